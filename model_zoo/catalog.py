@@ -1,0 +1,117 @@
+"""The catalog: the models that *can* be served, by name.
+
+The cards are YAML files in the folder ``catalog/`` beside this module. That folder has no ``__init__.py``, so the
+import system prefers this module, and ``importlib.resources`` still finds the files, installed or not.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import yaml
+from pydantic import ValidationError
+
+from model_zoo.card import Card
+from model_zoo.errors import InvalidCard, UnknownCard
+
+__all__ = ["Catalog", "parse_card"]
+
+
+def parse_card(text: str, origin: str) -> Card:
+    """Read one YAML card.
+
+    Args:
+        text: the YAML document.
+        origin: what to call the card in an error when its own name cannot be trusted, such as its file name.
+
+    Raises:
+        InvalidCard: not YAML, not a mapping, or a field is missing, unknown or wrong; each such field is named.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        raise InvalidCard(origin, f"it is not YAML{where}") from error
+    if not isinstance(document, dict):
+        raise InvalidCard(origin, "it is not a mapping of fields")
+    try:
+        return Card.model_validate(document)
+    except ValidationError as error:
+        faults = [(".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()]
+        reason = "; ".join(f"{field}: {message}" if field else message for field, message in faults)
+        raise InvalidCard(origin, reason, [field for field, _ in faults if field]) from error
+
+
+class Catalog:
+    """An immutable set of cards, iterated in the order of their names."""
+
+    def __init__(self, cards: Iterable[Card]) -> None:
+        """Take the cards as they are.
+
+        Raises:
+            InvalidCard: two cards share a name.
+        """
+        by_name: dict[str, Card] = {}
+        for card in cards:
+            if card.name in by_name:
+                raise InvalidCard(card.name, "another card has the same name", ["name"])
+            by_name[card.name] = card
+        self._cards = dict(sorted(by_name.items()))
+
+    @classmethod
+    def from_package(cls) -> "Catalog":
+        """The catalog that ships with the package.
+
+        Raises:
+            InvalidCard: a card does not validate, or two share a name.
+        """
+        return cls.from_folder(files("model_zoo") / "catalog")
+
+    @classmethod
+    def from_folder(cls, folder: Traversable) -> "Catalog":
+        """A catalog of every ``*.yaml`` directly in a folder (a ``pathlib.Path`` will do).
+
+        Raises:
+            InvalidCard: a card does not validate, or two share a name.
+        """
+        found = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
+        return cls(parse_card(item.read_text(encoding="utf-8"), item.name) for item in found)
+
+    def names(self) -> list[str]:
+        """Names of all cards, sorted."""
+        return list(self._cards)
+
+    def default_names(self) -> list[str]:
+        """Names of the cards that are served when nobody chooses, sorted."""
+        return [card.name for card in self if card.default]
+
+    def get(self, name: str) -> Card:
+        """The card of that name.
+
+        Raises:
+            UnknownCard: there is none; ``near`` suggests similar names.
+        """
+        try:
+            return self._cards[name]
+        except KeyError:
+            # Names are compared without their separators, so that "MiniLM" and "all-minilm-l6-v2" find their card.
+            plain = {_plain(known): known for known in self._cards}
+            asked = _plain(name)
+            near = [known for key, known in plain.items() if asked and asked in key]
+            near += [plain[key] for key in difflib.get_close_matches(asked, plain, n=3, cutoff=0.5)]
+            raise UnknownCard(name, list(dict.fromkeys(near))[:3]) from None
+
+    def __iter__(self) -> Iterator[Card]:
+        return iter(self._cards.values())
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cards
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -1,0 +1,95 @@
+"""What can go wrong in the zoo.
+
+::
+
+    ZooModelError
+    ├── InvalidCard          a card breaks the rules of ``card.Card``, or two cards share a name
+    ├── UnknownCard          no card has that name; ``near`` holds similar names
+    ├── SourceUnavailable    the bytes cannot be reached: no network, no such file, no such package
+    ├── DigestMismatch       the bytes are not the ones the card promises; the file has been removed
+    ├── ConversionFailed     the bytes are right, but do not fit the architecture on the card
+    └── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
+
+Messages are written for the person who asked for the model: they name the model, the file and the next step. They hold
+no stack trace and no absolute path of the machine, so they may be shown to a client.
+"""
+
+from collections.abc import Sequence
+
+
+class ZooModelError(Exception):
+    """Anything that keeps a model of the zoo from being ready. ``str(error)`` is fit for a user."""
+
+
+class InvalidCard(ZooModelError):
+    """A card was refused.
+
+    Attributes:
+        card: name of the card, or of its file when the name itself cannot be read.
+        fields: dotted paths of the fields at fault, empty when the fault is not in a field.
+    """
+
+    def __init__(self, card: str, reason: str, fields: Sequence[str] = ()) -> None:
+        super().__init__(f"card {card!r} is not valid: {reason}")
+        self.card = card
+        self.fields = tuple(fields)
+
+
+class UnknownCard(ZooModelError):
+    """No card has this name.
+
+    Attributes:
+        name: what was asked for.
+        near: names that look similar, most similar first; may be empty.
+    """
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"the catalog has no model named {name!r}{hint}")
+        self.name = name
+        self.near = list(near)
+
+
+class SourceUnavailable(ZooModelError):
+    """The source of a file cannot be reached, or does not have it. Trying again later may help."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"cannot fetch {what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class DigestMismatch(ZooModelError):
+    """A file does not have the content that was promised. It has been removed, so the next attempt starts afresh.
+
+    Attributes:
+        file: name of the file, without folders.
+        expected: promised sha256, lower-case hex.
+        got: sha256 that was found.
+    """
+
+    def __init__(self, file: str, expected: str, got: str) -> None:
+        super().__init__(
+            f"{file} has sha256 {got}, but {expected} was expected; the file was removed. A mirror or a proxy may have "
+            f"changed it: try again, or fetch it from another index"
+        )
+        self.file = file
+        self.expected = expected
+        self.got = got
+
+
+class ConversionFailed(ZooModelError):
+    """The source file could not be turned into the weights of the architecture on the card."""
+
+    def __init__(self, card: str, reason: str) -> None:
+        super().__init__(f"the weights of {card!r} could not be converted: {reason}")
+        self.card = card
+        self.reason = reason
+
+
+class StoreUnusable(ZooModelError):
+    """The folders of the store cannot be written or read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the folder of ZOO_HOME cannot be used: {reason.lower()}")
+        self.reason = reason

@@ -1,0 +1,37 @@
+"""sha256 of files and bytes, and the one place that decides what happens when it is wrong."""
+
+import hashlib
+from pathlib import Path
+
+from model_zoo.errors import DigestMismatch
+
+__all__ = ["check_bytes", "check_file", "sha256_of_file"]
+
+
+def sha256_of_file(path: Path) -> str:
+    """Lower-case hex sha256 of a file, read in pieces."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_file(path: Path, expected: str, name: str | None = None) -> None:
+    """Compare a file with its promised sha256; a wrong file is removed.
+
+    Raises:
+        DigestMismatch: they differ. ``name``, or else the name of the file, is what the message says.
+    """
+    got = sha256_of_file(path)
+    if got != expected:
+        path.unlink(missing_ok=True)
+        raise DigestMismatch(name or path.name, expected, got)
+
+
+def check_bytes(content: bytes, expected: str, name: str) -> None:
+    """Compare bytes with their promised sha256.
+
+    Raises:
+        DigestMismatch: they differ.
+    """
+    got = hashlib.sha256(content).hexdigest()
+    if got != expected:
+        raise DigestMismatch(name, expected, got)

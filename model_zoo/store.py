@@ -1,0 +1,212 @@
+"""The store: cards made into files under ``ZOO_HOME``.
+
+::
+
+    ZOO_HOME/
+      downloads/   <artifact>, <artifact>.part      what is being fetched; emptied once a model is converted
+      weights/     by-card/<name>-<recipe>.json     which folder a card has become
+                   <digest>/  model.safetensors     <digest> is the sha256 of this file
+                              labels.txt, tokenizer.json, manifest.json
+
+Invariants. A folder under ``weights/`` appears by rename, complete and never changed afterwards. A pointer in
+``by-card/`` appears after the folder it points to. Hence a reader needs no lock, and a process that dies leaves only a
+``.staging-`` folder, which the next writer of the same card removes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_zoo.card import Card
+from model_zoo.errors import ConversionFailed, StoreUnusable
+from model_zoo.locking import exclusive
+from model_zoo.sources import Progress, source_for
+from model_zoo.sources.digest import check_file, sha256_of_file
+
+__all__ = ["Materialised", "Progress", "Store"]
+
+WEIGHTS = "model.safetensors"
+_MANIFEST = "manifest.json"
+_CONVERTER = 1
+"""Part of the recipe key: raise it when ``convert`` writes something else than before, and cards are converted anew."""
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """A card whose files are on this machine.
+
+    Attributes:
+        folder: holds all of the files; read-only by convention.
+        weights: ``model.safetensors``.
+        files: the others by role, such as ``tokenizer`` and ``labels``.
+        digest: sha256 of the weights, lower-case hex; the name of the folder.
+    """
+
+    folder: Path
+    weights: Path
+    files: dict[str, Path]
+    digest: str
+
+
+class Store:
+    """Materialised models under one home. Threads and processes may share a home."""
+
+    def __init__(self, home: Path, *, keep_downloads: bool = False) -> None:
+        """Remember where home is; nothing is created before it is needed.
+
+        Args:
+            home: ``ZOO_HOME``.
+            keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space
+            and can
+                be fetched again.
+        """
+        self._downloads = home / "downloads"
+        self._weights = home / "weights"
+        self._keep_downloads = keep_downloads
+
+    def find(self, card: Card) -> Materialised | None:
+        """The files of a card if they are all there, with their sizes as recorded; contents are not read (see
+        ``verify``).
+
+        Cheap enough for every start, takes no lock, needs no network.
+        """
+        pointer = _read_json(self._pointer(card))
+        return None if pointer is None else self._open(str(pointer.get("digest")))
+
+    def materialise(self, card: Card, progress: Progress | None = None) -> Materialised:
+        """Fetch, check, convert and publish a card, or return what is there already. Blocks; may take minutes.
+
+        Two callers at once, in any process, do the work once: the second waits for the first. The artifact is removed
+        from ``downloads/`` afterwards unless ``keep_downloads`` is set.
+
+        Raises:
+            SourceUnavailable: the artifact cannot be fetched.
+            DigestMismatch: the artifact is not what the card promises.
+            ConversionFailed: the tensors do not fit the architecture.
+            StoreUnusable: home cannot be written, or the disk is full.
+        """
+        found = self.find(card)
+        if found is not None:
+            return found
+        try:
+            # One lock per artifact: it also keeps a card that shares the artifact from losing it half-way.
+            with exclusive(self._downloads / f".{card.source.artifact}.lock"):
+                return self.find(card) or self._make(card, progress)
+        except OSError as error:
+            raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+    def verify(self, card: Card) -> None:
+        """Read every file of a materialised card and compare it with the sha256 recorded when it was published.
+
+        Raises:
+            DigestMismatch: a file has changed. It has been removed, so ``find`` no longer offers the card and the next
+                ``materialise`` rebuilds it.
+            ConversionFailed: the card is not materialised.
+        """
+        found = self.find(card)
+        if found is None:
+            raise ConversionFailed(card.name, "it is not in the store yet; materialise it first")
+        manifest = _read_json(found.folder / _MANIFEST) or {}
+        for entry in manifest["files"].values():
+            check_file(found.folder / entry["name"], entry["sha256"], f"{card.name}/{entry['name']}")
+
+    def _make(self, card: Card, progress: Progress | None) -> Materialised:
+        """Fetch, convert in a staging folder, publish. The caller holds the artifact's lock."""
+        key = _recipe_key(card)
+        for abandoned in self._weights.glob(f".staging-{key}-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        source = source_for(card.source)
+        artifact = source.fetch(self._downloads, progress)
+        staging = self._weights / f".staging-{key}-{uuid.uuid4().hex}"
+        staging.mkdir(parents=True)
+        try:
+            from model_zoo.convert import convert  # torch is only needed here
+
+            contents = {role: source.read(artifact, file) for role, file in card.source.files.items()}
+            materialised = self._publish(card, staging, convert(card, contents, staging))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        if not self._keep_downloads:
+            artifact.unlink(missing_ok=True)
+        return materialised
+
+    def _publish(self, card: Card, staging: Path, roles: dict[str, str]) -> Materialised:
+        """Turn a staging folder into a published one, manifest last, pointer after it."""
+        files = {
+            role: {
+                "name": name,
+                "bytes": (staging / name).stat().st_size,
+                "sha256": sha256_of_file(staging / name),
+            }
+            for role, name in sorted(roles.items())
+        }
+        digest = str(files["weights"]["sha256"])
+        manifest = {"converter": _CONVERTER, "files": files}
+        _write_json(staging / _MANIFEST, manifest)
+        folder = self._weights / digest
+        if self._open(digest) is None or _read_json(folder / _MANIFEST) != manifest:
+            # What has this name is damaged, or was written by an earlier converter: it makes room.
+            outdated = staging.with_name(f"{staging.name}-outdated")
+            with suppress(FileNotFoundError):
+                folder.rename(outdated)
+            with suppress(OSError):  # somebody else was faster; whether with success is seen below
+                staging.rename(folder)
+            shutil.rmtree(outdated, ignore_errors=True)
+        pointer = self._pointer(card)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        draft = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
+        _write_json(draft, {"card": card.name, "digest": digest})
+        draft.replace(pointer)
+        materialised = self._open(digest)
+        if materialised is None:
+            raise ConversionFailed(card.name, "the files vanished while they were being published")
+        return materialised
+
+    def _open(self, digest: str) -> Materialised | None:
+        folder = self._weights / digest
+        manifest = _read_json(folder / _MANIFEST)
+        if manifest is None:
+            return None
+        paths: dict[str, Path] = {}
+        try:
+            for role, entry in manifest["files"].items():
+                path = folder / entry["name"]
+                if path.stat().st_size != entry["bytes"]:
+                    return None
+                paths[role] = path
+            weights = paths.pop("weights")
+        except (OSError, KeyError):
+            return None
+        return Materialised(folder, weights, paths, digest)
+
+    def _pointer(self, card: Card) -> Path:
+        return self._weights / "by-card" / f"{card.name}-{_recipe_key(card)}.json"
+
+
+def _recipe_key(card: Card) -> str:
+    """16 hex digits over everything that decides the files, so editing a card's summary does not fetch it again."""
+    recipe = card.model_dump(mode="json", include={"source", "weights", "architecture", "labels"})
+    text = json.dumps([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as handle:
+        json.dump(document, handle, indent=1, sort_keys=True)
+        handle.flush()
+        # On disk before the rename that makes it count, or a power cut could publish an empty file.
+        os.fsync(handle.fileno())

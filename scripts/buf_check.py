@@ -1,0 +1,49 @@
+"""Lints the protos and holds them compatible with what was released.
+
+    python scripts/buf_check.py              # buf lint, then buf breaking against protos/released.binpb
+    python scripts/buf_check.py --release    # this is released now: rewrites protos/released.binpb
+
+buf reads a descriptor set rather than the sources, since `google/rpc/status.proto` comes from an installed Python
+package and not from buf's registry. Paths in its findings are the names in descriptors: `zoo/v1/models.proto` is
+`protos/models.proto`. Lint looks at our own package; `inference` is as the protocol has it, and may only not break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from protos import PROTOS, descriptor_set
+
+BUF = Path(sys.executable).parent / "buf"
+CONFIG = PROTOS / "buf.yaml"
+RELEASED = PROTOS / "released.binpb"
+
+
+def buf(*arguments: str | Path) -> bool:
+    """Runs buf with our configuration; its findings go to the terminal. Says whether there were none."""
+    command = [str(BUF), *map(str, arguments), "--config", str(CONFIG)]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def main() -> None:
+    """Exits with 1 on any finding."""
+    parser = argparse.ArgumentParser(description="Lint the protos and compare them with protos/released.binpb.")
+    parser.add_argument("--release", action="store_true", help="rewrite protos/released.binpb from the protos")
+    if parser.parse_args().release:
+        descriptor_set(RELEASED)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        current = Path(temporary, "current.binpb")
+        descriptor_set(current)
+        linted = buf("lint", current, "--path", "zoo")
+        compatible = buf("breaking", current, "--against", RELEASED)
+    if not (linted and compatible):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Zoo: a model server with a pretrained zoo. The map of the corridor that every request walks:
+
+    wire/            a message comes in and becomes an InferRequest; errors and replies become messages again
+      └─ inference   resolve → admit → preprocess → submit → postprocess, in one screen
+          ├─ registry     which version answers, and may it
+          ├─ tasks        raw input → rows; rows → answer (CPU pool)
+          └─ scheduler    rows → batches, earliest deadline first
+              └─ runtime  batch → outputs, in a device lane
+
+Imports point one way, `server, cli → wire → inference → registry → tasks → scheduler → runtime → model_zoo`; `errors`, `types`,
+`settings` and `observability` are leaves. `server.py` alone wires objects together. grpc and protobuf live in `wire/`,
+`client` and `server.py`; torch in `runtime/` and `model_zoo/`.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("zoo-serving")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"

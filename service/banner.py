@@ -1,0 +1,71 @@
+"""What the server says to the person who started it: what it serves, where, and a line to paste that calls it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service import __version__
+from service.registry.registry import ModelStatus
+from service.registry.states import ModelState
+from service.runtime.device import DevicePlan
+
+EXAMPLES = {
+    "image": "examples/cat.jpg",
+    "text": '"A cat sleeps on the sofa." "A kitten naps on the couch." "Stocks fell sharply."',
+    "audio": "examples/speech.flac",
+}
+
+
+def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
+    """The ports are open; models load."""
+    _say(
+        f"Zoo {__version__} is live.",
+        f"  gRPC     {host}:{port}",
+        f"  metrics  http://{host}:{http_port}/metrics    health  http://{host}:{http_port}/healthz",
+        f"  loading  {', '.join(models)} …",
+    )
+
+
+def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int) -> None:
+    """Every model that was asked for has loaded or failed."""
+    asked = [status for status in statuses if status.ever_loaded]
+    lines = [f"Serving on {plan.name}, {plan.lanes} × {plan.threads_per_lane} threads:"]
+    for status in asked:
+        what = status.card.task if status.state is ModelState.READY else f"{status.state}: {status.reason}"
+        lines.append(f"  {status.name:22}{what}")
+    ready = [status for status in asked if status.state is ModelState.READY]
+    if ready:
+        server = "" if port == 8001 else f" --server {'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+        lines.append("Call it from another terminal:")
+        lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
+    _say(*lines)
+
+
+def _example(raw_input: str) -> str:
+    """An input that is there: the repository's example where the server was started in it, else the zoo's own."""
+    example = EXAMPLES[raw_input]
+    if raw_input == "text" or Path(example).is_file():
+        return example
+    golden = Path(__file__).resolve().parent.parent / "model_zoo" / "golden" / Path(example).name
+    return str(golden) if golden.is_file() else f"FILE.{example.rpartition('.')[2]}"
+
+
+def _command() -> str:
+    """How to type `zoo` here: its name where the shell finds it, else the way to it."""
+    beside = Path(sys.executable).with_name("zoo")
+    found = shutil.which("zoo")
+    if found and Path(found).resolve() == beside.resolve():
+        return "zoo"
+    try:
+        return os.path.relpath(beside) if beside.is_file() and Path.cwd() in beside.parents else str(beside)
+    except OSError:
+        return str(beside)
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,87 @@
+"""What is printed: consoles for people, JSON for programs, and text from elsewhere made harmless."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_PIPE_WIDTH = 1000
+"""Columns where nobody looks: rows of a pipe are never wrapped or cut."""
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories that move a cursor, reorder or hide text, or cannot be encoded."""
+
+
+def harmless(text: object) -> str:
+    """`text` with every character that could steer a terminal shown as its escape, `\\x1b` for example."""
+    return "".join(
+        repr(character)[1:-1] if unicodedata.category(character) in _UNSAFE else character for character in str(text)
+    )
+
+
+def out() -> Console:
+    """The console on stdout. Markup is off, since names and labels are not ours."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """The console on stderr, for progress and sentences."""
+    return _console(stderr=True)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line on stdout for people."""
+    out().print(harmless(text), style=style, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Red sentences on stderr, one a line."""
+    for line in text.splitlines():
+        err().print(harmless(line), style="red", soft_wrap=True)
+
+
+def remark(text: str) -> None:
+    """A sentence on stderr that is no error, out of the way of what is piped."""
+    err().print(harmless(text), style="dim", soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line, at once. ASCII only, so it is harmless as it is."""
+    print(json.dumps(value), flush=True)  # noqa: T201
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table with these headings; those in `right` hold numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD if out().is_terminal else None, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def megabytes(size: int) -> str:
+    """A size for people."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def count(number: int) -> str:
+    """A number of parameters for people: 4.7 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return str(number)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console

@@ -1,0 +1,85 @@
+"""Entry point of `zoo`: the verbs and what becomes of their errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from service.cli import models, predict, pull, serve, status
+from service.cli.console import complain
+
+# Expected errors, by the module that defines them, and the exit code. An error can only be one of them if its module
+# has been imported, so nothing is imported to find out.
+_EXPECTED = (
+    ("service.client.errors", "ZooClientError", 1),
+    ("model_zoo.errors", "ZooModelError", 1),
+    ("service.settings", "SettingsError", 2),
+)
+_OURS = ("service", "model_zoo")
+
+
+class SentenceGroup(TyperGroup):
+    """Verbs whose expected errors end in one sentence on stderr and an exit code, never in a trace."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] in _OURS:
+                raise
+            complain(f"this needs the package {error.name!r}; `pip install 'zoo-serving[server]'` brings it")
+            raise typer.Exit(1) from None
+        except Exception as error:
+            for module, name, code in _EXPECTED:
+                kind = getattr(sys.modules.get(module), name, None)
+                if kind is not None and isinstance(error, kind):
+                    complain(str(error))
+                    raise typer.Exit(code) from None
+            raise
+
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Pretrained networks behind gRPC: serve them, ask them, see how they are.",
+)
+app.command("serve")(serve.serve)
+app.command("models")(models.models)
+app.command("show")(models.show)
+app.command("pull")(pull.pull)
+app.command("predict")(predict.predict)
+app.command("status")(status.status)
+app.command("load")(status.load)
+app.command("unload")(status.unload)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("zoo-serving")
+        except PackageNotFoundError:  # run from a checkout that was never installed
+            number = "(not installed)"
+        typer.echo(f"zoo {number}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command that the process was started with."""
+    app()

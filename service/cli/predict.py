@@ -1,0 +1,100 @@
+"""`zoo predict`: ask a model about files, folders or texts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.console import err, print_json
+from service.cli.options import DEFAULT_SERVER, Json, Model, Server
+
+if TYPE_CHECKING:
+    from service.cli.answers import Row
+    from service.cli.sources import Source
+    from service.client import Client
+
+
+def predict(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|FOLDER|TEXT...", help="Files or folders; texts for a text model; - is stdin."),
+    ],
+    server: Server = DEFAULT_SERVER,
+    version: Annotated[str, typer.Option(metavar="V", help="Number or alias of a version.", show_default=False)] = "",
+    top_k: Annotated[int | None, typer.Option(metavar="K", help="How many labels, best first.")] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="P", help="Leave out what scores less.")] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Show where the time went, and the batch's rows.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a model about files, folders or texts. Exit code 1 if any of them failed."""
+    from service.cli import answers
+    from service.cli.sources import STDIN, sources
+    from service.client import Client, PredictionError
+
+    options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold}
+    rows: list[Row] = []
+    failed = False
+    with Client(server) as client:
+        raw_input = client.model(model).raw_input
+        given: Iterable[Source] = sources(inputs, raw_input)
+        if not (raw_input == "text" and STDIN in inputs):
+            given = list(given)
+        try:
+            for name, outcome in _counted(_ask(client, model, given, options), given, quiet=as_json):
+                failed |= isinstance(outcome, PredictionError)
+                if as_json:
+                    print_json(answers.as_json(name, outcome, timing))
+                else:
+                    rows.append((name, outcome))
+        finally:  # what was answered before the server went away, or Ctrl-C came, is shown all the same
+            answers.print_answers(rows, timing)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _ask(client: Client, model: str, given: Iterable[Source], options: dict[str, Any]) -> Iterator[Row]:
+    """Each source's fate, in their order. One alone is a plain call, which gRPC retries while the model loads."""
+    from service.client import BadInput, InvalidRequest, PredictionError
+    from service.client.errors import as_prediction_error
+
+    if isinstance(given, list) and len(given) == 1 and not given[0].problem:
+        try:
+            [outcome] = client.predict(model, given[0].value, **options)
+        except (InvalidRequest, PredictionError) as error:
+            outcome = as_prediction_error(error, 0)
+        yield given[0].name, outcome
+        return
+
+    waiting: deque[Source] = deque()  # drawn, and not yet given out
+
+    def values() -> Iterator[Any]:
+        for source in given:
+            waiting.append(source)
+            if not source.problem:
+                yield source.value
+
+    def unsent() -> Iterator[Row]:
+        while waiting and waiting[0].problem:
+            source = waiting.popleft()
+            yield source.name, as_prediction_error(BadInput(source.problem, reason="NOTHING_TO_SEND"), 0)
+
+    for outcome in client.stream_predict(model, values(), **options):
+        yield from unsent()
+        yield waiting.popleft().name, outcome
+    yield from unsent()
+
+
+def _counted(rows: Iterator[Row], given: Iterable[Source], quiet: bool) -> Iterator[Row]:
+    """`rows`, with a bar on stderr for people who wait for many."""
+    from rich.progress import track
+
+    console = err()
+    many = isinstance(given, list) and len(given) > 1
+    if quiet or not many or not console.is_terminal:
+        return rows
+    total = len(given) if isinstance(given, list) else None
+    return iter(track(rows, "predicting", total=total, console=console, transient=True))

@@ -1,0 +1,31 @@
+"""`zoo serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="NAME", help="Model to load at start; may be repeated. Default: the zoo's set."
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(metavar="H", help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="P", help="gRPC port; 0 picks one. Default: 8001.")] = None,
+    http_port: Annotated[
+        int | None, typer.Option(metavar="P", help="Port of /metrics and /healthz; 0 picks one. Default: 8002.")
+    ] = None,
+) -> None:
+    """Start a server here. Every other setting is an environment variable, ZOO_ and its name."""
+    from service.settings import load_settings
+
+    # Before the server is imported: a wrong setting is told at once, not after torch has been loaded.
+    settings = load_settings(models=tuple(model) if model else None, host=host, port=port, http_port=http_port)
+
+    from service import server
+
+    server.run(settings)

@@ -1,0 +1,64 @@
+"""How the SDK's channels are set up: message sizes, retries, proxies.
+
+Retries are gRPC's own, by service config (gRFC A6): UNAVAILABLE alone is tried again, with exponential backoff and
+jitter. The health service is left out, so asking whether a server is there is answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+DEFAULT_TARGET = "127.0.0.1:8001"
+
+_RETRIED_SERVICES = ("zoo.v1.Prediction", "zoo.v1.Models")
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how often UNAVAILABLE is tried again. The defaults give up after about three seconds."""
+
+    attempts: int = 5
+    """Calls in all, the first counted; gRPC takes no more than 5. 1 means no retry."""
+    initial_backoff_s: float = 0.2
+    """Pause before the second attempt; every further one is twice as long."""
+    max_backoff_s: float = 2.0
+    """Longest pause."""
+
+
+def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
+    """Channel arguments for `target` (`host:port`), the same for sync and async."""
+    options: list[tuple[str, str | int]] = [
+        ("grpc.service_config", _service_config(retry)),
+        # The server decides what is too large and says so; the client adds no limit of its own.
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        # A call that outgrows this buffer (256 KiB by default, less than a photo) is silently never retried.
+        ("grpc.per_rpc_retry_buffer_size", 64 * _MIB),
+        # A refused connection is tried anew at the pace of the retries, not after a second of its own.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        # Despite its name also the longest wait for one connection; the default of 20 s is long for a wrong address.
+        ("grpc.min_reconnect_backoff_ms", 3000),
+    ]
+    if _is_loopback(target):
+        options.append(("grpc.enable_http_proxy", 0))  # gRPC would send even this through the proxy in http_proxy
+    return options
+
+
+def _service_config(retry: Retry) -> str:
+    method: dict[str, object] = {"name": [{"service": service} for service in _RETRIED_SERVICES]}
+    if retry.attempts > 1:
+        method["retryPolicy"] = {
+            "maxAttempts": retry.attempts,
+            "initialBackoff": f"{retry.initial_backoff_s:g}s",
+            "maxBackoff": f"{retry.max_backoff_s:g}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+    return json.dumps({"methodConfig": [method]})
+
+
+def _is_loopback(target: str) -> bool:
+    host = target.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,145 @@
+"""What a caller gets: one typed, frozen result for each input, or a PredictionError in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from numpy.typing import NDArray
+
+from service import types
+from service.client.errors import PredictionError, ZooClientError, prediction_error
+from service.client.tensors import arrays
+from service.pb import prediction_pb2 as pb
+from service.types import Label, Segment, Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """What every answer carries."""
+
+    model: str
+    version: int
+    """The number of the version that answered."""
+    timing: Timing
+    """Where the time of the whole call went, in seconds, and how many rows its batch held."""
+    notes: Mapping[str, object] = field(default_factory=dict)
+    """What preprocessing had to do that you should know, for example `{"truncated": True}`."""
+    outputs: types.Tensors = field(default_factory=dict)
+    """The network's output tensors, where `include_tensors` asked for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Classification(Result):
+    """Labels, best first."""
+
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Embedding(Result):
+    """A vector, float32 `[d]`."""
+
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segments(Result):
+    """Stretches of a sound in order of time, and the probability of every frame (float32 `[frames]`)."""
+
+    segments: tuple[Segment, ...]
+    frame_s: float
+    probabilities: NDArray[np.float32]
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tensors(Result):
+    """The network's outputs for an input that came as tensors, without the leading rows axis."""
+
+    tensors: types.Tensors
+
+
+Outcome = Result | PredictionError
+
+
+def read_response(response: pb.PredictResponse, expected: int, first: int = 0) -> list[Outcome]:
+    """As many outcomes as inputs were sent, in their order; `first` is the place of the first among the inputs."""
+    if len(response.predictions) != expected:
+        count = len(response.predictions)
+        raise ZooClientError(f"the server gave {count} answers to {expected} inputs", code="INTERNAL")
+    timing = _timing(response.timing)
+    return [_outcome(p, response, timing, first + i) for i, p in enumerate(response.predictions)]
+
+
+def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+    """Raises the first error where no input has an answer."""
+    if outcomes and all(isinstance(outcome, PredictionError) for outcome in outcomes):
+        first = outcomes[0]
+        assert isinstance(first, PredictionError)
+        raise first
+
+
+def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing: Timing, index: int) -> Outcome:
+    kind = message.WhichOneof("result")
+    model, version, notes = response.model, response.version, _notes(message)
+    outputs = arrays(message.outputs)
+    match kind:
+        case "error":
+            return prediction_error(message.error, index)
+        case "classification":
+            labels = tuple(Label(x.index, x.name, x.score) for x in message.classification.labels)
+            return Classification(
+                model=model, version=version, timing=timing, notes=notes, outputs=outputs, labels=labels
+            )
+        case "embedding":
+            vector = np.array(message.embedding.values, np.float32)
+            return Embedding(model=model, version=version, timing=timing, notes=notes, outputs=outputs, values=vector)
+        case "segments":
+            sound = message.segments
+            return Segments(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                segments=tuple(Segment(seconds(s.start), seconds(s.end), s.score) for s in sound.segments),
+                frame_s=seconds(sound.frame_duration),
+                probabilities=np.array(sound.frame_probabilities, np.float32),
+                duration_s=seconds(sound.duration),
+            )
+        case "tensors":
+            tensors = arrays(message.tensors)
+            return Tensors(model=model, version=version, timing=timing, notes=notes, outputs=outputs, tensors=tensors)
+        case _:
+            text = "the server answered with a kind of result that this client is too old to read"
+            error = PredictionError(text, code="UNIMPLEMENTED", reason="UNKNOWN_RESULT")
+            error.index = index
+            return error
+
+
+def _notes(message: pb.PredictionResult) -> dict[str, object]:
+    notes: dict[str, object] = MessageToDict(message.notes)
+    # A Struct knows no integers: 25002 travels as 25002.0.
+    return {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in notes.items()}
+
+
+def seconds(duration: Duration) -> float:
+    """A protobuf Duration as seconds."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _timing(message: pb.Timing) -> Timing:
+    return Timing(
+        preprocess_s=seconds(message.preprocess),
+        queue_s=seconds(message.queue),
+        execute_s=seconds(message.execute),
+        postprocess_s=seconds(message.postprocess),
+        batch_rows=message.batch_rows,
+        padding_ratio=message.padding_ratio,
+        device=message.device,
+        precision=message.precision,
+    )

@@ -1,0 +1,106 @@
+"""Every error that Zoo raises on purpose. They know no transport: `service/wire/status.py` maps them to gRPC.
+
+    ZooError                       message is written by us and safe to send to any client
+    ├── InvalidInput               what the caller sent is wrong: field, what was expected, what came
+    ├── NotFound                   no such model or version; carries names that are near
+    ├── NotReady                   the model is loading, unloading or failed to load; carries the reason
+    ├── Draining                   the server is going away and takes no more work
+    ├── QueueFull                  the model holds as many rows as it may; carries when to try again
+    ├── DeadlineExceeded           the deadline passed before the answer was there
+    ├── IllegalMove                the model's state does not allow what was asked
+    └── InternalError              anything else; the text is generic, the cause is in the log
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ZooError(Exception):
+    """Root of the tree. `message` is one sentence for a client: no paths, no traces, no foreign exception texts."""
+
+    reason = "INTERNAL"
+    """UPPER_SNAKE_CASE word for programs, stable across releases (google.rpc.ErrorInfo.reason)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(ZooError):
+    """The request itself is wrong; sending it again unchanged cannot help."""
+
+    reason = "INVALID_INPUT"
+
+    def __init__(self, field: str, problem: str) -> None:
+        """`field` is the path in the request (`inputs[0].shape`); `problem` says what was expected and what came."""
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.field = field
+        self.problem = problem
+
+
+class NotFound(ZooError):
+    """No such model or version. `near` holds names that differ little from the one asked for."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, kind: str, name: str, near: Sequence[str] = (), known: str = "") -> None:
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else (f"; {known}" if known else "")
+        super().__init__(f"unknown {kind} {name!r}{hint}")
+        self.kind = kind
+        self.name = name
+        self.near = tuple(near)
+
+
+class NotReady(ZooError):
+    """The model exists but cannot answer now. Worth a retry while it loads; `retry_after_s` is then set."""
+
+    reason = "NOT_READY"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Draining(NotReady):
+    """The server finishes what it has and takes no more; another replica may answer."""
+
+    reason = "DRAINING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down and takes no more requests")
+
+
+class QueueFull(ZooError):
+    """The model already holds as many rows as `max_queue_size` allows; refused at once rather than kept waiting."""
+
+    reason = "QUEUE_FULL"
+
+    def __init__(self, model: str, waiting: int, limit: int, retry_after_s: float) -> None:
+        super().__init__(f"model {model!r} has {waiting} rows in flight and its limit is {limit}; try again later")
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(ZooError):
+    """The caller's deadline passed before its answer was there."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the deadline passed {where}")
+
+
+class IllegalMove(ZooError):
+    """A model cannot go from its present state to the one asked for."""
+
+    reason = "ILLEGAL_MOVE"
+
+
+class InternalError(ZooError):
+    """Something broke on our side. The text never tells what; the log does, under the same reference."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, reference: str = "") -> None:
+        where = f" under reference {reference}" if reference else ""
+        super().__init__(f"internal error; the server's log has the details{where}")

@@ -1,0 +1,235 @@
+"""The corridor. Every inference call, of either protocol, walks through `Inference.infer`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from service.errors import DeadlineExceeded, Draining, InvalidInput, NotReady, QueueFull, ZooError
+from service.observability.recorder import Call, Recorder
+from service.registry.registry import Registry
+from service.registry.served import ServedModel
+from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
+
+current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
+"""Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
+
+PREPARED_AHEAD = 4
+"""A request with many raw instances keeps at most this many batches of them prepared, so that its memory is bounded."""
+
+
+class Inference:
+    """Walks requests through. Lives on the event loop; heavy work goes to `pool` and to the device's lanes."""
+
+    def __init__(
+        self, registry: Registry, pool: ThreadPoolExecutor, recorder: Recorder, default_timeout_s: float
+    ) -> None:
+        self.registry = registry
+        self._pool = pool
+        self._recorder = recorder
+        self._default_timeout_s = default_timeout_s
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    async def infer(self, request: InferRequest, *, answers: bool = True) -> InferReply:
+        """One reply with as many predictions as instances; a bad instance fails alone, in its place.
+
+        `answers=False` leaves out what is for people and gives the output tensors only. Raises a ZooError where the whole
+        request has no answer: NotFound, NotReady, InvalidInput, QueueFull, DeadlineExceeded.
+        """
+        began = time.monotonic()
+        deadline = min(request.deadline or float("inf"), began + self._default_timeout_s)
+        served = self._resolve(request, deadline, began)
+        if not request.instances:
+            raise InvalidInput("instances", "expected at least one, got none")
+        served.task.check(request.options)
+        with _Visit(self, served, len(request.instances), began) as visit:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    parts = await self._walk(served, request, deadline, answers)
+            except TimeoutError:
+                self._recorder.rejected(served.name, served.version, "deadline")
+                raise DeadlineExceeded("before the answer was there") from None
+            visit.timing = _slowest([timing for _, timing in parts])
+            predictions = [prediction for part, _ in parts for prediction in part]
+            visit.ok = any(isinstance(prediction, Prediction) for prediction in predictions)
+            return InferReply(served.name, served.version, request.request_id, predictions, visit.timing)
+
+    # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resolve(self, request: InferRequest, deadline: float, now: float) -> ServedModel:
+        if self._draining:
+            self._recorder.rejected("", 0, "draining")
+            raise Draining
+        try:
+            served = self.registry.resolve(request.model, request.version)
+        except NotReady:
+            self._recorder.rejected(request.model, 0, "not_ready")  # the name is in the catalog, or it were NotFound
+            raise
+        if (call := current_call.get(None)) is not None:
+            call.model, call.version = served.name, str(served.version)
+        if deadline <= now:
+            self._recorder.rejected(served.name, served.version, "deadline")
+            raise DeadlineExceeded("before the request arrived")
+        return served
+
+    async def drain(self, grace_s: float) -> bool:
+        """Takes no more requests and waits for those inside, at most `grace_s`. Whether all were answered."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
+
+    async def _walk(self, served: ServedModel, request: InferRequest, deadline: float, answers: bool) -> list[_Part]:
+        """Cuts the request into parts that are prepared together, and walks them side by side."""
+        parts = _cut(served, request)
+        if len(parts) == 1:
+            return [await self._part(served, request, parts[0], deadline, answers)]
+        room = asyncio.Semaphore(max(1, PREPARED_AHEAD * served.limits.max_batch_size // served.task.chunk))
+
+        async def one(span: range) -> _Part:
+            async with room:
+                return await self._part(served, request, span, deadline, answers)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(span)) for span in parts]
+        return [task.result() for task in tasks]
+
+    async def _part(
+        self, served: ServedModel, request: InferRequest, span: range, deadline: float, answers: bool
+    ) -> _Part:
+        t0 = time.monotonic()
+        items = await self._preprocess(served, request, span)
+        t1 = time.monotonic()
+        good = [item for item in items if isinstance(item, Item)]
+        rows = iter(await served.submit(good, deadline).result() if good else ())
+        outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
+        t2 = time.monotonic()
+        if answers and any(isinstance(outcome, Row) for outcome in outcomes):
+            work = (served, request, items, outcomes, span)
+            loop = asyncio.get_running_loop()
+            predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
+        else:
+            predictions = [_tensors_only(i, o) for i, o in zip(items, outcomes, strict=True)]
+        return predictions, _timing(outcomes, t0, t1, t2, time.monotonic())
+
+    async def _preprocess(self, served: ServedModel, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
+        instances = request.instances[span.start : span.stop]
+        if isinstance(instances[0], TensorInstance):  # only dtypes and shapes to look at: not worth a thread
+            return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+        paths = [request.path(i) for i in span]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, served.task.preprocess, instances, paths)
+
+
+_Part = tuple[list[Prediction | ZooError], Timing]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request inside: counted in and out, whatever happens to it."""
+
+    inference: Inference
+    served: ServedModel
+    rows: int
+    began: float
+    ok: bool = False
+    timing: Timing = Timing()
+
+    def __enter__(self) -> _Visit:
+        me, served = self.inference, self.served
+        try:
+            served.enter(self.rows)
+        except QueueFull:
+            me._recorder.rejected(served.name, served.version, "queue_full")
+            raise
+        me._in_flight += 1
+        me._idle.clear()
+        me._recorder.inference_started(served.name, served.version)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        me, served = self.inference, self.served
+        served.leave(self.rows)
+        me._in_flight -= 1
+        if not me._in_flight:
+            me._idle.set()
+        seconds = time.monotonic() - self.began
+        me._recorder.inference_finished(served.name, served.version, self.rows, self.ok, seconds, self.timing)
+
+
+def _cut(served: ServedModel, request: InferRequest) -> list[range]:
+    """Spans of instances to prepare together: all tensors at once, raw ones in the task's chunks, never mixed."""
+    instances = request.instances
+    spans: list[range] = []
+    start = 0
+    while start < len(instances):
+        tensors = isinstance(instances[start], TensorInstance)
+        most = len(instances) if tensors else start + served.task.chunk
+        end = start + 1
+        while end < min(most, len(instances)) and isinstance(instances[end], TensorInstance) == tensors:
+            end += 1
+        spans.append(range(start, end))
+        start = end
+    return spans
+
+
+def _row(served: ServedModel, instance: Instance, path: str) -> Item | ZooError:
+    assert isinstance(instance, TensorInstance)
+    try:
+        return served.task.row(instance, path)
+    except InvalidInput as error:
+        return error
+
+
+def _tensors_only(item: Item | ZooError, outcome: Row | ZooError) -> Prediction | ZooError:
+    if isinstance(outcome, ZooError):
+        return outcome
+    assert isinstance(item, Item)
+    return Prediction(outcome.tensors, None, item.notes)
+
+
+def _postprocess(
+    served: ServedModel,
+    request: InferRequest,
+    items: Sequence[Item | ZooError],
+    outcomes: Sequence[Row | ZooError],
+    span: range,
+) -> list[Prediction | ZooError]:
+    """In the pool. An instance that came as tensors gets tensors back, without an answer for people."""
+    predictions: list[Prediction | ZooError] = []
+    for i, item, outcome in zip(span, items, outcomes, strict=True):
+        if isinstance(outcome, ZooError):
+            predictions.append(outcome)
+            continue
+        assert isinstance(item, Item)
+        raw = not isinstance(request.instances[i], TensorInstance)
+        answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
+        predictions.append(Prediction(outcome.tensors, answer, item.notes))
+    return predictions
+
+
+def _timing(outcomes: Sequence[Row | ZooError], t0: float, t1: float, t2: float, t3: float) -> Timing:
+    """What the slowest row saw. t0..t1 preprocess, t1..t2 queue and device, t2..t3 postprocess."""
+    reports = [outcome.batch for outcome in outcomes if isinstance(outcome, Row)]
+    if not reports:
+        return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2)
+    last = max(reports, key=lambda report: report.finished)
+    largest = max(report.rows for report in reports)
+    queue_s, execute_s = max(0.0, last.started - t1), last.finished - last.started
+    return Timing(t1 - t0, queue_s, execute_s, t3 - t2, largest, last.padding_ratio, last.device, last.precision)
+
+
+def _slowest(timings: Sequence[Timing]) -> Timing:
+    return max(timings, key=lambda t: t.preprocess_s + t.queue_s + t.execute_s + t.postprocess_s)

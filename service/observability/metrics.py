@@ -1,0 +1,66 @@
+"""The Prometheus instruments of Zoo, by the names of docs/metrics.md. Base units; made in a registry that is passed in."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+MODEL = ("model", "version")
+
+
+class Metrics:
+    """All instruments. Nothing outside `recorder.py` touches them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.requests = Counter(
+            "zoo_requests_total",
+            "Calls answered, by gRPC status code.",
+            (*MODEL, "method", "code"),
+            registry=registry,
+        )
+        self.request_duration = Histogram(
+            "zoo_request_duration_seconds",
+            "From a call's arrival to its reply.",
+            (*MODEL, "method"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stage_duration = Histogram(
+            "zoo_stage_duration_seconds",
+            "Where the time of an inference call went.",
+            (*MODEL, "stage"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "zoo_batch_size", "Rows in an executed batch.", MODEL, buckets=ROWS, registry=registry
+        )
+        self.batch_padding = Histogram(
+            "zoo_batch_padding_ratio", "Padded share of an executed batch.", MODEL, buckets=RATIO, registry=registry
+        )
+        self.queue_depth = Gauge("zoo_queue_depth", "Rows that wait for the device.", MODEL, registry=registry)
+        self.in_flight = Gauge(
+            "zoo_in_flight_requests", "Inference calls taken and not yet answered.", MODEL, registry=registry
+        )
+        self.rejected = Counter(
+            "zoo_rejected_total",
+            "Inference calls refused without running, by reason.",
+            (*MODEL, "reason"),
+            registry=registry,
+        )
+        self.model_state = Gauge(
+            "zoo_model_state", "1 for the state that the model is in, 0 for the others.", ("model", "state"), registry=registry
+        )
+        self.load_seconds = Gauge(
+            "zoo_model_load_seconds", "From weights on disk to ready, at the last load.", MODEL, registry=registry
+        )
+        self.model_memory = Gauge("zoo_model_memory_bytes", "Weights held on the device.", MODEL, registry=registry)
+        self.device_memory = Gauge(
+            "zoo_device_memory_bytes", "Memory of the device, by kind.", ("device", "kind"), registry=registry
+        )
+        self.device_busy = Counter(
+            "zoo_device_busy_seconds_total", "Time the device's lanes spent on batches.", ("device",), registry=registry
+        )

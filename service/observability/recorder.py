@@ -1,0 +1,124 @@
+"""The one place that records. Everyone else calls a method here that says what happened.
+
+Methods may be called from any thread. Label values come from the catalog and from fixed sets, never from a request, so a
+caller cannot grow the number of series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from service.observability.metrics import Metrics
+from service.observability.statistics import Statistics
+from service.types import Timing
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a gRPC call so far: the corridor fills in the model once it is resolved."""
+
+    model: str = ""
+    version: str = ""
+
+
+class Recorder:
+    """Writes Prometheus metrics and the Open Inference statistics."""
+
+    def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
+        self._metrics = metrics
+        self.statistics = statistics
+        # Looking a series up by its labels costs more than counting in it, and the label sets are few.
+        self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def call_finished(self, call: Call, method: str, code: str, seconds: float) -> None:
+        """A gRPC call, or one request of a stream, was answered with a status code's name."""
+        self._labels(self._metrics.requests, call.model, call.version, method, code).inc()
+        self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds)
+
+    def inference_started(self, model: str, version: int) -> None:
+        """An inference call was taken."""
+        self._labels(self._metrics.in_flight, model, str(version)).inc()
+
+    def inference_finished(self, model: str, version: int, rows: int, ok: bool, seconds: float, timing: Timing) -> None:
+        """An inference call ended, well or not. A failed one has no stages to tell of."""
+        label = str(version)
+        self._labels(self._metrics.in_flight, model, label).dec()
+        self.statistics.request_finished(
+            model,
+            version,
+            ok=ok,
+            rows=rows,
+            total_ns=int(seconds * 1e9),
+            queue_ns=int(timing.queue_s * 1e9),
+            input_ns=int(timing.preprocess_s * 1e9),
+            infer_ns=int(timing.execute_s * 1e9),
+            output_ns=int(timing.postprocess_s * 1e9),
+        )
+        if ok:
+            stage = self._metrics.stage_duration
+            self._labels(stage, model, label, "preprocess").observe(timing.preprocess_s)
+            self._labels(stage, model, label, "queue").observe(timing.queue_s)
+            self._labels(stage, model, label, "execute").observe(timing.execute_s)
+            self._labels(stage, model, label, "postprocess").observe(timing.postprocess_s)
+
+    def rejected(self, model: str, version: int, reason: str) -> None:
+        """A call was refused without running: `queue_full`, `deadline`, `draining`, `not_ready`."""
+        self._labels(self._metrics.rejected, model, str(version) if version else "", reason).inc()
+
+    # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def batch_executed(
+        self,
+        model: str,
+        version: int,
+        device: str,
+        rows: int,
+        padding_ratio: float,
+        collate_s: float,
+        execute_s: float,
+        split_s: float,
+    ) -> None:
+        """A batch ran on a device."""
+        label = str(version)
+        self._labels(self._metrics.batch_size, model, label).observe(rows)
+        self._labels(self._metrics.batch_padding, model, label).observe(padding_ratio)
+        self._labels(self._metrics.device_busy, device).inc(collate_s + execute_s + split_s)
+        self.statistics.batch_executed(
+            model,
+            version,
+            rows=rows,
+            input_ns=int(collate_s * 1e9),
+            infer_ns=int(execute_s * 1e9),
+            output_ns=int(split_s * 1e9),
+        )
+
+    # ── models ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def model_state(self, model: str, state: str, states: tuple[str, ...]) -> None:
+        """A model entered a state; `states` are all there are."""
+        for other in states:
+            self._labels(self._metrics.model_state, model, other).set(1 if other == state else 0)
+
+    def model_loaded(
+        self, model: str, version: int, load_s: float, memory_bytes: int, queue_depth: Callable[[], int]
+    ) -> None:
+        """A model became ready. `queue_depth` is asked at every scrape until it is unloaded."""
+        label = str(version)
+        self._metrics.load_seconds.labels(model, label).set(load_s)
+        self._metrics.model_memory.labels(model, label).set(memory_bytes)
+        self._metrics.queue_depth.labels(model, label).set_function(queue_depth)
+
+    def model_unloaded(self, model: str, version: int) -> None:
+        """A model's memory was freed: what it held is no longer shown."""
+        label = str(version)
+        self._metrics.model_memory.labels(model, label).set(0)
+        self._metrics.queue_depth.remove(model, label)
+
+    def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
+        """`read` gives bytes of `kind` (`used`, `total`) on a device; asked at every scrape."""
+        self._metrics.device_memory.labels(device, kind).set_function(read)

@@ -1,0 +1,47 @@
+"""A device's lanes: a fixed number of threads, each running one batch after another.
+
+A lane pulls: it asks `source` for its next job when it is free, and ends when `source` gives None.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import torch
+
+from service.runtime.device import DevicePlan
+
+
+class Lanes:
+    """The threads of one device. `start` them once; make `source` give None, then `join`."""
+
+    def __init__(self, plan: DevicePlan, source: Callable[[], Callable[[], None] | None]) -> None:
+        self._plan = plan
+        self._source = source
+        # Daemons: a lane that hangs in a kernel must not keep the process from ending.
+        self._threads = [
+            threading.Thread(target=self._run, name=f"lane-{plan.name}-{i}", daemon=True) for i in range(plan.lanes)
+        ]
+
+    def start(self) -> None:
+        """Starts every lane."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the lanes to end, each for at most `timeout_s`."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._plan.threads_per_lane)  # OpenMP keeps this per thread
+        if self._plan.name.startswith("cuda"):  # a stream a lane, so that copies of one overlap kernels of another
+            with torch.cuda.stream(torch.cuda.Stream(self._plan.name)):
+                self._loop()
+        else:
+            self._loop()
+
+    def _loop(self) -> None:
+        while (job := self._source()) is not None:
+            job()

@@ -1,0 +1,285 @@
+"""Composition root: startup → serve → drain. The only file that wires objects together.
+
+    startup   settings checked, ports bound, LIVE; models load in the background, not READY
+    serve     READY once every model that was asked for has loaded or failed, and one at least answers
+    drain     on SIGTERM or SIGINT: not READY, then no new work, then what is in flight is answered, then the end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import torch
+from grpc import aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from model_zoo.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.store import Progress, Store
+from service import __version__, banner
+from service.inference import Inference
+from service.observability.http import HttpPort
+from service.observability.log import configure, logger
+from service.observability.metrics import Metrics
+from service.observability.recorder import Recorder
+from service.observability.statistics import Statistics
+from service.pb import (
+    models_pb2,
+    models_pb2_grpc,
+    open_inference_pb2,
+    open_inference_pb2_grpc,
+    prediction_pb2,
+    prediction_pb2_grpc,
+)
+from service.registry.loader import Loader
+from service.registry.registry import Registry
+from service.registry.states import ModelState
+from service.runtime.device import DevicePlan, DeviceUnavailable, plan_device
+from service.runtime.lanes import Lanes
+from service.scheduler.policy import Limits
+from service.scheduler.scheduler import DeviceScheduler
+from service.settings import Settings, SettingsError
+from service.wire.health import Health
+from service.wire.interceptors import CallInterceptor
+from service.wire.models import ModelsServicer
+from service.wire.open_inference import OpenInferenceServicer
+from service.wire.prediction import PredictionServicer
+
+log = logger(__name__)
+
+SERVICES = (
+    prediction_pb2.DESCRIPTOR.services_by_name["Prediction"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
+    open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
+)
+LAST_REPLIES_S = 1.0
+"""After the last request was answered: how long its reply may take to leave, and open streams to notice the end."""
+
+
+def run(settings: Settings) -> None:
+    """Serves until a signal says stop. Raises SettingsError before anything listens if a setting cannot be met."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
+    configure(settings.log_level, settings.log_format)
+    asyncio.run(Server(settings).run())
+
+
+class Server:
+    """Everything that runs, and its life in order. Construct, then `run` once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Checks what can be checked without listening. Raises SettingsError."""
+        self._settings = settings
+        self._catalog = Catalog.from_package()
+        self._wanted = _check_models(settings.models, self._catalog)
+        self._plan = _plan(settings)
+        self._draining = False
+        self._started = False
+        self._began = time.monotonic()
+
+    # ── the state that clients may ask for ────────────────────────────────────────────────────────────────────
+
+    @property
+    def live(self) -> bool:
+        """The process answers."""
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests are welcome: startup is over, a model answers, and no drain has begun."""
+        return self._started and not self._draining and self._any_ready()
+
+    def _any_ready(self) -> bool:
+        return any(status.state is ModelState.READY for status in self._registry.statuses())
+
+    # ── life ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Startup, serve, drain."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self._start()
+        loading = asyncio.create_task(self._load_wanted())
+        try:
+            await stop.wait()
+        finally:
+            loading.cancel()
+            await self._drain()
+
+    async def _start(self) -> None:
+        """Builds every object, binds both ports, and answers from then on."""
+        settings, plan = self._settings, self._plan
+        metrics = _registry_with_process_metrics()
+        self._recorder = Recorder(Metrics(metrics), Statistics())
+        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), self._recorder)
+        self._lanes = Lanes(plan, self._scheduler.next_job)
+        loader = Loader(Store(settings.home), plan.name, settings.offline, _log_progress)
+        cards = {card.name: card for card in self._catalog}
+        self._registry = Registry(cards, partial(_limits, settings), loader, self._scheduler, self._recorder)
+        self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
+        self._inference = Inference(
+            self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0
+        )
+        self._health = Health(SERVICES)
+        self._registry.on_change.append(self._model_changed)
+        self._grpc = self._grpc_server()
+        _watch_device_memory(self._recorder, plan, self._registry)
+
+        port = _bind(self._grpc, settings)
+        self._http = _http_port(settings, metrics, lambda: (self.live, self.ready))
+        self._lanes.start()
+        self._health.start()
+        self._http.start()
+        await self._grpc.start()
+        self._port = port
+        log.info("live", grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid())
+        banner.show_live(settings.host, port, self._http.port, self._wanted)
+
+    def _grpc_server(self) -> aio.Server:
+        limit = self._settings.max_message_mib * 1024 * 1024
+        server = aio.server(
+            interceptors=[CallInterceptor(self._recorder)],
+            options=[
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
+            ],
+        )
+        prediction_pb2_grpc.add_PredictionServicer_to_server(  # type: ignore[no-untyped-call]
+            PredictionServicer(self._inference, self._recorder), server
+        )
+        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), server)  # type: ignore[no-untyped-call]
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            OpenInferenceServicer(self._inference, self._registry, self._recorder.statistics, self, __version__), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        reflection.enable_server_reflection(
+            (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
+        )
+        return server
+
+    async def _load_wanted(self) -> None:
+        """Loads the models of the settings, one after another, and then calls the server ready."""
+        for name in self._wanted:
+            await self._registry.begin_load(name)
+        self._started = True
+        self._health.set_server(self.ready)
+        log.info("ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1))
+        banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
+
+    def _model_changed(self, name: str, state: ModelState) -> None:
+        self._health.model_changed(name, state)
+        if self._started and not self._draining:
+            self._health.set_server(self.ready)
+
+    async def _drain(self) -> None:
+        """Not ready, then no new work, then what is in flight is answered."""
+        settings = self._settings
+        log.info("draining", grace_s=settings.drain_grace_s)
+        self._draining = True
+        self._health.set_server(False)
+        await self._health.settle()
+        await asyncio.sleep(settings.drain_notice_s)  # load balancers look again; work is still taken meanwhile
+        answered = await self._inference.drain(settings.drain_grace_s)
+        await self._grpc.stop(LAST_REPLIES_S)
+        await self._registry.close()
+        self._scheduler.stop()
+        self._lanes.join(timeout_s=1.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._health.stop()
+        self._http.stop()
+        log.info("stopped", all_answered=answered)
+
+
+# ── checks and small wiring ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
+    """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
+    known = catalog.names()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
+            raise SettingsError(f"--model {name!r} is not in the zoo; {hint}")
+    return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
+
+
+def _plan(settings: Settings) -> DevicePlan:
+    try:
+        plan = plan_device(settings.device, settings.lanes, settings.cores)
+    except DeviceUnavailable as error:
+        raise SettingsError(f"ZOO_DEVICE: {error}") from None
+    torch.set_num_threads(plan.threads_per_lane)
+    return plan
+
+
+def _limits(settings: Settings, card: Card) -> Limits:
+    rows = card.batching.max_batch_size
+    return Limits(
+        max_batch_size=min(rows, settings.max_batch_size) if settings.max_batch_size else rows,
+        max_queue_size=settings.max_queue_size,
+        max_queue_delay_s=settings.max_queue_delay_ms / 1000.0,
+    )
+
+
+def _bind(server: aio.Server, settings: Settings) -> int:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise SettingsError(f"cannot listen on {host}:{settings.port} for gRPC; is another server running there?")
+    return port
+
+
+def _http_port(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
+    try:
+        return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
+    except OSError:
+        where = f"{settings.host}:{settings.http_port}"
+        raise SettingsError(f"cannot listen on {where} for /metrics; is another server running there?") from None
+
+
+def _registry_with_process_metrics() -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registry) -> None:
+    """What the device holds, asked at every scrape."""
+
+    def weights() -> float:
+        return float(sum(s.runtime.memory_bytes for s in registry.statuses() if s.runtime is not None))
+
+    recorder.device_memory(plan.name, "weights", weights)
+    if plan.name.startswith("cuda"):
+        recorder.device_memory(plan.name, "allocated", lambda: float(torch.cuda.memory_allocated(plan.name)))
+        recorder.device_memory(plan.name, "reserved", lambda: float(torch.cuda.memory_reserved(plan.name)))
+
+
+def _log_progress(model: str) -> Progress:
+    """Tells of a download in tenths, since a server's log is no place for a progress bar."""
+    told = -1
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal told
+        tenth = done * 10 // total if total else 0
+        if tenth != told:
+            told = tenth
+            log.info("fetching weights", model=model, what=what, percent=tenth * 10)
+
+    return progress

@@ -1,0 +1,173 @@
+"""What every task does, and what it does alike: rows of tensors checked against the card, stacked, and split again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from model_zoo.card import Card
+from model_zoo.golden import Expectation, GoldenInput
+from service.errors import InvalidInput, ZooError
+from service.types import Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
+
+DTYPES: Mapping[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+}
+"""Open Inference datatypes of fixed width, as NumPy has them."""
+
+
+class Task(ABC):
+    """A kind of work for one model. Derives everything from the card; holds no state that a request could change."""
+
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Fields of Options that this task knows; any other that is set is InvalidInput."""
+
+    chunk: ClassVar[int] = 1
+    """Raw instances that one call of `preprocess` should get: more where they are cheap together."""
+
+    raw_types: ClassVar[tuple[type, ...]] = ()
+    """Kinds of raw instance it takes."""
+
+    def __init__(self, card: Card, labels: Sequence[str] = ()) -> None:
+        self.card = card
+        self.labels = tuple(labels)
+        self._specs = {spec.name: (spec, DTYPES[spec.datatype], spec.shape[1:]) for spec in card.signature.inputs}
+
+    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        """Raw instances → rows, one outcome each: a bad instance gets its own error and its neighbours their rows."""
+
+    def row(self, instance: TensorInstance, path: str) -> Item:
+        """One row of the network's own tensors → item. Checks names, dtypes and shapes; copies nothing.
+
+        Raises InvalidInput with `path` in front of what is wrong.
+        """
+        tensors = instance.tensors
+        if tensors.keys() != self._specs.keys():
+            self._complain_of_names(tensors, path)
+        length = 1
+        for name, (spec, dtype, shape) in self._specs.items():
+            array = tensors[name]
+            if array.dtype != dtype:
+                raise InvalidInput(f"{path}.{name}", f"expected {spec.datatype}, got {array.dtype.name}")
+            if array.shape != shape and not _fits(array.shape, shape):
+                raise InvalidInput(f"{path}.{name}", f"expected shape {list(shape)} a row, got {list(array.shape)}")
+            if name == self.card.batching.length_of:
+                length = array.shape[0]
+        self._check_length(length, path)
+        return Item(tensors, length)
+
+    def _complain_of_names(self, tensors: Tensors, path: str) -> None:
+        want = ", ".join(self._specs)
+        for name in tensors:
+            if name not in self._specs:
+                raise InvalidInput(f"{path}.{name}", f"the model has no such input; it takes {want}")
+        missing = [name for name, (spec, _, _) in self._specs.items() if name not in tensors and not spec.optional]
+        raise InvalidInput(path, f"input {missing[0]} is missing; the model takes {want}")
+
+    def _check_length(self, length: int, path: str) -> None:
+        most = self.card.batching.max_length
+        if length < 1:
+            raise InvalidInput(f"{path}.{self.card.batching.length_of}", "is empty; expected at least one element")
+        if most is not None and length > most:
+            raise InvalidInput(f"{path}.{self.card.batching.length_of}", f"expected at most {most} elements, got {length}")
+
+    # ── together ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def collate(self, items: Sequence[Item]) -> tuple[dict[str, Array], float]:
+        """Rows → one batch of arrays that own their memory, and the padded share of it (0..1)."""
+        return {name: np.stack([item.tensors[name] for item in items]) for name in self._specs}, 0.0
+
+    def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
+        """A batch's outputs → rows, in order, without what padding added. Raises where an output has too few rows."""
+        for name, array in outputs.items():
+            if len(array) != len(items):
+                raise RuntimeError(f"output {name} has {len(array)} rows for {len(items)} items")
+        return [{name: array[i] for name, array in outputs.items()} for i in range(len(items))]
+
+    # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def check(self, options: Options) -> None:
+        """Raises InvalidInput where an option is set that this task does not know, or is out of its bounds."""
+        for name in ("top_k", "threshold"):
+            if getattr(options, name) is not None and name not in self.options:
+                raise InvalidInput(f"options.{name}", f"has no meaning for the task {self.card.task}")
+        if options.top_k is not None and options.top_k < 1:
+            raise InvalidInput("options.top_k", f"expected at least 1, got {options.top_k}")
+        if options.threshold is not None and not 0.0 <= options.threshold <= 1.0:
+            raise InvalidInput("options.threshold", f"expected 0..1, got {options.threshold}")
+
+    @abstractmethod
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+        """One row of outputs → the answer for people."""
+
+    # ── proof ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def golden_instance(self, given: GoldenInput) -> Instance:
+        """The input of a golden case."""
+
+    @abstractmethod
+    def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        """What is wrong with the answer to a golden case, with figures; None if nothing is.
+
+        `answer_of` holds the answers to the texts that `golden_texts` named.
+        """
+
+    def golden_texts(self, expect: Expectation) -> Sequence[str]:
+        """Further texts whose answers the expectation compares with."""
+        return ()
+
+    @staticmethod
+    def text_instance(text: str) -> Instance:
+        """A text as a caller would send it."""
+        return TextInstance(text.encode())
+
+    def warmup_item(self) -> Item:
+        """A row as small as any, to run once before the first caller does."""
+        tensors = {}
+        for name, (_, dtype, shape) in self._specs.items():
+            tensors[name] = np.ones([8 if size < 0 else size for size in shape], dtype)
+        return Item(tensors, 8 if self.card.batching.length_of else 1)
+
+
+def reject_kind(task: Task, instance: Instance, path: str) -> InvalidInput:
+    """The error for an instance of a kind that the task does not take."""
+    came = {
+        "ImageInstance": "image",
+        "TextInstance": "text",
+        "AudioInstance": "audio",
+        "SamplesInstance": "samples",
+    }.get(type(instance).__name__, "tensors")
+    return InvalidInput(path, f"expected {task.card.raw_input} or tensors for model {task.card.name!r}, got {came}")
+
+
+def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
+    """1-D rows of unlike lengths → `[len(rows), length]`, each padded at its end with `fill`."""
+    batch = np.full((len(rows), length), fill, rows[0].dtype)
+    for i, row in enumerate(rows):
+        batch[i, : len(row)] = row
+    return batch
+
+
+def _fits(shape: tuple[int, ...], want: tuple[int, ...]) -> bool:
+    return len(shape) == len(want) and all(w in (-1, s) for s, w in zip(shape, want, strict=True))
+
+
+__all__ = ["DTYPES", "Task", "pad_stack", "reject_kind"]

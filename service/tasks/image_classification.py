@@ -1,0 +1,133 @@
+"""Task `image-classification`: a photo → the best labels. Input recipe: ImageRecipe of the card."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model_zoo.card import Card, ClassificationExpectation, ImageRecipe
+from model_zoo.golden import Expectation, GoldenInput, golden_path
+from service.errors import InvalidInput, ZooError
+from service.tasks.base import Task, reject_kind
+from service.types import Answer, Classification, ImageInstance, Instance, Item, Label, Options, Tensors
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP")  # MPO: what many phones write under the name of .jpg
+DEFAULT_TOP_K = 5
+
+# The card's own bound is checked on the header, before any pixel is decoded; Pillow's global one would only warn first.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class ImageClassification(Task):
+    """Labels for photos, best first."""
+
+    options: ClassVar[frozenset[str]] = frozenset({"top_k", "threshold"})
+    raw_types: ClassVar[tuple[type, ...]] = (ImageInstance,)
+
+    def __init__(self, card: Card, labels: Sequence[str] = ()) -> None:
+        super().__init__(card, labels)
+        if not isinstance(card.recipe, ImageRecipe):
+            raise TypeError(f"card {card.name} has no image recipe")
+        self._recipe = card.recipe
+        self._input = card.signature.inputs[0].name
+        # (x / 255 - mean) / std as one multiplication and one addition a pixel
+        std = np.asarray(card.recipe.std, np.float32)
+        self._scale = (1.0 / (255.0 * std)).astype(np.float32)[:, None, None]
+        self._shift = (-np.asarray(card.recipe.mean, np.float32) / std).astype(np.float32)[:, None, None]
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        """Encoded images → `[3, height, width]` float32, normalised."""
+        return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+
+    def _one(self, instance: Instance, path: str) -> Item | ZooError:
+        if not isinstance(instance, ImageInstance):
+            return reject_kind(self, instance, path)
+        try:
+            image = decode_image(instance.data, self._recipe.max_pixels, path)
+        except InvalidInput as error:
+            return error
+        return Item({self._input: self._normalise(resize_and_crop(image, self._recipe))})
+
+    def _normalise(self, image: Image.Image) -> NDArray[np.float32]:
+        pixels = np.asarray(image).transpose(2, 0, 1)
+        normalised: NDArray[np.float32] = pixels * self._scale
+        normalised += self._shift
+        return normalised
+
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+        """`[classes]` logits → labels with softmax probabilities, best first."""
+        logits = np.asarray(row[self.card.signature.outputs[0].name], np.float64)
+        scores = np.exp(logits - logits.max())
+        scores /= scores.sum()
+        count = min(options.top_k or DEFAULT_TOP_K, len(scores))
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        least = options.threshold or 0.0
+        return Classification(
+            tuple(Label(int(i), self._label(int(i)), float(scores[i])) for i in best if not scores[i] < least)
+        )
+
+    def _label(self, index: int) -> str:
+        return self.labels[index] if index < len(self.labels) else str(index)
+
+    def golden_instance(self, given: GoldenInput) -> Instance:
+        """The photo of a golden case."""
+        assert given.file is not None
+        return ImageInstance(golden_path(given.file).read_bytes())
+
+    def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        """Wrong first label, or too small a probability."""
+        assert isinstance(expect, ClassificationExpectation)
+        assert isinstance(answer, Classification)
+        best = answer.labels[0]
+        if best.name == expect.label and best.score >= expect.min_score:
+            return None
+        return f"expected {expect.label!r} with at least {expect.min_score:g}, got {best.name!r} with {best.score:.3f}"
+
+
+def decode_image(data: bytes, max_pixels: int, path: str) -> Image.Image:
+    """Encoded bytes → an upright 8-bit RGB image. Raises InvalidInput, which names `path`."""
+    if not data:
+        raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow remarks on odd metadata; the caller has no use for it
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise InvalidInput(path, f"expected at most {max_pixels:,} pixels, got {width:,} × {height:,}")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise InvalidInput(path, "expected a JPEG, PNG or WebP image, got something else") from None
+    except InvalidInput:
+        raise
+    except Exception:  # decoders raise whatever they like on damaged files: OSError, SyntaxError, struct.error …
+        raise InvalidInput(path, "the image is truncated or damaged") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel and more: Pillow would clip, not scale
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def resize_and_crop(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
+    """Shorter side to `resize_shorter`, then the middle `size`; only the pixels that survive the crop are computed."""
+    width, height = image.size
+    shorter = min(width, height)
+    resized_w = max(recipe.size[1], round(width * recipe.resize_shorter / shorter))
+    resized_h = max(recipe.size[0], round(height * recipe.resize_shorter / shorter))
+    crop_h, crop_w = recipe.size
+    left, top = round((resized_w - crop_w) / 2), round((resized_h - crop_h) / 2)
+    x, y = width / resized_w, height / resized_h
+    method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
+    return image.resize((crop_w, crop_h), method, box=(left * x, top * y, (left + crop_w) * x, (top + crop_h) * y))

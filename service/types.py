@@ -1,0 +1,207 @@
+"""What travels through the corridor: domain types of one request. No grpc, no torch; arrays are NumPy's.
+
+    Instance ──preprocess──► Item ──batch, execute──► Row ──postprocess──► Prediction | ZooError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ZooError
+
+Array = NDArray[np.generic]
+Tensors = Mapping[str, Array]
+
+
+# ── what a caller sends ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInstance:
+    """An encoded image (JPEG, PNG, WebP), as read from its file."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextInstance:
+    """A text as UTF-8 bytes; decoding belongs to the task, which names the field if it fails."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInstance:
+    """An encoded sound (WAV, FLAC, OGG), as read from its file."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesInstance:
+    """Decoded mono sound: float32 `[n]` in -1..1 at `sample_rate` hertz."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInstance:
+    """One row of the network's own tensors, by name, without the leading rows axis."""
+
+    tensors: Tensors
+
+
+Instance = ImageInstance | TextInstance | AudioInstance | SamplesInstance | TensorInstance
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may ask of the answer. `None` means the task's own default."""
+
+    top_k: int | None = None
+    """How many labels to give, best first (classification)."""
+    threshold: float | None = None
+    """Scores below this are left out (classification) or count as silence (voice activity)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One call: a model, and the instances to answer about."""
+
+    model: str
+    version: str
+    """A number, an alias, or empty for the alias `stable`."""
+    request_id: str
+    instances: Sequence[Instance]
+    options: Options = field(default_factory=Options)
+    deadline: float | None = None
+    """Absolute, on the clock of `time.monotonic()`, seconds; `None` means as long as the model's default allows."""
+    paths: Sequence[str] = ()
+    """Where each instance stood in the caller's message, for error texts; empty means `instances[i]`."""
+
+    def path(self, index: int) -> str:
+        """Name of instance `index` in the terms the caller used."""
+        return self.paths[index] if self.paths else f"instances[{index}]"
+
+
+# ── what stands in a queue ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One preprocessed input: a single row of every input tensor, without the rows axis."""
+
+    tensors: Tensors
+    length: int = 1
+    """Cost along the padded axis (tokens, frames); 1 where nothing is padded."""
+    notes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """What preprocessing has to tell the caller, for example `{"truncated": True}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What execution gave for one item: a single row of every output tensor, and how the batch went."""
+
+    tensors: Tensors
+    batch: BatchReport
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """Facts of one executed batch, shared by all its rows. Times are seconds on `time.monotonic()`."""
+
+    started: float
+    finished: float
+    rows: int
+    padding_ratio: float
+    """Padded cells ÷ all cells along the padded axis; 0 where nothing is padded."""
+    device: str
+    precision: str
+
+
+# ── what a caller gets ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One class of a classification: its index in the logits, its name, its probability."""
+
+    index: int
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The best labels, best first."""
+
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A vector, float32 `[d]`."""
+
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a sound, in seconds from its start, with the mean probability of its frames."""
+
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """What was found in a sound, and the probability of every frame (float32 `[frames]`)."""
+
+    segments: tuple[Segment, ...]
+    frame_s: float
+    probabilities: NDArray[np.float32]
+    duration_s: float
+
+
+Answer = Classification | Embedding | Segments
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a call went, in seconds; the slowest instance speaks for a call of several."""
+
+    preprocess_s: float = 0.0
+    queue_s: float = 0.0
+    execute_s: float = 0.0
+    postprocess_s: float = 0.0
+    batch_rows: int = 0
+    """Rows of the largest batch that an instance of this call rode in."""
+    padding_ratio: float = 0.0
+    device: str = ""
+    precision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one instance: its output tensors, and the answer for people unless only tensors were wanted."""
+
+    tensors: Tensors
+    answer: Answer | None = None
+    notes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InferReply:
+    """As many predictions as instances, in their order; a failed instance holds its own error."""
+
+    model: str
+    version: int
+    request_id: str
+    predictions: Sequence[Prediction | ZooError]
+    timing: Timing

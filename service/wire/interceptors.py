@@ -1,0 +1,116 @@
+"""What happens around every call: it is counted and timed, and an error becomes a status that leaks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from service.errors import InternalError, ZooError
+from service.inference import current_call
+from service.observability.log import logger
+from service.observability.recorder import Call, Recorder
+from service.wire.status import code_of, status_of, trailers_of
+
+log = logger(__name__)
+
+Context = aio.ServicerContext[Any, Any]
+
+
+def to_zoo_error(error: Exception, method: str) -> ZooError:
+    """An error as clients may see it: our own as it is, a foreign one as InternalError with a reference into the log."""
+    if isinstance(error, ZooError):
+        return error
+    reference = uuid.uuid4().hex[:12]
+    log.error("unexpected error", method=method, reference=reference, exc_info=error)
+    return InternalError(reference)
+
+
+class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
+    """Outermost: counts, times, and maps errors, for unary and streaming calls alike."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wraps the handler. Called once for every call."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = handler_call_details.method.rpartition("/")[2]
+        if handler.response_streaming:
+            return handler._replace(
+                stream_stream=handler.stream_stream and self._stream(handler.stream_stream, method),
+                unary_stream=handler.unary_stream and self._stream(handler.unary_stream, method),
+            )
+        return handler._replace(unary_unary=handler.unary_unary and self._unary(handler.unary_unary, method))
+
+    def _unary(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+        async def wrapped(request: Any, context: Context) -> Any:
+            try:
+                with counted(self._recorder, method, context):
+                    return await inner(request, context)
+            except ZooError as error:
+                await abort(context, error)
+
+        return wrapped
+
+    def _stream(self, inner: Callable[..., Any], method: str) -> Callable[..., Any]:
+        # The requests on a stream are counted one by one where they are answered; this counts the stream itself.
+        async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                with counted(self._recorder, f"{method}.stream", context):
+                    result = inner(request, context)
+                    if hasattr(result, "__aiter__"):
+                        async for reply in result:
+                            yield reply
+                    else:  # a handler that writes to the context itself, as the health servicer does
+                        await result
+            except ZooError as error:
+                await abort(context, error)
+
+        return wrapped
+
+
+@contextmanager
+def counted(recorder: Recorder, method: str, context: Context | None = None) -> Iterator[None]:
+    """Counts and times the block as one call of `method`. What leaves it is a ZooError, or what ends a call anyway."""
+    began, call, code = time.monotonic(), Call(), "OK"
+    current_call.set(call)
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        code = "CANCELLED"
+        raise
+    except aio.AbortError:
+        code = _name(context.code()) if context is not None else "UNKNOWN"
+        raise
+    except Exception as error:
+        zoo_error = to_zoo_error(error, method)
+        code = code_of(zoo_error).name
+        raise zoo_error from None
+    finally:
+        recorder.call_finished(call, method, code, time.monotonic() - began)
+
+
+async def abort(context: Context, error: ZooError) -> None:
+    """Ends the call with the error's status and details. Always raises."""
+    status = status_of(error)
+    await context.abort(code_of(error), status.message, trailers_of(status))
+
+
+def _name(code: Any) -> str:
+    """A status code's name; the context gives it as a number or as an enum, depending on who set it."""
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return next((c.name for c in grpc.StatusCode if c.value[0] == code), "UNKNOWN")

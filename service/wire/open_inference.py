@@ -1,0 +1,166 @@
+# ruff: noqa: N802, D102 - the protocol names the methods, and protos/open_inference.proto says what they do
+"""Servicer of the Open Inference Protocol, `inference.GRPCInferenceService`, as Triton's and KServe's clients call it.
+
+Domain errors leave the unary methods as they are; an interceptor turns them into statuses. On a stream they become
+replies. Methods that are not here are UNIMPLEMENTED by the generated base class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
+
+from service import __version__
+from service.errors import NotFound, NotReady
+from service.inference import Inference, current_call
+from service.observability.recorder import Call, Recorder
+from service.pb import open_inference_pb2 as pb
+from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.registry.registry import Registry
+from service.registry.states import ModelState
+from service.wire import model_config
+from service.wire.interceptors import Context, to_zoo_error
+from service.wire.open_inference_convert import infer_request, wanted_outputs
+from service.wire.open_inference_reply import infer_response, stream_error, stream_reply
+from service.wire.prediction import deadline_of
+from service.wire.status import code_of
+from service.wire.streams import as_completed
+
+if TYPE_CHECKING:
+    from service.registry.served import ServedModel
+
+STREAM_LIMIT = 64
+"""Requests of one stream that may be unanswered at once; beyond it the stream is not read on."""
+
+
+class ServerState(Protocol):
+    """What the server says of itself."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the process answers."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests."""
+
+
+class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
+    """Tensors in, tensors out."""
+
+    def __init__(self, inference: Inference, registry: Registry, recorder: Recorder, state: ServerState) -> None:
+        self._inference = inference
+        self._registry = registry
+        self._recorder = recorder
+        self._state = state
+
+    # ── health and metadata ───────────────────────────────────────────────────────────────────────────────────
+
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=self._state.live)
+
+    async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._state.ready)
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+        try:
+            return pb.ModelReadyResponse(
+                ready=self._registry.status(request.name, request.version).state is ModelState.READY
+            )
+        except NotFound:  # as Triton answers: what does not exist is not ready
+            return pb.ModelReadyResponse(ready=False)
+
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(name="zoo", version=__version__, extensions=model_config.EXTENSIONS)
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+        return model_config.metadata(self._registry.status(request.name, request.version))
+
+    # ── inference ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
+        return await self._answer(request, deadline_of(context))
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        deadline = deadline_of(context)
+
+        async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+            return await self._stream_answer(request, deadline)
+
+        async with aclosing(as_completed(request_iterator, answer, STREAM_LIMIT)) as replies:
+            async for reply in replies:
+                yield reply
+
+    async def _answer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelInferResponse:
+        served = self._resolve(request)
+        wanted = wanted_outputs(request, served.card)
+        reply = await self._inference.infer(infer_request(request, served.card, deadline), answers=False)
+        return infer_response(request, wanted, served.task.labels, reply)
+
+    def _resolve(self, request: pb.ModelInferRequest) -> ServedModel:
+        """The model that a request is held against. One that cannot answer is told before a bad tensor."""
+        try:
+            served = self._registry.resolve(request.model_name, request.model_version)
+        except NotReady:
+            self._recorder.rejected(request.model_name, 0, "not_ready")
+            raise
+        if (call := current_call.get(None)) is not None:
+            call.model, call.version = served.name, str(served.version)
+        return served
+
+    async def _stream_answer(
+        self, request: pb.ModelInferRequest, deadline: float | None
+    ) -> pb.ModelStreamInferResponse:
+        """One request of a stream, answered or failed; counted as a call of its own."""
+        began, call, code = time.monotonic(), Call(), "OK"
+        current_call.set(call)
+        try:
+            return stream_reply(await self._answer(request, deadline))
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception as error:
+            zoo_error = to_zoo_error(error, "ModelStreamInfer")
+            code = code_of(zoo_error).name
+            return stream_error(request, zoo_error)
+        finally:
+            self._recorder.call_finished(call, "ModelStreamInfer", code, time.monotonic() - began)
+
+    # ── administration ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+        status = self._registry.status(request.name, request.version)
+        return pb.ModelConfigResponse(config=model_config.config(status))
+
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
+        if not request.name:
+            return model_config.statistics(self._registry.statuses(), self._recorder.statistics.snapshot(), None)
+        status = self._registry.status(request.name, request.version)
+        version = model_config.asked_version(status, request.version)
+        return model_config.statistics([status], self._recorder.statistics.snapshot(request.name, version), version)
+
+    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
+        return model_config.index(self._registry.statuses(), request.ready)
+
+    async def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: Context
+    ) -> pb.RepositoryModelLoadResponse:
+        name, kserve = model_config.repository_model(request)
+        await self._registry.load(name)
+        return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True) if kserve else _LOADED
+
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        name, kserve = model_config.repository_model(request, accepted=("unload_dependents",))
+        await self._registry.unload(name)
+        return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True) if kserve else _UNLOADED
+
+
+_LOADED = pb.RepositoryModelLoadResponse()
+_UNLOADED = pb.RepositoryModelUnloadResponse()

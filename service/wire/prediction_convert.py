@@ -1,0 +1,171 @@
+"""`zoo.v1` messages ↔ domain types. No grpc, no waiting: messages in, dataclasses out, and back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+
+from service.errors import InvalidInput, ZooError
+from service.pb import prediction_pb2 as pb
+from service.tasks.base import DTYPES
+from service.types import (
+    Answer,
+    Array,
+    AudioInstance,
+    Classification,
+    Embedding,
+    ImageInstance,
+    InferReply,
+    InferRequest,
+    Instance,
+    Options,
+    Prediction,
+    SamplesInstance,
+    Segments,
+    TensorInstance,
+    Tensors,
+    TextInstance,
+    Timing,
+)
+from service.wire.status import status_of
+
+LONGEST_REQUEST_ID = 256
+
+
+def read_request(request: pb.PredictRequest, deadline: float | None) -> InferRequest:
+    """Raises InvalidInput with the path of the field that is wrong."""
+    if not request.model:
+        raise InvalidInput("model", "is required")
+    if len(request.request_id) > LONGEST_REQUEST_ID:
+        came = len(request.request_id)
+        raise InvalidInput("request_id", f"expected at most {LONGEST_REQUEST_ID} characters, got {came}")
+    options = request.options
+    return InferRequest(
+        model=request.model,
+        version=request.version,
+        request_id=request.request_id or uuid.uuid4().hex,
+        instances=[_read_instance(instance, i) for i, instance in enumerate(request.instances)],
+        options=Options(
+            top_k=options.top_k if options.HasField("top_k") else None,
+            threshold=options.threshold if options.HasField("threshold") else None,
+        ),
+        deadline=deadline,
+    )
+
+
+def _read_instance(instance: pb.Instance, index: int) -> Instance:
+    match instance.WhichOneof("kind"):
+        case "image":
+            return ImageInstance(instance.image)
+        case "text":
+            return TextInstance(instance.text.encode())
+        case "audio":
+            return AudioInstance(instance.audio)
+        case "samples":
+            values = np.array(instance.samples.values, np.float32)
+            return SamplesInstance(values, instance.samples.sample_rate_hertz)
+        case "tensors":
+            path = f"instances[{index}].tensors"
+            return TensorInstance({n: _read_tensor(t, f"{path}.{n}") for n, t in instance.tensors.tensors.items()})
+    raise InvalidInput(f"instances[{index}]", "expected one of image, text, audio, samples, tensors; got none")
+
+
+def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None:
+        raise InvalidInput(f"{path}.datatype", f"expected one of {', '.join(DTYPES)}, got {tensor.datatype[:32]!r}")
+    shape = tuple(tensor.shape)
+    if any(size < 0 for size in shape):
+        raise InvalidInput(f"{path}.shape", f"expected sizes of 0 and more, got {list(shape)}")
+    count = 1
+    for size in shape:
+        count *= size  # Python's integers do not overflow
+    if count * dtype.itemsize != len(tensor.data):
+        want = f"{count * dtype.itemsize} bytes for {tensor.datatype}{list(shape)}"
+        raise InvalidInput(f"{path}.data", f"expected {want}, got {len(tensor.data)}")
+    return np.frombuffer(tensor.data, dtype.newbyteorder("<")).reshape(shape)
+
+
+def write_response(reply: InferReply, include_tensors: bool) -> pb.PredictResponse:
+    """A reply, every instance's result in its place."""
+    return pb.PredictResponse(
+        model=reply.model,
+        version=reply.version,
+        request_id=reply.request_id,
+        predictions=[_write_result(prediction, include_tensors) for prediction in reply.predictions],
+        timing=_write_timing(reply.timing),
+    )
+
+
+def _write_result(prediction: Prediction | ZooError, include_tensors: bool) -> pb.PredictionResult:
+    if isinstance(prediction, ZooError):
+        return pb.PredictionResult(error=status_of(prediction))
+    result = pb.PredictionResult()
+    if prediction.answer is None:
+        result.tensors.CopyFrom(_write_tensors(prediction.tensors))
+    else:
+        _WRITERS[type(prediction.answer)](prediction.answer, result)
+    if include_tensors:
+        result.outputs.CopyFrom(_write_tensors(prediction.tensors))
+    if prediction.notes:
+        result.notes.update(dict(prediction.notes))
+    return result
+
+
+def _write_classification(answer: Classification, result: pb.PredictionResult) -> None:
+    result.classification.SetInParent()  # no label above the threshold is an answer, too
+    for label in answer.labels:
+        result.classification.labels.add(index=label.index, name=label.name, score=label.score)
+
+
+def _write_embedding(answer: Embedding, result: pb.PredictionResult) -> None:
+    result.embedding.values.extend(answer.values.tolist())
+
+
+def _write_segments(answer: Segments, result: pb.PredictionResult) -> None:
+    message = result.segments
+    message.frame_duration.CopyFrom(_duration(answer.frame_s))
+    message.duration.CopyFrom(_duration(answer.duration_s))
+    message.frame_probabilities.extend(answer.probabilities.tolist())
+    for segment in answer.segments:
+        message.segments.add(start=_duration(segment.start_s), end=_duration(segment.end_s), score=segment.score)
+
+
+_WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
+    Classification: _write_classification,
+    Embedding: _write_embedding,
+    Segments: _write_segments,
+}
+
+_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def _write_tensors(tensors: Tensors) -> pb.TensorMap:
+    return pb.TensorMap(
+        tensors={
+            name: pb.Tensor(datatype=_DATATYPES[array.dtype], shape=array.shape, data=array.tobytes())
+            for name, array in tensors.items()
+        }
+    )
+
+
+def _write_timing(timing: Timing) -> pb.Timing:
+    return pb.Timing(
+        preprocess=_duration(timing.preprocess_s),
+        queue=_duration(timing.queue_s),
+        execute=_duration(timing.execute_s),
+        postprocess=_duration(timing.postprocess_s),
+        batch_rows=timing.batch_rows,
+        padding_ratio=timing.padding_ratio,
+        device=timing.device,
+        precision=timing.precision,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    nanos = round(seconds * 1e9)
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)

