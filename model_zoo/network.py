@@ -111,8 +111,7 @@ def load_network(card: Card, materialised: Materialised) -> Network:
 
     Raises:
         ConversionFailed: the file and the architecture do not fit, which happens when a library has changed an
-        architecture
-            since the file was written, or when the file is damaged.
+            architecture since the file was written, or when the file is damaged.
     """
     network = build_network(card)
     try:

@@ -8,7 +8,7 @@
                    <digest>/  model.safetensors     <digest> is the sha256 of this file
                               labels.txt, tokenizer.json, manifest.json
 
-Invariants. A folder under ``weights/`` appears by rename, complete and never changed afterwards. A pointer in
+Invariants. A folder under ``weights/`` appears by rename, complete, and is never edited afterwards. A pointer in
 ``by-card/`` appears after the folder it points to. Hence a reader needs no lock, and a process that dies leaves only a
 ``.staging-`` folder, which the next writer of the same card removes.
 """
@@ -63,18 +63,16 @@ class Store:
         Args:
             home: ``ZOO_HOME``.
             keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space
-            and can
-                be fetched again.
+                and can be fetched again.
         """
         self._downloads = home / "downloads"
         self._weights = home / "weights"
         self._keep_downloads = keep_downloads
 
     def find(self, card: Card) -> Materialised | None:
-        """The files of a card if they are all there, with their sizes as recorded; contents are not read (see
-        ``verify``).
+        """The files of a card, or None unless they are all there with their sizes as recorded.
 
-        Cheap enough for every start, takes no lock, needs no network.
+        Contents are not read (see ``verify``): cheap enough for every start. Takes no lock, needs no network.
         """
         pointer = _read_json(self._pointer(card))
         return None if pointer is None else self._open(str(pointer.get("digest")))
@@ -146,6 +144,8 @@ class Store:
             }
             for role, name in sorted(roles.items())
         }
+        for name in roles.values():
+            _flush(staging / name)
         digest = str(files["weights"]["sha256"])
         manifest = {"converter": _CONVERTER, "files": files}
         _write_json(staging / _MANIFEST, manifest)
@@ -207,6 +207,10 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     with path.open("w", encoding="utf-8") as handle:
         json.dump(document, handle, indent=1, sort_keys=True)
-        handle.flush()
-        # On disk before the rename that makes it count, or a power cut could publish an empty file.
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file to disk before the rename that makes it count, or a power cut could publish an empty one."""
+    with path.open("r+b") as handle:
         os.fsync(handle.fileno())

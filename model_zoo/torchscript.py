@@ -31,7 +31,7 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_MAX_BYTES = 4 << 30  # of one storage, unpacked
+_MAX_BYTES = 4 << 30  # of one storage
 
 
 class UnsafeArchive(Exception):
@@ -70,7 +70,9 @@ def state_dict_of(archive: bytes) -> dict[str, torch.Tensor]:
             if opened.read(f"{root}/byteorder").strip() != b"little":
                 raise UnsafeArchive("the tensors are not little-endian")
             tree = _Reader(opened, root).load()
-    except (KeyError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+    except UnsafeArchive:
+        raise
+    except Exception as error:  # damaged pickles and tensors beyond their storage raise nearly anything
         raise UnsafeArchive(f"it is not a TorchScript archive of plain modules ({error})") from error
     found: dict[str, torch.Tensor] = {}
     _collect(tree, "", found)

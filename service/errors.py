@@ -1,14 +1,14 @@
 """Every error that Zoo raises on purpose. They know no transport: `service/wire/status.py` maps them to gRPC.
 
-    ZooError                       message is written by us and safe to send to any client
-    ├── InvalidInput               what the caller sent is wrong: field, what was expected, what came
-    ├── NotFound                   no such model or version; carries names that are near
-    ├── NotReady                   the model is loading, unloading or failed to load; carries the reason
-    ├── Draining                   the server is going away and takes no more work
-    ├── QueueFull                  the model holds as many rows as it may; carries when to try again
-    ├── DeadlineExceeded           the deadline passed before the answer was there
-    ├── IllegalMove                the model's state does not allow what was asked
-    └── InternalError              anything else; the text is generic, the cause is in the log
+ZooError                       message is written by us and safe to send to any client
+├── InvalidInput               what the caller sent is wrong: field, what was expected, what came
+├── NotFound                   no such model or version; carries names that are near
+├── NotReady                   the model is loading, unloading or failed to load; carries the reason
+├── Draining                   the server is going away and takes no more work
+├── QueueFull                  the model holds as many rows as it may; carries when to try again
+├── DeadlineExceeded           the deadline passed before the answer was there
+├── IllegalMove                the model's state does not allow what was asked
+└── InternalError              anything else; the text is generic, the cause is in the log
 """
 
 from __future__ import annotations

@@ -136,6 +136,9 @@ class Inference:
 _Part = tuple[list[Prediction | ZooError], Timing]
 
 
+_NO_TIMING = Timing()
+
+
 @dataclass(slots=True)
 class _Visit:
     """One request inside: counted in and out, whatever happens to it."""
@@ -145,7 +148,7 @@ class _Visit:
     rows: int
     began: float
     ok: bool = False
-    timing: Timing = Timing()
+    timing: Timing = _NO_TIMING
 
     def __enter__(self) -> _Visit:
         me, served = self.inference, self.served

@@ -1,8 +1,8 @@
 """Composition root: startup → serve → drain. The only file that wires objects together.
 
-    startup   settings checked, ports bound, LIVE; models load in the background, not READY
-    serve     READY once every model that was asked for has loaded or failed, and one at least answers
-    drain     on SIGTERM or SIGINT: not READY, then no new work, then what is in flight is answered, then the end
+startup   settings checked, ports bound, LIVE; models load in the background, not READY
+serve     READY once every model that was asked for has loaded or failed, and one at least answers
+drain     on SIGTERM or SIGINT: not READY, then no new work, then what is in flight is answered, then the end
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ class Server:
         cards = {card.name: card for card in self._catalog}
         self._registry = Registry(cards, partial(_limits, settings), loader, self._scheduler, self._recorder)
         self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
-        self._inference = Inference(
-            self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0
-        )
+        self._inference = Inference(self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0)
         self._health = Health(SERVICES)
         self._registry.on_change.append(self._model_changed)
         self._grpc = self._grpc_server()
@@ -154,17 +152,15 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
             ],
         )
-        prediction_pb2_grpc.add_PredictionServicer_to_server(  # type: ignore[no-untyped-call]
+        prediction_pb2_grpc.add_PredictionServicer_to_server(
             PredictionServicer(self._inference, self._recorder), server
         )
-        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), server)  # type: ignore[no-untyped-call]
-        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            OpenInferenceServicer(self._inference, self._registry, self._recorder.statistics, self, __version__), server
+        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
-        reflection.enable_server_reflection(
-            (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
-        )
+        reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
         return server
 
     async def _load_wanted(self) -> None:
@@ -173,7 +169,9 @@ class Server:
             await self._registry.begin_load(name)
         self._started = True
         self._health.set_server(self.ready)
-        log.info("ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1))
+        log.info(
+            "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
+        )
         banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
 
     def _model_changed(self, name: str, state: ModelState) -> None:

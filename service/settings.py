@@ -119,7 +119,9 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [_sentence(str(e["loc"][0]) if e["loc"] else "", e["msg"], e.get("input"), given) for e in error.errors()]
+        lines = [
+            _sentence(str(e["loc"][0]) if e["loc"] else "", e["msg"], e.get("input"), given) for e in error.errors()
+        ]
         raise SettingsError("\n".join(lines)) from None
 
 

@@ -1,6 +1,6 @@
 """What travels through the corridor: domain types of one request. No grpc, no torch; arrays are NumPy's.
 
-    Instance ──preprocess──► Item ──batch, execute──► Row ──postprocess──► Prediction | ZooError
+Instance ──preprocess──► Item ──batch, execute──► Row ──postprocess──► Prediction | ZooError
 """
 
 from __future__ import annotations

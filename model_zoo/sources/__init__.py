@@ -25,8 +25,7 @@ class Source(Protocol):
     """One place bytes come from, bound to the source of one card."""
 
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
-        """Bring the artifact into the folder ``downloads`` and give its path. What is already there is used, or
-        resumed.
+        """Bring the artifact into the folder ``downloads`` and give its path. What is there is used, or resumed.
 
         Raises:
             SourceUnavailable: it cannot be reached.

@@ -22,7 +22,6 @@ from model_zoo.sources.digest import check_file
 __all__ = ["Expected", "download"]
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_PIECE = 1 << 18  # bytes between two calls of the progress callback
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds; 60 of them without a single byte
 _FRUITLESS_ATTEMPTS = 4  # in a row; an attempt that brought bytes does not count
 
@@ -81,7 +80,7 @@ def download(
 def _complete(
     url: str, part: Path, expected: Expected, progress: Progress | None, sleep: Callable[[float], None]
 ) -> None:
-    """Attempt until ``part`` has its full length."""
+    """Attempt until ``part`` has its full length, or the source proves to have another file."""
     if urlsplit(url).scheme == "file":
         _copy(url, part, expected, progress)
         return
@@ -102,7 +101,7 @@ def _complete(
 
 
 def _attempt(client: httpx.Client, url: str, part: Path, expected: Expected, progress: Progress | None) -> None:
-    """One request for what is missing; returns once ``part`` is complete."""
+    """One request for what is missing; returns once ``part`` is as complete as the source can make it."""
     have = part.stat().st_size if part.exists() else 0
     if have > expected.size:
         part.unlink()
@@ -122,14 +121,16 @@ def _attempt(client: httpx.Client, url: str, part: Path, expected: Expected, pro
         if not continued:
             have = 0  # the server sends all of it: start over
         with part.open("ab" if continued else "wb") as handle:
-            for piece in response.iter_bytes(_PIECE):
+            for piece in response.iter_raw():  # as it arrives: what is gathered first would be lost with the connection
                 handle.write(piece)
                 have += len(piece)
                 if progress is not None:
                     progress(min(have, expected.size), expected.size, expected.name)
                 if have > expected.size:
                     break  # wrong file; do not let it fill the disk
-    if have < expected.size:
+    # An answer that states its own end has arrived whole, or httpx had raised: if it is short, so is the file.
+    states_its_end = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+    if have < expected.size and not states_its_end:
         raise _Broken("the connection closed early")
 
 

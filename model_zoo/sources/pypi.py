@@ -94,7 +94,7 @@ def locate(source: PypiSource) -> str:
         command += ["--retries", "2", "--timeout", "15"]
         command += ["--progress-bar", "off", "--disable-pip-version-check", "--report", str(report), requirement]
         # A folder of its own, so that no pyproject.toml, pip.conf or package nearby changes what pip does.
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 - this interpreter's own pip, with arguments from a validated card
             command, cwd=neutral, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as pip:
             log: list[str] = []

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from service.cli.console import harmless, out, table
+from service.cli.console import harmless, out, show_table, table
 from service.client import Classification, Embedding, Outcome, PredictionError, Result, Segments, Tensors
 
 if TYPE_CHECKING:
@@ -60,24 +60,23 @@ def print_answers(rows: Sequence[Row], timing: bool) -> None:
     """All rows as tables, in their order."""
     if not rows:
         return
-    console = out()
     vectors = [(name, outcome.values) for name, outcome in rows if isinstance(outcome, Embedding)]
-    if len({len(values) for _, values in vectors}) == 1 and len(vectors) > 1:
-        console.print(_similarities(vectors))
-        rows_left = [row for row in rows if not isinstance(row[1], Embedding) or row[1].notes]
-    else:
-        rows_left = list(rows)
+    compared = len(vectors) > 1 and len({len(values) for _, values in vectors}) == 1
+    if compared:
+        show_table(_similarities(vectors))
+    rows_left = [row for row in rows if not (compared and isinstance(row[1], Embedding)) or row[1].notes]
     if rows_left:
-        console.print(_answers(rows_left, bars=console.is_terminal))
+        show_table(_answers(rows_left, compared, bars=out().is_terminal))
     if timing and any(isinstance(outcome, Result) for _, outcome in rows):
-        console.print(_timings(rows))
+        show_table(_timings(rows))
 
 
-def _answers(rows: Sequence[Row], bars: bool) -> RenderableType:
+def _answers(rows: Sequence[Row], compared: bool, bars: bool) -> RenderableType:
+    """A row for each answer and note; of vectors that were compared already, only what there is to note."""
     made = table("input", "answer", "score", "", right=("score",))
     for name, outcome in rows:
         first = harmless(name)
-        for answer, score in _lines(outcome):
+        for answer, score in () if compared and isinstance(outcome, Embedding) else _lines(outcome):
             bar: RenderableType = "" if score is None or not bars else _bar(score)
             made.add_row(first, answer, "" if score is None else f"{score:.3f}", bar)
             first = ""

@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _PIPE_WIDTH = 1000
@@ -63,6 +63,18 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+def show_table(renderable: RenderableType) -> None:
+    """A table on stdout, without the blanks at the ends of lines where a program reads them."""
+    console = out()
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as text:
+        console.print(renderable)
+    for line in text.get().splitlines():
+        print(line.rstrip())  # noqa: T201
 
 
 def megabytes(size: int) -> str:

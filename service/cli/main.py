@@ -61,13 +61,9 @@ app.command("unload")(status.unload)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
+        from service import __version__
 
-        try:
-            number = version("zoo-serving")
-        except PackageNotFoundError:  # run from a checkout that was never installed
-            number = "(not installed)"
-        typer.echo(f"zoo {number}")
+        typer.echo(f"zoo {__version__}")
         raise typer.Exit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.cli.console import count, harmless, megabytes, out, print_json, remark, say, table
+from service.cli.console import count, harmless, megabytes, print_json, remark, say, show_table, table
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     for model in listed:
         words = (model.family, model.task, count(model.parameter_count), model.summary)
         rows.add_row(harmless(model.name), _state(model), *(harmless(word) for word in words))
-    out().print(rows)
+    show_table(rows)
 
 
 def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
@@ -92,7 +92,7 @@ def _print_model(model: ModelInfo | LocalModel) -> None:
     for fact, text in facts.items():
         if text:
             rows.add_row(fact, harmless(text))
-    out().print(rows)
+    show_table(rows)
 
 
 def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.cli.console import complain, err, harmless, megabytes, out, print_json, say, table
+from service.cli.console import complain, err, harmless, megabytes, print_json, say, show_table, table
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _print_models(models: tuple[ModelInfo, ...]) -> None:
         versions = ", ".join(str(number) for number in model.versions)
         rows.add_row(*(harmless(x) for x in (model.name, model.state, versions, _runs(model), model.state_reason)))
     if models:
-        out().print(rows)
+        show_table(rows)
 
 
 def _runs(model: ModelInfo) -> str:

@@ -1,7 +1,8 @@
 """How the SDK's channels are set up: message sizes, retries, proxies.
 
 Retries are gRPC's own, by service config (gRFC A6): UNAVAILABLE alone is tried again, with exponential backoff and
-jitter. The health service is left out, so asking whether a server is there is answered at once.
+jitter. Left out are the health service, so that asking whether a server is there is answered at once, and LoadModel,
+whose failures are UNAVAILABLE too: trying again would fetch and convert gigabytes five times to hear the same reason.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 DEFAULT_TARGET = "127.0.0.1:8001"
 
-_RETRIED_SERVICES = ("zoo.v1.Prediction", "zoo.v1.Models")
+_RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"})
+_CALLED_ONCE = ({"service": "zoo.v1.Models", "method": "LoadModel"},)  # a method's own entry goes before its service's
 _MIB = 1024 * 1024
 
 
@@ -47,7 +49,7 @@ def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
 
 
 def _service_config(retry: Retry) -> str:
-    method: dict[str, object] = {"name": [{"service": service} for service in _RETRIED_SERVICES]}
+    method: dict[str, object] = {"name": _RETRIED}
     if retry.attempts > 1:
         method["retryPolicy"] = {
             "maxAttempts": retry.attempts,
@@ -56,7 +58,7 @@ def _service_config(retry: Retry) -> str:
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-    return json.dumps({"methodConfig": [method]})
+    return json.dumps({"methodConfig": [method, {"name": _CALLED_ONCE}]})
 
 
 def _is_loopback(target: str) -> bool:

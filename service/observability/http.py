@@ -24,14 +24,16 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Handler(WSGIRequestHandler):
     timeout = 10.0  # a client that opens a connection and says nothing does not keep a thread
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         log.debug("http", line=format % args)
 
 
 class HttpPort:
     """Serves while started. `health` gives (live, ready) when it is asked."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, bool]]) -> None:
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, bool]]
+    ) -> None:
         """Binds at once, so that a port in use is known before models load. Raises OSError."""
         self._health = health
         self._metrics = make_wsgi_app(registry)
@@ -52,7 +54,8 @@ class HttpPort:
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            return self._metrics(environ, start_response)
+            page: Iterable[bytes] = self._metrics(environ, start_response)
+            return page
         if path == "/healthz":
             live, ready = self._health()
             body = json.dumps({"live": live, "ready": ready}).encode() + b"\n"

@@ -34,4 +34,6 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     # Libraries that use the standard library's logging: only what is serious, in one line.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+    )

@@ -52,7 +52,10 @@ class Metrics:
             registry=registry,
         )
         self.model_state = Gauge(
-            "zoo_model_state", "1 for the state that the model is in, 0 for the others.", ("model", "state"), registry=registry
+            "zoo_model_state",
+            "1 for the state that the model is in, 0 for the others.",
+            ("model", "state"),
+            registry=registry,
         )
         self.load_seconds = Gauge(
             "zoo_model_load_seconds", "From weights on disk to ready, at the last load.", MODEL, registry=registry

@@ -848,7 +848,7 @@ class RepositoryIndexResponse(_message.Message):
         version: _builtins.str
         """The number of the loaded version; empty where none is."""
         state: _builtins.str
-        """READY, LOADING, UNLOADING or UNAVAILABLE; empty for a model that was never loaded."""
+        """READY, LOADING, UNLOADING or UNAVAILABLE."""
         reason: _builtins.str
         """Why it does not answer."""
         def __init__(

@@ -162,7 +162,7 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ModelReady(self, request, context):
-        """Whether a model answers. A model of the catalog that is not loaded is not ready; an unknown one is NOT_FOUND.
+        """Whether a model answers. One that is not loaded, or that nobody knows, is not ready.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class GRPCInferenceServiceStub:
     ServerReady: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.ServerReadyRequest, _open_inference_pb2.ServerReadyResponse]
     """Whether the server takes requests: false while it starts and while it drains."""
     ModelReady: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.ModelReadyRequest, _open_inference_pb2.ModelReadyResponse]
-    """Whether a model answers. A model of the catalog that is not loaded is not ready; an unknown one is NOT_FOUND."""
+    """Whether a model answers. One that is not loaded, or that nobody knows, is not ready."""
     ServerMetadata: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.ServerMetadataRequest, _open_inference_pb2.ServerMetadataResponse]
     """The server's name, version and the protocol extensions that work here."""
     ModelMetadata: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.ModelMetadataRequest, _open_inference_pb2.ModelMetadataResponse]
@@ -101,7 +101,7 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     ServerReady: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.ServerReadyRequest, _open_inference_pb2.ServerReadyResponse]  # type: ignore[assignment]
     """Whether the server takes requests: false while it starts and while it drains."""
     ModelReady: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.ModelReadyRequest, _open_inference_pb2.ModelReadyResponse]  # type: ignore[assignment]
-    """Whether a model answers. A model of the catalog that is not loaded is not ready; an unknown one is NOT_FOUND."""
+    """Whether a model answers. One that is not loaded, or that nobody knows, is not ready."""
     ServerMetadata: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.ServerMetadataRequest, _open_inference_pb2.ServerMetadataResponse]  # type: ignore[assignment]
     """The server's name, version and the protocol extensions that work here."""
     ModelMetadata: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.ModelMetadataRequest, _open_inference_pb2.ModelMetadataResponse]  # type: ignore[assignment]
@@ -167,7 +167,7 @@ class GRPCInferenceServiceServicer:
         request: _open_inference_pb2.ModelReadyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.ModelReadyResponse, _abc.Awaitable[_open_inference_pb2.ModelReadyResponse]]:
-        """Whether a model answers. A model of the catalog that is not loaded is not ready; an unknown one is NOT_FOUND."""
+        """Whether a model answers. One that is not loaded, or that nobody knows, is not ready."""
 
     def ServerMetadata(
         self,

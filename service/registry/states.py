@@ -1,7 +1,7 @@
 """The states of a model, and the moves between them.
 
-    UNAVAILABLE ──load──► LOADING ──► READY ──unload──► UNLOADING ──► UNAVAILABLE
-                             └── failed, with a reason ──────────────────▲
+UNAVAILABLE ──load──► LOADING ──► READY ──unload──► UNLOADING ──► UNAVAILABLE
+                         └── failed, with a reason ──────────────────▲
 """
 
 from __future__ import annotations

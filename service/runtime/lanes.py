@@ -37,7 +37,7 @@ class Lanes:
     def _run(self) -> None:
         torch.set_num_threads(self._plan.threads_per_lane)  # OpenMP keeps this per thread
         if self._plan.name.startswith("cuda"):  # a stream a lane, so that copies of one overlap kernels of another
-            with torch.cuda.stream(torch.cuda.Stream(self._plan.name)):
+            with torch.cuda.stream(torch.cuda.Stream(self._plan.name)):  # type: ignore[no-untyped-call]
                 self._loop()
         else:
             self._loop()

@@ -37,7 +37,9 @@ class NetworkRuntime:
             raise RuntimeError("the network was freed")
         with torch.inference_mode():
             outputs: dict[str, torch.Tensor] = network(**{name: self._to_device(a) for name, a in tensors.items()})
-            return {name: np.asarray(t.float().cpu() if t.is_floating_point() else t.cpu()) for name, t in outputs.items()}
+            return {
+                name: np.asarray(t.float().cpu() if t.is_floating_point() else t.cpu()) for name, t in outputs.items()
+            }
 
     def free(self) -> None:
         """Lets go of the weights. Batches that already run keep theirs until they end."""

@@ -86,7 +86,9 @@ class Task(ABC):
         if length < 1:
             raise InvalidInput(f"{path}.{self.card.batching.length_of}", "is empty; expected at least one element")
         if most is not None and length > most:
-            raise InvalidInput(f"{path}.{self.card.batching.length_of}", f"expected at most {most} elements, got {length}")
+            raise InvalidInput(
+                f"{path}.{self.card.batching.length_of}", f"expected at most {most} elements, got {length}"
+            )
 
     # ── together ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -70,7 +70,9 @@ class FeatureExtraction(Task):
         item = super().row(instance, path)
         ids, mask = instance.tensors[self._ids], instance.tensors[self._mask]
         if ids.shape != mask.shape:
-            raise InvalidInput(f"{path}.{self._mask}", f"expected {len(ids)} elements as {self._ids} has, got {len(mask)}")
+            raise InvalidInput(
+                f"{path}.{self._mask}", f"expected {len(ids)} elements as {self._ids} has, got {len(mask)}"
+            )
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= self._vocabulary:
             wrong = low if low < 0 else high

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
 
 from service.registry.states import ModelState
 

@@ -21,6 +21,8 @@ from service.wire.status import code_of, status_of, trailers_of
 log = logger(__name__)
 
 Context = aio.ServicerContext[Any, Any]
+Handler = Any
+"""A grpc.RpcMethodHandler: a named tuple whose fields the type stubs do not know."""
 
 
 def to_zoo_error(error: Exception, method: str) -> ZooError:
@@ -32,7 +34,7 @@ def to_zoo_error(error: Exception, method: str) -> ZooError:
     return InternalError(reference)
 
 
-class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
+class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
     """Outermost: counts, times, and maps errors, for unary and streaming calls alike."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -40,9 +42,9 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Handler:
         """Wraps the handler. Called once for every call."""
         handler: Any = await continuation(handler_call_details)
         if handler is None:

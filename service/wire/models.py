@@ -126,9 +126,7 @@ def write_model(status: ModelStatus) -> pb.Model:
         load = Duration()
         load.FromNanoseconds(int(info.load_s * 1e9))
         model.runtime.CopyFrom(
-            pb.Runtime(
-                device=info.device, precision=info.precision, memory_bytes=info.memory_bytes, load_duration=load
-            )
+            pb.Runtime(device=info.device, precision=info.precision, memory_bytes=info.memory_bytes, load_duration=load)
         )
     return model
 

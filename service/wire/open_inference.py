@@ -2,7 +2,7 @@
 """Servicer of the Open Inference Protocol, `inference.GRPCInferenceService`, as Triton's and KServe's clients call it.
 
 Domain errors leave the unary methods as they are; an interceptor turns them into statuses. On a stream they become
-replies. Methods that are not here are UNIMPLEMENTED by the generated base class.
+replies.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from service import __version__
+import grpc
+
 from service.errors import NotFound, NotReady
 from service.inference import Inference, current_call
 from service.observability.recorder import Call, Recorder
@@ -51,11 +52,14 @@ class ServerState(Protocol):
 class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     """Tensors in, tensors out."""
 
-    def __init__(self, inference: Inference, registry: Registry, recorder: Recorder, state: ServerState) -> None:
+    def __init__(
+        self, inference: Inference, registry: Registry, recorder: Recorder, state: ServerState, release: str
+    ) -> None:
         self._inference = inference
         self._registry = registry
         self._recorder = recorder
         self._state = state
+        self._release = release
 
     # ── health and metadata ───────────────────────────────────────────────────────────────────────────────────
 
@@ -74,7 +78,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             return pb.ModelReadyResponse(ready=False)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(name="zoo", version=__version__, extensions=model_config.EXTENSIONS)
+        return pb.ServerMetadataResponse(name="zoo", version=self._release, extensions=model_config.EXTENSIONS)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
         return model_config.metadata(self._registry.status(request.name, request.version))
@@ -152,15 +156,24 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     ) -> pb.RepositoryModelLoadResponse:
         name, kserve = model_config.repository_model(request)
         await self._registry.load(name)
-        return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True) if kserve else _LOADED
+        if kserve:
+            return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
+        return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: Context
     ) -> pb.RepositoryModelUnloadResponse:
         name, kserve = model_config.repository_model(request, accepted=("unload_dependents",))
         await self._registry.unload(name)
-        return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True) if kserve else _UNLOADED
+        if kserve:
+            return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
+        return pb.RepositoryModelUnloadResponse()
 
+    # ── what Zoo does not do ──────────────────────────────────────────────────────────────────────────────────
 
-_LOADED = pb.RepositoryModelLoadResponse()
-_UNLOADED = pb.RepositoryModelUnloadResponse()
+    async def _unimplemented(self, request: object, context: Context) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not supported, nor advertised in ServerMetadata.extensions")
+
+    SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _unimplemented
+    CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _unimplemented
+    TraceSetting = LogSettings = _unimplemented

@@ -49,8 +49,13 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
         self.drop_last = False
         """StreamPredict ends without an answer to the last request."""
         self.most_unanswered = 0
+        self.gate = threading.Event()
+        """Cleared, calls wait for it."""
+        self.gate.set()
         self.models = {
-            "efficientnet_lite0": _model("efficientnet_lite0", "cnn", "image-classification", "image", ["pixel_values"]),
+            "efficientnet_lite0": _model(
+                "efficientnet_lite0", "cnn", "image-classification", "image", ["pixel_values"]
+            ),
             "silero_vad": _model("silero_vad", "rnn", "voice-activity-detection", "audio", ["samples"]),
             "all_minilm_l6_v2": _model(
                 "all_minilm_l6_v2", "transformer", "feature-extraction", "text", ["input_ids", "attention_mask"]
@@ -68,6 +73,7 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
         self._server.start()
 
     def stop(self) -> None:
+        self.gate.set()
         self._server.stop(None).wait()
 
     def set_ready(self, ready: bool) -> None:
@@ -131,6 +137,7 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
 
     def _enter(self, method: str, request: Any, context: Any) -> None:
         self.calls[method].append(request)
+        self.gate.wait()
         if self.to_fail[method]:
             _abort(context, self.to_fail[method].popleft())
         if self.to_fail_bare[method]:
@@ -171,7 +178,7 @@ def _result(
     index: int, instance: prediction_pb2.Instance, options: prediction_pb2.PredictOptions
 ) -> prediction_pb2.PredictionResult:
     kind = instance.WhichOneof("kind")
-    raw = getattr(instance, kind)
+    raw: Any = getattr(instance, kind or "", None)
     result = prediction_pb2.PredictionResult()
     if kind in ("image", "audio") and raw.startswith(b"bad"):
         path = f"instances[{index}].{kind}"

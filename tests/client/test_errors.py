@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -40,6 +41,13 @@ def test_after_five_attempts_the_reason_is_told(zoo: Any, client: Client) -> Non
         client.model("m")
     assert (caught.value.reason, caught.value.retry_after_s) == ("NOT_READY", 2.0)
     assert len(zoo.calls["GetModel"]) == 5
+
+
+def test_a_load_that_failed_is_not_done_over(zoo: Any, client: Client) -> None:
+    zoo.fail_next("LoadModel", "UNAVAILABLE", "its weights do not fit")
+    with pytest.raises(Unavailable, match="do not fit"):
+        client.load("silero_vad")
+    assert len(zoo.calls["LoadModel"]) == 1
 
 
 def test_a_client_may_ask_for_no_retry(zoo: Any) -> None:
@@ -91,7 +99,7 @@ def test_no_server_is_one_sentence_with_the_way_out(retry: Retry) -> None:
 
 
 def test_a_server_that_is_no_zoo_is_told_as_such(retry: Retry) -> None:
-    other = grpc.server(None)
+    other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     with Client(f"127.0.0.1:{port}", retry=retry) as client, pytest.raises(ZooClientError, match="is it a Zoo server"):
@@ -108,8 +116,9 @@ def test_a_loopback_server_is_never_asked_through_a_proxy(
 
 
 def test_a_timeout_is_told_as_one(zoo: Any, client: Client) -> None:
+    zoo.gate.clear()  # no call is answered any more
     with pytest.raises(TimedOut, match="gave no answer within the timeout"):
-        client.model("silero_vad", timeout=0.0)
+        client.model("silero_vad", timeout=0.05)
 
 
 @pytest.mark.asyncio
@@ -144,7 +153,7 @@ class _Broken(grpc.RpcError):
     def details(self) -> str:
         return self._details
 
-    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+    def trailing_metadata(self) -> Any:
         status = status_pb2.Status(code=5, message="of another call").SerializeToString()
         return (("grpc-status-details-bin", status),)
 

@@ -39,7 +39,7 @@ def test_no_more_than_so_many_inputs_wait_at_a_time(zoo: Any, client: Client) ->
 
 
 def test_one_failed_input_leaves_the_others_be(client: Client, tmp_path: Path) -> None:
-    inputs = [b"a cat", b"bad", tmp_path / "none.jpg", b"a dog"]
+    inputs: list[Any] = [b"a cat", b"bad", tmp_path / "none.jpg", b"a dog"]
     cat, bad, none, dog = client.stream_predict(MODEL, inputs)
     assert _names([cat, dog]) == ["a cat", "a dog"]
     assert isinstance(bad, PredictionError)
@@ -130,11 +130,11 @@ async def test_the_async_stream_keeps_the_same_promises(zoo: Any, retry: Retry, 
             yield b"bad"
             raise LookupError("my own trouble")
 
-        seen: list[Outcome] = []
-        with pytest.raises(LookupError, match="my own trouble"):
-            async for answer in client.stream_predict(MODEL, inputs()):
-                seen.append(answer)
+        given = client.stream_predict(MODEL, inputs())
+        seen = [await anext(given) for _ in range(3)]
         assert [type(answer) for answer in seen] == [Classification, PredictionError, PredictionError]
+        with pytest.raises(LookupError, match="my own trouble"):
+            await anext(given)
 
 
 @pytest.mark.parametrize("request_id", ["1", "7", "-1", "", "abc", "²"])

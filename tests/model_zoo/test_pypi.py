@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
+from local_index import ARTIFACT, Index
 
 from model_zoo.card import Card, SourceFile
 from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources import source_for
 from model_zoo.sources.pypi import locate
-
-from .conftest import ARTIFACT, Index
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from local_index import ARTIFACT, Index, make_card, make_wheel
 from safetensors.torch import load_file
 
 from model_zoo import convert as conversion
@@ -15,8 +16,6 @@ from model_zoo.card import Card
 from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Materialised, Store
-
-from .conftest import ARTIFACT, Index, make_card, make_wheel
 
 
 def published(home: Path) -> list[str]:
@@ -191,7 +190,7 @@ def test_a_file_hostile_to_readers_is_not_unpickled(located: Index, tmp_path: Pa
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (os.mkdir, (str(tmp_path / "owned"),))
 
-    content = pickle.dumps(Hostile())
+    content = pickle.dumps(Hostile(), protocol=2)
     located.wheel = make_wheel({"zoo_tiny/weights.pt": content})
     with pytest.raises(ConversionFailed, match="without running code"):
         Store(tmp_path / "home").materialise(make_card(located.wheel, content))

@@ -1,0 +1,82 @@
+# Every target sets up what it needs, and is quick the second time.
+#   make serve   the server, with the zoo's default models      make demo   a tour in two minutes
+#   make test    all tests                                      make check  types, style, protocols
+#   make bench   measurements beside the in-process limit       make protos regenerate service/pb
+
+PYTHON ?= python3
+VENV := .venv
+CLIENTS := .venv-clients
+BIN := $(VENV)/bin
+export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
+ARGS ?=
+
+.PHONY: setup serve test unit stock-clients check fix demo bench protos deploy-test clean
+.DEFAULT_GOAL := serve
+
+# ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Zoo needs Python 3.11 or newer; name it: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.server: pyproject.toml constraints.txt $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
+	@touch $@
+
+$(CLIENTS)/.installed: constraints-clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-clients.txt 'tritonclient[grpc]' kserve pytest
+	@touch $@
+
+setup: $(VENV)/.server
+
+# ── the main job ────────────────────────────────────────────────────────────────────────────────────────────────
+
+serve: $(VENV)/.server
+	@$(BIN)/zoo pull --default
+	@exec $(BIN)/zoo serve $(ARGS)
+
+demo: $(VENV)/.server
+	@$(BIN)/python examples/demo.py
+
+# ── proof ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test: unit stock-clients
+
+# The stock clients' tests come last and in an environment that has never heard of Zoo, save for the way to its command.
+unit: $(VENV)/.dev
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	$(BIN)/python -m pytest --durations=8 --ignore=tests/stock_clients $(ARGS)
+
+stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	$(CLIENTS)/bin/python -m pytest -c tests/stock_clients/pytest.ini --durations=5 tests/stock_clients $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/buf_check.py
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+protos: $(VENV)/.dev
+	$(BIN)/python scripts/protos.py
+
+# Builds and runs the container for real; needs root and a machine that may run a Docker daemon.
+deploy-test: $(VENV)/.server
+	tests/deploy/run.sh
+
+clean:
+	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

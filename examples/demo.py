@@ -1,0 +1,169 @@
+"""A tour of Zoo in a minute: `make demo`.
+
+Starts a server on free ports, asks real networks about real photos, speech and sentences, sends a burst of concurrent
+calls and shows which batches they rode in, prints the metrics that moved, and stops the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from service.client import AsyncClient, Classification, Client, Embedding, SamplesInstance, Segments
+
+HERE = Path(__file__).parent
+PHOTOS = [HERE / name for name in ("cat.jpg", "coffee.jpg", "rocket.jpg")]
+SPEECH = [HERE / name for name in ("speech.flac", "speech_long.flac")]
+QUERY = "How do I keep my cat off the furniture?"
+SENTENCES = [
+    "Training a kitten to stay away from the sofa.",
+    "A dog learns to fetch the newspaper.",
+    "Central banks raised interest rates again.",
+    "The rocket lifted off shortly before dawn.",
+]
+BURST = 64
+MOVED = ("zoo_requests_total", "zoo_batch_size_count", "zoo_batch_size_sum", "zoo_device_busy_seconds_total")
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def running_server() -> Iterator[dict[str, Any]]:
+    """A server on free ports for as long as the block lasts; gives the ports it told in its log."""
+    environment = {**os.environ, "ZOO_LOG_FORMAT": "json"}
+    command = [str(Path(sys.executable).with_name("zoo")), "serve", "--port", "0", "--http-port", "0"]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    ports: dict[str, Any] = {}
+    try:
+        for line in server.stderr:
+            event = json.loads(line) if line.startswith("{") else {"event": line.strip()}
+            match event["event"]:
+                case "live":
+                    ports = event
+                    console.print(f"live on port {event['grpc_port']}, loading …")
+                case "fetching weights":
+                    console.print(f"  fetching {event['what']}: {event['percent']} %")
+                case "model is ready":
+                    console.print(f"  {event['model']} is ready after {event['seconds']} s")
+                case "ready":
+                    break
+        else:
+            raise SystemExit("the server ended before it was ready")
+        yield ports
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+        console.print(f"\nthe server drained and ended with exit code {server.returncode}")
+    finally:
+        if server.poll() is None:
+            server.kill()
+
+
+def photos(zoo: Client) -> None:
+    """The CNN names what is on photos."""
+    console.rule("[bold]CNN: what is on these photos?")
+    for photo, answer in zip(PHOTOS, zoo.predict("efficientnet_lite0", PHOTOS, top_k=3), strict=True):
+        assert isinstance(answer, Classification)
+        best = ", ".join(f"{label.name} {label.score:.0%}" for label in answer.labels)
+        console.print(f"  {photo.name:12} {best}")
+
+
+def speech(zoo: Client) -> None:
+    """The RNN finds speech in recordings, and none in noise."""
+    console.rule("[bold]RNN: where does somebody speak?")
+    noise = np.random.default_rng(7).normal(0.0, 0.05, 3 * 16_000).astype(np.float32)
+    inputs: list[Path | SamplesInstance] = [*SPEECH, SamplesInstance(noise, 16_000)]
+    for name, answer in zip([*(p.name for p in SPEECH), "noise"], zoo.predict("silero_vad", inputs), strict=True):
+        assert isinstance(answer, Segments)
+        found = ", ".join(f"{s.start_s:.2f} to {s.end_s:.2f} s" for s in answer.segments) or "nowhere"
+        console.print(f"  {name:18} {found}")
+
+
+def meaning(zoo: Client) -> None:
+    """The Transformer ranks sentences by how near they are to a question."""
+    console.rule("[bold]Transformer: which sentence is nearest in meaning?")
+    question, *others = [
+        answer.values
+        for answer in zoo.predict("all_minilm_l6_v2", [QUERY, *SENTENCES])
+        if isinstance(answer, Embedding)
+    ]
+    console.print(f"  {QUERY}")
+    for likeness, sentence in sorted(
+        ((float(question @ v), s) for v, s in zip(others, SENTENCES, strict=True)), reverse=True
+    ):
+        console.print(f"    {likeness:5.2f}  {sentence}")
+
+
+async def burst(server: str) -> None:
+    """Concurrent callers share batches without knowing of each other."""
+    console.rule(f"[bold]{BURST} callers at once")
+    rows: dict[str, Counter[int]] = {"efficientnet_lite0": Counter(), "all_minilm_l6_v2": Counter()}
+    async with AsyncClient(server) as zoo:
+
+        async def call(i: int) -> None:
+            model = "efficientnet_lite0" if i % 2 else "all_minilm_l6_v2"
+            given = PHOTOS[i % len(PHOTOS)] if i % 2 else SENTENCES[i % len(SENTENCES)]
+            (answer,) = await zoo.predict(model, given)
+            assert isinstance(answer, Classification | Embedding)
+            rows[model][answer.timing.batch_rows] += 1
+
+        await asyncio.gather(*(call(i) for i in range(BURST)))
+    for model, sizes in rows.items():
+        console.print(
+            f"  {model:20} calls by size of their batch: " + ", ".join(f"{n} in {s}" for s, n in sorted(sizes.items()))
+        )
+
+
+def read_metrics(port: int) -> dict[tuple[str, str], float]:
+    """Zoo's own series, as Prometheus would read them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        families = list(text_string_to_metric_families(page.read().decode()))
+    return {
+        (sample.name, " ".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith("zoo_") and not sample.name.endswith(("_bucket", "_created"))
+    }
+
+
+def show_moved(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> None:
+    """The series that changed during the tour."""
+    console.rule("[bold]Metrics that moved")
+    table = Table("metric", "labels", "by", box=None)
+    for (name, labels), value in sorted(after.items()):
+        moved = value - before.get((name, labels), 0.0)
+        if moved and name in MOVED:
+            table.add_row(name, labels, f"{moved:g}" if moved == int(moved) else f"{moved:.2f}")
+    console.print(table)
+
+
+def main() -> None:
+    """The tour."""
+    with running_server() as ports:
+        server = f"127.0.0.1:{ports['grpc_port']}"
+        before = read_metrics(ports["http_port"])
+        with Client(server) as zoo:
+            photos(zoo)
+            speech(zoo)
+            meaning(zoo)
+        asyncio.run(burst(server))
+        show_moved(before, read_metrics(ports["http_port"]))
+
+
+if __name__ == "__main__":
+    main()

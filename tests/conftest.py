@@ -1,0 +1,82 @@
+"""Shared by all tests: the home of the real weights, and the real models on their runtime.
+
+This file also puts `tests/` on the path, so that fakes are imported by folder: `from registry.fakes import …`.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from model_zoo.card import Card
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model of the catalog with its real weights, its task and a runtime on the CPU."""
+
+    card: Card
+    task: object
+    runtime: object
+    network: object
+
+
+@pytest.fixture(scope="session")
+def zoo_home() -> Path:
+    """Home of the real weights: `ZOO_TEST_HOME`, or `.cache/zoo-home` of the repository; kept between runs."""
+    chosen = os.environ.get("ZOO_TEST_HOME")
+    return Path(chosen) if chosen else REPOSITORY / ".cache" / "zoo-home"
+
+
+@pytest.fixture(scope="session")
+def served(zoo_home: Path) -> Callable[[str], Served]:
+    """Name → the real model; fetched once, loaded once a session. Skips where it cannot be fetched."""
+    kept: dict[str, Served] = {}
+
+    def get(name: str) -> Served:
+        if name not in kept:
+            kept[name] = _load(name, zoo_home)
+        return kept[name]
+
+    return get
+
+
+def _load(name: str, home: Path) -> Served:
+    from model_zoo.catalog import Catalog
+    from model_zoo.errors import SourceUnavailable
+    from model_zoo.network import load_network
+    from model_zoo.store import Store
+    from service.runtime.network import NetworkRuntime
+    from service.tasks.table import task_for
+
+    card = Catalog.from_package().get(name)
+    try:
+        materialised = Store(home).materialise(card)
+    except SourceUnavailable as error:
+        if os.environ.get("ZOO_REQUIRE_COMPONENTS") == "1":
+            raise
+        pytest.skip(f"real weights: {error}")
+    return Served(
+        card,
+        task_for(card, materialised),
+        NetworkRuntime(load_network(card, materialised), "cpu"),
+        load_network(card, materialised),
+    )
+
+
+@pytest.fixture
+def examples() -> Path:
+    """Real photos and real speech."""
+    return REPOSITORY / "examples"
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No setting of Zoo comes from the machine that runs the tests."""
+    for name in [name for name in os.environ if name.startswith("ZOO_")]:
+        monkeypatch.delenv(name)
+    yield monkeypatch

@@ -1,0 +1,52 @@
+"""One server for all tests that leave it as they found it; tests of its life start their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2_grpc
+
+from service.pb import models_pb2_grpc, open_inference_pb2_grpc, prediction_pb2_grpc
+
+from .calls import Stubs
+from .server_process import ServerProcess, zoo_home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these need the zoo's weights on this machine."""
+    if any((zoo_home() / "weights" / "by-card").glob("*.json")) or os.environ.get("ZOO_REQUIRE_COMPONENTS") == "1":
+        return
+    missing = pytest.mark.skip(reason=f"no weights in {zoo_home()}; `make unit` fetches them")
+    for item in items:
+        if "end_to_end" in item.path.parts:
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """The zoo's default models, ready."""
+    with ServerProcess() as process:
+        yield process.ready()
+
+
+@pytest.fixture(scope="session")
+def stubs(server: ServerProcess) -> Iterator[Stubs]:
+    """Raw stubs of every service over one channel to `server`."""
+    with stubs_of(server) as made:
+        yield made
+
+
+def stubs_of(server: ServerProcess) -> Stubs:
+    """Raw stubs over a channel of their own; leaving the context closes it."""
+    no_limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    channel = grpc.insecure_channel(server.target, [*no_limits, ("grpc.use_local_subchannel_pool", 1)])
+    return Stubs(
+        channel,
+        prediction_pb2_grpc.PredictionStub(channel),
+        models_pb2_grpc.ModelsStub(channel),
+        open_inference_pb2_grpc.GRPCInferenceServiceStub(channel),
+        health_pb2_grpc.HealthStub(channel),
+    )

@@ -1,0 +1,229 @@
+"""A world without torch networks: a fake task, runtime and loader under the real registry, scheduler, lanes and corridor.
+
+Texts are numbers: the text "7" is preprocessed to x = 7, and the network answers y = 2 x + 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from model_zoo.card import Card
+from model_zoo.catalog import Catalog
+from service.errors import InvalidInput, NotReady, ZooError
+from service.inference import Inference
+from service.observability.metrics import Metrics
+from service.observability.recorder import Recorder
+from service.observability.statistics import Statistics
+from service.registry.loader import Loaded
+from service.registry.registry import Registry
+from service.registry.served import ServedModel
+from service.registry.states import ModelState
+from service.runtime.device import DevicePlan
+from service.runtime.lanes import Lanes
+from service.scheduler.policy import Limits
+from service.scheduler.scheduler import DeviceScheduler
+from service.tasks.base import Task
+from service.types import Answer, Array, Embedding, InferRequest, Instance, Item, Options, Tensors, TextInstance
+
+PATIENCE_S = 20.0
+
+
+def card(name: str = "adder", **changes: Any) -> Card:
+    """A card of a network with one number in and one out."""
+    shipped = Catalog.from_package().get("all_minilm_l6_v2").model_dump(mode="json")
+    tensor = {"datatype": "FP32", "shape": [-1, 1]}
+    own = {
+        "name": name,
+        "signature": {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}]},
+        "batching": {"max_batch_size": 4},
+    }
+    return Card.model_validate(shipped | own | changes)
+
+
+class FakeTask(Task):
+    """Numbers as texts. "bad…" is invalid, "crash" raises what no task should raise."""
+
+    options: ClassVar[frozenset[str]] = frozenset({"threshold"})
+    chunk: ClassVar[int] = 2
+    raw_types: ClassVar[tuple[type, ...]] = (TextInstance,)
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self.gate = threading.Event()
+        """Cleared, preprocessing waits for it."""
+        self.gate.set()
+        self.prepared = 0
+        """Raw instances preprocessed so far."""
+        self.calls: list[int] = []
+        """How many instances each call of preprocess got."""
+        self.break_postprocess = False
+        self._lock = threading.Lock()
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        assert self.gate.wait(PATIENCE_S)
+        with self._lock:
+            self.calls.append(len(instances))
+        outcomes = [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+        with self._lock:
+            self.prepared += len(instances)
+        return outcomes
+
+    @staticmethod
+    def _one(instance: Instance, path: str) -> Item | ZooError:
+        assert isinstance(instance, TextInstance)
+        text = instance.data.decode()
+        if text == "crash":
+            raise RuntimeError("a foreign text with /a/path")
+        if text.startswith("bad"):
+            return InvalidInput(path, f"expected a number, got {text!r}")
+        return Item({"x": np.array([float(text)], np.float32)}, notes={"text": text})
+
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+        if self.break_postprocess:
+            raise RuntimeError("a foreign text with /a/path")
+        return Embedding(np.asarray(row["y"], np.float32))
+
+    def golden_instance(self, given: object) -> Instance:
+        raise NotImplementedError
+
+    def golden_problem(self, expect: object, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        raise NotImplementedError
+
+
+class FakeRuntime:
+    """y = 2 x + 1. Fails any batch that holds a value of `poison`; loses the last row while `short` is set."""
+
+    device = "cpu"
+    precision = "fp32"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        """Cleared, batches wait for it inside the device."""
+        self.gate.set()
+        self.batches: list[list[float]] = []
+        """Values of every batch that entered the device."""
+        self.poison: set[float] = set()
+        self.short = False
+        self.freed = False
+
+    @property
+    def memory_bytes(self) -> int:
+        return 0 if self.freed else 4096
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        values = tensors["x"][:, 0].tolist()
+        self.batches.append(values)
+        assert self.gate.wait(PATIENCE_S)
+        assert not self.freed, "a batch ran on a network that was freed"
+        if self.poison & set(values):
+            raise RuntimeError("CUDA error in /a/path")
+        out = np.asarray(tensors["x"]) * np.float32(2) + np.float32(1)
+        return {"y": out[:-1] if self.short else out}
+
+    def free(self) -> None:
+        self.freed = True
+
+
+class FakeLoader:
+    """Gives a FakeTask and a FakeRuntime. `gate` cleared, loads wait; `failures` are raised first, one a load."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.loads: Counter[str] = Counter()
+        self.failures: dict[str, deque[Exception]] = {}
+        self.loaded: dict[str, Loaded] = {}
+
+    def fail(self, name: str, *errors: Exception) -> None:
+        self.failures[name] = deque(errors)
+
+    def load(self, card: Card) -> Loaded:
+        self.loads[card.name] += 1
+        self.entered.release()
+        assert self.gate.wait(PATIENCE_S)
+        if self.failures.get(card.name):
+            raise self.failures[card.name].popleft()
+        made = Loaded(FakeTask(card), cast(Any, FakeRuntime()), 0.25)
+        self.loaded[card.name] = made
+        return made
+
+
+class World:
+    """Everything between the wire and the device, and hands on each part. Built by `world()`."""
+
+    def __init__(self, cards: Sequence[Card], limits: Limits, lanes: int, timeout_s: float) -> None:
+        self.metrics = CollectorRegistry()
+        self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
+        self.loader = FakeLoader()
+        self.scheduler = DeviceScheduler(asyncio.get_running_loop(), self.recorder)
+        self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
+        by_name = {card.name: card for card in cards}
+        self.registry = Registry(by_name, lambda _: limits, cast(Any, self.loader), self.scheduler, self.recorder)
+        self.pool = ThreadPoolExecutor(2, "preprocess")
+        self.inference = Inference(self.registry, self.pool, self.recorder, timeout_s)
+        self.moves: list[tuple[str, ModelState]] = []
+        self.registry.on_change.append(lambda name, state: self.moves.append((name, state)))
+
+    def model(self, name: str = "adder") -> ServedModel:
+        return self.registry.resolve(name)
+
+    def task(self, name: str = "adder") -> FakeTask:
+        return cast(FakeTask, self.loader.loaded[name].task)
+
+    def runtime(self, name: str = "adder") -> FakeRuntime:
+        return cast(FakeRuntime, self.loader.loaded[name].runtime)
+
+    def sample(self, name: str, **labels: str) -> float:
+        """A metric's present value; 0 where there is no such series."""
+        return self.metrics.get_sample_value(name, labels) or 0.0
+
+    def request(self, *texts: str | Instance, model: str = "adder", **changes: Any) -> InferRequest:
+        instances = [TextInstance(text.encode()) if isinstance(text, str) else text for text in texts]
+        return InferRequest(model, changes.pop("version", ""), changes.pop("request_id", "r"), instances, **changes)
+
+
+@asynccontextmanager
+async def world(
+    *names: str,
+    max_batch_size: int = 4,
+    max_queue_size: int = 64,
+    max_queue_delay_s: float = 0.0,
+    lanes: int = 1,
+    timeout_s: float = PATIENCE_S,
+    load: bool = True,
+) -> AsyncIterator[World]:
+    """A running world whose models are loaded unless `load` is false."""
+    cards = [card(name) for name in names or ("adder",)]
+    made = World(cards, Limits(max_batch_size, max_queue_size, max_queue_delay_s), lanes, timeout_s)
+    made.lanes.start()
+    try:
+        if load:
+            for known in cards:
+                await made.registry.load(known.name)
+        yield made
+    finally:
+        for loaded in made.loader.loaded.values():
+            cast(FakeRuntime, loaded.runtime).gate.set()
+            cast(FakeTask, loaded.task).gate.set()
+        made.loader.gate.set()
+        await made.registry.close()
+        made.scheduler.stop()
+        made.lanes.join(timeout_s=PATIENCE_S)
+        made.pool.shutdown()
+
+
+def broken(reason: str = "the disk is on fire") -> NotReady:
+    return NotReady(reason)
+
+
+Condition = Callable[[], object]

@@ -1,0 +1,44 @@
+"""A clock that stands until it is moved, rows that carry a number, and waiting for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from service.types import BatchReport, Item, Row
+
+REPORT = BatchReport(0.0, 0.0, 1, 0.0, "cpu", "fp32")
+PATIENCE_S = 20.0
+
+
+class Clock:
+    """Seconds, as a test sets them."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def item(value: float) -> Item:
+    return Item({"x": np.array([value], np.float32)})
+
+
+def value_of(row: object) -> float:
+    assert isinstance(row, Row), row
+    return float(row.tensors["y"][0])
+
+
+def double(items: Sequence[Item]) -> list[Row]:
+    """The fake network: y = 2 x."""
+    return [Row({"y": i.tensors["x"] * 2}, REPORT) for i in items]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for a condition that another thread or task makes true."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.001)
