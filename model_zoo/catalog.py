@@ -1,13 +1,12 @@
 """The catalog: the models that *can* be served, by name.
 
 The cards are YAML files in the folder ``catalog/`` beside this module. That folder has no ``__init__.py``, so the
-import system prefers this module, and ``importlib.resources`` still finds the files, installed or not.
+import system prefers this module; the files are found beside it, installed or not.
 """
 
 import difflib
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
@@ -67,17 +66,16 @@ class Catalog:
         Raises:
             InvalidCard: a card does not validate, or two share a name.
         """
-        return cls.from_folder(files("model_zoo") / "catalog")
+        return cls.from_folder(Path(__file__).with_name("catalog"))
 
     @classmethod
-    def from_folder(cls, folder: Traversable) -> "Catalog":
-        """A catalog of every ``*.yaml`` directly in a folder (a ``pathlib.Path`` will do).
+    def from_folder(cls, folder: Path) -> "Catalog":
+        """A catalog of every ``*.yaml`` directly in a folder.
 
         Raises:
             InvalidCard: a card does not validate, or two share a name.
         """
-        found = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-        return cls(parse_card(item.read_text(encoding="utf-8"), item.name) for item in found)
+        return cls(parse_card(path.read_text(encoding="utf-8"), path.name) for path in sorted(folder.glob("*.yaml")))
 
     def names(self) -> list[str]:
         """Names of all cards, sorted."""

@@ -6,7 +6,6 @@ a wrong resize, a swapped channel or a lost weight. Input files live in ``model_
 their origin.
 """
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +30,7 @@ def golden_path(name: str) -> Path:
     Raises:
         FileNotFoundError: there is no such file; the message names it, without its folder.
     """
-    path = Path(str(files("model_zoo") / "golden" / Path(name).name))
+    path = Path(__file__).with_name("golden") / Path(name).name
     if not path.is_file():
         raise FileNotFoundError(f"no golden input is named {name!r}")
     return path

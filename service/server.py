@@ -39,7 +39,7 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
-from service.registry.loader import Loader
+from service.registry.loader import Loader, Loads
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan, DeviceUnavailable, plan_device
@@ -74,12 +74,16 @@ def run(settings: Settings) -> None:
 class Server:
     """Everything that runs, and its life in order. Construct, then `run` once."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Checks what can be checked without listening. Raises SettingsError."""
+    def __init__(self, settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
+        """Checks what can be checked without listening. Raises SettingsError.
+
+        `catalog` and `loader` take the place of the zoo's own, for a network that no card describes.
+        """
         self._settings = settings
-        self._catalog = Catalog.from_package()
+        self._catalog = catalog or Catalog.from_package()
         self._wanted = _check_models(settings.models, self._catalog)
         self._plan = _plan(settings)
+        self._loader = loader or Loader(Store(settings.home), self._plan.name, settings.offline, _log_progress)
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -122,9 +126,8 @@ class Server:
         self._recorder = Recorder(Metrics(metrics), Statistics())
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), self._recorder)
         self._lanes = Lanes(plan, self._scheduler.next_job)
-        loader = Loader(Store(settings.home), plan.name, settings.offline, _log_progress)
         cards = {card.name: card for card in self._catalog}
-        self._registry = Registry(cards, partial(_limits, settings), loader, self._scheduler, self._recorder)
+        self._registry = Registry(cards, partial(_limits, settings), self._loader, self._scheduler, self._recorder)
         self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
         self._inference = Inference(self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0)
         self._health = Health(SERVICES)

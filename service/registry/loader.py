@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from model_zoo.card import Card
 from model_zoo.errors import ZooModelError
@@ -27,6 +28,13 @@ class Loaded:
     task: Task
     runtime: NetworkRuntime
     load_s: float
+
+
+class Loads(Protocol):
+    """What the registry asks of a loader."""
+
+    def load(self, card: Card) -> Loaded:
+        """Blocks until the card's network is ready to run, or raises NotReady."""
 
 
 class Loader:

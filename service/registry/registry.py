@@ -16,7 +16,7 @@ from model_zoo.card import Card
 from service.errors import IllegalMove, NotFound, NotReady
 from service.observability.log import logger
 from service.observability.recorder import Recorder
-from service.registry.loader import Loaded, Loader
+from service.registry.loader import Loaded, Loads
 from service.registry.served import ServedModel
 from service.registry.states import ModelState, check_move
 from service.scheduler.policy import Limits
@@ -80,7 +80,7 @@ class Registry:
         self,
         cards: Mapping[str, Card],
         limits: Callable[[Card], Limits],
-        loader: Loader,
+        loader: Loads,
         scheduler: DeviceScheduler,
         recorder: Recorder,
     ) -> None:

@@ -99,8 +99,8 @@ def decode_raw(datatype: str, shape: Sequence[int], data: bytes, field: str, dat
     _expect_size(data, count * dtype.itemsize, datatype, shape, data_field)
     if not count:
         return np.zeros(tuple(shape), dtype)
-    if datatype == "BOOL" and max(data) > 1:
-        raise InvalidInput(data_field, f"BOOL elements are 0 or 1, got {max(data)}")
+    if datatype == "BOOL" and (largest := np.frombuffer(data, np.uint8).max()) > 1:
+        raise InvalidInput(data_field, f"BOOL elements are 0 or 1, got {largest}")
     return np.frombuffer(data, dtype).reshape(tuple(shape))
 
 

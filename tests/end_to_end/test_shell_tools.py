@@ -56,9 +56,9 @@ def test_grpcurl_asks_whether_it_is_live_and_healthy(grpcurl: str, server: Serve
 
 
 def test_grpcurl_gets_a_vector_for_a_text(grpcurl: str, server: ServerProcess) -> None:
-    request = {"model": TRANSFORMER, "requestId": "from a shell", "instances": [{"text": "A man is playing a guitar."}]}
+    request = {"model": TRANSFORMER, "request_id": "from a shell", "instances": [{"text": "A man is playing a guitar."}]}
     reply = call(grpcurl, server, "zoo.v1.Prediction/Predict", **request)
-    assert reply["requestId"] == "from a shell"
+    assert reply["request_id"] == "from a shell"
     [prediction] = reply["predictions"]
     assert prediction["embedding"]["values"][:3] == pytest.approx([0.02166, -0.00486, -0.00965], abs=1e-3)
 

@@ -3,22 +3,18 @@
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
 from local_index import Index, make_card, make_wheel, served
+from real_models import Real, or_skip
 
 from model_zoo.architectures.silero_vad import SileroVad
 from model_zoo.card import Card
 from model_zoo.catalog import Catalog
-from model_zoo.errors import SourceUnavailable
-from model_zoo.network import Network, load_network
-from model_zoo.store import Materialised, Store
-
-T = TypeVar("T")
+from model_zoo.network import load_network
+from model_zoo.store import Store
 
 
 @pytest.fixture
@@ -59,25 +55,6 @@ def zoo_home() -> Path:
     """Home of the real weights: ``ZOO_TEST_HOME``, or ``.cache/zoo-home`` of the repository; kept between runs."""
     chosen = os.environ.get("ZOO_TEST_HOME")
     return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / ".cache" / "zoo-home"
-
-
-def or_skip(fetch: Callable[[], T]) -> T:
-    """The result of ``fetch``; where the network is missing the test is skipped, unless components are required."""
-    try:
-        return fetch()
-    except SourceUnavailable as error:
-        if os.environ.get("ZOO_REQUIRE_COMPONENTS") == "1":
-            raise
-        pytest.skip(f"real weights: {error}")
-
-
-@dataclass(frozen=True)
-class Real:
-    """A model of the catalog with its real weights."""
-
-    card: Card
-    materialised: Materialised
-    network: Network
 
 
 @pytest.fixture(scope="session")

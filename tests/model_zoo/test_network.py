@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Real, or_skip
 from PIL import Image
+from real_models import Real, or_skip
 from safetensors.torch import load, load_file
 from tokenizers import Tokenizer
 from torch import Tensor

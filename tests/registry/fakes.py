@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from model_zoo.card import Card
 from model_zoo.catalog import Catalog
-from service.errors import InvalidInput, NotReady, ZooError
+from service.errors import InvalidInput, ZooError
 from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
@@ -222,8 +222,3 @@ async def world(
         made.pool.shutdown()
 
 
-def broken(reason: str = "the disk is on fire") -> NotReady:
-    return NotReady(reason)
-
-
-Condition = Callable[[], object]

@@ -1,0 +1,101 @@
+# Zoo in a container: `docker build -t zoo-serving .`, or `docker-compose up --build` with Prometheus beside it.
+#
+#   DEVICE            cpu (default) or cuda. The build checks that the torch it was given fits.
+#   TORCH_INDEX_URL   an index of torch wheels to look at beside the usual one. The package registry's own torch for
+#                     Linux on x86 carries CUDA, about 5 GB that a CPU never uses; torch's wheels for the CPU alone make
+#                     the image several times smaller. PyTorch's installation page ("Start Locally", compute platform
+#                     CPU) shows the URL of their index; for another CUDA than the default it shows that one.
+#   PYTHON_IMAGE      the base: any Debian-like image with `python` 3.11 or later, its venv, and ca-certificates.
+#
+# Behind a proxy or a mirror (nothing here needs BuildKit):
+#   PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_TRUSTED_HOST   as pip knows them. They reach the build stages
+#                     alone, not the final image; a password in them stays in the build cache of the machine that builds.
+#   EXTRA_CA          certificates to trust beside the usual ones, as text, also when weights are fetched later:
+#                     `--build-arg EXTRA_CA="$(cat company-ca.crt)"`.
+#   HTTP_PROXY, HTTPS_PROXY, NO_PROXY   are known to every docker build.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+
+# What building and serving share: a Python that trusts the certificates of the system, and those given.
+FROM ${PYTHON_IMAGE} AS base
+ARG EXTRA_CA=""
+RUN if [ -n "${EXTRA_CA}" ]; then \
+        printf '%s\n' "${EXTRA_CA}" > /usr/local/share/ca-certificates/extra-ca.crt && update-ca-certificates; \
+    fi
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+
+
+# The pinned packages that Zoo needs, in a venv. Changes only with pyproject.toml and constraints.txt.
+FROM base AS dependencies
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
+WORKDIR /build
+RUN python -m venv /opt/zoo
+COPY pyproject.toml constraints.txt ./
+ARG DEVICE=cpu
+ARG TORCH_INDEX_URL=""
+# Where two indexes offer the pinned torch, pip takes the wheel with a local version ("+cpu"), as it counts as newer.
+RUN case "${DEVICE}" in cpu|cuda) ;; *) echo "DEVICE is '${DEVICE}'; it must be cpu or cuda" >&2; exit 2 ;; esac \
+    && /opt/zoo/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['server'], sep='\n')" > requirements.txt \
+    && /opt/zoo/bin/pip install --progress-bar off ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} \
+        --constraint constraints.txt --requirement requirements.txt \
+    && cuda="$(/opt/zoo/bin/python -c 'import torch; print(torch.version.cuda or "")')" \
+    && if [ "${DEVICE}" = cuda ] && [ -z "${cuda}" ]; then \
+        echo "DEVICE is cuda, but the torch that was found has no CUDA; see TORCH_INDEX_URL" >&2; exit 2; \
+    elif [ "${DEVICE}" = cpu ] && [ -n "${cuda}" ] && [ -n "${TORCH_INDEX_URL}" ]; then \
+        echo "DEVICE is cpu, but TORCH_INDEX_URL has no CPU wheel of the pinned torch" >&2; exit 2; \
+    elif [ "${DEVICE}" = cpu ] && [ -n "${cuda}" ]; then \
+        echo "note: this torch carries CUDA ${cuda}, of no use on a CPU; TORCH_INDEX_URL makes the image much smaller"; \
+    fi
+
+
+# Zoo itself, in a folder of its own, so that a change of code rebuilds and ships only this.
+FROM dependencies AS package
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
+COPY README.md LICENSE ./
+COPY model_zoo model_zoo
+COPY service service
+RUN /opt/zoo/bin/pip install --no-deps --prefix /opt/package .
+
+
+FROM base
+LABEL org.opencontainers.image.title="zoo-serving" \
+      org.opencontainers.image.description="A gRPC model server with a pretrained zoo" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Numbers, so that an orchestrator can see that it is not root.
+RUN groupadd --gid 10001 zoo \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/zoo --shell /usr/sbin/nologin zoo \
+    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/zoo
+# pip stays in the venv: the zoo asks it where the package index keeps a model's weights.
+COPY --from=dependencies /opt/zoo /opt/zoo
+COPY --from=package /opt/package /opt/zoo
+# Inside a container every address is its own; what is published decides who can call. NVIDIA_*: which GPUs and which
+# parts of the driver NVIDIA's container runtime lends, where there is one. Python writes nothing beside its modules, so
+# the root file system may be read-only with a tmpfs on /tmp.
+ENV PATH=/opt/zoo/bin:${PATH} \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    NVIDIA_VISIBLE_DEVICES=all \
+    ZOO_HOME=/var/lib/zoo \
+    ZOO_HOST=0.0.0.0 \
+    ZOO_HTTP_PORT=8002 \
+    ZOO_PORT=8001
+USER 10001:10001
+WORKDIR /var/lib/zoo
+VOLUME /var/lib/zoo
+EXPOSE 8001 8002
+# Asks grpc.health.v1. The first start fetches weights, hence the long start period; it ends with the first success.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=10m --retries=3 \
+    CMD ["sh", "-c", "zoo status --server 127.0.0.1:${ZOO_PORT} || exit 1"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["zoo"]
+CMD ["serve"]

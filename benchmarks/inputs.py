@@ -1,0 +1,83 @@
+"""What the benchmarks send: real photos, sentences and speech, as ready-made Open Inference messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.catalog import Catalog
+from model_zoo.store import Store
+from service.pb import open_inference_pb2 as pb
+from service.tasks.base import Task
+from service.tasks.table import task_for
+from service.types import AudioInstance, ImageInstance, Instance, Item, TextInstance
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SENTENCES = (
+    "The old lighthouse keeper climbed the winding stairs each evening to light the lamp that guided ships safely past "
+    "the rocks below.",
+    "Researchers found that regular walks in green spaces lowered stress and improved the quality of sleep among people "
+    "who live in cities.",
+    "After a long negotiation the two companies agreed to share the cost of building a new factory near the harbour by "
+    "next spring.",
+    "She opened the letter slowly, read it twice, and then looked out of the window at the rain that had not stopped "
+    "since morning.",
+)
+
+
+def task_of(name: str, store: Store) -> Task:
+    """The task of a model whose weights are in the store."""
+    card = Catalog.from_package().get(name)
+    found = store.find(card)
+    if found is None:
+        raise SystemExit(f"the weights of {name} are missing; run: zoo pull {name}")
+    return task_for(card, found)
+
+
+def instances(raw_input: str) -> list[Instance]:
+    """Real inputs of a kind."""
+    if raw_input == "image":
+        return [ImageInstance((EXAMPLES / f"{name}.jpg").read_bytes()) for name in ("cat", "coffee", "rocket")]
+    if raw_input == "text":
+        return [TextInstance(text.encode()) for text in SENTENCES]
+    return [AudioInstance((EXAMPLES / "speech.flac").read_bytes())]
+
+
+def items(task: Task) -> list[Item]:
+    """The same, preprocessed."""
+    given = instances(task.card.raw_input)
+    prepared = task.preprocess(given, [f"instances[{i}]" for i in range(len(given))])
+    return [item for item in prepared if isinstance(item, Item)]
+
+
+def tensor_message(model: str, tensors: dict[str, NDArray[np.generic]]) -> bytes:
+    """A serialised ModelInferRequest of one row a tensor."""
+    names = {"float32": "FP32", "int64": "INT64"}
+    request = pb.ModelInferRequest(model_name=model)
+    for name, array in tensors.items():
+        request.inputs.add(name=name, datatype=names[array.dtype.name], shape=[1, *array.shape])
+        request.raw_input_contents.append(array.tobytes())
+    return request.SerializeToString()
+
+
+def bytes_message(model: str, name: str, data: bytes) -> bytes:
+    """A serialised ModelInferRequest of one BYTES element."""
+    request = pb.ModelInferRequest(model_name=model)
+    request.inputs.add(name=name, datatype="BYTES", shape=[1, 1])
+    request.raw_input_contents.append(len(data).to_bytes(4, "little") + data)
+    return request.SerializeToString()
+
+
+def messages(task: Task, form: str) -> list[bytes]:
+    """Messages for a model, as `tensors` or in its `raw` form (encoded photo, text, encoded sound)."""
+    name = task.card.name
+    if form == "tensors":
+        return [tensor_message(name, {k: np.asarray(v) for k, v in item.tensors.items()}) for item in items(task)]
+    raw = task.card.raw_input
+    return [
+        bytes_message(name, raw, instance.data)
+        for instance in instances(raw)
+        if isinstance(instance, ImageInstance | TextInstance | AudioInstance)
+    ]

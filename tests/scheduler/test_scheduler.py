@@ -1,0 +1,436 @@
+"""Rows, lanes and callers together: everyone gets their own answer, and no one waits for ever."""
+
+import asyncio
+import random
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from scheduler.fakes import PATIENCE_S, REPORT, Clock, double, item, until, value_of
+from service.errors import DeadlineExceeded, InternalError, InvalidInput, NotReady, ZooError
+from service.observability.metrics import Metrics
+from service.observability.recorder import Recorder
+from service.observability.statistics import Statistics
+from service.runtime.device import DevicePlan
+from service.runtime.lanes import Lanes
+from service.scheduler.policy import Limits
+from service.scheduler.scheduler import DeviceScheduler
+from service.types import Item, Row
+
+pytestmark = pytest.mark.asyncio
+
+FAR = 1e12
+
+
+class Device:
+    """A scheduler with lanes that have started."""
+
+    def __init__(self, scheduler: DeviceScheduler, lanes: Lanes, metrics: CollectorRegistry) -> None:
+        self.scheduler = scheduler
+        self.lanes = lanes
+        self.metrics = metrics
+
+    def stop(self) -> None:
+        self.scheduler.stop()
+        self.lanes.join(PATIENCE_S)
+
+
+@asynccontextmanager
+async def device(lanes: int = 1, clock: Callable[[], float] | None = None) -> AsyncIterator[Device]:
+    metrics = CollectorRegistry()
+    recorder = Recorder(Metrics(metrics), Statistics())
+    extra: dict[str, Any] = {"clock": clock} if clock else {}
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), recorder, **extra)
+    made = Device(scheduler, Lanes(DevicePlan("cpu", lanes, 1), scheduler.next_job), metrics)
+    made.lanes.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+class Gated:
+    """A network that waits inside for `gate`, and tells when it was entered."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[list[float]] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[Row]:
+        self.batches.append([float(i.tensors["x"][0]) for i in items])
+        self.entered.set()
+        assert self.gate.wait(PATIENCE_S)
+        return double(items)
+
+
+# ── one network ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_answers_come_in_the_order_of_the_rows_whatever_batches_they_rode_in() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(3, 64), double)
+        rows = await network.submit([item(i) for i in range(10)], FAR).result()
+        assert [value_of(row) for row in rows] == [2 * i for i in range(10)]
+
+
+async def test_an_idle_lane_works_at_once_and_a_busy_one_lets_the_next_batch_fill() -> None:
+    async with device() as d:
+        network_of = Gated()
+        network = d.scheduler.add("m", 1, Limits(4, 64), network_of)
+        calls = [asyncio.create_task(network.submit([item(0)], FAR).result())]
+        await until(network_of.entered.is_set)  # alone, though more may come
+        calls += [asyncio.create_task(network.submit([item(i)], FAR).result()) for i in range(1, 6)]
+        await until(lambda: network.depth == 5)
+        network_of.gate.set()
+        await asyncio.gather(*calls)
+        assert network_of.batches == [[0], [1, 2, 3, 4], [5]]
+        assert network.depth == 0
+
+
+async def test_two_lanes_run_two_batches_at_once() -> None:
+    async with device(lanes=2) as d:
+        both = threading.Barrier(2)
+
+        def meet(items: Sequence[Item]) -> list[Row]:
+            both.wait(PATIENCE_S)  # passes only when two batches are inside together
+            return double(items)
+
+        network = d.scheduler.add("m", 1, Limits(1, 64), meet)
+        rows = await network.submit([item(i) for i in range(4)], FAR).result()
+        assert [value_of(row) for row in rows] == [0, 2, 4, 6]
+
+
+async def test_a_submission_of_no_rows_is_answered() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await network.submit([], FAR).result() == []
+
+
+async def test_a_delay_gathers_rows_of_several_callers_into_one_batch() -> None:
+    clock = Clock()
+    async with device(clock=clock) as d:
+        batches: list[int] = []
+
+        def run(items: Sequence[Item]) -> list[Row]:
+            batches.append(len(items))
+            return double(items)
+
+        network = d.scheduler.add("m", 1, Limits(3, 64, max_queue_delay_s=1000.0), run)
+        calls = [asyncio.create_task(network.submit([item(i)], FAR).result()) for i in range(2)]
+        await until(lambda: network.depth == 2)
+        assert batches == [], "two rows wait for a third while the clock stands"
+        calls.append(asyncio.create_task(network.submit([item(2)], FAR).result()))
+        await asyncio.gather(*calls)
+        assert batches == [3]
+
+
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fails_on(*poison: float, error: Exception | None = None) -> Callable[[Sequence[Item]], list[Row]]:
+    def run(items: Sequence[Item]) -> list[Row]:
+        if any(float(i.tensors["x"][0]) in poison for i in items):
+            raise error or RuntimeError("CUDA error in /a/path")
+        return double(items)
+
+    return run
+
+
+@pytest.mark.parametrize("guilty", [{0}, {7}, {3, 4}, {0, 1, 2, 3, 4, 5, 6, 7}])
+async def test_a_guilty_row_fails_alone_and_its_neighbours_are_answered(guilty: set[int]) -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(8, 64), fails_on(*guilty))
+        rows = await network.submit([item(i) for i in range(8)], FAR).result()
+        for i, row in enumerate(rows):
+            if i in guilty:
+                assert isinstance(row, InternalError)
+                assert "/a/path" not in row.message
+            else:
+                assert value_of(row) == 2 * i
+
+
+async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> None:
+    async with device() as d:
+        gated, fail = Gated(), fails_on(1)
+
+        def run(items: Sequence[Item]) -> list[Row]:
+            gated(items)
+            return fail(items)
+
+        network = d.scheduler.add("m", 1, Limits(8, 64), run)
+        calls = [asyncio.create_task(network.submit([item(i)], FAR).result()) for i in range(3)]
+        await until(lambda: gated.entered.is_set() and network.depth == 2)
+        gated.gate.set()
+        ((zero,), (one,), (two,)) = await asyncio.gather(*calls)
+        assert gated.batches[1] == [1, 2]
+        assert (value_of(zero), value_of(two)) == (0, 4)
+        assert isinstance(one, InternalError)
+
+
+async def test_an_error_of_our_own_reaches_the_guilty_row_as_it_is() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), fails_on(2, error=InvalidInput("x", "is two")))
+        rows = await network.submit([item(i) for i in range(4)], FAR).result()
+        assert isinstance(rows[2], InvalidInput)
+        assert rows[2].message == "x: is two"
+        assert [value_of(rows[i]) for i in (0, 1, 3)] == [0, 2, 6]
+
+
+@pytest.mark.parametrize("wrong", ["short", "long", "none at all"])
+async def test_a_wrong_number_of_outputs_never_reaches_a_caller(wrong: str) -> None:
+    def run(items: Sequence[Item]) -> Any:
+        rows = double(items)
+        return {"short": rows[:-1], "long": [*rows, rows[0]], "none at all": None}[wrong]
+
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        rows = await network.submit([item(i) for i in range(4)], FAR).result()
+        assert all(isinstance(row, InternalError) for row in rows)
+
+
+async def test_outputs_that_are_short_only_in_company_reach_nobody_else() -> None:
+    """A network that loses a row of a batch must not shift the answers: halved, each gets its own."""
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        return double(items)[1:] if len(items) > 1 else double(items)
+
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        rows = await network.submit([item(i) for i in range(4)], FAR).result()
+        assert [value_of(row) for row in rows] == [0, 2, 4, 6]
+
+
+async def test_a_lane_survives_whatever_a_network_raises() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), fails_on(1, error=MemoryError()))
+        (row,) = await network.submit([item(1)], FAR).result()
+        assert isinstance(row, InternalError)
+        (row,) = await network.submit([item(2)], FAR).result()
+        assert value_of(row) == 4
+
+
+# ── deadlines, departures ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_row_that_waited_too_long_is_told_so_and_never_runs() -> None:
+    clock, gated = Clock(), Gated()
+    async with device(clock=clock) as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        first = asyncio.create_task(network.submit([item(0)], FAR).result())
+        await until(gated.entered.is_set)
+        late = asyncio.create_task(network.submit([item(1)], 10.0).result())
+        in_time = asyncio.create_task(network.submit([item(2)], 30.0).result())
+        await until(lambda: network.depth == 2)
+        clock.now = 20.0
+        gated.gate.set()
+        (row,) = await late
+        assert isinstance(row, DeadlineExceeded)
+        assert value_of((await in_time)[0]) == 4
+        assert value_of((await first)[0]) == 0
+        assert gated.batches == [[0], [2]]
+
+
+async def test_a_departed_caller_never_runs_and_never_strands_its_batch() -> None:
+    gated = Gated()
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        running = asyncio.create_task(network.submit([item(0)], FAR).result())
+        await until(gated.entered.is_set)
+        waiting = [asyncio.create_task(network.submit([item(i)], FAR).result()) for i in range(1, 4)]
+        await until(lambda: network.depth == 3)
+        running.cancel()  # its batch is already on the device
+        waiting[1].cancel()
+        await asyncio.wait([running, waiting[1]])
+        assert network.depth == 2
+        gated.gate.set()
+        assert value_of((await waiting[0])[0]) == 2
+        assert value_of((await waiting[2])[0]) == 6
+        assert gated.batches == [[0], [1, 3]]
+        assert running.cancelled()
+
+
+async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> None:
+    gated = Gated()
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(2, 64), gated)
+        call = asyncio.create_task(network.submit([item(i) for i in range(7)], FAR).result())
+        await until(gated.entered.is_set)
+        call.cancel()
+        await asyncio.wait([call])
+        assert network.depth == 0
+        gated.gate.set()
+        (row,) = await network.submit([item(9)], FAR).result()
+        assert value_of(row) == 18
+        assert gated.batches == [[0, 1], [9]]
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -> None:
+    gated = Gated()
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        running = asyncio.create_task(network.submit([item(0)], FAR).result())
+        await until(gated.entered.is_set)
+        waiting = [asyncio.create_task(network.submit([item(i)], FAR).result()) for i in range(1, 4)]
+        await until(lambda: network.depth == 3)
+        d.scheduler.remove(network)
+        for call in waiting:
+            async with asyncio.timeout(PATIENCE_S):
+                (row,) = await call
+            assert isinstance(row, ZooError)
+        gated.gate.set()
+        assert value_of((await running)[0]) == 0
+        assert gated.batches == [[0]]
+
+
+async def test_a_network_that_was_removed_answers_late_comers_instead_of_keeping_them() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(1, 64), double)
+        d.scheduler.remove(network)
+        d.scheduler.remove(network)
+        async with asyncio.timeout(PATIENCE_S):
+            (row,) = await network.submit([item(0)], FAR).result()
+        assert isinstance(row, ZooError)
+        assert network.depth == 0
+
+
+async def test_removing_one_network_leaves_the_others_alone() -> None:
+    async with device() as d:
+        gone, stays = (d.scheduler.add(name, 1, Limits(1, 64), double) for name in "ab")
+        d.scheduler.remove(gone)
+        (row,) = await stays.submit([item(3)], FAR).result()
+        assert value_of(row) == 6
+
+
+async def test_stopping_leaves_no_one_waiting() -> None:
+    gated = Gated()
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        running = asyncio.create_task(network.submit([item(0)], FAR).result())
+        await until(gated.entered.is_set)
+        waiting = asyncio.create_task(network.submit([item(1), item(2)], FAR).result())
+        await until(lambda: network.depth == 2)
+        d.scheduler.stop()
+        async with asyncio.timeout(PATIENCE_S):
+            rows = await waiting
+        assert [type(row) for row in rows] == [NotReady.__subclasses__()[0]] * 2, "told that the server is draining"
+        gated.gate.set()
+        assert value_of((await running)[0]) == 0
+        async with asyncio.timeout(PATIENCE_S):
+            (row,) = await network.submit([item(3)], FAR).result()
+        assert isinstance(row, ZooError)
+        assert gated.batches == [[0]]
+
+
+async def test_stopping_sends_every_lane_home() -> None:
+    async with device(lanes=3) as d:
+        threads = d.lanes._threads
+        assert all(t.is_alive() for t in threads)
+        d.stop()
+        assert not any(t.is_alive() for t in threads)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
+    gated = Gated()
+    other = asyncio.new_event_loop()
+    scheduler = DeviceScheduler(other, Recorder(Metrics(CollectorRegistry()), Statistics()))
+    lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
+    lanes.start()
+    network = scheduler.add("m", 1, Limits(1, 64), gated)
+    network.submit([item(0)], FAR)
+    await until(gated.entered.is_set)
+    other.close()
+    gated.gate.set()
+    network.submit([item(1)], FAR)
+    await until(lambda: len(gated.batches) == 2)  # the lane has survived the first
+    scheduler.stop()
+    lanes.join(PATIENCE_S)
+    assert not any(t.is_alive() for t in lanes._threads)
+
+
+# ── everything at once ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) -> None:
+    """500 callers on three networks and two lanes, with guilty rows, deadlines that pass and callers who leave."""
+    rng = random.Random(seed)
+    biggest = {"a": 4, "b": 7, "c": 1}
+    seen: list[tuple[str, float]] = []
+    lock = threading.Lock()
+    too_big: list[int] = []
+
+    def network(name: str, factor: float) -> Callable[[Sequence[Item]], list[Row]]:
+        chaos = random.Random(f"{seed}{name}")
+
+        def run(items: Sequence[Item]) -> list[Row]:
+            values = [float(i.tensors["x"][0]) for i in items]
+            if len(items) > biggest[name]:
+                too_big.append(len(items))
+            if any(int(v) % 23 == 7 for v in values):
+                raise RuntimeError("guilty")
+            with lock:
+                if len(items) > 1 and chaos.random() < 0.1:
+                    raise ValueError("a passing fault of the whole batch")
+                seen.extend((name, v) for v in values)
+            return [Row({"y": np.array([v * factor])}, REPORT) for v in values]
+
+        return run
+
+    async with device(lanes=2) as d:
+        factors = {"a": 2.0, "b": 3.0, "c": 5.0}
+        networks = {
+            name: d.scheduler.add(name, 1, Limits(biggest[name], 10_000, 0.001 if name == "b" else 0.0), network(name, f))
+            for name, f in factors.items()
+        }
+        now = asyncio.get_running_loop().time
+        outcomes: dict[int, str] = {}
+
+        async def caller(number: int) -> None:
+            name, rows = rng.choice("abc"), rng.randint(1, 12)
+            values = [number * 100.0 + i for i in range(rows)]
+            fate = rng.random()
+            deadline = now() + (rng.random() * 0.02 if fate < 0.15 else 1000)
+            submission = networks[name].submit([item(v) for v in values], deadline)
+            call = asyncio.create_task(submission.result())
+            if 0.15 <= fate < 0.35:
+                for _ in range(rng.randint(0, 30)):
+                    await asyncio.sleep(0)
+                call.cancel()
+            await asyncio.wait([call])
+            if call.cancelled():
+                outcomes[number] = "left"
+                return
+            results = call.result()
+            assert len(results) == rows
+            for v, row in zip(values, results, strict=True):
+                if isinstance(row, DeadlineExceeded):
+                    assert fate < 0.15
+                elif isinstance(row, InternalError):
+                    assert int(v) % 23 == 7
+                else:
+                    assert isinstance(row, Row)
+                    assert float(row.tensors["y"][0]) == v * factors[name]
+            outcomes[number] = "answered"
+
+        async with asyncio.timeout(60):
+            async with asyncio.TaskGroup() as group:
+                for number in range(500):
+                    group.create_task(caller(number))
+                    if rng.random() < 0.2:
+                        await asyncio.sleep(0)
+        assert len(outcomes) == 500
+        assert {"left", "answered"} == set(outcomes.values())
+        assert not too_big
+        assert len(seen) == len(set(seen)), "no row ran twice to the end"
+        assert all(network.depth == 0 for network in networks.values())
