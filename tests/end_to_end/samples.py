@@ -53,6 +53,16 @@ def cat_lying_untold() -> bytes:
     return _encoded(cat().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95)
 
 
+def cat_as_webp() -> bytes:
+    """As a browser would have it."""
+    return _encoded(cat(), "WEBP", quality=95)
+
+
+def cat_as_mpo() -> bytes:
+    """As many phones take it: a JPEG with a second picture behind it."""
+    return _encoded(cat(), "MPO", save_all=True, append_images=[cat()])
+
+
 def truncated_jpeg() -> bytes:
     """The first half of the cat photo's file."""
     data = golden_path("cat.jpg").read_bytes()

@@ -56,7 +56,11 @@ def test_grpcurl_asks_whether_it_is_live_and_healthy(grpcurl: str, server: Serve
 
 
 def test_grpcurl_gets_a_vector_for_a_text(grpcurl: str, server: ServerProcess) -> None:
-    request = {"model": TRANSFORMER, "request_id": "from a shell", "instances": [{"text": "A man is playing a guitar."}]}
+    request = {
+        "model": TRANSFORMER,
+        "request_id": "from a shell",
+        "instances": [{"text": "A man is playing a guitar."}],
+    }
     reply = call(grpcurl, server, "zoo.v1.Prediction/Predict", **request)
     assert reply["request_id"] == "from a shell"
     [prediction] = reply["predictions"]
