@@ -44,7 +44,9 @@ class Inference:
         request has no answer: NotFound, NotReady, InvalidInput, QueueFull, DeadlineExceeded.
         """
         began = time.monotonic()
-        deadline = min(request.deadline or float("inf"), began + self._default_timeout_s)
+        deadline = began + self._default_timeout_s
+        if request.deadline is not None:
+            deadline = min(deadline, request.deadline)
         served = self._resolve(request, deadline, began)
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
@@ -59,6 +61,8 @@ class Inference:
             visit.timing = _slowest([timing for _, timing in parts])
             predictions = [prediction for part, _ in parts for prediction in part]
             visit.ok = any(isinstance(prediction, Prediction) for prediction in predictions)
+            if not visit.ok and any(isinstance(prediction, DeadlineExceeded) for prediction in predictions):
+                self._recorder.rejected(served.name, served.version, "deadline")  # found late in the queue
             return InferReply(served.name, served.version, request.request_id, predictions, visit.timing)
 
     # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import errno
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -124,7 +126,7 @@ class Server:
         settings, plan = self._settings, self._plan
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
-        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), self._recorder)
+        self._scheduler = DeviceScheduler(asyncio.get_running_loop())
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
         self._registry = Registry(cards, partial(_limits, settings), self._loader, self._scheduler, self._recorder)
@@ -139,6 +141,9 @@ class Server:
         self._http = _http_port(settings, metrics, lambda: (self.live, self.ready))
         self._lanes.start()
         self._health.start()
+        for name in cards:
+            self._health.set(name, False)  # known, though nobody may ever ask to load it
+        await self._health.settle()
         self._http.start()
         await self._grpc.start()
         self._port = port
@@ -211,7 +216,7 @@ def _check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
-            raise SettingsError(f"--model {name!r} is not in the zoo; {hint}")
+            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, which is not in the zoo; {hint}")
     return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
 
 
@@ -235,21 +240,39 @@ def _limits(settings: Settings, card: Card) -> Limits:
 
 def _bind(server: aio.Server, settings: Settings) -> int:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    where = f"{host}:{settings.port} for gRPC"
     try:
+        _try_to_bind(settings.host, settings.port)  # gRPC would write lines of its own on stderr, and not say why
         port = server.add_insecure_port(f"{host}:{settings.port}")
+    except OSError as error:
+        raise SettingsError(_cannot_listen(where, error)) from None
     except RuntimeError:
         port = 0
     if not port:
-        raise SettingsError(f"cannot listen on {host}:{settings.port} for gRPC; is another server running there?")
+        raise SettingsError(f"cannot listen on {where}; is another server running there?")
     return port
+
+
+def _try_to_bind(host: str, port: int) -> None:
+    """Binds and lets go again. Raises OSError with the reason."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _cannot_listen(where: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {where}; is another server running there?"
+    return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
 
 
 def _http_port(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
     try:
         return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
-    except OSError:
-        where = f"{settings.host}:{settings.http_port}"
-        raise SettingsError(f"cannot listen on {where} for /metrics; is another server running there?") from None
+    except OSError as error:
+        where = f"{settings.host}:{settings.http_port} for /metrics"
+        raise SettingsError(_cannot_listen(where, error)) from None
 
 
 def _registry_with_process_metrics() -> CollectorRegistry:

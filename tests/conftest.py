@@ -7,12 +7,24 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from model_zoo.card import Card
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+
+
+def _drop(logger: object, method: str, event: object) -> Any:
+    raise structlog.DropEvent
+
+
+# Nothing is printed; `structlog.testing.capture_logs` still sees every line.
+structlog.configure(processors=[_drop])
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """The registry: which models are loaded, in which state, and who answers for a name and a version.
 
-Lives on the event loop; loading runs in one thread of its own, one model after another, so that a load never takes more
-than one core's worth of attention from serving.
+Lives on the event loop; loading runs in a thread of its own, one model after another, so that a load never takes more
+than one core's worth of attention from serving. The thread is a daemon: a download that stalls must not keep the process
+from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from model_zoo.card import Card
 from service.errors import IllegalMove, NotFound, NotReady
@@ -88,7 +91,7 @@ class Registry:
         self._loader = loader
         self._scheduler = scheduler
         self._recorder = recorder
-        self._thread = ThreadPoolExecutor(1, "loader")
+        self._turn = asyncio.Lock()  # whoever loads holds it
         self.on_change: list[Callable[[str, ModelState], None]] = []
         """Called on the loop after a model has entered a state."""
         for entry in self._entries.values():
@@ -162,8 +165,7 @@ class Registry:
         return entry.status
 
     async def close(self) -> None:
-        """Stops loading. Nothing else may be called after."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Stops loading; a load that already runs is left to itself. Nothing else may be called after."""
         for entry in self._entries.values():
             if entry.loading is not None and not entry.loading.done():
                 entry.loading.cancel()
@@ -173,12 +175,15 @@ class Registry:
     async def _load(self, entry: _Entry) -> None:
         name = entry.card.name
         try:
-            loaded: Loaded = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._loader.load, entry.card
-            )
+            async with self._turn:
+                loaded = await _in_daemon(partial(self._loader.load, entry.card), f"load-{name}")
         except NotReady as error:
             log.error("model is unavailable", model=name, reason=error.message)
             self._move(entry, ModelState.UNAVAILABLE, error.message)
+            return
+        except Exception:  # the loader promises NotReady; a model must not stay LOADING for ever where it errs
+            log.exception("loading failed", model=name)
+            self._move(entry, ModelState.UNAVAILABLE, "loading failed; the server's log has the details")
             return
         entry.served = served = ServedModel(
             entry.card, FIRST_VERSION, loaded.task, loaded.runtime, entry.limits, self._scheduler, self._recorder
@@ -217,6 +222,32 @@ class Registry:
     def _unknown(self, name: str) -> NotFound:
         near = difflib.get_close_matches(name[:64], self._entries, n=3, cutoff=0.5)
         return NotFound("model", name[:64], near, known=f"models are {', '.join(self._entries)}")
+
+
+def _in_daemon(work: Callable[[], Loaded], name: str) -> asyncio.Future[Loaded]:
+    """Runs `work` in a thread that the end of the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Loaded] = loop.create_future()
+
+    def settle(loaded: Loaded | None, error: Exception | None) -> None:
+        if done.done():  # cancelled
+            return
+        if loaded is not None:
+            done.set_result(loaded)
+        elif error is not None:
+            done.set_exception(error)
+
+    def run() -> None:
+        loaded, problem = None, None
+        try:
+            loaded = work()
+        except Exception as error:
+            problem = error
+        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, loaded, problem)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
 
 
 def _not_ready(entry: _Entry) -> NotReady:

@@ -23,7 +23,8 @@ class Limits:
     max_queue_size: int
     """Most rows that may be in flight: in preprocessing, waiting, or running."""
     max_queue_delay_s: float = 0.0
-    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival."""
+    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due sooner ends the
+    wait."""
 
 
 class Entry:
@@ -104,12 +105,14 @@ class NetworkQueue:
 
     def ready_at(self) -> float:
         """When a batch of this queue may start on an idle device; infinity while it is empty."""
-        if not len(self):
+        head = self.head()
+        if head is None:
             return float("inf")
         if self.limits.max_queue_delay_s <= 0 or len(self) >= self.limits.max_batch_size:
             return float("-inf")
         oldest = min(entry.arrival for entry in self._heap if entry.waiting)
-        return oldest + self.limits.max_queue_delay_s
+        ready = oldest + self.limits.max_queue_delay_s
+        return ready if head.deadline > ready else float("-inf")  # waiting must not make a row late
 
 
 @dataclass(frozen=True, slots=True)

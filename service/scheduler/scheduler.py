@@ -16,9 +16,8 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from service.errors import DeadlineExceeded, InternalError, ZooError
+from service.errors import DeadlineExceeded, Draining, InternalError, ZooError
 from service.observability.log import logger
-from service.observability.recorder import Recorder
 from service.scheduler.policy import Batch, Entry, Limits, NetworkQueue, choose
 from service.scheduler.ticket import Ticket
 from service.types import Item, Row
@@ -74,11 +73,8 @@ class ScheduledNetwork:
 class DeviceScheduler:
     """Owns the queues of one device. Constructed on the event loop it will answer to."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, recorder: Recorder, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
         self._loop = loop
-        self._recorder = recorder
         self._clock = clock
         self._work = threading.Condition()  # guards everything below
         self._networks: dict[NetworkQueue, ScheduledNetwork] = {}
@@ -95,19 +91,18 @@ class DeviceScheduler:
         """Closes a network's queue; rows still in it fail. Its batches that already run end as they would."""
         with self._work:
             self._networks.pop(network.queue, None)
-            left: list[Entry] = []
-            while len(network.queue):
-                batch = network.queue.take(float("-inf"))
-                left += [entry for entry, _ in batch.rows]
+            left = _empty(network.queue)
         self._answer([(entry, InternalError()) for entry in left])
 
     def submit(self, network: ScheduledNetwork, items: Sequence[Item], deadline: float) -> Submission:
-        """See ScheduledNetwork.submit."""
+        """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
         ticket = Ticket(len(items), self._loop)
         now = self._clock()
         with self._work:
             entries = [network.queue.push(item, ticket, i, deadline, now) for i, item in enumerate(items)]
+            refused = [] if network.queue in self._networks else _empty(network.queue)
             self._work.notify()
+        self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
         return Submission(network, ticket, entries)
 
     def abandon(self, network: ScheduledNetwork, entries: Sequence[Entry]) -> None:
@@ -132,18 +127,19 @@ class DeviceScheduler:
         return None
 
     def stop(self) -> None:
-        """Sends the lanes home; what still waits is not run."""
+        """Sends the lanes home. What still waits is not run, and its callers are told so."""
         with self._work:
             self._stopped = True
+            left = [entry for queue in self._networks for entry in _empty(queue)]
+            self._networks.clear()
             self._work.notify_all()
+        self._answer([(entry, Draining()) for entry in left])
 
     def _run(self, network: ScheduledNetwork, batch: Batch) -> None:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
         outcomes: list[tuple[Entry, Row | ZooError]] = [
             (entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late
         ]
-        for _ in batch.late:
-            self._recorder.rejected(network.queue.name, network.version, "deadline")
         outcomes += self._execute(network, batch.rows)
         self._answer(outcomes)
 
@@ -164,7 +160,7 @@ class DeviceScheduler:
         except Exception:
             if len(rows) == 1:
                 reference = uuid.uuid4().hex[:12]
-                log.exception("execution failed", network=network.queue.name, reference=reference)
+                log.exception("execution failed", network=network.queue.name, version=network.version, reference=reference)
                 return [(rows[0][0], InternalError(reference))]
             log.warning("a batch failed and is halved", network=network.queue.name, rows=len(rows))
         half = len(rows) // 2
@@ -177,6 +173,15 @@ class DeviceScheduler:
             self._loop.call_soon_threadsafe(_fill, outcomes)
         except RuntimeError:  # the loop has closed: the server is gone, and so are all callers
             log.debug("answers after the loop closed", rows=len(outcomes))
+
+
+def _empty(queue: NetworkQueue) -> list[Entry]:
+    """Takes every row out of a queue that no lane will look at again."""
+    left: list[Entry] = []
+    while len(queue):
+        batch = queue.take(float("-inf"))
+        left += [*batch.late, *(entry for entry, _ in batch.rows)]
+    return left
 
 
 def _fill(outcomes: Sequence[tuple[Entry, Row | ZooError]]) -> None:

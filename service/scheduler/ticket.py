@@ -18,6 +18,8 @@ class Ticket:
         self.results: list[Row | ZooError | None] = [None] * size
         self._missing = size
         self._future: asyncio.Future[None] = loop.create_future()
+        if not size:
+            self._future.set_result(None)
 
     @property
     def settled(self) -> bool:

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from service.client import Classification, Client, Retry, Unavailable
 
 MODEL = "efficientnet_lite0"
-ROWS = 400
+ROWS = 64
 BOUND_S = 120.0
 
 

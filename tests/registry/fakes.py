@@ -121,9 +121,9 @@ class FakeRuntime:
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         values = tensors["x"][:, 0].tolist()
+        assert not self.freed, "a batch began on a network that was freed"
         self.batches.append(values)
         assert self.gate.wait(PATIENCE_S)
-        assert not self.freed, "a batch ran on a network that was freed"
         if self.poison & set(values):
             raise RuntimeError("CUDA error in /a/path")
         out = np.asarray(tensors["x"]) * np.float32(2) + np.float32(1)
@@ -165,7 +165,7 @@ class World:
         self.metrics = CollectorRegistry()
         self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
         self.loader = FakeLoader()
-        self.scheduler = DeviceScheduler(asyncio.get_running_loop(), self.recorder)
+        self.scheduler = DeviceScheduler(asyncio.get_running_loop())
         self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
         by_name = {card.name: card for card in cards}
         self.registry = Registry(by_name, lambda _: limits, cast(Any, self.loader), self.scheduler, self.recorder)

@@ -1,0 +1,111 @@
+"""From a card to a network that has proved itself: what goes wrong is told in one sentence that a client may read."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model_zoo.architectures.silero_vad import SileroVad
+from model_zoo.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.errors import SourceUnavailable, StoreUnusable, ZooModelError
+from model_zoo.store import Materialised, Store
+from service.errors import NotReady
+from service.registry.loader import Loader, golden_problem
+
+VAD = Catalog.from_package().get("silero_vad")
+
+
+class FakeStore:
+    """Finds nothing, or what a test put there; fetching fails as it says."""
+
+    def __init__(self, found: Materialised | None = None, error: Exception | None = None) -> None:
+        self.found = found
+        self.error = error
+        self.fetched = 0
+
+    def find(self, card: Card) -> Materialised | None:
+        return self.found
+
+    def materialise(self, card: Card, progress: object) -> Materialised:
+        self.fetched += 1
+        assert self.error is not None
+        raise self.error
+
+
+def loader(store: object, offline: bool = False) -> Loader:
+    return Loader(cast(Store, store), "cpu", offline, lambda model: lambda done, total, what: None)
+
+
+@pytest.fixture
+def random_weights(tmp_path: Path) -> Materialised:
+    """The speech network with weights that learned nothing."""
+    torch.manual_seed(0)
+    save_file(SileroVad().state_dict(), tmp_path / "model.safetensors")
+    return Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64)
+
+
+def test_an_offline_server_fetches_nothing_and_says_how_to_get_the_weights() -> None:
+    store = FakeStore()
+    with pytest.raises(NotReady, match=r"offline; run `zoo pull silero_vad`"):
+        loader(store, offline=True).load(VAD)
+    assert store.fetched == 0
+
+
+@pytest.mark.parametrize(
+    "error", [SourceUnavailable("silero_vad", "no route"), StoreUnusable("No space left on device")]
+)
+def test_a_reason_of_the_zoo_is_told_as_it_is(error: ZooModelError) -> None:
+    with pytest.raises(NotReady) as caught:
+        loader(FakeStore(error=error)).load(VAD)
+    assert caught.value.message == str(error)
+
+
+def test_a_foreign_error_is_not_told() -> None:
+    with pytest.raises(NotReady, match="^loading failed; the server's log has the details$"):
+        loader(FakeStore(error=ValueError("secret in /a/path"))).load(VAD)
+
+
+def test_a_network_that_does_not_answer_as_it_should_is_not_served(random_weights: Materialised) -> None:
+    with pytest.raises(NotReady, match=r"the golden check failed: case 1 of 3: expected speech"):
+        loader(FakeStore(random_weights)).load(VAD)
+
+
+def test_weights_that_do_not_fit_are_told_without_a_path(random_weights: Materialised) -> None:
+    save_file({"head.weight": torch.zeros(1)}, random_weights.weights)
+    with pytest.raises(NotReady, match="could not be converted") as caught:
+        loader(FakeStore(random_weights)).load(VAD)
+    assert str(random_weights.folder) not in caught.value.message
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", Catalog.from_package().names())
+def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -> None:
+    real = served(name)
+    assert len(real.card.golden) >= 1
+    assert golden_problem(real.task, real.runtime) is None
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", Catalog.from_package().names())
+def test_a_golden_check_notices_a_network_whose_weights_are_off(name: str, zoo_home: Path, served: Any) -> None:
+    real = served(name)
+
+    class Off:
+        """Mirrors every row of its outputs: names, shapes and dtypes are right, values are not."""
+
+        def run(self, tensors: Any) -> Any:
+            return {k: 0.0 * v if v.dtype.kind == "f" else v for k, v in real.runtime.run(tensors).items()}
+
+    assert golden_problem(real.task, cast(Any, Off())) is not None
+
+
+@pytest.mark.weights
+def test_a_loaded_network_is_warm_and_knows_how_long_it_took(zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    loaded = loader(Store(zoo_home)).load(VAD)
+    assert loaded.load_s > 0
+    assert loaded.runtime.memory_bytes > 100_000
+    assert loaded.task.card is VAD
