@@ -44,7 +44,7 @@ RUN case "${DEVICE}" in cpu|cuda) ;; *) echo "DEVICE is '${DEVICE}'; it must be 
     && /opt/zoo/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['server'], sep='\n')" > requirements.txt \
     && /opt/zoo/bin/pip install --progress-bar off ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} \
         --constraint constraints.txt --requirement requirements.txt \
-    && cuda="$(/opt/zoo/bin/python -c 'import torch; print(torch.version.cuda or "")')" \
+    && cuda="$(/opt/zoo/bin/python -c 'import torch, torchvision; print(torch.version.cuda or "")')" \
     && if [ "${DEVICE}" = cuda ] && [ -z "${cuda}" ]; then \
         echo "DEVICE is cuda, but the torch that was found has no CUDA; see TORCH_INDEX_URL" >&2; exit 2; \
     elif [ "${DEVICE}" = cpu ] && [ -n "${cuda}" ] && [ -n "${TORCH_INDEX_URL}" ]; then \
@@ -96,6 +96,8 @@ EXPOSE 8001 8002
 # Asks grpc.health.v1. The first start fetches weights, hence the long start period; it ends with the first success.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=10m --retries=3 \
     CMD ["sh", "-c", "zoo status --server 127.0.0.1:${ZOO_PORT} || exit 1"]
+# SIGTERM drains. Run it with `--init` (docker-compose.yml does), or a stop in the first seconds, before Zoo listens to
+# signals, lasts as long as the grace period: Linux keeps signals without a handler from the first process.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["zoo"]
 CMD ["serve"]

@@ -79,6 +79,7 @@ class DeviceScheduler:
         self._work = threading.Condition()  # guards everything below
         self._networks: dict[NetworkQueue, ScheduledNetwork] = {}
         self._stopped = False
+        self._wake_due = False  # the event loop's own; the lock does not guard it
 
     def add(self, name: str, version: int, limits: Limits, execute: Execute) -> ScheduledNetwork:
         """Opens a queue for a version of a model."""
@@ -101,9 +102,18 @@ class DeviceScheduler:
         with self._work:
             entries = [network.queue.push(item, ticket, i, deadline, now) for i, item in enumerate(items)]
             refused = [] if network.queue in self._networks else _empty(network.queue)
-            self._work.notify()
+        if not self._wake_due:
+            # Once for all requests that this turn of the loop brings: they can ride together, and a lane that woke now
+            # would only stand in line for the interpreter's lock until the turn is over.
+            self._wake_due = True
+            self._loop.call_soon(self._wake)
         self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
         return Submission(network, ticket, entries)
+
+    def _wake(self) -> None:
+        self._wake_due = False
+        with self._work:
+            self._work.notify()
 
     def abandon(self, network: ScheduledNetwork, entries: Sequence[Entry]) -> None:
         """See ScheduledNetwork.abandon."""
@@ -120,7 +130,7 @@ class DeviceScheduler:
                 if isinstance(chosen, NetworkQueue):
                     batch = chosen.take(now)
                     network = self._networks[chosen]
-                    if len(chosen):
+                    if any(map(len, self._networks)):
                         self._work.notify()  # another lane may take what this batch had no room for
                     return lambda: self._run(network, batch)
                 self._work.wait(None if chosen == float("inf") else max(0.0, chosen - now))

@@ -22,6 +22,8 @@ DEFAULT_TOP_K = 5
 
 # The card's own bound is checked on the header, before any pixel is decoded; Pillow's global one would only warn first.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow remarks on odd metadata; nobody has a use for it. Once and for all, since `catch_warnings` is not safe between threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageClassification(Task):
@@ -96,14 +98,12 @@ def decode_image(data: bytes, max_pixels: int, path: str) -> Image.Image:
     if not data:
         raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow remarks on odd metadata; the caller has no use for it
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width * height > max_pixels:
-                raise InvalidInput(path, f"expected at most {max_pixels:,} pixels, got {width:,} × {height:,}")
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InvalidInput(path, f"expected at most {max_pixels:,} pixels, got {width:,} × {height:,}")
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise InvalidInput(path, "expected a JPEG, PNG or WebP image, got something else") from None
     except InvalidInput:
@@ -124,8 +124,9 @@ def resize_and_crop(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
     """Shorter side to `resize_shorter`, then the middle `size`; only the pixels that survive the crop are computed."""
     width, height = image.size
     shorter = min(width, height)
-    resized_w = max(recipe.size[1], round(width * recipe.resize_shorter / shorter))
-    resized_h = max(recipe.size[0], round(height * recipe.resize_shorter / shorter))
+    # The longer side is rounded down, as torchvision does in training: a pixel more would shift the whole crop.
+    resized_w = max(recipe.size[1], width * recipe.resize_shorter // shorter)
+    resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
     crop_h, crop_w = recipe.size
     left, top = round((resized_w - crop_w) / 2), round((resized_h - crop_h) / 2)
     x, y = width / resized_w, height / resized_h

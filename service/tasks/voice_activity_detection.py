@@ -33,6 +33,8 @@ MAX_RATE = 192_000
 BLOCK = 1 << 16
 HYSTERESIS = 0.15
 """A stretch of speech ends only once the probability has fallen this far under the threshold it began at."""
+LEAST_SILENCE = 0.01
+"""…but never further than to here, or a low threshold would find speech without end. Both figures are Silero's own."""
 
 
 class VoiceActivityDetection(Task):
@@ -161,7 +163,7 @@ def find_speech(
 
     NaN counts as silence.
     """
-    low = threshold - HYSTERESIS
+    low = max(threshold - HYSTERESIS, min(threshold, LEAST_SILENCE))
     stretches: list[tuple[float, float]] = []
     begin: float | None = None
     silence: float | None = None

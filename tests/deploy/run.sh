@@ -108,7 +108,7 @@ take_down() {
         if ((failures > 0 || code > 0)); then
             timeout 60 "${COMPOSE[@]}" logs --tail 60 2>&1 | tail -n 120
         fi
-        timeout 180 docker rm --force --volumes "${COMPOSE_PROJECT_NAME}-offline" >/dev/null 2>&1
+        timeout 180 docker rm --force --volumes "${COMPOSE_PROJECT_NAME}"-{brief,offline} >/dev/null 2>&1
         check "compose goes down with its volumes" quietly down timeout 180 "${COMPOSE[@]}" down --volumes --timeout 60
     fi
     [[ -z "${wheels_pid}" ]] || end_process "${wheels_pid}"
@@ -175,6 +175,11 @@ provide_docker() {
             die "dockerd does not start"
         }
     fi
+    # What a run left that was killed; all in this folder is ours.
+    docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+    docker volume prune --force >/dev/null
+    free_gb="$(df --output=avail --block-size=1G "${CACHE}" | tail -n 1 | tr -d ' ')"
+    if ((free_gb < NEEDED_GB)); then docker image prune --force >/dev/null; fi
 }
 
 provide_compose() {
@@ -397,13 +402,21 @@ run_compose() {
     step "stopping it in the middle of a request"
     check "the request in flight is answered, new ones are refused" timeout 300 env PYTHONPATH="${ROOT}" \
         "${PYTHON}" "${HERE}/stop_in_flight.py" "127.0.0.1:${grpc_port}" "http://127.0.0.1:${http_port}/metrics" "${PHOTO}" \
-        docker stop -t 45 "${container}"
+        timeout 120 docker stop -t 45 "${container}"
     check "its exit code is 0" exited_with_0 "${container}"
     check "its log tells of draining, then stopped, with all answered" drained "${container}"
     volume="$(docker inspect --format '{{range .Mounts}}{{if eq .Destination "/var/lib/zoo"}}{{.Name}}{{end}}{{end}}' "${container}")"
 }
 
 classified_inside() { inside --interactive "$1" zoo predict "${MODEL}" - --json <"${PHOTO}" | names_a_cat; }
+
+run_briefly() {
+    step "stopping it while it still starts"
+    local before="${SECONDS}"
+    docker run --detach --rm --init --network none --name "${COMPOSE_PROJECT_NAME}-brief" "${ZOO_IMAGE}" >/dev/null
+    check "docker stop" quietly brief timeout 60 docker stop -t 45 "${COMPOSE_PROJECT_NAME}-brief"
+    check "it stopped at once" test $((SECONDS - before)) -le 10
+}
 
 run_offline() {
     step "a second start from the kept volume, with no network at all"
@@ -455,5 +468,6 @@ provide_python_image
 provide_prometheus_image
 build
 check_image
+run_briefly
 run_compose
 run_offline

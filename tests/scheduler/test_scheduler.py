@@ -347,11 +347,19 @@ async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
     lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
     lanes.start()
     network = scheduler.add("m", 1, Limits(1, 64), gated)
-    network.submit([item(0)], FAR)
+
+    async def submit() -> None:
+        network.submit([item(0)], FAR)
+        network.submit([item(1)], FAR)
+
+    async def turn() -> None:
+        """Whatever the loop still had to do comes before this."""
+
+    await asyncio.to_thread(other.run_until_complete, submit())
+    await asyncio.to_thread(other.run_until_complete, turn())
     await until(gated.entered.is_set)
     other.close()
     gated.gate.set()
-    network.submit([item(1)], FAR)
     await until(lambda: len(gated.batches) == 2)  # the lane has survived the first
     scheduler.stop()
     lanes.join(PATIENCE_S)

@@ -1,0 +1,46 @@
+"""The server as a process, and nothing else of ours: what the clients know of Zoo they know over the wire."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc as triton
+from end_to_end.server_process import EXAMPLES, PATIENCE_S, REPOSITORY, ServerProcess
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """The zoo's default models, ready."""
+    with ServerProcess() as process:
+        yield process.ready()
+
+
+@pytest.fixture(scope="session")
+def client(server: ServerProcess) -> Iterator[triton.InferenceServerClient]:
+    """Triton's stock client."""
+    with triton.InferenceServerClient(server.target) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Odd images, sounds and hostile files by name, made by Zoo's own environment; photos and speech beside them."""
+    folder = tmp_path_factory.mktemp("samples")
+    python = REPOSITORY / ".venv" / "bin" / "python"
+    command = [str(python), "-m", "tests.end_to_end.samples", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=PATIENCE_S)
+    return {path.name: path.read_bytes() for path in [*folder.iterdir(), *EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.flac")]}
+
+
+@pytest.fixture(autouse=True)
+def _zoo_stays_unknown() -> Iterator[None]:
+    yield
+    assert not {"service", "model_zoo"} & set(sys.modules)
+
+
+def pytest_report_header() -> str:
+    return f"clients of {Path(sys.executable).parent.parent}"
