@@ -3,7 +3,7 @@
     python -m benchmarks.limit MODEL HOME CORES
 
 Prints the sweep as a JSON line, then measures for as many seconds as each line of standard input says. The loop has what
-the server has: the same weights, the same memory format, the same number of cores; and none of the work around it. It
+the server has: the same weights, memory format and allocator settings, the same number of cores; and none of the work around it. It
 also tries one lane of all cores and one lane per core, and keeps the better.
 """
 
@@ -21,6 +21,7 @@ import torch
 from benchmarks import inputs
 from model_zoo.network import load_network
 from model_zoo.store import Store
+from service.runtime.allocator import keep_freed_memory
 from service.runtime.network import NetworkRuntime
 from service.types import Tensors
 
@@ -51,6 +52,7 @@ def measure(runtime: NetworkRuntime, batch: Tensors, lanes: int, threads: int, s
 
 def main() -> None:
     """See the module."""
+    keep_freed_memory()
     name, home, cores = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     store = Store(home)
     task = inputs.task_of(name, store)

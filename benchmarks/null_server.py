@@ -94,9 +94,6 @@ async def echo() -> None:
 
 def main() -> None:
     """See the module."""
-    import os
-    if os.environ.get("UV"):
-        sys.setswitchinterval(float(os.environ["UV"]))
     if sys.argv[1] == "echo":
         asyncio.run(echo())
     else:

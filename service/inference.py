@@ -130,11 +130,12 @@ class Inference:
 
     async def _preprocess(self, served: ServedModel, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
         instances = request.instances[span.start : span.stop]
-        if isinstance(instances[0], TensorInstance):  # only dtypes and shapes to look at: not worth a thread
+        if _is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
             return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+        raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: _cut mixes nothing
         paths = [request.path(i) for i in span]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, served.task.preprocess, instances, paths)
+        return await loop.run_in_executor(self._pool, served.task.preprocess, raw, paths)
 
 
 _Part = tuple[list[Prediction | ZooError], Timing]
@@ -182,17 +183,24 @@ def _cut(served: ServedModel, request: InferRequest) -> list[range]:
     spans: list[range] = []
     start = 0
     while start < len(instances):
-        tensors = isinstance(instances[start], TensorInstance)
-        most = len(instances) if tensors else start + served.task.chunk
+        light = _is_light(instances[start])
+        most = len(instances) if light else start + served.task.chunk
         end = start + 1
-        while end < min(most, len(instances)) and isinstance(instances[end], TensorInstance) == tensors:
+        while end < min(most, len(instances)) and _is_light(instances[end]) == light:
             end += 1
         spans.append(range(start, end))
         start = end
     return spans
 
 
-def _row(served: ServedModel, instance: Instance, path: str) -> Item | ZooError:
+def _is_light(instance: Instance | InvalidInput) -> bool:
+    """Whether there is nothing to decode: tensors, or what could not be read."""
+    return isinstance(instance, TensorInstance | InvalidInput)
+
+
+def _row(served: ServedModel, instance: Instance | InvalidInput, path: str) -> Item | ZooError:
+    if isinstance(instance, InvalidInput):
+        return instance
     assert isinstance(instance, TensorInstance)
     try:
         return served.task.row(instance, path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import errno
+import gc
 import os
 import signal
 import socket
@@ -44,6 +45,7 @@ from service.pb import (
 from service.registry.loader import Loader, Loads
 from service.registry.registry import Registry
 from service.registry.states import ModelState
+from service.runtime.allocator import keep_freed_memory
 from service.runtime.device import DevicePlan, DeviceUnavailable, plan_device
 from service.runtime.lanes import Lanes
 from service.scheduler.policy import Limits
@@ -70,6 +72,7 @@ def run(settings: Settings) -> None:
     """Serves until a signal says stop. Raises SettingsError before anything listens if a setting cannot be met."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
+    keep_freed_memory()
     asyncio.run(Server(settings).run())
 
 
@@ -175,6 +178,9 @@ class Server:
         """Loads the models of the settings, one after another, and then calls the server ready."""
         for name in self._wanted:
             await self._registry.begin_load(name)
+        # What startup made stays: the collector need not walk torch's hundreds of thousands of objects again and again.
+        gc.collect()
+        gc.freeze()
         self._started = True
         self._health.set_server(self.ready)
         log.info(
@@ -183,8 +189,10 @@ class Server:
         banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
 
     def _model_changed(self, name: str, state: ModelState) -> None:
+        if self._draining:  # nothing becomes healthy again
+            return
         self._health.model_changed(name, state)
-        if self._started and not self._draining:
+        if self._started:
             self._health.set_server(self.ready)
 
     async def _drain(self) -> None:
@@ -193,6 +201,8 @@ class Server:
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
         self._health.set_server(False)
+        for status in self._registry.statuses():
+            self._health.set(status.name, False)
         await self._health.settle()
         await asyncio.sleep(settings.drain_notice_s)  # load balancers look again; work is still taken meanwhile
         answered = await self._inference.drain(settings.drain_grace_s)

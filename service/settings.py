@@ -13,6 +13,9 @@ import platformdirs
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that its sentence repeats."""
+
 
 class SettingsError(Exception):
     """A setting is wrong. The text is one sentence a line, fit to be shown as it is."""
@@ -25,7 +28,8 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """What the server was told. Built once at start by `load_settings` and passed down; nothing else reads the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="ZOO_", extra="ignore", frozen=True)
+    # A variable that is set but empty, as compose files leave them, means the default: an empty host would be every interface.
+    model_config = SettingsConfigDict(env_prefix="ZOO_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=_default_home)
     """Folder for weights and state. Change it to put them on a larger disk or a shared volume."""
@@ -33,7 +37,7 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Models to load at start, separated by commas; empty means the zoo's default set. Fewer models start faster."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1)
     """Address both ports listen on. `0.0.0.0` opens them to the network: do so only behind something that authenticates."""
 
     port: int = Field(default=8001, ge=0, le=65535)
@@ -102,12 +106,14 @@ def usable_cores() -> int:
 
 
 def _cgroup_cores(fallback: int) -> int:
-    """Whole cores of the cgroup v2 CPU quota; torch and os.cpu_count() see the host's and would oversubscribe."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return fallback if quota == "max" else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        return fallback
+    """Whole cores of the cgroup's CPU quota (v2, else v1); torch and os.cpu_count() see the host's and would oversubscribe."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((Path("/sys/fs/cgroup") / file).read_text() for file in files).split()
+            return fallback if quota in ("max", "-1") else max(1, int(quota) // int(period))
+        except (OSError, ValueError):
+            continue
+    return fallback
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -127,4 +133,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _sentence(name: str, problem: str, value: object, given: dict[str, Any]) -> str:
     source = "--" + name.replace("_", "-") if name in given else "ZOO_" + name.upper()
-    return f"{source} is {value!r}: {problem[0].lower() + problem[1:]}"
+    shown = repr(value)
+    if len(shown) > LONGEST_SHOWN:
+        shown = shown[: LONGEST_SHOWN - 1] + "…"
+    return f"{source} is {shown}: {problem[0].lower() + problem[1:]}"

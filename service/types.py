@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ZooError
+from service.errors import InvalidInput, ZooError
 
 Array = NDArray[np.generic]
 Tensors = Mapping[str, Array]
@@ -77,7 +77,8 @@ class InferRequest:
     version: str
     """A number, an alias, or empty for the alias `stable`."""
     request_id: str
-    instances: Sequence[Instance]
+    instances: Sequence[Instance | InvalidInput]
+    """One that could not even be read stands as its error in its place, and fails alone."""
     options: Options = field(default_factory=Options)
     deadline: float | None = None
     """Absolute, on the clock of `time.monotonic()`, seconds; `None` means as long as the model's default allows."""

@@ -4,7 +4,7 @@ This file also puts `tests/` on the path, so that fakes are imported by folder: 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ import structlog
 from model_zoo.card import Card
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
 
 
 def _drop(logger: object, method: str, event: object) -> Any:
@@ -87,8 +85,8 @@ def examples() -> Path:
 
 
 @pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No setting of Zoo comes from the machine that runs the tests."""
     for name in [name for name in os.environ if name.startswith("ZOO_")]:
         monkeypatch.delenv(name)
-    yield monkeypatch
+    return monkeypatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Annotated
 
 import typer
@@ -25,6 +27,10 @@ def serve(
 
     # Before the server is imported: a wrong setting is told at once, not after torch has been loaded.
     settings = load_settings(models=tuple(model) if model else None, host=host, port=port, http_port=http_port)
+
+    # Importing torch takes seconds, in which nothing is served yet. A process that is a container's first ignores SIGTERM
+    # unless somebody handles it; the server takes over with a drain.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
     from service import server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -19,6 +20,14 @@ log = logger(__name__)
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 16
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever hangs up, or says nothing in time, is no news for the operator. Our own errors are answered with 500."""
+        log.debug("http connection lost", exc_info=True)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -37,7 +46,7 @@ class HttpPort:
         """Binds at once, so that a port in use is known before models load. Raises OSError."""
         self._health = health
         self._metrics = make_wsgi_app(registry)
-        self._server = make_server(host, port, self._answer, _Server, _Handler)
+        self._server = make_server(host, port, self._answer, _Server6 if ":" in host else _Server, _Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 

@@ -134,7 +134,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of its classes in the order of the output, where it classifies. Only GetModel fills it."""
+        """Names of its classes in the order of the output, where it classifies. Only GetModel fills it, for a model that is
+        loaded.
+        """
 
     @_builtins.property
     def runtime(self) -> Global___Runtime:

@@ -52,8 +52,12 @@ class Loader:
         try:
             materialised = self._materialise(card)
             started = time.monotonic()
-            task = task_for(card, materialised)
-            runtime = NetworkRuntime(load_network(card, materialised), self._device)
+            try:
+                task, network = task_for(card, materialised), load_network(card, materialised)
+            except Exception:  # a damaged file fails in as many ways as there are readers; a sound one is our mistake
+                materialised = self._mend(card)
+                task, network = task_for(card, materialised), load_network(card, materialised)
+            runtime = NetworkRuntime(network, self._device)
             _warm_up(task, runtime)
             problem = golden_problem(task, runtime)
             if problem is not None:
@@ -74,6 +78,14 @@ class Loader:
         if self._offline:
             raise NotReady(f"its weights are not on this machine and the server is offline; run `zoo pull {card.name}`")
         return self._store.materialise(card, self._progress(card.name))
+
+    def _mend(self, card: Card) -> Materialised:
+        """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew."""
+        try:
+            self._store.verify(card)
+        except ZooModelError as error:
+            log.warning("the stored files are damaged and made anew", model=card.name, reason=str(error))
+        return self._materialise(card)
 
 
 def _warm_up(task: Task, runtime: NetworkRuntime) -> None:

@@ -23,8 +23,8 @@ class Limits:
     max_queue_size: int
     """Most rows that may be in flight: in preprocessing, waiting, or running."""
     max_queue_delay_s: float = 0.0
-    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due sooner ends the
-    wait."""
+    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due
+    sooner ends the wait."""
 
 
 class Entry:

@@ -170,7 +170,9 @@ class DeviceScheduler:
         except Exception:
             if len(rows) == 1:
                 reference = uuid.uuid4().hex[:12]
-                log.exception("execution failed", network=network.queue.name, version=network.version, reference=reference)
+                log.exception(
+                    "execution failed", network=network.queue.name, version=network.version, reference=reference
+                )
                 return [(rows[0][0], InternalError(reference))]
             log.warning("a batch failed and is halved", network=network.queue.name, rows=len(rows))
         half = len(rows) // 2

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
-from service.errors import InternalError, ZooError
+from service.errors import InternalError, InvalidInput, ZooError
 from service.inference import current_call
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
@@ -49,6 +50,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return handler
+        handler = handler._replace(request_deserializer=_or_unreadable(handler.request_deserializer))
         method = handler_call_details.method.rpartition("/")[2]
         if handler.response_streaming:
             return handler._replace(
@@ -61,7 +63,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         async def wrapped(request: Any, context: Context) -> Any:
             try:
                 with counted(self._recorder, method, context):
-                    return await inner(request, context)
+                    return await inner(_read(request), context)
             except ZooError as error:
                 await abort(context, error)
 
@@ -72,7 +74,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 with counted(self._recorder, f"{method}.stream", context):
-                    result = inner(request, context)
+                    read = _each_read(request) if hasattr(request, "__aiter__") else _read(request)
+                    result = inner(read, context)
                     if hasattr(result, "__aiter__"):
                         async for reply in result:
                             yield reply
@@ -84,6 +87,40 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         return wrapped
 
 
+class _Unreadable:
+    """Stands for bytes that are no message of the type that the method takes."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def _or_unreadable(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Left to itself, gRPC answers UNKNOWN or INTERNAL and sends the words of the protobuf exception along."""
+    if deserializer is None:  # a method that takes bytes as they are
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except DecodeError:
+            return _UNREADABLE
+
+    return read
+
+
+def _read(request: Any) -> Any:
+    if isinstance(request, _Unreadable):
+        raise InvalidInput(
+            "", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8"
+        )
+    return request
+
+
+async def _each_read(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _read(request)
+
+
 @contextmanager
 def counted(recorder: Recorder, method: str, context: Context | None = None) -> Iterator[None]:
     """Counts and times the block as one call of `method`. What leaves it is a ZooError, or what ends a call anyway."""
@@ -92,7 +129,9 @@ def counted(recorder: Recorder, method: str, context: Context | None = None) -> 
     try:
         yield
     except (asyncio.CancelledError, GeneratorExit):
-        code = "CANCELLED"
+        # gRPC cancels a call whose deadline has passed as it does one whose caller left; the caller saw the difference.
+        remaining = context.time_remaining() if context is not None else None
+        code = "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"
         raise
     except aio.AbortError:
         code = _name(context.code()) if context is not None else "UNKNOWN"

@@ -34,27 +34,42 @@ from service.types import (
 from service.wire.status import status_of
 
 LONGEST_REQUEST_ID = 256
+MAX_INSTANCES = 65_536
+"""Of one request. A few bytes each become objects and errors, and one small message could hold millions."""
+MOST_AXES = 64
+"""As many as NumPy has."""
 
 
 def read_request(request: pb.PredictRequest, deadline: float | None) -> InferRequest:
-    """Raises InvalidInput with the path of the field that is wrong."""
+    """Raises InvalidInput with the path of the field that is wrong, unless it lies within one instance: that one fails alone."""
     if not request.model:
         raise InvalidInput("model", "is required")
     if len(request.request_id) > LONGEST_REQUEST_ID:
         came = len(request.request_id)
         raise InvalidInput("request_id", f"expected at most {LONGEST_REQUEST_ID} characters, got {came}")
+    if len(request.instances) > MAX_INSTANCES:
+        raise InvalidInput(
+            "instances", f"expected at most {MAX_INSTANCES} in one request, got {len(request.instances)}"
+        )
     options = request.options
     return InferRequest(
         model=request.model,
         version=request.version,
         request_id=request.request_id or uuid.uuid4().hex,
-        instances=[_read_instance(instance, i) for i, instance in enumerate(request.instances)],
+        instances=[_read_instance_alone(instance, i) for i, instance in enumerate(request.instances)],
         options=Options(
             top_k=options.top_k if options.HasField("top_k") else None,
             threshold=options.threshold if options.HasField("threshold") else None,
         ),
         deadline=deadline,
     )
+
+
+def _read_instance_alone(instance: pb.Instance, index: int) -> Instance | InvalidInput:
+    try:
+        return _read_instance(instance, index)
+    except InvalidInput as error:
+        return error
 
 
 def _read_instance(instance: pb.Instance, index: int) -> Instance:
@@ -79,6 +94,8 @@ def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
     if dtype is None:
         raise InvalidInput(f"{path}.datatype", f"expected one of {', '.join(DTYPES)}, got {tensor.datatype[:32]!r}")
     shape = tuple(tensor.shape)
+    if len(shape) > MOST_AXES:
+        raise InvalidInput(f"{path}.shape", f"expected at most {MOST_AXES} axes, got {len(shape)}")
     if any(size < 0 for size in shape):
         raise InvalidInput(f"{path}.shape", f"expected sizes of 0 and more, got {list(shape)}")
     count = 1
@@ -87,7 +104,10 @@ def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
     if count * dtype.itemsize != len(tensor.data):
         want = f"{count * dtype.itemsize} bytes for {tensor.datatype}{list(shape)}"
         raise InvalidInput(f"{path}.data", f"expected {want}, got {len(tensor.data)}")
-    return np.frombuffer(tensor.data, dtype.newbyteorder("<")).reshape(shape)
+    try:
+        return np.frombuffer(tensor.data, dtype.newbyteorder("<")).reshape(shape)
+    except ValueError:  # no elements, but an axis beyond what an array may have
+        raise InvalidInput(f"{path}.shape", f"is beyond any tensor: {list(shape)}") from None
 
 
 def write_response(reply: InferReply, include_tensors: bool) -> pb.PredictResponse:

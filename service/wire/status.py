@@ -32,7 +32,10 @@ from service.errors import (
 DOMAIN = "zoo"
 DETAILS_KEY = "grpc-status-details-bin"
 LONGEST_MESSAGE = 2000
-"""Characters. A status travels in HTTP/2 headers, whose size clients bound at 8 KiB and less."""
+LONGEST_PROBLEM = 512
+LONGEST_NAME = 256
+"""Bytes, as gRPC writes them. A status travels in HTTP/2 headers, its message twice; clients bound those at 8 KiB and less,
+and put an error of their own in the place of one that is larger."""
 
 TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
@@ -51,14 +54,20 @@ def code_of(error: ZooError) -> grpc.StatusCode:
 
 def status_of(error: ZooError) -> status_pb2.Status:
     """The whole google.rpc.Status of an error: code, message, details."""
-    message = error.message if len(error.message) <= LONGEST_MESSAGE else error.message[: LONGEST_MESSAGE - 1] + "…"
-    status = status_pb2.Status(code=code_of(error).value[0], message=message)
+    status = status_pb2.Status(code=code_of(error).value[0], message=_cut(error.message, LONGEST_MESSAGE))
     _add(status, details.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, InvalidInput) and error.field:
-        violation = details.BadRequest.FieldViolation(field=error.field[:256], description=error.problem[:512])
+        violation = details.BadRequest.FieldViolation(
+            field=_cut(error.field, LONGEST_NAME), description=_cut(error.problem, LONGEST_PROBLEM)
+        )
         _add(status, details.BadRequest(field_violations=[violation]))
     if isinstance(error, NotFound):
-        _add(status, details.ResourceInfo(resource_type=error.kind, resource_name=error.name))
+        _add(
+            status,
+            details.ResourceInfo(
+                resource_type=_cut(error.kind, LONGEST_NAME), resource_name=_cut(error.name, LONGEST_NAME)
+            ),
+        )
     retry_s = error.retry_after_s if isinstance(error, QueueFull | NotReady) else None
     if retry_s is not None:
         info = details.RetryInfo()
@@ -70,6 +79,23 @@ def status_of(error: ZooError) -> status_pb2.Status:
 def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata that carries a status's details to clients that look for them."""
     return ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def _cut(text: str, most: int) -> str:
+    """`text`, cut off where it would take more than `most` bytes in a header."""
+    if len(text) <= most and sum(map(_cost, text)) <= most:
+        return text
+    room = most - _cost("…")
+    for i, character in enumerate(text):
+        room -= _cost(character)
+        if room < 0:
+            return f"{text[:i]}…"
+    return text
+
+
+def _cost(character: str) -> int:
+    """Bytes in a header: gRPC percent-encodes whatever is not plain ASCII."""
+    return 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
 
 
 def _add(status: status_pb2.Status, detail: Message) -> None:

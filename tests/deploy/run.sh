@@ -178,6 +178,7 @@ provide_docker() {
     # What a run left that was killed; all in this folder is ours.
     docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
     docker volume prune --force >/dev/null
+    docker image prune --force --filter until=168h >/dev/null # steps of builds that are no longer made so
     free_gb="$(df --output=avail --block-size=1G "${CACHE}" | tail -n 1 | tr -d ' ')"
     if ((free_gb < NEEDED_GB)); then docker image prune --force >/dev/null; fi
 }

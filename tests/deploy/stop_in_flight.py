@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from service.client import Classification, Client, Retry, Unavailable
 
 MODEL = "efficientnet_lite0"
-ROWS = 64
+ROWS = 32
 BOUND_S = 120.0
 
 

@@ -27,9 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The zoo's default models, ready."""
+    """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
     with ServerProcess() as process:
         yield process.ready()
+    process.complains_of_nothing()
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,13 @@ class ServerProcess:
             text: str = reply.read().decode()
         return text
 
+    def complains_of_nothing(self) -> None:
+        """Its log holds no error, and its stderr nothing but its log: whatever callers did was foreseen."""
+        errors = [event for event in self.events if event["level"] == "error"]
+        assert not errors, errors
+        strays = [line for line in self.err if _event(line) is None]
+        assert not strays, "".join(strays)
+
     # ── how it ends ───────────────────────────────────────────────────────────────────────────────────────────
 
     def terminate(self) -> None:

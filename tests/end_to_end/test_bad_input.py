@@ -205,6 +205,15 @@ def test_bytes_that_are_no_message_end_a_stream_with_an_invalid_argument(stubs: 
     assert refusal.code == "INVALID_ARGUMENT"
 
 
+def test_more_instances_than_a_request_may_hold_are_refused_before_any_is_looked_at(stubs: Stubs) -> None:
+    # A few bytes each: a message within the limit could hold millions, and every one becomes objects and errors.
+    message = ask(TRANSFORMER).SerializeToString() + b"\x22\x02\x12\x00" * 70_000
+    call = stubs.channel.unary_unary("/zoo.v1.Prediction/Predict")
+    refusal = refused(lambda: call(message, timeout=PATIENCE_S))
+    assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "instances")
+    assert "got 70000" in refusal.message
+
+
 def test_a_message_above_the_limit_is_refused(stubs: Stubs) -> None:
     request = ask(CNN, {"image": bytes(65 * 1024 * 1024)})
     refusal = refused(lambda: stubs.predict(request))

@@ -70,10 +70,11 @@ def test_notice_is_given_while_work_is_still_taken_and_an_idle_stream_keeps_nobo
         stream = stubs.inference.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE_S)
         requests.put(infer(RNN, samples=FRAME[None]))
         assert not next(stream).error_message
-        watched, of_service = watch(stubs), watch(stubs, "zoo.v1.Prediction")
+        watched, of_service, of_model = watch(stubs), watch(stubs, "zoo.v1.Prediction"), watch(stubs, RNN)
         server.process.send_signal(signal.SIGINT)
         assert next(watched).status == NOT_SERVING
         assert next(of_service).status == NOT_SERVING
+        assert next(of_model).status == NOT_SERVING
         assert not stubs.serving()
         assert stubs.predict(SOUND).version == 1
         assert server.wait() == 0

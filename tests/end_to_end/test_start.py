@@ -43,44 +43,47 @@ def weights_held_back(home: Path, model: str) -> Iterator[None]:
 def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
     home, held_back = home_with(tmp_path, present=[]), ExitStack()
     held_back.enter_context(weights_held_back(home, RNN))
-    with held_back, ServerProcess("--model", RNN, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server:
-        with stubs_of(server.live()) as stubs:
-            watches = [
-                stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
-                for name in ("", RNN, "zoo.v1.Models")
-            ]
-            assert [HEALTH[next(watch).status] for watch in watches] == ["NOT_SERVING"] * 3
-            assert stubs.inference.ServerLive(open_inference_pb2.ServerLiveRequest()).live
-            assert not stubs.inference.ServerReady(open_inference_pb2.ServerReadyRequest()).ready
-            assert not stubs.inference.ModelReady(open_inference_pb2.ModelReadyRequest(name=RNN)).ready
-            for name in ("", RNN, CNN, "zoo.v1.Prediction", "inference.GRPCInferenceService"):
-                assert not stubs.serving(name)
-            assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
-            status = run_zoo("status", "--server", server.target)
-            assert status.returncode == 1
-            assert "is live and not ready" in status.stdout
-            loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
-            until(lambda: [m.name for m in stubs.models.ListModels(loading).models] == [RNN], "the load")
+    with (
+        held_back,
+        ServerProcess("--model", RNN, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server,
+        stubs_of(server.live()) as stubs,
+    ):
+        watches = [
+            stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
+            for name in ("", RNN, "zoo.v1.Models")
+        ]
+        assert [HEALTH[next(watch).status] for watch in watches] == ["NOT_SERVING"] * 3
+        assert stubs.inference.ServerLive(open_inference_pb2.ServerLiveRequest()).live
+        assert not stubs.inference.ServerReady(open_inference_pb2.ServerReadyRequest()).ready
+        assert not stubs.inference.ModelReady(open_inference_pb2.ModelReadyRequest(name=RNN)).ready
+        for name in ("", RNN, CNN, "zoo.v1.Prediction", "inference.GRPCInferenceService"):
+            assert not stubs.serving(name)
+        assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
+        status = run_zoo("status", "--server", server.target)
+        assert status.returncode == 1
+        assert "is live and not ready" in status.stdout
+        loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
+        until(lambda: [m.name for m in stubs.models.ListModels(loading).models] == [RNN], "the load")
 
-            refusal = refused(lambda: stubs.predict(SOUND))
-            assert (refusal.code, refusal.message) == ("UNAVAILABLE", "model 'silero_vad' is loading")
-            assert refusal.retry_s is not None
-            assert refused(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
-            unload = models_pb2.UnloadModelRequest(name=RNN)
-            assert refused(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
+        refusal = refused(lambda: stubs.predict(SOUND))
+        assert (refusal.code, refusal.message) == ("UNAVAILABLE", "model 'silero_vad' is loading")
+        assert refusal.retry_s is not None
+        assert refused(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
+        unload = models_pb2.UnloadModelRequest(name=RNN)
+        assert refused(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
 
-            held_back.close()
+        held_back.close()
 
-            for watch in watches:
-                assert HEALTH[next(watch).status] == "SERVING"
-                watch.cancel()
-            assert stubs.predict(SOUND).version == 1
-            assert stubs.inference.ServerReady(open_inference_pb2.ServerReadyRequest()).ready
-            assert stubs.inference.ModelReady(open_inference_pb2.ModelReadyRequest(name=RNN)).ready
-            for name in ("", RNN, "zoo.v1.Prediction", "inference.GRPCInferenceService"):
-                assert stubs.serving(name)
-            assert not stubs.serving(CNN)
-            assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}
+        for watch in watches:
+            assert HEALTH[next(watch).status] == "SERVING"
+            watch.cancel()
+        assert stubs.predict(SOUND).version == 1
+        assert stubs.inference.ServerReady(open_inference_pb2.ServerReadyRequest()).ready
+        assert stubs.inference.ModelReady(open_inference_pb2.ModelReadyRequest(name=RNN)).ready
+        for name in ("", RNN, "zoo.v1.Prediction", "inference.GRPCInferenceService"):
+            assert stubs.serving(name)
+        assert not stubs.serving(CNN)
+        assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}
 
 
 def test_it_stops_when_told_to_although_a_model_still_waits_for_its_weights(tmp_path: Path) -> None:

@@ -220,5 +220,3 @@ async def world(
         made.scheduler.stop()
         made.lanes.join(timeout_s=PATIENCE_S)
         made.pool.shutdown()
-
-

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from model_zoo.architectures.silero_vad import SileroVad
 from model_zoo.card import Card
 from model_zoo.catalog import Catalog
-from model_zoo.errors import SourceUnavailable, StoreUnusable, ZooModelError
+from model_zoo.errors import DigestMismatch, SourceUnavailable, StoreUnusable, ZooModelError
 from model_zoo.store import Materialised, Store
 from service.errors import NotReady
 from service.registry.loader import Loader, golden_problem
@@ -25,12 +25,22 @@ class FakeStore:
         self.found = found
         self.error = error
         self.fetched = 0
+        self.anew: Materialised | None = None  # what is fetched once verify() has thrown a damaged file away
+        self.sound = True
+
+    def verify(self, card: Card) -> None:
+        if not self.sound:
+            self.found = None
+            raise DigestMismatch("model.safetensors", "1" * 64, "2" * 64)
 
     def find(self, card: Card) -> Materialised | None:
         return self.found
 
     def materialise(self, card: Card, progress: object) -> Materialised:
         self.fetched += 1
+        if self.anew is not None:
+            self.found = self.anew
+            return self.anew
         assert self.error is not None
         raise self.error
 
@@ -64,7 +74,7 @@ def test_a_reason_of_the_zoo_is_told_as_it_is(error: ZooModelError) -> None:
 
 
 def test_a_foreign_error_is_not_told() -> None:
-    with pytest.raises(NotReady, match="^loading failed; the server's log has the details$"):
+    with pytest.raises(NotReady, match=r"^loading failed; the server's log has the details$"):
         loader(FakeStore(error=ValueError("secret in /a/path"))).load(VAD)
 
 
@@ -78,6 +88,24 @@ def test_weights_that_do_not_fit_are_told_without_a_path(random_weights: Materia
     with pytest.raises(NotReady, match="could not be converted") as caught:
         loader(FakeStore(random_weights)).load(VAD)
     assert str(random_weights.folder) not in caught.value.message
+
+
+@pytest.mark.weights
+def test_a_damaged_file_is_thrown_away_and_fetched_anew(tmp_path: Path, zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
+    store.sound, store.anew = False, Store(zoo_home).find(VAD)
+    assert loader(store).load(VAD).runtime.memory_bytes > 100_000
+    assert store.fetched == 1
+
+
+def test_a_damaged_file_on_an_offline_server_is_told_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
+    store.sound = False
+    with pytest.raises(NotReady, match=r"offline; run `zoo pull silero_vad`"):
+        loader(store, offline=True).load(VAD)
 
 
 @pytest.mark.weights

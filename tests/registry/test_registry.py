@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from scheduler.fakes import until
 
 from registry.fakes import PATIENCE_S, World, world
-from scheduler.fakes import until
 from service.errors import IllegalMove, NotFound, NotReady
 from service.registry.states import ModelState
 
@@ -275,7 +275,9 @@ async def test_a_batch_whose_caller_has_left_does_not_hold_up_an_unload() -> Non
 async def test_an_unknown_model_is_told_with_names_that_are_near() -> None:
     async with world("efficientnet_lite0", "silero_vad", load=False) as w:
         for ask in (w.registry.resolve, w.registry.status, w.registry.begin_load):
-            with pytest.raises(NotFound, match=r"unknown model 'eficientnet'; did you mean 'efficientnet_lite0'\?") as e:
+            with pytest.raises(
+                NotFound, match=r"unknown model 'eficientnet'; did you mean 'efficientnet_lite0'\?"
+            ) as e:
                 ask("eficientnet")
             assert e.value.near == ("efficientnet_lite0",)
         for move in (w.registry.load, w.registry.unload):

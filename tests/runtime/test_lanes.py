@@ -61,7 +61,11 @@ def test_a_lane_uses_the_threads_that_it_was_given() -> None:
 
 def test_a_lane_that_hangs_keeps_neither_join_nor_the_process() -> None:
     hang = threading.Event()
-    lanes = Lanes(DevicePlan("cpu", 1, 1), lambda: lambda: None if hang.wait(PATIENCE_S) else None)
+
+    def job() -> None:
+        hang.wait(PATIENCE_S)
+
+    lanes = Lanes(DevicePlan("cpu", 1, 1), lambda: job)
     lanes.start()
     assert all(thread.daemon for thread in lanes._threads)
     lanes.join(0.001)

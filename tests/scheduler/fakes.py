@@ -40,5 +40,5 @@ def double(items: Sequence[Item]) -> list[Row]:
 async def until(condition: Callable[[], object]) -> None:
     """Waits for a condition that another thread or task makes true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.001)

@@ -398,7 +398,9 @@ async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) 
     async with device(lanes=2) as d:
         factors = {"a": 2.0, "b": 3.0, "c": 5.0}
         networks = {
-            name: d.scheduler.add(name, 1, Limits(biggest[name], 10_000, 0.001 if name == "b" else 0.0), network(name, f))
+            name: d.scheduler.add(
+                name, 1, Limits(biggest[name], 10_000, 0.001 if name == "b" else 0.0), network(name, f)
+            )
             for name, f in factors.items()
         }
         now = asyncio.get_running_loop().time

@@ -14,9 +14,10 @@ from end_to_end.server_process import EXAMPLES, PATIENCE_S, REPOSITORY, ServerPr
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The zoo's default models, ready."""
+    """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
     with ServerProcess() as process:
         yield process.ready()
+    process.complains_of_nothing()
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     python = REPOSITORY / ".venv" / "bin" / "python"
     command = [str(python), "-m", "tests.end_to_end.samples", str(folder)]
     subprocess.run(command, cwd=REPOSITORY, check=True, timeout=PATIENCE_S)
-    return {path.name: path.read_bytes() for path in [*folder.iterdir(), *EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.flac")]}
+    return {
+        path.name: path.read_bytes() for path in [*folder.iterdir(), *EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.flac")]
+    }
 
 
 @pytest.fixture(autouse=True)

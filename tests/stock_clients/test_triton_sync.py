@@ -188,7 +188,10 @@ def test_only_the_outputs_asked_for_come_back_in_that_order(client: Client) -> N
     assert [output.name for output in only.get_response().outputs] == ["frames"]
     assert only.as_numpy("probabilities") is None
     both = [triton.InferRequestedOutput("frames"), triton.InferRequestedOutput("probabilities")]
-    assert [o.name for o in client.infer(RNN, taken, outputs=both).get_response().outputs] == ["frames", "probabilities"]
+    assert [o.name for o in client.infer(RNN, taken, outputs=both).get_response().outputs] == [
+        "frames",
+        "probabilities",
+    ]
 
 
 @pytest.mark.parametrize("version", ["", "1", "stable"])
@@ -275,7 +278,10 @@ def test_a_call_in_the_background_is_answered(client: Client) -> None:
 def test_a_timeout_in_microseconds_is_a_deadline(client: Client) -> None:
     refusal = refused(lambda: client.infer(TRANSFORMER, inputs(text=[b"hello"]), timeout=1))
     assert refusal.code == "DEADLINE_EXCEEDED"
-    assert client.infer(TRANSFORMER, inputs(text=[b"hello"]), timeout=60_000_000).as_numpy("embedding").shape == (1, 384)
+    assert client.infer(TRANSFORMER, inputs(text=[b"hello"]), timeout=60_000_000).as_numpy("embedding").shape == (
+        1,
+        384,
+    )
 
 
 def test_a_client_timeout_is_a_deadline(client: Client) -> None:

@@ -207,7 +207,15 @@ def test_no_bytes_are_no_image(task: ImageClassification) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x00" * 1000, b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBP", b"<svg/>", b"%PDF-1.7"],
+    [
+        b"\x00" * 1000,
+        b"hello",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\x00\x00\x00\x00WEBP",
+        b"<svg/>",
+        b"%PDF-1.7",
+    ],
 )
 def test_what_is_not_an_image_is_refused(task: ImageClassification, data: bytes) -> None:
     assert refusal(task, data).message.startswith(PATH)
@@ -272,7 +280,9 @@ def test_an_image_of_just_so_many_pixels_is_read(task: ImageClassification) -> N
     assert "at most 600 pixels" in refusal(small, encoded(Image.new("RGB", (601, 1)), "PNG")).message
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_no_damage_to_an_image_ever_escapes_as_another_error(data: st.DataObject) -> None:
     rng = np.random.default_rng(3)
@@ -281,12 +291,12 @@ def test_no_damage_to_an_image_ever_escapes_as_another_error(data: st.DataObject
     damaged = bytearray(encoded(small, kind))
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    outcome: object
     try:
-        image = decode_image(bytes(damaged), 50_000_000, PATH)
+        outcome = decode_image(bytes(damaged), 50_000_000, PATH).mode
     except InvalidInput as error:
-        assert error.field == PATH
-    else:
-        assert image.mode == "RGB"
+        outcome = error.field
+    assert outcome in ("RGB", PATH)
 
 
 def test_another_kind_of_instance_is_refused_by_name(task: ImageClassification) -> None:
@@ -380,14 +390,14 @@ def test_huge_logits_do_not_overflow(task: ImageClassification) -> None:
 
 def test_the_golden_check_takes_any_of_the_labels_that_are_as_good(task: ImageClassification) -> None:
     expect = next(case.expect for case in CARD.golden if case.expect.or_labels)  # type: ignore[union-attr]
-    named = ImageClassification(CARD, [expect.label, *expect.or_labels, "goldfish"])  # type: ignore[union-attr]
+    named = ImageClassification(CARD, [expect.label, *expect.or_labels, *["goldfish"] * 5])  # type: ignore[union-attr]
     for i in range(3):
-        values = np.zeros(4)
+        values = np.zeros(8)
         values[i] = 9
         assert named.golden_problem(expect, answer(named, values), {}) is None
         faint = values * 0.01
         assert "expected 'tiger cat'" in str(named.golden_problem(expect, answer(named, faint), {}))
-    assert "got 'goldfish'" in str(named.golden_problem(expect, answer(named, [0, 0, 0, 9]), {}))
+    assert "got 'goldfish'" in str(named.golden_problem(expect, answer(named, [0, 0, 0, 9, 0, 0, 0, 0]), {}))
 
 
 # ── the network's own tensors ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,145 @@
+"""The HTTP port: two pages, and nothing that a stranger sends disturbs it."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.observability import http as module
+from service.observability.http import HttpPort
+from service.observability.metrics import Metrics
+from service.observability.recorder import Call, Recorder
+from service.observability.statistics import Statistics
+
+PATIENCE_S = 20.0
+Health = Callable[[], tuple[bool, bool]]
+
+
+@contextmanager
+def serving(health: Health = lambda: (True, True), host: str = "127.0.0.1") -> Iterator[tuple[HttpPort, Recorder]]:
+    registry = CollectorRegistry()
+    recorder = Recorder(Metrics(registry), Statistics())
+    port = HttpPort(host, 0, registry, health)
+    port.start()
+    try:
+        yield port, recorder
+    finally:
+        port.stop()
+
+
+def get(port: HttpPort, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection(host, port.port, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_metrics_are_served_as_prometheus_reads_them() -> None:
+    with serving() as (port, recorder):
+        recorder.call_finished(Call("m", "1"), "Predict", "OK", 0.1)
+        status, kind, page = get(port, "/metrics")
+        assert status == 200
+        assert kind.startswith("text/plain")
+        families = {family.name: family for family in text_string_to_metric_families(page)}
+        (sample,) = [s for s in families["zoo_requests"].samples if s.name == "zoo_requests_total"]
+        assert sample.labels == {"model": "m", "version": "1", "method": "Predict", "code": "OK"}
+        assert sample.value == 1
+
+
+@pytest.mark.parametrize(
+    ("health", "status"), [((True, True), 200), ((True, False), 200), ((False, False), 503), ((False, True), 503)]
+)
+def test_health_tells_live_and_ready(health: tuple[bool, bool], status: int) -> None:
+    with serving(lambda: health) as (port, _):
+        code, kind, page = get(port, "/healthz")
+        assert (code, kind) == (status, "application/json")
+        assert json.loads(page) == {"live": health[0], "ready": health[1]}
+
+
+def test_health_is_asked_every_time() -> None:
+    ready = [False]
+    with serving(lambda: (True, ready[0])) as (port, _):
+        assert not json.loads(get(port, "/healthz")[2])["ready"]
+        ready[0] = True
+        assert json.loads(get(port, "/healthz")[2])["ready"]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/metricsx", "/healthz/../etc/passwd", "/favicon.ico"])
+def test_every_other_path_is_not_found(path: str) -> None:
+    with serving() as (port, _):
+        status, _, page = get(port, path)
+        assert status == 404
+        assert "/metrics and /healthz" in page
+
+
+def test_a_path_from_a_stranger_is_not_repeated() -> None:
+    with serving() as (port, _):
+        assert "script" not in get(port, "/<script>")[2]
+
+
+def test_a_port_in_use_is_known_before_anything_starts() -> None:
+    with serving() as (port, _), pytest.raises(OSError, match="in use"):
+        HttpPort("127.0.0.1", port.port, CollectorRegistry(), lambda: (True, True))
+
+
+def test_stopping_closes_the_port_whether_or_not_it_was_started() -> None:
+    never = HttpPort("127.0.0.1", 0, CollectorRegistry(), lambda: (True, True))
+    with serving() as (port, _):
+        get(port, "/healthz")
+    never.stop()
+    for stopped in (never, port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", stopped.port), timeout=PATIENCE_S)
+
+
+def test_a_slow_reader_does_not_hold_up_another() -> None:
+    with serving() as (port, _), socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as silent:
+        silent.sendall(b"GET /metr")
+        assert get(port, "/healthz")[0] == 200
+
+
+def test_who_connects_and_says_nothing_is_let_go_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.05)
+    with serving() as (port, _):
+        with socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as silent:
+            assert silent.recv(100) == b"", "the server hangs up"
+        get(port, "/healthz")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_who_hangs_up_in_the_middle_leaves_no_trace(capfd: pytest.CaptureFixture[str]) -> None:
+    asked = threading.Event()
+
+    def health() -> tuple[bool, bool]:
+        asked.set()
+        return True, True
+
+    with serving(health) as (port, _):
+        for sent in (b"\x16\x03\x01\x02\x00", b"GET /healthz HTTP/1.1\r\n\r\n", b"\r\n", b"nonsense\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # reset
+                rude.sendall(sent)
+        assert asked.wait(PATIENCE_S)
+        assert get(port, "/healthz")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_address_of_ipv6_is_served() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(host="::1") as (port, _):
+        assert get(port, "/healthz", host="::1")[0] == 200

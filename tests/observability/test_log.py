@@ -1,0 +1,55 @@
+"""Logs: lines for people or JSON, and never what callers sent."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+from service.observability.log import configure, logger
+configure({level!r}, {style!r})
+log = logger("t")
+log.debug("small")
+log.info("served", model="m", rows=3)
+def predict(text):
+    raise ValueError("broken")
+try:
+    predict("the caller's secret")
+except ValueError:
+    log.exception("failed", reference="ab12")
+import logging
+logging.getLogger("other").info("chatter")
+logging.getLogger("other").warning("serious")
+"""
+
+
+def lines(level: str, style: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(level=level, style=style)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "", "standard output is for the banner"
+    return done.stderr.splitlines()
+
+
+def test_json_has_one_object_a_line() -> None:
+    *ours, other = lines("info", "auto")
+    served, failed = (json.loads(line) for line in ours)
+    assert (served["event"], served["level"], served["model"], served["rows"]) == ("served", "info", "m", 3)
+    assert served["timestamp"].endswith("Z")
+    assert failed["reference"] == "ab12"
+    assert "ValueError: broken" in failed["exception"]
+    assert other == "WARNING other: serious"
+
+
+@pytest.mark.parametrize(("level", "events"), [("debug", 3), ("info", 2), ("error", 1)])
+def test_the_level_is_kept(level: str, events: int) -> None:
+    assert len([line for line in lines(level, "json") if line.startswith("{")]) == events
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_an_error_is_logged_without_what_the_caller_sent(style: str) -> None:
+    text = "\n".join(lines("info", style))
+    assert "broken" in text
+    assert "the caller's secret" not in text.replace('predict("the caller\'s secret")', "")
+    assert "locals" not in text

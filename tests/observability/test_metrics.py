@@ -1,0 +1,157 @@
+"""Metrics are as the design names them, count what it says, and cannot be made to grow by callers."""
+
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.observability.metrics import Metrics
+from service.observability.recorder import Call, Recorder
+from service.observability.statistics import Statistics
+from service.types import Timing
+
+MODEL = ("model", "version")
+DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "zoo_requests_total": ("counter", (*MODEL, "method", "code")),
+    "zoo_request_duration_seconds": ("histogram", (*MODEL, "method")),
+    "zoo_stage_duration_seconds": ("histogram", (*MODEL, "stage")),
+    "zoo_batch_size": ("histogram", MODEL),
+    "zoo_batch_padding_ratio": ("histogram", MODEL),
+    "zoo_queue_depth": ("gauge", MODEL),
+    "zoo_in_flight_requests": ("gauge", MODEL),
+    "zoo_rejected_total": ("counter", (*MODEL, "reason")),
+    "zoo_model_state": ("gauge", ("model", "state")),
+    "zoo_model_load_seconds": ("gauge", MODEL),
+    "zoo_model_memory_bytes": ("gauge", MODEL),
+    "zoo_device_memory_bytes": ("gauge", ("device", "kind")),
+    "zoo_device_busy_seconds_total": ("counter", ("device",)),
+}
+STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
+
+
+class Books:
+    """A recorder and a way to read what it wrote."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.recorder = Recorder(Metrics(self.registry), Statistics(lambda: 1234))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def page(self) -> dict[str, Any]:
+        text = generate_latest(self.registry).decode()
+        families = [f for f in text_string_to_metric_families(text) if not f.name.endswith("_created")]
+        return {f.name + ("_total" if f.type == "counter" else ""): f for f in families}
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def everything_happens(r: Recorder) -> None:
+    r.call_finished(Call("m", "1"), "Predict", "OK", 0.2)
+    r.inference_started("m", 1)
+    r.inference_finished("m", 1, 3, True, 0.2, Timing(0.1, 0.2, 0.3, 0.4))
+    r.rejected("m", 1, "queue_full")
+    r.batch_executed("m", 1, "cpu", 4, 0.25, 0.001, 0.01, 0.002)
+    r.model_state("m", "READY", STATES)
+    r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
+    r.device_memory("cpu", "weights", lambda: 99.0)
+
+
+def test_every_documented_metric_is_there_with_its_labels(books: Books) -> None:
+    everything_happens(books.recorder)
+    page = books.page()
+    assert page.keys() == DOCUMENTED.keys()
+    for name, (kind, labels) in DOCUMENTED.items():
+        assert page[name].type == kind
+        assert page[name].documentation
+        for sample in page[name].samples:
+            if not sample.name.endswith("_created"):
+                assert set(sample.labels) - {"le"} == set(labels), sample
+
+
+def test_a_call_is_counted_by_its_code_and_timed(books: Books) -> None:
+    for code in ("OK", "OK", "NOT_FOUND"):
+        books.recorder.call_finished(Call("m", "1"), "Predict", code, 0.3)
+    labels = {"model": "m", "version": "1", "method": "Predict"}
+    assert books.value("zoo_requests_total", **labels, code="OK") == 2
+    assert books.value("zoo_requests_total", **labels, code="NOT_FOUND") == 1
+    assert books.value("zoo_request_duration_seconds_count", **labels) == 3
+    assert books.value("zoo_request_duration_seconds_sum", **labels) == pytest.approx(0.9)
+
+
+def test_stages_are_told_apart_and_only_of_calls_that_succeeded(books: Books) -> None:
+    timing = Timing(0.1, 0.2, 0.3, 0.4)
+    for ok in (True, False):
+        books.recorder.inference_started("m", 1)
+        books.recorder.inference_finished("m", 1, 3, ok, 1.0, timing)
+    for stage, seconds in zip(("preprocess", "queue", "execute", "postprocess"), (0.1, 0.2, 0.3, 0.4), strict=True):
+        labels = {"model": "m", "version": "1", "stage": stage}
+        assert books.value("zoo_stage_duration_seconds_count", **labels) == 1
+        assert books.value("zoo_stage_duration_seconds_sum", **labels) == pytest.approx(seconds)
+    assert books.value("zoo_in_flight_requests", model="m", version="1") == 0
+
+
+def test_a_call_in_flight_is_counted_until_it_is_answered(books: Books) -> None:
+    for _ in range(3):
+        books.recorder.inference_started("m", 1)
+    books.recorder.inference_finished("m", 1, 1, False, 0.1, Timing())
+    assert books.value("zoo_in_flight_requests", model="m", version="1") == 2
+
+
+def test_a_batch_is_counted_with_its_rows_and_the_devices_time(books: Books) -> None:
+    for rows in (1, 8, 8):
+        books.recorder.batch_executed("m", 1, "cpu", rows, 0.5, 0.001, 0.01, 0.002)
+    assert books.value("zoo_batch_size_bucket", model="m", version="1", le="1.0") == 1
+    assert books.value("zoo_batch_size_bucket", model="m", version="1", le="8.0") == 3
+    assert books.value("zoo_batch_size_sum", model="m", version="1") == 17
+    assert books.value("zoo_batch_padding_ratio_sum", model="m", version="1") == 1.5
+    assert books.value("zoo_device_busy_seconds_total", device="cpu") == pytest.approx(3 * 0.013)
+
+
+def test_a_model_is_in_one_state_at_a_time(books: Books) -> None:
+    for state in STATES:
+        books.recorder.model_state("m", state, STATES)
+        assert {s: books.value("zoo_model_state", model="m", state=s) for s in STATES} == {
+            s: float(s == state) for s in STATES
+        }
+
+
+def test_the_queue_is_asked_at_every_scrape_until_the_model_is_unloaded(books: Books) -> None:
+    depth = [5]
+    labels = {"model": "m", "version": "1"}
+    books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: depth[0])
+    assert books.value("zoo_queue_depth", **labels) == 5
+    depth[0] = 2
+    assert books.value("zoo_queue_depth", **labels) == 2
+    assert books.value("zoo_model_load_seconds", **labels) == 2.5
+    assert books.value("zoo_model_memory_bytes", **labels) == 1000
+    books.recorder.model_unloaded("m", 1)
+    assert books.value("zoo_queue_depth", **labels) is None
+    assert books.value("zoo_model_memory_bytes", **labels) == 0
+    books.recorder.model_loaded("m", 1, 1.5, 2000, lambda: 9)
+    assert books.value("zoo_queue_depth", **labels) == 9
+    assert books.value("zoo_model_memory_bytes", **labels) == 2000
+
+
+def test_a_refusal_without_a_version_has_an_empty_label(books: Books) -> None:
+    books.recorder.rejected("", 0, "draining")
+    assert books.value("zoo_rejected_total", model="", version="", reason="draining") == 1
+
+
+def test_two_recorders_do_not_share_their_books(books: Books) -> None:
+    other = Books()
+    everything_happens(books.recorder)
+    assert other.value("zoo_requests_total", model="m", version="1", method="Predict", code="OK") is None
+
+
+def test_counting_remembers_no_more_series_than_it_has_shown(books: Books) -> None:
+    """The short cut from labels to series is bounded, whatever it is asked."""
+    for i in range(6000):
+        books.recorder._labels(books.recorder._metrics.in_flight, "m", str(i))
+    assert books.recorder._labels.cache_info().currsize <= 4096  # type: ignore[attr-defined]

@@ -1,0 +1,241 @@
+"""A wrong setting ends the start with a sentence that names it; the rest has defaults that suit most."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import settings as module
+from service.settings import Settings, SettingsError, load_settings, usable_cores
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+# ── defaults ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    s = load_settings()
+    assert (s.host, s.port, s.http_port) == ("127.0.0.1", 8001, 8002), "ports as Triton's, bound to loopback"
+    assert s.max_queue_delay_ms == 0, "an idle device never waits unless it is asked to"
+    assert (s.device, s.lanes, s.max_batch_size) == ("auto", 0, 0)
+    assert s.max_queue_size >= 1, "queues are bounded"
+    assert s.models == ()
+    assert not s.offline
+    assert s.home.is_absolute()
+
+
+def test_every_setting_has_a_default_and_a_sentence() -> None:
+    tree = ast.parse(Path(module.__file__).read_text())
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    for i, node in enumerate(body):
+        if isinstance(node, ast.AnnAssign):
+            follower = body[i + 1]
+            documented = isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant)
+            assert documented, f"{ast.unparse(node.target)} has no sentence under it"
+    assert all(not field.is_required() for field in Settings.model_fields.values())
+
+
+def test_settings_do_not_change_once_they_are_made() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+# ── where they come from ──────────────────────────────────────────────────────────────────────────────────────────
+
+ENVIRONMENT: list[tuple[str, str, Any]] = [
+    ("port", "9001", 9001),
+    ("port", "0", 0),
+    ("port", "65535", 65535),
+    ("host", "0.0.0.0", "0.0.0.0"),
+    ("device", "cuda:3", "cuda:3"),
+    ("max_queue_delay_ms", "2.5", 2.5),
+    ("offline", "1", True),
+    ("offline", "no", False),
+    ("home", "/data/zoo", Path("/data/zoo")),
+    ("log_level", "debug", "debug"),
+    ("models", "a,b", ("a", "b")),
+    ("models", " a , b ,", ("a", "b")),
+    ("models", "a", ("a",)),
+    ("models", "", ()),
+    ("models", " , ", ()),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), ENVIRONMENT)
+def test_a_setting_can_be_given_in_the_environment(
+    clean_environment: pytest.MonkeyPatch, name: str, text: str, value: Any
+) -> None:
+    clean_environment.setenv(f"ZOO_{name.upper()}", text)
+    assert getattr(load_settings(), name) == value
+
+
+def test_a_flag_stands_above_the_environment_and_an_absent_one_does_not(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ZOO_PORT", "9001")
+    clean_environment.setenv("ZOO_MODELS", "a,b")
+    assert load_settings(port=9002, models=("c",)).port == 9002
+    assert load_settings(port=9002, models=("c",)).models == ("c",)
+    assert load_settings(port=None, models=None).port == 9001
+    assert load_settings(port=None, models=None).models == ("a", "b")
+
+
+def test_what_is_not_zoos_is_ignored(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("PORT", "1")
+    clean_environment.setenv("ZOO_SERVER", "127.0.0.1:8001")  # the client's own
+    assert load_settings().port == 8001
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name != "models"])
+def test_an_empty_variable_means_the_default(clean_environment: pytest.MonkeyPatch, name: str) -> None:
+    """As a compose file sets it with `ZOO_HOST=${ZOO_HOST:-}`. An empty host would listen on every interface."""
+    expected = getattr(load_settings(), name)
+    clean_environment.setenv(f"ZOO_{name.upper()}", "")
+    assert getattr(load_settings(), name) == expected
+
+
+# ── wrong ones ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+WRONG: list[tuple[str, str]] = [
+    ("port", "x"),
+    ("port", "-1"),
+    ("port", "65536"),
+    ("port", "80.5"),
+    ("port", "9" * 30),
+    ("http_port", "70000"),
+    ("device", "gpu"),
+    ("device", "cuda:"),
+    ("device", "cuda:-1"),
+    ("device", "cpu\n"),
+    ("lanes", "-1"),
+    ("lanes", "65"),
+    ("cpu_threads", "many"),
+    ("preprocess_workers", "257"),
+    ("max_batch_size", "-3"),
+    ("max_queue_size", "0"),
+    ("max_queue_delay_ms", "-0.1"),
+    ("max_queue_delay_ms", "nan"),
+    ("default_timeout_ms", "0"),
+    ("default_timeout_ms", "inf"),
+    ("default_timeout_ms", "nan"),
+    ("max_message_mib", "0"),
+    ("max_message_mib", "2048"),
+    ("drain_notice_s", "-1"),
+    ("drain_grace_s", "nan"),
+    ("drain_grace_s", "1e9"),
+    ("offline", "perhaps"),
+    ("log_level", "loud"),
+    ("log_level", "INFO "),
+    ("log_format", "xml"),
+]
+
+
+def assert_one_sentence(text: str, name: str) -> None:
+    assert "\n" not in text
+    assert text.startswith(f"{name} is ")
+    assert len(text) < 400
+    for leak in ("Traceback", "pydantic", "validation error", "https://", "type="):
+        assert leak not in text
+
+
+@pytest.mark.parametrize(("name", "text"), WRONG)
+def test_a_wrong_variable_is_told_in_one_sentence_that_names_it(
+    clean_environment: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    clean_environment.setenv(f"ZOO_{name.upper()}", text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert_one_sentence(str(caught.value), f"ZOO_{name.upper()}")
+    assert repr(text) in str(caught.value)
+    assert caught.value.__suppress_context__, "no trace of the library behind it"
+
+
+@pytest.mark.parametrize(("name", "text"), WRONG)
+def test_a_wrong_flag_is_told_by_the_flags_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**{name: text})
+    assert_one_sentence(str(caught.value), "--" + name.replace("_", "-"))
+
+
+def test_an_empty_host_is_not_every_interface() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(host="")
+    assert_one_sentence(str(caught.value), "--host")
+
+
+def test_each_of_several_wrong_settings_has_its_line(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ZOO_PORT", "x")
+    clean_environment.setenv("ZOO_LANES", "y")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(http_port=-1)
+    first, second, third = sorted(str(caught.value).splitlines())
+    assert_one_sentence(first, "--http-port")
+    assert_one_sentence(second, "ZOO_LANES")
+    assert_one_sentence(third, "ZOO_PORT")
+
+
+def test_a_value_without_end_is_not_repeated_without_end(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ZOO_PORT", "x" * 100_000)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert_one_sentence(str(caught.value), "ZOO_PORT")
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "names"),
+    [
+        ({"ZOO_PORT": "x"}, [], "ZOO_PORT is 'x'"),
+        ({}, ["--port", "99999"], "--port"),
+        ({"ZOO_DEVICE": "gpu"}, [], "ZOO_DEVICE is 'gpu'"),
+    ],
+)
+def test_zoo_serve_ends_with_the_sentence_and_exit_code_2(
+    environment: dict[str, str], flags: list[str], names: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from service.cli.main import main; main()", "serve", *flags],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert names in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ── cores ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_cores_are_what_was_set_or_what_there_is() -> None:
+    assert load_settings(cpu_threads=7).cores == 7
+    assert load_settings().cores == usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("150000 100000", 1),
+        ("50000 100000", 1),
+        ("9900000 100000", 8),
+        ("x", 8),
+    ],
+)
+def test_a_containers_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(module.Path, "read_text", lambda self: f"{quota}\n")
+    assert usable_cores() == cores
+
+
+def test_a_machine_without_a_quota_uses_what_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
+    monkeypatch.setattr(module.Path, "read_text", nothing)
+    assert usable_cores() == 3
