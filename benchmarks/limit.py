@@ -3,8 +3,8 @@
     python -m benchmarks.limit MODEL HOME CORES
 
 Prints the sweep as a JSON line, then measures for as many seconds as each line of standard input says. The loop has what
-the server has: the same weights, memory format and allocator settings, the same number of cores; and none of the work around it. It
-also tries one lane of all cores and one lane per core, and keeps the better.
+the server has: the same weights, memory format, allocator settings and number of cores; and none of the work around it.
+It also tries one lane of all cores and one lane per core, and keeps the better.
 """
 
 from __future__ import annotations

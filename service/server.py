@@ -132,7 +132,7 @@ class Server:
         self._scheduler = DeviceScheduler(asyncio.get_running_loop())
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
-        self._registry = Registry(cards, partial(_limits, settings), self._loader, self._scheduler, self._recorder)
+        self._registry = Registry(cards, partial(_limits, settings, plan), self._loader, self._scheduler, self._recorder)
         self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
         self._inference = Inference(self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0)
         self._health = Health(SERVICES)
@@ -239,10 +239,10 @@ def _plan(settings: Settings) -> DevicePlan:
     return plan
 
 
-def _limits(settings: Settings, card: Card) -> Limits:
+def _limits(settings: Settings, plan: DevicePlan, card: Card) -> Limits:
     rows = card.batching.max_batch_size
     return Limits(
-        max_batch_size=min(rows, settings.max_batch_size) if settings.max_batch_size else rows,
+        max_batch_size=min(rows, settings.max_batch_size or plan.batch_rows or rows),
         max_queue_size=settings.max_queue_size,
         max_queue_delay_s=settings.max_queue_delay_ms / 1000.0,
     )

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     """Threads that decode, resize and tokenise; 0 takes as many as cores."""
 
     max_batch_size: int = Field(default=0, ge=0, le=4096)
-    """Most rows in a batch, for every model; 0 takes each card's own. Lower it to bound memory."""
+    """Most rows in a batch, for every model, up to its card's; 0 takes what the device gains from. Lower it to bound memory."""
 
     max_queue_size: int = Field(default=512, ge=1, le=1_000_000)
     """Most rows that a model holds, waiting or running; beyond it callers are refused at once. Raise it for bursts."""
