@@ -321,6 +321,22 @@ async def test_a_call_that_is_late_is_counted_once_however_many_rows_it_had() ->
         assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 1
 
 
+async def test_rows_that_the_queue_found_late_are_one_call_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late:
+        def __init__(self, items: Any, deadline: float) -> None:
+            self.rows = len(items)
+
+        async def result(self) -> list[ZooError]:
+            return [DeadlineExceeded("while the request waited for the device") for _ in range(self.rows)]
+
+    async with world() as w:
+        monkeypatch.setattr(w.model(), "submit", Late)
+        reply = await ask(w, "1", "2", "3", "4", "5")
+        assert all(isinstance(error, DeadlineExceeded) for error in reply.predictions)
+        assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 1
+        assert_nothing_left(w)
+
+
 # ── departures ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -497,17 +513,22 @@ async def test_timing_adds_up_to_no_more_than_the_call_took() -> None:
 
 async def test_time_in_the_queue_is_told_apart_from_time_on_the_device() -> None:
     async with world() as w:
+        began = time.monotonic()
         w.runtime().gate.clear()
         first = asyncio.create_task(ask(w, "1"))
         await until(lambda: w.runtime().batches)
         second = asyncio.create_task(ask(w, "2"))
         await until(lambda: w.model().queue_depth == 1)
         seen = time.monotonic()
-        await asyncio.sleep(0)
+        await until(lambda: time.monotonic() > seen + 0.05)
         stood = time.monotonic() - seen  # both stood still so long at least, each at its own place
         w.runtime().gate.set()
-        assert (await first).timing.execute_s >= stood
-        assert (await second).timing.queue_s >= stood
+        a, b = (await first).timing, (await second).timing
+        took = time.monotonic() - began
+        assert a.execute_s >= stood
+        assert b.queue_s >= stood
+        for t in (a, b):
+            assert t.preprocess_s + t.queue_s + t.execute_s + t.postprocess_s <= took
 
 
 async def test_a_reply_tells_the_size_of_the_batch_it_rode_in() -> None:
