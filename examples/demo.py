@@ -147,7 +147,7 @@ def show_moved(before: dict[tuple[str, str], float], after: dict[tuple[str, str]
     table = Table("metric", "labels", "by", box=None)
     for (name, labels), value in sorted(after.items()):
         moved = value - before.get((name, labels), 0.0)
-        if moved and name in MOVED:
+        if moved and name in MOVED and "model= " not in labels:
             table.add_row(name, labels, f"{moved:g}" if moved == int(moved) else f"{moved:.2f}")
     console.print(table)
 
