@@ -53,8 +53,14 @@ class Process:
     def wait_for(self, event: str) -> dict[str, Any]:
         """Reads its log up to an event."""
         while (line := self.read()).get("event") != event:
-            pass
+            if line["event"] == "no model could be loaded":
+                raise SystemExit(line["event"])
         return line
+
+    def peak_mib(self) -> float:
+        """The most memory it ever held, in MiB."""
+        status = Path(f"/proc/{self.watch.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +100,8 @@ class ZooServer(Process):
 
     def batches(self) -> dict[str, float]:
         """Batches and rows executed so far, over all models."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30) as page:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30) as page:
             families = list(text_string_to_metric_families(page.read().decode()))
         samples = [s for family in families for s in family.samples]
         return {what: sum(s.value for s in samples if s.name == f"zoo_batch_size_{what}") for what in ("count", "sum")}

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "serving.json")
     arguments = parser.parse_args()
     rounds, seconds = (1, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
-    home = Path(os.environ.get("ZOO_HOME") or os.environ.get("ZOO_TEST_HOME") or ROOT / ".cache" / "zoo-home")
+    home = Path(os.environ.get("ZOO_TEST_HOME") or os.environ.get("ZOO_HOME") or ROOT / ".cache" / "zoo-home")
 
     report: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds": seconds, "cases": {}}
     for model, form in CASES:
@@ -94,7 +94,7 @@ def network_case(model: str, form: str, home: Path, rounds: int, seconds: float)
                 turn["server"][concurrency] = served(server, client, messages, concurrency, seconds)
             turns.append(turn)
             console.print(f"{model} {form}: " + summary(turn))
-        memory = {"limit_mib": turns[-1]["limit"]["peak_mib"], "server_mib": server.watch.memory_info().rss / 2**20}
+        memory = {"limit_mib": turns[-1]["limit"]["peak_mib"], "server_mib": server.peak_mib()}
     ratios = {
         str(c): statistics.median(t["server"][c]["calls_s"] / t["limit"]["rows_s"] for t in turns) for c in CONCURRENCY
     }
