@@ -61,8 +61,12 @@ def running_server() -> Iterator[dict[str, Any]]:
                     console.print(f"  fetching {event['what']}: {event['percent']} %")
                 case "model is ready":
                     console.print(f"  {event['model']} is ready after {event['seconds']} s")
+                case "model is unavailable":
+                    console.print(f"  {event['model']} is unavailable: {event['reason']}")
                 case "ready":
                     break
+                case "no model could be loaded":
+                    raise SystemExit("no model could be loaded; the reasons are above")
         else:
             raise SystemExit("the server ended before it was ready")
         yield ports
@@ -131,7 +135,8 @@ async def burst(server: str) -> None:
 
 def read_metrics(port: int) -> dict[tuple[str, str], float]:
     """Zoo's own series, as Prometheus would read them."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+    with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
         families = list(text_string_to_metric_families(page.read().decode()))
     return {
         (sample.name, " ".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value

@@ -64,7 +64,6 @@ class TensorSpec(_Part):
     name: str = Field(min_length=1)
     datatype: Datatype
     shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(min_length=1)
-    optional: bool = False
 
 
 class Signature(_Part):
@@ -201,6 +200,9 @@ class Batching(_Part):
 
     max_batch_size: int = Field(gt=0)
     """Rows."""
+    cpu_batch_size: int = Field(default=8, gt=0)
+    """Rows beyond which a batch on a CPU gains next to nothing: callers would only wait longer for their neighbours, and a closed
+    loop of callers would fall into step with one large batch, so that lanes stand idle between two of them."""
     length_of: str | None = None
     """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis does."""
     max_length: int | None = Field(default=None, gt=0)

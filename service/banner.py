@@ -39,10 +39,17 @@ def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, por
         lines.append(f"  {status.name:22}{what}")
     ready = [status for status in asked if status.state is ModelState.READY]
     if ready:
-        server = "" if port == 8001 else f" --server {'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+        server = _server(host, port)
         lines.append("Call it from another terminal:")
         lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
     _say(*lines)
+
+
+def _server(host: str, port: int) -> str:
+    """The flag that a client on this machine needs to find the server; empty where it looks there anyway."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104
+    address = f"[{near}]:{port}" if ":" in near else f"{near}:{port}"
+    return "" if address == "127.0.0.1:8001" else f" --server {address}"
 
 
 def _example(raw_input: str) -> str:

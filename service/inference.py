@@ -18,9 +18,6 @@ from service.types import InferReply, InferRequest, Instance, Item, Prediction, 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
 
-PREPARED_AHEAD = 4
-"""A request with many raw instances keeps at most this many batches of them prepared, so that its memory is bounded."""
-
 
 class Inference:
     """Walks requests through. Lives on the event loop; heavy work goes to `pool` and to the device's lanes."""
@@ -44,9 +41,7 @@ class Inference:
         request has no answer: NotFound, NotReady, InvalidInput, QueueFull, DeadlineExceeded.
         """
         began = time.monotonic()
-        deadline = began + self._default_timeout_s
-        if request.deadline is not None:
-            deadline = min(deadline, request.deadline)
+        deadline = began + self._default_timeout_s if request.deadline is None else request.deadline
         served = self._resolve(request, deadline, began)
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
@@ -60,8 +55,10 @@ class Inference:
                 raise DeadlineExceeded("before the answer was there") from None
             visit.timing = _slowest([timing for _, timing in parts])
             predictions = [prediction for part, _ in parts for prediction in part]
-            visit.ok = any(isinstance(prediction, Prediction) for prediction in predictions)
-            if not visit.ok and any(isinstance(prediction, DeadlineExceeded) for prediction in predictions):
+            visit.answered = sum(isinstance(prediction, Prediction) for prediction in predictions)
+            # Tensors come stacked, so there one bad row fails its call; answers come one by one.
+            visit.ok = visit.answered == len(predictions) if not answers else visit.answered > 0
+            if not visit.answered and any(isinstance(prediction, DeadlineExceeded) for prediction in predictions):
                 self._recorder.rejected(served.name, served.version, "deadline")  # found late in the queue
             return InferReply(served.name, served.version, request.request_id, predictions, visit.timing)
 
@@ -77,7 +74,7 @@ class Inference:
             self._recorder.rejected(request.model, 0, "not_ready")  # the name is in the catalog, or it were NotFound
             raise
         if (call := current_call.get(None)) is not None:
-            call.model, call.version = served.name, str(served.version)
+            call.model, call.version, call.request_id = served.name, str(served.version), request.request_id
         if deadline <= now:
             self._recorder.rejected(served.name, served.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
@@ -100,17 +97,19 @@ class Inference:
         parts = _cut(served, request)
         if len(parts) == 1:
             return [await self._part(served, request, parts[0], deadline, answers)]
-        room = asyncio.Semaphore(max(1, PREPARED_AHEAD * served.limits.max_batch_size // served.task.chunk))
-
-        async def one(span: range) -> _Part:
-            async with room:
-                return await self._part(served, request, span, deadline, answers)
-
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(span)) for span in parts]
+            tasks = [group.create_task(self._part(served, request, span, deadline, answers)) for span in parts]
         return [task.result() for task in tasks]
 
     async def _part(
+        self, served: ServedModel, request: InferRequest, span: range, deadline: float, answers: bool
+    ) -> _Part:
+        if _is_light(request.instances[span.start]):
+            return await self._prepared(served, request, span, deadline, answers)
+        async with served.room:
+            return await self._prepared(served, request, span, deadline, answers)
+
+    async def _prepared(
         self, served: ServedModel, request: InferRequest, span: range, deadline: float, answers: bool
     ) -> _Part:
         t0 = time.monotonic()
@@ -153,6 +152,8 @@ class _Visit:
     rows: int
     began: float
     ok: bool = False
+    answered: int = 0
+    """Rows that got an answer."""
     timing: Timing = _NO_TIMING
 
     def __enter__(self) -> _Visit:
@@ -174,7 +175,7 @@ class _Visit:
         if not me._in_flight:
             me._idle.set()
         seconds = time.monotonic() - self.began
-        me._recorder.inference_finished(served.name, served.version, self.rows, self.ok, seconds, self.timing)
+        me._recorder.inference_finished(served.name, served.version, self.answered, self.ok, seconds, self.timing)
 
 
 def _cut(served: ServedModel, request: InferRequest) -> list[range]:

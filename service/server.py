@@ -14,11 +14,13 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
-import torch
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -28,6 +30,7 @@ from model_zoo.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.store import Progress, Store
 from service import __version__, banner
+from service.errors import ZooError
 from service.inference import Inference
 from service.observability.http import HttpPort
 from service.observability.log import configure, logger
@@ -46,13 +49,13 @@ from service.registry.loader import Loader, Loads
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.runtime.allocator import keep_freed_memory
-from service.runtime.device import DevicePlan, DeviceUnavailable, plan_device
+from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, memory_readers, plan_device
 from service.runtime.lanes import Lanes
 from service.scheduler.policy import Limits
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, SettingsError
 from service.wire.health import Health
-from service.wire.interceptors import CallInterceptor
+from service.wire.interceptors import CountedServer
 from service.wire.models import ModelsServicer
 from service.wire.open_inference import OpenInferenceServicer
 from service.wire.prediction import PredictionServicer
@@ -64,7 +67,11 @@ SERVICES = (
     models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
 )
-LAST_REPLIES_S = 1.0
+SWITCH_INTERVAL_S = 0.0005
+"""How long one thread may keep the interpreter while another wants it. A lane wants it after every operation of a network, for
+some microseconds; by Python's own 5 ms each busy stretch of the event loop would hold up every lane."""
+HEALTH_TOLD_S = 2.0
+LAST_REPLIES_S = 5.0
 """After the last request was answered: how long its reply may take to leave, and open streams to notice the end."""
 
 
@@ -73,6 +80,7 @@ def run(settings: Settings) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
     keep_freed_memory()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings).run())
 
 
@@ -132,7 +140,9 @@ class Server:
         self._scheduler = DeviceScheduler(asyncio.get_running_loop())
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
-        self._registry = Registry(cards, partial(_limits, settings, plan), self._loader, self._scheduler, self._recorder)
+        self._registry = Registry(
+            cards, partial(_limits, settings, plan), self._loader, self._scheduler, self._recorder
+        )
         self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
         self._inference = Inference(self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0)
         self._health = Health(SERVICES)
@@ -156,28 +166,31 @@ class Server:
     def _grpc_server(self) -> aio.Server:
         limit = self._settings.max_message_mib * 1024 * 1024
         server = aio.server(
-            interceptors=[CallInterceptor(self._recorder)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
                 ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
             ],
         )
+        counted: Any = CountedServer(server, self._recorder)  # generated code asks two methods of a server, no more
         prediction_pb2_grpc.add_PredictionServicer_to_server(
-            PredictionServicer(self._inference, self._recorder), server
+            PredictionServicer(self._inference, self._recorder), counted
         )
-        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), server)
+        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-            OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__), server
+            OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__), counted
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
         reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
         return server
 
     async def _load_wanted(self) -> None:
         """Loads the models of the settings, one after another, and then calls the server ready."""
         for name in self._wanted:
-            await self._registry.begin_load(name)
+            try:
+                await self._registry.begin_load(name)
+            except ZooError as error:  # a client was faster and moves it elsewhere
+                log.warning("model is not loaded at start", model=name, reason=error.message)
         # What startup made stays: the collector need not walk torch's hundreds of thousands of objects again and again.
         gc.collect()
         gc.freeze()
@@ -203,7 +216,8 @@ class Server:
         self._health.set_server(False)
         for status in self._registry.statuses():
             self._health.set(status.name, False)
-        await self._health.settle()
+        with suppress(TimeoutError):  # a watcher that does not read must not hold up the end
+            await asyncio.wait_for(self._health.settle(), HEALTH_TOLD_S)
         await asyncio.sleep(settings.drain_notice_s)  # load balancers look again; work is still taken meanwhile
         answered = await self._inference.drain(settings.drain_grace_s)
         await self._grpc.stop(LAST_REPLIES_S)
@@ -235,14 +249,15 @@ def _plan(settings: Settings) -> DevicePlan:
         plan = plan_device(settings.device, settings.lanes, settings.cores)
     except DeviceUnavailable as error:
         raise SettingsError(f"ZOO_DEVICE: {error}") from None
-    torch.set_num_threads(plan.threads_per_lane)
+    limit_threads(plan)
     return plan
 
 
 def _limits(settings: Settings, plan: DevicePlan, card: Card) -> Limits:
-    rows = card.batching.max_batch_size
+    most = card.batching.max_batch_size
+    gains = card.batching.cpu_batch_size if plan.name == "cpu" else most
     return Limits(
-        max_batch_size=min(rows, settings.max_batch_size or plan.batch_rows or rows),
+        max_batch_size=min(most, settings.max_batch_size or gains),
         max_queue_size=settings.max_queue_size,
         max_queue_delay_s=settings.max_queue_delay_ms / 1000.0,
     )
@@ -300,9 +315,8 @@ def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registr
         return float(sum(s.runtime.memory_bytes for s in registry.statuses() if s.runtime is not None))
 
     recorder.device_memory(plan.name, "weights", weights)
-    if plan.name.startswith("cuda"):
-        recorder.device_memory(plan.name, "allocated", lambda: float(torch.cuda.memory_allocated(plan.name)))
-        recorder.device_memory(plan.name, "reserved", lambda: float(torch.cuda.memory_reserved(plan.name)))
+    for kind, read in memory_readers(plan).items():
+        recorder.device_memory(plan.name, kind, read)
 
 
 def _log_progress(model: str) -> Progress:

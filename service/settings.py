@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("home")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()  # a `~` from a file of settings was never seen by a shell
+
     @property
     def cores(self) -> int:
         """Cores for networks: what was set, else what the operating system lets this process use."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,22 @@ from service.errors import InvalidInput, ZooError
 
 Array = NDArray[np.generic]
 Tensors = Mapping[str, Array]
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""Open Inference datatypes whose elements NumPy knows, little-endian as on the wire. BF16 and BYTES have none."""
 
 
 # ── what a caller sends ───────────────────────────────────────────────────────────────────────────────────────
@@ -81,7 +98,7 @@ class InferRequest:
     """One that could not even be read stands as its error in its place, and fails alone."""
     options: Options = field(default_factory=Options)
     deadline: float | None = None
-    """Absolute, on the clock of `time.monotonic()`, seconds; `None` means as long as the model's default allows."""
+    """Absolute, on the clock of `time.monotonic()`, seconds; `None` means the server's default timeout."""
     paths: Sequence[str] = ()
     """Where each instance stood in the caller's message, for error texts; empty means `instances[i]`."""
 
@@ -182,7 +199,7 @@ class Timing:
     execute_s: float = 0.0
     postprocess_s: float = 0.0
     batch_rows: int = 0
-    """Rows of the largest batch that an instance of this call rode in."""
+    """Rows of the batch that the slowest instance rode in; of the largest, where its part of the call rode in several."""
     padding_ratio: float = 0.0
     device: str = ""
     precision: str = ""

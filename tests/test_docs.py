@@ -16,9 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `(ZOO_\w+)`[^|]*\| ([^|]*) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(ZOO_\w+)`[^|]*\| ([^|]*) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    )
     assert rows.keys() == {f"ZOO_{name.upper()}" for name in Settings.model_fields}
-    plain = {name: field.default for name, field in Settings.model_fields.items() if isinstance(field.default, int | float)}
+    plain = {
+        name: field.default for name, field in Settings.model_fields.items() if isinstance(field.default, int | float)
+    }
     for name, default in plain.items():
         shown = rows[f"ZOO_{name.upper()}"].split(":")[0]
         assert shown == (str(default).lower() if isinstance(default, bool) else f"{default:g}"), name

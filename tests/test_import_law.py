@@ -21,11 +21,9 @@ BESIDE = ("service.client", "service.pb")
 """The SDK knows the protocol and the leaves, and nothing of the server; the generated code knows nobody."""
 
 GRPC = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "service.pb"}
-GRPC_LIVES_IN = ("service.wire", "service.client", "service.cli", "service.server", "service.pb")
+GRPC_LIVES_IN = ("service.wire", "service.client", "service.server", "service.pb")
 TORCH = {"torch", "torchvision", "timm", "transformers", "safetensors"}
-TORCH_LIVES_IN = ("service.tasks", "service.runtime", "service.jobs", "model_zoo")
-TORCH_THREADS = "service.server"
-"""Sets the number of torch's threads for the process, and asks a GPU for its memory."""
+TORCH_LIVES_IN = ("service.tasks", "service.runtime", "model_zoo")
 
 
 def under(module: str, *roots: str) -> bool:
@@ -77,7 +75,7 @@ def violations(module: str, imports: Iterator[str]) -> list[str]:
         root = target.partition(".")[0]
         if (root in GRPC or under(target, "service.pb")) and not under(module, *GRPC_LIVES_IN):
             wrong.append(f"{module} imports {target}: grpc and protobuf live in {', '.join(GRPC_LIVES_IN)}")
-        if root in TORCH and not under(module, *TORCH_LIVES_IN) and (module, root) != (TORCH_THREADS, "torch"):
+        if root in TORCH and not under(module, *TORCH_LIVES_IN):
             wrong.append(f"{module} imports {target}: torch lives in {', '.join(TORCH_LIVES_IN)}")
         if root in ("service", "model_zoo") and not allowed(mine, module, target):
             wrong.append(f"{module} ({mine}) imports {target} ({layer(target)})")
@@ -182,7 +180,6 @@ def test_the_law_catches_who_breaks_it(module: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("service.server", "import torch"),
         ("service.server", "from service.wire.health import Health"),
         ("service.wire.prediction", "from service.inference import Inference"),
         ("service.wire.prediction", "from . import status"),

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from registry.fakes import PATIENCE_S, World, world
 from scheduler.fakes import until
 
-from service import inference as corridor
 from service.errors import (
     DeadlineExceeded,
     Draining,
@@ -25,6 +24,7 @@ from service.errors import (
 )
 from service.inference import current_call
 from service.observability.recorder import Call
+from service.registry.served import PREPARED_AHEAD
 from service.types import Embedding, InferReply, Options, Prediction, TensorInstance
 
 pytestmark = pytest.mark.asyncio
@@ -291,11 +291,14 @@ async def test_a_call_without_a_deadline_gets_the_servers() -> None:
             await ask(w, "1")
 
 
-async def test_a_callers_deadline_cannot_outlast_the_servers() -> None:
+async def test_a_callers_own_deadline_may_outlast_the_servers_default() -> None:
     async with world(timeout_s=0.02) as w:
         w.runtime().gate.clear()
+        patient = asyncio.create_task(ask(w, "1", deadline=time.monotonic() + 1000))
         with pytest.raises(DeadlineExceeded):
-            await ask(w, "1", deadline=time.monotonic() + 1000)
+            await ask(w, "1")  # began later, and its time is over
+        w.runtime().gate.set()
+        assert values_of(await patient) == [3]
 
 
 async def test_a_call_that_is_late_is_counted_once_however_many_rows_it_had() -> None:
@@ -424,7 +427,7 @@ async def test_a_request_larger_than_the_limit_gets_in_when_it_is_alone() -> Non
 
 async def test_a_large_request_keeps_only_so_many_rows_prepared() -> None:
     async with world(max_batch_size=2, max_queue_size=1000) as w:
-        bound = corridor.PREPARED_AHEAD * 2
+        bound = PREPARED_AHEAD * 2 * w.task().chunk
         runtime, task, most = w.runtime(), w.task(), 0
         runtime.gate.clear()
         call = asyncio.create_task(ask(w, *[str(i) for i in range(101)]))
@@ -443,6 +446,22 @@ async def test_a_large_request_keeps_only_so_many_rows_prepared() -> None:
         runtime.gate.set()
         assert values_of(await call) == [2 * i + 1 for i in range(101)]
         assert most <= bound
+
+
+async def test_callers_of_a_model_share_the_room_for_prepared_rows() -> None:
+    async with world(max_batch_size=2, max_queue_size=1000) as w:
+        bound = PREPARED_AHEAD * 2
+        w.runtime().gate.clear()
+        calls = [asyncio.create_task(ask(w, str(i))) for i in range(50)]
+        await until(lambda: w.task().prepared == bound)
+        for _ in range(100):  # whoever may go on, goes on
+            await asyncio.sleep(0)
+        assert w.task().prepared == bound
+        calls[0].cancel()  # the room of one who leaves is the next one's
+        await until(lambda: w.task().prepared == bound + 1)
+        w.runtime().gate.set()
+        answers = await asyncio.gather(*calls[1:])
+        assert [values_of(answer) for answer in answers] == [[2 * i + 1] for i in range(1, 50)]
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -31,7 +31,7 @@ class SentenceGroup(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] in _OURS:
                 raise
-            complain(f"this needs the package {error.name!r}; `pip install 'zoo-serving[server]'` brings it")
+            complain(f"this needs the package {error.name!r}; the extra `server` of zoo-serving brings it")
             raise typer.Exit(1) from None
         except Exception as error:
             for module, name, code in _EXPECTED:

@@ -12,7 +12,9 @@ DEFAULT_SERVER = "127.0.0.1:8001"
 def _host_and_port(value: str) -> str:
     if "://" in value or "/" in value or not value.strip():
         raise typer.BadParameter(f"{value!r} is no HOST:PORT, for example {DEFAULT_SERVER}")
-    return value if ":" in value else f"{value}:8001"
+    if value.count(":") > 1 and "]" not in value:  # an address of IPv6 without a port
+        return f"[{value}]:8001"
+    return value if ":" in value.rpartition("]")[2] else f"{value}:8001"
 
 
 Server = Annotated[

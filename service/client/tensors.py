@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 
 from service.client.errors import BadInput, ZooClientError
 from service.pb import prediction_pb2 as pb
-from service.types import Array, Tensors
+from service.types import DTYPES, Array, Tensors
 
-_DTYPES: Mapping[str, np.dtype[np.generic]] = MappingProxyType(
-    {
-        name: np.dtype(code)
-        for name, code in {
-            "BOOL": "?",
-            "INT8": "<i1",
-            "INT16": "<i2",
-            "INT32": "<i4",
-            "INT64": "<i8",
-            "UINT8": "<u1",
-            "UINT16": "<u2",
-            "UINT32": "<u4",
-            "UINT64": "<u8",
-            "FP16": "<f2",
-            "FP32": "<f4",
-            "FP64": "<f8",
-        }.items()
-    }
-)
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def tensor_map(tensors: Tensors) -> pb.TensorMap:
@@ -48,13 +27,13 @@ def _tensor(name: str, array: Array) -> pb.Tensor:
     little = array.dtype.newbyteorder("<")
     datatype = _NAMES.get(little)
     if datatype is None:
-        raise BadInput(f"tensor {name!r} has dtype {array.dtype}, which no model takes; known are {', '.join(_DTYPES)}")
+        raise BadInput(f"tensor {name!r} has dtype {array.dtype}, which no model takes; known are {', '.join(DTYPES)}")
     return pb.Tensor(datatype=datatype, shape=array.shape, data=array.astype(little, copy=False).tobytes())
 
 
 def _array(name: str, tensor: pb.Tensor) -> Array:
     bf16 = tensor.datatype == "BF16"
-    dtype = np.dtype("<u2") if bf16 else _DTYPES.get(tensor.datatype)
+    dtype = np.dtype("<u2") if bf16 else DTYPES.get(tensor.datatype)
     if dtype is None or math.prod(tensor.shape) * dtype.itemsize != len(tensor.data):
         raise ZooClientError(
             f"the server sent tensor {name!r} as {tensor.datatype} {list(tensor.shape)} in {len(tensor.data)} bytes, "

@@ -1,4 +1,4 @@
-"""Structured logs: lines for people on a terminal, JSON elsewhere. Request ids ride along through a context variable."""
+"""Structured logs: lines for people on a terminal, JSON elsewhere."""
 
 from __future__ import annotations
 

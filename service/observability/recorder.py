@@ -22,6 +22,7 @@ class Call:
 
     model: str = ""
     version: str = ""
+    request_id: str = ""
 
 
 class Recorder:

@@ -45,7 +45,7 @@ class ModelStatisticsSnapshot:
     success: Total = Total()
     """Requests answered, from arrival to answer."""
     fail: Total = Total()
-    """Requests that failed or were refused."""
+    """Requests that failed after they were let in; those refused at the door are in the metric `zoo_rejected_total`."""
     queue: Total = Total()
     compute_input: Total = Total()
     compute_infer: Total = Total()

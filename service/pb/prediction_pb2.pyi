@@ -336,7 +336,7 @@ class PredictionResult(_message.Message):
 
     @_builtins.property
     def notes(self) -> _struct_pb2.Struct:
-        """What preprocessing had to do that a caller should know, for example {"truncated": true, "tokens": 25002}."""
+        """What preprocessing had to do that a caller should know, for example {"truncated": true, "tokens": 256}."""
 
     def __init__(
         self,

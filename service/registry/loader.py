@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model_zoo.card import Card
-from model_zoo.errors import ZooModelError
+from model_zoo.errors import SourceUnavailable, ZooModelError
 from model_zoo.network import load_network
 from model_zoo.store import Materialised, Progress, Store
 from service.errors import InternalError, NotReady
@@ -65,6 +65,9 @@ class Loader:
             return Loaded(task, runtime, time.monotonic() - started)
         except NotReady:
             raise
+        except SourceUnavailable as error:  # its reason names hosts and quotes foreign texts
+            log.error("weights could not be fetched", model=card.name, reason=str(error))
+            raise NotReady("its weights could not be fetched; the server's log says why") from error
         except ZooModelError as error:
             raise NotReady(str(error)) from error
         except Exception as error:

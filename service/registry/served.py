@@ -15,6 +15,10 @@ from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork, Submi
 from service.tasks.base import Task
 from service.types import BatchReport, Item, Row
 
+PREPARED_AHEAD = 4
+"""Batches. A decoded photo or recording is many times its file, so no more than these are prepared at once for a model; what
+waits beyond waits as it came."""
+
 
 class ServedModel:
     """What a request meets after it was resolved. Lives on the event loop, save `_execute`, which lanes call."""
@@ -36,6 +40,9 @@ class ServedModel:
         self.runtime = runtime
         self.limits = limits
         self.rows_in_flight = 0
+        self.room = asyncio.Semaphore(PREPARED_AHEAD * limits.max_batch_size)
+        """Held by whoever has raw instances prepared, from before preprocessing until their rows are answered. Counts what one
+        call prepares: a photo or a recording, or a chunk of texts, of which even a full one is small."""
         self._recorder = recorder
         self._scheduler = scheduler
         self._empty = asyncio.Event()

@@ -12,7 +12,7 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-BLOCK = 1 << 30
+BLOCK, OLD_BLOCK = 1 << 30, 1 << 25
 """Bytes. Blocks up to here come from the heap, and the heap is not trimmed by less."""
 
 
@@ -23,7 +23,10 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
+    # glibc before 2.35 takes no threshold above 32 MiB; and to set the other two alone would be worse than nothing, since
+    # setting any of them ends glibc's own learning of the first.
+    if mallopt(M_MMAP_THRESHOLD, BLOCK) != 1 and mallopt(M_MMAP_THRESHOLD, OLD_BLOCK) != 1:
+        return False
     # One arena: the others have heaps of 64 MiB that are unmapped when they fall empty, whatever the thresholds say.
-    wanted = ((M_MMAP_THRESHOLD, BLOCK), (M_TRIM_THRESHOLD, BLOCK), (M_ARENA_MAX, 1))
-    done = [mallopt(option, value) == 1 for option, value in wanted]  # all of them, even where one fails
+    done = [mallopt(option, value) == 1 for option, value in ((M_TRIM_THRESHOLD, BLOCK), (M_ARENA_MAX, 1))]
     return all(done)

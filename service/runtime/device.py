@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-
-
-CPU_BATCH_ROWS = 8
-"""On a CPU more rows a second come out of a batch up to about here; beyond it callers only wait longer for their neighbours, and
-a closed loop of callers falls into step with one large batch, so that lanes stand idle between two of them."""
 
 THREADS_PER_LANE = 4
 """On a CPU with many cores. The threads of a batch wait for each other after every operation, so few waste less than many; one
@@ -24,8 +20,6 @@ class DevicePlan:
     """As torch writes it: `cpu`, `cuda:0`."""
     lanes: int
     threads_per_lane: int
-    batch_rows: int | None = None
-    """Rows beyond which a batch on this device gains nothing; None where the card's own limit is the only one."""
 
 
 class DeviceUnavailable(Exception):
@@ -44,7 +38,22 @@ def plan_device(wanted: str, lanes: int, cores: int) -> DevicePlan:
     if name == "cpu":
         chosen = cores if cores <= THREADS_PER_LANE else cores // THREADS_PER_LANE
         count = max(1, min(lanes or chosen, cores))
-        return DevicePlan("cpu", count, max(1, cores // count), CPU_BATCH_ROWS)
+        return DevicePlan("cpu", count, max(1, cores // count))
     if not has_gpu or int(name.partition(":")[2]) >= torch.cuda.device_count():
         raise DeviceUnavailable(f"device {name} was asked for, but this machine has {torch.cuda.device_count()} GPUs")
     return DevicePlan(name, lanes or 1, max(1, cores // 2))
+
+
+def limit_threads(plan: DevicePlan) -> None:
+    """Sets torch's threads for whoever is not a lane: loading and its checks take no more than a lane does."""
+    torch.set_num_threads(plan.threads_per_lane)
+
+
+def memory_readers(plan: DevicePlan) -> dict[str, Callable[[], float]]:
+    """Readings of the device's own memory in bytes, by kind; none on a CPU, whose process says it of itself."""
+    if not plan.name.startswith("cuda"):
+        return {}
+    return {
+        "allocated": lambda: float(torch.cuda.memory_allocated(plan.name)),
+        "reserved": lambda: float(torch.cuda.memory_reserved(plan.name)),
+    }

@@ -11,23 +11,7 @@ import numpy as np
 from model_zoo.card import Card
 from model_zoo.golden import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
-from service.types import Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
-
-DTYPES: Mapping[str, np.dtype[np.generic]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-}
-"""Open Inference datatypes of fixed width, as NumPy has them."""
+from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
 
 
 class Task(ABC):
@@ -78,7 +62,7 @@ class Task(ABC):
         for name in tensors:
             if name not in self._specs:
                 raise InvalidInput(f"{path}.{name}", f"the model has no such input; it takes {want}")
-        missing = [name for name, (spec, _, _) in self._specs.items() if name not in tensors and not spec.optional]
+        missing = [name for name in self._specs if name not in tensors]
         raise InvalidInput(path, f"input {missing[0]} is missing; the model takes {want}")
 
     def _check_length(self, length: int, path: str) -> None:
@@ -170,6 +154,3 @@ def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
 
 def _fits(shape: tuple[int, ...], want: tuple[int, ...]) -> bool:
     return len(shape) == len(want) and all(w in (-1, s) for s, w in zip(shape, want, strict=True))
-
-
-__all__ = ["DTYPES", "Task", "pad_stack", "reject_kind"]

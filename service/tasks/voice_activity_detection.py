@@ -69,8 +69,8 @@ class VoiceActivityDetection(Task):
             samples, rate = instance.samples, instance.sample_rate
         else:
             raise reject_kind(self, instance, path)
-        if rate < 1:
-            raise InvalidInput(f"{path}.sample_rate_hertz", f"expected at least 1, got {rate}")
+        if not 1 <= rate <= MAX_RATE:
+            raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MAX_RATE:,}, got {rate:,}")
         if not len(samples):
             raise InvalidInput(path, "has no samples; expected at least one")
         if len(samples) / rate > self._recipe.max_seconds:

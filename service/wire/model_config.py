@@ -58,7 +58,6 @@ def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
 def config(status: ModelStatus) -> pb.ModelConfig:
     """How a model is batched and where it runs. Dims leave the rows out, which `max_batch_size` > 0 stands for."""
     card = status.card
-    optional = {spec.name for spec in card.signature.inputs if spec.optional}
     parameters = {"family": card.family, "task": card.task}
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
@@ -68,7 +67,7 @@ def config(status: ModelStatus) -> pb.ModelConfig:
         backend=BACKEND,
         max_batch_size=status.max_batch_size,
         input=[
-            pb.ModelInput(name=name, data_type=_data_type(datatype), dims=shape[1:], optional=name in optional)
+            pb.ModelInput(name=name, data_type=_data_type(datatype), dims=shape[1:])
             for name, datatype, shape in shown_inputs(card)
         ],
         output=[

@@ -7,27 +7,23 @@ replies.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
-from service.errors import NotFound, NotReady
+from service.errors import NotFound, NotReady, ZooError
 from service.inference import Inference, current_call
-from service.observability.recorder import Call, Recorder
+from service.observability.recorder import Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.wire import model_config
-from service.wire.interceptors import Context, to_zoo_error
+from service.wire.interceptors import Context, counted, deadline_of
 from service.wire.open_inference_convert import infer_request, wanted_outputs
 from service.wire.open_inference_reply import infer_response, stream_error, stream_reply
-from service.wire.prediction import deadline_of
-from service.wire.status import code_of
 from service.wire.streams import as_completed
 
 if TYPE_CHECKING:
@@ -121,19 +117,11 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         self, request: pb.ModelInferRequest, deadline: float | None
     ) -> pb.ModelStreamInferResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
-        began, call, code = time.monotonic(), Call(), "OK"
-        current_call.set(call)
         try:
-            return stream_reply(await self._answer(request, deadline))
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        except Exception as error:
-            zoo_error = to_zoo_error(error, "ModelStreamInfer")
-            code = code_of(zoo_error).name
-            return stream_error(request, zoo_error)
-        finally:
-            self._recorder.call_finished(call, "ModelStreamInfer", code, time.monotonic() - began)
+            with counted(self._recorder, "ModelStreamInfer"):
+                return stream_reply(await self._answer(request, deadline))
+        except ZooError as error:
+            return stream_error(request, error)
 
     # ── administration ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput, ZooError
 from service.pb import open_inference_pb2 as pb
 from service.types import Array, InferReply, Prediction
+from service.wire.status import LONGEST_MESSAGE, cut
 from service.wire.tensors import encode
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def stream_error(request: pb.ModelInferRequest, error: ZooError) -> pb.ModelStre
     """One request of a stream, failed: the stream stays open, and the id tells which it was."""
     response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
     response.parameters[FINAL_RESPONSE].bool_param = True
-    return pb.ModelStreamInferResponse(error_message=error.message, infer_response=response)
+    return pb.ModelStreamInferResponse(error_message=cut(error.message, LONGEST_MESSAGE), infer_response=response)
 
 
 def stack(rows: Sequence[Array]) -> Array:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
-
-from grpc import aio
 
 from service.errors import ZooError
 from service.inference import Inference
@@ -15,12 +11,10 @@ from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.interceptors import counted
+from service.wire.interceptors import Context, counted, deadline_of
 from service.wire.prediction_convert import read_request, write_response
 from service.wire.status import status_of
 from service.wire.streams import as_completed
-
-Context = aio.ServicerContext[Any, Any]
 
 STREAM_WINDOW = 128
 """Requests of one stream that may be in work at once. Beyond it the stream is not read, so that HTTP/2 slows the sender."""
@@ -65,12 +59,3 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
         if not any(isinstance(prediction, Prediction) for prediction in predictions):
             raise next(error for error in predictions if isinstance(error, ZooError))
         return write_response(reply, include_tensors=request.options.include_tensors)
-
-
-def deadline_of(context: Context) -> float | None:
-    """The call's deadline on `time.monotonic()`'s clock, or None where the client set none."""
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining
-
-
-__all__ = ["PredictionServicer", "deadline_of"]

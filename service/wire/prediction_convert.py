@@ -11,8 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from service.errors import InvalidInput, ZooError
 from service.pb import prediction_pb2 as pb
-from service.tasks.base import DTYPES
 from service.types import (
+    DTYPES,
     Answer,
     Array,
     AudioInstance,
@@ -34,7 +34,7 @@ from service.types import (
 from service.wire.status import status_of
 
 LONGEST_REQUEST_ID = 256
-MAX_INSTANCES = 65_536
+MAX_INSTANCES = 4096
 """Of one request. A few bytes each become objects and errors, and one small message could hold millions."""
 MOST_AXES = 64
 """As many as NumPy has."""

@@ -54,18 +54,18 @@ def code_of(error: ZooError) -> grpc.StatusCode:
 
 def status_of(error: ZooError) -> status_pb2.Status:
     """The whole google.rpc.Status of an error: code, message, details."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=_cut(error.message, LONGEST_MESSAGE))
+    status = status_pb2.Status(code=code_of(error).value[0], message=cut(error.message, LONGEST_MESSAGE))
     _add(status, details.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, InvalidInput) and error.field:
         violation = details.BadRequest.FieldViolation(
-            field=_cut(error.field, LONGEST_NAME), description=_cut(error.problem, LONGEST_PROBLEM)
+            field=cut(error.field, LONGEST_NAME), description=cut(error.problem, LONGEST_PROBLEM)
         )
         _add(status, details.BadRequest(field_violations=[violation]))
     if isinstance(error, NotFound):
         _add(
             status,
             details.ResourceInfo(
-                resource_type=_cut(error.kind, LONGEST_NAME), resource_name=_cut(error.name, LONGEST_NAME)
+                resource_type=cut(error.kind, LONGEST_NAME), resource_name=cut(error.name, LONGEST_NAME)
             ),
         )
     retry_s = error.retry_after_s if isinstance(error, QueueFull | NotReady) else None
@@ -81,7 +81,7 @@ def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
     """`text`, cut off where it would take more than `most` bytes in a header."""
     if len(text) <= most and sum(map(_cost, text)) <= most:
         return text

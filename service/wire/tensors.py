@@ -11,30 +11,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
-from service.types import Array
-
-FIXED: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype("<u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("<i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-}
-"""Datatypes whose elements NumPy knows; BF16 and BYTES are handled apart."""
+from service.types import DTYPES, Array
 
 CONTENTS_FIELD = {
     "BOOL": "bool_contents",
@@ -93,7 +76,7 @@ def decode_raw(datatype: str, shape: Sequence[int], data: bytes, field: str, dat
         _expect_size(data, count * 2, datatype, shape, data_field)
         high = np.frombuffer(data, np.dtype("<u2"), count) if count else np.zeros(0, np.dtype("<u2"))
         return (high.astype(np.uint32) << 16).view(np.float32).reshape(tuple(shape))
-    dtype = FIXED.get(datatype)
+    dtype = DTYPES.get(datatype)
     if dtype is None:
         raise _unknown(datatype, field)
     _expect_size(data, count * dtype.itemsize, datatype, shape, data_field)
@@ -124,15 +107,15 @@ def decode_typed(tensor: pb.ModelInferRequest.InferInputTensor, field: str) -> A
     if datatype == "BYTES":
         return _objects(values, shape)
     if datatype not in NARROW:
-        return np.array(values, FIXED[datatype]).reshape(tuple(shape))
-    wide, limits = np.array(values, np.int64), np.iinfo(FIXED[datatype])
+        return np.array(values, DTYPES[datatype]).reshape(tuple(shape))
+    wide, limits = np.array(values, np.int64), np.iinfo(DTYPES[datatype])
     wrong = np.flatnonzero((wide < limits.min) | (wide > limits.max))
     if wrong.size:
         raise InvalidInput(
             f"{field}.contents.{name}[{wrong[0]}]",
             f"{datatype} holds {limits.min} to {limits.max}, got {wide[wrong[0]]}",
         )
-    return wide.astype(FIXED[datatype]).reshape(tuple(shape))
+    return wide.astype(DTYPES[datatype]).reshape(tuple(shape))
 
 
 def element_count(shape: Sequence[int], field: str) -> int:
@@ -182,7 +165,7 @@ def _objects(elements: Sequence[bytes], shape: Sequence[int]) -> NDArray[np.obje
 
 def _unknown(datatype: str, field: str) -> InvalidInput:
     return InvalidInput(
-        f"{field}.datatype", f"expected one of {', '.join([*FIXED, 'BF16', 'BYTES'])}, got {datatype!r}"
+        f"{field}.datatype", f"expected one of {', '.join([*DTYPES, 'BF16', 'BYTES'])}, got {datatype!r}"
     )
 
 
@@ -196,7 +179,7 @@ def encode(array: Array, datatype: str) -> bytes:
         return b"".join([part for element in elements for part in (LENGTH.pack(len(element)), element)])
     if datatype == "BF16":
         return _round_to_bf16(array.astype(np.float32, casting="same_kind", copy=False)).tobytes()
-    dtype = FIXED[datatype]
+    dtype = DTYPES[datatype]
     if array.dtype != dtype:
         array = array.astype(dtype, casting="same_kind")
     return array.tobytes()  # row-major whatever the array's own order

@@ -84,7 +84,7 @@ def test_a_missing_package_says_how_to_get_it(run: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr("service.server", sys.modules["service.server"], raising=False)
     done = run("serve")
     assert done.exit_code == 1
-    assert done.stderr == "this needs the package 'torch'; `pip install 'zoo-serving[server]'` brings it\n"
+    assert done.stderr == "this needs the package 'torch'; the extra `server` of zoo-serving brings it\n"
 
 
 def test_our_own_mistakes_keep_their_trace(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

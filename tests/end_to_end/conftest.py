@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
     """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
-    with ServerProcess() as process:
+    # One lane: a long call then keeps the device busy, however many cores there are. Other tests' servers choose themselves.
+    with ServerProcess(ZOO_LANES="1") as process:
         yield process.ready()
     process.complains_of_nothing()
 

@@ -65,12 +65,17 @@ def test_an_offline_server_fetches_nothing_and_says_how_to_get_the_weights() -> 
 
 
 @pytest.mark.parametrize(
-    "error", [SourceUnavailable("silero_vad", "no route"), StoreUnusable("No space left on device")]
+    "error", [DigestMismatch("a.whl", "1" * 64, "2" * 64), StoreUnusable("No space left on device")]
 )
 def test_a_reason_of_the_zoo_is_told_as_it_is(error: ZooModelError) -> None:
     with pytest.raises(NotReady) as caught:
         loader(FakeStore(error=error)).load(VAD)
     assert caught.value.message == str(error)
+
+
+def test_where_weights_come_from_is_not_told() -> None:
+    with pytest.raises(NotReady, match=r"^its weights could not be fetched; the server's log says why$"):
+        loader(FakeStore(error=SourceUnavailable("a.whl", "mirror.internal does not answer"))).load(VAD)
 
 
 def test_a_foreign_error_is_not_told() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from service.runtime.device import CPU_BATCH_ROWS, DevicePlan, DeviceUnavailable, plan_device
+from service.runtime.device import DevicePlan, DeviceUnavailable, plan_device
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -34,7 +34,7 @@ def test_auto_takes_the_first_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cpu_means_cpu_even_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
-    assert plan_device("cpu", 1, 4) == DevicePlan("cpu", 1, 4, CPU_BATCH_ROWS)
+    assert plan_device("cpu", 1, 4) == DevicePlan("cpu", 1, 4)
 
 
 @pytest.mark.parametrize(("wanted", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:7", 4)])
@@ -49,8 +49,3 @@ def test_a_gpu_that_is_not_there_is_told_with_how_many_there_are(
 def test_the_last_gpu_is_one_less_than_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
     assert plan_device("cuda:1", 0, 2).name == "cuda:1"
-
-
-def test_a_gpu_takes_as_many_rows_as_the_card_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus(monkeypatch, 1)
-    assert plan_device("auto", 0, 8).batch_rows is None

@@ -191,7 +191,7 @@ def test_a_rate_beyond_all_recordings_is_refused(task: VoiceActivityDetection) -
 @pytest.mark.parametrize("rate", [0, -1, -16_000])
 def test_a_rate_that_is_none_is_refused(task: VoiceActivityDetection, rate: int) -> None:
     message = refusal(task, SamplesInstance(np.zeros(10, np.float32), rate))
-    assert message == f"{PATH}.sample_rate_hertz: expected at least 1, got {rate}"
+    assert message == f"{PATH}.sample_rate_hertz: expected 1 to 192,000, got {rate:,}"
 
 
 @pytest.mark.parametrize("rate", [1, 7, 15_999, 384_000, 10**8, 2**31 - 1])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-import grpc
 import numpy as np
 from google.protobuf.message import Message
 from google.rpc import status_pb2
@@ -21,7 +20,7 @@ from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import models_pb2_grpc, prediction_pb2, prediction_pb2_grpc
 from service.types import InferReply, InferRequest, Prediction, Timing
-from service.wire.interceptors import CallInterceptor
+from service.wire.interceptors import CountedServer
 from service.wire.models import ModelsServicer
 from service.wire.prediction import PredictionServicer
 
@@ -93,17 +92,18 @@ class Wired:
 async def wired(
     answer: Callable[[InferRequest], InferReply] = echo,
     registry: object = None,
-    more: Sequence[grpc.GenericRpcHandler] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Wired]:
     metrics = CollectorRegistry()
     recorder = Recorder(Metrics(metrics), Statistics(lambda: 1234))
     corridor = FakeCorridor(answer)
-    server = aio.server(interceptors=[CallInterceptor(recorder)])
+    server = aio.server()
+    counted: Any = CountedServer(server, recorder)
     servicer = PredictionServicer(cast(Any, corridor), recorder)
-    prediction_pb2_grpc.add_PredictionServicer_to_server(servicer, server)
+    prediction_pb2_grpc.add_PredictionServicer_to_server(servicer, counted)
     if registry is not None:
-        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(cast(Any, registry)), server)
-    server.add_generic_rpc_handlers(tuple(more))
+        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(cast(Any, registry)), counted)
+    counted.add_registered_method_handlers("s", more or {})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -21,12 +21,12 @@ from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.registry import ModelStatus, RuntimeInfo
 from service.registry.states import ModelState
 from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
-from service.wire.interceptors import CallInterceptor
+from service.wire.interceptors import CountedServer
 from service.wire.open_inference import OpenInferenceServicer
 
 
-def spec(name: str, datatype: str, *shape: int, optional: bool = False) -> TensorSpec:
-    return TensorSpec.model_validate({"name": name, "datatype": datatype, "shape": shape, "optional": optional})
+def spec(name: str, datatype: str, *shape: int) -> TensorSpec:
+    return TensorSpec.model_validate({"name": name, "datatype": datatype, "shape": shape})
 
 
 def card(name: str, raw_input: str, canonical: str, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> Card:
@@ -202,8 +202,9 @@ async def wired(answer: Callable[[Instance], Prediction | ZooError] = echo) -> A
     inference, registry, state = FakeInference(answer), FakeRegistry(), State()
     recorder = Recorder(Metrics(CollectorRegistry()), Statistics(lambda: 1234))
     servicer = OpenInferenceServicer(cast(Any, inference), cast(Any, registry), recorder, state, "9.9")
-    server = aio.server(interceptors=[CallInterceptor(recorder)])
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    server = aio.server()
+    counted: Any = CountedServer(server, recorder)
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, counted)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

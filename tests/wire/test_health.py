@@ -17,7 +17,7 @@ from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.registry.states import ModelState
 from service.wire.health import Health
-from service.wire.interceptors import CallInterceptor
+from service.wire.interceptors import CountedServer
 from wire.calls import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio
@@ -30,8 +30,9 @@ SERVICES = ("zoo.v1.Prediction", "inference.GRPCInferenceService")
 async def served() -> AsyncIterator[tuple[Health, Any]]:
     health = Health(SERVICES)
     recorder = Recorder(Metrics(CollectorRegistry()), Statistics())
-    server = aio.server(interceptors=[CallInterceptor(recorder)])
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    server = aio.server()
+    counted: Any = CountedServer(server, recorder)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, counted)
     port = server.add_insecure_port("127.0.0.1:0")
     health.start()
     await server.start()

@@ -105,38 +105,42 @@ async def test_names_that_callers_send_never_become_labels() -> None:
 # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Streams(grpc.GenericRpcHandler):
-    """Handlers of every shape, that end as their method's name says."""
+def handler(name: str) -> Any:
+    """A handler of the shape, and with the end, that its method's name says."""
 
-    def service(self, call: grpc.HandlerCallDetails) -> Any:
-        name = str(call.method).rpartition("/")[2]  # type: ignore[attr-defined]
+    async def end(context: Any) -> None:
+        if name.startswith("Ours"):
+            raise InvalidInput("a", "b")
+        if name.startswith("Foreign"):
+            raise ValueError(SECRET)
+        if name.startswith("Abort"):
+            await context.abort(grpc.StatusCode.OUT_OF_RANGE, "by itself")
 
-        async def end(context: Any) -> None:
-            if name.startswith("Ours"):
-                raise InvalidInput("a", "b")
-            if name.startswith("Foreign"):
-                raise ValueError(SECRET)
-            if name.startswith("Abort"):
-                await context.abort(grpc.StatusCode.OUT_OF_RANGE, "by itself")
+    async def stream(message: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"1"
+        yield b"2"
+        await end(context)
 
-        async def stream(message: bytes, context: Any) -> AsyncIterator[bytes]:
-            yield b"1"
-            yield b"2"
-            await end(context)
+    async def unary(message: bytes, context: Any) -> bytes:
+        await end(context)
+        return b"1"
 
-        async def unary(message: bytes, context: Any) -> bytes:
-            await end(context)
-            return b"1"
+    async def writes(message: bytes, context: Any) -> None:
+        await context.write(b"1")
+        await end(context)
 
-        async def writes(message: bytes, context: Any) -> None:
-            await context.write(b"1")
-            await end(context)
+    if name.endswith("Stream"):
+        return grpc.unary_stream_rpc_method_handler(stream)
+    if name.endswith("Writes"):
+        return grpc.unary_stream_rpc_method_handler(writes)
+    return grpc.unary_unary_rpc_method_handler(unary)
 
-        if name.endswith("Stream"):
-            return grpc.unary_stream_rpc_method_handler(stream)
-        if name.endswith("Writes"):
-            return grpc.unary_stream_rpc_method_handler(writes)
-        return grpc.unary_unary_rpc_method_handler(unary) if name.endswith("Unary") else None
+
+HANDLERS = {
+    f"{end}{shape}": handler(f"{end}{shape}")
+    for end in ("Ours", "Foreign", "Abort", "Well")
+    for shape in ("Stream", "Writes", "Unary")
+}
 
 
 ENDS = [
@@ -151,7 +155,7 @@ ENDS = [
 async def test_every_shape_of_call_ends_with_its_status_and_is_counted_once(
     shape: str, end: str, code: grpc.StatusCode, says: str
 ) -> None:
-    async with wired(more=[Streams()]) as w:
+    async with wired(more=HANDLERS) as w:
         got: list[bytes] = []
 
         async def call() -> None:
@@ -173,7 +177,7 @@ async def test_every_shape_of_call_ends_with_its_status_and_is_counted_once(
 
 @pytest.mark.parametrize("shape", ["Stream", "Writes"])
 async def test_a_stream_that_ends_well_is_counted_so(shape: str) -> None:
-    async with wired(more=[Streams()]) as w:
+    async with wired(more=HANDLERS) as w:
         assert [r async for r in w.channel.unary_stream(f"/s/Well{shape}")(b"")]
         await until(lambda: w.calls(f"Well{shape}.stream", "OK") == 1)
 

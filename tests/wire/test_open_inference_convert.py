@@ -75,15 +75,11 @@ def test_each_element_of_the_raw_input_becomes_an_instance(of: Any, name: str, k
     assert list(converted.instances) == [kind(b"one"), kind(b"two")]
 
 
-def test_inputs_come_in_any_order_and_optional_ones_may_be_left_out() -> None:
+def test_inputs_come_in_any_order() -> None:
     either = [("mask", "INT64", [2, 3]), ("ids", "INT64", [2, 3])]
     row = infer_request(request(*either), SENTENCES, None).instances[0]
     assert isinstance(row, TensorInstance)
     assert set(row.tensors) == {"ids", "mask"}
-    lenient = card(
-        "c", "text", "raw", [spec("ids", "INT64", -1, -1), spec("types", "INT64", -1, -1, optional=True)], OUTPUT
-    )
-    assert len(infer_request(request(("ids", "INT64", [2, 3])), lenient, None).instances) == 2
 
 
 def test_a_row_without_axes_stays_an_array() -> None:
@@ -110,7 +106,7 @@ def test_a_row_without_axes_stays_an_array() -> None:
         ([("image", "BYTES", [])], "inputs[0].shape: 'image' takes [n] or [n, 1], got []"),
         ([("image", "BYTES", [-1, 1])], "inputs[0].shape: 'image' takes [n] or [n, 1], got [-1, 1]"),
         ([("image", "BYTES", [0, 1])], "inputs[0].shape: expected at least one row, got [0, 1]"),
-        ([("image", "BYTES", [65537, 1])], "inputs[0].shape: expected at most 65536 rows in one request, got 65537"),
+        ([("image", "BYTES", [4097, 1])], "inputs[0].shape: expected at most 4096 rows in one request, got 4097"),
         ([("pixels", "FP64", [1, 3, 2])], "inputs[0].datatype: model takes FP32, got FP64"),
         ([("pixels", "FP32", [3, 2])], "inputs[0].shape: model takes [-1, 3, 2], got [3, 2]"),
         ([("pixels", "FP32", [1, 3, 3])], "inputs[0].shape: model takes [-1, 3, 2], got [1, 3, 3]"),

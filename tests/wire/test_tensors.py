@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
-from service.wire.tensors import CONTENTS_FIELD, FIXED, decode_inputs, decode_raw, encode
+from service.types import DTYPES
+from service.wire.tensors import CONTENTS_FIELD, decode_inputs, decode_raw, encode
 
 Input = pb.ModelInferRequest.InferInputTensor
 
@@ -38,9 +39,9 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 # ── what goes out comes in ────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(st.data(), st.sampled_from(sorted(FIXED)))
+@given(st.data(), st.sampled_from(sorted(DTYPES)))
 def test_numbers_survive_the_round_trip(data: st.DataObject, datatype: str) -> None:
-    array = data.draw(hnp.arrays(FIXED[datatype], SHAPES))
+    array = data.draw(hnp.arrays(DTYPES[datatype], SHAPES))
     back = raw(datatype, array.shape, encode(array, datatype))
     assert back.dtype == array.dtype
     assert back.shape == array.shape
@@ -73,9 +74,9 @@ def test_bf16_rounds_to_nearest_even() -> None:
 
 @given(st.data(), st.sampled_from(sorted(set(CONTENTS_FIELD) - {"BYTES"})))
 def test_typed_numbers_arrive(data: st.DataObject, datatype: str) -> None:
-    floats = {"allow_nan": False} if FIXED[datatype].kind == "f" else {}
-    elements = hnp.from_dtype(FIXED[datatype], **floats)
-    array = data.draw(hnp.arrays(FIXED[datatype], SHAPES, elements=elements))
+    floats = {"allow_nan": False} if DTYPES[datatype].kind == "f" else {}
+    elements = hnp.from_dtype(DTYPES[datatype], **floats)
+    array = data.draw(hnp.arrays(DTYPES[datatype], SHAPES, elements=elements))
     back = typed(datatype, array.shape, **{CONTENTS_FIELD[datatype]: array.ravel().tolist()})
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
@@ -205,7 +206,7 @@ def test_raw_contents_come_one_for_each_input(entries: int) -> None:
 
 
 @given(
-    st.sampled_from([*FIXED, "BF16", "BYTES"]),
+    st.sampled_from([*DTYPES, "BF16", "BYTES"]),
     st.lists(st.integers(-2, 5) | st.integers(-(2**63), 2**63 - 1), max_size=5),
     st.binary(max_size=40),
 )
