@@ -24,7 +24,7 @@ from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc
 from service.registry.loader import Loaded
 from service.runtime.network import NetworkRuntime
-from service.server import Server
+from service.server import run
 from service.settings import load_settings
 from service.tasks.base import Task
 from service.types import Answer, Instance, Item, Options, Tensors
@@ -97,11 +97,8 @@ def main() -> None:
     if sys.argv[1] == "echo":
         asyncio.run(echo())
     else:
-        from service.observability.log import configure
-
-        configure("info", "json")
-        settings = load_settings(models=("null",), port=0, http_port=0)
-        asyncio.run(Server(settings, Catalog([null_card()]), NullLoader()).run())
+        settings = load_settings(models=("null",), port=0, http_port=0, log_format="json")
+        run(settings, Catalog([null_card()]), NullLoader())
 
 
 if __name__ == "__main__":

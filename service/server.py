@@ -75,13 +75,13 @@ LAST_REPLIES_S = 5.0
 """After the last request was answered: how long its reply may take to leave, and open streams to notice the end."""
 
 
-def run(settings: Settings) -> None:
-    """Serves until a signal says stop. Raises SettingsError before anything listens if a setting cannot be met."""
+def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
+    """Serves until a signal says stop. Raises SettingsError before anything listens if a setting cannot be met. See Server."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    asyncio.run(Server(settings).run())
+    asyncio.run(Server(settings, catalog, loader).run())
 
 
 class Server:
