@@ -71,6 +71,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long one thread may keep the interpreter while another wants it. A lane wants it after every operation of a network, for
 some microseconds; by Python's own 5 ms each busy stretch of the event loop would hold up every lane."""
 HEALTH_TOLD_S = 2.0
+"""How long watchers of the health service may take to hear that the server drains."""
 LAST_REPLIES_S = 5.0
 """After the last request was answered: how long its reply may take to leave, and open streams to notice the end."""
 

@@ -37,6 +37,7 @@ RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
     "audio": AudioInstance,
 }
 
+MOST_AXES_SHOWN = 16
 MAX_ROWS = 4096
 """Rows of one request. Every row becomes an object, and one small message could hold millions of tiny rows."""
 
@@ -101,7 +102,7 @@ def _rows(request: pb.ModelInferRequest, card: Card) -> list[Instance]:
         _check_tensors(inputs, card)
     rows = inputs[0].shape[0]
     if rows == 0:
-        raise InvalidInput("inputs[0].shape", f"expected at least one row, got {list(inputs[0].shape)}")
+        raise InvalidInput("inputs[0].shape", f"expected at least one row, got {_shown(inputs[0].shape)}")
     if rows > MAX_ROWS:
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
     arrays = decode_inputs(request)
@@ -117,10 +118,15 @@ def _row(array: Array, index: int) -> Array:
     return array[index, ...]  # the ellipsis keeps a row of no axes an array, and a view
 
 
+def _shown(shape: Sequence[int]) -> str:
+    """A caller's shape for an error text. One message can hold millions of axes; nobody reads, or waits for, all of them."""
+    return str(list(shape)) if len(shape) <= MOST_AXES_SHOWN else f"{len(shape)} axes"
+
+
 def _check_raw_input(tensor: InputTensor) -> None:
     shape = tensor.shape
     if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
-        raise InvalidInput("inputs[0].shape", f"{tensor.name!r} takes [n] or [n, 1], got {list(shape)}")
+        raise InvalidInput("inputs[0].shape", f"{tensor.name!r} takes [n] or [n, 1], got {_shown(shape)}")
 
 
 def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
@@ -152,11 +158,11 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
 def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
     expected = spec.shape
     if len(shape) != len(expected):
-        raise InvalidInput(field, f"model takes {list(expected)}, got {list(shape)}")
+        raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
     for axis, (size, wanted) in enumerate(zip(shape, expected, strict=True)):
         # Any size goes where the signature says -1, save an empty one; rows are looked at by the caller.
         if size < 0 or (axis and size == 0 and wanted == -1) or (wanted not in (-1, size)):
-            raise InvalidInput(field, f"model takes {list(expected)}, got {list(shape)}")
+            raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
 
 
 def _accepted(card: Card) -> str:
