@@ -1,7 +1,7 @@
 # ruff: noqa: N802, D102 - the protocol names the methods, and protos/open_inference.proto says what they do
 """Servicer of the Open Inference Protocol, `inference.GRPCInferenceService`, as Triton's and KServe's clients call it.
 
-Domain errors leave the unary methods as they are; the wrapper of `interceptors.py` turns them into statuses. On a stream they become
+Domain errors leave the unary methods as they are; `interceptors.py` turns them into statuses. On a stream they become
 replies.
 """
 
