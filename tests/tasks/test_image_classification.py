@@ -16,7 +16,8 @@ from PIL import Image, ImageFile
 from model_zoo.catalog import Catalog
 from model_zoo.golden import golden_path
 from service.errors import InvalidInput
-from service.tasks.image_classification import ImageClassification, decode_image, resize_and_crop
+from service.tasks import image_classification
+from service.tasks.image_classification import Decoded, ImageClassification, decode_image, resize_and_crop
 from service.types import AudioInstance, Classification, ImageInstance, Item, Options, TensorInstance, TextInstance
 from tasks.pictures import encoded, jpeg_with_size, photo, png, rotated_by_exif, webp_with_size
 
@@ -103,7 +104,7 @@ def test_an_image_of_any_shape_gives_the_same_tensor_shape(task: ImageClassifica
 @given(st.integers(1, 3000), st.integers(1, 3000))
 def test_the_crop_never_reaches_outside_the_image(width: int, height: int) -> None:
     image = Image.new("L", (width, height))
-    assert resize_and_crop(image, CARD.recipe).size == (224, 224)  # type: ignore[arg-type]
+    assert resize_and_crop(Decoded(image, image.size), CARD.recipe).size == (224, 224)  # type: ignore[arg-type]
 
 
 # ── clothes that a photo may wear ─────────────────────────────────────────────────────────────────────────────────
@@ -111,6 +112,34 @@ def test_the_crop_never_reaches_outside_the_image(width: int, height: int) -> No
 
 def near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], mean: float) -> None:
     assert np.abs(a - b).mean() < mean
+
+
+@pytest.fixture
+def camera(cat: Image.Image) -> Image.Image:
+    """The cat as a camera of many pixels would give it: sides that are no multiple of eight, and grain."""
+    width, height = cat.width * 5 + 3, cat.height * 5 + 1
+    large = np.asarray(cat.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    grain = np.random.default_rng(5).normal(0.0, 6.0, large.shape).astype(np.float32)
+    return Image.fromarray((large + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_photo_is_decoded_smaller_and_looks_the_same(
+    task: ImageClassification, camera: Image.Image, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rotated_by_exif(camera, orientation)
+    assert decode_image(data, 50_000_000, PATH, 512).image.size < decode_image(data, 50_000_000, PATH).image.size
+    small = pixels_of(task, data)
+    monkeypatch.setattr(image_classification, "KEEP_TIMES", 0)
+    whole = pixels_of(task, data)
+    grey = np.abs(small - whole) * 127.5
+    assert grey.mean() < 1.0
+    assert grey.max() < 10.0, "a shift of the crop would show at every edge"
+
+
+def test_a_photo_that_is_not_much_too_large_is_decoded_whole(task: ImageClassification, cat: Image.Image) -> None:
+    wide = cat.resize((1500, 1000), Image.Resampling.BICUBIC)
+    assert decode_image(encoded(wide, "JPEG"), 50_000_000, PATH, 512).image.size == (1500, 1000)
 
 
 def test_the_format_does_not_matter(task: ImageClassification, cat: Image.Image) -> None:
@@ -293,7 +322,7 @@ def test_no_damage_to_an_image_ever_escapes_as_another_error(data: st.DataObject
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     outcome: object
     try:
-        outcome = decode_image(bytes(damaged), 50_000_000, PATH).mode
+        outcome = decode_image(bytes(damaged), 50_000_000, PATH).image.mode
     except InvalidInput as error:
         outcome = error.field
     assert outcome in ("RGB", PATH)
