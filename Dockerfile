@@ -5,6 +5,8 @@
 #                     Linux on x86 carries CUDA, about 5 GB that a CPU never uses; torch's wheels for the CPU alone make
 #                     the image several times smaller. PyTorch's installation page ("Start Locally", compute platform
 #                     CPU) shows the URL of their index; for another CUDA than the default it shows that one.
+#   COMPILER          package of the C++ compiler that makes networks faster (docs/tiers.md), about 250 MB; empty leaves it out,
+#                     and networks stay as they are.
 #   PYTHON_IMAGE      the base: any Debian-like image with `python` 3.11 or later, its venv, and ca-certificates.
 #
 # Behind a proxy or a mirror (nothing here needs BuildKit):
@@ -70,6 +72,13 @@ FROM base
 LABEL org.opencontainers.image.title="zoo-serving" \
       org.opencontainers.image.description="A gRPC model server with a pretrained zoo" \
       org.opencontainers.image.licenses="Apache-2.0"
+ARG COMPILER="g++"
+# Without one everything works, only slower, so a build without a Debian mirror in reach goes on.
+RUN if [ -n "${COMPILER}" ]; then \
+        { apt-get update && apt-get install --yes --no-install-recommends ${COMPILER}; } \
+        || echo "note: ${COMPILER} could not be installed; networks will run uncompiled"; \
+        rm -rf /var/lib/apt/lists/*; \
+    fi
 # Numbers, so that an orchestrator can see that it is not root.
 RUN groupadd --gid 10001 zoo \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/zoo --shell /usr/sbin/nologin zoo \

@@ -25,6 +25,7 @@ __all__ = [
     "Batching",
     "Card",
     "ClassificationExpectation",
+    "Closeness",
     "Datatype",
     "EmbeddingExpectation",
     "GoldenCase",
@@ -215,10 +216,27 @@ class Batching(_Part):
         return self
 
 
+class Closeness(_Part):
+    """How near another way of running the network must come to fp32 in eager torch, on the golden inputs."""
+
+    min_top1_agreement: float = Field(ge=0, le=1)
+    """Share of decisions (first class, speech or not) that are the same; does not apply to embeddings."""
+    min_cosine: float = Field(ge=-1, le=1)
+    """Of the outputs of each row."""
+    max_abs_error: float | None = Field(default=None, gt=0)
+    """Of every output, in its units; None if it is not bounded."""
+
+
 class Tolerance(_Part):
-    """How far a row's answer may move, in units of the outputs, when it rides in a padded batch instead of alone."""
+    """How far a row's answer may move, in units of the outputs, when it rides in a padded batch instead of alone, and when the
+    network runs in another way."""
 
     max_abs_error: float = Field(gt=0)
+    """Alone against batched; and eager against compiled, both in fp32."""
+    compiled: Closeness = Closeness(min_top1_agreement=1.0, min_cosine=0.9999)
+    """Compiled in fp32, beside `max_abs_error`."""
+    reduced_precision: Closeness = Closeness(min_top1_agreement=0.9, min_cosine=0.999)
+    """In bf16 or fp16, compiled or not."""
 
 
 class Card(_Part):

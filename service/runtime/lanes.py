@@ -45,3 +45,4 @@ class Lanes:
     def _loop(self) -> None:
         while (job := self._source()) is not None:
             job()
+            del job  # a lane that waits for the next would else keep the last one's network from being freed

@@ -1,26 +1,58 @@
 """One network on one device: arrays in, arrays out.
 
-The CUDA path (pinned staging, copies that do not block) goes through torch's own calls; it has not been measured.
+The CUDA path (pinned staging buffers, a stream for copies beside the one that computes) goes through torch's own calls; it has
+not been measured.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 
+from service.runtime.precision import in_precision
+from service.runtime.staging import Staging
 from service.types import Array, Tensors
 
 
+class Runtime(Protocol):
+    """What serves a model's batches, however it was made."""
+
+    @property
+    def device(self) -> str:
+        """As torch writes it: `cpu`, `cuda:0`."""
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `bf16` or `fp16`."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of weights and buffers on the device; 0 after `free`."""
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """Runs one batch. Inputs and outputs share the leading rows axis; the outputs own their memory."""
+
+    def free(self) -> None:
+        """Lets go of the weights. Batches that already run keep theirs until they end."""
+
+
 class NetworkRuntime:
-    """Holds a network's weights on a device and runs batches through it. `run` may be called from several lanes."""
+    """The eager tier: torch, operation by operation. `run` may be called from several lanes."""
 
-    precision = "fp32"
+    tier = "eager"
 
-    def __init__(self, network: torch.nn.Module, device: str) -> None:
+    def __init__(self, network: torch.nn.Module, device: str, precision: str = "fp32") -> None:
+        """Takes the network over: it is moved, and cast where the precision is not fp32."""
         self.device = device
+        self.precision = precision
         self._device = torch.device(device)
+        self._staging = Staging(self._device) if self._device.type == "cuda" else None
         # Convolutions of 4-D inputs run faster with channels innermost on every device torch has kernels for.
-        self._network: torch.nn.Module | None = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: torch.nn.Module | None = in_precision(network, precision).to(
+            self._device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
 
     @property
     def memory_bytes(self) -> int:
@@ -36,7 +68,7 @@ class NetworkRuntime:
         if network is None:
             raise RuntimeError("the network was freed")
         with torch.inference_mode():
-            outputs: dict[str, torch.Tensor] = network(**{name: self._to_device(a) for name, a in tensors.items()})
+            outputs: dict[str, torch.Tensor] = network(**self._to_device(tensors))
             return {
                 name: np.asarray(t.float().cpu() if t.is_floating_point() else t.cpu()) for name, t in outputs.items()
             }
@@ -47,9 +79,14 @@ class NetworkRuntime:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _to_device(self, array: Array) -> torch.Tensor:
+    def _to_device(self, tensors: Tensors) -> dict[str, torch.Tensor]:
         # A view of a gRPC message is read-only, and torch has no such tensors; collate has copied by then.
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cuda":
-            tensor = tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+        given = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        if self._staging is not None:
+            given = self._staging.to_device(given)
+        return {name: as_network_takes(tensor) for name, tensor in given.items()}
+
+
+def as_network_takes(tensor: torch.Tensor) -> torch.Tensor:
+    """An input in the order of memory that networks are prepared for: channels innermost where there are four axes."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor.contiguous()

@@ -142,3 +142,59 @@ def test_a_loaded_network_is_warm_and_knows_how_long_it_took(zoo_home: Path, ser
     assert loaded.load_s > 0
     assert loaded.runtime.memory_bytes > 100_000
     assert loaded.task.card is VAD
+
+
+# ── batch invariance, precision ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Wrapped(torch.nn.Module):
+    """A real network whose answers move a little with the number of rows in the batch."""
+
+    def __init__(self, network: torch.nn.Module, off: float) -> None:
+        super().__init__()
+        self.network, self.off = network, off
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = len(next(iter(inputs.values())))
+        return {name: t + self.off * (rows - 1) for name, t in self.network(**inputs).items()}
+
+
+@pytest.mark.weights
+def test_a_network_whose_answers_depend_on_the_batch_is_not_served(
+    zoo_home: Path, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = served("silero_vad")
+    monkeypatch.setattr("service.registry.loader.load_network", lambda *_: Wrapped(real.network, 0.0001))
+    with pytest.raises(NotReady) as caught:
+        loader(Store(zoo_home)).load(VAD)
+    assert caught.value.message == (
+        "the batch-invariance check failed: an answer in a batch of 8 differs by 0.0007 from the one alone; allowed is 1e-05"
+    )
+
+
+@pytest.mark.weights
+def test_what_it_says_in_fp32_is_kept_as_the_measure(zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    loaded = loader(Store(zoo_home)).load(VAD)
+    assert loaded.reference is not None
+    assert len(loaded.reference) >= 6
+    assert loaded.runtime.precision == "fp32"
+
+
+@pytest.mark.weights
+def test_a_precision_that_was_asked_for_is_what_runs(zoo_home: Path, served: Any) -> None:
+    real = served("all_minilm_l6_v2")
+    it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
+    loaded = it.load(real.card)
+    assert loaded.runtime.precision == "bf16"
+    assert loaded.runtime.memory_bytes < 0.6 * real.runtime.memory_bytes
+
+
+@pytest.mark.weights
+def test_a_precision_in_which_a_network_answers_otherwise_is_refused_with_the_figure(
+    zoo_home: Path, served: Any
+) -> None:
+    served("silero_vad")  # fetches, or skips
+    it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
+    with pytest.raises(NotReady, match=r"^it cannot run in bf16: the cosine to the reference is 0\.98\d+; expected"):
+        it.load(VAD)

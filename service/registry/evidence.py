@@ -1,0 +1,41 @@
+"""What runs a model, and why it may: figures from this machine, shown wherever a model is described."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tier = Literal["eager", "compiled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The outcome of making a model faster. The figures compare the last candidate with fp32 in eager torch (errors) and
+    with the tier that was in service (rates); they are zero as long as nothing was measured."""
+
+    tier: Tier
+    """What is in service: `eager` (torch, operation by operation) or `compiled`."""
+    precision: str
+    """Number format of what is in service."""
+    candidate: str = ""
+    """What was measured, for example `compiled bf16`; empty if nothing was."""
+    speedup: float = 0.0
+    """Rows a second of the candidate ÷ of the tier in service before, at full batch."""
+    rows_per_s: float = 0.0
+    """Of the candidate, at full batch, one lane."""
+    rows_per_s_before: float = 0.0
+    """Of the tier that was in service, at full batch, one lane."""
+    single_speedup: float = 0.0
+    """The same ratio for a batch of one row."""
+    max_error: float = 0.0
+    """Largest absolute difference of an output."""
+    cosine: float = 0.0
+    """Least cosine similarity of a row's outputs."""
+    top1_agreement: float | None = None
+    """Share of decisions that are the same; None for models that decide nothing, as embeddings do."""
+    compile_s: float = 0.0
+    """Seconds that the compilation took, now or when it was stored."""
+    cached: bool = False
+    """Whether the compiled code came from disk."""
+    reason: str = ""
+    """One sentence on why nothing faster is in service; empty where it is."""

@@ -1,0 +1,298 @@
+"""Makes loaded models faster in the background: compiled, checked against the reference, timed, and swapped in.
+
+    READY ──► queue ──► one thread: compile (a process of its own) ──► right? ──► faster? ──► event loop: swap
+
+What fails on the way costs nothing but the attempt: the model goes on as it is, and its evidence says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from model_zoo.card import Card
+from service.observability.log import logger
+from service.observability.recorder import Recorder
+from service.registry.evidence import Evidence
+from service.registry.loader import golden_problem
+from service.registry.probes import alone, closeness_problem, compare, invariance_problem, probe_items
+from service.registry.registry import Registry
+from service.registry.served import ServedModel
+from service.registry.states import ModelState
+from service.runtime.compiled_cache import CannotCompile
+from service.runtime.network import Runtime
+from service.tasks.base import Task
+from service.types import Item, Tensors
+
+log = logger(__name__)
+
+LEAST_GAIN = 1.05
+"""Speed-up at full batch below which a swap is not worth its memory and its risk."""
+MOST_LOSS = 0.9
+"""Speed-up at one row that must be kept: nobody waits longer alone so that others ride faster together."""
+SETTLED_S = 10.0
+"""How long the event loop may take to swap; it takes microseconds unless it has stopped."""
+TIMED_S, LEAST_TURNS, MOST_TURNS = 1.0, 3, 15
+"""About how long one comparison of two runtimes may take, and the bounds of its turns."""
+
+
+Timings = Sequence[tuple[int, int, float]]
+"""Rows, length and seconds of batches."""
+
+
+class Compiled(Protocol):
+    """What a compiler gives."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """Ready to run."""
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds that compiling took, now or when it was stored."""
+
+    @property
+    def cached(self) -> bool:
+        """Whether it came from disk."""
+
+
+class Compiles(Protocol):
+    """What makes a network faster."""
+
+    def compile(self, card: Card, precision: str) -> Compiled:
+        """Blocks, maybe for minutes. Raises CannotCompile."""
+
+    def stop(self) -> None:
+        """Ends what runs. From any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    served: ServedModel
+    precisions: tuple[str, ...]
+
+
+class Tuner:
+    """Watches a registry. Belongs to the event loop, save what `_run` calls, which has a thread of its own."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        recorder: Recorder,
+        compiler: Compiles,
+        has_instructions: Callable[[str], bool],
+        enter_thread: Callable[[], None] = lambda: None,
+        after_swap: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`has_instructions(precision)` says whether the device computes in it at full speed. In the tuner's thread
+        `enter_thread` is called once, and `after_swap` when the runtime before was let go. Nothing is compiled before `start`.
+        """
+        self._registry = registry
+        self._recorder = recorder
+        self._compiler = compiler
+        self._has_instructions = has_instructions
+        self._enter_thread = enter_thread
+        self._after_swap = after_swap
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="tuner", daemon=True)
+        registry.on_change.append(self._changed)
+
+    def start(self) -> None:
+        """Begins with what is loaded, in the order in which it was."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Compiles nothing more, and ends what compiles. Idempotent; does not wait."""
+        self._stopped = True
+        self._work.put(None)
+        self._compiler.stop()
+
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self, name: str, state: ModelState) -> None:
+        if state is not ModelState.READY:
+            return
+        served = self._registry.resolve(name)
+        options = self._registry.status(name).options
+        runs = served.runtime.precision
+        if options.optimize == "off":
+            reason = "optimize is off"
+        elif served.reference is None:
+            reason = "there is no reference to check anything against"
+        else:
+            reason = "it is about to be tried"
+            self._work.put(_Work(served, self._candidates(options.precision or "auto")))
+        self._settle(served, Evidence("eager", runs, reason=reason))
+
+    def _candidates(self, precision: str) -> tuple[str, ...]:
+        """Precisions to compile for, the fastest first; one that is emulated is slower than fp32."""
+        if precision != "auto":
+            return (precision,)
+        return ("bf16", "fp32") if self._has_instructions("bf16") else ("fp32",)
+
+    def _settle(
+        self, served: ServedModel, evidence: Evidence, runtime: Runtime | None = None, timings: Timings = ()
+    ) -> None:
+        """Swaps, if there is a runtime, and tells what runs. Drops all of it if the model was unloaded meanwhile."""
+        if self._stopped or not self._registry.serves(served):
+            if runtime is not None:
+                runtime.free()
+            return
+        if runtime is not None:
+            served.use(runtime)
+            for rows, length, seconds in timings:  # what the scheduler learned was of the other one
+                served.learn(rows, length, seconds)
+        served.evidence = evidence
+        speedup = evidence.speedup if evidence.tier == "compiled" else 1.0
+        self._recorder.model_runs(served.name, served.version, evidence.tier, evidence.precision, speedup)
+        self._registry.refresh(served.name)
+
+    # ── in the tuner's thread ─────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        self._enter_thread()
+        while (work := self._work.get()) is not None and not self._stopped:
+            try:
+                self._tune(work)
+            except Exception:  # a model must not suffer from the attempt; one that was unloaded meanwhile fails here
+                if self._registry.serves(work.served):
+                    log.exception("making a model faster failed", model=work.served.name)
+                    runs = work.served.runtime.precision
+                    self._tell(
+                        work.served, Evidence("eager", runs, reason="the attempt failed; the server's log says why")
+                    )
+            del work  # else the next wait would keep an unloaded model from being freed
+
+    def _tune(self, work: _Work) -> None:
+        """Tries candidates until one is right and faster."""
+        served = work.served
+        for precision in work.precisions:
+            if not self._registry.serves(served):
+                return
+            evidence, runtime, timings = self._try(served, precision)
+            if self._stopped:
+                return
+            self._tell(served, evidence, runtime, timings)
+            fields = {"model": served.name, "candidate": evidence.candidate, "cached": evidence.cached}
+            if runtime is None:
+                log.info("the network stays as it is", **fields, reason=evidence.reason)
+            elif served.runtime is runtime:
+                self._after_swap()
+                log.info("a faster network serves", **fields, speedup=round(evidence.speedup, 2))
+                return
+
+    def _tell(
+        self, served: ServedModel, evidence: Evidence, runtime: Runtime | None = None, timings: Timings = ()
+    ) -> None:
+        """Has it settled on the loop, and waits for that."""
+        settled = threading.Event()
+
+        def settle() -> None:
+            try:
+                self._settle(served, evidence, runtime, timings)
+            finally:
+                settled.set()
+
+        try:
+            self._loop.call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop has closed
+            self._stopped = True
+        else:
+            settled.wait(SETTLED_S)
+
+    def _try(self, served: ServedModel, precision: str) -> tuple[Evidence, Runtime | None, Timings]:
+        """Compiles, checks and times. The runtime comes back if it is to serve, with what its batches took."""
+        before = served.runtime
+        stays = Evidence("eager", before.precision, candidate=f"compiled {precision}")
+        try:
+            compiled = self._compiler.compile(served.card, precision)
+        except CannotCompile as error:
+            return replace(stays, reason=str(error)), None, ()
+        runtime = compiled.runtime
+        evidence = replace(stays, compile_s=compiled.compile_s, cached=compiled.cached)
+        timings: Timings = ()
+        try:
+            evidence = self._check(served, runtime, evidence)
+            if not evidence.reason:
+                evidence, timings = _timed(served, before, runtime, evidence, self._clock)
+        except BaseException:  # as of a model that was unloaded meanwhile; what was compiled stays on disk
+            runtime.free()
+            raise
+        if evidence.reason:
+            runtime.free()
+            return evidence, None, ()
+        return replace(evidence, tier="compiled", precision=precision), runtime, timings
+
+    def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> Evidence:
+        """Adds the errors against the reference, and a reason if they are too large."""
+        task, reference = served.task, served.reference
+        assert reference is not None
+        items = probe_items(task)
+        found = compare(task, runtime, reference, items, served.limits.max_batch_size)
+        problem = closeness_problem(served.card, runtime.precision, found)
+        if problem is None and runtime.precision == "fp32":
+            problem = _exact_problem(task, runtime, items)
+        return replace(
+            evidence,
+            max_error=found.max_error,
+            cosine=found.cosine,
+            top1_agreement=found.top1_agreement,
+            reason="" if problem is None else f"it answers otherwise: {problem}",
+        )
+
+
+def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item]) -> str | None:
+    """What a network in fp32 is held to at load, whatever runs it."""
+    own: Sequence[Tensors] = alone(task, runtime, items)
+    return invariance_problem(task, runtime, own, items) or golden_problem(task, runtime)
+
+
+def _timed(
+    served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
+) -> tuple[Evidence, Timings]:
+    """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
+    items = probe_items(served.task)[: len(served.card.golden)]
+    rows = served.limits.max_batch_size
+    full = [items[i % len(items)] for i in range(rows)]
+    one_before, one_after = median_seconds((before, after), served.task.collate(items[:1])[0], clock)
+    full_before, full_after = median_seconds((before, after), served.task.collate(full)[0], clock)
+    speedup, single = full_before / full_after, one_before / one_after
+    slow = (
+        f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
+        f" expected at least {LEAST_GAIN:g} and {MOST_LOSS:g}"
+    )
+    timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
+    measured = replace(
+        evidence,
+        speedup=speedup,
+        single_speedup=single,
+        rows_per_s=rows / full_after,
+        rows_per_s_before=rows / full_before,
+        reason="" if speedup >= LEAST_GAIN and single >= MOST_LOSS else slow,
+    )
+    return measured, timings
+
+
+def median_seconds(runtimes: Sequence[Runtime], tensors: Tensors, clock: Callable[[], float]) -> list[float]:
+    """Median seconds of a batch in each runtime, turn by turn, so that what else the machine does hits all alike."""
+    took: list[list[float]] = [[] for _ in runtimes]
+    began = clock()
+    for runtime in runtimes:  # the first run allocates
+        runtime.run(tensors)
+    turns = int(TIMED_S / max(clock() - began, 1e-6))
+    for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
+        for runtime, seconds in zip(runtimes, took, strict=True):
+            start = clock()
+            runtime.run(tensors)
+            seconds.append(clock() - start)
+    return [max(statistics.median(seconds), 1e-9) for seconds in took]

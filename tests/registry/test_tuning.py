@@ -1,0 +1,338 @@
+"""A faster network takes the place of the one that serves only if it is right, is faster, and is still wanted."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scheduler.fakes import until
+
+from model_zoo.card import Card
+from registry.fakes import PATIENCE_S, FakeTask, World, world
+from service.registry.evidence import Evidence
+from service.registry.loader import Loaded
+from service.registry.probes import alone, probe_items
+from service.registry.tuning import Tuner
+from service.runtime.compiled_cache import CannotCompile
+from service.settings import ModelOptions
+from service.types import Answer, Instance, Prediction, Tensors, TextInstance
+
+pytestmark = pytest.mark.asyncio
+
+
+class Clock:
+    """Time passes only while a network runs."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Task(FakeTask):
+    """With golden inputs: 3, 4 and 5."""
+
+    golden_says: str | None = None
+
+    def golden_instance(self, given: object) -> Instance:
+        return TextInstance(b"3")
+
+    def golden_texts(self, expect: object) -> list[str]:
+        return ["4", "5"]
+
+    def golden_problem(self, expect: object, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        return self.golden_says
+
+
+class Network:
+    """y = 2 x + 1 + `off`, in `seconds` a row. What is `batched_off` is added to every row but the first."""
+
+    device = "cpu"
+
+    def __init__(
+        self, clock: Clock, seconds: float, precision: str = "fp32", off: float = 0.0, batched_off: float = 0.0
+    ) -> None:
+        self.clock, self.seconds, self.precision, self.off, self.batched_off = (
+            clock,
+            seconds,
+            precision,
+            off,
+            batched_off,
+        )
+        self.tier = "eager"
+        self.freed = False
+        self.rows = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return 0 if self.freed else 4096
+
+    def run(self, tensors: Tensors) -> dict[str, Any]:
+        assert not self.freed, "a batch ran in a network that was freed"
+        x = np.asarray(tensors["x"], np.float32)
+        self.rows += len(x)
+        self.clock.now += self.seconds * len(x)
+        return {"y": x * 2 + 1 + self.off + self.batched_off * (np.arange(len(x)) > 0)[:, None].astype(np.float32)}
+
+    def free(self) -> None:
+        self.freed = True
+
+
+class Compiler:
+    """Gives what a test has put under a precision; `gate` cleared, it takes its time."""
+
+    def __init__(self) -> None:
+        self.offers: dict[str, Network | Exception] = {}
+        self.asked: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.stopped = False
+
+    def compile(self, card: Card, precision: str) -> Any:
+        self.asked.append(precision)
+        assert self.gate.wait(PATIENCE_S)
+        offer = self.offers.get(precision, CannotCompile("nobody can"))
+        if isinstance(offer, Exception):
+            raise offer
+        return SimpleNamespace(runtime=offer, compile_s=12.5, cached=False)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.gate.set()
+
+
+class Tuned:
+    """A world with one model, a compiler that does as it is told, and a tuner between them."""
+
+    def __init__(self, within: World, has_bf16: bool) -> None:
+        self.world, self.clock, self.compiler = within, Clock(), Compiler()
+        self.before = Network(self.clock, 0.010)
+        self.after = Network(self.clock, 0.005)
+        self.after.tier = "compiled"
+        self.task: Task | None = None
+        self.threads: list[str] = []
+        cast(Any, within.loader).load = self._load
+        self.tuner = Tuner(
+            within.registry,
+            within.recorder,
+            cast(Any, self.compiler),
+            lambda precision: has_bf16,
+            enter_thread=lambda: self.threads.append(threading.current_thread().name),
+            clock=self.clock,
+        )
+
+    def _load(self, card: Card) -> Loaded:
+        self.task = task = Task(card)
+        reference = alone(task, Network(Clock(), 0.0), probe_items(task))
+        return Loaded(task, cast(Any, self.before), 0.1, reference)
+
+    @property
+    def evidence(self) -> Evidence:
+        runtime = self.world.registry.status("adder").runtime
+        assert runtime is not None
+        assert runtime.evidence is not None
+        return runtime.evidence
+
+    async def outcome(self) -> Evidence:
+        """What became of the attempt."""
+        await until(lambda: self.evidence.reason != "it is about to be tried")
+        return self.evidence
+
+    async def ask(self, text: str) -> float:
+        reply = await self.world.inference.infer(self.world.request(text))
+        [prediction] = reply.predictions
+        assert isinstance(prediction, Prediction)
+        return float(prediction.tensors["y"][0])
+
+    def tier(self, tier: str, precision: str) -> float:
+        return self.world.sample("zoo_model_tier", model="adder", version="1", tier=tier, precision=precision)
+
+
+@asynccontextmanager
+async def tuned(
+    precision: Any = "auto", optimize: Any = "auto", has_bf16: bool = False, start: bool = True
+) -> AsyncIterator[Tuned]:
+    given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
+    async with world(load=False, given=given) as within:
+        made = Tuned(within, has_bf16)
+        made.compiler.offers["fp32"] = made.after
+        await within.registry.load("adder")
+        if start:
+            made.tuner.start()
+        try:
+            yield made
+        finally:
+            made.compiler.gate.set()
+            made.tuner.stop()
+
+
+async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
+    async with tuned(start=False) as it:
+        assert it.evidence == Evidence("eager", "fp32", reason="it is about to be tried")
+        assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision, got.candidate, got.reason) == ("compiled", "fp32", "compiled fp32", "")
+        assert got.speedup == pytest.approx(2.0)
+        assert got.single_speedup == pytest.approx(2.0)
+        assert (got.rows_per_s, got.rows_per_s_before) == (pytest.approx(200.0), pytest.approx(100.0))
+        assert (got.max_error, got.cosine, got.top1_agreement) == (0.0, pytest.approx(1.0), None)
+        assert (got.compile_s, got.cached) == (12.5, False)
+        assert it.before.freed
+        assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (0.0, 1.0)
+        assert it.world.sample("zoo_model_speedup_ratio", model="adder", version="1") == pytest.approx(2.0)
+        rows = it.after.rows
+        assert await it.ask("7") == 15.0
+        assert it.after.rows == rows + 1
+        assert it.threads == ["tuner"]
+
+
+async def test_a_wrong_answer_keeps_the_network_that_serves() -> None:
+    async with tuned(start=False) as it:
+        it.after.off = 0.5
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.tier == "eager"
+        assert got.reason == "it answers otherwise: outputs differ by 0.5 from the reference; allowed is 1e-05"
+        assert got.speedup == 0.0, "what is wrong is not even timed"
+        assert it.after.freed
+        assert await it.ask("7") == 15.0
+        assert it.tier("eager", "fp32") == 1.0
+
+
+@pytest.mark.parametrize("off", [float("nan"), float("inf")])
+async def test_numbers_that_are_none_are_wrong(off: float) -> None:
+    async with tuned(start=False) as it:
+        it.after.off = off
+        it.tuner.start()
+        assert (await it.outcome()).reason.startswith("it answers otherwise: ")
+        assert it.after.freed
+
+
+async def test_an_answer_that_depends_on_the_batch_is_wrong() -> None:
+    async with tuned(start=False) as it:
+        it.after.batched_off = 0.25
+        it.tuner.start()
+        assert "outputs differ by 0.25" in (await it.outcome()).reason
+
+
+async def test_what_fails_the_golden_check_is_wrong() -> None:
+    async with tuned(start=False) as it:
+        assert it.task is not None
+        it.task.golden_says = "expected tiger cat, got teapot"
+        it.tuner.start()
+        assert "expected tiger cat, got teapot" in (await it.outcome()).reason
+
+
+@pytest.mark.parametrize(("seconds", "ratio"), [(0.010, "1"), (0.0099, "1.01"), (0.020, "0.5")])
+async def test_what_is_no_faster_is_not_worth_it(seconds: float, ratio: str) -> None:
+    async with tuned(start=False) as it:
+        it.after.seconds = seconds
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.tier == "eager"
+        expected = "expected at least 1.05 and 0.9"
+        assert got.reason == f"it is {ratio} times as fast at 4 rows and {ratio} times at one; {expected}"
+        assert it.after.freed
+        assert not it.before.freed
+
+
+async def test_what_cannot_be_compiled_says_why() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.reason) == ("eager", "there is no C++ compiler on this machine")
+        assert await it.ask("1") == 3.0
+
+
+async def test_an_attempt_that_breaks_costs_nothing_but_the_attempt() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.offers["fp32"] = RuntimeError("secret in /a/path")
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.reason == "the attempt failed; the server's log says why"
+        assert await it.ask("1") == 3.0
+
+
+async def test_off_means_off() -> None:
+    async with tuned(optimize="off") as it:
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert it.compiler.asked == []
+        assert it.tier("eager", "fp32") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bf16", "asked"),
+    [("auto", False, ["fp32"]), ("auto", True, ["bf16", "fp32"]), ("bf16", False, ["bf16"]), ("fp32", True, ["fp32"])],
+)
+async def test_precisions_are_tried_as_they_are_wanted(precision: str, has_bf16: bool, asked: list[str]) -> None:
+    async with tuned(precision=precision, has_bf16=has_bf16, start=False) as it:
+        it.compiler.offers = {}
+        it.tuner.start()
+        await until(lambda: it.evidence.candidate == f"compiled {asked[-1]}")
+        assert it.compiler.asked == asked
+        assert it.evidence.reason == "nobody can"
+
+
+async def test_the_fastest_precision_that_is_right_ends_the_search() -> None:
+    async with tuned(has_bf16=True, start=False) as it:
+        it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision) == ("compiled", "bf16")
+        assert got.max_error == pytest.approx(0.01, rel=1e-3)
+        assert it.compiler.asked == ["bf16"]
+        assert (await it.world.inference.infer(it.world.request("2"))).timing.precision == "bf16"
+
+
+async def test_a_precision_that_strays_too_far_makes_room_for_the_next() -> None:
+    async with tuned(has_bf16=True, start=False) as it:
+        it.compiler.offers["bf16"] = wrong = Network(it.clock, 0.002, "bf16", off=-40.0)
+        it.tuner.start()
+        await until(lambda: it.evidence.tier == "compiled")
+        assert it.evidence.precision == "fp32"
+        assert wrong.freed
+
+
+async def unloaded_meanwhile(it: Tuned, away: Callable[[], Any]) -> None:
+    it.compiler.gate.clear()
+    it.tuner.start()
+    await until(lambda: bool(it.compiler.asked))
+    await away()
+    it.compiler.gate.set()
+    await until(lambda: it.after.freed)
+
+
+async def test_an_unload_during_the_compilation_drops_the_result() -> None:
+    async with tuned(start=False) as it:
+        await unloaded_meanwhile(it, lambda: it.world.registry.unload("adder"))
+        assert it.world.registry.status("adder").runtime is None
+        assert it.tier("eager", "fp32") == it.tier("compiled", "fp32") == 0.0
+
+
+async def test_a_stop_ends_the_compilation_and_changes_nothing_more() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.gate.clear()
+        it.tuner.start()
+        await until(lambda: bool(it.compiler.asked))
+        it.tuner.stop()
+        it.tuner.stop()
+        assert it.compiler.stopped
+        await asyncio.to_thread(it.tuner._thread.join, PATIENCE_S)
+        assert not it.tuner._thread.is_alive()
+        assert not it.before.freed
+
+
+async def test_callers_are_answered_right_while_networks_are_exchanged() -> None:
+    async with tuned(start=False) as it:
+        asked = [asyncio.create_task(it.ask(str(n))) for n in range(40)]
+        it.tuner.start()
+        answers = await asyncio.gather(*asked)
+        await until(lambda: it.evidence.tier == "compiled")
+        assert answers == [2.0 * n + 1 for n in range(40)]
