@@ -6,7 +6,10 @@ ZooError                       message is written by us and safe to send to any 
 ├── NotReady                   the model is loading, unloading or failed to load; carries the reason
 ├── Draining                   the server is going away and takes no more work
 ├── QueueFull                  the model holds as many rows as it may; carries when to try again
+├── MemoryFull                 the model does not fit beside those that must stay; carries the figures
+├── OutOfMemory                the device has no memory for this row, even alone
 ├── DeadlineExceeded           the deadline passed before the answer was there
+│   └── TooLate                it has not passed, but the answer would come after it; carries when to try again
 ├── IllegalMove                the model's state does not allow what was asked
 └── InternalError              anything else; the text is generic, the cause is in the log
 """
@@ -81,13 +84,44 @@ class QueueFull(ZooError):
         self.retry_after_s = retry_after_s
 
 
+class MemoryFull(ZooError):
+    """The memory budget has no room for a model. `retry_after_s` is set where waiting may help: others are in use now."""
+
+    reason = "MEMORY_FULL"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OutOfMemory(ZooError):
+    """The device had no memory left for a batch. A caller sees it only where its row failed so alone."""
+
+    reason = "OUT_OF_MEMORY"
+
+    def __init__(self) -> None:
+        super().__init__("the device ran out of memory on this input; a smaller one may fit")
+
+
 class DeadlineExceeded(ZooError):
     """The caller's deadline passed before its answer was there."""
 
     reason = "DEADLINE_EXCEEDED"
 
+    retry_after_s: float | None = None
+
     def __init__(self, where: str) -> None:
         super().__init__(f"the deadline passed {where}")
+
+
+class TooLate(DeadlineExceeded):
+    """Turned away before its deadline passed. `retry_after_s`: when the same request would be in time."""
+
+    reason = "TOO_LATE"
+
+    def __init__(self, retry_after_s: float | None = None) -> None:
+        ZooError.__init__(self, "the answer would come after the deadline, because of the work ahead of this request")
+        self.retry_after_s = retry_after_s
 
 
 class IllegalMove(ZooError):

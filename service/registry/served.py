@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+import weakref
 from collections.abc import Sequence
 
 from model_zoo.card import Card
-from service.errors import QueueFull
+from service.errors import InternalError, OutOfMemory, QueueFull, TooLate
 from service.observability.recorder import Recorder
-from service.runtime.network import NetworkRuntime
-from service.scheduler.policy import Limits
-from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork, Submission
+from service.registry.evidence import Evidence
+from service.registry.slot import Slot
+from service.runtime.exhaustion import is_out_of_memory
+from service.runtime.network import Runtime
+from service.scheduler.policy import LEAST_RETRY_S, Limits
+from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
 from service.tasks.base import Task
-from service.types import BatchReport, Item, Row
+from service.types import BatchReport, Item, Row, Tensors
 
 PREPARED_AHEAD = 4
 """Batches. A decoded photo or recording is many times its file, so no more than these are prepared at once for a model; what
 waits beyond waits as it came."""
+
+UNKNOWN_SECONDS_A_ROW = 0.01
+"""For the hint that QueueFull carries while no batch has run."""
 
 
 class ServedModel:
@@ -28,16 +36,21 @@ class ServedModel:
         card: Card,
         version: int,
         task: Task,
-        runtime: NetworkRuntime,
+        runtime: Runtime,
         limits: Limits,
         scheduler: DeviceScheduler,
         recorder: Recorder,
+        reference: Sequence[Tensors] | None = None,
     ) -> None:
         self.card = card
         self.name = card.name
         self.version = version
         self.task = task
-        self.runtime = runtime
+        self.reference = reference
+        """What the network answers to the probes in fp32; None where nothing may take its place."""
+        self.evidence: Evidence | None = None
+        """Of making it faster, once that was tried."""
+        self._slot = Slot(runtime)
         self.limits = limits
         self.rows_in_flight = 0
         self.room = asyncio.Semaphore(PREPARED_AHEAD * limits.max_batch_size)
@@ -47,62 +60,131 @@ class ServedModel:
         self._scheduler = scheduler
         self._empty = asyncio.Event()
         self._empty.set()
-        self._seconds_a_row = 0.01  # of the last batch; only for the hint that QueueFull carries
-        self._network: ScheduledNetwork = scheduler.add(card.name, version, limits, self._execute)
+        self._submitted = self._settled = 0  # rows in flight that the device has, and that it has answered
+        self._network: ScheduledNetwork = scheduler.add(
+            card.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
+        )
+        self._network.use_cost(_key(runtime))
 
-    def enter(self, rows: int) -> None:
-        """Lets a request of `rows` in, or raises QueueFull. Whoever entered must `leave`.
+    @property
+    def runtime(self) -> Runtime:
+        """What the next batch will run in."""
+        return self._slot.current
+
+    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0) -> None:
+        """Lets a request of `rows` in, or raises QueueFull, or TooLate where the work ahead leaves it no time. Whoever entered
+        must `leave`.
 
         A request larger than the whole limit gets in when nobody else is: it is split into batches, not refused.
         """
-        if self.rows_in_flight and self.rows_in_flight + rows > self.limits.max_queue_size:
-            wait_s = max(0.01, self.rows_in_flight * self._seconds_a_row)
-            raise QueueFull(self.name, self.rows_in_flight, self.limits.max_queue_size, wait_s)
+        if self.rows_in_flight:
+            beyond = self.rows_in_flight + rows - self.limits.max_queue_size
+            if beyond > 0:
+                raise QueueFull(self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond))
+        preparing = max(0, self.rows_in_flight - self._submitted - self._settled)
+        late_s = self._network.refuse(rows, deadline, priority, preparing)
+        if late_s is not None:
+            raise TooLate(late_s)
         self.rows_in_flight += rows
         self._empty.clear()
 
     def leave(self, rows: int) -> None:
         """A request that entered is answered or gone."""
         self.rows_in_flight -= rows
+        self._settled = max(0, self._settled - rows)
         if not self.rows_in_flight:
             self._empty.set()
 
-    def submit(self, items: Sequence[Item], deadline: float) -> Submission:
-        """Queues rows for the device."""
-        return self._network.submit(items, deadline)
+    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0) -> Submission:
+        """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual."""
+        self._submitted += len(items)
+        return self._network.submit(items, deadline, priority, self._settle)
+
+    def _settle(self, rows: int) -> None:
+        self._submitted -= rows
+        self._settled += rows
+
+    def _seconds_for(self, rows: int) -> float:
+        """In about how long so many places will be free."""
+        return max(LEAST_RETRY_S, rows * (self._network.seconds_a_row or UNKNOWN_SECONDS_A_ROW))
+
+    def use(self, runtime: Runtime) -> None:
+        """From the next batch on this runtime runs them, and its costs are learned apart. The one before is freed once the
+        batches that run in it have ended."""
+        self._slot.exchange(runtime)
+        self._network.use_cost(_key(runtime))
+
+    def learn(self, rows: int, length: int, seconds: float) -> None:
+        """What a batch took in warming up, so that the first callers are not met with ignorance."""
+        self._network.learn(rows, length, seconds)
 
     @property
     def queue_depth(self) -> int:
         """Rows that wait for the device."""
         return self._network.depth
 
-    async def close(self) -> int:
-        """Waits for those inside, then frees the network. Nobody may be admitted any more. Gives the bytes freed."""
+    def set_limits(self, limits: Limits) -> None:
+        """New limits for whoever comes from now on; those inside are not sent away."""
+        self.limits = limits
+        self.room = asyncio.Semaphore(PREPARED_AHEAD * limits.max_batch_size)
+        self._network.set_limits(limits)
+
+    async def idle(self) -> None:
+        """Returns once nobody is inside, if only for a moment."""
+        await self._empty.wait()
+
+    async def close(self) -> None:
+        """Waits for those inside, then gives up the queue. Nobody may be admitted any more. The runtime is still to be freed."""
         await self._empty.wait()
         self._scheduler.remove(self._network)
-        held = self.runtime.memory_bytes
-        self.runtime.free()
-        return held
 
     def _execute(self, items: Sequence[Item]) -> list[Row]:
         """In a lane: collate, run, split. Whatever it raises, the scheduler sorts out."""
+        with self._slot.borrow() as runtime:  # another may take its place meanwhile
+            return self._execute_in(runtime, items)
+
+    def _execute_in(self, runtime: Runtime, items: Sequence[Item]) -> list[Row]:
+        predicted_s = self._network.predicted_s(len(items), max(item.length for item in items))
         started = time.monotonic()
-        tensors, padding_ratio = self.task.collate(items)
-        collated = time.monotonic()
-        outputs = self.runtime.run(tensors)
+        try:
+            tensors, padding_ratio = self.task.collate(items)
+            collated = time.monotonic()
+            outputs = runtime.run(tensors)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory from None
         executed = time.monotonic()
         rows = self.task.split(outputs, items)
         finished = time.monotonic()
-        self._seconds_a_row = (finished - started) / len(items)
         self._recorder.batch_executed(
             self.name,
             self.version,
-            self.runtime.device,
+            runtime.device,
             len(items),
             padding_ratio,
             collated - started,
             executed - collated,
             finished - executed,
+            predicted_s,
         )
-        report = BatchReport(started, finished, len(items), padding_ratio, self.runtime.device, self.runtime.precision)
+        report = BatchReport(started, finished, len(items), padding_ratio, runtime.device, runtime.precision)
         return [Row(row, report) for row in rows]
+
+
+def _weakly(execute: Execute) -> Execute:
+    """`execute` without keeping its model alive: they would keep each other, and an unloaded one would wait for the collector."""
+    reference = weakref.WeakMethod(execute)
+
+    def run(items: Sequence[Item]) -> Sequence[Row]:
+        method = reference()
+        if method is None:  # unloaded before its last batch began, which nobody waits for
+            raise InternalError
+        return method(items)
+
+    return run
+
+
+def _key(runtime: Runtime) -> tuple[str, str]:
+    """What a cost holds for: how a network runs, and in which numbers."""
+    return getattr(runtime, "tier", ""), runtime.precision

@@ -1,140 +1,223 @@
-"""Which rows ride together, and which batch runs next: pure decisions under a given clock, tested without threads.
+"""What runs next on a device: pure decisions under a given clock, without threads, torch or sleep.
 
-Earliest deadline first (Liu and Layland, 1973) over the queues of all networks on a device, then by age. An idle device
-never waits unless a queue asks for it (`max_queue_delay_s`), so under light load a batch is one row and under heavy
-load whatever gathered while the device was busy.
+    policy = DevicePolicy(lanes=2)
+    queue  = policy.add("m", Limits(max_batch_size=8, max_queue_size=512), LearnedCost(), variable_length=True)
+    wait_s = policy.refuse(queue, rows, deadline, now)      # None: let it in; else when to try again
+    entry  = queue.push(item, ticket, index, deadline, now, priority=0)
+    step   = policy.next(now)                               # a Batch to run, or when to look again (infinity: on arrival)
+    policy.finished(step, now)                              # its lane is free; teaches the cost unless ok=False
+    queue.drop(entry)                                       # its caller left
+    queue.memory.exceeded(rows, length)                     # that many together were too much
+    queue.set_limits(limits)                                # at any time
+
+All times are seconds on one clock. Nothing here is thread-safe: the owner holds a lock (`scheduler.py`), or is alone
+(a simulator).
+
+**Between rows of one network**: by claim, then by age. A row's claim is its deadline, but at most PATIENCE_S after it came,
+so that whoever gave a far deadline is not passed for ever by those who give near ones; each step of priority moves it by
+CLASS_S, so a lower class is passed only by what comes within that time after it.
+
+**Between networks**: each queue counts the device time it was given, divided by its weight (start-time fair queueing: Goyal,
+Vin and Cheng, 1996). The queue that was given least runs next; equal ones by claim, then by age. A queue that was empty
+starts level with the others: it saves no credit. But where the first row of some queue would be late after one more turn of
+all queues, the earliest such claim wins (earliest deadline first: Liu and Layland, 1973), as long as its queue is less
+than BORROW_S ahead of the least served. So near deadlines win, and a model whose deadlines are always near still gets no more
+than its share and BORROW_S.
+
+**Which rows ride together**: `queue.py`, `packing.py`. **How long a batch takes**: `cost.py`. **What fits**: `memory_limit.py`.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from service.types import Item
+from service.scheduler.cost import Cost
+from service.scheduler.queue import (
+    CLASS_S,
+    DEFAULT_PRIORITY,
+    LAST_PRIORITY,
+    PATIENCE_S,
+    PROBE_S,
+    Batch,
+    Entry,
+    Limits,
+    NetworkQueue,
+    claim_of,
+)
+
+BORROW_S = 0.5
+"""Device time per weight that near deadlines may take ahead of a queue's share."""
+
+NEAR_S = 0.01
+"""A row is near its deadline when one turn of all queues and this would make it late."""
+
+LEAST_RETRY_S = 0.01
+
+INFINITY = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one network's queue. Rows are counted, not requests."""
+class DevicePolicy:
+    """The queues of one device and what its lanes are at."""
 
-    max_batch_size: int
-    max_queue_size: int
-    """Most rows that may be in flight: in preprocessing, waiting, or running."""
-    max_queue_delay_s: float = 0.0
-    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due
-    sooner ends the wait."""
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self._queues: dict[NetworkQueue, None] = {}
+        self._running: dict[Batch, tuple[float, float]] = {}  # → when it should end, device time charged for it
+        self._floor = 0.0  # given_s of the least served queue that waits; never falls
 
+    def add(self, name: str, limits: Limits, cost: Cost, variable_length: bool = False) -> NetworkQueue:
+        """Opens a queue. `variable_length`: its rows differ in length and are padded to the longest of their batch."""
+        queue = NetworkQueue(name, limits, cost, variable_length)
+        self._queues[queue] = None
+        return queue
 
-class Entry:
-    """One row that waits. Lives in one queue; `drop` frees its tensors at once, its place in the heap later."""
+    def remove(self, queue: NetworkQueue) -> list[Entry]:
+        """Closes a queue and gives the rows that were in it. Its batches that run may still be `finished`."""
+        self._queues.pop(queue, None)
+        return queue.empty()
 
-    __slots__ = ("arrival", "deadline", "index", "item", "sequence", "ticket")
+    def __contains__(self, queue: NetworkQueue) -> bool:
+        return queue in self._queues
 
-    def __init__(self, item: Item, ticket: object, index: int, deadline: float, arrival: float, sequence: int) -> None:
-        self.item: Item | None = item
-        self.ticket = ticket
-        self.index = index
-        self.deadline = deadline
-        self.arrival = arrival
-        self.sequence = sequence
-
-    def __lt__(self, other: Entry) -> bool:
-        return (self.deadline, self.sequence) < (other.deadline, other.sequence)
+    @property
+    def queues(self) -> Iterable[NetworkQueue]:
+        """Those that are open."""
+        return self._queues
 
     @property
     def waiting(self) -> bool:
-        """Whether it still wants to run."""
-        return self.item is not None
+        """Whether any row waits."""
+        for queue in self._queues:  # noqa: SIM110 - any() with a generator takes thrice as long
+            if queue.order:
+                return True
+        return False
 
+    # ── what next ─────────────────────────────────────────────────────────────────────────────────────────────
 
-class NetworkQueue:
-    """Rows that wait for one network, earliest deadline first. Not thread-safe: its owner holds a lock."""
+    def next(self, now: float) -> Batch | float:
+        """A batch for a lane that is free, or when to look again. One without rows needs no lane, only answers."""
+        chosen = self.choose(now)
+        if not isinstance(chosen, NetworkQueue):
+            return chosen
+        batch = chosen.take(now, device_is_idle=not self._running)
+        if batch.rows:
+            seconds = chosen.turn_s if batch.predicted_s is None else batch.predicted_s
+            chosen.given_s += seconds / chosen.limits.weight
+            chosen.usual_length += (batch.length - chosen.usual_length) * min(1.0, 0.02 * len(batch.rows))
+            chosen.running += 1
+            self._running[batch] = (now + seconds, seconds)
+        return batch
 
-    _sequence = itertools.count()  # shared by all queues, so that age compares across them
+    def finished(self, batch: Batch, now: float, ok: bool = True) -> None:
+        """A batch of `next` has left its lane. `ok=False`: it failed, so its time says nothing of the next.
 
-    def __init__(self, name: str, limits: Limits) -> None:
-        self.name = name
-        self.limits = limits
-        self._heap: list[Entry] = []
-        self._dropped = 0
-
-    def __len__(self) -> int:
-        """Rows that still want to run."""
-        return len(self._heap) - self._dropped
-
-    def push(self, item: Item, ticket: object, index: int, deadline: float, now: float) -> Entry:
-        """Adds a row; `deadline` and `now` are seconds on the same clock."""
-        entry = Entry(item, ticket, index, deadline, now, next(self._sequence))
-        heapq.heappush(self._heap, entry)
-        return entry
-
-    def drop(self, entry: Entry) -> None:
-        """The caller of `entry` has left: it will not run. Idempotent; harmless once it was taken."""
-        if entry.item is None:
+        Does nothing for a batch without rows, which had no lane.
+        """
+        if (known := self._running.pop(batch, None)) is None:
             return
-        entry.item = None
-        self._dropped += 1
-        if self._dropped > 64 and self._dropped * 2 > len(self._heap):
-            self._heap = [e for e in self._heap if e.waiting]
-            heapq.heapify(self._heap)
-            self._dropped = 0
+        queue, seconds, charged = batch.queue, now - batch.started, known[1]
+        queue.running -= 1
+        queue.given_s += (seconds - charged) / queue.limits.weight
+        if ok:
+            queue.turn_s = seconds
+            batch.cost.observe(len(batch.rows), batch.length, seconds)
+            queue.memory.kept(len(batch.rows), batch.length)
 
-    def head(self) -> Entry | None:
-        """The row that is due first, or None."""
-        while self._heap and not self._heap[0].waiting:
-            heapq.heappop(self._heap)
-            self._dropped -= 1
-        return self._heap[0] if self._heap else None
+    def choose(self, now: float) -> NetworkQueue | float:
+        """The queue whose batch a free lane should run now, or when to look again."""
+        look_again = INFINITY
+        ready: list[NetworkQueue] = []
+        for queue in self._queues:
+            if not queue.order:
+                queue.rested = True
+                continue
+            at = queue.ready_at()
+            if at > now:
+                look_again = min(look_again, at)
+                continue
+            if queue.rested:
+                queue.rested = False
+                queue.given_s = max(queue.given_s, self._floor)
+            ready.append(queue)
+        if not ready:
+            return look_again
+        if len(ready) == 1:
+            self._floor = max(self._floor, ready[0].given_s)
+            return ready[0]
+        least = min(queue.given_s for queue in ready)
+        self._floor = max(self._floor, least)
+        due = now + NEAR_S + sum(queue.turn_s for queue in ready)
 
-    def take(self, now: float) -> Batch:
-        """Closes a batch: the rows that are due first, up to the limit. Rows past their deadline come back as `late`."""
-        rows: list[tuple[Entry, Item]] = []
-        late: list[Entry] = []
-        while len(rows) < self.limits.max_batch_size and (entry := self.head()) is not None:
-            heapq.heappop(self._heap)
-            item = entry.item
-            assert item is not None
-            entry.item = None  # taken: a later drop() must not count it again
-            if entry.deadline <= now:
-                late.append(entry)
-            else:
-                rows.append((entry, item))
-        return Batch(self, rows, late)
+        def order(queue: NetworkQueue) -> tuple[bool, float, float, int]:
+            claim, sequence, _ = queue.order[0]
+            if claim <= due + queue.turn_s and queue.given_s < least + BORROW_S:
+                return (False, 0.0, claim, sequence)
+            return (True, queue.given_s, claim, sequence)
 
-    def ready_at(self) -> float:
-        """When a batch of this queue may start on an idle device; infinity while it is empty."""
-        head = self.head()
-        if head is None:
-            return float("inf")
-        if self.limits.max_queue_delay_s <= 0 or len(self) >= self.limits.max_batch_size:
-            return float("-inf")
-        oldest = min(entry.arrival for entry in self._heap if entry.waiting)
-        ready = oldest + self.limits.max_queue_delay_s
-        return ready if head.deadline > ready else float("-inf")  # waiting must not make a row late
+        return min(ready, key=order)
+
+    # ── who may come in ───────────────────────────────────────────────────────────────────────────────────────
+
+    def refuse(
+        self, queue: NetworkQueue, rows: int, deadline: float, now: float, priority: int = 0, preparing: int = 0
+    ) -> float | None:
+        """None to let a request of `rows` in; where it would be late, seconds after which it would not be.
+
+        `preparing` rows came before it and are on their way to the queue. Never refuses on an idle device, nor while
+        the cost is not known, nor where nothing of this network ran for long (PROBE_S): refusing teaches nothing.
+        """
+        if not preparing and not queue.order and (not self._running or queue.may_probe(now)):
+            return None
+        at = self.answered_at(queue, rows, deadline, now, priority, preparing)
+        if at is None or at <= deadline:
+            return None
+        queue.press(now)
+        return max(LEAST_RETRY_S, at - deadline)
+
+    def answered_at(
+        self, queue: NetworkQueue, rows: int, deadline: float, now: float, priority: int = 0, preparing: int = 0
+    ) -> float | None:
+        """When a request that comes now should be answered, by what waits before it and what runs; None if unknown.
+
+        Its batches and those before it go round the lanes, as full as may be. Of other networks only what has an earlier
+        claim counts, and no more than their share.
+        """
+        law = queue.cost.law
+        if law is None:
+            return None
+        length = queue.usual_length or 1.0
+        if length > queue.cost.reach:
+            return None
+        most = queue.most_rows(length)
+        claim = claim_of(deadline, now, priority)
+        total = queue.rank(claim) + preparing + rows
+        rounds, lane = divmod((total - 1) // most, self.lanes)
+        full_s = law.seconds(most, length)
+        own_s = law.seconds(min(most, total), length)
+        free_in = sorted(max(0.0, ends - now) for ends, _ in self._running.values())
+        idle = self.lanes - len(free_in)
+        lane_s = 0.0 if lane < idle else free_in[lane - idle]
+        others_s = 0.0
+        before_s = (rounds * self.lanes + lane) * full_s
+        for other in self._queues:
+            if other is not queue and other.order and (theirs := other.cost.law) is not None:
+                size = other.most_rows(other.usual_length)
+                work_s = other.rank(claim) * theirs.seconds(size, other.usual_length) / size
+                others_s += min(work_s, (before_s + own_s) * other.limits.weight / queue.limits.weight)
+        return now + lane_s + rounds * full_s + own_s * (1.0 + queue.cost.spread) + others_s / self.lanes
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows that run together. Closed: nothing is added to it any more."""
-
-    queue: NetworkQueue
-    rows: list[tuple[Entry, Item]]
-    late: list[Entry]
-
-
-def choose(queues: Iterable[NetworkQueue], now: float) -> NetworkQueue | float:
-    """The queue whose batch an idle device should run now, or when to look again (infinity: when something arrives)."""
-    best: NetworkQueue | None = None
-    best_head: Entry | None = None
-    look_again = float("inf")
-    for queue in queues:
-        ready = queue.ready_at()
-        if ready > now:
-            look_again = min(look_again, ready)
-            continue
-        head = queue.head()
-        if head is not None and (best_head is None or head < best_head):
-            best, best_head = queue, head
-    return look_again if best is None else best
+__all__ = [
+    "BORROW_S",
+    "CLASS_S",
+    "DEFAULT_PRIORITY",
+    "LAST_PRIORITY",
+    "LEAST_RETRY_S",
+    "PATIENCE_S",
+    "PROBE_S",
+    "Batch",
+    "DevicePolicy",
+    "Entry",
+    "Limits",
+    "NetworkQueue",
+]

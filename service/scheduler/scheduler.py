@@ -15,28 +15,41 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from service.errors import DeadlineExceeded, Draining, InternalError, ZooError
+from service.errors import DeadlineExceeded, Draining, InternalError, OutOfMemory, TooLate, ZooError
 from service.observability.log import logger
-from service.scheduler.policy import Batch, Entry, Limits, NetworkQueue, choose
+from service.scheduler.cost import Cost, LearnedCost
+from service.scheduler.policy import Batch, DevicePolicy, Entry, Limits, NetworkQueue
 from service.scheduler.ticket import Ticket
 from service.types import Item, Row
 
 log = logger(__name__)
 
 Execute = Callable[[Sequence[Item]], Sequence[Row]]
-"""Runs one batch and gives one row for each item, in order. Called in a lane's thread; may raise anything."""
+"""Runs one batch and gives one row for each item, in order. Called in a lane's thread; may raise anything, and OutOfMemory
+where fewer rows might have fitted."""
+
+
+Outcome = tuple[Entry, Row | ZooError]
 
 
 class Submission:
     """Rows of one request on their way through a queue. Await `result()`; leaving early drops what has not started."""
 
-    __slots__ = ("_entries", "_network", "_ticket")
+    __slots__ = ("_entries", "_network", "_on_end", "_ticket")
 
-    def __init__(self, network: ScheduledNetwork, ticket: Ticket, entries: list[Entry]) -> None:
+    def __init__(
+        self,
+        network: ScheduledNetwork,
+        ticket: Ticket,
+        entries: list[Entry],
+        on_end: Callable[[int], None] | None = None,
+    ) -> None:
         self._network = network
         self._ticket = ticket
         self._entries = entries
+        self._on_end = on_end
 
     async def result(self) -> Sequence[Row | ZooError]:
         """One outcome for each item, in order."""
@@ -45,6 +58,9 @@ class Submission:
         except asyncio.CancelledError:
             self._network.abandon(self._entries)
             raise
+        finally:
+            if self._on_end is not None:
+                self._on_end(len(self._entries))
 
 
 class ScheduledNetwork:
@@ -55,14 +71,55 @@ class ScheduledNetwork:
         self.queue = queue
         self.version = version
         self.execute = execute
+        self._costs: dict[object, Cost] = {}
 
-    def submit(self, items: Sequence[Item], deadline: float) -> Submission:
-        """Queues rows. `deadline` is absolute on the scheduler's clock. Call from the event loop; does not block."""
-        return self._scheduler.submit(self, items, deadline)
+    def submit(
+        self,
+        items: Sequence[Item],
+        deadline: float,
+        priority: int = 0,
+        on_end: Callable[[int], None] | None = None,
+    ) -> Submission:
+        """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
+
+        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends.
+        """
+        return self._scheduler.submit(self, items, deadline, priority, on_end)
+
+    def refuse(self, rows: int, deadline: float, priority: int = 0, preparing: int = 0) -> float | None:
+        """None where `rows` may come in; where they would be late, seconds after which they would not be.
+
+        `preparing` rows are on their way to the queue before them.
+        """
+        return self._scheduler.refuse(self, rows, deadline, priority, preparing)
 
     def abandon(self, entries: Sequence[Entry]) -> None:
         """Their caller has left; rows that have not started will not run."""
         self._scheduler.abandon(self, entries)
+
+    def set_limits(self, limits: Limits) -> None:
+        """New limits, at once; what waits stays."""
+        self._scheduler.set_limits(self, limits)
+
+    def use_cost(self, key: object) -> None:
+        """From the next batch on costs are learned, and looked up, for what `key` names: a precision, a way of running."""
+        self._scheduler.use_cost(self, self._costs.setdefault(key, LearnedCost()))
+
+    def learn(self, rows: int, length: int, seconds: float) -> None:
+        """What a batch took that ran elsewhere, as in warming up."""
+        self._scheduler.learn(self, rows, length, seconds)
+
+    def predicted_s(self, rows: int, length: int) -> float | None:
+        """What a batch should take; None while that is not known. From any thread."""
+        law = self.queue.cost.law
+        return None if law is None else law.seconds(rows, length)
+
+    @property
+    def seconds_a_row(self) -> float | None:
+        """Device time of a row in a full batch of the usual length; None while that is not known."""
+        most = self.queue.limits.max_batch_size
+        seconds = self.predicted_s(most, round(self.queue.usual_length))
+        return None if seconds is None else seconds / most / self._scheduler.lanes
 
     @property
     def depth(self) -> int:
@@ -73,47 +130,70 @@ class ScheduledNetwork:
 class DeviceScheduler:
     """Owns the queues of one device. Constructed on the event loop it will answer to."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic, lanes: int = 1
+    ) -> None:
+        """`lanes`: how many threads will ask for jobs."""
+        self.lanes = lanes
         self._loop = loop
         self._clock = clock
         self._work = threading.Condition()  # guards everything below
+        self._policy = DevicePolicy(lanes)
         self._networks: dict[NetworkQueue, ScheduledNetwork] = {}
         self._stopped = False
         self._wake_due = False  # the event loop's own; the lock does not guard it
 
-    def add(self, name: str, version: int, limits: Limits, execute: Execute) -> ScheduledNetwork:
-        """Opens a queue for a version of a model."""
-        network = ScheduledNetwork(self, NetworkQueue(name, limits), version, execute)
+    def add(
+        self, name: str, version: int, limits: Limits, execute: Execute, *, variable_length: bool = False
+    ) -> ScheduledNetwork:
+        """Opens a queue for a version of a model. `variable_length`: its rows differ in length, and padding them costs time."""
         with self._work:
-            self._networks[network.queue] = network
+            queue = self._policy.add(name, limits, LearnedCost(), variable_length)
+            network = self._networks[queue] = ScheduledNetwork(self, queue, version, execute)
         return network
 
     def remove(self, network: ScheduledNetwork) -> None:
         """Closes a network's queue; rows still in it fail. Its batches that already run end as they would."""
         with self._work:
             self._networks.pop(network.queue, None)
-            left = _empty(network.queue)
+            left = self._policy.remove(network.queue)
         self._answer([(entry, InternalError()) for entry in left])
 
-    def submit(self, network: ScheduledNetwork, items: Sequence[Item], deadline: float) -> Submission:
+    def submit(
+        self,
+        network: ScheduledNetwork,
+        items: Sequence[Item],
+        deadline: float,
+        priority: int,
+        on_end: Callable[[int], None] | None,
+    ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
         ticket = Ticket(len(items), self._loop)
         now = self._clock()
+        queue = network.queue
         with self._work:
-            entries = [network.queue.push(item, ticket, i, deadline, now) for i, item in enumerate(items)]
-            refused = [] if network.queue in self._networks else _empty(network.queue)
+            entries = [queue.push(item, ticket, i, deadline, now, priority) for i, item in enumerate(items)]
+            refused = [] if queue in self._networks else queue.empty()
         if not self._wake_due:
             # Once for all requests that this turn of the loop brings: they can ride together, and a lane that woke now
             # would only stand in line for the interpreter's lock until the turn is over.
             self._wake_due = True
             self._loop.call_soon(self._wake)
-        self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
-        return Submission(network, ticket, entries)
+        if refused:
+            self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
+        return Submission(network, ticket, entries, on_end)
 
     def _wake(self) -> None:
         self._wake_due = False
         with self._work:
             self._work.notify()
+
+    def refuse(
+        self, network: ScheduledNetwork, rows: int, deadline: float, priority: int, preparing: int
+    ) -> float | None:
+        """See ScheduledNetwork.refuse."""
+        with self._work:
+            return self._policy.refuse(network.queue, rows, deadline, self._clock(), priority, preparing)
 
     def abandon(self, network: ScheduledNetwork, entries: Sequence[Entry]) -> None:
         """See ScheduledNetwork.abandon."""
@@ -121,64 +201,97 @@ class DeviceScheduler:
             for entry in entries:
                 network.queue.drop(entry)
 
+    def set_limits(self, network: ScheduledNetwork, limits: Limits) -> None:
+        """See ScheduledNetwork.set_limits."""
+        with self._work:
+            network.queue.set_limits(limits)
+            self._work.notify()  # a batch may be full now, or a delay over
+
+    def use_cost(self, network: ScheduledNetwork, cost: Cost) -> None:
+        """See ScheduledNetwork.use_cost."""
+        with self._work:
+            network.queue.cost = cost
+
+    def learn(self, network: ScheduledNetwork, rows: int, length: int, seconds: float) -> None:
+        """See ScheduledNetwork.learn."""
+        with self._work:
+            network.queue.cost.observe(rows, length, seconds)
+
     def next_job(self) -> Callable[[], None] | None:
         """Blocks a lane until there is a batch to run, and gives it; None when the device stops."""
         with self._work:
             while not self._stopped:
                 now = self._clock()
-                chosen = choose(self._networks, now)
-                if isinstance(chosen, NetworkQueue):
-                    batch = chosen.take(now)
-                    network = self._networks[chosen]
-                    if any(map(len, self._networks)):
+                step = self._policy.next(now)
+                if isinstance(step, Batch):
+                    network = self._networks[step.queue]
+                    if self._policy.waiting:
                         self._work.notify()  # another lane may take what this batch had no room for
-                    return lambda: self._run(network, batch)
-                self._work.wait(None if chosen == float("inf") else max(0.0, chosen - now))
+                    return partial(self._run, network, step)
+                self._work.wait(None if step == float("inf") else max(0.0, step - now))
         return None
 
     def stop(self) -> None:
         """Sends the lanes home. What still waits is not run, and its callers are told so."""
         with self._work:
             self._stopped = True
-            left = [entry for queue in self._networks for entry in _empty(queue)]
+            left = [entry for queue in list(self._networks) for entry in self._policy.remove(queue)]
             self._networks.clear()
             self._work.notify_all()
         self._answer([(entry, Draining()) for entry in left])
 
     def _run(self, network: ScheduledNetwork, batch: Batch) -> None:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
-        outcomes: list[tuple[Entry, Row | ZooError]] = [
-            (entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late
-        ]
-        outcomes += self._execute(network, batch.rows)
+        outcomes: list[Outcome] = []
+        if batch.rows:
+            results = self._attempt(network, batch.rows)
+            ok = isinstance(results, list)
+            outcomes = results if isinstance(results, list) else self._apart(network, batch.rows, results)
+            with self._work:
+                self._policy.finished(batch, self._clock(), ok)
+        if batch.late or batch.hopeless:
+            outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
+            outcomes += [(entry, TooLate()) for entry in batch.hopeless]
         self._answer(outcomes)
 
-    def _execute(
-        self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]]
-    ) -> list[tuple[Entry, Row | ZooError]]:
-        """Runs rows together; a batch that raises is halved until the guilty row stands alone."""
-        if not rows:
-            return []
+    def _attempt(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]]) -> list[Outcome] | ZooError:
+        """Runs rows together. Where that fails: the error for a row that failed so alone.
+
+        Whatever was raised is let go of here, and with it the tensors of its frames: a retry may need their memory.
+        """
         try:
             results = network.execute([item for _, item in rows])
             if len(results) != len(rows):
                 raise RuntimeError(f"{len(results)} outputs for {len(rows)} inputs")
             return [(entry, result) for (entry, _), result in zip(rows, results, strict=True)]
+        except OutOfMemory:
+            log.warning("a batch did not fit into memory", network=network.queue.name, rows=len(rows))
+            with self._work:
+                network.queue.memory.exceeded(len(rows), _longest(rows))
+            return OutOfMemory()
         except ZooError as error:
-            if len(rows) == 1:
-                return [(rows[0][0], error)]
+            return error.with_traceback(None)
         except Exception:
-            if len(rows) == 1:
-                reference = uuid.uuid4().hex[:12]
-                log.exception(
-                    "execution failed", network=network.queue.name, version=network.version, reference=reference
-                )
-                return [(rows[0][0], InternalError(reference))]
-            log.warning("a batch failed and is halved", network=network.queue.name, rows=len(rows))
-        half = len(rows) // 2
-        return self._execute(network, rows[:half]) + self._execute(network, rows[half:])
+            if len(rows) > 1:
+                log.warning("a batch failed and is halved", network=network.queue.name, rows=len(rows))
+                return InternalError()
+            reference = uuid.uuid4().hex[:12]
+            log.exception("execution failed", network=network.queue.name, version=network.version, reference=reference)
+            return InternalError(reference)
 
-    def _answer(self, outcomes: Sequence[tuple[Entry, Row | ZooError]]) -> None:
+    def _apart(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]], error: ZooError) -> list[Outcome]:
+        """What failed together is run in halves, until the guilty row stands alone."""
+        if len(rows) == 1:
+            return [(rows[0][0], error)]
+        half = len(rows) // 2
+        outcomes: list[Outcome] = []
+        for part in (rows[:half], rows[half:]):
+            too_many = isinstance(error, OutOfMemory) and len(part) > network.queue.most_rows(_longest(part))
+            results = error if too_many else self._attempt(network, part)
+            outcomes += self._apart(network, part, results) if isinstance(results, ZooError) else results
+        return outcomes
+
+    def _answer(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
         try:
@@ -187,16 +300,11 @@ class DeviceScheduler:
             log.debug("answers after the loop closed", rows=len(outcomes))
 
 
-def _empty(queue: NetworkQueue) -> list[Entry]:
-    """Takes every row out of a queue that no lane will look at again."""
-    left: list[Entry] = []
-    while len(queue):
-        batch = queue.take(float("-inf"))
-        left += [*batch.late, *(entry for entry, _ in batch.rows)]
-    return left
+def _longest(rows: Sequence[tuple[Entry, Item]]) -> int:
+    return max(entry.length for entry, _ in rows)
 
 
-def _fill(outcomes: Sequence[tuple[Entry, Row | ZooError]]) -> None:
+def _fill(outcomes: Sequence[Outcome]) -> None:
     for entry, outcome in outcomes:
         ticket = entry.ticket
         assert isinstance(ticket, Ticket)

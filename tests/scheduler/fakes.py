@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -38,7 +39,12 @@ def double(items: Sequence[Item]) -> list[Row]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Waits for a condition that another thread or task makes true."""
+    """Gives way to others, threads too, until a condition is true. For what has an event, wait for that: see `happened`."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
+
+
+async def happened(event: threading.Event) -> None:
+    """Waits for what another thread tells."""
+    assert await asyncio.to_thread(event.wait, PATIENCE_S)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scheduler.fakes import PATIENCE_S, REPORT, Clock, double, item, until, value_of
-from service.errors import DeadlineExceeded, Draining, InternalError, InvalidInput, ZooError
+from scheduler.fakes import PATIENCE_S, REPORT, Clock, double, happened, item, until, value_of
+from service.errors import DeadlineExceeded, Draining, InternalError, InvalidInput, OutOfMemory, TooLate, ZooError
 from service.runtime.device import DevicePlan
 from service.runtime.lanes import Lanes
 from service.scheduler.policy import Limits
@@ -37,7 +38,7 @@ class Device:
 
 @asynccontextmanager
 async def device(lanes: int = 1, clock: Callable[[], float] | None = None) -> AsyncIterator[Device]:
-    extra: dict[str, Any] = {"clock": clock} if clock else {}
+    extra: dict[str, Any] = {"lanes": lanes} | ({"clock": clock} if clock else {})
     scheduler = DeviceScheduler(asyncio.get_running_loop(), **extra)
     made = Device(scheduler, Lanes(DevicePlan("cpu", lanes, 1), scheduler.next_job))
     made.lanes.start()
@@ -82,7 +83,7 @@ async def test_an_idle_lane_works_at_once_and_a_busy_one_lets_the_next_batch_fil
         network_of = Gated()
         network = d.scheduler.add("m", 1, Limits(4, 64), network_of)
         calls = [asyncio.create_task(ask(network, [item(0)], FAR))]
-        await until(network_of.entered.is_set)  # alone, though more may come
+        await happened(network_of.entered)  # alone, though more may come
         calls += [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 6)]
         await until(lambda: network.depth == 5)
         network_of.gate.set()
@@ -164,7 +165,7 @@ async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> No
 
         network = d.scheduler.add("m", 1, Limits(8, 64), run)
         first = asyncio.create_task(ask(network, [item(0)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         calls = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in (1, 2)]
         await until(lambda: network.depth == 2)
         gated.gate.set()
@@ -224,7 +225,7 @@ async def test_a_row_that_waited_too_long_is_told_so_and_never_runs() -> None:
     async with device(clock=clock) as d:
         network = d.scheduler.add("m", 1, Limits(4, 64), gated)
         first = asyncio.create_task(ask(network, [item(0)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         late = asyncio.create_task(ask(network, [item(1)], 10.0))
         in_time = asyncio.create_task(ask(network, [item(2)], 30.0))
         await until(lambda: network.depth == 2)
@@ -242,7 +243,7 @@ async def test_a_departed_caller_never_runs_and_never_strands_its_batch() -> Non
     async with device() as d:
         network = d.scheduler.add("m", 1, Limits(4, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         waiting = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 4)]
         await until(lambda: network.depth == 3)
         running.cancel()  # its batch is already on the device
@@ -261,7 +262,7 @@ async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> N
     async with device() as d:
         network = d.scheduler.add("m", 1, Limits(2, 64), gated)
         call = asyncio.create_task(ask(network, [item(i) for i in range(7)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         call.cancel()
         await asyncio.wait([call])
         assert network.depth == 0
@@ -279,7 +280,7 @@ async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -
     async with device() as d:
         network = d.scheduler.add("m", 1, Limits(1, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         waiting = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 4)]
         await until(lambda: network.depth == 3)
         d.scheduler.remove(network)
@@ -316,7 +317,7 @@ async def test_stopping_leaves_no_one_waiting() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, Limits(1, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
-        await until(gated.entered.is_set)
+        await happened(gated.entered)
         waiting = asyncio.create_task(ask(network, [item(1), item(2)], FAR))
         await until(lambda: network.depth == 2)
         d.scheduler.stop()
@@ -357,13 +358,186 @@ async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
 
     await asyncio.to_thread(other.run_until_complete, submit())
     await asyncio.to_thread(other.run_until_complete, turn())
-    await until(gated.entered.is_set)
+    await happened(gated.entered)
     other.close()
     gated.gate.set()
     await until(lambda: len(gated.batches) == 2)  # the lane has survived the first
     scheduler.stop()
     lanes.join(PATIENCE_S)
     assert not any(t.is_alive() for t in lanes._threads)
+
+
+# ── out of memory ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fits(most: int, sizes: list[int]) -> Callable[[Sequence[Item]], list[Row]]:
+    """A network with memory for so many rows at once."""
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        sizes.append(len(items))
+        if len(items) > most:
+            raise OutOfMemory
+        return double(items)
+
+    return run
+
+
+async def test_a_batch_that_does_not_fit_is_halved_and_everyone_is_answered() -> None:
+    sizes: list[int] = []
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(8, 64), fits(3, sizes))
+        rows = await network.submit([item(i) for i in range(16)], FAR).result()
+        assert [value_of(row) for row in rows] == [2 * i for i in range(16)]
+        assert sizes[:6] == [8, 4, 2, 2, 2, 2]
+        assert set(sizes[6:]) == {2}, "the next batches are as small as what did fit"
+
+
+async def test_a_row_that_does_not_fit_alone_is_told_so() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(8, 64), fits(0, []))
+        (row,) = await network.submit([item(1)], FAR).result()
+        assert isinstance(row, OutOfMemory)
+
+
+async def test_the_retry_has_the_memory_of_what_failed() -> None:
+    """An error that is kept would keep the frames that raised it, and their tensors."""
+    held: list[weakref.ref[Any]] = []
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        assert all(ref() is None for ref in held), "what the failed batch allocated is still there"
+        activations = np.zeros(1000)
+        held.append(weakref.ref(activations))
+        if len(items) > 1:
+            raise OutOfMemory
+        return double(items)
+
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        rows = await network.submit([item(i) for i in range(4)], FAR).result()
+        assert [value_of(row) for row in rows] == [0, 2, 4, 6]
+
+
+# ── cost, admission, options ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Timed:
+    """A network whose batches take a second a row on the test's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __call__(self, items: Sequence[Item]) -> list[Row]:
+        self.clock.now += len(items)
+        return double(items)
+
+
+async def test_costs_are_learned_from_what_runs() -> None:
+    clock = Clock()
+    async with device(clock=clock) as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), Timed(clock))
+        assert network.predicted_s(2, 1) is None
+        assert network.seconds_a_row is None
+        await network.submit([item(i) for i in range(70)], FAR).result()
+        assert network.predicted_s(4, 1) == pytest.approx(4.0, rel=0.05)
+        assert network.seconds_a_row == pytest.approx(1.0, rel=0.05)
+
+
+async def test_warm_up_teaches_costs_before_the_first_caller() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        for rows in (1, 2, 1, 2):
+            network.learn(rows, 1, float(rows))
+        assert network.predicted_s(4, 1) == pytest.approx(4.0, rel=0.3)
+
+
+async def test_each_way_of_running_has_its_own_costs() -> None:
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        network.use_cost(("eager", "fp32"))
+        for _ in range(8):
+            network.learn(1, 1, 4.0)
+        network.use_cost(("compiled", "bf16"))
+        assert network.predicted_s(1, 1) is None
+        for _ in range(8):
+            network.learn(1, 1, 1.0)
+        assert network.predicted_s(1, 1) == pytest.approx(1.0, rel=0.01)
+        network.use_cost(("eager", "fp32"))
+        assert network.predicted_s(1, 1) == pytest.approx(4.0, rel=0.01)
+
+
+async def test_a_batch_that_failed_teaches_nothing() -> None:
+    clock = Clock()
+
+    def fail(items: Sequence[Item]) -> list[Row]:
+        clock.now += 1000.0
+        raise RuntimeError
+
+    async with device(clock=clock) as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), fail)
+        for _ in range(8):
+            await network.submit([item(1)], FAR).result()
+        assert network.predicted_s(1, 1) is None
+
+
+async def test_a_row_that_cannot_be_in_time_any_more_is_told_so_without_running() -> None:
+    clock, gated = Clock(), Gated()
+    async with device(clock=clock) as d:
+        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        for _ in range(8):
+            network.learn(1, 1, 1.0)
+        first = asyncio.create_task(ask(network, [item(0)], FAR))
+        await happened(gated.entered)
+        assert network.refuse(1, 1.5) is not None
+        late = asyncio.create_task(ask(network, [item(1)], 1.5))
+        in_time = asyncio.create_task(ask(network, [item(2)], 60.0))
+        await until(lambda: network.depth == 2)
+        clock.now = 1.0
+        gated.gate.set()
+        (row,) = await late
+        assert isinstance(row, TooLate)
+        assert value_of((await in_time)[0]) == 4
+        assert value_of((await first)[0]) == 0
+        assert network.refuse(1, 1.1) is None, "the device is idle"
+
+
+async def test_limits_change_while_rows_wait() -> None:
+    clock, gated = Clock(), Gated()
+    gated.gate.set()
+    async with device(clock=clock) as d:
+        network = d.scheduler.add("m", 1, Limits(8, 64, max_queue_delay_s=1000.0), gated)
+        call = asyncio.create_task(ask(network, [item(i) for i in range(4)], FAR))
+        await until(lambda: network.depth == 4)
+        network.set_limits(Limits(2, 64))
+        await call
+        assert [len(batch) for batch in gated.batches] == [2, 2]
+
+
+async def test_a_higher_priority_goes_first() -> None:
+    gated = Gated()
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        calls = [asyncio.create_task(ask(network, [item(0)], FAR))]
+        await happened(gated.entered)
+        calls += [asyncio.create_task(network.submit([item(p)], FAR, p).result()) for p in (9, 0, 1)]
+        await until(lambda: network.depth == 3)
+        gated.gate.set()
+        await asyncio.gather(*calls)
+        assert gated.batches == [[0], [1], [0], [9]]
+
+
+async def test_whoever_waits_for_an_end_is_told_once_in_every_case() -> None:
+    gated = Gated()
+    ends: list[int] = []
+    async with device() as d:
+        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        calls = [asyncio.create_task(network.submit([item(0)] * n, FAR, 0, ends.append).result()) for n in (1, 2, 3)]
+        await happened(gated.entered)
+        calls[1].cancel()
+        await asyncio.wait([calls[1]])
+        assert ends == [2]
+        gated.gate.set()
+        await asyncio.wait(calls)
+        assert sorted(ends) == [1, 2, 3]
 
 
 # ── everything at once ────────────────────────────────────────────────────────────────────────────────────────────

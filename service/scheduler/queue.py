@@ -1,0 +1,311 @@
+"""The rows that wait for one network: in which order, and which of them ride together. See `policy.py` for the whole."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+
+from service.scheduler.cost import Cost, Law
+from service.scheduler.memory_limit import MemoryLimit
+from service.scheduler.packing import best_window
+from service.types import Item
+
+PATIENCE_S = 10.0
+"""After so long a far deadline counts as if it were due. It bounds how long near deadlines may pass a row."""
+
+CLASS_S = 5.0
+"""What one step of priority is worth."""
+
+DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
+"""Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
+
+PROBE_S = 2.0
+"""A network of which nothing ran for so long may try one row against its prediction, so that a wrong one cannot last."""
+
+PRESSED_S = 1.0
+"""For so long after a row was turned away for its deadline, a queue counts as loaded beyond what it can do."""
+
+WORTH_ROWS = 0.25
+"""Under that load, a small batch for the sake of its first row may cost others so many places. Less than one, since the row after
+it is mostly in the same need: seen in simulation at twice the capacity, 0.25 keeps batches full and 1 loses a tenth."""
+
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one network's queue. Rows are counted, not requests."""
+
+    max_batch_size: int
+    max_queue_size: int
+    """Most rows that may be in flight: in preprocessing, waiting, or running."""
+    max_queue_delay_s: float = 0.0
+    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due
+    sooner ends the wait."""
+    weight: float = 1.0
+    """Share of a busy device, against the weights of the other networks that wait."""
+    default_timeout_s: float | None = None
+    """For calls that bring no deadline; None leaves it to the server's."""
+
+
+class Entry:
+    """One row that waits. Lives in one queue; `item` is None once it was taken, dropped, or found late."""
+
+    __slots__ = ("arrival", "claim", "deadline", "index", "item", "length", "sequence", "ticket")
+
+    def __init__(
+        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, claim: float, sequence: int
+    ) -> None:
+        self.item: Item | None = item
+        self.ticket = ticket
+        self.index = index
+        self.deadline = deadline
+        self.arrival = arrival
+        self.claim = claim
+        self.sequence = sequence
+        self.length = item.length
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it still wants to run."""
+        return self.item is not None
+
+
+@dataclass(slots=True, eq=False)  # not frozen: that makes it thrice as slow to make
+class Batch:
+    """Rows that run together. Closed: nothing is added to it any more, and nothing in it changes."""
+
+    queue: NetworkQueue
+    rows: list[tuple[Entry, Item]]
+    late: list[Entry]
+    """Rows that are not run: their deadline has passed."""
+    hopeless: list[Entry]
+    """Rows that are not run: their deadline has not passed, but would have by the time they were answered."""
+    length: int
+    """Of the longest row."""
+    started: float
+    predicted_s: float | None
+    """None where the cost is not known yet."""
+    cost: Cost
+
+
+def claim_of(deadline: float, now: float, priority: int = 0) -> float:
+    """By what a row that comes now is ordered in its queue; see the head of `policy.py`."""
+    claim = min(deadline, now + PATIENCE_S)
+    return claim + (min(priority, LAST_PRIORITY) - DEFAULT_PRIORITY) * CLASS_S if priority else claim
+
+
+class NetworkQueue:
+    """Rows that wait for one network, in order of claim. Made by `DevicePolicy.add`."""
+
+    _sequence = itertools.count()  # shared by all queues, so that age compares across them
+
+    def __init__(self, name: str, limits: Limits, cost: Cost, variable_length: bool = False) -> None:
+        self.name = name
+        self.limits = limits
+        self.cost = cost
+        """Of the network as it runs now; replace it when another way of running takes its place."""
+        self.usual_length = 0.0
+        """Mean padded length of batches, row by row; 0 until a row came."""
+        self.turn_s = 0.0
+        """What the last batch took."""
+        self.given_s = 0.0
+        """Device time it was given, divided by its weight, on the scale shared by the queues of a device."""
+        self.last_taken = -INFINITY
+        """When its last batch was taken."""
+        self.running = 0
+        """Batches of it on the device; counted by the policy."""
+        self.rested = True
+        """Whether it was empty since it was last looked at."""
+        self.order: list[tuple[float, int, Entry]] = []
+        """What waits, by claim and age. To be looked at only."""
+        self._by_length: list[tuple[int, float, int, Entry]] | None = [] if variable_length else None
+        self.memory = MemoryLimit()
+        self._pressed_until = -INFINITY
+
+    def __len__(self) -> int:
+        """Rows that want to run."""
+        return len(self.order)
+
+    # ── coming, leaving ───────────────────────────────────────────────────────────────────────────────────────
+
+    def push(self, item: Item, ticket: object, index: int, deadline: float, now: float, priority: int = 0) -> Entry:
+        """Adds a row. `ticket` and `index` are the caller's own."""
+        claim = claim_of(deadline, now, priority)
+        sequence = next(self._sequence)
+        entry = Entry(item, ticket, index, deadline, now, claim, sequence)
+        key = (claim, sequence, entry)
+        order = self.order
+        if not order or order[-1][0] <= claim:
+            order.append(key)
+        else:
+            insort(order, key)
+        if self._by_length is not None:
+            insort(self._by_length, (item.length, claim, sequence, entry))
+        if not self.usual_length:
+            self.usual_length = item.length
+        return entry
+
+    def drop(self, entry: Entry) -> None:
+        """The caller of `entry` has left: it will not run, and its tensors are freed. Harmless once it was taken."""
+        if entry.item is not None:
+            self._remove(entry)
+
+    def empty(self) -> list[Entry]:
+        """Takes every row out of a queue that nobody will look at again."""
+        left = [entry for _, _, entry in self.order]
+        for entry in left:
+            entry.item = None
+        self.order.clear()
+        if self._by_length is not None:
+            self._by_length.clear()
+        return left
+
+    def set_limits(self, limits: Limits) -> None:
+        """What waits stays; what is taken from now on keeps the new limits."""
+        self.limits = limits
+
+    def _remove(self, entry: Entry) -> Item:
+        item = entry.item
+        assert item is not None
+        entry.item = None
+        del self.order[bisect_left(self.order, (entry.claim, entry.sequence))]
+        if self._by_length is not None:
+            del self._by_length[bisect_left(self._by_length, (entry.length, entry.claim, entry.sequence))]
+        return item
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def head(self) -> Entry | None:
+        """The row with the first claim, or None."""
+        return self.order[0][2] if self.order else None
+
+    def rank(self, claim: float) -> int:
+        """How many rows go before one that comes now with this claim."""
+        order = self.order
+        return len(order) if not order or order[-1][0] <= claim else bisect_left(order, (claim, INFINITY))
+
+    def most_rows(self, length: float) -> int:
+        """Rows of this length that a batch may hold now."""
+        return self.memory.rows(length, self.limits.max_batch_size)
+
+    def ready_at(self) -> float:
+        """When a batch of this queue may start on an idle device; infinity while it is empty."""
+        if not self.order:
+            return INFINITY
+        delay_s = self.limits.max_queue_delay_s
+        if delay_s <= 0 or len(self.order) >= self.limits.max_batch_size:
+            return -INFINITY
+        ready = min(entry.arrival for _, _, entry in self.order) + delay_s
+        latest = min(entry.deadline for _, _, entry in self.order) - self.turn_s
+        return ready if latest > ready else -INFINITY  # waiting must not make a row late
+
+    def is_pressed(self, now: float) -> bool:
+        """Whether rows were turned away of late because of their deadlines."""
+        return now < self._pressed_until
+
+    def press(self, now: float) -> None:
+        """A row was turned away because of its deadline."""
+        self._pressed_until = now + PRESSED_S
+
+    def may_probe(self, now: float) -> bool:
+        """Whether it is so long ago that something ran that a prediction should be tried. See PROBE_S."""
+        return not self.running and now - self.last_taken > PROBE_S
+
+    # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, now: float, device_is_idle: bool = True) -> Batch:
+        """Closes a batch around the row with the first claim; rows found late on the way come with it.
+
+        The batch is small enough that the rows in it are answered in time, if the cost is known. A row that even alone would
+        be late is `hopeless`. Where there are only such rows, one is tried on an idle device, and every PROBE_S.
+        Under more load than can be met, so is a row for whose sake a batch would have to be small and cost others their
+        places (as the early drop of Nexus: Shen et al., 2019); see WORTH_ROWS.
+        """
+        cost, law = self.cost, self.cost.law
+        if self._by_length is None and (batch := self._take_in_order(now, cost, law)) is not None:
+            return batch
+        late: list[Entry] = []
+        hopeless: list[tuple[Entry, Item]] = []
+        margin = 1.0 + cost.spread
+        rows: list[tuple[Entry, Item]] = []
+        length = 1
+        while self.order:
+            first = self.order[0][2]
+            length = first.length
+            if first.deadline <= now:
+                self._remove(first)
+                late.append(first)
+                continue
+            left_s = (first.deadline - now) / margin if length <= cost.reach else INFINITY
+            if law is not None and law.seconds(1, length) > left_s:
+                self._turn_away(first, now, hopeless)
+                continue
+            chosen, length, free = self._companions(first, law, left_s)
+            if len(chosen) < free and law is not None and self.is_pressed(now):
+                lost = law.fixed_s * (1.0 - len(chosen) / free) * free / law.seconds(free, length)
+                if lost > WORTH_ROWS:
+                    self._turn_away(first, now, hopeless)
+                    continue
+            known = law is not None and length <= cost.reach
+            answered_at = now + (law.seconds(len(chosen), length) if law is not None and known else 0.0)
+            rows = self._collect(chosen, first, answered_at, now, late)
+            if len(rows) < len(chosen):
+                length = max(entry.length for entry, _ in rows)
+            break
+        if not rows and hopeless and (device_is_idle or self.may_probe(now)):
+            rows = [hopeless.pop()]
+            length = rows[0][0].length
+        if rows:
+            self.last_taken = now
+        predicted_s = law.seconds(len(rows), length) if law is not None else None
+        return Batch(self, rows, late, [entry for entry, _ in hopeless], length, now, predicted_s, cost)
+
+    def _take_in_order(self, now: float, cost: Cost, law: Law | None) -> Batch | None:
+        """The common case, and a quick way for it: all rows alike, as many as fit go, and none of them is near its deadline."""
+        length = self.order[0][2].length if self.order else 1
+        taken = self.order[: self.most_rows(length)]
+        predicted_s = None if law is None else law.seconds(len(taken), length)
+        answered_at = now if predicted_s is None else now + predicted_s * (1.0 + cost.spread)
+        rows: list[tuple[Entry, Item]] = []
+        for _, _, entry in taken:
+            if entry.deadline <= answered_at or entry.item is None:
+                return None
+            rows.append((entry, entry.item))
+        for entry, _ in rows:
+            entry.item = None
+        del self.order[: len(rows)]
+        self.last_taken = now
+        return Batch(self, rows, [], [], length, now, predicted_s, cost)
+
+    def _turn_away(self, entry: Entry, now: float, hopeless: list[tuple[Entry, Item]]) -> None:
+        hopeless.append((entry, self._remove(entry)))
+        self.press(now)
+
+    def _companions(self, first: Entry, law: Law | None, left_s: float) -> tuple[list[Entry], int, int]:
+        """Who rides with `first`, the length they are padded to, and how many could if its deadline were far."""
+        if self._by_length is None:
+            free = min(self.most_rows(first.length), len(self.order))
+            most = free if law is None else max(1, min(free, law.most_rows(first.length, left_s)))
+            return [entry for _, _, entry in self.order[:most]], first.length, free
+        rows = self._by_length
+        at = bisect_left(rows, (first.length, first.claim, first.sequence))
+        low, high, length = best_window(rows, at, self.limits.max_batch_size, self.memory.cells, law)
+        free = high - low
+        if law is not None and law.seconds(free, length) > left_s:
+            low, high, length = best_window(rows, at, self.limits.max_batch_size, self.memory.cells, law, left_s)
+        return [entry for *_, entry in rows[low:high]], length, free
+
+    def _collect(
+        self, chosen: list[Entry], first: Entry, answered_at: float, now: float, late: list[Entry]
+    ) -> list[tuple[Entry, Item]]:
+        """Takes those chosen out of the queue. Whoever would be late in this company stays, to go first another time."""
+        rows: list[tuple[Entry, Item]] = []
+        for entry in chosen:
+            if entry.deadline <= now:
+                self._remove(entry)
+                late.append(entry)
+            elif entry is first or entry.deadline > answered_at:
+                rows.append((entry, self._remove(entry)))
+        return rows
