@@ -5,12 +5,16 @@ Units stand in the names. A default that suits most is set everywhere; the sente
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LONGEST_SHOWN = 100
@@ -23,6 +27,40 @@ class SettingsError(Exception):
 
 def _default_home() -> Path:
     return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Optimize = Literal["auto", "off"]
+
+
+class ModelOptions(BaseModel):
+    """What may differ from model to model. `None` leaves the server's own setting, or the card's, as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_batch_size: int | None = Field(default=None, ge=1, le=4096)
+    """Most rows in a batch, up to the card's. Lower it to bound memory or the time one batch takes."""
+
+    max_queue_size: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Most rows that the model holds, waiting or running; beyond it callers are refused at once."""
+
+    max_queue_delay_ms: float | None = Field(default=None, ge=0.0, le=10_000.0)
+    """How long an idle device may wait for a fuller batch."""
+
+    default_timeout_ms: float | None = Field(default=None, gt=0.0, le=3_600_000.0)
+    """Deadline of calls to this model that bring none."""
+
+    weight: float = Field(default=1.0, gt=0.0, le=1000.0)
+    """Share of a busy device, against the other models' weights. Raise it for the model that matters most."""
+
+    pinned: bool = False
+    """Whether the model stays loaded when the memory budget is short."""
+
+    precision: Precision | None = None
+    """Number format it runs in; `auto` takes the fastest that answers right."""
+
+    optimize: Optimize | None = None
+    """`auto` compiles the network in the background and swaps it in once it is proven right and faster."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +108,22 @@ class Settings(BaseSettings):
     default_timeout_ms: float = Field(default=60_000.0, gt=0.0, le=3_600_000.0)
     """Deadline of calls that bring none."""
 
+    precision: Precision = "auto"
+    """Number format networks run in; `auto` takes the fastest that answers right. `fp32` where every digit matters."""
+
+    optimize: Optimize = "auto"
+    """`auto` compiles networks in the background and swaps them in once proven right and faster; `off` runs them as they are."""
+
+    memory_budget_mib: int = Field(default=0, ge=0, le=16_777_216)
+    """Memory that loaded models may hold on the device; 0 sets no limit. Beyond it those used longest ago are unloaded."""
+
+    load_on_demand: bool = False
+    """Whether a call loads a model that is not loaded but whose weights are on this machine. One that the memory budget
+    pushed out comes back at a call in any case. Turn it on to serve a large catalog from little memory."""
+
+    model_options: Annotated[dict[str, ModelOptions], NoDecode] = Field(default_factory=dict)
+    """Options by model, as JSON: `{"efficientnet_lite0": {"weight": 2}}`. They can be changed while the server runs."""
+
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or reply, in MiB."""
 
@@ -92,6 +146,17 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("model_options", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        try:
+            decoded = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            decoded = None
+        if not isinstance(decoded, Mapping):
+            raise PydanticCustomError("not_json", 'expected a JSON object such as {"silero_vad": {"weight": 2}}')
+        return decoded
 
     @field_validator("home")
     @classmethod
@@ -130,15 +195,59 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [
-            _sentence(str(e["loc"][0]) if e["loc"] else "", e["msg"], e.get("input"), given) for e in error.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError("\n".join(_sentence(e, given) for e in error.errors())) from None
 
 
-def _sentence(name: str, problem: str, value: object, given: dict[str, Any]) -> str:
-    source = "--" + name.replace("_", "-") if name in given else "ZOO_" + name.upper()
+def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]) -> dict[str, Any]:
+    """`options` with those of `assignments` above them, each written MODEL.OPTION=VALUE; for `load_settings` to check.
+
+    Raises SettingsError for a text of another form.
+    """
+    merged: dict[str, Any] = {name: given.model_dump(exclude_unset=True) for name, given in options.items()}
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        model, dot, option = path.strip().partition(".")
+        if not (model and dot and option and equals):
+            raise SettingsError(
+                f"--set is {_shown(text)}: expected MODEL.OPTION=VALUE, for example silero_vad.weight=2"
+            )
+        merged.setdefault(model, {})[option] = value.strip()
+    return merged
+
+
+def told(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as "expected …, got …", in words that need no knowledge of it."""
+    problem = str(error["msg"])
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        problem = "Input should be an object of options"
+    if not problem.startswith("Input should be "):
+        return problem[0].lower() + problem[1:]
+    wanted = problem.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
+    return f"expected {'a number ' if wanted.split()[0] in ('greater', 'less') else ''}{wanted}, got {_shown(error['input'])}"
+
+
+def no_such_option(name: str) -> str:
+    """What is wrong with the name of an option that there is not."""
+    near = difflib.get_close_matches(name[:64], ModelOptions.model_fields, n=1)
+    known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(ModelOptions.model_fields)}"
+    return f"no such option; {known}"
+
+
+_FLAGS = {"models": "--model", "model_options": "--set"}
+"""Those that are not called as their setting is."""
+
+
+def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    name, *path = (str(part) for part in error["loc"] or ("",))
+    source = _FLAGS.get(name, "--" + name.replace("_", "-")) if name in given else "ZOO_" + name.upper()
+    if not path:
+        problem = str(error["msg"])
+        return f"{source} is {_shown(error.get('input'))}: {problem[0].lower() + problem[1:]}"
+    where = ".".join(part[:64] for part in path)
+    problem = no_such_option(path[-1]) if error["type"] == "extra_forbidden" else told(error)
+    return f"{source} has a wrong {where!r}: {problem}"
+
+
+def _shown(value: object) -> str:
     shown = repr(value)
-    if len(shown) > LONGEST_SHOWN:
-        shown = shown[: LONGEST_SHOWN - 1] + "…"
-    return f"{source} is {shown}: {problem[0].lower() + problem[1:]}"
+    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"

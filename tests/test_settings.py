@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service import settings as module
-from service.settings import Settings, SettingsError, load_settings, usable_cores
+from service.settings import ModelOptions, Settings, SettingsError, load_settings, usable_cores, with_options
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -205,6 +205,91 @@ def test_zoo_serve_ends_with_the_sentence_and_exit_code_2(
     assert done.returncode == 2
     assert names in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ── options of single models ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_options_of_models_come_as_json(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ZOO_MODEL_OPTIONS", '{"a": {"weight": 2, "pinned": true}, "b": {}}')
+    options = load_settings().model_options
+    assert (options["a"].weight, options["a"].pinned, options["a"].max_batch_size) == (2, True, None)
+    assert options["b"] == ModelOptions()
+
+
+def test_assignments_stand_above_the_environment_option_by_option(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ZOO_MODEL_OPTIONS", '{"a": {"weight": 2, "pinned": true}}')
+    merged = with_options(
+        load_settings().model_options, ["a.weight=3", "b.precision=fp32", "a.max_queue_delay_ms = 2.5"]
+    )
+    options = load_settings(model_options=merged).model_options
+    assert (options["a"].weight, options["a"].pinned, options["a"].max_queue_delay_ms) == (3, True, 2.5)
+    assert options["b"].precision == "fp32"
+
+
+WRONG_OPTIONS = [
+    ("{", "ZOO_MODEL_OPTIONS is '{': expected a JSON object such as"),
+    ("[1]", "expected a JSON object such as"),
+    ("[" * 100_000, "expected a JSON object such as"),
+    ('{"a": 3}', "ZOO_MODEL_OPTIONS has a wrong 'a': expected an object of options, got 3"),
+    ('{"a": {"wieght": 2}}', "ZOO_MODEL_OPTIONS has a wrong 'a.wieght': no such option; did you mean 'weight'?"),
+    ('{"a": {"weight": 0}}', "has a wrong 'a.weight': expected a number greater than 0, got 0"),
+    ('{"a": {"weight": NaN}}', "has a wrong 'a.weight': expected a number"),
+    ('{"a": {"precision": "fp8"}}', "has a wrong 'a.precision': expected 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+    ('{"a": {"max_batch_size": 1.5}}', "has a wrong 'a.max_batch_size': expected a valid integer, got 1.5"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), WRONG_OPTIONS, ids=[text[:30] for text, _ in WRONG_OPTIONS])
+def test_a_wrong_option_is_told_in_one_sentence(clean_environment: pytest.MonkeyPatch, text: str, says: str) -> None:
+    clean_environment.setenv("ZOO_MODEL_OPTIONS", text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    told = str(caught.value)
+    assert says in told
+    assert told.startswith("ZOO_MODEL_OPTIONS ")
+    assert "\n" not in told
+    assert len(told) < 400
+    assert "pydantic" not in told
+
+
+@pytest.mark.parametrize("text", ["a", "a.weight", "weight=2", ".weight=2", "a.=2", "=", ""])
+def test_an_assignment_of_another_form_is_told_what_is_expected(text: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"--set is .* expected MODEL.OPTION=VALUE, for example silero_vad.weight=2"
+    ):
+        with_options({}, [text])
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "says"),
+    [
+        (
+            {"ZOO_MODEL_OPTIONS": '{"silero_vat": {}}'},
+            [],
+            "'silero_vat', which is not in the zoo; did you mean silero_vad?",
+        ),
+        ({}, ["--set", "silero_vad.max_batch_size=4000"], "a wrong 'silero_vad.max_batch_size': expected 1 to "),
+        (
+            {},
+            ["--set", "silero_vad.weight=x"],
+            "--set has a wrong 'silero_vad.weight': expected a valid number, got 'x'",
+        ),
+        ({}, ["--set", "silero_vad"], "--set is 'silero_vad': expected MODEL.OPTION=VALUE"),
+        ({"ZOO_MODEL_OPTIONS": "{"}, [], "ZOO_MODEL_OPTIONS is '{'"),
+    ],
+)
+def test_zoo_serve_does_not_start_with_wrong_options(environment: dict[str, str], flags: list[str], says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from service.cli.main import main; main()", "serve", "--port", "0", *flags],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # ── cores ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -82,6 +82,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
+def option_text(value: object) -> str:
+    """A value of an option, as `zoo set` takes it."""
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def count(number: int) -> str:
     """A number of parameters for people: 4.7 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -57,6 +57,7 @@ app.command("predict")(predict.predict)
 app.command("status")(status.status)
 app.command("load")(status.load)
 app.command("unload")(status.unload)
+app.command("set")(status.set_options)
 
 
 def _print_version(wanted: bool) -> None:

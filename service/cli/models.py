@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.cli.console import count, harmless, megabytes, print_json, remark, say, show_table, table
+from service.cli.console import (
+    count,
+    harmless,
+    megabytes,
+    option_text,
+    print_json,
+    remark,
+    say,
+    show_table,
+    table,
+)
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 
 if TYPE_CHECKING:
     from service.cli.local import LocalModel
-    from service.client import ModelInfo, TensorSpec
+    from service.client import Evidence, ModelInfo, TensorSpec
 
 _EXAMPLES = {"image": "photo.jpg", "audio": "speech.wav", "text": "'any sentence'"}
 
@@ -103,10 +113,42 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
     runs = f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {
         "runs": runs if model.device else "",
+        "made fast": _evidence(model.evidence) if model.evidence else "",
+        "memory": _memory(model) if model.device else "",
+        "options": ", ".join(f"{name}={option_text(value)}" for name, value in model.options.items()),
         "versions": ", ".join(str(number) for number in model.versions),
         "aliases": ", ".join(f"{name} is {number}" for name, number in sorted(model.aliases.items())),
         "labels": _some(model.labels),
     }
+
+
+def _evidence(evidence: Evidence) -> str:
+    """What runs, and what was measured when it was to be made faster, in one line."""
+    runs = f"{evidence.tier} {evidence.precision}"
+    told = [] if evidence.candidate in ("", runs) else [f"{evidence.candidate} was tried"]
+    if evidence.speedup:
+        told.append(
+            f"measured at {evidence.speedup:.2f} × the rows a second, {evidence.single_speedup:.2f} × for a single row"
+        )
+    if evidence.cosine:
+        told.append(f"largest error {evidence.max_error:.2g}, cosine {evidence.cosine:.6f}")
+    if evidence.top1_agreement is not None:
+        told.append(f"{evidence.top1_agreement:.0%} of decisions the same")
+    if evidence.compile_s:
+        told.append(f"compiled in {evidence.compile_s:.0f} s" + (", kept on disk" if evidence.cached else ""))
+    if evidence.reason:
+        told.append(evidence.reason)
+    return f"{runs}: {', '.join(told)}" if told else runs
+
+
+def _memory(model: ModelInfo) -> str:
+    beside = model.memory_bytes - model.weights_bytes
+    parts = [f"{megabytes(model.weights_bytes)} of weights"]
+    if beside > 0:
+        parts.append(f"{megabytes(beside)} beside them")
+    if model.growth_bytes is not None:
+        parts.append(f"the server grew by {megabytes(model.growth_bytes)} over the load")
+    return "; ".join(parts)
 
 
 def _state(model: ModelInfo | LocalModel) -> str:

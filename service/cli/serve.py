@@ -21,12 +21,23 @@ def serve(
     http_port: Annotated[
         int | None, typer.Option(metavar="P", help="Port of /metrics and /healthz; 0 picks one. Default: 8002.")
     ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="MODEL.OPTION=VALUE",
+            help="Option of one model, for example silero_vad.weight=2; may be repeated. `zoo show` lists options.",
+        ),
+    ] = None,
 ) -> None:
     """Start a server here. Every other setting is an environment variable, ZOO_ and its name."""
-    from service.settings import load_settings
+    from service.settings import load_settings, with_options
 
     # Before the server is imported: a wrong setting is told at once, not after torch has been loaded.
-    settings = load_settings(models=tuple(model) if model else None, host=host, port=port, http_port=http_port)
+    given = {"models": tuple(model) if model else None, "host": host, "port": port, "http_port": http_port}
+    settings = load_settings(**given)
+    if assignments:
+        settings = load_settings(**given, model_options=with_options(settings.model_options, assignments))
 
     # Importing torch takes seconds, in which nothing is served yet. A process that is a container's first ignores SIGTERM
     # unless somebody handles it; the server takes over with a drain.

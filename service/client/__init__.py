@@ -30,7 +30,7 @@ from service.client.errors import (
     Violation,
     ZooClientError,
 )
-from service.client.models import ModelInfo, ServerStatus, TensorSpec
+from service.client.models import Evidence, ModelInfo, ServerStatus, TensorSpec, UnloadedModel, UpdatedModel
 from service.client.results import Classification, Embedding, Outcome, Result, Segments, Tensors
 from service.client.sync import Client
 from service.types import Label, SamplesInstance, Segment, Timing
@@ -42,6 +42,7 @@ __all__ = [
     "Classification",
     "Client",
     "Embedding",
+    "Evidence",
     "IllegalMove",
     "InvalidRequest",
     "Label",
@@ -63,6 +64,8 @@ __all__ = [
     "TimedOut",
     "Timing",
     "Unavailable",
+    "UnloadedModel",
+    "UpdatedModel",
     "Violation",
     "ZooClientError",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,7 +13,7 @@ import grpc.aio
 from service.client.channel import DEFAULT_TARGET, Retry, channel_options
 from service.client.errors import BadInput, call_error
 from service.client.inputs import Input
-from service.client.models import ModelInfo, ServerStatus
+from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
 from service.client.plan import Effect, Plan, Read, Stubs, T
 from service.client.results import Outcome
 from service.client.stream import IN_FLIGHT, StreamBook
@@ -119,9 +119,19 @@ class AsyncClient:
         """Makes a model ready; returns when it is READY."""
         return await self._run(self._verbs.load(name, timeout))
 
-    async def unload(self, name: str, *, timeout: float | None = CALL_TIMEOUT_S) -> ModelInfo:  # noqa: ASYNC109
+    async def unload(self, name: str, *, timeout: float | None = CALL_TIMEOUT_S) -> UnloadedModel:  # noqa: ASYNC109
         """Takes a model out of service."""
         return await self._run(self._verbs.unload(name, timeout))
+
+    async def set_options(
+        self,
+        name: str,
+        options: Mapping[str, Option | None],
+        *,
+        timeout: float | None = CALL_TIMEOUT_S,  # noqa: ASYNC109
+    ) -> UpdatedModel:
+        """Changes options of a model while it serves."""
+        return await self._run(self._verbs.set_options(name, options, timeout))
 
     async def ready(self, *, timeout: float | None = HEALTH_TIMEOUT_S) -> bool:  # noqa: ASYNC109
         """Whether the server may serve."""

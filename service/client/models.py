@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from service.client.errors import BadInput
 from service.client.results import seconds
 from service.pb import models_pb2 as pb
 
+Option = str | float | bool
+"""Value of one of a model's options."""
+
 _STATE_PREFIX = "MODEL_STATE_"
+_OPTIONS_PREFIX = "options."
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,26 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What runs a model, and why it may; figures that were not measured are 0. `models.proto` says what each is."""
+
+    tier: str
+    """`eager` or `compiled`."""
+    precision: str
+    candidate: str
+    speedup: float
+    rows_per_s: float
+    rows_per_s_before: float
+    single_speedup: float
+    max_error: float
+    cosine: float
+    top1_agreement: float | None
+    compile_s: float
+    cached: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +74,30 @@ class ModelInfo:
     device: str
     precision: str
     memory_bytes: int
+    """What it holds on the device; of that, `weights_bytes` are weights."""
     load_s: float
+    weights_bytes: int = 0
+    growth_bytes: int | None = None
+    """How much the server grew over the load; None where that could not be told."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """How it is served: every option with the value in effect."""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadedModel(ModelInfo):
+    """A model that was unloaded, and what came back of the memory that it held; both 0 where it was not loaded."""
+
+    held_bytes: int = 0
+    freed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedModel(ModelInfo):
+    """A model whose options were changed."""
+
+    at_next_load: tuple[str, ...] = ()
+    """Options among those that take effect only when it is loaded the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +118,88 @@ def state_value(name: str) -> pb.ModelState.ValueType:
 
 def read_model(message: pb.Model) -> ModelInfo:
     """One model of the protocol as the SDK's own."""
+    return ModelInfo(**_fields(message))
+
+
+def read_unloaded(message: pb.UnloadModelResponse) -> UnloadedModel:
+    """A model that was unloaded."""
+    return UnloadedModel(**_fields(message.model), held_bytes=message.held_bytes, freed_bytes=message.freed_bytes)
+
+
+def read_updated(message: pb.UpdateModelResponse) -> UpdatedModel:
+    """A model whose options were changed."""
+    later = tuple(path.removeprefix(_OPTIONS_PREFIX) for path in message.at_next_load)
+    return UpdatedModel(**_fields(message.model), at_next_load=later)
+
+
+def update_request(name: str, options: Mapping[str, Option | None]) -> pb.UpdateModelRequest:
+    """Asks for changes of options; None takes one back to its default. Raises BadInput for what cannot be sent."""
+    request = pb.UpdateModelRequest(model=pb.Model(name=name))
+    request.update_mask.paths.extend(f"{_OPTIONS_PREFIX}{option}" for option in options)
+    for option, value in options.items():
+        known = pb.ModelOptions.DESCRIPTOR.fields_by_name.get(option)
+        if known is None or value is None:  # of one that it does not know, the server tells what it does
+            continue
+        try:
+            if isinstance(value, bool) != isinstance(known.default_value, bool):  # protobuf takes either for the other
+                raise TypeError
+            setattr(request.model.options, option, value)
+        except (TypeError, ValueError):
+            kind = {bool: "true or false", str: "a word", int: "a whole number"}.get(
+                type(known.default_value), "a number"
+            )
+            raise BadInput(f"options.{option}: expected {kind}, got {value!r}") from None
+    return request
+
+
+def _fields(message: pb.Model) -> dict[str, Any]:
     known = message.state in pb.ModelState.values()
-    return ModelInfo(
-        name=message.name,
-        family=message.family,
-        task=message.task,
-        summary=message.summary,
-        state=pb.ModelState.Name(message.state).removeprefix(_STATE_PREFIX) if known else "UNKNOWN",
-        state_reason=message.state_reason,
-        versions=tuple(message.versions),
-        aliases=dict(message.aliases),
-        raw_input=message.raw_input,
-        inputs=tuple(_spec(tensor) for tensor in message.inputs),
-        outputs=tuple(_spec(tensor) for tensor in message.outputs),
-        licence=message.origin.licence,
-        provenance=message.origin.provenance,
-        paper=message.origin.paper,
-        weights_sha256=message.origin.weights_sha256,
-        parameter_count=message.parameter_count,
-        max_batch_size=message.max_batch_size,
-        labels=tuple(message.labels),
-        device=message.runtime.device,
-        precision=message.runtime.precision,
-        memory_bytes=message.runtime.memory_bytes,
-        load_s=seconds(message.runtime.load_duration),
+    runtime = message.runtime
+    return {
+        "name": message.name,
+        "family": message.family,
+        "task": message.task,
+        "summary": message.summary,
+        "state": pb.ModelState.Name(message.state).removeprefix(_STATE_PREFIX) if known else "UNKNOWN",
+        "state_reason": message.state_reason,
+        "versions": tuple(message.versions),
+        "aliases": dict(message.aliases),
+        "raw_input": message.raw_input,
+        "inputs": tuple(_spec(tensor) for tensor in message.inputs),
+        "outputs": tuple(_spec(tensor) for tensor in message.outputs),
+        "licence": message.origin.licence,
+        "provenance": message.origin.provenance,
+        "paper": message.origin.paper,
+        "weights_sha256": message.origin.weights_sha256,
+        "parameter_count": message.parameter_count,
+        "max_batch_size": message.max_batch_size,
+        "labels": tuple(message.labels),
+        "device": runtime.device,
+        "precision": runtime.precision,
+        "memory_bytes": runtime.memory_bytes,
+        "load_s": seconds(runtime.load_duration),
+        "weights_bytes": runtime.weights_bytes,
+        "growth_bytes": runtime.growth_bytes if runtime.HasField("growth_bytes") else None,
+        "options": {option.name: value for option, value in message.options.ListFields()},
+        "evidence": _evidence(runtime.evidence) if runtime.HasField("evidence") else None,
+    }
+
+
+def _evidence(message: pb.Evidence) -> Evidence:
+    return Evidence(
+        tier=message.tier,
+        precision=message.precision,
+        candidate=message.candidate,
+        speedup=message.speedup,
+        rows_per_s=message.rows_per_second,
+        rows_per_s_before=message.rows_per_second_before,
+        single_speedup=message.single_speedup,
+        max_error=message.max_error,
+        cosine=message.cosine,
+        top1_agreement=message.top1_agreement if message.HasField("top1_agreement") else None,
+        compile_s=seconds(message.compile_duration),
+        cached=message.cached,
+        reason=message.reason,
     )
 
 

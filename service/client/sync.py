@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ import grpc
 from service.client.channel import DEFAULT_TARGET, Retry, channel_options
 from service.client.errors import BadInput, call_error
 from service.client.inputs import Input
-from service.client.models import ModelInfo, ServerStatus
+from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
 from service.client.plan import Effect, Plan, Read, Stubs, T
 from service.client.results import Outcome
 from service.client.stream import IN_FLIGHT, StreamBook
@@ -119,9 +119,16 @@ class Client:
         """Makes a model ready, fetching its weights on first use; returns when it is READY."""
         return self._run(self._verbs.load(name, timeout))
 
-    def unload(self, name: str, *, timeout: float | None = CALL_TIMEOUT_S) -> ModelInfo:
-        """Takes a model out of service, after the requests that it still has."""
+    def unload(self, name: str, *, timeout: float | None = CALL_TIMEOUT_S) -> UnloadedModel:
+        """Takes a model out of service, after the requests that it still has, and says what memory came back."""
         return self._run(self._verbs.unload(name, timeout))
+
+    def set_options(
+        self, name: str, options: Mapping[str, Option | None], *, timeout: float | None = CALL_TIMEOUT_S
+    ) -> UpdatedModel:
+        """Changes options of a model while it serves: `{"max_batch_size": 8, "weight": 2}`. None takes one back to its
+        default."""
+        return self._run(self._verbs.set_options(name, options, timeout))
 
     def ready(self, *, timeout: float | None = HEALTH_TIMEOUT_S) -> bool:
         """Whether the server may serve. Not retried: ServerUnreachable comes at once."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from service.client.errors import TimedOut, Unavailable
 from service.client.inputs import Input, as_list, instance
-from service.client.models import ModelInfo, ServerStatus, read_model, state_value
+from service.client.models import (
+    ModelInfo,
+    Option,
+    ServerStatus,
+    UnloadedModel,
+    UpdatedModel,
+    read_model,
+    read_unloaded,
+    read_updated,
+    state_value,
+    update_request,
+)
 from service.client.plan import Call, Plan
 from service.client.results import Outcome, raise_if_all_failed, read_response
 from service.pb import models_pb2, prediction_pb2
@@ -76,10 +87,16 @@ class Verbs:
         request = models_pb2.LoadModelRequest(name=name)
         return self._model_of(Call(lambda stubs: stubs.models.LoadModel, request, timeout))
 
-    def unload(self, name: str, timeout: float | None) -> Plan[ModelInfo]:
+    def unload(self, name: str, timeout: float | None) -> Plan[UnloadedModel]:
         """Takes a model out of service."""
         request = models_pb2.UnloadModelRequest(name=name)
-        return self._model_of(Call(lambda stubs: stubs.models.UnloadModel, request, timeout))
+        reply = yield Call(lambda stubs: stubs.models.UnloadModel, request, timeout)
+        return read_unloaded(reply)
+
+    def set_options(self, name: str, options: Mapping[str, Option | None], timeout: float | None) -> Plan[UpdatedModel]:
+        """Changes options of a model."""
+        reply = yield Call(lambda stubs: stubs.models.UpdateModel, update_request(name, options), timeout)
+        return read_updated(reply)
 
     def ready(self, timeout: float | None) -> Plan[bool]:
         """Whether the server may serve; ServerUnreachable, at once, where none answers."""

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13zoo/v1/models.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd5\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x06 \x01(\t\x12\x10\n\x08versions\x18\x07 \x03(\x03\x12+\n\x07\x61liases\x18\x08 \x03(\x0b\x32\x1a.zoo.v1.Model.AliasesEntry\x12\x11\n\traw_input\x18\t \x01(\t\x12\'\n\x06inputs\x18\n \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12(\n\x07outputs\x18\x0b \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12\x1e\n\x06origin\x18\x0c \x01(\x0b\x32\x0e.zoo.v1.Origin\x12\x17\n\x0fparameter_count\x18\r \x01(\x03\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12 \n\x07runtime\x18\x0f \x01(\x0b\x32\x0f.zoo.v1.Runtime\x12\x16\n\x0emax_batch_size\x18\x10 \x01(\x05\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"@\n\x0fTensorSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"T\n\x06Origin\x12\x0f\n\x07licence\x18\x01 \x01(\t\x12\x12\n\nprovenance\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\"t\n\x07Runtime\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x30\n\rload_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"{\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\"L\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.zoo.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x13UnloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\x96\x02\n\x06Models\x12\x43\n\nListModels\x12\x19.zoo.v1.ListModelsRequest\x1a\x1a.zoo.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.zoo.v1.GetModelRequest\x1a\x18.zoo.v1.GetModelResponse\x12@\n\tLoadModel\x12\x18.zoo.v1.LoadModelRequest\x1a\x19.zoo.v1.LoadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.zoo.v1.UnloadModelRequest\x1a\x1b.zoo.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13zoo/v1/models.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xfc\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x06 \x01(\t\x12\x10\n\x08versions\x18\x07 \x03(\x03\x12+\n\x07\x61liases\x18\x08 \x03(\x0b\x32\x1a.zoo.v1.Model.AliasesEntry\x12\x11\n\traw_input\x18\t \x01(\t\x12\'\n\x06inputs\x18\n \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12(\n\x07outputs\x18\x0b \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12\x1e\n\x06origin\x18\x0c \x01(\x0b\x32\x0e.zoo.v1.Origin\x12\x17\n\x0fparameter_count\x18\r \x01(\x03\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12 \n\x07runtime\x18\x0f \x01(\x0b\x32\x0f.zoo.v1.Runtime\x12\x16\n\x0emax_batch_size\x18\x10 \x01(\x05\x12%\n\x07options\x18\x11 \x01(\x0b\x32\x14.zoo.v1.ModelOptions\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xe8\x02\n\x0cModelOptions\x12\x1b\n\x0emax_batch_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emax_queue_size\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1f\n\x12max_queue_delay_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12\x64\x65\x66\x61ult_timeout_ms\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x06pinned\x18\x06 \x01(\x08H\x05\x88\x01\x01\x12\x16\n\tprecision\x18\x07 \x01(\tH\x06\x88\x01\x01\x12\x15\n\x08optimize\x18\x08 \x01(\tH\x07\x88\x01\x01\x42\x11\n\x0f_max_batch_sizeB\x11\n\x0f_max_queue_sizeB\x15\n\x13_max_queue_delay_msB\x15\n\x13_default_timeout_msB\t\n\x07_weightB\t\n\x07_pinnedB\x0c\n\n_precisionB\x0b\n\t_optimize\"@\n\x0fTensorSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"T\n\x06Origin\x12\x0f\n\x07licence\x18\x01 \x01(\t\x12\x12\n\nprovenance\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\"\xdb\x01\n\x07Runtime\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x30\n\rload_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rweights_bytes\x18\x05 \x01(\x03\x12\x19\n\x0cgrowth_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\"\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x10.zoo.v1.EvidenceB\x0f\n\r_growth_bytes\"\xc8\x02\n\x08\x45vidence\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x11\n\tcandidate\x18\x03 \x01(\t\x12\x0f\n\x07speedup\x18\x04 \x01(\x01\x12\x17\n\x0frows_per_second\x18\x05 \x01(\x01\x12\x1e\n\x16rows_per_second_before\x18\x06 \x01(\x01\x12\x16\n\x0esingle_speedup\x18\x07 \x01(\x01\x12\x11\n\tmax_error\x18\x08 \x01(\x01\x12\x0e\n\x06\x63osine\x18\t \x01(\x01\x12\x1b\n\x0etop1_agreement\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x10\x63ompile_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\x0c \x01(\x08\x12\x0e\n\x06reason\x18\r \x01(\tB\x11\n\x0f_top1_agreement\"{\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\"L\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.zoo.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x13UnloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x12\n\nheld_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x03 \x01(\x03\"c\n\x12UpdateModelRequest\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"I\n\x13UpdateModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x14\n\x0c\x61t_next_load\x18\x02 \x03(\t*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\xde\x02\n\x06Models\x12\x43\n\nListModels\x12\x19.zoo.v1.ListModelsRequest\x1a\x1a.zoo.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.zoo.v1.GetModelRequest\x1a\x18.zoo.v1.GetModelResponse\x12@\n\tLoadModel\x12\x18.zoo.v1.LoadModelRequest\x1a\x19.zoo.v1.LoadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.zoo.v1.UnloadModelRequest\x1a\x1b.zoo.v1.UnloadModelResponse\x12\x46\n\x0bUpdateModel\x12\x1a.zoo.v1.UpdateModelRequest\x1a\x1b.zoo.v1.UpdateModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,34 +35,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=1266
-  _globals['_MODELSTATE']._serialized_end=1411
-  _globals['_MODEL']._serialized_start=64
-  _globals['_MODEL']._serialized_end=533
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=487
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=533
-  _globals['_TENSORSIGNATURE']._serialized_start=535
-  _globals['_TENSORSIGNATURE']._serialized_end=599
-  _globals['_ORIGIN']._serialized_start=601
-  _globals['_ORIGIN']._serialized_end=685
-  _globals['_RUNTIME']._serialized_start=687
-  _globals['_RUNTIME']._serialized_end=803
-  _globals['_LISTMODELSREQUEST']._serialized_start=805
-  _globals['_LISTMODELSREQUEST']._serialized_end=928
-  _globals['_LISTMODELSRESPONSE']._serialized_start=930
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1006
-  _globals['_GETMODELREQUEST']._serialized_start=1008
-  _globals['_GETMODELREQUEST']._serialized_end=1039
-  _globals['_GETMODELRESPONSE']._serialized_start=1041
-  _globals['_GETMODELRESPONSE']._serialized_end=1089
-  _globals['_LOADMODELREQUEST']._serialized_start=1091
-  _globals['_LOADMODELREQUEST']._serialized_end=1123
-  _globals['_LOADMODELRESPONSE']._serialized_start=1125
-  _globals['_LOADMODELRESPONSE']._serialized_end=1174
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1176
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1210
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1212
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1263
-  _globals['_MODELS']._serialized_start=1414
-  _globals['_MODELS']._serialized_end=1692
+  _globals['_MODELSTATE']._serialized_start=2354
+  _globals['_MODELSTATE']._serialized_end=2499
+  _globals['_MODEL']._serialized_start=98
+  _globals['_MODEL']._serialized_end=606
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=560
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=606
+  _globals['_MODELOPTIONS']._serialized_start=609
+  _globals['_MODELOPTIONS']._serialized_end=969
+  _globals['_TENSORSIGNATURE']._serialized_start=971
+  _globals['_TENSORSIGNATURE']._serialized_end=1035
+  _globals['_ORIGIN']._serialized_start=1037
+  _globals['_ORIGIN']._serialized_end=1121
+  _globals['_RUNTIME']._serialized_start=1124
+  _globals['_RUNTIME']._serialized_end=1343
+  _globals['_EVIDENCE']._serialized_start=1346
+  _globals['_EVIDENCE']._serialized_end=1674
+  _globals['_LISTMODELSREQUEST']._serialized_start=1676
+  _globals['_LISTMODELSREQUEST']._serialized_end=1799
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1801
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1877
+  _globals['_GETMODELREQUEST']._serialized_start=1879
+  _globals['_GETMODELREQUEST']._serialized_end=1910
+  _globals['_GETMODELRESPONSE']._serialized_start=1912
+  _globals['_GETMODELRESPONSE']._serialized_end=1960
+  _globals['_LOADMODELREQUEST']._serialized_start=1962
+  _globals['_LOADMODELREQUEST']._serialized_end=1994
+  _globals['_LOADMODELRESPONSE']._serialized_start=1996
+  _globals['_LOADMODELRESPONSE']._serialized_end=2045
+  _globals['_UNLOADMODELREQUEST']._serialized_start=2047
+  _globals['_UNLOADMODELREQUEST']._serialized_end=2081
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=2083
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=2175
+  _globals['_UPDATEMODELREQUEST']._serialized_start=2177
+  _globals['_UPDATEMODELREQUEST']._serialized_end=2276
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=2278
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=2351
+  _globals['_MODELS']._serialized_start=2502
+  _globals['_MODELS']._serialized_end=2852
 # @@protoc_insertion_point(module_scope)

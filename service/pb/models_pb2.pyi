@@ -6,6 +6,7 @@ What the server can serve, and what it serves now."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -94,6 +95,7 @@ class Model(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
     MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, by which clients call it."""
     family: _builtins.str
@@ -142,6 +144,10 @@ class Model(_message.Message):
     def runtime(self) -> Global___Runtime:
         """What runs, where it is loaded."""
 
+    @_builtins.property
+    def options(self) -> Global___ModelOptions:
+        """How it is served. Replies have every option set, to what is in effect."""
+
     def __init__(
         self,
         *,
@@ -161,14 +167,98 @@ class Model(_message.Message):
         labels: _abc.Iterable[_builtins.str] | None = ...,
         runtime: Global___Runtime | None = ...,
         max_batch_size: _builtins.int = ...,
+        options: Global___ModelOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "runtime", b"runtime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "origin", b"origin", "runtime", b"runtime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "family", b"family", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "task", b"task", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "family", b"family", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "task", b"task", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ModelOptions(_message.Message):
+    """How a model is served. In a request, an option that is not set is left to its default: the server's own setting, or
+    the card's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_SIZE_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_DELAY_MS_FIELD_NUMBER: _builtins.int
+    DEFAULT_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    OPTIMIZE_FIELD_NUMBER: _builtins.int
+    max_batch_size: _builtins.int
+    """Most rows in a batch, from 1 up to the card's limit."""
+    max_queue_size: _builtins.int
+    """Most rows that the model holds, waiting or running; beyond it callers are refused at once. From 1 to 1,000,000."""
+    max_queue_delay_ms: _builtins.float
+    """How long an idle device may wait for a fuller batch, in milliseconds, from 0 to 10,000."""
+    default_timeout_ms: _builtins.float
+    """Deadline of calls that bring none, in milliseconds, above 0 and up to 3,600,000."""
+    weight: _builtins.float
+    """Share of a busy device, against the other models' weights, above 0 and up to 1,000. 1 where nothing was said."""
+    pinned: _builtins.bool
+    """Whether the model stays loaded when the memory budget is short."""
+    precision: _builtins.str
+    """Number format it runs in: "auto", "fp32", "bf16" or "fp16". Takes effect at the next load."""
+    optimize: _builtins.str
+    """Whether it is made faster in the background: "auto" or "off". Takes effect at the next load."""
+    def __init__(
+        self,
+        *,
+        max_batch_size: _builtins.int | None = ...,
+        max_queue_size: _builtins.int | None = ...,
+        max_queue_delay_ms: _builtins.float | None = ...,
+        default_timeout_ms: _builtins.float | None = ...,
+        weight: _builtins.float | None = ...,
+        pinned: _builtins.bool | None = ...,
+        precision: _builtins.str | None = ...,
+        optimize: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_timeout_ms", b"_default_timeout_ms", "_max_batch_size", b"_max_batch_size", "_max_queue_delay_ms", b"_max_queue_delay_ms", "_max_queue_size", b"_max_queue_size", "_optimize", b"_optimize", "_pinned", b"_pinned", "_precision", b"_precision", "_weight", b"_weight", "default_timeout_ms", b"default_timeout_ms", "max_batch_size", b"max_batch_size", "max_queue_delay_ms", b"max_queue_delay_ms", "max_queue_size", b"max_queue_size", "optimize", b"optimize", "pinned", b"pinned", "precision", b"precision", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_timeout_ms", b"_default_timeout_ms", "_max_batch_size", b"_max_batch_size", "_max_queue_delay_ms", b"_max_queue_delay_ms", "_max_queue_size", b"_max_queue_size", "_optimize", b"_optimize", "_pinned", b"_pinned", "_precision", b"_precision", "_weight", b"_weight", "default_timeout_ms", b"default_timeout_ms", "max_batch_size", b"max_batch_size", "max_queue_delay_ms", b"max_queue_delay_ms", "max_queue_size", b"max_queue_size", "optimize", b"optimize", "pinned", b"pinned", "precision", b"precision", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_timeout_ms: _TypeAlias = _typing.Literal["default_timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__default_timeout_ms: _TypeAlias = _typing.Literal["_default_timeout_ms", b"_default_timeout_ms"]  # noqa: Y015
+    _WhichOneofReturnType__max_batch_size: _TypeAlias = _typing.Literal["max_batch_size"]  # noqa: Y015
+    _WhichOneofArgType__max_batch_size: _TypeAlias = _typing.Literal["_max_batch_size", b"_max_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__max_queue_delay_ms: _TypeAlias = _typing.Literal["max_queue_delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__max_queue_delay_ms: _TypeAlias = _typing.Literal["_max_queue_delay_ms", b"_max_queue_delay_ms"]  # noqa: Y015
+    _WhichOneofReturnType__max_queue_size: _TypeAlias = _typing.Literal["max_queue_size"]  # noqa: Y015
+    _WhichOneofArgType__max_queue_size: _TypeAlias = _typing.Literal["_max_queue_size", b"_max_queue_size"]  # noqa: Y015
+    _WhichOneofReturnType__optimize: _TypeAlias = _typing.Literal["optimize"]  # noqa: Y015
+    _WhichOneofArgType__optimize: _TypeAlias = _typing.Literal["_optimize", b"_optimize"]  # noqa: Y015
+    _WhichOneofReturnType__pinned: _TypeAlias = _typing.Literal["pinned"]  # noqa: Y015
+    _WhichOneofArgType__pinned: _TypeAlias = _typing.Literal["_pinned", b"_pinned"]  # noqa: Y015
+    _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
+    _WhichOneofArgType__precision: _TypeAlias = _typing.Literal["_precision", b"_precision"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_timeout_ms) -> _WhichOneofReturnType__default_timeout_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_batch_size) -> _WhichOneofReturnType__max_batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queue_delay_ms) -> _WhichOneofReturnType__max_queue_delay_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queue_size) -> _WhichOneofReturnType__max_queue_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__optimize) -> _WhichOneofReturnType__optimize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pinned) -> _WhichOneofReturnType__pinned | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision) -> _WhichOneofReturnType__precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___ModelOptions: _TypeAlias = ModelOptions  # noqa: Y015
 
 @_typing.final
 class TensorSignature(_message.Message):
@@ -246,15 +336,30 @@ class Runtime(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     LOAD_DURATION_FIELD_NUMBER: _builtins.int
+    WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
+    GROWTH_BYTES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """For example "cpu" or "cuda:0"."""
     precision: _builtins.str
     """Number format of the weights, for example "fp32"."""
     memory_bytes: _builtins.int
-    """Memory that its weights hold, in bytes."""
+    """Memory that it holds on the device, in bytes: by measurement at its load, or that of its weights where a
+    measurement could not tell it from what happened beside it. It is what the memory budget counts.
+    """
+    weights_bytes: _builtins.int
+    """Of `memory_bytes`, its weights and buffers."""
+    growth_bytes: _builtins.int
+    """How much the process (on a GPU: what it has allocated there) grew over the load, code of libraries that this load
+    was the first to need included. Not set where it could not be told.
+    """
     @_builtins.property
     def load_duration(self) -> _duration_pb2.Duration:
         """How long loading took, from weights on disk to ready."""
+
+    @_builtins.property
+    def evidence(self) -> Global___Evidence:
+        """What was done to make it fast, and why."""
 
     def __init__(
         self,
@@ -263,14 +368,95 @@ class Runtime(_message.Message):
         precision: _builtins.str = ...,
         memory_bytes: _builtins.int = ...,
         load_duration: _duration_pb2.Duration | None = ...,
+        weights_bytes: _builtins.int = ...,
+        growth_bytes: _builtins.int | None = ...,
+        evidence: Global___Evidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load_duration", b"load_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes", "evidence", b"evidence", "growth_bytes", b"growth_bytes", "load_duration", b"load_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "precision", b"precision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes", "device", b"device", "evidence", b"evidence", "growth_bytes", b"growth_bytes", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "precision", b"precision", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__growth_bytes: _TypeAlias = _typing.Literal["growth_bytes"]  # noqa: Y015
+    _WhichOneofArgType__growth_bytes: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__growth_bytes) -> _WhichOneofReturnType__growth_bytes | None: ...
 
 Global___Runtime: _TypeAlias = Runtime  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """What runs a model and why it may. The figures compare the last candidate with fp32 in eager torch (errors) and with
+    what was in service before (rates), on this machine; they are zero as long as nothing was measured.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    SPEEDUP_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_BEFORE_FIELD_NUMBER: _builtins.int
+    SINGLE_SPEEDUP_FIELD_NUMBER: _builtins.int
+    MAX_ERROR_FIELD_NUMBER: _builtins.int
+    COSINE_FIELD_NUMBER: _builtins.int
+    TOP1_AGREEMENT_FIELD_NUMBER: _builtins.int
+    COMPILE_DURATION_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tier: _builtins.str
+    """What is in service: "eager" (operation by operation) or "compiled"."""
+    precision: _builtins.str
+    """Number format of what is in service."""
+    candidate: _builtins.str
+    """What was measured, for example "compiled bf16"; empty if nothing was."""
+    speedup: _builtins.float
+    """Rows a second of the candidate over those of what was in service, at full batch."""
+    rows_per_second: _builtins.float
+    """Rows a second of the candidate at full batch, in one lane."""
+    rows_per_second_before: _builtins.float
+    """Rows a second of what was in service, at full batch, in one lane."""
+    single_speedup: _builtins.float
+    """As `speedup`, for a batch of one row."""
+    max_error: _builtins.float
+    """Largest absolute difference of an output."""
+    cosine: _builtins.float
+    """Least cosine similarity of a row's outputs."""
+    top1_agreement: _builtins.float
+    """Share of decisions that are the same; not set for a model that decides nothing."""
+    cached: _builtins.bool
+    """Whether the compiled code came from disk."""
+    reason: _builtins.str
+    """Why nothing faster is in service; empty where it is."""
+    @_builtins.property
+    def compile_duration(self) -> _duration_pb2.Duration:
+        """How long the compilation took, now or when it was stored."""
+
+    def __init__(
+        self,
+        *,
+        tier: _builtins.str = ...,
+        precision: _builtins.str = ...,
+        candidate: _builtins.str = ...,
+        speedup: _builtins.float = ...,
+        rows_per_second: _builtins.float = ...,
+        rows_per_second_before: _builtins.float = ...,
+        single_speedup: _builtins.float = ...,
+        max_error: _builtins.float = ...,
+        cosine: _builtins.float = ...,
+        top1_agreement: _builtins.float | None = ...,
+        compile_duration: _duration_pb2.Duration | None = ...,
+        cached: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "compile_duration", b"compile_duration", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "max_error", b"max_error", "precision", b"precision", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
+    _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top1_agreement) -> _WhichOneofReturnType__top1_agreement | None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -459,6 +645,12 @@ class UnloadModelResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
+    HELD_BYTES_FIELD_NUMBER: _builtins.int
+    FREED_BYTES_FIELD_NUMBER: _builtins.int
+    held_bytes: _builtins.int
+    """Memory that it held on the device, in bytes; 0 if it was not loaded."""
+    freed_bytes: _builtins.int
+    """Memory that came back, in bytes, measured where that can be told; others that come and go meanwhile show in it."""
     @_builtins.property
     def model(self) -> Global___Model:
         """The model."""
@@ -467,11 +659,77 @@ class UnloadModelResponse(_message.Message):
         self,
         *,
         model: Global___Model | None = ...,
+        held_bytes: _builtins.int = ...,
+        freed_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freed_bytes", b"freed_bytes", "held_bytes", b"held_bytes", "model", b"model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
+class UpdateModelRequest(_message.Message):
+    """What to change of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model: its `name`, which is required, and its `options`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which options to change, for example "options.weight"; one that is named but not set goes back to its default.
+        "options" and "*" name them all. Without a mask, those that are set are changed.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelRequest: _TypeAlias = UpdateModelRequest  # noqa: Y015
+
+@_typing.final
+class UpdateModelResponse(_message.Message):
+    """The model, changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    AT_NEXT_LOAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model."""
+
+    @_builtins.property
+    def at_next_load(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the options that were changed, those that take effect only when the model is loaded the next time, as in
+        `update_mask`; empty where all are in effect.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+        at_next_load: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_next_load", b"at_next_load", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelResponse: _TypeAlias = UpdateModelResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class ModelsStub:
                 request_serializer=zoo_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=zoo_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
                 _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/zoo.v1.Models/UpdateModel',
+                request_serializer=zoo_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer:
@@ -90,6 +95,13 @@ class ModelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateModel(self, request, context):
+        """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +124,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.UnloadModel,
                     request_deserializer=zoo_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
                     response_serializer=zoo_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.UpdateModelRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.UpdateModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +240,33 @@ class Models:
             '/zoo.v1.Models/UnloadModel',
             zoo_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
             zoo_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/UpdateModel',
+            zoo_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

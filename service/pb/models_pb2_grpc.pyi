@@ -43,6 +43,8 @@ class ModelsStub:
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UpdateModelRequest, _models_pb2.UpdateModelResponse]
+    """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
 
 @_typing.type_check_only
 class ModelsAsyncStub(ModelsStub):
@@ -59,6 +61,8 @@ class ModelsAsyncStub(ModelsStub):
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UpdateModelRequest, _models_pb2.UpdateModelResponse]  # type: ignore[assignment]
+    """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
 
 class ModelsServicer:
     """The catalog of models that can be served, and the registry of those that are."""
@@ -92,5 +96,12 @@ class ModelsServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
         """Takes a model out of service: requests in flight are answered, then its memory is freed."""
+
+    def UpdateModel(
+        self,
+        request: _models_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.UpdateModelResponse, _abc.Awaitable[_models_pb2.UpdateModelResponse]]:
+        """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -225,6 +225,7 @@ class PredictOptions(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     INCLUDE_TENSORS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """Classification: how many labels, best first. Unset: 5."""
     threshold: _builtins.float
@@ -233,16 +234,21 @@ class PredictOptions(_message.Message):
     """
     include_tensors: _builtins.bool
     """Return the network's output tensors beside the answer."""
+    priority: _builtins.int
+    """Who goes first where requests wait: 1 before all others, larger numbers later, 9 last. 0 or unset: 5, the middle.
+    It says what may pass what; nobody is passed for ever.
+    """
     def __init__(
         self,
         *,
         top_k: _builtins.int | None = ...,
         threshold: _builtins.float | None = ...,
         include_tensors: _builtins.bool = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_top_k", b"_top_k", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_top_k", b"_top_k", "include_tensors", b"include_tensors", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_top_k", b"_top_k", "include_tensors", b"include_tensors", "priority", b"priority", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015

@@ -13,12 +13,15 @@ from model_zoo.card import TensorSpec
 from service.errors import InvalidInput
 from service.pb import models_pb2 as pb
 from service.pb import models_pb2_grpc
-from service.registry.registry import ModelStatus, Registry
+from service.registry.evidence import Evidence
+from service.registry.registry import Registry
 from service.registry.states import ModelState
+from service.registry.status import ModelStatus, RuntimeInfo
 
 Context = aio.ServicerContext[Any, Any]
 
 DEFAULT_PAGE, LARGEST_PAGE = 50, 500
+OPTIONS = "options"
 
 _STATES = {
     ModelState.LOADING: pb.MODEL_STATE_LOADING,
@@ -57,13 +60,40 @@ class ModelsServicer(models_pb2_grpc.ModelsServicer):
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:  # noqa: N802
         """See models.proto."""
-        return pb.UnloadModelResponse(model=write_model(await self._registry.unload(_required(request.name))))
+        done = await self._registry.unload(_required(request.name))
+        return pb.UnloadModelResponse(
+            model=write_model(done.status), held_bytes=done.held_bytes, freed_bytes=done.freed_bytes
+        )
+
+    async def UpdateModel(self, request: pb.UpdateModelRequest, context: Context) -> pb.UpdateModelResponse:  # noqa: N802
+        """See models.proto."""
+        name = _required(request.model.name, "model.name")
+        status, later = self._registry.set_options(name, _changes(request))
+        return pb.UpdateModelResponse(model=write_model(status), at_next_load=[f"{OPTIONS}.{o}" for o in later])
 
 
-def _required(name: str) -> str:
+def _required(name: str, field: str = "name") -> str:
     if not name:
-        raise InvalidInput("name", "is required")
+        raise InvalidInput(field, "is required")
     return name
+
+
+def _changes(request: pb.UpdateModelRequest) -> dict[str, object]:
+    """Option → its new value, or None to take it back to its default."""
+    given = {field.name: value for field, value in request.model.options.ListFields()}
+    if not request.HasField("update_mask"):
+        return given
+    changes: dict[str, object] = {}
+    for i, path in enumerate(request.update_mask.paths):
+        parent, _, option = path.partition(".")
+        if path in (OPTIONS, "*"):
+            changes |= {name: given.get(name) for name in pb.ModelOptions.DESCRIPTOR.fields_by_name}
+        elif parent == OPTIONS and option:
+            changes[option] = given.get(option)
+        else:
+            problem = f"expected the path of an option, such as 'options.weight', got {path[:64]!r}"
+            raise InvalidInput(f"update_mask.paths[{i}]", problem)
+    return changes
 
 
 def _wanted(status: ModelStatus, request: pb.ListModelsRequest) -> bool:
@@ -120,15 +150,47 @@ def write_model(status: ModelStatus) -> pb.Model:
         ),
         parameter_count=card.parameters,
         max_batch_size=status.max_batch_size,
+        options=pb.ModelOptions(**status.options.model_dump(exclude_none=True)),
     )
     if status.runtime is not None:
-        info = status.runtime
-        load = Duration()
-        load.FromNanoseconds(int(info.load_s * 1e9))
-        model.runtime.CopyFrom(
-            pb.Runtime(device=info.device, precision=info.precision, memory_bytes=info.memory_bytes, load_duration=load)
-        )
+        model.runtime.CopyFrom(_write_runtime(status.runtime))
     return model
+
+
+def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
+    return pb.Runtime(
+        device=info.device,
+        precision=info.precision,
+        memory_bytes=info.memory_bytes,
+        load_duration=_duration(info.load_s),
+        weights_bytes=info.weights_bytes,
+        growth_bytes=info.growth_bytes,
+        evidence=_write_evidence(info.evidence) if info.evidence is not None else None,
+    )
+
+
+def _write_evidence(evidence: Evidence) -> pb.Evidence:
+    return pb.Evidence(
+        tier=evidence.tier,
+        precision=evidence.precision,
+        candidate=evidence.candidate,
+        speedup=evidence.speedup,
+        rows_per_second=evidence.rows_per_s,
+        rows_per_second_before=evidence.rows_per_s_before,
+        single_speedup=evidence.single_speedup,
+        max_error=evidence.max_error,
+        cosine=evidence.cosine,
+        top1_agreement=evidence.top1_agreement,
+        compile_duration=_duration(evidence.compile_s),
+        cached=evidence.cached,
+        reason=evidence.reason,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    made = Duration()
+    made.FromNanoseconds(int(seconds * 1e9))
+    return made
 
 
 def _write_tensor(spec: TensorSpec) -> pb.TensorSignature:

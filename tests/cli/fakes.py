@@ -133,7 +133,20 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
         self._enter("UnloadModel", request, context)
         model = self._known(request.name, context)
         model.state, model.state_reason = models_pb2.MODEL_STATE_UNAVAILABLE, "it was unloaded"
-        return models_pb2.UnloadModelResponse(model=model)
+        return models_pb2.UnloadModelResponse(model=model, held_bytes=20_000_000, freed_bytes=19_500_000)
+
+    def UpdateModel(self, request: models_pb2.UpdateModelRequest, context: Any) -> models_pb2.UpdateModelResponse:
+        self._enter("UpdateModel", request, context)
+        model = self._known(request.model.name, context)
+        for path in request.update_mask.paths:
+            option = path.removeprefix("options.")
+            if option not in model.options.DESCRIPTOR.fields_by_name:
+                problem = f"{path}: no such option"
+                _abort(context, status_of("INVALID_ARGUMENT", problem, reason="INVALID_INPUT", field=path))
+            model.options.ClearField(option)  # type: ignore[arg-type]
+        model.options.MergeFrom(request.model.options)
+        later = [path for path in request.update_mask.paths if path == "options.precision"]
+        return models_pb2.UpdateModelResponse(model=model, at_next_load=later)
 
     def _enter(self, method: str, request: Any, context: Any) -> None:
         self.calls[method].append(request)
@@ -217,8 +230,11 @@ def _model(name: str, family: str, task: str, raw_input: str, inputs: list[str])
         origin=models_pb2.Origin(licence="Apache-2.0", provenance="Somebody made it."),
         parameter_count=4_652_008,
         labels=["cat", "dog"],
-        runtime=models_pb2.Runtime(device="cpu", precision="fp32", memory_bytes=18_600_000),
+        runtime=models_pb2.Runtime(
+            device="cpu", precision="fp32", memory_bytes=18_600_000, weights_bytes=18_500_000, growth_bytes=30_000_000
+        ),
         max_batch_size=32,
+        options=models_pb2.ModelOptions(max_batch_size=8, weight=1.5, pinned=False, precision="auto"),
     )
 
 

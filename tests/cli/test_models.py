@@ -54,9 +54,26 @@ def test_show_tells_card_state_and_a_line_that_works(run: Run, zoo: FakeZoo) -> 
         "Apache-2.0",
         "Somebody made it.",
         "stable is 1",
+        "18.5 MB of weights; 0.1 MB beside them; the server grew by 30.0 MB over the load",
+        "max_batch_size=8, weight=1.5, pinned=false, precision=auto",
     ):
         assert words in done.stdout
     assert done.stdout.splitlines()[-1] == f"  zoo predict --server {zoo.target} silero_vad speech.wav"
+
+
+def test_show_tells_what_was_done_to_make_it_fast(run: Run, zoo: FakeZoo) -> None:
+    runtime = zoo.models["silero_vad"].runtime
+    runtime.evidence.tier, runtime.evidence.precision, runtime.evidence.reason = "eager", "fp32", "optimize is off"
+    assert "eager fp32: optimize is off" in run("show", "silero_vad", "--server", zoo.target).stdout
+    runtime.evidence.MergeFrom(
+        models_pb2.Evidence(
+            tier="compiled", candidate="compiled fp32", speedup=1.9, single_speedup=1.2, max_error=3e-6, cosine=1.0
+        )
+    )
+    runtime.evidence.ClearField("reason")
+    text = run("show", "silero_vad", "--server", zoo.target).stdout
+    assert "compiled fp32: measured at 1.90 × the rows a second, 1.20 × for a single row" in text
+    assert "largest error 3e-06, cosine 1.000000" in text
 
 
 def test_show_without_a_server_tells_the_card(run: Run, nowhere: str, tmp_path: Path) -> None:

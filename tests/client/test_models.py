@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from service.client import AsyncClient, Client, NotFound, Retry, TensorSpec
+from service.client import AsyncClient, BadInput, Client, InvalidRequest, NotFound, Retry, TensorSpec
 
 
 def test_models_are_listed_across_pages_in_order(zoo: Any, client: Client) -> None:
@@ -33,6 +33,25 @@ def test_a_model_tells_all_that_the_server_knows(client: Client) -> None:
 def test_load_and_unload_move_the_state(client: Client) -> None:
     assert client.unload("silero_vad").state == "UNAVAILABLE"
     assert client.load("silero_vad").state == "READY"
+
+
+def test_an_unload_tells_what_came_back(client: Client) -> None:
+    unloaded = client.unload("silero_vad")
+    assert (unloaded.held_bytes, unloaded.freed_bytes) == (20_000_000, 19_500_000)
+
+
+def test_options_are_shown_and_changed(zoo: Any, client: Client) -> None:
+    model = client.model("silero_vad")
+    assert model.options == {"max_batch_size": 8, "weight": 1.5, "pinned": False, "precision": "auto"}
+    assert (model.weights_bytes, model.growth_bytes, model.evidence) == (18_500_000, 30_000_000, None)
+    updated = client.set_options("silero_vad", {"weight": 2, "max_batch_size": None, "precision": "fp32"})
+    assert updated.options == {"weight": 2.0, "pinned": False, "precision": "fp32"}
+    assert updated.at_next_load == ("precision",)
+    with pytest.raises(BadInput, match=r"options.weight: expected a number, got 'x'"):
+        client.set_options("silero_vad", {"weight": "x"})
+    with pytest.raises(InvalidRequest, match="no such option"):
+        client.set_options("silero_vad", {"wieght": 2})
+    assert len(zoo.calls["UpdateModel"]) == 2
 
 
 def test_an_unknown_name_brings_the_servers_hint(client: Client) -> None:
@@ -68,6 +87,7 @@ async def test_the_async_client_has_the_same_verbs(zoo: Any, retry: Retry) -> No
         assert [m.name async for m in client.models()] == ["all_minilm_l6_v2", "efficientnet_lite0", "silero_vad"]
         assert (await client.unload("silero_vad")).state == "UNAVAILABLE"
         assert (await client.load("silero_vad")).state == "READY"
+        assert (await client.set_options("silero_vad", {"weight": 3})).options["weight"] == 3
         assert await client.ready()
         assert (await client.status()).ready
 

@@ -23,14 +23,15 @@ from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
+from service.registry.ledger import FP32_BYTES, MIB
 from service.registry.loader import Loaded
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
 from service.runtime.lanes import Lanes
-from service.scheduler.policy import Limits
 from service.scheduler.scheduler import DeviceScheduler
+from service.settings import ModelOptions
 from service.tasks.base import Task
 from service.types import Answer, Array, Embedding, InferRequest, Instance, Item, Options, Tensors, TextInstance
 
@@ -105,7 +106,8 @@ class FakeRuntime:
     device = "cpu"
     precision = "fp32"
 
-    def __init__(self) -> None:
+    def __init__(self, held_bytes: int = 4096) -> None:
+        self.held_bytes = held_bytes
         self.gate = threading.Event()
         """Cleared, batches wait for it inside the device."""
         self.gate.set()
@@ -117,7 +119,7 @@ class FakeRuntime:
 
     @property
     def memory_bytes(self) -> int:
-        return 0 if self.freed else 4096
+        return 0 if self.freed else self.held_bytes
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         values = tensors["x"][:, 0].tolist()
@@ -143,6 +145,8 @@ class FakeLoader:
         self.loads: Counter[str] = Counter()
         self.failures: dict[str, deque[Exception]] = {}
         self.loaded: dict[str, Loaded] = {}
+        self.held_bytes: dict[str, int] = {}
+        """What the runtime of a model holds; 4096 where nothing is said."""
 
     def fail(self, name: str, *errors: Exception) -> None:
         self.failures[name] = deque(errors)
@@ -153,7 +157,7 @@ class FakeLoader:
         assert self.gate.wait(PATIENCE_S)
         if self.failures.get(card.name):
             raise self.failures[card.name].popleft()
-        made = Loaded(FakeTask(card), cast(Any, FakeRuntime()), 0.25)
+        made = Loaded(FakeTask(card), cast(Any, FakeRuntime(self.held_bytes.get(card.name, 4096))), 0.25)
         self.loaded[card.name] = made
         return made
 
@@ -161,14 +165,18 @@ class FakeLoader:
 class World:
     """Everything between the wire and the device, and hands on each part. Built by `world()`."""
 
-    def __init__(self, cards: Sequence[Card], limits: Limits, lanes: int, timeout_s: float) -> None:
+    def __init__(
+        self, cards: Sequence[Card], options: ModelOptions, lanes: int, timeout_s: float, **registry: Any
+    ) -> None:
         self.metrics = CollectorRegistry()
         self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
         self.loader = FakeLoader()
-        self.scheduler = DeviceScheduler(asyncio.get_running_loop())
+        self.scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=lanes)
         self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
         by_name = {card.name: card for card in cards}
-        self.registry = Registry(by_name, lambda _: limits, cast(Any, self.loader), self.scheduler, self.recorder)
+        self.registry = Registry(
+            by_name, lambda _: options, cast(Any, self.loader), self.scheduler, self.recorder, **registry
+        )
         self.pool = ThreadPoolExecutor(2, "preprocess")
         self.inference = Inference(self.registry, self.pool, self.recorder, timeout_s)
         self.moves: list[tuple[str, ModelState]] = []
@@ -201,10 +209,27 @@ async def world(
     lanes: int = 1,
     timeout_s: float = PATIENCE_S,
     load: bool = True,
+    mib: Mapping[str, int] | None = None,
+    **registry: Any,
 ) -> AsyncIterator[World]:
-    """A running world whose models are loaded unless `load` is false."""
-    cards = [card(name) for name in names or ("adder",)]
-    made = World(cards, Limits(max_batch_size, max_queue_size, max_queue_delay_s), lanes, timeout_s)
+    """A running world whose models are loaded unless `load` is false; `registry` goes to the Registry as it is.
+
+    `mib`: models of that many MiB, by their cards and once they are loaded.
+    """
+    sizes = {name: size * MIB for name, size in (mib or {}).items()}
+    cards = [card(name) for name in names or () if name not in sizes]
+    cards += [card(name, parameters=size // FP32_BYTES) for name, size in sizes.items()]
+    cards = cards or [card("adder")]
+    options = ModelOptions(
+        max_batch_size=max_batch_size,
+        max_queue_size=max_queue_size,
+        max_queue_delay_ms=max_queue_delay_s * 1000.0,
+        default_timeout_ms=timeout_s * 1000.0,
+        precision="auto",
+        optimize="off",
+    )
+    made = World(cards, options, lanes, timeout_s, **registry)
+    made.loader.held_bytes |= sizes
     made.lanes.start()
     try:
         if load:

@@ -162,8 +162,10 @@ async def test_a_listener_sees_a_model_ready_only_when_it_answers() -> None:
 async def test_unloading_frees_the_network_and_says_why_it_is_away() -> None:
     async with world() as w:
         runtime = w.runtime()
-        status = await w.registry.unload("adder")
+        done = await w.registry.unload("adder")
+        status = done.status
         assert (status.state, status.reason) == (UNAVAILABLE, "unloaded")
+        assert (done.freed_bytes, done.held_bytes) == (4096, 4096)
         assert (status.versions, status.runtime) == ((), None)
         assert status.ever_loaded
         assert runtime.freed
@@ -176,7 +178,8 @@ async def test_unloading_frees_the_network_and_says_why_it_is_away() -> None:
 
 async def test_unloading_a_model_that_is_not_there_changes_nothing() -> None:
     async with world(load=False) as w:
-        assert (await w.registry.unload("adder")).state is UNAVAILABLE
+        done = await w.registry.unload("adder")
+        assert (done.status.state, done.freed_bytes, done.held_bytes) == (UNAVAILABLE, 0, 0)
         assert w.moves == []
 
 
@@ -193,7 +196,7 @@ async def test_unloading_waits_for_those_inside() -> None:
         assert not w.runtime().freed
         w.runtime().gate.set()
         assert len((await inside).predictions) == 5
-        assert (await unloading).state is UNAVAILABLE
+        assert (await unloading).status.state is UNAVAILABLE
         assert w.runtime().freed
 
 

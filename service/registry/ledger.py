@@ -1,0 +1,163 @@
+"""The memory ledger: what each loaded model holds on the device, measured at its load, and what a budget leaves for others.
+
+A load is measured as the growth of what the device's reading says (`service/runtime/memory.py`): weights, weights that were
+laid out anew for the kernels, tokenizers. Two things spoil a measurement, and the bytes of the weights, which are known
+exactly, stand in for it then: another measurement at the same time, and a library that this load was the first to import,
+whose code no unload gives back.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from model_zoo.card import Card
+from service.runtime.memory import Reading
+
+MIB = 1 << 20
+FP32_BYTES = 4
+NOISE = MIB
+"""Bytes that a measurement cannot tell: pages that are free in part only, what threads keep for themselves. Seen: 0.2 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one loaded model holds, in bytes."""
+
+    weights: int
+    """Weights and buffers, as the runtime reports them at this moment."""
+    beside: int = 0
+    """What was measured beyond them at the load; 0 where that is less than a measurement can tell."""
+    growth: int | None = None
+    """How much the device's reading grew over the load, with whatever else came along; None where it could not be told."""
+
+    @property
+    def total(self) -> int:
+        """What the model counts for."""
+        return self.weights + self.beside
+
+
+class Measurement:
+    """The change of a device's reading from here to `end`. Begin and end it in a thread that may wait."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.spoilt = False
+        self.libraries = False
+        """After `end`: whether modules were imported meanwhile."""
+        self._ledger = ledger
+        self._modules = len(sys.modules)
+        self._before = ledger.begin(self)
+
+    def end(self) -> int | None:
+        """Bytes that came, or went where negative; None where that cannot be told. A second call measures on."""
+        self.libraries = len(sys.modules) > self._modules
+        return self._ledger.end(self, self._before)
+
+
+def freed(measurement: Measurement, weights: int) -> int | None:
+    """Bytes that came back since the measurement began, None where that cannot be told. In a thread that may wait."""
+    change = measurement.end()
+    if change is not None and -change < weights // 2:
+        # Something that refers to itself holds the weights. The collector looks among all objects, those that startup froze
+        # included, which halts the interpreter for some tenths of a second; so it is asked only then.
+        frozen = gc.get_freeze_count() > 0
+        gc.unfreeze()
+        gc.collect()
+        if frozen:
+            gc.freeze()
+        change = measurement.end()
+    return None if change is None else max(0, -change)
+
+
+class Ledger:
+    """Who holds what on one device. `begin` and `end` may be called from any thread, the rest belongs to the event loop."""
+
+    def __init__(self, read: Reading = lambda: None, budget_mib: int = 0) -> None:
+        """`read` tells what the device holds; `budget_mib` bounds what models may hold together, 0 for no bound."""
+        self.budget = budget_mib * MIB
+        self._read = read
+        self._open: set[Measurement] = set()
+        self._lock = threading.Lock()  # guards `_open`
+        self._holdings: dict[str, Holding] = {}
+        self._needs: dict[str, int] = {}
+
+    # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, measurement: Measurement) -> int | None:
+        """See Measurement. Whoever else measures now cannot know whose bytes come and go."""
+        with self._lock:
+            measurement.spoilt = bool(self._open)
+            for other in self._open:
+                other.spoilt = True
+            self._open.add(measurement)
+        return self._read()
+
+    def end(self, measurement: Measurement, before: int | None) -> int | None:
+        """See Measurement."""
+        after = self._read()
+        with self._lock:
+            self._open.discard(measurement)
+        return None if measurement.spoilt or before is None or after is None else after - before
+
+    # ── the books ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def loaded(self, model: str, weights: int, growth: int | None, libraries: bool) -> Holding:
+        """Enters a model that was loaded; `libraries` says that its load imported some."""
+        beside = 0 if growth is None or libraries or growth - weights < NOISE else growth - weights
+        held = self._holdings[model] = Holding(weights, beside, growth)
+        self._needs[model] = held.total
+        return held
+
+    def reweighed(self, model: str, weights: int) -> Holding:
+        """A loaded model's weights changed, as when a faster form of it was swapped in."""
+        old = self._holdings[model]
+        held = self._holdings[model] = Holding(weights, old.beside, old.growth)
+        return held
+
+    def unloaded(self, model: str, freed: int | None) -> int:
+        """Strikes out a model of whose unload `freed` bytes were measured. Gives what it counted for."""
+        held = self._holdings.pop(model)
+        if freed is not None:  # what came back is what the next load takes
+            self._needs[model] = max(held.weights, freed)
+        return held.total
+
+    def holding(self, model: str) -> Holding | None:
+        """What a model holds; None where it is not loaded."""
+        return self._holdings.get(model)
+
+    def need(self, card: Card) -> int:
+        """Bytes that loading a model will take: what was measured of it before, else its parameters in fp32."""
+        return self._needs.get(card.name, card.parameters * FP32_BYTES)
+
+    @property
+    def total(self) -> int:
+        """What all loaded models count for."""
+        return sum(held.total for held in self._holdings.values())
+
+    @property
+    def weights(self) -> int:
+        """Of that, weights and buffers."""
+        return sum(held.weights for held in self._holdings.values())
+
+    # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def missing(self, need: int) -> int:
+        """Bytes that must go before `need` more fit; 0 where they fit, or where nothing bounds them."""
+        return max(0, self.total + need - self.budget) if self.budget else 0
+
+    def to_evict(self, need: int, candidates: Iterable[str]) -> list[str] | None:
+        """Which of `candidates`, the first being the first to go, must be unloaded so that `need` bytes fit.
+
+        None where all of them together would not do: then none has to go in vain.
+        """
+        missing = self.missing(need)
+        chosen: list[str] = []
+        for model in candidates:
+            if missing <= 0:
+                break
+            chosen.append(model)
+            missing -= self._holdings[model].total
+        return None if missing > 0 else chosen

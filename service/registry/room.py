@@ -1,0 +1,35 @@
+"""Who must go so that a model finds room in the memory budget: used longest ago first, never who is pinned or in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from service.errors import MemoryFull
+from service.registry.entry import Entry
+from service.registry.ledger import MIB, Ledger
+from service.registry.states import ModelState
+
+BUSY_RETRY_S = 1.0
+"""When to try again a load that has no room only because others are in use."""
+
+
+def to_evict(ledger: Ledger, entry: Entry, need: int, entries: Iterable[Entry]) -> list[Entry]:
+    """Models whose unloading makes room for `need` bytes more of `entry`; none where they fit as it is.
+
+    Raises MemoryFull, with the figures, where even all that may go would not do.
+    """
+    others = [e for e in entries if e.state is ModelState.READY and e is not entry]
+    unpinned = sorted((e for e in others if not e.options.pinned), key=lambda e: e.last_used)
+    idle = {e.name: e for e in unpinned if not e.in_use}
+    chosen = ledger.to_evict(need, idle)
+    if chosen is not None:
+        return [idle[name] for name in chosen]
+    pinned = [e.name for e in others if e.options.pinned]
+    busy = [e.name for e in unpinned if e.in_use]
+    kept = sum(held.total for name in (*pinned, *busy) if (held := ledger.holding(name)) is not None)
+    why = "; ".join(f"{word}: {', '.join(names)}" for word, names in (("pinned", pinned), ("in use", busy)) if names)
+    raise MemoryFull(
+        f"model {entry.name!r} needs {need / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
+        f"{kept / MIB:.1f} MiB cannot be freed now" + (f" ({why})" if why else ""),
+        retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [e.name for e in unpinned]) is not None else None,
+    )

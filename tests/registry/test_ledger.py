@@ -1,0 +1,143 @@
+"""The ledger's books: what is measured, what stands in where it cannot be, and who has to go."""
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from registry.fakes import card
+from service.registry.ledger import MIB, NOISE, Ledger, Measurement, freed
+
+
+class Device:
+    """A reading that a test sets."""
+
+    def __init__(self, mib: int | None = 1000) -> None:
+        self.now = None if mib is None else mib * MIB
+
+    def grows(self, mib: int) -> None:
+        assert self.now is not None
+        self.now += mib * MIB
+
+    def __call__(self) -> int | None:
+        return self.now
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+def test_a_load_is_measured_as_what_the_device_grew_by(device: Device) -> None:
+    ledger = Ledger(device)
+    load = Measurement(ledger)
+    device.grows(70)
+    held = ledger.loaded("m", 50 * MIB, load.end(), load.libraries)
+    assert (held.weights, held.beside, held.growth, held.total) == (50 * MIB, 20 * MIB, 70 * MIB, 70 * MIB)
+    assert (ledger.total, ledger.weights) == (70 * MIB, 50 * MIB)
+
+
+def test_where_the_device_does_not_say_the_weights_count() -> None:
+    ledger = Ledger(Device(None))
+    load = Measurement(ledger)
+    held = ledger.loaded("m", 500, load.end(), load.libraries)
+    assert (held.total, held.growth) == (500, None)
+
+
+def test_a_model_never_counts_for_less_than_its_weights(device: Device) -> None:
+    """Somebody else gave memory back while it was loaded."""
+    ledger = Ledger(device)
+    load = Measurement(ledger)
+    device.grows(-60)
+    assert ledger.loaded("m", 500, load.end(), load.libraries).total == 500
+
+
+def test_what_a_measurement_cannot_tell_is_not_counted(device: Device) -> None:
+    assert Ledger(device).loaded("m", 500, 500 + NOISE - 1, False).total == 500
+
+
+@pytest.fixture
+def new_library() -> Iterator[None]:
+    yield
+    sys.modules.pop("library_of_a_test", None)
+
+
+def test_a_library_that_a_load_brings_in_is_not_held_against_the_model(device: Device, new_library: None) -> None:
+    ledger = Ledger(device)
+    load = Measurement(ledger)
+    sys.modules["library_of_a_test"] = ModuleType("library_of_a_test")
+    device.grows(80)
+    held = ledger.loaded("m", 50 * MIB, load.end(), load.libraries)
+    assert (held.total, held.growth) == (50 * MIB, 80 * MIB)
+
+
+def test_two_measurements_at_once_know_nothing_and_the_next_alone_does(device: Device) -> None:
+    ledger = Ledger(device)
+    first = Measurement(ledger)
+    second = Measurement(ledger)
+    device.grows(8)
+    assert first.end() is None
+    assert second.end() is None
+    third = Measurement(ledger)
+    device.grows(1)
+    assert third.end() == MIB
+
+
+def test_the_next_load_is_foreseen_by_what_was_measured_and_the_first_by_the_card(device: Device) -> None:
+    ledger = Ledger(device)
+    small = card("small", parameters=MIB)
+    assert ledger.need(small) == 4 * MIB, "fp32"
+    ledger.loaded("small", 4 * MIB, 7 * MIB, False)
+    assert ledger.need(small) == 7 * MIB
+    assert ledger.unloaded("small", 6 * MIB) == 7 * MIB
+    assert ledger.need(small) == 6 * MIB, "what came back is what is taken again"
+    ledger.loaded("small", 4 * MIB, 7 * MIB, False)
+    ledger.unloaded("small", 10)
+    assert ledger.need(small) == 4 * MIB, "a network has its weights, whatever came back"
+    assert (ledger.total, ledger.holding("small")) == (0, None)
+
+
+def test_a_faster_form_weighs_anew_and_keeps_what_is_beside(device: Device) -> None:
+    ledger = Ledger(device)
+    ledger.loaded("m", 5 * MIB, 7 * MIB, False)
+    held = ledger.reweighed("m", 3 * MIB)
+    assert (held.weights, held.total, ledger.total) == (3 * MIB, 5 * MIB, 5 * MIB)
+
+
+def test_without_a_budget_everything_fits(device: Device) -> None:
+    ledger = Ledger(device)
+    ledger.loaded("m", 10**15, None, False)
+    assert ledger.missing(10**15) == 0
+    assert ledger.to_evict(10**15, ["m"]) == []
+
+
+def test_as_few_go_as_must_and_nobody_goes_in_vain(device: Device) -> None:
+    ledger = Ledger(device, budget_mib=10)
+    for name in ("a", "b", "c"):
+        ledger.loaded(name, 3 * MIB, None, False)
+    assert ledger.to_evict(MIB, ["b", "a"]) == []
+    assert ledger.to_evict(2 * MIB, ["b", "a"]) == ["b"]
+    assert ledger.to_evict(5 * MIB, ["b", "a", "c"]) == ["b", "a"]
+    assert ledger.to_evict(10 * MIB, ["b", "a", "c"]) == ["b", "a", "c"]
+    assert ledger.to_evict(10 * MIB, ["b", "a"]) is None
+    assert ledger.to_evict(11 * MIB, ["b", "a", "c"]) is None
+
+
+def test_what_came_back_is_told_as_measured(device: Device) -> None:
+    unload = Measurement(Ledger(device))
+    device.grows(-70)
+    assert freed(unload, 70 * MIB) == 70 * MIB
+
+
+def test_memory_that_refers_to_itself_is_found_by_the_collector(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.registry.ledger.gc.collect", lambda: device.grows(-70))
+    assert freed(Measurement(Ledger(device)), 70 * MIB) == 70 * MIB
+
+
+def test_what_did_not_come_back_is_not_claimed(device: Device) -> None:
+    unload = Measurement(Ledger(device))
+    device.grows(20)
+    assert freed(unload, 70 * MIB) == 0
