@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from service.errors import DeadlineExceeded, Draining, InvalidInput, NotReady, QueueFull, ZooError
+from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, QueueFull, TooLate, ZooError
 from service.observability.recorder import Call, Recorder
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
+from service.tasks.gather import Gather
 from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
@@ -23,30 +25,43 @@ class Inference:
     """Walks requests through. Lives on the event loop; heavy work goes to `pool` and to the device's lanes."""
 
     def __init__(
-        self, registry: Registry, pool: ThreadPoolExecutor, recorder: Recorder, default_timeout_s: float
+        self,
+        registry: Registry,
+        pool: ThreadPoolExecutor,
+        recorder: Recorder,
+        default_timeout_s: float,
+        workers: int = 1,
     ) -> None:
+        """`workers`: threads of the pool, which say how many of a model's preprocessings may be under way at once."""
         self.registry = registry
         self._pool = pool
         self._recorder = recorder
         self._default_timeout_s = default_timeout_s
+        self._workers = workers
+        self._gathers: WeakKeyDictionary[ServedModel, Gather] = WeakKeyDictionary()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
 
-    async def infer(self, request: InferRequest, *, answers: bool = True) -> InferReply:
+    async def infer(
+        self, request: InferRequest, *, answers: bool = True, served: ServedModel | None = None
+    ) -> InferReply:
         """One reply with as many predictions as instances; a bad instance fails alone, in its place.
 
-        `answers=False` leaves out what is for people and gives the output tensors only. Raises a ZooError where the whole
-        request has no answer: NotFound, NotReady, InvalidInput, QueueFull, DeadlineExceeded.
+        `answers=False` leaves out what is for people and gives the output tensors only. `served` is the model where it was
+        resolved before. Raises a ZooError where the whole request has no answer: those of `resolve`, InvalidInput, QueueFull,
+        TooLate, DeadlineExceeded.
         """
         began = time.monotonic()
-        deadline = began + self._default_timeout_s if request.deadline is None else request.deadline
-        served = self._resolve(request, deadline, began)
+        if served is None:
+            served = await self.resolve(request.model, request.version, request.deadline, request.request_id)
+        default_s = served.limits.default_timeout_s or self._default_timeout_s
+        deadline = began + default_s if request.deadline is None else request.deadline
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
-        with _Visit(self, served, len(request.instances), began) as visit:
+        with _Visit(self, served, len(request.instances), began, deadline, request.priority) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
                     parts = await self._walk(served, request, deadline, answers)
@@ -64,18 +79,22 @@ class Inference:
 
     # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _resolve(self, request: InferRequest, deadline: float, now: float) -> ServedModel:
+    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str = "") -> ServedModel:
+        """Who answers. Returns at once, unless the model comes back because of this call: then once it is loaded.
+
+        Raises Draining, NotFound, NotReady, MemoryFull, DeadlineExceeded.
+        """
         if self._draining:
             self._recorder.rejected("", 0, "draining")
             raise Draining
         try:
-            served = self.registry.resolve(request.model, request.version)
-        except NotReady:
-            self._recorder.rejected(request.model, 0, "not_ready")  # the name is in the catalog, or it were NotFound
+            served = await self.registry.acquire(model, version, deadline)
+        except (NotReady, MemoryFull, DeadlineExceeded) as error:
+            self._recorder.rejected(model, 0, _refusal(error))  # the name is in the catalog, or it were NotFound
             raise
         if (call := current_call.get(None)) is not None:
-            call.model, call.version, call.request_id = served.name, str(served.version), request.request_id
-        if deadline <= now:
+            call.model, call.version, call.request_id = served.name, str(served.version), request_id
+        if deadline is not None and deadline <= time.monotonic():
             self._recorder.rejected(served.name, served.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
         return served
@@ -116,13 +135,16 @@ class Inference:
         items = await self._preprocess(served, request, span)
         t1 = time.monotonic()
         good = [item for item in items if isinstance(item, Item)]
-        rows = iter(await served.submit(good, deadline).result() if good else ())
+        rows = iter(await served.submit(good, deadline, request.priority).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
             work = (served, request, items, outcomes, span)
-            loop = asyncio.get_running_loop()
-            predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
+            if len(span) <= served.task.light_rows:
+                predictions = _postprocess(*work)
+            else:
+                loop = asyncio.get_running_loop()
+                predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
         else:
             predictions = [_tensors_only(i, o) for i, o in zip(items, outcomes, strict=True)]
         return predictions, _timing(outcomes, t0, t1, t2, time.monotonic())
@@ -132,9 +154,17 @@ class Inference:
         if _is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
             return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
         raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: _cut mixes nothing
-        paths = [request.path(i) for i in span]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, served.task.preprocess, raw, paths)
+        gather = self._gathers.get(served)
+        if gather is None:
+            gather = self._gathers[served] = Gather(served.task, self._pool, self._workers)
+        return await gather.prepare(raw, [request.path(i) for i in span])
+
+
+def _refusal(error: ZooError) -> str:
+    """Why a model that exists refused a call, as the metric names it."""
+    if isinstance(error, DeadlineExceeded):
+        return "deadline"
+    return "memory_full" if isinstance(error, MemoryFull) else "not_ready"
 
 
 _Part = tuple[list[Prediction | ZooError], Timing]
@@ -151,6 +181,8 @@ class _Visit:
     served: ServedModel
     rows: int
     began: float
+    deadline: float
+    priority: int
     ok: bool = False
     answered: int = 0
     """Rows that got an answer."""
@@ -159,9 +191,10 @@ class _Visit:
     def __enter__(self) -> _Visit:
         me, served = self.inference, self.served
         try:
-            served.enter(self.rows)
-        except QueueFull:
-            me._recorder.rejected(served.name, served.version, "queue_full")
+            served.enter(self.rows, self.deadline, self.priority)
+        except (QueueFull, TooLate) as error:
+            reason = "queue_full" if isinstance(error, QueueFull) else "too_late"
+            me._recorder.rejected(served.name, served.version, reason)
             raise
         me._in_flight += 1
         me._idle.clear()

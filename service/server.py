@@ -26,7 +26,6 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from model_zoo.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.store import Progress, Store
 from service import __version__, banner
@@ -41,23 +40,27 @@ from service.pb import (
     models_pb2,
     models_pb2_grpc,
     open_inference_pb2,
-    open_inference_pb2_grpc,
     prediction_pb2,
     prediction_pb2_grpc,
 )
+from service.registry.ledger import Ledger
 from service.registry.loader import Loader, Loads
+from service.registry.options import beyond_card, defaults_for
 from service.registry.registry import Registry
 from service.registry.states import ModelState
+from service.registry.tuning import Tuner
 from service.runtime.allocator import keep_freed_memory
+from service.runtime.compiler import compiler_for
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, memory_readers, plan_device
 from service.runtime.lanes import Lanes
-from service.scheduler.policy import Limits
+from service.runtime.memory import give_back, reading, resident_bytes
+from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, SettingsError
+from service.wire import open_inference
+from service.wire.calls import CountedServer
 from service.wire.health import Health
-from service.wire.interceptors import CountedServer
 from service.wire.models import ModelsServicer
-from service.wire.open_inference import OpenInferenceServicer
 from service.wire.prediction import PredictionServicer
 
 log = logger(__name__)
@@ -96,8 +99,12 @@ class Server:
         self._settings = settings
         self._catalog = catalog or Catalog.from_package()
         self._wanted = _check_models(settings.models, self._catalog)
+        _check_options(settings, self._catalog)
         self._plan = _plan(settings)
-        self._loader = loader or Loader(Store(settings.home), self._plan.name, settings.offline, _log_progress)
+        self._store = Store(settings.home)
+        self._loader = loader or Loader(
+            self._store, self._plan.name, settings.offline, _log_progress, self._precision_of
+        )
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -138,16 +145,34 @@ class Server:
         settings, plan = self._settings, self._plan
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
-        self._scheduler = DeviceScheduler(asyncio.get_running_loop())
+        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
         self._registry = Registry(
-            cards, partial(_limits, settings, plan), self._loader, self._scheduler, self._recorder
+            cards,
+            partial(defaults_for, settings, plan.name),
+            self._loader,
+            self._scheduler,
+            self._recorder,
+            given=settings.model_options,
+            ledger=Ledger(reading(plan.name), settings.memory_budget_mib),
+            on_demand=settings.load_on_demand,
+            is_here=lambda card: self._store.find(card) is not None,
         )
-        self._pool = ThreadPoolExecutor(settings.preprocess_workers or settings.cores, "preprocess")
-        self._inference = Inference(self._registry, self._pool, self._recorder, settings.default_timeout_ms / 1000.0)
+        workers = settings.preprocess_workers or settings.cores
+        self._pool = ThreadPoolExecutor(workers, "preprocess")
+        timeout_s = settings.default_timeout_ms / 1000.0
+        self._inference = Inference(self._registry, self._pool, self._recorder, timeout_s, workers)
         self._health = Health(SERVICES)
         self._registry.on_change.append(self._model_changed)
+        self._tuner = Tuner(
+            self._registry,
+            self._recorder,
+            compiler_for(settings.home, self._store, plan),
+            partial(has_instructions, device=plan.name),
+            partial(limit_threads, plan),
+            give_back,
+        )
         self._grpc = self._grpc_server()
         _watch_device_memory(self._recorder, plan, self._registry)
 
@@ -178,8 +203,9 @@ class Server:
             PredictionServicer(self._inference, self._recorder), counted
         )
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
-        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-            OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__), counted
+        open_inference.add_to_server(
+            open_inference.OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__),
+            counted,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
         reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
@@ -201,6 +227,11 @@ class Server:
             "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
         )
         banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
+        self._tuner.start()  # only now, so that no load has to share the machine with a compiler
+
+    def _precision_of(self, name: str) -> str:
+        """In which precision a model must run. Asked by the loader's thread."""
+        return self._registry.status(name).options.precision or "auto"
 
     def _model_changed(self, name: str, state: ModelState) -> None:
         if self._draining:  # nothing becomes healthy again
@@ -214,6 +245,7 @@ class Server:
         settings = self._settings
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
+        self._tuner.stop()
         self._health.set_server(False)
         for status in self._registry.statuses():
             self._health.set(status.name, False)
@@ -245,6 +277,18 @@ def _check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
 
 
+def _check_options(settings: Settings, catalog: Catalog) -> None:
+    """Raises SettingsError where options are given for a model that is not in the zoo, or beyond what its card allows."""
+    known = {card.name: card for card in catalog}
+    for name, given in settings.model_options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name[:64], known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
+            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS names {name[:64]!r}, which is not in the zoo; {hint}")
+        if (problem := beyond_card(known[name], given)) is not None:
+            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS has a wrong '{name}.max_batch_size': {problem}")
+
+
 def _plan(settings: Settings) -> DevicePlan:
     try:
         plan = plan_device(settings.device, settings.lanes, settings.cores)
@@ -252,16 +296,6 @@ def _plan(settings: Settings) -> DevicePlan:
         raise SettingsError(f"ZOO_DEVICE: {error}") from None
     limit_threads(plan)
     return plan
-
-
-def _limits(settings: Settings, plan: DevicePlan, card: Card) -> Limits:
-    most = card.batching.max_batch_size
-    gains = card.batching.cpu_batch_size if plan.name == "cpu" else most
-    return Limits(
-        max_batch_size=min(most, settings.max_batch_size or gains),
-        max_queue_size=settings.max_queue_size,
-        max_queue_delay_s=settings.max_queue_delay_ms / 1000.0,
-    )
 
 
 def _bind(server: aio.Server, settings: Settings) -> int:
@@ -311,11 +345,13 @@ def _registry_with_process_metrics() -> CollectorRegistry:
 
 def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registry) -> None:
     """What the device holds, asked at every scrape."""
-
-    def weights() -> float:
-        return float(sum(s.runtime.memory_bytes for s in registry.statuses() if s.runtime is not None))
-
-    recorder.device_memory(plan.name, "weights", weights)
+    ledger = registry.ledger
+    recorder.device_memory(plan.name, "weights", lambda: float(ledger.weights))
+    recorder.device_memory(plan.name, "models", lambda: float(ledger.total))
+    if ledger.budget:
+        recorder.device_memory(plan.name, "budget", lambda: float(ledger.budget))
+    if plan.name == "cpu":
+        recorder.device_memory(plan.name, "process", lambda: float(resident_bytes() or 0))
     for kind, read in memory_readers(plan).items():
         recorder.device_memory(plan.name, kind, read)
 

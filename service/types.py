@@ -99,6 +99,8 @@ class InferRequest:
     options: Options = field(default_factory=Options)
     deadline: float | None = None
     """Absolute, on the clock of `time.monotonic()`, seconds; `None` means the server's default timeout."""
+    priority: int = 0
+    """1 goes first, larger ones later; 0 means the usual (the bounds are the scheduler's)."""
     paths: Sequence[str] = ()
     """Where each instance stood in the caller's message, for error texts; empty means `instances[i]`."""
 

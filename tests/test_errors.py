@@ -15,6 +15,7 @@ from service.errors import (
     NotFound,
     NotReady,
     QueueFull,
+    TooLate,
     ZooError,
 )
 
@@ -59,6 +60,8 @@ def test_an_internal_error_tells_nothing_but_where_to_look() -> None:
 
 def test_what_can_be_tried_again_says_when() -> None:
     assert QueueFull("m", 7, 8, 0.5).retry_after_s == 0.5
+    assert TooLate(0.5).retry_after_s == 0.5
+    assert isinstance(TooLate(), DeadlineExceeded)
     assert NotReady("loading", 1.0).retry_after_s == 1.0
     assert Draining().retry_after_s is None
     assert isinstance(Draining(), NotReady)

@@ -41,6 +41,20 @@ class Metrics:
         self.batch_padding = Histogram(
             "zoo_batch_padding_ratio", "Padded share of an executed batch.", MODEL, buckets=RATIO, registry=registry
         )
+        self.predicted_execute = Histogram(
+            "zoo_predicted_execute_seconds",
+            "What the scheduler took a batch to need on its lane.",
+            MODEL,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_execute = Histogram(
+            "zoo_batch_execute_seconds",
+            "What the batches of zoo_predicted_execute_seconds took.",
+            MODEL,
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.queue_depth = Gauge("zoo_queue_depth", "Rows that wait for the device.", MODEL, registry=registry)
         self.in_flight = Gauge(
             "zoo_in_flight_requests", "Inference calls taken and not yet answered.", MODEL, registry=registry
@@ -60,7 +74,21 @@ class Metrics:
         self.load_seconds = Gauge(
             "zoo_model_load_seconds", "From weights on disk to ready, at the last load.", MODEL, registry=registry
         )
-        self.model_memory = Gauge("zoo_model_memory_bytes", "Weights held on the device.", MODEL, registry=registry)
+        self.model_memory = Gauge(
+            "zoo_model_memory_bytes", "What a loaded model holds on the device.", MODEL, registry=registry
+        )
+        self.model_tier = Gauge(
+            "zoo_model_tier",
+            "1 for the tier and precision that a loaded model runs in.",
+            (*MODEL, "tier", "precision"),
+            registry=registry,
+        )
+        self.model_speedup = Gauge(
+            "zoo_model_speedup_ratio",
+            "Rows a second of what runs, over those of what ran at load; measured at full batch.",
+            MODEL,
+            registry=registry,
+        )
         self.device_memory = Gauge(
             "zoo_device_memory_bytes", "Memory of the device, by kind.", ("device", "kind"), registry=registry
         )

@@ -31,6 +31,7 @@ class Recorder:
     def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
         self._metrics = metrics
         self.statistics = statistics
+        self._tiers: dict[tuple[str, int], tuple[str, str]] = {}  # what each loaded model runs in; the event loop's own
         # Looking a series up by its labels costs more than counting in it, and the label sets are few.
         self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
@@ -68,7 +69,8 @@ class Recorder:
             self._labels(stage, model, label, "postprocess").observe(timing.postprocess_s)
 
     def rejected(self, model: str, version: int, reason: str) -> None:
-        """A call was refused without running: `queue_full`, `deadline`, `draining`, `not_ready`."""
+        """A call was refused without running: `queue_full`, `deadline`, `too_late`, `draining`, `not_ready`,
+        `memory_full`."""
         self._labels(self._metrics.rejected, model, str(version) if version else "", reason).inc()
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,11 +85,15 @@ class Recorder:
         collate_s: float,
         execute_s: float,
         split_s: float,
+        predicted_s: float | None = None,
     ) -> None:
-        """A batch ran on a device."""
+        """A batch ran on a device. `predicted_s`: what the scheduler took it to need altogether, if it knew."""
         label = str(version)
         self._labels(self._metrics.batch_size, model, label).observe(rows)
         self._labels(self._metrics.batch_padding, model, label).observe(padding_ratio)
+        if predicted_s is not None:  # both or none, so that their sums compare
+            self._labels(self._metrics.predicted_execute, model, label).observe(predicted_s)
+            self._labels(self._metrics.batch_execute, model, label).observe(collate_s + execute_s + split_s)
         self._labels(self._metrics.device_busy, device).inc(collate_s + execute_s + split_s)
         self.statistics.batch_executed(
             model,
@@ -114,12 +120,27 @@ class Recorder:
         self._metrics.model_memory.labels(model, label).set(memory_bytes)
         self._metrics.queue_depth.labels(model, label).set_function(queue_depth)
 
+    def model_memory(self, model: str, version: int, memory_bytes: int) -> None:
+        """What a loaded model holds has changed."""
+        self._metrics.model_memory.labels(model, str(version)).set(memory_bytes)
+
+    def model_runs(self, model: str, version: int, tier: str, precision: str, speedup: float) -> None:
+        """From now on a loaded model runs in this tier and precision, `speedup` times as fast as at its load."""
+        before = self._tiers.get((model, version))
+        if before is not None:
+            self._metrics.model_tier.remove(model, str(version), *before)
+        self._tiers[model, version] = (tier, precision)
+        self._metrics.model_tier.labels(model, str(version), tier, precision).set(1)
+        self._metrics.model_speedup.labels(model, str(version)).set(speedup)
+
     def model_unloaded(self, model: str, version: int) -> None:
-        """A model's memory was freed: what it held is no longer shown."""
-        label = str(version)
-        self._metrics.model_memory.labels(model, label).set(0)
-        self._metrics.queue_depth.remove(model, label)
+        """A model leaves: what only a loaded one has is no longer shown, and nothing here refers to it any more."""
+        for gauge in (self._metrics.model_memory, self._metrics.load_seconds, self._metrics.queue_depth):
+            gauge.remove(model, str(version))
+        if tier := self._tiers.pop((model, version), None):
+            self._metrics.model_tier.remove(model, str(version), *tier)
+            self._metrics.model_speedup.remove(model, str(version))
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
-        """`read` gives bytes of `kind` (`used`, `total`) on a device; asked at every scrape."""
+        """`read` gives bytes of `kind` (docs/metrics.md lists them) on a device; asked at every scrape."""
         self._metrics.device_memory.labels(device, kind).set_function(read)

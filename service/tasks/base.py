@@ -23,6 +23,9 @@ class Task(ABC):
     chunk: ClassVar[int] = 1
     """Raw instances that one call of `preprocess` should get: more where they are cheap together."""
 
+    light_rows: ClassVar[int] = 0
+    """Up to so many rows `postprocess` costs less than a trip to the pool, about 0.1 ms, and runs where the call is."""
+
     raw_types: ClassVar[tuple[type, ...]] = ()
     """Kinds of raw instance it takes."""
 

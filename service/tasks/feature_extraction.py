@@ -20,6 +20,7 @@ class FeatureExtraction(Task):
     """Vectors for texts. Texts of unlike lengths ride together, padded; the mask keeps padding out of the answer."""
 
     chunk: ClassVar[int] = 32
+    light_rows: ClassVar[int] = 64
     raw_types: ClassVar[tuple[type, ...]] = (TextInstance,)
 
     def __init__(self, card: Card, tokenizer: Path) -> None:

@@ -12,6 +12,7 @@ from service.registry.states import ModelState
 
 if TYPE_CHECKING:
     from model_zoo.card import Card, TensorSpec
+    from service.registry.evidence import Evidence
     from service.registry.registry import ModelStatus, RuntimeInfo
 
 PLATFORM = "pytorch"
@@ -61,6 +62,7 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     parameters = {"family": card.family, "task": card.task}
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
+        parameters |= _evidence(status.runtime.evidence)
     return pb.ModelConfig(
         name=status.name,
         platform=PLATFORM,
@@ -91,6 +93,32 @@ def config(status: ModelStatus) -> pb.ModelConfig:
         parameters={key: pb.ModelParameter(string_value=value) for key, value in parameters.items()},
         model_transaction_policy=pb.ModelTransactionPolicy(decoupled=False),
     )
+
+
+def _evidence(evidence: Evidence | None) -> dict[str, str]:
+    """What runs and why it may, by names that begin with `tier`; figures only where something was measured."""
+    if evidence is None:
+        return {}
+    shown: dict[str, str] = {"tier": evidence.tier}
+    if evidence.reason:
+        shown["tier_reason"] = evidence.reason
+    if not evidence.candidate:
+        return shown
+    shown["tier_candidate"] = evidence.candidate
+    if evidence.compile_s:
+        shown |= {"tier_compile_seconds": f"{evidence.compile_s:g}", "tier_cached": str(evidence.cached).lower()}
+    if evidence.cosine:
+        shown |= {"tier_max_error": f"{evidence.max_error:.3g}", "tier_cosine": f"{evidence.cosine:.6f}"}
+    if evidence.top1_agreement is not None:
+        shown["tier_top1_agreement"] = f"{evidence.top1_agreement:.4f}"
+    if evidence.speedup:
+        shown |= {
+            "tier_speedup": f"{evidence.speedup:.2f}",
+            "tier_single_speedup": f"{evidence.single_speedup:.2f}",
+            "tier_rows_per_second": f"{evidence.rows_per_s:.1f}",
+            "tier_rows_per_second_before": f"{evidence.rows_per_s_before:.1f}",
+        }
+    return shown
 
 
 def _data_type(datatype: str) -> pb.DataType.ValueType:

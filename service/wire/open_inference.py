@@ -1,7 +1,7 @@
 # ruff: noqa: N802, D102 - the protocol names the methods, and protos/open_inference.proto says what they do
 """Servicer of the Open Inference Protocol, `inference.GRPCInferenceService`, as Triton's and KServe's clients call it.
 
-Domain errors leave the unary methods as they are; `interceptors.py` turns them into statuses. On a stream they become
+Domain errors leave the unary methods as they are; `calls.py` turns them into statuses. On a stream they become
 replies.
 """
 
@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import grpc
 
-from service.errors import NotFound, NotReady, ZooError
-from service.inference import Inference, current_call
+from service.errors import NotFound, ZooError
+from service.inference import Inference
 from service.observability.recorder import Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.wire import model_config
-from service.wire.interceptors import Context, counted, deadline_of
+from service.wire.calls import Context, counted, deadline_of
 from service.wire.open_inference_convert import infer_request, wanted_outputs
 from service.wire.open_inference_reply import infer_response, stream_error, stream_reply
+from service.wire.raw_contents import Received, ViewsServer, received
 from service.wire.streams import as_completed
-
-if TYPE_CHECKING:
-    from service.registry.served import ServedModel
 
 STREAM_LIMIT = 64
 """Requests of one stream that may be unanswered at once; beyond it the stream is not read on."""
+
+
+Incoming = pb.ModelInferRequest | Received
+"""A request is `Received` behind `add_to_server`, and the message itself where somebody else parsed it."""
 
 
 class ServerState(Protocol):
@@ -43,6 +45,12 @@ class ServerState(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it takes requests."""
+
+
+def add_to_server(servicer: OpenInferenceServicer, server: Any) -> None:
+    """Adds the servicer so that tensors reach it uncopied."""
+    views: Any = ViewsServer(server)  # generated code asks two methods of a server, no more
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, views)
 
 
 class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
@@ -81,47 +89,37 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
 
     # ── inference ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        return await self._answer(request, deadline_of(context))
+    async def ModelInfer(self, request: Incoming, context: Context) -> pb.ModelInferResponse:
+        return await self._answer(received(request), deadline_of(context))
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
+        self, request_iterator: AsyncIterator[Incoming], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         deadline = deadline_of(context)
 
-        async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
-            return await self._stream_answer(request, deadline)
+        async def answer(request: Incoming) -> pb.ModelStreamInferResponse:
+            return await self._stream_answer(received(request), deadline)
 
         async with aclosing(as_completed(request_iterator, answer, STREAM_LIMIT)) as replies:
             async for reply in replies:
                 yield reply
 
-    async def _answer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelInferResponse:
-        served = self._resolve(request)
+    async def _answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
+        request = incoming.message
+        # A model that cannot answer is told before a bad tensor, which only its card knows.
+        served = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
         wanted = wanted_outputs(request, served.card)
-        reply = await self._inference.infer(infer_request(request, served.card, deadline), answers=False)
+        taken_apart = infer_request(request, served.card, deadline, incoming.raws)
+        reply = await self._inference.infer(taken_apart, answers=False, served=served)
         return infer_response(request, wanted, served.task.labels, reply)
 
-    def _resolve(self, request: pb.ModelInferRequest) -> ServedModel:
-        """The model that a request is held against. One that cannot answer is told before a bad tensor."""
-        try:
-            served = self._registry.resolve(request.model_name, request.model_version)
-        except NotReady:
-            self._recorder.rejected(request.model_name, 0, "not_ready")
-            raise
-        if (call := current_call.get(None)) is not None:
-            call.model, call.version = served.name, str(served.version)
-        return served
-
-    async def _stream_answer(
-        self, request: pb.ModelInferRequest, deadline: float | None
-    ) -> pb.ModelStreamInferResponse:
+    async def _stream_answer(self, incoming: Received, deadline: float | None) -> pb.ModelStreamInferResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
         try:
             with counted(self._recorder, "ModelStreamInfer"):
-                return stream_reply(await self._answer(request, deadline))
+                return stream_reply(await self._answer(incoming, deadline))
         except ZooError as error:
-            return stream_error(request, error)
+            return stream_error(incoming.message, error)
 
     # ── administration ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,6 +23,7 @@ from service.types import (
     TensorInstance,
     TextInstance,
 )
+from service.wire.raw_contents import Raws
 from service.wire.tensors import decode_inputs
 
 if TYPE_CHECKING:
@@ -53,21 +54,28 @@ class WantedOutput:
 # ── request ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def infer_request(request: pb.ModelInferRequest, card: Card, deadline: float | None) -> InferRequest:
-    """Checks a request against the model and takes it apart, row by row. `deadline` is the call's, where it has one."""
+def infer_request(
+    request: pb.ModelInferRequest, card: Card, deadline: float | None, raws: Raws | None = None
+) -> InferRequest:
+    """Checks a request against the model and takes it apart, row by row. `deadline` is the call's, where it has one.
+
+    `raws` are the raw contents where they were taken out of the message before (`raw_contents.py`).
+    """
+    priority = 0
     if request.parameters:
-        deadline = _checked_deadline(request.parameters, deadline)
+        deadline, priority = _checked_parameters(request.parameters, deadline)
     inputs = request.inputs
     for i, tensor in enumerate(inputs):
         if tensor.parameters:
             _refuse_shared_memory(tensor.parameters, f"inputs[{i}]")
-    instances = _rows(request, card)
+    instances = _rows(request, card, raws)
     return InferRequest(
         model=request.model_name,
         version=request.model_version,
         request_id=request.id,
         instances=instances,
         deadline=deadline,
+        priority=priority,
         paths=[f"inputs[0][{i}]" for i in range(len(instances))],
     )
 
@@ -91,7 +99,7 @@ def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutp
     return wanted
 
 
-def _rows(request: pb.ModelInferRequest, card: Card) -> list[Instance]:
+def _rows(request: pb.ModelInferRequest, card: Card, raws: Raws | None) -> list[Instance]:
     inputs = request.inputs
     if not inputs:
         raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
@@ -105,7 +113,7 @@ def _rows(request: pb.ModelInferRequest, card: Card) -> list[Instance]:
         raise InvalidInput("inputs[0].shape", f"expected at least one row, got {_shown(inputs[0].shape)}")
     if rows > MAX_ROWS:
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
-    arrays = decode_inputs(request)
+    arrays = decode_inputs(request, raws)
     if raw:
         instance = RAW_INSTANCE[card.raw_input]
         elements: list[bytes] = arrays[0].ravel().tolist()
@@ -174,8 +182,10 @@ def _accepted(card: Card) -> str:
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _checked_deadline(parameters: Parameters, deadline: float | None) -> float | None:
-    """The earlier of the call's deadline and the parameter `timeout`. Refuses what would change the call's meaning."""
+def _checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[float | None, int]:
+    """The earlier of the call's deadline and the parameter `timeout`; and `priority`, as Triton counts it: 1 goes first, 0 is
+    the default. Refuses what would change the call's meaning."""
+    priority = 0
     for key, value in parameters.items():
         field = f"parameters[{key}]"
         if key == "timeout":
@@ -185,13 +195,15 @@ def _checked_deadline(parameters: Parameters, deadline: float | None) -> float |
             if microseconds:
                 deadline = min(deadline or float("inf"), time.monotonic() + microseconds / 1e6)
         elif key == "priority":
-            _integer(value, field)
+            priority = _integer(value, field)
+            if priority < 0:
+                raise InvalidInput(field, f"expected 1 (first) or more, or 0 for the default, got {priority}")
         elif key == "sequence_id":
             if value.int64_param or value.uint64_param or value.string_param:
                 raise InvalidInput(field, "sequences are not supported by this model")
         elif key.startswith("triton_") and key != "triton_enable_empty_final_response":
             raise InvalidInput(field, "names that begin with triton_ are reserved, and this one is not known")
-    return deadline
+    return deadline, priority
 
 
 def _integer(value: pb.InferParameter, field: str) -> int:

@@ -11,7 +11,7 @@ from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.interceptors import Context, counted, deadline_of
+from service.wire.calls import Context, counted, deadline_of
 from service.wire.prediction_convert import read_request, write_response
 from service.wire.status import status_of
 from service.wire.streams import as_completed

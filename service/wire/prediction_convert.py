@@ -62,7 +62,16 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
             threshold=options.threshold if options.HasField("threshold") else None,
         ),
         deadline=deadline,
+        priority=_priority(options),
     )
+
+
+def _priority(options: pb.PredictOptions) -> int:
+    if options.priority < 0:
+        raise InvalidInput(
+            "options.priority", f"expected 1 (first) or more, or 0 for the default, got {options.priority}"
+        )
+    return options.priority
 
 
 def _read_instance_alone(instance: pb.Instance, index: int) -> Instance | InvalidInput:

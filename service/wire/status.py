@@ -4,7 +4,9 @@
     NotFound          NOT_FOUND            ResourceInfo
     NotReady          UNAVAILABLE          RetryInfo while it loads
     QueueFull         RESOURCE_EXHAUSTED   RetryInfo
-    DeadlineExceeded  DEADLINE_EXCEEDED
+    MemoryFull        RESOURCE_EXHAUSTED   RetryInfo where others are only in use
+    OutOfMemory       RESOURCE_EXHAUSTED
+    DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was turned away before its deadline
     IllegalMove       FAILED_PRECONDITION
     anything else     INTERNAL             a generic text
 
@@ -23,8 +25,10 @@ from service.errors import (
     DeadlineExceeded,
     IllegalMove,
     InvalidInput,
+    MemoryFull,
     NotFound,
     NotReady,
+    OutOfMemory,
     QueueFull,
     ZooError,
 )
@@ -42,6 +46,8 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (NotReady, grpc.StatusCode.UNAVAILABLE),
     (QueueFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (MemoryFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (OutOfMemory, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
     (IllegalMove, grpc.StatusCode.FAILED_PRECONDITION),
 )
@@ -68,7 +74,7 @@ def status_of(error: ZooError) -> status_pb2.Status:
                 resource_type=cut(error.kind, LONGEST_NAME), resource_name=cut(error.name, LONGEST_NAME)
             ),
         )
-    retry_s = error.retry_after_s if isinstance(error, QueueFull | NotReady) else None
+    retry_s = error.retry_after_s if isinstance(error, QueueFull | MemoryFull | NotReady | DeadlineExceeded) else None
     if retry_s is not None:
         info = details.RetryInfo()
         info.retry_delay.FromNanoseconds(int(retry_s * 1e9))

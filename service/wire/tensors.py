@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.types import DTYPES, Array
+from service.wire.raw_contents import Raws
 
 CONTENTS_FIELD = {
     "BOOL": "bool_contents",
@@ -46,9 +47,14 @@ LENGTH = struct.Struct("<I")
 # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decode_inputs(request: pb.ModelInferRequest) -> list[Array]:
-    """Gives the arrays of all inputs, in their order. All come raw or all come typed."""
-    inputs, raws = request.inputs, request.raw_input_contents
+def decode_inputs(request: pb.ModelInferRequest, raws: Raws | None = None) -> list[Array]:
+    """Gives the arrays of all inputs, in their order. All come raw or all come typed.
+
+    `raws` are the raw contents where they were taken out of the message before (`raw_contents.py`).
+    """
+    inputs = request.inputs
+    if raws is None:
+        raws = request.raw_input_contents
     if not raws:
         return [decode_typed(tensor, f"inputs[{i}]") for i, tensor in enumerate(inputs)]
     for i, tensor in enumerate(inputs):
@@ -64,7 +70,7 @@ def decode_inputs(request: pb.ModelInferRequest) -> list[Array]:
     ]
 
 
-def decode_raw(datatype: str, shape: Sequence[int], data: bytes, field: str, data_field: str) -> Array:
+def decode_raw(datatype: str, shape: Sequence[int], data: bytes | memoryview, field: str, data_field: str) -> Array:
     """Gives an array of `shape` over raw `data`: a read-only view where the element type has a fixed size.
 
     `field` is the path of the message that holds `datatype` and `shape`, `data_field` that of the bytes.
@@ -133,12 +139,12 @@ def element_count(shape: Sequence[int], field: str) -> int:
     return count
 
 
-def _expect_size(data: bytes, size: int, datatype: str, shape: Sequence[int], field: str) -> None:
+def _expect_size(data: bytes | memoryview, size: int, datatype: str, shape: Sequence[int], field: str) -> None:
     if len(data) != size:
         raise InvalidInput(field, f"expected {size} bytes for {datatype} {list(shape)}, got {len(data)}")
 
 
-def _split_bytes(data: bytes, count: int, shape: Sequence[int], field: str) -> NDArray[np.object_]:
+def _split_bytes(data: bytes | memoryview, count: int, shape: Sequence[int], field: str) -> NDArray[np.object_]:
     if count * LENGTH.size > len(data):  # before anything is allocated for `count` elements
         raise InvalidInput(
             field, f"expected at least {count * LENGTH.size} bytes for {count} BYTES elements, got {len(data)}"
@@ -151,7 +157,7 @@ def _split_bytes(data: bytes, count: int, shape: Sequence[int], field: str) -> N
         at = start + LENGTH.unpack_from(data, at)[0]
         if at > len(data):
             raise InvalidInput(field, f"element {i} should have {at - start} bytes, got {len(data) - start}")
-        elements.append(data[start:at])
+        elements.append(bytes(data[start:at]))
     if at != len(data):
         raise InvalidInput(field, f"{len(data) - at} bytes are left over after {count} BYTES elements")
     return _objects(elements, shape)

@@ -19,12 +19,16 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_stage_duration_seconds": ("histogram", (*MODEL, "stage")),
     "zoo_batch_size": ("histogram", MODEL),
     "zoo_batch_padding_ratio": ("histogram", MODEL),
+    "zoo_predicted_execute_seconds": ("histogram", MODEL),
+    "zoo_batch_execute_seconds": ("histogram", MODEL),
     "zoo_queue_depth": ("gauge", MODEL),
     "zoo_in_flight_requests": ("gauge", MODEL),
     "zoo_rejected_total": ("counter", (*MODEL, "reason")),
     "zoo_model_state": ("gauge", ("model", "state")),
     "zoo_model_load_seconds": ("gauge", MODEL),
     "zoo_model_memory_bytes": ("gauge", MODEL),
+    "zoo_model_tier": ("gauge", (*MODEL, "tier", "precision")),
+    "zoo_model_speedup_ratio": ("gauge", MODEL),
     "zoo_device_memory_bytes": ("gauge", ("device", "kind")),
     "zoo_device_busy_seconds_total": ("counter", ("device",)),
 }
@@ -57,9 +61,10 @@ def everything_happens(r: Recorder) -> None:
     r.inference_started("m", 1)
     r.inference_finished("m", 1, 3, True, 0.2, Timing(0.1, 0.2, 0.3, 0.4))
     r.rejected("m", 1, "queue_full")
-    r.batch_executed("m", 1, "cpu", 4, 0.25, 0.001, 0.01, 0.002)
+    r.batch_executed("m", 1, "cpu", 4, 0.25, 0.001, 0.01, 0.002, 0.012)
     r.model_state("m", "READY", STATES)
     r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
+    r.model_runs("m", 1, "eager", "fp32", 1.0)
     r.device_memory("cpu", "weights", lambda: 99.0)
 
 
@@ -97,6 +102,15 @@ def test_stages_are_told_apart_and_only_of_calls_that_succeeded(books: Books) ->
     assert books.value("zoo_in_flight_requests", model="m", version="1") == 0
 
 
+def test_what_a_batch_was_taken_to_need_stands_beside_what_it_took(books: Books) -> None:
+    books.recorder.batch_executed("m", 1, "cpu", 4, 0.0, 0.001, 0.01, 0.002)
+    books.recorder.batch_executed("m", 1, "cpu", 4, 0.0, 0.001, 0.01, 0.002, 0.012)
+    labels = {"model": "m", "version": "1"}
+    for name, seconds in {"predicted": 0.012, "batch": 0.013}.items():
+        assert books.value(f"zoo_{name}_execute_seconds_count", **labels) == 1, "only those predicted"
+        assert books.value(f"zoo_{name}_execute_seconds_sum", **labels) == pytest.approx(seconds)
+
+
 def test_a_call_in_flight_is_counted_until_it_is_answered(books: Books) -> None:
     for _ in range(3):
         books.recorder.inference_started("m", 1)
@@ -122,6 +136,21 @@ def test_a_model_is_in_one_state_at_a_time(books: Books) -> None:
         }
 
 
+def test_a_model_runs_in_one_tier_at_a_time_and_in_none_once_it_is_unloaded(books: Books) -> None:
+    eager, compiled = ({"tier": t, "precision": p} for t, p in (("eager", "fp32"), ("compiled", "bf16")))
+    labels = {"model": "m", "version": "1"}
+    books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: 0)
+    books.recorder.model_runs("m", 1, **eager, speedup=1.0)
+    assert books.value("zoo_model_tier", **labels, **eager) == 1
+    books.recorder.model_runs("m", 1, **compiled, speedup=2.5)
+    assert books.value("zoo_model_tier", **labels, **compiled) == 1
+    assert books.value("zoo_model_tier", **labels, **eager) is None
+    assert books.value("zoo_model_speedup_ratio", **labels) == 2.5
+    books.recorder.model_unloaded("m", 1)
+    assert books.value("zoo_model_tier", **labels, **compiled) is None
+    assert books.value("zoo_model_speedup_ratio", **labels) is None
+
+
 def test_the_queue_is_asked_at_every_scrape_until_the_model_is_unloaded(books: Books) -> None:
     depth = [5]
     labels = {"model": "m", "version": "1"}
@@ -131,9 +160,11 @@ def test_the_queue_is_asked_at_every_scrape_until_the_model_is_unloaded(books: B
     assert books.value("zoo_queue_depth", **labels) == 2
     assert books.value("zoo_model_load_seconds", **labels) == 2.5
     assert books.value("zoo_model_memory_bytes", **labels) == 1000
+    books.recorder.model_memory("m", 1, 500)
+    assert books.value("zoo_model_memory_bytes", **labels) == 500
     books.recorder.model_unloaded("m", 1)
-    assert books.value("zoo_queue_depth", **labels) is None
-    assert books.value("zoo_model_memory_bytes", **labels) == 0
+    for gone in ("zoo_queue_depth", "zoo_model_memory_bytes", "zoo_model_load_seconds"):
+        assert books.value(gone, **labels) is None
     books.recorder.model_loaded("m", 1, 1.5, 2000, lambda: 9)
     assert books.value("zoo_queue_depth", **labels) == 9
     assert books.value("zoo_model_memory_bytes", **labels) == 2000

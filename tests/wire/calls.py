@@ -20,7 +20,7 @@ from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import models_pb2_grpc, prediction_pb2, prediction_pb2_grpc
 from service.types import InferReply, InferRequest, Prediction, Timing
-from service.wire.interceptors import CountedServer
+from service.wire.calls import CountedServer
 from service.wire.models import ModelsServicer
 from service.wire.prediction import PredictionServicer
 

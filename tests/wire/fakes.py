@@ -14,15 +14,16 @@ from prometheus_client import CollectorRegistry
 
 from model_zoo.card import Card, Signature, TensorSpec
 from service.errors import InvalidInput, NotFound, NotReady, ZooError
+from service.inference import current_call
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import open_inference_pb2_grpc as pb_grpc
-from service.registry.registry import ModelStatus, RuntimeInfo
+from service.registry.registry import ModelStatus, RuntimeInfo, Unloaded
 from service.registry.states import ModelState
 from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
-from service.wire.interceptors import CountedServer
-from service.wire.open_inference import OpenInferenceServicer
+from service.wire.calls import CountedServer
+from service.wire.open_inference import OpenInferenceServicer, add_to_server
 
 
 def spec(name: str, datatype: str, *shape: int) -> TensorSpec:
@@ -112,6 +113,9 @@ class FakeRegistry:
             raise NotReady(f"model {name!r} is unavailable: {known.reason}")
         return FakeServed(known.card, name, 1, FakeTask(known.labels))
 
+    async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> FakeServed:
+        return self.resolve(name, version)
+
     def status(self, name: str, version: str = "") -> ModelStatus:
         if name not in self.models:
             raise NotFound("model", name, ["pictures"])
@@ -126,9 +130,9 @@ class FakeRegistry:
         self.models[name] = status(self.status(name).card)
         return self.models[name]
 
-    async def unload(self, name: str) -> ModelStatus:
+    async def unload(self, name: str) -> Unloaded:
         self.models[name] = status(self.status(name).card, ModelState.UNAVAILABLE, reason="unloaded")
-        return self.models[name]
+        return Unloaded(self.models[name])
 
 
 @dataclass
@@ -136,6 +140,7 @@ class FakeInference:
     """Answers each instance with `answer`. `gate`, where set, keeps requests inside until it is opened."""
 
     answer: Callable[[Instance], Prediction | ZooError]
+    registry: FakeRegistry
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     """By request id: a request waits for its gate, where it has one."""
     requests: list[InferRequest] = field(default_factory=list)
@@ -143,7 +148,13 @@ class FakeInference:
     most_inside: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def infer(self, request: InferRequest, *, answers: bool = True) -> InferReply:
+    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str) -> FakeServed:
+        served = await self.registry.acquire(model, version, deadline)
+        call = current_call.get()
+        call.model, call.version = served.name, str(served.version)
+        return served
+
+    async def infer(self, request: InferRequest, *, answers: bool = True, served: FakeServed) -> InferReply:
         assert not answers, "tensors are all that this protocol sends"
         self.requests.append(request)
         await self._count(1)
@@ -199,12 +210,13 @@ class Wired:
 
 @asynccontextmanager
 async def wired(answer: Callable[[Instance], Prediction | ZooError] = echo) -> AsyncIterator[Wired]:
-    inference, registry, state = FakeInference(answer), FakeRegistry(), State()
+    registry, state = FakeRegistry(), State()
+    inference = FakeInference(answer, registry)
     recorder = Recorder(Metrics(CollectorRegistry()), Statistics(lambda: 1234))
     servicer = OpenInferenceServicer(cast(Any, inference), cast(Any, registry), recorder, state, "9.9")
     server = aio.server()
     counted: Any = CountedServer(server, recorder)
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, counted)
+    add_to_server(servicer, counted)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

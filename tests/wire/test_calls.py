@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from service.errors import InternalError, InvalidInput, NotFound
 from service.pb import prediction_pb2 as pb
-from service.wire.interceptors import to_zoo_error
+from service.wire.calls import to_zoo_error
 from wire.calls import detail, echo, request, status_in, until, wired
 
 pytestmark = pytest.mark.asyncio

@@ -16,8 +16,8 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.registry.states import ModelState
+from service.wire.calls import CountedServer
 from service.wire.health import Health
-from service.wire.interceptors import CountedServer
 from wire.calls import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio

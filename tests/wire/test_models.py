@@ -15,6 +15,8 @@ from registry.fakes import World, card, world
 from model_zoo.catalog import Catalog
 from service.errors import NotReady
 from service.pb import models_pb2 as pb
+from service.registry.evidence import Evidence
+from service.registry.ledger import Ledger
 from service.registry.registry import Registry
 from service.wire.models import ModelsServicer
 from wire.calls import detail, status_in, until, wired
@@ -229,14 +231,137 @@ async def test_a_client_that_cancels_its_load_does_not_stop_it() -> None:
         assert w.loader.loads["adder"] == 1
 
 
+# ── options ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def update(*paths: str, name: str = "adder", **options: Any) -> pb.UpdateModelRequest:
+    request = pb.UpdateModelRequest(model=pb.Model(name=name, options=pb.ModelOptions(**options)))
+    if paths:
+        request.update_mask.paths.extend(paths)
+    return request
+
+
+async def test_a_model_shows_every_option_in_effect() -> None:
+    async with served("adder", max_batch_size=3) as (_, models):
+        options = (await models.GetModel(pb.GetModelRequest(name="adder"))).model.options
+        assert all(options.HasField(field.name) for field in options.DESCRIPTOR.fields)
+        assert (options.max_batch_size, options.weight, options.pinned, options.optimize) == (3, 1.0, False, "off")
+
+
+async def test_options_that_are_set_are_changed_and_the_reply_shows_them() -> None:
+    async with served("adder") as (w, models):
+        await w.registry.load("adder")
+        reply = await models.UpdateModel(update(max_batch_size=2, weight=0.5, pinned=True))
+        shown = reply.model.options
+        assert (shown.max_batch_size, shown.weight, shown.pinned) == (2, 0.5, True)
+        assert reply.model.max_batch_size == 2
+        assert list(reply.at_next_load) == []
+        assert w.model().limits.max_batch_size == 2
+
+
+async def test_a_mask_says_what_is_changed_and_what_goes_back_to_its_default() -> None:
+    async with served("adder") as (_, models):
+        await models.UpdateModel(update(max_batch_size=2, weight=3))
+        shown = (await models.UpdateModel(update("options.weight", weight=5, max_batch_size=1))).model.options
+        assert (shown.max_batch_size, shown.weight) == (2, 5)
+        shown = (await models.UpdateModel(update("options.weight", "options.pinned", pinned=True))).model.options
+        assert (shown.max_batch_size, shown.weight, shown.pinned) == (2, 1, True)
+        for whole in ("options", "*"):
+            shown = (await models.UpdateModel(update(whole, max_queue_size=9))).model.options
+            assert (shown.max_batch_size, shown.pinned, shown.max_queue_size) == (4, False, 9)
+        shown = (await models.UpdateModel(update())).model.options
+        assert shown.max_queue_size == 9, "nothing was asked for"
+
+
+async def test_what_waits_for_the_next_load_is_told() -> None:
+    async with served("adder") as (w, models):
+        await w.registry.load("adder")
+        reply = await models.UpdateModel(update(precision="fp32", weight=2))
+        assert list(reply.at_next_load) == ["options.precision"]
+        assert reply.model.options.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "says"),
+    [
+        (update(weight=0), "options.weight", "expected a number greater than 0, got 0.0"),
+        (update(max_batch_size=5), "options.max_batch_size", "the card's limit, got 5"),
+        (update(precision="fp8"), "options.precision", "got 'fp8'"),
+        (update("options.wieght"), "options.wieght", "did you mean 'weight'?"),
+        (update("summary"), "update_mask.paths[0]", "such as 'options.weight', got 'summary'"),
+        (update("options.weight", "options.", weight=2), "update_mask.paths[1]", "got 'options.'"),
+        (update("options.weight.x", weight=2), "options.weight.x", "no such option"),
+        (update("x" * 5000), "update_mask.paths[0]", "got 'xxx"),
+        (update(name="", weight=2), "model.name", "is required"),
+        (pb.UpdateModelRequest(), "model.name", "is required"),
+    ],
+)
+async def test_a_wrong_change_names_its_field_and_changes_nothing(
+    request_: pb.UpdateModelRequest, field: str, says: str
+) -> None:
+    async with served("adder") as (w, models):
+        before = w.registry.status("adder").options
+        told = await refused(models.UpdateModel(request_), grpc.StatusCode.INVALID_ARGUMENT, field)
+        assert says in told
+        assert w.registry.status("adder").options == before
+
+
+async def test_options_of_an_unknown_model_are_not_found() -> None:
+    async with served("adder") as (_, models):
+        told = await refused(models.UpdateModel(update(name="ader", weight=2)), grpc.StatusCode.NOT_FOUND)
+        assert "did you mean 'adder'?" in told
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_unload_says_what_came_back() -> None:
+    async with served("adder") as (w, models):
+        await w.registry.load("adder")
+        runtime = (await models.GetModel(pb.GetModelRequest(name="adder"))).model.runtime
+        assert (runtime.memory_bytes, runtime.weights_bytes, runtime.HasField("growth_bytes")) == (4096, 4096, False)
+        reply = await models.UnloadModel(pb.UnloadModelRequest(name="adder"))
+        assert (reply.held_bytes, reply.freed_bytes) == (4096, 4096)
+        reply = await models.UnloadModel(pb.UnloadModelRequest(name="adder"))
+        assert (reply.held_bytes, reply.freed_bytes) == (0, 0)
+
+
+async def test_a_load_without_room_says_what_is_in_the_way() -> None:
+    sizes = {"a": 40, "b": 40}
+    async with served(mib=sizes, ledger=Ledger(budget_mib=50)) as (w, models):
+        await w.registry.load("a")
+        w.registry.set_options("a", {"pinned": True})
+        with pytest.raises(aio.AioRpcError) as caught:
+            await models.LoadModel(pb.LoadModelRequest(name="b"))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "needs 40.0 MiB of the memory budget of 50 MiB" in (caught.value.details() or "")
+        info = detail(status_in(caught.value), details.ErrorInfo)
+        assert info is not None
+        assert info.reason == "MEMORY_FULL"
+        assert detail(status_in(caught.value), details.RetryInfo) is None
+
+
+async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
+    async with served("adder") as (w, models):
+        await w.registry.load("adder")
+        w.model().evidence = Evidence(
+            "compiled", "bf16", "compiled bf16", 2.5, 250.0, 100.0, 1.5, 0.01, 0.9999, None, 30.0
+        )
+        w.registry.refresh("adder")
+        shown = (await models.GetModel(pb.GetModelRequest(name="adder"))).model.runtime.evidence
+        assert (shown.tier, shown.precision, shown.speedup, shown.cosine) == ("compiled", "bf16", 2.5, 0.9999)
+        assert (shown.rows_per_second, shown.rows_per_second_before) == (250, 100)
+        assert (shown.HasField("top1_agreement"), shown.compile_duration.seconds) == (False, 30)
+
+
 # ── the catalog that ships ────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_every_card_that_ships_can_be_shown() -> None:
     async with world(load=False) as w:
         cards = {known.name: known for known in Catalog.from_package()}
-        limits = w.registry._entries["adder"].limits
-        registry = Registry(cards, lambda _: limits, w.loader, w.scheduler, w.recorder)  # type: ignore[arg-type]
+        options = w.registry.status("adder").options
+        registry = Registry(cards, lambda _: options, w.loader, w.scheduler, w.recorder)  # type: ignore[arg-type]
         servicer: Any = ModelsServicer(registry)
         listed = await servicer.ListModels(pb.ListModelsRequest(), None)
         assert names_of(listed) == sorted(cards)

@@ -152,6 +152,11 @@ def test_bytes_that_do_not_fit_are_named() -> None:
         ("timeout", Parameter(string_param="5"), "parameters[timeout]: expected int64_param, got string_param"),
         ("timeout", Parameter(int64_param=-1), "parameters[timeout]: expected microseconds, 0 for none, got -1"),
         ("priority", Parameter(bool_param=True), "parameters[priority]: expected int64_param, got bool_param"),
+        (
+            "priority",
+            Parameter(int64_param=-1),
+            "parameters[priority]: expected 1 (first) or more, or 0 for the default, got -1",
+        ),
         ("sequence_id", Parameter(int64_param=4), "parameters[sequence_id]: sequences are not supported by this model"),
         ("sequence_id", Parameter(uint64_param=4), "parameters[sequence_id]: sequences are not supported"),
         ("sequence_id", Parameter(string_param="a"), "parameters[sequence_id]: sequences are not supported"),
@@ -169,7 +174,6 @@ def test_parameters_that_would_change_the_meaning_are_refused(key: str, value: A
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("priority", Parameter(uint64_param=2)),
         ("sequence_id", Parameter(int64_param=0)),
         ("sequence_id", Parameter(string_param="")),
         ("triton_enable_empty_final_response", Parameter(bool_param=True)),
@@ -179,6 +183,14 @@ def test_parameters_that_would_change_the_meaning_are_refused(key: str, value: A
 )
 def test_parameters_that_change_nothing_are_accepted(key: str, value: Any) -> None:
     assert infer_request(request(PIXELS, parameters={key: value}), PICTURES, None).deadline is None
+
+
+@pytest.mark.parametrize(
+    ("given", "priority"), [(None, 0), (Parameter(uint64_param=2), 2), (Parameter(int64_param=1), 1)]
+)
+def test_priority_travels_with_the_request(given: Any, priority: int) -> None:
+    made = request(PIXELS, parameters={} if given is None else {"priority": given})
+    assert infer_request(made, PICTURES, None).priority == priority
 
 
 def test_the_earlier_of_timeout_and_deadline_counts() -> None:

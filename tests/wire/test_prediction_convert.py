@@ -83,6 +83,15 @@ def test_an_option_is_set_only_if_the_caller_set_it() -> None:
     assert read(options=pb.PredictOptions(include_tensors=True)).options == Options()
 
 
+def test_priority_travels_with_the_request() -> None:
+    assert read().priority == 0
+    assert read(options=pb.PredictOptions(priority=3)).priority == 3
+    with pytest.raises(
+        InvalidInput, match=r"options.priority: expected 1 \(first\) or more, or 0 for the default, got -1"
+    ):
+        read(options=pb.PredictOptions(priority=-1))
+
+
 def test_a_request_without_an_id_gets_one_of_its_own() -> None:
     assert read().request_id
     assert read().request_id != read().request_id

@@ -1,0 +1,101 @@
+"""Preprocessing in the CPU pool, many callers to a trip.
+
+A trip to a thread and back costs about as much as tokenising a sentence, so what callers bring while the pool is busy, or
+within one turn of the event loop, goes together: up to as many instances as the task prepares well at once (`Task.chunk`).
+A caller who left before the trip began costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from service.errors import ZooError
+from service.tasks.base import Task
+from service.types import Instance, Item
+
+Outcomes = Sequence[Item | ZooError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one caller brought, and where its outcomes go."""
+
+    instances: Sequence[Instance]
+    paths: Sequence[str]
+    outcomes: asyncio.Future[Outcomes]
+
+
+class Gather:
+    """Prepares instances of one task. Lives on the event loop; `Task.preprocess` runs in the pool."""
+
+    def __init__(self, task: Task, pool: ThreadPoolExecutor, most_trips: int) -> None:
+        """`most_trips` may be under way at once: as many as the pool has threads, so that what comes meanwhile gathers."""
+        self._task = task
+        self._pool = pool
+        self._most_trips = most_trips
+        self._waiting: deque[_Part] = deque()
+        self._trips = 0
+        self._due = False
+
+    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str]) -> Outcomes:
+        """One outcome for each instance, in order. `paths` name them for error texts."""
+        loop = asyncio.get_running_loop()
+        part = _Part(instances, paths, loop.create_future())
+        self._waiting.append(part)
+        if not self._due and self._trips < self._most_trips:
+            self._due = True
+            loop.call_soon(self._begin)  # not yet: others may come within this turn
+        return await part.outcomes
+
+    def _begin(self) -> None:
+        self._due = False
+        while self._trips < self._most_trips and (parts := self._next_parts()):
+            self._trip(parts)
+
+    def _next_parts(self) -> list[_Part]:
+        """Callers who wait and still want their answer, up to the task's chunk; one at least, however much it brought."""
+        parts: list[_Part] = []
+        count = 0
+        while self._waiting:
+            part = self._waiting[0]
+            if not part.outcomes.done():
+                count += len(part.instances)
+                if parts and count > self._task.chunk:
+                    break
+                parts.append(part)
+            self._waiting.popleft()
+        return parts
+
+    def _trip(self, parts: list[_Part]) -> None:
+        self._trips += 1
+        instances = [instance for part in parts for instance in part.instances]
+        paths = [path for part in parts for path in part.paths]
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(self._pool, self._task.preprocess, instances, paths)
+        job.add_done_callback(lambda done: self._returned(parts, done))
+
+    def _returned(self, parts: list[_Part], job: asyncio.Future[list[Item | ZooError]]) -> None:
+        self._trips -= 1
+        if job.cancelled():  # the pool was shut down
+            for part in parts:
+                part.outcomes.cancel()
+            return
+        error = job.exception()
+        if error is None:
+            outcomes = iter(job.result())
+            for part in parts:
+                own = [next(outcomes) for _ in part.instances]
+                if not part.outcomes.done():
+                    part.outcomes.set_result(own)
+        elif len(parts) == 1:
+            if not parts[0].outcomes.done():
+                parts[0].outcomes.set_exception(error)
+        else:  # a mistake of ours, but whose part it was shall not be everybody's trouble
+            for part in parts:
+                self._trip([part])
+        if self._waiting:
+            self._begin()
