@@ -2,6 +2,7 @@
 #   make serve   the server, with the zoo's default models      make demo   a tour in two minutes
 #   make test    all tests                                      make check  types, style, protocols
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
+#   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
 
-.PHONY: setup serve test unit stock-clients check fix demo bench protos deploy-test clean
+.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report simulate protos deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -68,9 +69,45 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Peers get environments of their own: their requirements contradict Zoo's, and each other's. torch they find in Zoo's.
+.venv-triton/.installed:
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check nvidia-pytriton==0.7.0
+	@touch $@
+
+.venv-litserve/.installed:
+	$(PYTHON) -m venv .venv-litserve
+	.venv-litserve/bin/python -m pip install --quiet --disable-pip-version-check litserve==0.2.19 numpy
+	@touch $@
+
+# uvloop: newer ones give MLServer's workers no event loop.
+.venv-mlserver/.installed:
+	$(PYTHON) -m venv .venv-mlserver
+	.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 'uvloop<0.22'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib==3.11.2 mlcommons-loadgen==6.0.17
+	@touch $@
+
+bench-setup: $(VENV)/.bench .venv-triton/.installed .venv-litserve/.installed .venv-mlserver/.installed
+
 bench: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	$(BIN)/python -m benchmarks.run --participants zoo,zoo-eager,limit-eager,limit-best,echo --out benchmarks/results/serving.json $(ARGS)
+
+# The whole comparison: about an hour and a half, on a machine that does nothing else. Writes docs/benchmarks.md.
+bench-peers: bench-setup
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
 	$(BIN)/python -m benchmarks.run $(ARGS)
+	$(BIN)/python -m benchmarks.report
+
+bench-report: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.report $(ARGS)
+
+# The scheduler's policy and its rivals under a virtual clock: about three minutes of one core. Writes docs/simulation.md.
+simulate: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.simulate $(ARGS)
 
 protos: $(VENV)/.dev
 	$(BIN)/python scripts/protos.py
@@ -80,4 +117,4 @@ deploy-test: $(VENV)/.server
 	tests/deploy/run.sh
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	rm -rf $(VENV) $(CLIENTS) .venv-triton .venv-litserve .venv-mlserver .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

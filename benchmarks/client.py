@@ -1,71 +1,154 @@
-"""A closed-loop client in a process of its own: `concurrency` callers, each sending its next call when the last is answered.
+"""The client that all participants share, in a process of its own: it puts load on a server and tells what came of it.
 
-    python -m benchmarks.client      one JSON line in, one JSON line out, until standard input ends
+    python -m benchmarks.client      one order a JSON line in, one answer a JSON line out, until standard input ends
 
 Messages go out as bytes made beforehand and replies come back unparsed, so that the client takes as little as it can of
-the cores that it shares with the server.
+the cores that it shares with the server; how much it took stands in every answer as `client_cores`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-import grpc
 import numpy as np
 
-UNARY = "/inference.GRPCInferenceService/ModelInfer"
-OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-]
+from benchmarks import arrivals, frames, mlperf
+from benchmarks.calls import STREAM, Call, connect
+
+WARM_UP = 0.1
+"""Share of a measurement's time that goes before it."""
 
 
-async def closed_loop(target: str, messages: list[bytes], concurrency: int, seconds: float) -> dict[str, float]:
-    """Calls a second and latencies in milliseconds, after a warm-up of a tenth of the time."""
-    latencies: list[float] = []
-    done = errors = 0
-    async with grpc.aio.insecure_channel(target, OPTIONS) as channel:
-        call = channel.unary_unary(UNARY, request_serializer=None, response_deserializer=None)
-        began = time.perf_counter() + 0.1 * seconds
-        end = began + seconds
+async def closed(
+    protocol: str, target: str, groups: Sequence[tuple[list[bytes], int]], seconds: float
+) -> dict[str, Any]:
+    """Callers that each send their next call when the last is answered: `concurrency` of them for each group of messages.
 
-        async def caller(number: int) -> None:
-            nonlocal done, errors
-            message = messages[number % len(messages)]
-            while (start := time.perf_counter()) < end:
-                try:
-                    await call(message)
-                except grpc.RpcError:
-                    errors += 1
-                    continue
-                now = time.perf_counter()
-                done += (
-                    began <= now <= end
-                )  # whenever it began: those that the window cuts off are as many as at its start
-                if start >= began:
-                    latencies.append(now - start)
+    Gives calls a second and latencies in milliseconds, by group and over all.
+    """
+    latencies: list[list[float]] = [[] for _ in groups]
+    done, errors = [0] * len(groups), Counter[str]()
+    began = time.perf_counter() + WARM_UP * seconds
+    end = began + seconds
 
-        await asyncio.gather(*(caller(i) for i in range(concurrency)))
-    quantiles = np.quantile(latencies, [0.5, 0.99]) * 1000.0 if latencies else [float("nan")] * 2
-    return {
-        "calls_s": done / seconds,
-        "p50_ms": float(quantiles[0]),
-        "p99_ms": float(quantiles[1]),
-        "errors": errors,
+    async def caller(call: Call, group: int, turns: itertools.count[int]) -> None:
+        messages = groups[group][0]
+        while (start := time.perf_counter()) < end:
+            error = await call(messages[next(turns) % len(messages)], None)
+            if error:
+                errors[error] += 1
+                await asyncio.sleep(0.01)  # a server that refuses is not to be flooded
+                continue
+            now = time.perf_counter()
+            # Whenever it began: those that the window cuts off are as many as at its start.
+            done[group] += began <= now <= end
+            if start >= began:
+                latencies[group].append(now - start)
+
+    async with connect(protocol, target) as call:
+        callers = []
+        for group, (_, concurrency) in enumerate(groups):
+            turns = itertools.count()
+            callers += [caller(call, group, turns) for _ in range(concurrency)]
+        await asyncio.gather(*callers)
+    answer: dict[str, Any] = {"calls_s": sum(done) / seconds, **_quantiles(list(itertools.chain(*latencies)))}
+    answer["groups"] = [{"calls_s": n / seconds, **_quantiles(times)} for n, times in zip(done, latencies, strict=True)]
+    return {**answer, "errors": dict(errors)}
+
+
+async def open_loop(
+    protocol: str, target: str, messages: list[bytes], rate: float, seconds: float, seed: int, deadline_ms: float
+) -> dict[str, Any]:
+    """Calls at Poisson times, whatever has been answered; a call counts as good if its answer came within the deadline.
+
+    Latencies count from the time a call was due, so that a client that falls behind does not flatter the server.
+    """
+    times = arrivals.poisson(rate, seconds, seed)
+    errors, latencies, lags = Counter[str](), list[float](), list[float]()
+
+    async def one(call: Call, due: float, message: bytes) -> None:
+        lag = time.perf_counter() - due
+        lags.append(lag)
+        left = deadline_ms / 1000.0 - lag
+        error = await call(message, left) if left > 0 else "CLIENT_LATE"
+        if error:
+            errors[error] += 1
+        else:
+            latencies.append(time.perf_counter() - due)
+
+    async with connect(protocol, target) as call:
+        await asyncio.gather(*(call(messages[i % len(messages)], None) for i in range(4)))  # so that connections stand
+        began = time.perf_counter() + 0.05
+        tasks = set()
+        for number, at in enumerate(times):
+            due = began + float(at)
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            tasks.add(asyncio.create_task(one(call, due, messages[number % len(messages)])))
+            if number % 64 == 0:
+                tasks = {task for task in tasks if not task.done()}
+        await asyncio.gather(*tasks)
+    good = sum(latency <= deadline_ms / 1000.0 for latency in latencies)
+    lag = _quantiles(lags)
+    answer = {
+        "offered": len(times),
+        "offered_s": len(times) / seconds,
+        "good_s": good / seconds,
+        "good_share": good / len(times),
     }
+    return {**answer, **_quantiles(latencies), "client_lag_p99_ms": lag["p99_ms"], "errors": dict(errors)}
+
+
+async def streams(target: str, messages: list[bytes], count: int, window: int, seconds: float) -> dict[str, Any]:
+    """`count` streams of ModelStreamInfer, each with `window` requests in flight."""
+    began = time.perf_counter() + WARM_UP * seconds
+    end = began + seconds
+    counts = await asyncio.gather(*(frames.stream(target, STREAM, messages, window, began, end) for _ in range(count)))
+    return {
+        "calls_s": sum(done for done, _ in counts) / seconds,
+        "errors": dict(sum((e for _, e in counts), Counter())),
+    }
+
+
+def _quantiles(latencies_s: Sequence[float]) -> dict[str, float]:
+    p50, p99 = np.quantile(latencies_s, [0.5, 0.99]) * 1000.0 if len(latencies_s) else (float("inf"),) * 2
+    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+async def _obey(order: dict[str, Any], messages: dict[str, list[bytes]]) -> dict[str, Any]:
+    kind = order.pop("kind")
+    if kind == "closed":
+        groups = [(messages[key], concurrency) for key, concurrency in order.pop("groups")]
+        return await closed(groups=groups, **order)
+    key = order.pop("messages")
+    if kind == "open":
+        return await open_loop(messages=messages[key], **order)
+    if kind == "mlperf":
+        return await mlperf.server_scenario(messages=messages[key], **order)
+    return await streams(messages=messages[key], **order)
 
 
 def main() -> None:
     """See the module."""
+    messages: dict[str, list[bytes]] = {}
     for line in sys.stdin:
         order = json.loads(line)
-        messages = [base64.b64decode(text) for text in order.pop("messages")]
-        print(json.dumps(asyncio.run(closed_loop(messages=messages, **order))), flush=True)
+        if order["kind"] == "keep":
+            messages[order["key"]] = [base64.b64decode(text) for text in order["messages"]]
+            print("{}", flush=True)
+            continue
+        cpu, began = time.process_time(), time.perf_counter()
+        answer = asyncio.run(_obey(order, messages))
+        answer["client_cores"] = (time.process_time() - cpu) / (time.perf_counter() - began)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import arrivals
 from model_zoo.catalog import Catalog
 from model_zoo.store import Store
 from service.pb import open_inference_pb2 as pb
 from service.tasks.base import Task
 from service.tasks.table import task_for
 from service.types import AudioInstance, ImageInstance, Instance, Item, TextInstance
+
+REVIEWS, SEED = 1024, 7
+"""How many texts of unlike lengths there are, and what they are drawn from."""
+MARKS = 2
+"""Tokens that mark a text's begin and end."""
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SENTENCES = (
@@ -52,6 +58,24 @@ def items(task: Task) -> list[Item]:
     return [item for item in prepared if isinstance(item, Item)]
 
 
+def prepared(task: Task, texts: list[str]) -> list[Item]:
+    """Texts, preprocessed."""
+    outcomes = task.preprocess([TextInstance(text.encode()) for text in texts], [""] * len(texts))
+    return [item for item in outcomes if isinstance(item, Item)]
+
+
+def reviews(task: Task, count: int, seed: int) -> list[str]:
+    """Texts with as many tokens as arrivals.review_lengths says: common words that are one token each."""
+    words = [
+        word
+        for word in sorted({word.strip(".,").lower() for text in SENTENCES for word in text.split()})
+        if prepared(task, [word])[0].length == MARKS + 1
+    ]
+    generator = np.random.default_rng(seed)
+    lengths = arrivals.review_lengths(count, seed)
+    return [" ".join(generator.choice(words, int(length) - MARKS)) for length in lengths]
+
+
 def tensor_message(model: str, tensors: dict[str, NDArray[np.generic]]) -> bytes:
     """A serialised ModelInferRequest of one row a tensor."""
     names = {"float32": "FP32", "int64": "INT64"}
@@ -59,6 +83,13 @@ def tensor_message(model: str, tensors: dict[str, NDArray[np.generic]]) -> bytes
     for name, array in tensors.items():
         request.inputs.add(name=name, datatype=names[array.dtype.name], shape=[1, *array.shape])
         request.raw_input_contents.append(array.tobytes())
+    return request.SerializeToString()
+
+
+def within(message: bytes, milliseconds: float) -> bytes:
+    """The same request with the `timeout` parameter of the protocol, which Triton and Zoo both keep to in the queue."""
+    request = pb.ModelInferRequest.FromString(message)
+    request.parameters["timeout"].int64_param = round(milliseconds * 1000.0)
     return request.SerializeToString()
 
 
@@ -71,11 +102,13 @@ def bytes_message(model: str, name: str, data: bytes) -> bytes:
 
 
 def messages(task: Task, form: str) -> list[bytes]:
-    """Messages for a model, as `tensors` or in its `raw` form (encoded photo, text, encoded sound)."""
+    """Messages for a model, as `tensors`, in its `raw` form (encoded photo, text, encoded sound), or as `reviews`."""
     name = task.card.name
     if form == "tensors":
         return [tensor_message(name, {k: np.asarray(v) for k, v in item.tensors.items()}) for item in items(task)]
     raw = task.card.raw_input
+    if form == "reviews":
+        return [bytes_message(name, raw, text.encode()) for text in reviews(task, REVIEWS, SEED)]
     return [
         bytes_message(name, raw, instance.data)
         for instance in instances(raw)

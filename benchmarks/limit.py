@@ -1,90 +1,137 @@
-"""The in-process limit: a network alone, in a plain loop, at its best batch size. Its own process; eager, fp32.
+"""The in-process limit: a network alone, in a plain loop, with none of the work around it. A process of its own.
 
-    python -m benchmarks.limit MODEL HOME CORES
+    python -m benchmarks.limit MODEL HOME CORES TIER      one order a JSON line in, one answer a JSON line out
 
-Prints the sweep as a JSON line, then measures for as many seconds as each line of standard input says. The loop has what
-the server has: the same weights, memory format, allocator settings and number of cores; and none of the work around it.
-It also tries one lane of all cores and one lane per core, and keeps the better.
+TIER is `eager` (fp32, operation by operation) or `best` (compiled, as Zoo serves it). The loop has what the
+server has: the same weights, memory format, allocator settings and number of cores. Orders: `sweep` finds its best batch size
+and number of lanes, one lane of all cores against one lane a core; `rate` measures there; `texts` embeds a stream of texts of
+unlike lengths, batched in arrival order or by length; `reference` gives the answers that everybody's are compared with.
 """
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import resource
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import inputs
 from model_zoo.network import load_network
 from model_zoo.store import Store
 from service.runtime.allocator import keep_freed_memory
-from service.runtime.network import NetworkRuntime
-from service.types import Tensors
+from service.runtime.compiled_cache import CannotCompile
+from service.runtime.compiler import Compiler
+from service.runtime.device import DevicePlan
+from service.runtime.network import NetworkRuntime, Runtime
+from service.runtime.precision import has_instructions
+from service.tasks.base import Task
+from service.types import Item, Tensors
 
 BATCHES = (1, 2, 4, 8, 16, 32)
-SWEEP_S = 2.0
 
 
-def measure(runtime: NetworkRuntime, batch: Tensors, lanes: int, threads: int, seconds: float) -> float:
-    """Rows a second of `lanes` threads, each running `batch` over and over with `threads` torch threads."""
-    rows = len(next(iter(batch.values())))
-    counts = [0] * lanes
-    end = time.monotonic() + seconds
+class Limit:
+    """One network and the batches it is measured with."""
 
-    def run(lane: int) -> None:
-        torch.set_num_threads(threads)
-        while time.monotonic() < end:
-            runtime.run(batch)
-            counts[lane] += rows
+    def __init__(self, model: str, home: Path, cores: int, tier: str) -> None:
+        store = Store(home)
+        self.cores = cores
+        self.task: Task = inputs.task_of(model, store)
+        found = store.find(self.task.card)
+        assert found is not None
+        self.items = inputs.items(self.task)
+        self._eager = NetworkRuntime(load_network(self.task.card, found), "cpu")
+        # Compiled code is made for a number of threads; Zoo has a lane a core.
+        plan = DevicePlan("cpu", cores, 1)
+        self.runtime: Runtime = self._eager
+        if tier == "best":
+            precision = "bf16" if has_instructions("bf16", "cpu") else "fp32"
+            self.runtime = Compiler(home, store, plan).compile(self.task.card, precision).runtime
+        self.shapes = sorted({(1, cores), (cores, 1)}) if tier == "eager" else [(cores, 1)]
 
-    began = time.monotonic()
-    workers = [threading.Thread(target=run, args=(lane,)) for lane in range(lanes)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return sum(counts) / (time.monotonic() - began)
+    def sweep(self, seconds: float) -> dict[str, Any]:
+        """Rows a second by batch size and lanes, and the best of them."""
+        seen = {}
+        sizes = [n for n in BATCHES if n <= self.task.card.batching.max_batch_size]
+        for (lanes, _), rows in itertools.product(self.shapes, sizes):
+            seen[rows, lanes] = self.rate(rows, lanes, seconds)["rows_s"]
+        rows, lanes = max(seen, key=lambda key: seen[key])
+        return {"rows": rows, "lanes": lanes, "seen": {f"{n} rows, {k} lanes": rate for (n, k), rate in seen.items()}}
+
+    def rate(self, rows: int, lanes: int, seconds: float) -> dict[str, float]:
+        """Rows a second of one batch over and over, and the most memory this process ever held."""
+        batch = self._batch([self.items[i % len(self.items)] for i in range(rows)])
+        self.runtime.run(batch)
+        done, took = self._loop(lanes, seconds, lambda: batch)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        return {"rows_s": done * rows / took, "batch_ms": 1000.0 * took * lanes / max(done, 1), "peak_mib": peak}
+
+    def texts(self, order: str, rows: int, lanes: int, seconds: float, count: int, seed: int) -> dict[str, float]:
+        """Texts a second and the padded share, batches of `rows` cut from `count` review-like texts as they come (`arrival`)
+        or sorted by their lengths (`length`), which only somebody who has them all beforehand can do."""
+        items = inputs.prepared(self.task, inputs.reviews(self.task, count, seed))
+        if order == "length":
+            items = sorted(items, key=lambda item: item.length)
+        chunks = [items[i : i + rows] for i in range(0, count - rows + 1, rows)]
+        # Whole passes only: by length, half a pass would be the short half.
+        batches = [self._batch(chunk) for chunk in chunks]
+        np.random.default_rng(seed).shuffle(batches)
+        padded = [1.0 - sum(i.length for i in chunk) / (max(i.length for i in chunk) * rows) for chunk in chunks]
+        turns = itertools.cycle(batches)
+        for batch in batches[:2]:
+            self.runtime.run(batch)
+        done, took = self._loop(lanes, seconds, lambda: next(turns))
+        return {"rows_s": done * rows / took, "padding": float(np.mean(padded))}
+
+    def reference(self) -> dict[str, list[str]]:
+        """What eager fp32 answers to each of the inputs alone: fp32 in base64."""
+        output = self.task.card.signature.outputs[0].name
+        answers = [self._eager.run(self._batch([item]))[output] for item in self.items]
+        return {"answers": [base64.b64encode(answer.astype(np.float32).tobytes()).decode() for answer in answers]}
+
+    def _batch(self, items: Sequence[Item]) -> Tensors:
+        return self.task.collate(items)[0]
+
+    def _loop(self, lanes: int, seconds: float, batch: Callable[[], Tensors]) -> tuple[int, float]:
+        counts = [0] * lanes
+        began = time.monotonic()
+        end = began + seconds
+
+        def run(lane: int) -> None:
+            torch.set_num_threads(self.cores // lanes)
+            while time.monotonic() < end:
+                self.runtime.run(batch())
+                counts[lane] += 1
+
+        threads = [threading.Thread(target=run, args=(lane,)) for lane in range(lanes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts), time.monotonic() - began
 
 
 def main() -> None:
     """See the module."""
     keep_freed_memory()
-    name, home, cores = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    store = Store(home)
-    task = inputs.task_of(name, store)
-    found = store.find(task.card)
-    assert found is not None
-    runtime = NetworkRuntime(load_network(task.card, found), "cpu")
-    given = inputs.items(task)
-    batches = {
-        n: task.collate([given[i % len(given)] for i in range(n)])[0]
-        for n in BATCHES
-        if n <= task.card.batching.max_batch_size
-    }
-    shapes = sorted({(1, cores), (cores, 1)})
-    sweep = {}
-    for lanes, threads in shapes:
-        for n, batch in batches.items():
-            runtime.run(batch)
-            sweep[n, lanes] = measure(runtime, batch, lanes, threads, SWEEP_S)
-    (best, lanes), _ = max(sweep.items(), key=lambda pair: pair[1])
-    threads = cores // lanes
-    print(
-        json.dumps(
-            {"best_batch": best, "lanes": lanes, "sweep": {f"{n} rows, {k} lanes": v for (n, k), v in sweep.items()}}
-        ),
-        flush=True,
-    )
+    try:
+        limit = Limit(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    except CannotCompile as error:
+        print(json.dumps({"failed": f"there is no compiled network: {error}"}), flush=True)
+        return
     for line in sys.stdin:
-        rate = measure(runtime, batches[best], lanes, threads, float(line))
-        print(
-            json.dumps({"rows_s": rate, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}),
-            flush=True,
-        )
+        order = json.loads(line)
+        answer = getattr(limit, order.pop("do"))(**order)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

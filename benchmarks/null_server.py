@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc
 import torch
@@ -81,6 +81,12 @@ class Echo(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         response.raw_output_contents.append(request.raw_input_contents[0])
         return response
 
+    async def ModelStreamInfer(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: object
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        async for request in request_iterator:
+            yield pb.ModelStreamInferResponse(infer_response=await self.ModelInfer(request, context))
+
 
 async def echo() -> None:
     """Serves the bare echo."""
@@ -88,7 +94,8 @@ async def echo() -> None:
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Echo(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(json.dumps({"event": "ready", "grpc_port": port}), file=sys.stderr, flush=True)
+    print(json.dumps({"event": "live", "grpc_port": port, "http_port": 0}), file=sys.stderr, flush=True)
+    print(json.dumps({"event": "ready"}), file=sys.stderr, flush=True)
     await server.wait_for_termination()
 
 
@@ -97,7 +104,7 @@ def main() -> None:
     if sys.argv[1] == "echo":
         asyncio.run(echo())
     else:
-        settings = load_settings(models=("null",), port=0, http_port=0, log_format="json")
+        settings = load_settings(models=("null",), port=0, http_port=0, log_format="json", optimize="off")
         run(settings, Catalog([null_card()]), NullLoader())
 
 

@@ -1,0 +1,111 @@
+"""This server, in the two configurations that are measured."""
+
+from __future__ import annotations
+
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.peers.base import OPTIONS, Server
+from benchmarks.processes import PeerFailed
+from service.pb import open_inference_pb2 as pb
+from service.pb import open_inference_pb2_grpc
+
+EAGER = {"ZOO_OPTIMIZE": "off", "ZOO_PRECISION": "fp32"}
+TIER_S = 900.0
+"""Longest wait for the compiled tier, which takes about a minute a network the first time and seconds out of the cache."""
+
+
+class Zoo(Server):
+    """`zoo serve` on free ports."""
+
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[str],
+        home: Path,
+        settings: Mapping[str, str],
+        command: Sequence[str] = (),
+    ) -> None:
+        """`command` takes the place of `zoo serve`; it has to log as that does."""
+        self.name = name
+        self.settings = dict(settings)
+        environment = {"ZOO_HOME": str(home), "ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", **settings}
+        zoo = str(Path(sys.executable).with_name("zoo"))
+        chosen = [part for model in models for part in ("--model", model)]
+        serve = [zoo, "serve", "--port", "0", "--http-port", "0", *chosen]
+        super().__init__(command or serve, environment, log=name)
+        self.http_port = self._listen()
+        self.models = list(models)
+
+    def _listen(self) -> int:
+        self.wait_until(self._up, self.name)
+        live = next(event for event in self.events() if event.get("event") == "live")
+        self.target = f"127.0.0.1:{live['grpc_port']}"
+        return int(live["http_port"])
+
+    def _up(self) -> bool:
+        events = {event.get("event") for event in self.events()}
+        if "no model could be loaded" in events:
+            raise PeerFailed(f"{self.name} could load no model:\n{self.tail()}")
+        return "ready" in events
+
+    def settle(self, patience_s: float = TIER_S) -> dict[str, dict[str, str]]:
+        """Waits until each model runs in the tier it will stay in; gives what its configuration says of that.
+
+        A server that names no tier, or is not done in time, is measured as it is and says so under `note`.
+        """
+        end = time.monotonic() + patience_s
+        while True:
+            tiers = {model: self._tier(model) for model in self.models}
+            if all(_settled(tier) for tier in tiers.values()):
+                return tiers
+            if not all(tiers.values()):
+                return {model: {"note": "this server names no tier"} for model in self.models}
+            if time.monotonic() > end:
+                return {model: {**tier, "note": f"not settled in {patience_s:.0f} s"} for model, tier in tiers.items()}
+            time.sleep(1.0)
+
+    def _tier(self, model: str) -> dict[str, str]:
+        with grpc.insecure_channel(self.target, OPTIONS) as channel:
+            stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+            parameters = stub.ModelConfig(pb.ModelConfigRequest(name=model), timeout=30).config.parameters
+        return {key: value.string_value for key, value in parameters.items() if key.startswith("tier")}
+
+    def counters(self) -> dict[str, float]:
+        """Batches, rows, and the sum of the batches' padded shares, over all models."""
+        if not self.http_port:
+            return {}
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30) as page:
+            families = list(text_string_to_metric_families(page.read().decode()))
+        samples = [sample for family in families for sample in family.samples]
+        names = {
+            "batches": "zoo_batch_size_count",
+            "rows": "zoo_batch_size_sum",
+            "padding": "zoo_batch_padding_ratio_sum",
+        }
+        return {key: sum(s.value for s in samples if s.name == name) for key, name in names.items()}
+
+
+def start(name: str, models: Sequence[str], home: Path) -> Zoo:
+    """`zoo-eager`, like for like with the others, or `zoo`, as shipped. Raises PeerFailed."""
+    if name not in ("zoo", "zoo-eager"):
+        raise PeerFailed(f"there is no configuration {name}")
+    return Zoo(name, models, home, EAGER if name == "zoo-eager" else {})
+
+
+PENDING = "it is about to be tried"
+"""What a server says of a model that it has not finished trying to make faster."""
+
+
+def _settled(tier: Mapping[str, str]) -> bool:
+    if tier.get("tier") == "compiled":
+        return True
+    last = not tier.get("tier_candidate", "").endswith("bf16")  # fp32 is tried after it
+    return last and tier.get("tier_reason", PENDING) != PENDING
