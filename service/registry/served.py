@@ -24,9 +24,6 @@ PREPARED_AHEAD = 4
 """Batches. A decoded photo or recording is many times its file, so no more than these are prepared at once for a model; what
 waits beyond waits as it came."""
 
-CROWDED_S = 0.01
-"""For so long after a request found another inside, more are expected."""
-
 UNKNOWN_SECONDS_A_ROW = 0.01
 """For the hint that QueueFull carries while no batch has run."""
 
@@ -63,7 +60,6 @@ class ServedModel:
         self._scheduler = scheduler
         self._empty = asyncio.Event()
         self._empty.set()
-        self._crowded_until = -math.inf
         self._submitted = self._settled = 0  # rows in flight that the device has, and that it has answered
         self._network: ScheduledNetwork = scheduler.add(
             card.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
@@ -82,7 +78,6 @@ class ServedModel:
         A request larger than the whole limit gets in when nobody else is: it is split into batches, not refused.
         """
         if self.rows_in_flight:
-            self._crowded_until = time.monotonic() + CROWDED_S
             beyond = self.rows_in_flight + rows - self.limits.max_queue_size
             if beyond > 0:
                 raise QueueFull(self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond))
@@ -103,8 +98,7 @@ class ServedModel:
     def submit(self, items: Sequence[Item], deadline: float, priority: int = 0) -> Submission:
         """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual."""
         self._submitted += len(items)
-        crowded = time.monotonic() < self._crowded_until
-        return self._network.submit(items, deadline, priority, self._settle, crowded)
+        return self._network.submit(items, deadline, priority, self._settle)
 
     def _settle(self, rows: int) -> None:
         self._submitted -= rows

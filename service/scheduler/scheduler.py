@@ -33,10 +33,6 @@ where fewer rows might have fitted."""
 
 Outcome = tuple[Entry, Row | ZooError]
 
-TINY_S, GATHER_S = 0.002, 0.0005
-"""A batch of less than the first is mostly the handing over to a lane and back, between threads that want the interpreter's lock
-at once. Callers of such a network who come together wait for each other, as long as the second."""
-
 
 class Submission:
     """Rows of one request on their way through a queue. Await `result()`; leaving early drops what has not started."""
@@ -83,15 +79,12 @@ class ScheduledNetwork:
         deadline: float,
         priority: int = 0,
         on_end: Callable[[int], None] | None = None,
-        crowded: bool = False,
     ) -> Submission:
         """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
 
-        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends. `crowded`
-        says that others are about to submit as well; a tiny network waits for them, see GATHER_S.
+        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends.
         """
-        gather = crowded and (law := self.queue.cost.law) is not None and law.fixed_s < TINY_S
-        return self._scheduler.submit(self, items, deadline, priority, on_end, gather)
+        return self._scheduler.submit(self, items, deadline, priority, on_end)
 
     def refuse(self, rows: int, deadline: float, priority: int = 0, preparing: int = 0) -> float | None:
         """None where `rows` may come in; where they would be late, seconds after which they would not be.
@@ -148,7 +141,7 @@ class DeviceScheduler:
         self._policy = DevicePolicy(lanes)
         self._networks: dict[NetworkQueue, ScheduledNetwork] = {}
         self._stopped = False
-        self._wake_due = self._late_wake_due = False  # the event loop's own; the lock does not guard them
+        self._wake_due = False  # the event loop's own; the lock does not guard it
 
     def add(
         self, name: str, version: int, limits: Limits, execute: Execute, *, variable_length: bool = False
@@ -173,7 +166,6 @@ class DeviceScheduler:
         deadline: float,
         priority: int,
         on_end: Callable[[int], None] | None,
-        gather: bool,
     ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
         ticket = Ticket(len(items), self._loop)
@@ -182,11 +174,7 @@ class DeviceScheduler:
         with self._work:
             entries = [queue.push(item, ticket, i, deadline, now, priority) for i, item in enumerate(items)]
             refused = [] if queue in self._networks else queue.empty()
-        if gather:
-            if not (self._wake_due or self._late_wake_due):
-                self._late_wake_due = True
-                self._loop.call_later(GATHER_S, self._wake_late)
-        elif not self._wake_due:
+        if not self._wake_due:
             # Once for all requests that this turn of the loop brings: they can ride together, and a lane that woke now
             # would only stand in line for the interpreter's lock until the turn is over.
             self._wake_due = True
@@ -194,10 +182,6 @@ class DeviceScheduler:
         if refused:
             self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
         return Submission(network, ticket, entries, on_end)
-
-    def _wake_late(self) -> None:
-        self._late_wake_due = False
-        self._wake()
 
     def _wake(self) -> None:
         self._wake_due = False
