@@ -27,6 +27,9 @@ def predict(
     version: Annotated[str, typer.Option(metavar="V", help="Number or alias of a version.", show_default=False)] = "",
     top_k: Annotated[int | None, typer.Option(metavar="K", help="How many labels, best first.")] = None,
     threshold: Annotated[float | None, typer.Option(metavar="P", help="Leave out what scores less.")] = None,
+    priority: Annotated[
+        int, typer.Option(metavar="N", help="1 goes first where requests wait, 9 last, 0 as usual.")
+    ] = 0,
     timing: Annotated[bool, typer.Option("--timing", help="Show where the time went, and the batch's rows.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +38,7 @@ def predict(
     from service.cli.sources import STDIN, sources
     from service.client import Client, PredictionError
 
-    options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold}
+    options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     rows: list[Row] = []
     failed = False
     with Client(server) as client:

@@ -41,10 +41,11 @@ class AsyncClient:
         top_k: int | None = None,
         threshold: float | None = None,
         include_tensors: bool = False,
+        priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,  # noqa: ASYNC109 (travels to the server as the deadline)
     ) -> list[Outcome]:
         """One result for each input, in their order."""
-        options = predict_options(top_k, threshold, include_tensors)
+        options = predict_options(top_k, threshold, include_tensors, priority)
         return await self._run(self._verbs.predict(model, inputs, version, options, timeout))
 
     async def stream_predict(
@@ -56,11 +57,12 @@ class AsyncClient:
         top_k: int | None = None,
         threshold: float | None = None,
         include_tensors: bool = False,
+        priority: int = 0,
         timeout: float | None = None,  # noqa: ASYNC109
         in_flight: int = IN_FLIGHT,
     ) -> AsyncIterator[Outcome]:
         """One result for each input, in their order, while further inputs are still being sent."""
-        options = predict_options(top_k, threshold, include_tensors)
+        options = predict_options(top_k, threshold, include_tensors, priority)
         book, slots = StreamBook(), asyncio.Semaphore(in_flight)
         trouble: list[Exception] = []
 

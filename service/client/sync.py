@@ -38,13 +38,15 @@ class Client:
         top_k: int | None = None,
         threshold: float | None = None,
         include_tensors: bool = False,
+        priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
     ) -> list[Outcome]:
         """One result for each input, in their order.
 
-        An input that fails alone has a PredictionError in its place; where all fail, the first is raised.
+        An input that fails alone has a PredictionError in its place; where all fail, the first is raised. `priority`: 1 goes
+        first where requests wait, 9 last, 0 as usual.
         """
-        options = predict_options(top_k, threshold, include_tensors)
+        options = predict_options(top_k, threshold, include_tensors, priority)
         return self._run(self._verbs.predict(model, inputs, version, options, timeout))
 
     def stream_predict(
@@ -56,6 +58,7 @@ class Client:
         top_k: int | None = None,
         threshold: float | None = None,
         include_tensors: bool = False,
+        priority: int = 0,
         timeout: float | None = None,
         in_flight: int = IN_FLIGHT,
     ) -> Iterator[Outcome]:
@@ -64,7 +67,7 @@ class Client:
         At most `in_flight` inputs wait for an answer at a time. `inputs` is drawn from in another thread; an exception
         that it raises is raised here, after the results of what was sent before.
         """
-        options = predict_options(top_k, threshold, include_tensors)
+        options = predict_options(top_k, threshold, include_tensors, priority)
         book, slots, over = StreamBook(), threading.Semaphore(in_flight), threading.Event()
         trouble: list[Exception] = []
 

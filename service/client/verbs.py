@@ -132,6 +132,10 @@ class Verbs:
         return read_model(reply.model)
 
 
-def predict_options(top_k: int | None, threshold: float | None, include_tensors: bool) -> prediction_pb2.PredictOptions:
-    """What the answer should hold; `None` leaves the task's own default."""
-    return prediction_pb2.PredictOptions(top_k=top_k, threshold=threshold, include_tensors=include_tensors)
+def predict_options(
+    top_k: int | None, threshold: float | None, include_tensors: bool, priority: int
+) -> prediction_pb2.PredictOptions:
+    """What the answer should hold; `None` leaves the task's own default, priority 0 the usual."""
+    return prediction_pb2.PredictOptions(
+        top_k=top_k, threshold=threshold, include_tensors=include_tensors, priority=priority
+    )

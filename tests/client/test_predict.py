@@ -101,12 +101,15 @@ def test_one_bad_instance_stands_as_an_error_among_answers(client: Client) -> No
 
 def test_options_travel_and_unset_ones_stay_unset(zoo: Any, client: Client) -> None:
     client.predict("efficientnet_lite0", b"x")
-    client.predict("efficientnet_lite0", b"x", version="canary", top_k=3, threshold=0.25, include_tensors=True)
+    client.predict(
+        "efficientnet_lite0", b"x", version="canary", top_k=3, threshold=0.25, include_tensors=True, priority=2
+    )
     unset, given = zoo.calls["Predict"]
     assert not unset.options.HasField("top_k")
     assert not unset.options.HasField("threshold")
     assert (given.version, given.options.top_k, given.options.threshold) == ("canary", 3, 0.25)
     assert given.options.include_tensors
+    assert (unset.options.priority, given.options.priority) == (0, 2)
 
 
 def test_messages_larger_than_grpcs_four_megabytes_pass_both_ways(client: Client) -> None:
