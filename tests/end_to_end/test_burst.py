@@ -175,7 +175,9 @@ def test_padding_is_told_of_every_batch_and_is_small(burst: Burst) -> None:
     for model in (CNN, RNN, TRANSFORMER):
         batches = burst.moved("zoo_batch_size_count", model=model)
         assert burst.moved("zoo_batch_padding_ratio_count", model=model) == batches > 0
-        assert burst.moved("zoo_batch_padding_ratio_sum", model=model) <= 0.25 * batches, "neighbours in length ride together"
+        assert burst.moved("zoo_batch_padding_ratio_sum", model=model) <= 0.25 * batches, (
+            "neighbours in length ride together"
+        )
     assert burst.moved("zoo_batch_padding_ratio_sum", model=CNN) == 0
 
 
