@@ -73,8 +73,10 @@ class Inference:
             visit.answered = sum(isinstance(prediction, Prediction) for prediction in predictions)
             # Tensors come stacked, so there one bad row fails its call; answers come one by one.
             visit.ok = visit.answered == len(predictions) if not answers else visit.answered > 0
-            if not visit.answered and any(isinstance(prediction, DeadlineExceeded) for prediction in predictions):
-                self._recorder.rejected(served.name, served.version, "deadline")  # found late in the queue
+            late = [prediction for prediction in predictions if isinstance(prediction, DeadlineExceeded)]
+            if late and not visit.answered:  # found out in the queue
+                reason = "too_late" if isinstance(late[0], TooLate) else "deadline"
+                self._recorder.rejected(served.name, served.version, reason)
             return InferReply(served.name, served.version, request.request_id, predictions, visit.timing)
 
     # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────
