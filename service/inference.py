@@ -149,7 +149,10 @@ class Inference:
                 predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
         else:
             predictions = [_tensors_only(i, o) for i, o in zip(items, outcomes, strict=True)]
-        return predictions, _timing(outcomes, t0, t1, t2, time.monotonic())
+        timing = _timing(outcomes, t0, t1, t2, time.monotonic())
+        if timing.batch_rows:
+            served.replied(max(0.0, t2 - t1 - timing.queue_s - timing.execute_s))
+        return predictions, timing
 
     async def _preprocess(self, served: ServedModel, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
         instances = request.instances[span.start : span.stop]

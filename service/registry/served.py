@@ -24,6 +24,10 @@ PREPARED_AHEAD = 4
 """Batches. A decoded photo or recording is many times its file, so no more than these are prepared at once for a model; what
 waits beyond waits as it came."""
 
+REPLIES, LARGEST_RESERVE = 3.0, 0.2
+"""A row must be done so many times the usual way back before its deadline: the rest of the way, through gRPC and to the caller, is
+about as long, and not always the usual. At most such a part of the time that is left."""
+
 UNKNOWN_SECONDS_A_ROW = 0.01
 """For the hint that QueueFull carries while no batch has run."""
 
@@ -60,6 +64,7 @@ class ServedModel:
         self._scheduler = scheduler
         self._empty = asyncio.Event()
         self._empty.set()
+        self._reply_s = 0.0  # from the end of a batch to where its calls go on: the event loop has others to serve
         self._submitted = self._settled = 0  # rows in flight that the device has, and that it has answered
         self._network: ScheduledNetwork = scheduler.add(
             card.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
@@ -98,7 +103,16 @@ class ServedModel:
     def submit(self, items: Sequence[Item], deadline: float, priority: int = 0) -> Submission:
         """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual."""
         self._submitted += len(items)
-        return self._network.submit(items, deadline, priority, self._settle)
+        return self._network.submit(items, self._in_time_for(deadline), priority, self._settle)
+
+    def _in_time_for(self, deadline: float) -> float:
+        """When the device must be done so that the answer reaches its caller by the deadline."""
+        left_s = deadline - time.monotonic()
+        return deadline - min(REPLIES * self._reply_s, LARGEST_RESERVE * left_s) if left_s > 0 else deadline
+
+    def replied(self, seconds: float) -> None:
+        """How long after its batch had ended a call went on."""
+        self._reply_s += (seconds - self._reply_s) / 32
 
     def _settle(self, rows: int) -> None:
         self._submitted -= rows
