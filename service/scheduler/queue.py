@@ -31,8 +31,8 @@ WORTH_ROWS = 0.25
 it is mostly in the same need: seen in simulation at twice the capacity, 0.25 keeps batches full and 1 loses a tenth."""
 
 SAFETY = 2.0
-"""Mean errors of the predicted cost by which a batch must end before its deadlines. Under overload every batch is made of rows that
-can just be answered in time: at one mean error a fifth of them were late, all at once."""
+"""Mean errors of the predicted cost by which a batch must end before its deadlines. Under overload every batch is made of rows
+that can just be answered in time, so that a small error makes all of them late."""
 
 INFINITY = float("inf")
 
