@@ -25,8 +25,8 @@ PREPARED_AHEAD = 4
 waits beyond waits as it came."""
 
 REPLIES, LARGEST_RESERVE = 3.0, 0.2
-"""A row must be done so many times the usual way back before its deadline: the rest of the way, through gRPC and to the caller, is
-about as long, and not always the usual. At most such a part of the time that is left."""
+"""A row must be done so many times the usual way back before its deadline: the rest of the way, through gRPC and to the caller,
+is about as long, and not always the usual. At most such a part of the time that is left."""
 
 UNKNOWN_SECONDS_A_ROW = 0.01
 """For the hint that QueueFull carries while no batch has run."""
