@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import errno
 import gc
+import logging
 import os
 import signal
 import socket
@@ -80,12 +81,21 @@ LAST_REPLIES_S = 5.0
 
 
 def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
-    """Serves until a signal says stop. Raises SettingsError before anything listens if a setting cannot be met. See Server."""
+    """Serves until a signal says stop, drains, and ends the process with exit code 0; it does not return. See Server.
+
+    Raises SettingsError before anything listens if a setting cannot be met.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings, catalog, loader).run())
+    # Threads that load or time a network may be deep in native code. The interpreter's own way to end takes itself down under
+    # them, and one that then comes back aborts the process; everything there was to finish is finished.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class Server:
