@@ -70,6 +70,13 @@ def test_a_model_becomes_faster_while_it_serves_and_stays_so(tmp_path: Path) -> 
         process.complains_of_nothing()
         assert [path.name for path in (tmp_path / "compiled").iterdir() if path.name.startswith(".")] == []
 
+    # A stop while what lies on disk is loaded, checked and timed: its thread is in native code then.
+    for _ in range(3):
+        with server(tmp_path, card, ZOO_OPTIMIZE="auto") as process:
+            process.ready()
+            process.terminate()
+            assert process.wait() == 0
+
 
 def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> None:
     import psutil
