@@ -20,28 +20,41 @@ from model_zoo.golden import (
 )
 
 __all__ = [
+    "AdapterSpec",
     "Architecture",
     "AudioRecipe",
     "Batching",
     "Card",
+    "CategoryColumn",
+    "CharacterRecipe",
     "ClassificationExpectation",
     "Closeness",
     "Datatype",
     "EmbeddingExpectation",
     "GoldenCase",
     "GoldenInput",
+    "HeadSpec",
     "ImageRecipe",
+    "InitialSource",
     "Licence",
     "Noise",
+    "NumberColumn",
     "PypiSource",
     "Recipe",
+    "RecordRecipe",
+    "RowRecipe",
+    "SeriesRecipe",
     "Signature",
+    "Source",
     "SourceFile",
+    "SpectrogramRecipe",
     "SpeechExpectation",
+    "TargetScale",
     "TensorSpec",
     "TextPair",
     "TextRecipe",
     "Tolerance",
+    "TunedSource",
     "WeightsRecipe",
 ]
 
@@ -138,7 +151,106 @@ class AudioRecipe(_Part):
     pad_seconds: float = Field(default=0.03, ge=0)
 
 
-Recipe = Annotated[ImageRecipe | TextRecipe | AudioRecipe, Field(discriminator="kind")]
+class SpectrogramRecipe(_Part):
+    """Encoded audio → FP32 (frames, mels): power mel spectrogram of mono samples, in windows of equal length.
+
+    The mel filters are Slaney's, as librosa has them by default; windows overlap and their embeddings are averaged.
+    """
+
+    kind: Literal["spectrogram"]
+    sample_rate: int = Field(gt=0)
+    """Hertz."""
+    window_seconds: float = Field(gt=0)
+    """Of the short-time Fourier transform."""
+    hop_seconds: float = Field(gt=0)
+    mels: int = Field(gt=0)
+    frames: int = Field(gt=0)
+    """Of one window of the network."""
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a window that the next one covers again."""
+    target_dbfs: float | None = None
+    """Loudness that quieter sounds are raised to; None leaves them as they are."""
+    max_seconds: float = Field(gt=0)
+    """Longest audio that is accepted."""
+
+
+class CharacterRecipe(_Part):
+    """Text → ids of its characters, by an alphabet file; unknown ones are dropped, long texts are cut into windows."""
+
+    kind: Literal["characters"]
+    alphabet: str = "alphabet"
+    """Role of the JSON file that maps a character to its id."""
+    window: int = Field(gt=0)
+    """Characters that the network looks back on."""
+    pad_id: int = Field(default=0, ge=0)
+    lower: bool = False
+    """Whether texts are put in lower case first."""
+    max_characters: int = Field(gt=0)
+    """Of a text that is accepted."""
+    max_new_tokens: int = Field(default=200, gt=0)
+    """Characters that generation adds unless a call says otherwise."""
+    temperature: float = Field(default=0.5, ge=0)
+
+
+class NumberColumn(_Part):
+    """A column of numbers: an empty cell becomes `fill`, then (x - mean) / std."""
+
+    name: str = Field(min_length=1)
+    mean: float
+    std: float = Field(gt=0)
+    fill: float
+
+
+class CategoryColumn(_Part):
+    """A column of categories, each its position + 1; 0 stands for what was never seen and for an empty cell."""
+
+    name: str = Field(min_length=1)
+    categories: tuple[str, ...]
+
+
+class RowRecipe(_Part):
+    """A row of a table → FP32 ``numbers`` (n) and INT64 ``categories`` (m). A missing column is an empty cell."""
+
+    kind: Literal["row"]
+    numbers: tuple[NumberColumn, ...] = ()
+    categories: tuple[CategoryColumn, ...] = ()
+
+
+class SeriesRecipe(_Part):
+    """Numbers in time → FP32 (context, channels), each channel scaled by its own mean and spread over the context."""
+
+    kind: Literal["series"]
+    context: int = Field(gt=0)
+    """Steps that the network looks back on; a longer series keeps its end, a shorter one is an error."""
+    horizon: int = Field(gt=0)
+    """Steps ahead that it forecasts."""
+    channels: int = Field(default=1, gt=0)
+    season: int = Field(default=1, gt=0)
+    """Steps after which the series looks alike; 1 if it does not."""
+
+
+class RecordRecipe(_Part):
+    """An image and a row of a table that belong together."""
+
+    kind: Literal["record"]
+    image: ImageRecipe
+    row: RowRecipe
+
+
+Recipe = Annotated[
+    ImageRecipe
+    | TextRecipe
+    | AudioRecipe
+    | SpectrogramRecipe
+    | CharacterRecipe
+    | RowRecipe
+    | SeriesRecipe
+    | RecordRecipe,
+    Field(discriminator="kind"),
+]
+
+RAW_OF = {"spectrogram": "audio", "characters": "text"}
+"""Kinds of recipe whose raw input has another name than the recipe."""
 
 
 class Licence(_Part):
@@ -175,6 +287,65 @@ class PypiSource(_Part):
         return self
 
 
+class TunedSource(_Part):
+    """A version folder that a fine-tune job has published under ``ZOO_HOME/versions/``."""
+
+    kind: Literal["tuned"]
+    base: str = Field(min_length=1)
+    """Name of the base's card."""
+    base_digest: Sha256
+    """Of the base's ``model.safetensors``; zeros for a base without weights of its own."""
+    method: Literal["head", "full", "lora"]
+    files: dict[str, SourceFile]
+    """By role: ``weights`` always. With ``head`` and ``lora`` what is not here is the base's."""
+
+
+class InitialSource(_Part):
+    """No weights: an architecture to be trained on a user's data, and served only then."""
+
+    kind: Literal["initial"]
+    files: dict[str, SourceFile] = Field(default_factory=dict)
+
+
+Source = Annotated[PypiSource | TunedSource | InitialSource, Field(discriminator="kind")]
+
+
+class HeadSpec(_Part):
+    """What stands on the backbone of a fine-tuned network: features, standardised, → linear, or → linear, ReLU, linear."""
+
+    kind: Literal["linear", "mlp"]
+    inputs: int = Field(gt=0)
+    """Numbers it takes: those of the backbone and, behind them, `columns`."""
+    outputs: int = Field(gt=0)
+    """Classes, or numbers that it predicts."""
+    hidden: int | None = Field(default=None, gt=0)
+    """Of an mlp."""
+    output: str = "logits"
+    """Name of the output tensor."""
+    columns: int = Field(default=0, ge=0)
+    """Numbers of a table's row that come beside the backbone's features, as the input ``columns``."""
+
+
+class AdapterSpec(_Part):
+    """Low-rank updates beside a Transformer's weights (Hu et al., LoRA, arXiv:2106.09685)."""
+
+    rank: int = Field(gt=0)
+    alpha: int = Field(gt=0)
+    targets: tuple[str, ...] = Field(min_length=1)
+    """Last parts of the names of the linear layers that have one."""
+
+
+class TargetScale(_Part):
+    """Number that was learned = output × std + mean; and where 80 % of the held-out errors lie."""
+
+    mean: float
+    std: float = Field(gt=0)
+    lower: float | None = None
+    """10th percentile of (target - prediction) on validation data, in the target's units."""
+    upper: float | None = None
+    """90th percentile."""
+
+
 class WeightsRecipe(_Part):
     """How the tensors of the source file become the state dict of the architecture."""
 
@@ -192,7 +363,7 @@ class WeightsRecipe(_Part):
 class Architecture(_Part):
     """Which library builds the module, and with which arguments. Building never reads weights from anywhere."""
 
-    builder: Literal["timm", "transformers", "silero_vad"]
+    builder: Literal["timm", "transformers", "silero_vad", "speaker_lstm", "char_lstm", "tabular_mlp", "series_gru"]
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -243,7 +414,7 @@ class Card(_Part):
     """All the zoo knows of one model."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
-    family: Literal["cnn", "rnn", "transformer"]
+    family: Literal["cnn", "rnn", "transformer", "mlp"]
     task: str = Field(min_length=1)
     """Hugging Face task id."""
     summary: str = Field(min_length=1)
@@ -256,10 +427,16 @@ class Card(_Part):
     paper: str = Field(min_length=1)
     parameters: int = Field(gt=0)
     """Trainable numbers of the network as served."""
-    source: PypiSource
+    source: Source
     weights: WeightsRecipe
     architecture: Architecture
-    raw_input: Literal["image", "text", "audio"]
+    head: HeadSpec | None = None
+    """Of a fine-tuned network that has one; its outputs are then the signature's."""
+    adapter: AdapterSpec | None = None
+    """Of a network that was tuned by low-rank updates."""
+    target: TargetScale | None = None
+    """Of a fine-tuned network that predicts a number."""
+    raw_input: Literal["image", "text", "audio", "row", "series", "record"]
     """Name of the BYTES input, shape [-1, 1], that is accepted in place of the tensors."""
     canonical: Literal["raw", "tensors"]
     """Which of the two inputs a metadata request shows first."""
@@ -269,16 +446,21 @@ class Card(_Part):
     """File of class names in the materialised folder, one a line in the order of the logits."""
     batching: Batching
     tolerance: Tolerance
-    golden: tuple[GoldenCase, ...] = Field(min_length=1)
+    golden: tuple[GoldenCase, ...] = ()
+    """At least one for weights that somebody else trained. A tuned version has ``golden.safetensors`` in its place."""
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Card":
         inputs = {spec.name: spec for spec in self.signature.inputs}
-        if self.raw_input != self.recipe.kind:
+        if self.raw_input != RAW_OF.get(self.recipe.kind, self.recipe.kind):
             raise ValueError("raw_input and recipe.kind differ")
         length_of = self.batching.length_of
         if length_of is not None and (length_of not in inputs or inputs[length_of].shape[1:2] != (-1,)):
             raise ValueError("batching.length_of must name an input of the signature whose axis 1 is -1")
+        if not isinstance(self.source, PypiSource):
+            return self
+        if not self.golden:
+            raise ValueError("golden must hold at least one case")
         if isinstance(self.recipe, TextRecipe) and self.recipe.tokenizer not in self.source.files:
             raise ValueError("recipe.tokenizer names a role that source.files does not have")
         if self.labels is not None and self.architecture.builder != "timm":

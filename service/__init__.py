@@ -7,9 +7,17 @@
           └─ scheduler    rows → batches, earliest deadline first
               └─ runtime  batch → outputs, in a device lane
 
-Imports point one way, `server, cli → wire → inference → registry → tasks → scheduler → runtime → model_zoo`; `errors`, `types`,
-`settings` and `observability` are leaves. `server.py` alone wires objects together. grpc and protobuf live in `wire/`,
-`client` and `server.py`; torch in `runtime/` and `model_zoo/`.
+and of the way from a user's data to the next version:
+
+    wire/            a dataset is uploaded, a job is created
+      ├─ datasets    bytes → examples that have been looked at, in a process of their own
+      └─ jobs        durable: a queue, a supervisor, a worker process for each running job
+          └─ training  in the worker: features, training, evaluation → a version folder
+              └─ registry  loads the version, and moves `stable` if it is better
+
+Imports point one way, `server, cli → wire → inference → jobs → registry → training → tasks → scheduler → runtime → datasets →
+database → model_zoo`; `errors`, `types`, `settings` and `observability` are leaves. `server.py` alone wires objects together. grpc
+and protobuf live in `wire/`, `client` and `server.py`; torch in `training/`, `tasks/`, `runtime/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

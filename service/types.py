@@ -73,7 +73,37 @@ class TensorInstance:
     tensors: Tensors
 
 
-Instance = ImageInstance | TextInstance | AudioInstance | SamplesInstance | TensorInstance
+@dataclass(frozen=True, slots=True)
+class RowInstance:
+    """One row of a table by column: numbers, texts, truth values, or None for an empty cell."""
+
+    cells: Mapping[str, float | str | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesInstance:
+    """Numbers in time, the oldest first: float64 `[steps, channels]`."""
+
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInstance:
+    """Several inputs that belong together, by name (`image`, `row`)."""
+
+    parts: Mapping[str, Instance]
+
+
+Instance = (
+    ImageInstance
+    | TextInstance
+    | AudioInstance
+    | SamplesInstance
+    | TensorInstance
+    | RowInstance
+    | SeriesInstance
+    | RecordInstance
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +114,12 @@ class Options:
     """How many labels to give, best first (classification)."""
     threshold: float | None = None
     """Scores below this are left out (classification) or count as silence (voice activity)."""
+    max_new_tokens: int | None = None
+    """How many tokens to add (text generation)."""
+    temperature: float | None = None
+    """0 takes the likeliest each time, larger values dare more (text generation)."""
+    seed: int | None = None
+    """Of the random choices (text generation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +225,35 @@ class Segments:
     duration_s: float
 
 
-Answer = Classification | Embedding | Segments
+@dataclass(frozen=True, slots=True)
+class GeneratedText:
+    """What a language model added to a text."""
+
+    text: str
+    tokens: int
+    finish_reason: str
+    """`length` or `stop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """A number in the units of the data it was learned from, and the interval that held 80 % of the held-out targets."""
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Numbers to come: float64 `[horizon, channels]` each."""
+
+    values: NDArray[np.float64]
+    lower: NDArray[np.float64] | None = None
+    upper: NDArray[np.float64] | None = None
+
+
+Answer = Classification | Embedding | Segments | GeneratedText | Regression | Forecast
 
 
 @dataclass(frozen=True, slots=True)

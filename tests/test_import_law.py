@@ -13,7 +13,20 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-ORDER = ("top", "wire", "inference", "registry", "tasks", "scheduler", "runtime", "model_zoo")
+ORDER = (
+    "top",
+    "wire",
+    "inference",
+    "jobs",
+    "registry",
+    "training",
+    "tasks",
+    "scheduler",
+    "runtime",
+    "datasets",
+    "database",
+    "model_zoo",
+)
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
 TOP = ("service.server", "service.banner", "service.cli")
 LEAVES = ("service.errors", "service.types", "service.settings", "service.observability")
@@ -23,7 +36,7 @@ BESIDE = ("service.client", "service.pb")
 GRPC = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "service.pb"}
 GRPC_LIVES_IN = ("service.wire", "service.client", "service.server", "service.pb")
 TORCH = {"torch", "torchvision", "timm", "transformers", "safetensors"}
-TORCH_LIVES_IN = ("service.tasks", "service.runtime", "model_zoo")
+TORCH_LIVES_IN = ("service.training", "service.tasks", "service.runtime", "model_zoo")
 
 
 def under(module: str, *roots: str) -> bool:

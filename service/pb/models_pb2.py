@@ -24,9 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13zoo/v1/models.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xfc\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x06 \x01(\t\x12\x10\n\x08versions\x18\x07 \x03(\x03\x12+\n\x07\x61liases\x18\x08 \x03(\x0b\x32\x1a.zoo.v1.Model.AliasesEntry\x12\x11\n\traw_input\x18\t \x01(\t\x12\'\n\x06inputs\x18\n \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12(\n\x07outputs\x18\x0b \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12\x1e\n\x06origin\x18\x0c \x01(\x0b\x32\x0e.zoo.v1.Origin\x12\x17\n\x0fparameter_count\x18\r \x01(\x03\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12 \n\x07runtime\x18\x0f \x01(\x0b\x32\x0f.zoo.v1.Runtime\x12\x16\n\x0emax_batch_size\x18\x10 \x01(\x05\x12%\n\x07options\x18\x11 \x01(\x0b\x32\x14.zoo.v1.ModelOptions\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xe8\x02\n\x0cModelOptions\x12\x1b\n\x0emax_batch_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emax_queue_size\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1f\n\x12max_queue_delay_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12\x64\x65\x66\x61ult_timeout_ms\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x06pinned\x18\x06 \x01(\x08H\x05\x88\x01\x01\x12\x16\n\tprecision\x18\x07 \x01(\tH\x06\x88\x01\x01\x12\x15\n\x08optimize\x18\x08 \x01(\tH\x07\x88\x01\x01\x42\x11\n\x0f_max_batch_sizeB\x11\n\x0f_max_queue_sizeB\x15\n\x13_max_queue_delay_msB\x15\n\x13_default_timeout_msB\t\n\x07_weightB\t\n\x07_pinnedB\x0c\n\n_precisionB\x0b\n\t_optimize\"@\n\x0fTensorSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"T\n\x06Origin\x12\x0f\n\x07licence\x18\x01 \x01(\t\x12\x12\n\nprovenance\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\"\xdb\x01\n\x07Runtime\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x30\n\rload_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rweights_bytes\x18\x05 \x01(\x03\x12\x19\n\x0cgrowth_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\"\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x10.zoo.v1.EvidenceB\x0f\n\r_growth_bytes\"\xc8\x02\n\x08\x45vidence\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x11\n\tcandidate\x18\x03 \x01(\t\x12\x0f\n\x07speedup\x18\x04 \x01(\x01\x12\x17\n\x0frows_per_second\x18\x05 \x01(\x01\x12\x1e\n\x16rows_per_second_before\x18\x06 \x01(\x01\x12\x16\n\x0esingle_speedup\x18\x07 \x01(\x01\x12\x11\n\tmax_error\x18\x08 \x01(\x01\x12\x0e\n\x06\x63osine\x18\t \x01(\x01\x12\x1b\n\x0etop1_agreement\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x10\x63ompile_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\x0c \x01(\x08\x12\x0e\n\x06reason\x18\r \x01(\tB\x11\n\x0f_top1_agreement\"{\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\"L\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.zoo.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x13UnloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x12\n\nheld_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x03 \x01(\x03\"c\n\x12UpdateModelRequest\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"I\n\x13UpdateModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x14\n\x0c\x61t_next_load\x18\x02 \x03(\t*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\xde\x02\n\x06Models\x12\x43\n\nListModels\x12\x19.zoo.v1.ListModelsRequest\x1a\x1a.zoo.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.zoo.v1.GetModelRequest\x1a\x18.zoo.v1.GetModelResponse\x12@\n\tLoadModel\x12\x18.zoo.v1.LoadModelRequest\x1a\x19.zoo.v1.LoadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.zoo.v1.UnloadModelRequest\x1a\x1b.zoo.v1.UnloadModelResponse\x12\x46\n\x0bUpdateModel\x12\x1a.zoo.v1.UpdateModelRequest\x1a\x1b.zoo.v1.UpdateModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13zoo/v1/models.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x06 \x01(\t\x12\x10\n\x08versions\x18\x07 \x03(\x03\x12+\n\x07\x61liases\x18\x08 \x03(\x0b\x32\x1a.zoo.v1.Model.AliasesEntry\x12\x11\n\traw_input\x18\t \x01(\t\x12\'\n\x06inputs\x18\n \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12(\n\x07outputs\x18\x0b \x03(\x0b\x32\x17.zoo.v1.TensorSignature\x12\x1e\n\x06origin\x18\x0c \x01(\x0b\x32\x0e.zoo.v1.Origin\x12\x17\n\x0fparameter_count\x18\r \x01(\x03\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12 \n\x07runtime\x18\x0f \x01(\x0b\x32\x0f.zoo.v1.Runtime\x12\x16\n\x0emax_batch_size\x18\x10 \x01(\x05\x12%\n\x07options\x18\x11 \x01(\x0b\x32\x14.zoo.v1.ModelOptions\x12\x0c\n\x04\x62\x61se\x18\x12 \x01(\t\x12 \n\x07traffic\x18\x13 \x01(\x0b\x32\x0f.zoo.v1.Traffic\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"[\n\x07Traffic\x12\x0e\n\x06stable\x18\x01 \x01(\x03\x12\x0e\n\x06\x63\x61nary\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61nary_share\x18\x03 \x01(\x01\x12\x1a\n\x12rolled_back_reason\x18\x04 \x01(\t\"\xe5\x01\n\x0cModelVersion\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12!\n\x05state\x18\x02 \x01(\x0e\x32\x12.zoo.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12 \n\x07lineage\x18\x05 \x01(\x0b\x32\x0f.zoo.v1.Lineage\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x03\"\xe8\x03\n\x07Lineage\x12\x0c\n\x04\x62\x61se\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61se_sha256\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0e\n\x06job_id\x18\x06 \x01(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\x30\n\x0fhyperparameters\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bzoo_version\x18\t \x01(\t\x12-\n\x07metrics\x18\n \x03(\x0b\x32\x1c.zoo.v1.Lineage.MetricsEntry\x12>\n\x10\x62\x61seline_metrics\x18\x0b \x03(\x0b\x32$.zoo.v1.Lineage.BaselineMetricsEntry\x12\x34\n\x11training_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04task\x18\r \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x36\n\x14\x42\x61selineMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe8\x02\n\x0cModelOptions\x12\x1b\n\x0emax_batch_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emax_queue_size\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1f\n\x12max_queue_delay_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12\x64\x65\x66\x61ult_timeout_ms\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x06pinned\x18\x06 \x01(\x08H\x05\x88\x01\x01\x12\x16\n\tprecision\x18\x07 \x01(\tH\x06\x88\x01\x01\x12\x15\n\x08optimize\x18\x08 \x01(\tH\x07\x88\x01\x01\x42\x11\n\x0f_max_batch_sizeB\x11\n\x0f_max_queue_sizeB\x15\n\x13_max_queue_delay_msB\x15\n\x13_default_timeout_msB\t\n\x07_weightB\t\n\x07_pinnedB\x0c\n\n_precisionB\x0b\n\t_optimize\"@\n\x0fTensorSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"T\n\x06Origin\x12\x0f\n\x07licence\x18\x01 \x01(\t\x12\x12\n\nprovenance\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\t\"\xdb\x01\n\x07Runtime\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x30\n\rload_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rweights_bytes\x18\x05 \x01(\x03\x12\x19\n\x0cgrowth_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\"\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x10.zoo.v1.EvidenceB\x0f\n\r_growth_bytes\"\xc8\x02\n\x08\x45vidence\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x11\n\tcandidate\x18\x03 \x01(\t\x12\x0f\n\x07speedup\x18\x04 \x01(\x01\x12\x17\n\x0frows_per_second\x18\x05 \x01(\x01\x12\x1e\n\x16rows_per_second_before\x18\x06 \x01(\x01\x12\x16\n\x0esingle_speedup\x18\x07 \x01(\x01\x12\x11\n\tmax_error\x18\x08 \x01(\x01\x12\x0e\n\x06\x63osine\x18\t \x01(\x01\x12\x1b\n\x0etop1_agreement\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x10\x63ompile_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\x0c \x01(\x08\x12\x0e\n\x06reason\x18\r \x01(\tB\x11\n\x0f_top1_agreement\"{\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12!\n\x05state\x18\x05 \x01(\x0e\x32\x12.zoo.v1.ModelState\"L\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.zoo.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x13UnloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x12\n\nheld_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x03 \x01(\x03\"c\n\x12UpdateModelRequest\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"I\n\x13UpdateModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x14\n\x0c\x61t_next_load\x18\x02 \x03(\t\"$\n\x13ListVersionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"`\n\x14ListVersionsResponse\x12&\n\x08versions\x18\x01 \x03(\x0b\x32\x14.zoo.v1.ModelVersion\x12 \n\x07traffic\x18\x02 \x01(\x0b\x32\x0f.zoo.v1.Traffic\"2\n\x10GetReportRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"[\n\x11GetReportResponse\x12\'\n\x06report\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04html\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\x03\"6\n\x14\x44\x65leteVersionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\",\n\x15\x44\x65leteVersionResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"@\n\x0fSetAliasRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"0\n\x10SetAliasResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"2\n\x12\x44\x65leteAliasRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\"3\n\x13\x44\x65leteAliasResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\"%\n\x14RollbackModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"J\n\x15RollbackModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model\x12\x13\n\x0brolled_back\x18\x02 \x01(\x03\"H\n\x11SetTrafficRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61nary\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61nary_share\x18\x03 \x01(\x01\"2\n\x12SetTrafficResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.zoo.v1.Model*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\xd3\x06\n\x06Models\x12\x43\n\nListModels\x12\x19.zoo.v1.ListModelsRequest\x1a\x1a.zoo.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.zoo.v1.GetModelRequest\x1a\x18.zoo.v1.GetModelResponse\x12@\n\tLoadModel\x12\x18.zoo.v1.LoadModelRequest\x1a\x19.zoo.v1.LoadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.zoo.v1.UnloadModelRequest\x1a\x1b.zoo.v1.UnloadModelResponse\x12\x46\n\x0bUpdateModel\x12\x1a.zoo.v1.UpdateModelRequest\x1a\x1b.zoo.v1.UpdateModelResponse\x12I\n\x0cListVersions\x12\x1b.zoo.v1.ListVersionsRequest\x1a\x1c.zoo.v1.ListVersionsResponse\x12@\n\tGetReport\x12\x18.zoo.v1.GetReportRequest\x1a\x19.zoo.v1.GetReportResponse\x12L\n\rDeleteVersion\x12\x1c.zoo.v1.DeleteVersionRequest\x1a\x1d.zoo.v1.DeleteVersionResponse\x12=\n\x08SetAlias\x12\x17.zoo.v1.SetAliasRequest\x1a\x18.zoo.v1.SetAliasResponse\x12\x46\n\x0b\x44\x65leteAlias\x12\x1a.zoo.v1.DeleteAliasRequest\x1a\x1b.zoo.v1.DeleteAliasResponse\x12L\n\rRollbackModel\x12\x1c.zoo.v1.RollbackModelRequest\x1a\x1d.zoo.v1.RollbackModelResponse\x12\x43\n\nSetTraffic\x12\x19.zoo.v1.SetTrafficRequest\x1a\x1a.zoo.v1.SetTrafficResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,42 +37,84 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=2354
-  _globals['_MODELSTATE']._serialized_end=2499
-  _globals['_MODEL']._serialized_start=98
-  _globals['_MODEL']._serialized_end=606
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=560
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=606
-  _globals['_MODELOPTIONS']._serialized_start=609
-  _globals['_MODELOPTIONS']._serialized_end=969
-  _globals['_TENSORSIGNATURE']._serialized_start=971
-  _globals['_TENSORSIGNATURE']._serialized_end=1035
-  _globals['_ORIGIN']._serialized_start=1037
-  _globals['_ORIGIN']._serialized_end=1121
-  _globals['_RUNTIME']._serialized_start=1124
-  _globals['_RUNTIME']._serialized_end=1343
-  _globals['_EVIDENCE']._serialized_start=1346
-  _globals['_EVIDENCE']._serialized_end=1674
-  _globals['_LISTMODELSREQUEST']._serialized_start=1676
-  _globals['_LISTMODELSREQUEST']._serialized_end=1799
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1801
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1877
-  _globals['_GETMODELREQUEST']._serialized_start=1879
-  _globals['_GETMODELREQUEST']._serialized_end=1910
-  _globals['_GETMODELRESPONSE']._serialized_start=1912
-  _globals['_GETMODELRESPONSE']._serialized_end=1960
-  _globals['_LOADMODELREQUEST']._serialized_start=1962
-  _globals['_LOADMODELREQUEST']._serialized_end=1994
-  _globals['_LOADMODELRESPONSE']._serialized_start=1996
-  _globals['_LOADMODELRESPONSE']._serialized_end=2045
-  _globals['_UNLOADMODELREQUEST']._serialized_start=2047
-  _globals['_UNLOADMODELREQUEST']._serialized_end=2081
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=2083
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=2175
-  _globals['_UPDATEMODELREQUEST']._serialized_start=2177
-  _globals['_UPDATEMODELREQUEST']._serialized_end=2276
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=2278
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=2351
-  _globals['_MODELS']._serialized_start=2502
-  _globals['_MODELS']._serialized_end=2852
+  _globals['_LINEAGE_METRICSENTRY']._loaded_options = None
+  _globals['_LINEAGE_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_LINEAGE_BASELINEMETRICSENTRY']._loaded_options = None
+  _globals['_LINEAGE_BASELINEMETRICSENTRY']._serialized_options = b'8\001'
+  _globals['_MODELSTATE']._serialized_start=4126
+  _globals['_MODELSTATE']._serialized_end=4271
+  _globals['_MODEL']._serialized_start=161
+  _globals['_MODEL']._serialized_end=717
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=671
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=717
+  _globals['_TRAFFIC']._serialized_start=719
+  _globals['_TRAFFIC']._serialized_end=810
+  _globals['_MODELVERSION']._serialized_start=813
+  _globals['_MODELVERSION']._serialized_end=1042
+  _globals['_LINEAGE']._serialized_start=1045
+  _globals['_LINEAGE']._serialized_end=1533
+  _globals['_LINEAGE_METRICSENTRY']._serialized_start=1431
+  _globals['_LINEAGE_METRICSENTRY']._serialized_end=1477
+  _globals['_LINEAGE_BASELINEMETRICSENTRY']._serialized_start=1479
+  _globals['_LINEAGE_BASELINEMETRICSENTRY']._serialized_end=1533
+  _globals['_MODELOPTIONS']._serialized_start=1536
+  _globals['_MODELOPTIONS']._serialized_end=1896
+  _globals['_TENSORSIGNATURE']._serialized_start=1898
+  _globals['_TENSORSIGNATURE']._serialized_end=1962
+  _globals['_ORIGIN']._serialized_start=1964
+  _globals['_ORIGIN']._serialized_end=2048
+  _globals['_RUNTIME']._serialized_start=2051
+  _globals['_RUNTIME']._serialized_end=2270
+  _globals['_EVIDENCE']._serialized_start=2273
+  _globals['_EVIDENCE']._serialized_end=2601
+  _globals['_LISTMODELSREQUEST']._serialized_start=2603
+  _globals['_LISTMODELSREQUEST']._serialized_end=2726
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2728
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2804
+  _globals['_GETMODELREQUEST']._serialized_start=2806
+  _globals['_GETMODELREQUEST']._serialized_end=2837
+  _globals['_GETMODELRESPONSE']._serialized_start=2839
+  _globals['_GETMODELRESPONSE']._serialized_end=2887
+  _globals['_LOADMODELREQUEST']._serialized_start=2889
+  _globals['_LOADMODELREQUEST']._serialized_end=2921
+  _globals['_LOADMODELRESPONSE']._serialized_start=2923
+  _globals['_LOADMODELRESPONSE']._serialized_end=2972
+  _globals['_UNLOADMODELREQUEST']._serialized_start=2974
+  _globals['_UNLOADMODELREQUEST']._serialized_end=3008
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=3010
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=3102
+  _globals['_UPDATEMODELREQUEST']._serialized_start=3104
+  _globals['_UPDATEMODELREQUEST']._serialized_end=3203
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=3205
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=3278
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=3280
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=3316
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=3318
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=3414
+  _globals['_GETREPORTREQUEST']._serialized_start=3416
+  _globals['_GETREPORTREQUEST']._serialized_end=3466
+  _globals['_GETREPORTRESPONSE']._serialized_start=3468
+  _globals['_GETREPORTRESPONSE']._serialized_end=3559
+  _globals['_DELETEVERSIONREQUEST']._serialized_start=3561
+  _globals['_DELETEVERSIONREQUEST']._serialized_end=3615
+  _globals['_DELETEVERSIONRESPONSE']._serialized_start=3617
+  _globals['_DELETEVERSIONRESPONSE']._serialized_end=3661
+  _globals['_SETALIASREQUEST']._serialized_start=3663
+  _globals['_SETALIASREQUEST']._serialized_end=3727
+  _globals['_SETALIASRESPONSE']._serialized_start=3729
+  _globals['_SETALIASRESPONSE']._serialized_end=3777
+  _globals['_DELETEALIASREQUEST']._serialized_start=3779
+  _globals['_DELETEALIASREQUEST']._serialized_end=3829
+  _globals['_DELETEALIASRESPONSE']._serialized_start=3831
+  _globals['_DELETEALIASRESPONSE']._serialized_end=3882
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=3884
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=3921
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=3923
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=3997
+  _globals['_SETTRAFFICREQUEST']._serialized_start=3999
+  _globals['_SETTRAFFICREQUEST']._serialized_end=4071
+  _globals['_SETTRAFFICRESPONSE']._serialized_start=4073
+  _globals['_SETTRAFFICRESPONSE']._serialized_end=4123
+  _globals['_MODELS']._serialized_start=4274
+  _globals['_MODELS']._serialized_end=5125
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,41 @@ class ModelsStub:
                 request_serializer=zoo_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
                 response_deserializer=zoo_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
                 _registered_method=True)
+        self.ListVersions = channel.unary_unary(
+                '/zoo.v1.Models/ListVersions',
+                request_serializer=zoo_dot_v1_dot_models__pb2.ListVersionsRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/zoo.v1.Models/GetReport',
+                request_serializer=zoo_dot_v1_dot_models__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.GetReportResponse.FromString,
+                _registered_method=True)
+        self.DeleteVersion = channel.unary_unary(
+                '/zoo.v1.Models/DeleteVersion',
+                request_serializer=zoo_dot_v1_dot_models__pb2.DeleteVersionRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.DeleteVersionResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/zoo.v1.Models/SetAlias',
+                request_serializer=zoo_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/zoo.v1.Models/DeleteAlias',
+                request_serializer=zoo_dot_v1_dot_models__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/zoo.v1.Models/RollbackModel',
+                request_serializer=zoo_dot_v1_dot_models__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
+        self.SetTraffic = channel.unary_unary(
+                '/zoo.v1.Models/SetTraffic',
+                request_serializer=zoo_dot_v1_dot_models__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_models__pb2.SetTrafficResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer:
@@ -102,6 +137,56 @@ class ModelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListVersions(self, request, context):
+        """The versions of a model, the newest first, with what is known of each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """How a fine-tuned version did on held-out data: for programs, and as a page for people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVersion(self, request, context):
+        """Deletes a version that no alias names, with its files.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Points an alias at a version. Setting "stable" promotes a version; what was stable before is remembered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Removes an alias. "stable" cannot be removed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Points "stable" back at the version that was stable before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """Makes a version the canary and gives it a share of the calls that name no version; a share of 0 ends that. A canary
+        that leaves its bounds loses its share by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +214,41 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.UpdateModel,
                     request_deserializer=zoo_dot_v1_dot_models__pb2.UpdateModelRequest.FromString,
                     response_serializer=zoo_dot_v1_dot_models__pb2.UpdateModelResponse.SerializeToString,
+            ),
+            'ListVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersions,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.ListVersionsRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.GetReportRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.GetReportResponse.SerializeToString,
+            ),
+            'DeleteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVersion,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.DeleteVersionRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.DeleteVersionResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.SetAliasRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.RollbackModelRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=zoo_dot_v1_dot_models__pb2.SetTrafficRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_models__pb2.SetTrafficResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +387,195 @@ class Models:
             '/zoo.v1.Models/UpdateModel',
             zoo_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
             zoo_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/ListVersions',
+            zoo_dot_v1_dot_models__pb2.ListVersionsRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/GetReport',
+            zoo_dot_v1_dot_models__pb2.GetReportRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/DeleteVersion',
+            zoo_dot_v1_dot_models__pb2.DeleteVersionRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.DeleteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/SetAlias',
+            zoo_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/DeleteAlias',
+            zoo_dot_v1_dot_models__pb2.DeleteAliasRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/RollbackModel',
+            zoo_dot_v1_dot_models__pb2.RollbackModelRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.Models/SetTraffic',
+            zoo_dot_v1_dot_models__pb2.SetTrafficRequest.SerializeToString,
+            zoo_dot_v1_dot_models__pb2.SetTrafficResponse.FromString,
             options,
             channel_credentials,
             insecure,

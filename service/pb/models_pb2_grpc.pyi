@@ -45,6 +45,22 @@ class ModelsStub:
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UpdateModelRequest, _models_pb2.UpdateModelResponse]
     """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
+    ListVersions: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListVersionsRequest, _models_pb2.ListVersionsResponse]
+    """The versions of a model, the newest first, with what is known of each."""
+    GetReport: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetReportRequest, _models_pb2.GetReportResponse]
+    """How a fine-tuned version did on held-out data: for programs, and as a page for people."""
+    DeleteVersion: _grpc.UnaryUnaryMultiCallable[_models_pb2.DeleteVersionRequest, _models_pb2.DeleteVersionResponse]
+    """Deletes a version that no alias names, with its files."""
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_models_pb2.SetAliasRequest, _models_pb2.SetAliasResponse]
+    """Points an alias at a version. Setting "stable" promotes a version; what was stable before is remembered."""
+    DeleteAlias: _grpc.UnaryUnaryMultiCallable[_models_pb2.DeleteAliasRequest, _models_pb2.DeleteAliasResponse]
+    """Removes an alias. "stable" cannot be removed."""
+    RollbackModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]
+    """Points "stable" back at the version that was stable before."""
+    SetTraffic: _grpc.UnaryUnaryMultiCallable[_models_pb2.SetTrafficRequest, _models_pb2.SetTrafficResponse]
+    """Makes a version the canary and gives it a share of the calls that name no version; a share of 0 ends that. A canary
+    that leaves its bounds loses its share by itself.
+    """
 
 @_typing.type_check_only
 class ModelsAsyncStub(ModelsStub):
@@ -63,6 +79,22 @@ class ModelsAsyncStub(ModelsStub):
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
     UpdateModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UpdateModelRequest, _models_pb2.UpdateModelResponse]  # type: ignore[assignment]
     """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
+    ListVersions: _aio.UnaryUnaryMultiCallable[_models_pb2.ListVersionsRequest, _models_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    """The versions of a model, the newest first, with what is known of each."""
+    GetReport: _aio.UnaryUnaryMultiCallable[_models_pb2.GetReportRequest, _models_pb2.GetReportResponse]  # type: ignore[assignment]
+    """How a fine-tuned version did on held-out data: for programs, and as a page for people."""
+    DeleteVersion: _aio.UnaryUnaryMultiCallable[_models_pb2.DeleteVersionRequest, _models_pb2.DeleteVersionResponse]  # type: ignore[assignment]
+    """Deletes a version that no alias names, with its files."""
+    SetAlias: _aio.UnaryUnaryMultiCallable[_models_pb2.SetAliasRequest, _models_pb2.SetAliasResponse]  # type: ignore[assignment]
+    """Points an alias at a version. Setting "stable" promotes a version; what was stable before is remembered."""
+    DeleteAlias: _aio.UnaryUnaryMultiCallable[_models_pb2.DeleteAliasRequest, _models_pb2.DeleteAliasResponse]  # type: ignore[assignment]
+    """Removes an alias. "stable" cannot be removed."""
+    RollbackModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]  # type: ignore[assignment]
+    """Points "stable" back at the version that was stable before."""
+    SetTraffic: _aio.UnaryUnaryMultiCallable[_models_pb2.SetTrafficRequest, _models_pb2.SetTrafficResponse]  # type: ignore[assignment]
+    """Makes a version the canary and gives it a share of the calls that name no version; a share of 0 ends that. A canary
+    that leaves its bounds loses its share by itself.
+    """
 
 class ModelsServicer:
     """The catalog of models that can be served, and the registry of those that are."""
@@ -103,5 +135,56 @@ class ModelsServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UpdateModelResponse, _abc.Awaitable[_models_pb2.UpdateModelResponse]]:
         """Changes options of a model while it serves (AIP-134). Nothing else of a model can be changed."""
+
+    def ListVersions(
+        self,
+        request: _models_pb2.ListVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.ListVersionsResponse, _abc.Awaitable[_models_pb2.ListVersionsResponse]]:
+        """The versions of a model, the newest first, with what is known of each."""
+
+    def GetReport(
+        self,
+        request: _models_pb2.GetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.GetReportResponse, _abc.Awaitable[_models_pb2.GetReportResponse]]:
+        """How a fine-tuned version did on held-out data: for programs, and as a page for people."""
+
+    def DeleteVersion(
+        self,
+        request: _models_pb2.DeleteVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.DeleteVersionResponse, _abc.Awaitable[_models_pb2.DeleteVersionResponse]]:
+        """Deletes a version that no alias names, with its files."""
+
+    def SetAlias(
+        self,
+        request: _models_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.SetAliasResponse, _abc.Awaitable[_models_pb2.SetAliasResponse]]:
+        """Points an alias at a version. Setting "stable" promotes a version; what was stable before is remembered."""
+
+    def DeleteAlias(
+        self,
+        request: _models_pb2.DeleteAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.DeleteAliasResponse, _abc.Awaitable[_models_pb2.DeleteAliasResponse]]:
+        """Removes an alias. "stable" cannot be removed."""
+
+    def RollbackModel(
+        self,
+        request: _models_pb2.RollbackModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.RollbackModelResponse, _abc.Awaitable[_models_pb2.RollbackModelResponse]]:
+        """Points "stable" back at the version that was stable before."""
+
+    def SetTraffic(
+        self,
+        request: _models_pb2.SetTrafficRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.SetTrafficResponse, _abc.Awaitable[_models_pb2.SetTrafficResponse]]:
+        """Makes a version the canary and gives it a share of the calls that name no version; a share of 0 ends that. A canary
+        that leaves its bounds loses its share by itself.
+        """
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,49 +27,63 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17zoo/v1/prediction.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x92\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12#\n\tinstances\x18\x04 \x03(\x0b\x32\x10.zoo.v1.Instance\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.zoo.v1.PredictOptions\"\x93\x01\n\x08Instance\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61udio\x18\x03 \x01(\x0cH\x00\x12\'\n\x07samples\x18\x04 \x01(\x0b\x32\x14.zoo.v1.AudioSamplesH\x00\x12$\n\x07tensors\x18\x05 \x01(\x0b\x32\x11.zoo.v1.TensorMapH\x00\x42\x06\n\x04kind\"9\n\x0c\x41udioSamples\x12\x19\n\x11sample_rate_hertz\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\"|\n\tTensorMap\x12/\n\x07tensors\x18\x01 \x03(\x0b\x32\x1e.zoo.v1.TensorMap.TensorsEntry\x1a>\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1d\n\x05value\x18\x02 \x01(\x0b\x32\x0e.zoo.v1.Tensor:\x02\x38\x01\"7\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x7f\n\x0ePredictOptions\x12\x12\n\x05top_k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x17\n\x0finclude_tensors\x18\x03 \x01(\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\x42\x08\n\x06_top_kB\x0c\n\n_threshold\"\x94\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12-\n\x0bpredictions\x18\x04 \x03(\x0b\x32\x18.zoo.v1.PredictionResult\x12\x1e\n\x06timing\x18\x05 \x01(\x0b\x32\x0e.zoo.v1.Timing\"\xb8\x02\n\x10PredictionResult\x12\x30\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x16.zoo.v1.ClassificationH\x00\x12&\n\tembedding\x18\x02 \x01(\x0b\x32\x11.zoo.v1.EmbeddingH\x00\x12)\n\x08segments\x18\x03 \x01(\x0b\x32\x15.zoo.v1.AudioSegmentsH\x00\x12$\n\x07tensors\x18\x04 \x01(\x0b\x32\x11.zoo.v1.TensorMapH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\"\n\x07outputs\x18\x06 \x01(\x0b\x32\x11.zoo.v1.TensorMap\x12&\n\x05notes\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\n\x06result\"/\n\x0e\x43lassification\x12\x1d\n\x06labels\x18\x01 \x03(\x0b\x32\r.zoo.v1.Label\"3\n\x05Label\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\xb4\x01\n\rAudioSegments\x12&\n\x08segments\x18\x01 \x03(\x0b\x32\x14.zoo.v1.AudioSegment\x12\x31\n\x0e\x66rame_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13\x66rame_probabilities\x18\x03 \x03(\x02\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x0c\x41udioSegment\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05score\x18\x03 \x01(\x02\"\x8b\x02\n\x06Timing\x12-\n\npreprocess\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x65xecute\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bpostprocess\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x05 \x01(\x05\x12\x15\n\rpadding_ratio\x18\x06 \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x11\n\tprecision\x18\x08 \x01(\t\"?\n\x14StreamPredictRequest\x12\'\n\x07request\x18\x01 \x01(\x0b\x32\x16.zoo.v1.PredictRequest\"\x88\x01\n\x15StreamPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x17.zoo.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\x9a\x01\n\nPrediction\x12:\n\x07Predict\x12\x16.zoo.v1.PredictRequest\x1a\x17.zoo.v1.PredictResponse\x12P\n\rStreamPredict\x12\x1c.zoo.v1.StreamPredictRequest\x1a\x1d.zoo.v1.StreamPredictResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17zoo/v1/prediction.proto\x12\x06zoo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x92\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12#\n\tinstances\x18\x04 \x03(\x0b\x32\x10.zoo.v1.Instance\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.zoo.v1.PredictOptions\"\xff\x01\n\x08Instance\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61udio\x18\x03 \x01(\x0cH\x00\x12\'\n\x07samples\x18\x04 \x01(\x0b\x32\x14.zoo.v1.AudioSamplesH\x00\x12$\n\x07tensors\x18\x05 \x01(\x0b\x32\x11.zoo.v1.TensorMapH\x00\x12&\n\x03row\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12 \n\x06series\x18\x07 \x01(\x0b\x32\x0e.zoo.v1.SeriesH\x00\x12 \n\x06record\x18\x08 \x01(\x0b\x32\x0e.zoo.v1.RecordH\x00\x42\x06\n\x04kind\"*\n\x06Series\x12\x0e\n\x06values\x18\x01 \x03(\x01\x12\x10\n\x08\x63hannels\x18\x02 \x01(\x05\"r\n\x06Record\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.zoo.v1.Record.PartsEntry\x1a>\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.zoo.v1.Instance:\x02\x38\x01\"9\n\x0c\x41udioSamples\x12\x19\n\x11sample_rate_hertz\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\"|\n\tTensorMap\x12/\n\x07tensors\x18\x01 \x03(\x0b\x32\x1e.zoo.v1.TensorMap.TensorsEntry\x1a>\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1d\n\x05value\x18\x02 \x01(\x0b\x32\x0e.zoo.v1.Tensor:\x02\x38\x01\"7\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xf5\x01\n\x0ePredictOptions\x12\x12\n\x05top_k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x17\n\x0finclude_tensors\x18\x03 \x01(\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\x12\x1b\n\x0emax_new_tokens\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0btemperature\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x04\x88\x01\x01\x42\x08\n\x06_top_kB\x0c\n\n_thresholdB\x11\n\x0f_max_new_tokensB\x0e\n\x0c_temperatureB\x07\n\x05_seed\"\x94\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12-\n\x0bpredictions\x18\x04 \x03(\x0b\x32\x18.zoo.v1.PredictionResult\x12\x1e\n\x06timing\x18\x05 \x01(\x0b\x32\x0e.zoo.v1.Timing\"\xaf\x03\n\x10PredictionResult\x12\x30\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x16.zoo.v1.ClassificationH\x00\x12&\n\tembedding\x18\x02 \x01(\x0b\x32\x11.zoo.v1.EmbeddingH\x00\x12)\n\x08segments\x18\x03 \x01(\x0b\x32\x15.zoo.v1.AudioSegmentsH\x00\x12$\n\x07tensors\x18\x04 \x01(\x0b\x32\x11.zoo.v1.TensorMapH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x04text\x18\x08 \x01(\x0b\x32\x15.zoo.v1.GeneratedTextH\x00\x12(\n\nregression\x18\t \x01(\x0b\x32\x12.zoo.v1.RegressionH\x00\x12$\n\x08\x66orecast\x18\n \x01(\x0b\x32\x10.zoo.v1.ForecastH\x00\x12\"\n\x07outputs\x18\x06 \x01(\x0b\x32\x11.zoo.v1.TensorMap\x12&\n\x05notes\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\n\x06result\"/\n\x0e\x43lassification\x12\x1d\n\x06labels\x18\x01 \x03(\x0b\x32\r.zoo.v1.Label\"3\n\x05Label\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"I\n\rGeneratedText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\x05\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\"W\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x12\n\x05lower\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"J\n\x08\x46orecast\x12\x0e\n\x06values\x18\x01 \x03(\x01\x12\r\n\x05lower\x18\x02 \x03(\x01\x12\r\n\x05upper\x18\x03 \x03(\x01\x12\x10\n\x08\x63hannels\x18\x04 \x01(\x05\"\xb4\x01\n\rAudioSegments\x12&\n\x08segments\x18\x01 \x03(\x0b\x32\x14.zoo.v1.AudioSegment\x12\x31\n\x0e\x66rame_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13\x66rame_probabilities\x18\x03 \x03(\x02\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x0c\x41udioSegment\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05score\x18\x03 \x01(\x02\"\x8b\x02\n\x06Timing\x12-\n\npreprocess\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x65xecute\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bpostprocess\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x05 \x01(\x05\x12\x15\n\rpadding_ratio\x18\x06 \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x11\n\tprecision\x18\x08 \x01(\t\"?\n\x14StreamPredictRequest\x12\'\n\x07request\x18\x01 \x01(\x0b\x32\x16.zoo.v1.PredictRequest\"\x88\x01\n\x15StreamPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x17.zoo.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\x9a\x01\n\nPrediction\x12:\n\x07Predict\x12\x16.zoo.v1.PredictRequest\x1a\x17.zoo.v1.PredictResponse\x12P\n\rStreamPredict\x12\x1c.zoo.v1.StreamPredictRequest\x1a\x1d.zoo.v1.StreamPredictResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zoo.v1.prediction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECORD_PARTSENTRY']._loaded_options = None
+  _globals['_RECORD_PARTSENTRY']._serialized_options = b'8\001'
   _globals['_TENSORMAP_TENSORSENTRY']._loaded_options = None
   _globals['_TENSORMAP_TENSORSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTREQUEST']._serialized_start=123
   _globals['_PREDICTREQUEST']._serialized_end=269
   _globals['_INSTANCE']._serialized_start=272
-  _globals['_INSTANCE']._serialized_end=419
-  _globals['_AUDIOSAMPLES']._serialized_start=421
-  _globals['_AUDIOSAMPLES']._serialized_end=478
-  _globals['_TENSORMAP']._serialized_start=480
-  _globals['_TENSORMAP']._serialized_end=604
-  _globals['_TENSORMAP_TENSORSENTRY']._serialized_start=542
-  _globals['_TENSORMAP_TENSORSENTRY']._serialized_end=604
-  _globals['_TENSOR']._serialized_start=606
-  _globals['_TENSOR']._serialized_end=661
-  _globals['_PREDICTOPTIONS']._serialized_start=663
-  _globals['_PREDICTOPTIONS']._serialized_end=790
-  _globals['_PREDICTRESPONSE']._serialized_start=793
-  _globals['_PREDICTRESPONSE']._serialized_end=941
-  _globals['_PREDICTIONRESULT']._serialized_start=944
-  _globals['_PREDICTIONRESULT']._serialized_end=1256
-  _globals['_CLASSIFICATION']._serialized_start=1258
-  _globals['_CLASSIFICATION']._serialized_end=1305
-  _globals['_LABEL']._serialized_start=1307
-  _globals['_LABEL']._serialized_end=1358
-  _globals['_EMBEDDING']._serialized_start=1360
-  _globals['_EMBEDDING']._serialized_end=1387
-  _globals['_AUDIOSEGMENTS']._serialized_start=1390
-  _globals['_AUDIOSEGMENTS']._serialized_end=1570
-  _globals['_AUDIOSEGMENT']._serialized_start=1572
-  _globals['_AUDIOSEGMENT']._serialized_end=1683
-  _globals['_TIMING']._serialized_start=1686
-  _globals['_TIMING']._serialized_end=1953
-  _globals['_STREAMPREDICTREQUEST']._serialized_start=1955
-  _globals['_STREAMPREDICTREQUEST']._serialized_end=2018
-  _globals['_STREAMPREDICTRESPONSE']._serialized_start=2021
-  _globals['_STREAMPREDICTRESPONSE']._serialized_end=2157
-  _globals['_PREDICTION']._serialized_start=2160
-  _globals['_PREDICTION']._serialized_end=2314
+  _globals['_INSTANCE']._serialized_end=527
+  _globals['_SERIES']._serialized_start=529
+  _globals['_SERIES']._serialized_end=571
+  _globals['_RECORD']._serialized_start=573
+  _globals['_RECORD']._serialized_end=687
+  _globals['_RECORD_PARTSENTRY']._serialized_start=625
+  _globals['_RECORD_PARTSENTRY']._serialized_end=687
+  _globals['_AUDIOSAMPLES']._serialized_start=689
+  _globals['_AUDIOSAMPLES']._serialized_end=746
+  _globals['_TENSORMAP']._serialized_start=748
+  _globals['_TENSORMAP']._serialized_end=872
+  _globals['_TENSORMAP_TENSORSENTRY']._serialized_start=810
+  _globals['_TENSORMAP_TENSORSENTRY']._serialized_end=872
+  _globals['_TENSOR']._serialized_start=874
+  _globals['_TENSOR']._serialized_end=929
+  _globals['_PREDICTOPTIONS']._serialized_start=932
+  _globals['_PREDICTOPTIONS']._serialized_end=1177
+  _globals['_PREDICTRESPONSE']._serialized_start=1180
+  _globals['_PREDICTRESPONSE']._serialized_end=1328
+  _globals['_PREDICTIONRESULT']._serialized_start=1331
+  _globals['_PREDICTIONRESULT']._serialized_end=1762
+  _globals['_CLASSIFICATION']._serialized_start=1764
+  _globals['_CLASSIFICATION']._serialized_end=1811
+  _globals['_LABEL']._serialized_start=1813
+  _globals['_LABEL']._serialized_end=1864
+  _globals['_EMBEDDING']._serialized_start=1866
+  _globals['_EMBEDDING']._serialized_end=1893
+  _globals['_GENERATEDTEXT']._serialized_start=1895
+  _globals['_GENERATEDTEXT']._serialized_end=1968
+  _globals['_REGRESSION']._serialized_start=1970
+  _globals['_REGRESSION']._serialized_end=2057
+  _globals['_FORECAST']._serialized_start=2059
+  _globals['_FORECAST']._serialized_end=2133
+  _globals['_AUDIOSEGMENTS']._serialized_start=2136
+  _globals['_AUDIOSEGMENTS']._serialized_end=2316
+  _globals['_AUDIOSEGMENT']._serialized_start=2318
+  _globals['_AUDIOSEGMENT']._serialized_end=2429
+  _globals['_TIMING']._serialized_start=2432
+  _globals['_TIMING']._serialized_end=2699
+  _globals['_STREAMPREDICTREQUEST']._serialized_start=2701
+  _globals['_STREAMPREDICTREQUEST']._serialized_end=2764
+  _globals['_STREAMPREDICTRESPONSE']._serialized_start=2767
+  _globals['_STREAMPREDICTRESPONSE']._serialized_end=2903
+  _globals['_PREDICTION']._serialized_start=2906
+  _globals['_PREDICTION']._serialized_end=3060
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,7 @@ def test_longest_batch_and_longest_audio_agree() -> None:
     [
         ("summary", ..., "summary"),
         ("colour", "blue", "colour"),
-        ("family", "mlp", "family"),
+        ("family", "svm", "family"),
         ("name", "Not A Name", "name"),
         ("parameters", 0, "parameters"),
         ("source.artifact_sha256", "abc", "source.artifact_sha256"),

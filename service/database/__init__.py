@@ -1,0 +1,1 @@
+"""The database that server, jobs and registry share: engine, tables, migrations."""

@@ -1,0 +1,1 @@
+"""Users' data: uploads, safe archives, readers, validation, splits. No torch, no grpc."""
