@@ -44,7 +44,7 @@ serve: $(VENV)/.server
 	@exec $(BIN)/zoo serve $(ARGS)
 
 demo: $(VENV)/.server
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -m examples.demo
 
 # ── proof ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

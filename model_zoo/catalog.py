@@ -5,13 +5,14 @@ import system prefers this module; the files are found beside it, installed or n
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from model_zoo.card import Card
+from model_zoo.card import Card, InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
 __all__ = ["Catalog", "parse_card"]
@@ -38,9 +39,24 @@ def parse_card(text: str, origin: str) -> Card:
     try:
         return Card.model_validate(document)
     except ValidationError as error:
-        faults = [(".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()]
+        faults = [(_field(fault["loc"], document), fault["msg"]) for fault in error.errors()]
         reason = "; ".join(f"{field}: {message}" if field else message for field, message in faults)
         raise InvalidCard(origin, reason, [field for field, _ in faults if field]) from error
+
+
+def _field(location: Sequence[int | str], document: Any) -> str:
+    """Dotted path of a field. Pydantic puts the kind of a part that comes in several between the part and its fields."""
+    path: list[str] = []
+    here = document
+    for step in location:
+        if isinstance(here, dict) and step == here.get("kind") and step not in here:
+            continue
+        path.append(str(step))
+        try:
+            here = here[step]
+        except (KeyError, IndexError, TypeError):
+            here = None
+    return ".".join(path)
 
 
 class Catalog:
@@ -84,6 +100,10 @@ class Catalog:
     def default_names(self) -> list[str]:
         """Names of the cards that are served when nobody chooses, sorted."""
         return [card.name for card in self if card.default]
+
+    def pretrained_names(self) -> list[str]:
+        """Names of the cards with weights, sorted; the others are there to be tuned, and serve only then."""
+        return [card.name for card in self if not isinstance(card.source, InitialSource)]
 
     def get(self, name: str) -> Card:
         """The card of that name.

@@ -1,7 +1,8 @@
 """Source bytes → the files that are served. Runs once per card, inside ``Store.materialise``.
 
 No code comes from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, and safetensors hold no code. Tensors are renamed, never changed; what a fresh network of the
+``torchscript``, Keras weights by ``keras_h5``, and safetensors hold no code. Tensors are renamed, never changed, save that
+Keras's are turned into torch's layout; what a fresh network of the
 architecture on the card expects is compared with what the file has, name by name and shape by shape, before anything
 is written.
 """
@@ -61,8 +62,16 @@ def _read(card: Card, content: bytes) -> State:
                 return load(content)
             case "torchscript":
                 return state_dict_of(content)
+            case "keras_h5":
+                from model_zoo import keras_h5  # h5py is only needed for such files
+
+                return keras_h5.state_dict_of(content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                # A checkpoint keeps its network among other things: the prefix names it.
+                part = loaded.get(card.weights.prefix.rstrip(".")) if isinstance(loaded, dict) else None
+                if isinstance(part, dict):
+                    loaded = {f"{card.weights.prefix}{name}": value for name, value in part.items()}
     except Exception as error:  # a damaged file can make a parser raise nearly anything
         reason = f"the file cannot be read as {card.weights.format} without running code from it"
         raise ConversionFailed(card.name, reason) from error

@@ -8,7 +8,9 @@
     ├── SourceUnavailable    the bytes cannot be reached: no network, no such file, no such package
     ├── DigestMismatch       the bytes are not the ones the card promises; the file has been removed
     ├── ConversionFailed     the bytes are right, but do not fit the architecture on the card
-    └── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
+    ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
+    ├── UnknownVersion       a model has no fine-tuned version of that number
+    └── VersionDamaged       a version's files are not as they were published
 
 Messages are written for the person who asked for the model: they name the model, the file and the next step. They hold
 no stack trace and no absolute path of the machine, so they may be shown to a client.
@@ -92,4 +94,24 @@ class StoreUnusable(ZooModelError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the folder of ZOO_HOME cannot be used: {reason.lower()}")
+        self.reason = reason
+
+
+class UnknownVersion(ZooModelError):
+    """A model has no fine-tuned version of that number."""
+
+    def __init__(self, model: str, number: int) -> None:
+        super().__init__(f"model {model!r} has no version {number}")
+        self.model = model
+        self.number = number
+
+
+class VersionDamaged(ZooModelError):
+    """A version's files are not as they were published. They cannot be fetched again; train or publish a new version."""
+
+    def __init__(self, model: str, number: int, reason: str) -> None:
+        which = f"version {number} of {model!r}" if number else f"what should become a version of {model!r}"
+        super().__init__(f"{which} is damaged: {reason}")
+        self.model = model
+        self.number = number
         self.reason = reason

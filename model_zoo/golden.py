@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "ClassificationExpectation",
+    "ContinuationExpectation",
     "EmbeddingExpectation",
     "Expectation",
     "GoldenCase",
@@ -99,8 +100,15 @@ class SpeechExpectation(_Part):
     tolerance_seconds: float = Field(default=0.1, gt=0)
 
 
+class ContinuationExpectation(_Part):
+    """The likeliest character behind the text."""
+
+    next: str = Field(min_length=1, max_length=1)
+
+
 Expectation = Annotated[
-    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation, Field(union_mode="left_to_right")
+    ClassificationExpectation | EmbeddingExpectation | SpeechExpectation | ContinuationExpectation,
+    Field(union_mode="left_to_right"),
 ]
 
 

@@ -17,36 +17,36 @@ from torch.nn import functional
 
 from model_zoo.card import AdapterSpec, Card, HeadSpec, TextRecipe
 from model_zoo.errors import ConversionFailed
+from model_zoo.networks import (
+    CharacterModel,
+    ImageClassifier,
+    ImageEncoder,
+    Network,
+    SentenceEncoder,
+    SeriesForecaster,
+    SpeakerEncoder,
+    SpeechDetector,
+    TabularNetwork,
+)
+from model_zoo.shared_weights import shared_weights
 from model_zoo.store import Materialised
 
 __all__ = [
+    "CharacterModel",
     "Head",
     "ImageClassifier",
+    "ImageEncoder",
     "Network",
     "SentenceEncoder",
+    "SeriesForecaster",
+    "SpeakerEncoder",
     "SpeechDetector",
+    "TabularNetwork",
     "TunedNetwork",
     "add_adapter",
     "build_network",
     "load_network",
 ]
-
-
-class Network(nn.Module):
-    """What all served networks have in common.
-
-    Attributes:
-        backbone: the library's own module; the safetensors hold its state dict, under its names.
-    """
-
-    backbone: nn.Module
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """Output of the backbone, (B, D); the input of a head."""
-        raise NotImplementedError
-
-    def drop_own_head(self) -> None:
-        """Forgets the weights that `features` does not need, if there are any."""
 
 
 class Head(nn.Module):
@@ -96,69 +96,6 @@ class TunedNetwork(Network):
         return {self.head.spec.output: self.head(self.features(**inputs))}
 
 
-class ImageClassifier(Network):
-    """A timm classifier."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """``pixel_values`` (B, 3, H, W) → pooled features (B, D) in front of the classifier."""
-        backbone: Any = self.backbone
-        pooled: Tensor = backbone.forward_head(backbone.forward_features(inputs["pixel_values"]), pre_logits=True)
-        return pooled
-
-    def drop_own_head(self) -> None:
-        """Without the classifier."""
-        backbone: Any = self.backbone
-        backbone.reset_classifier(0)
-
-    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes)."""
-        return {"logits": self.backbone(pixel_values)}
-
-
-class SentenceEncoder(Network):
-    """A transformers encoder whose token vectors are averaged over the mask (Sentence-BERT, arXiv:1908.10084)."""
-
-    def __init__(self, backbone: nn.Module, normalize: bool) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.normalize = normalize
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → embedding (B, D)."""
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        tokens: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
-        weights = mask.unsqueeze(-1).to(tokens.dtype)
-        # At least 1: a row that is all padding gives zeros, not NaN.
-        mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        return functional.normalize(mean, dim=1) if self.normalize else mean
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``embedding`` (B, D)."""
-        return {"embedding": self.features(input_ids=input_ids, attention_mask=attention_mask)}
-
-
-class SpeechDetector(Network):
-    """Silero VAD. The task pads samples to whole frames before, and adds the output ``frames`` after."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """``samples`` (B, F * 512) → states (B, F, 128)."""
-        backbone: Any = self.backbone
-        states: Tensor = backbone.features(inputs["samples"])
-        return states
-
-    def forward(self, samples: Tensor) -> dict[str, Tensor]:
-        """``samples`` (B, F * 512) → ``probabilities`` (B, F)."""
-        return {"probabilities": self.backbone(samples)}
-
-
 def build_network(card: Card) -> Network:
     """The network of a card with unspecified weights, for those who bring their own state. No file is read.
 
@@ -172,28 +109,31 @@ def build_network(card: Card) -> Network:
         raise ConversionFailed(card.name, reason) from error
 
 
-def load_network(card: Card, materialised: Materialised, base: Materialised | None = None) -> Network:
+def load_network(
+    card: Card, materialised: Materialised, base: Materialised | None = None, *, share: bool = False
+) -> Network:
     """The network of a card with its weights: in evaluation mode, without gradients, float32, on the CPU.
 
     Args:
         base: the files of the base, for a version that was tuned by ``head`` or ``lora`` and holds only what it adds.
+        share: whether the base's weights of a Transformer are in memory once for all networks that share them. Only for those
+            that nobody trains; the network then has the attribute ``shared``.
 
     Raises:
         ConversionFailed: the file and the architecture do not fit, which happens when a library has changed an
             architecture since the file was written, or when the file is damaged.
     """
     network = build_network(card)
+    share = share and card.architecture.builder == "transformers"
     try:
-        own = load_file(materialised.weights)
         if not isinstance(network, TunedNetwork):
-            network.backbone.load_state_dict(own, strict=True)
+            _load_backbone(network, network.backbone, materialised, share)
         elif base is None:
-            network.load_state_dict(own, strict=True)
+            network.load_state_dict(load_file(materialised.weights), strict=True)
         else:
+            own = load_file(materialised.weights)
             backbone = network.base.backbone
-            wanted = backbone.state_dict().keys()
-            stored = load_file(base.weights)
-            backbone.load_state_dict({name: stored[name] for name in wanted}, strict=True)
+            _load_backbone(network, backbone, base, share)
             if card.adapter is not None:
                 add_adapter(backbone, card.adapter)
             # What the base brought is the rest; whatever else is missing, or too much, is an error.
@@ -205,6 +145,16 @@ def load_network(card: Card, materialised: Materialised, base: Materialised | No
         reason = "its safetensors do not fit the architecture, or cannot be read; verify the store"
         raise ConversionFailed(card.name, reason) from error
     return network.eval().requires_grad_(False)
+
+
+def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, share: bool) -> None:
+    """The base's weights, as far as its backbone has a place for them: all, unless it is a tuned one without its own head."""
+    if share:
+        network.shared = shared_weights(files.digest, files.weights)
+    stored = network.shared.tensors if network.shared is not None else load_file(files.weights)
+    if isinstance(network, TunedNetwork):
+        stored = {name: stored[name] for name in backbone.state_dict()}
+    backbone.load_state_dict(stored, strict=True, assign=share)
 
 
 def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
@@ -226,7 +176,8 @@ def _build_base(card: Card) -> Network:
         case "timm":
             import timm
 
-            return ImageClassifier(timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments))
+            module = timm.create_model(arguments.pop("model_name"), pretrained=False, **arguments)
+            return ImageEncoder(module) if arguments.get("num_classes") == 0 else ImageClassifier(module)
         case "transformers":
             import transformers
 
@@ -239,4 +190,20 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.silero_vad import SileroVad
 
             return SpeechDetector(SileroVad(**arguments))
+        case "speaker_lstm":
+            from model_zoo.architectures.speaker_lstm import SpeakerLstm
+
+            return SpeakerEncoder(SpeakerLstm(**arguments))
+        case "char_lstm":
+            from model_zoo.architectures.char_lstm import CharLstm
+
+            return CharacterModel(CharLstm(**arguments))
+        case "tabular_mlp":
+            from model_zoo.architectures.tabular_mlp import TabularMlp
+
+            return TabularNetwork(TabularMlp(**arguments), card.signature.outputs[0].name)
+        case "series_gru":
+            from model_zoo.architectures.series_gru import SeriesGru
+
+            return SeriesForecaster(SeriesGru(**arguments))
     raise ValueError(f"nobody wrote a builder for {card.architecture.builder}")

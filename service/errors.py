@@ -10,7 +10,10 @@ ZooError                       message is written by us and safe to send to any 
 ├── OutOfMemory                the device has no memory for this row, even alone
 ├── DeadlineExceeded           the deadline passed before the answer was there
 │   └── TooLate                it has not passed, but the answer would come after it; carries when to try again
-├── IllegalMove                the model's state does not allow what was asked
+├── IllegalMove                the model's or job's state does not allow what was asked
+├── AlreadyExists              there is another thing under this name already
+├── QuotaExceeded              the caller, or all callers together, hold as many as they may
+├── StorageFull                the disk has no room, or datasets hold all that they may
 └── InternalError              anything else; the text is generic, the cause is in the log
 """
 
@@ -125,9 +128,27 @@ class TooLate(DeadlineExceeded):
 
 
 class IllegalMove(ZooError):
-    """A model cannot go from its present state to the one asked for."""
+    """A model or job cannot go from its present state to the one asked for."""
 
     reason = "ILLEGAL_MOVE"
+
+
+class AlreadyExists(ZooError):
+    """There is something else under the name that the caller chose."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class QuotaExceeded(ZooError):
+    """As many jobs or datasets as there may be are there; something has to end or go first."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
+class StorageFull(ZooError):
+    """The disk has no room for what was sent, or all datasets together hold as much as they may. What was begun is gone."""
+
+    reason = "STORAGE_FULL"
 
 
 class InternalError(ZooError):

@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, QueueFull, TooLate, ZooError
+from service.errors import (
+    DeadlineExceeded,
+    Draining,
+    InternalError,
+    InvalidInput,
+    MemoryFull,
+    NotReady,
+    OutOfMemory,
+    QueueFull,
+    TooLate,
+    ZooError,
+)
 from service.observability.recorder import Call, Recorder
+from service.registry.head_served import Served
 from service.registry.registry import Registry
-from service.registry.served import ServedModel
 from service.tasks.gather import Gather
 from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
 
@@ -38,15 +49,13 @@ class Inference:
         self._recorder = recorder
         self._default_timeout_s = default_timeout_s
         self._workers = workers
-        self._gathers: WeakKeyDictionary[ServedModel, Gather] = WeakKeyDictionary()
+        self._gathers: WeakKeyDictionary[Served, Gather] = WeakKeyDictionary()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
 
-    async def infer(
-        self, request: InferRequest, *, answers: bool = True, served: ServedModel | None = None
-    ) -> InferReply:
+    async def infer(self, request: InferRequest, *, answers: bool = True, served: Served | None = None) -> InferReply:
         """One reply with as many predictions as instances; a bad instance fails alone, in its place.
 
         `answers=False` leaves out what is for people and gives the output tensors only. `served` is the model where it was
@@ -70,6 +79,7 @@ class Inference:
                 raise DeadlineExceeded("before the answer was there") from None
             visit.timing = _slowest([timing for _, timing in parts])
             predictions = [prediction for part, _ in parts for prediction in part]
+            visit.fault = any(isinstance(p, InternalError | OutOfMemory) for p in predictions)
             visit.answered = sum(isinstance(prediction, Prediction) for prediction in predictions)
             # Tensors come stacked, so there one bad row fails its call; answers come one by one.
             visit.ok = visit.answered == len(predictions) if not answers else visit.answered > 0
@@ -81,7 +91,7 @@ class Inference:
 
     # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str = "") -> ServedModel:
+    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str = "") -> Served:
         """Who answers. Returns at once, unless the model comes back because of this call: then once it is loaded.
 
         Raises Draining, NotFound, NotReady, MemoryFull, DeadlineExceeded.
@@ -113,7 +123,7 @@ class Inference:
 
     # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
 
-    async def _walk(self, served: ServedModel, request: InferRequest, deadline: float, answers: bool) -> list[_Part]:
+    async def _walk(self, served: Served, request: InferRequest, deadline: float, answers: bool) -> list[_Part]:
         """Cuts the request into parts that are prepared together, and walks them side by side."""
         parts = _cut(served, request)
         if len(parts) == 1:
@@ -122,23 +132,22 @@ class Inference:
             tasks = [group.create_task(self._part(served, request, span, deadline, answers)) for span in parts]
         return [task.result() for task in tasks]
 
-    async def _part(
-        self, served: ServedModel, request: InferRequest, span: range, deadline: float, answers: bool
-    ) -> _Part:
+    async def _part(self, served: Served, request: InferRequest, span: range, deadline: float, answers: bool) -> _Part:
         if _is_light(request.instances[span.start]):
             return await self._prepared(served, request, span, deadline, answers)
         async with served.room:
             return await self._prepared(served, request, span, deadline, answers)
 
     async def _prepared(
-        self, served: ServedModel, request: InferRequest, span: range, deadline: float, answers: bool
+        self, served: Served, request: InferRequest, span: range, deadline: float, answers: bool
     ) -> _Part:
         t0 = time.monotonic()
-        items = await self._preprocess(served, request, span)
+        items = list(await self._preprocess(served, request, span))
         t1 = time.monotonic()
         good = [item for item in items if isinstance(item, Item)]
         rows = iter(await served.submit(good, deadline, request.priority).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
+        earlier_s = await self._go_on(served, request, items, outcomes, deadline) if answers else 0.0
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
             work = (served, request, items, outcomes, span)
@@ -148,20 +157,55 @@ class Inference:
                 loop = asyncio.get_running_loop()
                 predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
         else:
-            predictions = [_tensors_only(i, o) for i, o in zip(items, outcomes, strict=True)]
-        timing = _timing(outcomes, t0, t1, t2, time.monotonic())
+            predictions = [_tensors_only(served, i, o) for i, o in zip(items, outcomes, strict=True)]
+        timing = _timing(outcomes, t0, t1, t2, time.monotonic(), earlier_s)
         if timing.batch_rows:
             served.replied(max(0.0, t2 - t1 - timing.queue_s - timing.execute_s))
         return predictions, timing
 
-    async def _preprocess(self, served: ServedModel, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
+    async def _go_on(
+        self,
+        served: Served,
+        request: InferRequest,
+        items: list[Item | ZooError],
+        outcomes: list[Row | ZooError],
+        deadline: float,
+    ) -> float:
+        """Answers that take several passes: queues the next pass of every row that has one (`Task.next_item`), until none has.
+
+        Each is a row like any other, so that callers share batches at every pass. Puts the last ones in place, and gives the
+        seconds that those before took on the device.
+        """
+        earlier_s = 0.0
+        going: Collection[int] = range(len(items))
+        while going:
+            following: dict[int, Item] = {}
+            for i in going:
+                item, outcome = items[i], outcomes[i]
+                if isinstance(item, Item) and isinstance(outcome, Row):
+                    then = served.task.next_item(item, outcome.tensors, request.options)
+                    if then is not None:
+                        following[i] = then
+                        ran = outcome.batch
+            if following:
+                earlier_s += ran.finished - ran.started
+                served.resumes(len(following))
+                rows = await served.submit([*following.values()], deadline, request.priority).result()
+                for (i, then), row in zip(following.items(), rows, strict=True):
+                    items[i], outcomes[i] = then, row
+            going = following.keys()
+        return earlier_s
+
+    async def _preprocess(self, served: Served, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
         instances = request.instances[span.start : span.stop]
         if _is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
             return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
         raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: _cut mixes nothing
-        gather = self._gathers.get(served)
+        # Heads on one base go together, unless an instance is of a wrong kind: that is told in the name of its own model.
+        preparer = served.preparer if isinstance(raw[0], served.task.raw_types) else served
+        gather = self._gathers.get(preparer)
         if gather is None:
-            gather = self._gathers[served] = Gather(served.task, self._pool, self._workers)
+            gather = self._gathers[preparer] = Gather(preparer.task, self._pool, self._workers)
         return await gather.prepare(raw, [request.path(i) for i in span])
 
 
@@ -183,12 +227,14 @@ class _Visit:
     """One request inside: counted in and out, whatever happens to it."""
 
     inference: Inference
-    served: ServedModel
+    served: Served
     rows: int
     began: float
     deadline: float
     priority: int
     ok: bool = False
+    fault: bool = False
+    """Whether something broke that is not the caller's doing."""
     answered: int = 0
     """Rows that got an answer."""
     timing: Timing = _NO_TIMING
@@ -206,7 +252,7 @@ class _Visit:
         me._recorder.inference_started(served.name, served.version)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         me, served = self.inference, self.served
         served.leave(self.rows)
         me._in_flight -= 1
@@ -214,9 +260,17 @@ class _Visit:
             me._idle.set()
         seconds = time.monotonic() - self.began
         me._recorder.inference_finished(served.name, served.version, self.answered, self.ok, seconds, self.timing)
+        if served.watch is not None and not isinstance(error, asyncio.CancelledError | InvalidInput):
+            # A call that ran out of time counts as one that took all of it.
+            served.watch(self.fault or _is_fault(error), seconds)
 
 
-def _cut(served: ServedModel, request: InferRequest) -> list[range]:
+def _is_fault(error: BaseException | None) -> bool:
+    """Whether what ended a call is a mistake of the model's or of ours."""
+    return error is not None and (isinstance(error, InternalError | OutOfMemory) or not isinstance(error, ZooError))
+
+
+def _cut(served: Served, request: InferRequest) -> list[range]:
     """Spans of instances to prepare together: all tensors at once, raw ones in the task's chunks, never mixed."""
     instances = request.instances
     spans: list[range] = []
@@ -237,7 +291,7 @@ def _is_light(instance: Instance | InvalidInput) -> bool:
     return isinstance(instance, TensorInstance | InvalidInput)
 
 
-def _row(served: ServedModel, instance: Instance | InvalidInput, path: str) -> Item | ZooError:
+def _row(served: Served, instance: Instance | InvalidInput, path: str) -> Item | ZooError:
     if isinstance(instance, InvalidInput):
         return instance
     assert isinstance(instance, TensorInstance)
@@ -247,15 +301,15 @@ def _row(served: ServedModel, instance: Instance | InvalidInput, path: str) -> I
         return error
 
 
-def _tensors_only(item: Item | ZooError, outcome: Row | ZooError) -> Prediction | ZooError:
+def _tensors_only(served: Served, item: Item | ZooError, outcome: Row | ZooError) -> Prediction | ZooError:
     if isinstance(outcome, ZooError):
         return outcome
     assert isinstance(item, Item)
-    return Prediction(outcome.tensors, None, item.notes)
+    return Prediction(served.task.shown(outcome.tensors), None, item.notes)
 
 
 def _postprocess(
-    served: ServedModel,
+    served: Served,
     request: InferRequest,
     items: Sequence[Item | ZooError],
     outcomes: Sequence[Row | ZooError],
@@ -270,18 +324,22 @@ def _postprocess(
         assert isinstance(item, Item)
         raw = not isinstance(request.instances[i], TensorInstance)
         answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
-        predictions.append(Prediction(outcome.tensors, answer, item.notes))
+        predictions.append(Prediction(served.task.shown(outcome.tensors), answer, item.notes))
     return predictions
 
 
-def _timing(outcomes: Sequence[Row | ZooError], t0: float, t1: float, t2: float, t3: float) -> Timing:
-    """What the slowest row saw. t0..t1 preprocess, t1..t2 queue and device, t2..t3 postprocess."""
+def _timing(
+    outcomes: Sequence[Row | ZooError], t0: float, t1: float, t2: float, t3: float, earlier_s: float = 0.0
+) -> Timing:
+    """What the slowest row saw. t0..t1 preprocess, t1..t2 queue and device, t2..t3 postprocess. On the device it was for
+    `earlier_s` before its last pass."""
     reports = [outcome.batch for outcome in outcomes if isinstance(outcome, Row)]
     if not reports:
         return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2)
     last = max(reports, key=lambda report: report.finished)
     largest = max(report.rows for report in reports)
-    queue_s, execute_s = max(0.0, last.started - t1), last.finished - last.started
+    queue_s = max(0.0, last.started - t1 - earlier_s)
+    execute_s = earlier_s + last.finished - last.started
     return Timing(t1 - t0, queue_s, execute_s, t3 - t2, largest, last.padding_ratio, last.device, last.precision)
 
 

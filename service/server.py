@@ -8,13 +8,10 @@ drain     on SIGTERM or SIGINT: not READY, then no new work, then what is in fli
 from __future__ import annotations
 
 import asyncio
-import difflib
-import errno
 import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,35 +26,41 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from model_zoo.catalog import Catalog
 from model_zoo.store import Progress, Store
+from model_zoo.versions import Versions
 from service import __version__, banner
+from service.database import Database
 from service.errors import ZooError
+from service.fine_tuning import FineTuning
 from service.inference import Inference
-from service.observability.http import HttpPort
 from service.observability.log import configure, logger
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import (
+    fine_tuning_pb2,
+    fine_tuning_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
     open_inference_pb2,
     prediction_pb2,
     prediction_pb2_grpc,
 )
+from service.registry.alias_store import AliasStore
 from service.registry.ledger import Ledger
 from service.registry.loader import Loader, Loads
-from service.registry.options import beyond_card, defaults_for
+from service.registry.options import defaults_for
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.registry.tuning import Tuner
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.compiler import compiler_for
-from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, memory_readers, plan_device
+from service.runtime.device import DevicePlan, limit_threads, memory_readers
 from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
-from service.settings import Settings, SettingsError
+from service.settings import Settings
+from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
 from service.wire import open_inference
 from service.wire.calls import CountedServer
 from service.wire.health import Health
@@ -69,6 +72,7 @@ log = logger(__name__)
 SERVICES = (
     prediction_pb2.DESCRIPTOR.services_by_name["Prediction"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
+    fine_tuning_pb2.DESCRIPTOR.services_by_name["FineTuning"].full_name,
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
 )
 SWITCH_INTERVAL_S = 0.0005
@@ -108,12 +112,18 @@ class Server:
         """
         self._settings = settings
         self._catalog = catalog or Catalog.from_package()
-        self._wanted = _check_models(settings.models, self._catalog)
-        _check_options(settings, self._catalog)
-        self._plan = _plan(settings)
+        self._wanted = check_models(settings.models, self._catalog)
+        check_options(settings, self._catalog)
+        self._plan = device_plan(settings)
         self._store = Store(settings.home)
+        self._versions = Versions(settings.home)
         self._loader = loader or Loader(
-            self._store, self._plan.name, settings.offline, _log_progress, self._precision_of
+            self._store,
+            self._plan.name,
+            settings.offline,
+            _log_progress,
+            self._precision_of,
+            {card.name: card for card in self._catalog},
         )
         self._draining = False
         self._started = False
@@ -153,6 +163,7 @@ class Server:
     async def _start(self) -> None:
         """Builds every object, binds both ports, and answers from then on."""
         settings, plan = self._settings, self._plan
+        self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
@@ -168,7 +179,10 @@ class Server:
             ledger=Ledger(reading(plan.name), settings.memory_budget_mib),
             on_demand=settings.load_on_demand,
             is_here=lambda card: self._store.find(card) is not None,
+            versions=self._versions,
+            aliases=AliasStore(self._database),
         )
+        self._in_service = await self._registry.restore()
         workers = settings.preprocess_workers or settings.cores
         self._pool = ThreadPoolExecutor(workers, "preprocess")
         timeout_s = settings.default_timeout_ms / 1000.0
@@ -183,16 +197,30 @@ class Server:
             partial(limit_threads, plan),
             give_back,
         )
+        self._fine_tuning = FineTuning(
+            settings,
+            self._catalog,
+            self._store,
+            self._database,
+            self._registry,
+            self._scheduler,
+            self._pool,
+            self._recorder,
+            plan,
+        )
         self._grpc = self._grpc_server()
         _watch_device_memory(self._recorder, plan, self._registry)
 
-        port = _bind(self._grpc, settings)
-        self._http = _http_port(settings, metrics, lambda: (self.live, self.ready))
+        port = bind(self._grpc, settings)
+        self._http = open_http(settings, metrics, lambda: (self.live, self.ready))
         self._lanes.start()
         self._health.start()
         for name in cards:
             self._health.set(name, False)  # known, though nobody may ever ask to load it
+        for name, _ in self._in_service:
+            self._health.set(name, False)
         await self._health.settle()
+        await self._fine_tuning.start()
         self._http.start()
         await self._grpc.start()
         self._port = port
@@ -213,6 +241,7 @@ class Server:
             PredictionServicer(self._inference, self._recorder), counted
         )
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
+        fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
         open_inference.add_to_server(
             open_inference.OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__),
             counted,
@@ -228,6 +257,11 @@ class Server:
                 await self._registry.begin_load(name)
             except ZooError as error:  # a client was faster and moves it elsewhere
                 log.warning("model is not loaded at start", model=name, reason=error.message)
+        for name, number in self._in_service:  # what was tuned here and had an alias
+            try:
+                await self._registry.load(name, str(number))
+            except ZooError as error:
+                log.warning("a tuned version is not loaded at start", model=name, version=number, reason=error.message)
         # What startup made stays: the collector need not walk torch's hundreds of thousands of objects again and again.
         gc.collect()
         gc.freeze()
@@ -256,6 +290,8 @@ class Server:
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
         self._tuner.stop()
+        self._fine_tuning.send_away()
+        resting = asyncio.create_task(self._fine_tuning.stop(settings.drain_grace_s))
         self._health.set_server(False)
         for status in self._registry.statuses():
             self._health.set(status.name, False)
@@ -264,85 +300,18 @@ class Server:
         await asyncio.sleep(settings.drain_notice_s)  # load balancers look again; work is still taken meanwhile
         answered = await self._inference.drain(settings.drain_grace_s)
         await self._grpc.stop(LAST_REPLIES_S)
+        await resting
         await self._registry.close()
         self._scheduler.stop()
         self._lanes.join(timeout_s=1.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._health.stop()
         self._http.stop()
+        self._database.close()
         log.info("stopped", all_answered=answered)
 
 
-# ── checks and small wiring ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def _check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
-    """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
-    known = catalog.names()
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
-            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, which is not in the zoo; {hint}")
-    return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
-
-
-def _check_options(settings: Settings, catalog: Catalog) -> None:
-    """Raises SettingsError where options are given for a model that is not in the zoo, or beyond what its card allows."""
-    known = {card.name: card for card in catalog}
-    for name, given in settings.model_options.items():
-        if name not in known:
-            near = difflib.get_close_matches(name[:64], known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
-            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS names {name[:64]!r}, which is not in the zoo; {hint}")
-        if (problem := beyond_card(known[name], given)) is not None:
-            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS has a wrong '{name}.max_batch_size': {problem}")
-
-
-def _plan(settings: Settings) -> DevicePlan:
-    try:
-        plan = plan_device(settings.device, settings.lanes, settings.cores)
-    except DeviceUnavailable as error:
-        raise SettingsError(f"ZOO_DEVICE: {error}") from None
-    limit_threads(plan)
-    return plan
-
-
-def _bind(server: aio.Server, settings: Settings) -> int:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    where = f"{host}:{settings.port} for gRPC"
-    try:
-        _try_to_bind(settings.host, settings.port)  # gRPC would write lines of its own on stderr, and not say why
-        port = server.add_insecure_port(f"{host}:{settings.port}")
-    except OSError as error:
-        raise SettingsError(_cannot_listen(where, error)) from None
-    except RuntimeError:
-        port = 0
-    if not port:
-        raise SettingsError(f"cannot listen on {where}; is another server running there?")
-    return port
-
-
-def _try_to_bind(host: str, port: int) -> None:
-    """Binds and lets go again. Raises OSError with the reason."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-
-
-def _cannot_listen(where: str, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"cannot listen on {where}; is another server running there?"
-    return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
-
-
-def _http_port(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
-    try:
-        return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
-    except OSError as error:
-        where = f"{settings.host}:{settings.http_port} for /metrics"
-        raise SettingsError(_cannot_listen(where, error)) from None
+# ── small wiring ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _registry_with_process_metrics() -> CollectorRegistry:

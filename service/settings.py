@@ -124,8 +124,52 @@ class Settings(BaseSettings):
     model_options: Annotated[dict[str, ModelOptions], NoDecode] = Field(default_factory=dict)
     """Options by model, as JSON: `{"efficientnet_lite0": {"weight": 2}}`. They can be changed while the server runs."""
 
+    database_url: str = Field(default="", repr=False)
+    """Where jobs and aliases are kept: `postgresql://user@host/name`, or `sqlite:///path`; empty means `zoo.db` in `home`. Use
+    PostgreSQL where several servers share the work; they then share `home` as well, on one disk."""
+
+    jobs_per_device: int = Field(default=1, ge=0, le=64)
+    """Fine-tune jobs that run at once; 0 only queues them, for other servers on the same database."""
+
+    job_threads: int = Field(default=0, ge=0, le=1024)
+    """Threads of each running job; 0 takes as many as cores. They have the lowest priority, so serving comes first."""
+
+    job_memory_mib: int = Field(default=0, ge=0, le=16_777_216)
+    """Memory that a running job may hold before it is ended; 0 means half of what the machine or container has."""
+
+    jobs_per_owner: int = Field(default=16, ge=1, le=1_000_000)
+    """Jobs of one caller that have not ended, paused ones included; beyond it new ones are refused."""
+
+    max_queued_jobs: int = Field(default=256, ge=1, le=1_000_000)
+    """Jobs of all callers that may wait; beyond it new ones are refused."""
+
+    job_yield_target_ms: float = Field(default=50.0, gt=0.0, le=60_000.0)
+    """Once a row of a served model has waited this long, jobs on a CPU rest until it is quiet again. Lower it for latency."""
+
+    job_min_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Least share of the time in which a job is not made to rest, however busy the server is; 0 lets it wait for ever."""
+
+    mlflow_uri: str = Field(default="", repr=False)
+    """MLflow server that jobs are tracked on as well; empty means none."""
+
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or reply, in MiB."""
+
+    dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
+    """Where callers may have the server itself read data: `file:///data`, `s3://bucket/folder`, separated by commas; none by
+    default. Name only what every caller may see."""
+
+    max_dataset_mib: int = Field(default=4096, ge=1, le=16_777_216)
+    """Largest dataset, as uploaded and again as unpacked. Raise it for large collections, lower it to spare the disk."""
+
+    max_dataset_files: int = Field(default=200_000, ge=1, le=10_000_000)
+    """Most files in one dataset. Raise it where the file system copes with them."""
+
+    datasets_quota_mib: int = Field(default=0, ge=0, le=1_073_741_824)
+    """What all datasets and unfinished uploads may take together; 0 sets no limit but the disk's. Set it where others need it."""
+
+    dataset_memory_mib: int = Field(default=4096, ge=64, le=16_777_216)
+    """Memory that reading one dataset may take, in a process of its own. Raise it for series of many million steps."""
 
     drain_notice_s: float = Field(default=0.0, ge=0.0, le=600.0)
     """After SIGTERM, how long to answer as not ready while still taking work; set it above your load balancer's interval."""
@@ -142,7 +186,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` writes for people on a terminal and JSON lines elsewhere."""
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "dataset_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -157,6 +201,14 @@ class Settings(BaseSettings):
         if not isinstance(decoded, Mapping):
             raise PydanticCustomError("not_json", 'expected a JSON object such as {"silero_vad": {"weight": 2}}')
         return decoded
+
+    @field_validator("dataset_roots")
+    @classmethod
+    def _are_roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for root in value:
+            if not root.startswith(("file:///", "s3://")) or root == "s3://":
+                raise PydanticCustomError("not_a_root", "expected URIs such as file:///data or s3://bucket/folder")
+        return value
 
     @field_validator("home")
     @classmethod
@@ -184,6 +236,17 @@ def _cgroup_cores(fallback: int) -> int:
         except (OSError, ValueError):
             continue
     return fallback
+
+
+def usable_memory_bytes() -> int:
+    """Memory that this process may use, by the machine's size and the container's limit."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, else v1
+        try:
+            return min(whole, int((Path("/sys/fs/cgroup") / file).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return whole
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,15 @@ class Item:
     """Cost along the padded axis (tokens, frames); 1 where nothing is padded."""
     notes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """What preprocessing has to tell the caller, for example `{"truncated": True}`."""
+    head: RunsOnFeatures | None = None
+    """Who answers from the backbone's features; None where the network's own outputs are the answer."""
+
+
+class RunsOnFeatures(Protocol):
+    """A head on a shared backbone."""
+
+    def run(self, features: NDArray[np.float32], items: Sequence[Item]) -> dict[str, Array]:
+        """Features of these items, `[rows, width]` → outputs by name, as many rows. Called in a lane; may raise anything."""
 
 
 @dataclass(frozen=True, slots=True)

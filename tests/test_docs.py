@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from model_zoo.catalog import Catalog
 from service.observability.metrics import Metrics
 from service.settings import Settings
+from service.training.hyperparameters import Hyperparameters
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +39,11 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     instruments = [m for m in vars(Metrics(CollectorRegistry())).values() if hasattr(m, "_labelnames")]
     made = {m._name + ("_total" if m._type == "counter" else ""): m._labelnames for m in instruments}
     assert listed == made
+
+
+def test_every_hyperparameter_is_listed_in_order() -> None:
+    page = (ROOT / "docs/finetune.md").read_text().rpartition("## Hyperparameters")[2]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(Hyperparameters.model_fields)
 
 
 @pytest.mark.parametrize("card", list(Catalog.from_package()), ids=lambda card: card.name)

@@ -28,13 +28,13 @@ ORDER = (
     "model_zoo",
 )
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
-TOP = ("service.server", "service.banner", "service.cli")
+TOP = ("service.server", "service.startup", "service.fine_tuning", "service.banner", "service.cli")
 LEAVES = ("service.errors", "service.types", "service.settings", "service.observability")
 BESIDE = ("service.client", "service.pb")
 """The SDK knows the protocol and the leaves, and nothing of the server; the generated code knows nobody."""
 
 GRPC = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "service.pb"}
-GRPC_LIVES_IN = ("service.wire", "service.client", "service.server", "service.pb")
+GRPC_LIVES_IN = ("service.wire", "service.client", "service.server", "service.startup", "service.pb")
 TORCH = {"torch", "torchvision", "timm", "transformers", "safetensors"}
 TORCH_LIVES_IN = ("service.training", "service.tasks", "service.runtime", "model_zoo")
 

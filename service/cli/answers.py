@@ -11,7 +11,18 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from service.cli.console import harmless, out, show_table, table
-from service.client import Classification, Embedding, Outcome, PredictionError, Result, Segments, Tensors
+from service.client import (
+    Classification,
+    Embedding,
+    Forecast,
+    GeneratedText,
+    Outcome,
+    PredictionError,
+    Regression,
+    Result,
+    Segments,
+    Tensors,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +34,7 @@ _BAR_WIDTH = 24
 _MATRIX_AT_MOST = 12
 """Texts whose similarities fit on a screen; beyond, each is shown with the one most like it."""
 _FIRST_VALUES = 6
+_STEPS_AT_MOST = 24
 
 
 def problem_of(error: PredictionError) -> str:
@@ -48,6 +60,14 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
             line["duration_s"] = outcome.duration_s
             line["frame_s"] = outcome.frame_s
             line["frame_probabilities"] = outcome.probabilities.tolist()
+        case GeneratedText():
+            line |= {"text": outcome.text, "tokens": outcome.tokens, "finish_reason": outcome.finish_reason}
+        case Regression():
+            line |= {"value": outcome.value, "lower": outcome.lower, "upper": outcome.upper}
+        case Forecast():
+            line["forecast"] = outcome.values.tolist()
+            line["lower"] = None if outcome.lower is None else outcome.lower.tolist()
+            line["upper"] = None if outcome.upper is None else outcome.upper.tolist()
         case Tensors():
             line["tensors"] = {key: array.tolist() for key, array in outcome.tensors.items()}
     line["notes"] = dict(outcome.notes)
@@ -101,11 +121,35 @@ def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
         case Embedding():
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
+        case GeneratedText():
+            return [(Text(harmless(outcome.text)), None)]
+        case Regression():
+            return [(Text(_between(outcome.value, outcome.lower, outcome.upper)), None)]
+        case Forecast():
+            return [(Text(line), None) for line in _steps(outcome)]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
             return [(Text(harmless(f"{key} {shape}")), None) for key, shape in shapes]
         case _:
             return [(Text("this command does not know how to show the answer; try --json"), None)]
+
+
+def _between(value: float, lower: float | None, upper: float | None) -> str:
+    within = "" if lower is None or upper is None else f"  (80 %: {lower:.6g} to {upper:.6g})"
+    return f"{value:.6g}{within}"
+
+
+def _steps(outcome: Forecast) -> list[str]:
+    """A line for each step ahead, its channels side by side; of many steps the first, and how many more there are."""
+    unknown = np.full(outcome.values.shape, None)
+    lower = unknown if outcome.lower is None else outcome.lower
+    upper = unknown if outcome.upper is None else outcome.upper
+    lines = []
+    for ahead, step in enumerate(zip(outcome.values[:_STEPS_AT_MOST], lower, upper, strict=False), start=1):
+        channels = [_between(*channel) for channel in zip(*step, strict=True)]
+        lines.append(f"{ahead:+d}  {'; '.join(channels)}")
+    rest = len(outcome.values) - _STEPS_AT_MOST
+    return lines + ([f"and {rest} steps more; --json shows all"] if rest > 0 else [])
 
 
 def _similarities(vectors: Sequence[tuple[str, Any]]) -> RenderableType:

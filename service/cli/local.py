@@ -74,7 +74,7 @@ def _local(card: Card, store: Store) -> LocalModel:
         licence=card.licence.weights,
         provenance=card.provenance,
         paper=card.paper,
-        weights_sha256=card.source.files["weights"].sha256,
+        weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
         parameter_count=card.parameters,
         max_batch_size=card.batching.max_batch_size,
     )

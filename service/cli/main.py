@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import models, predict, pull, serve, status
+from service.cli import datasets, finetune, jobs, models, predict, pull, serve, status, versions
 from service.cli.console import complain
 
 # Expected errors, by the module that defines them, and the exit code. An error can only be one of them if its module
@@ -47,7 +47,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Pretrained networks behind gRPC: serve them, ask them, see how they are.",
+    help="Pretrained networks behind gRPC: serve them, ask them, teach them your data, see how they are.",
 )
 app.command("serve")(serve.serve)
 app.command("models")(models.models)
@@ -58,6 +58,15 @@ app.command("status")(status.status)
 app.command("load")(status.load)
 app.command("unload")(status.unload)
 app.command("set")(status.set_options)
+app.command("finetune")(finetune.finetune)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(datasets.app, name="datasets")
+app.command("versions")(versions.versions)
+app.command("report")(versions.report)
+app.command("promote")(versions.promote)
+app.command("rollback")(versions.rollback)
+app.command("canary")(versions.canary)
+app.command("alias")(versions.alias)
 
 
 def _print_version(wanted: bool) -> None:

@@ -15,13 +15,11 @@ from service.cli.console import (
     show_table,
     table,
 )
-from service.cli.options import DEFAULT_SERVER, Json, Model, Server
+from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
 
 if TYPE_CHECKING:
     from service.cli.local import LocalModel
     from service.client import Evidence, ModelInfo, TensorSpec
-
-_EXAMPLES = {"image": "photo.jpg", "audio": "speech.wav", "text": "'any sentence'"}
 
 
 def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
@@ -76,7 +74,7 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
         say(f"  zoo serve --model {shown.name}")
     where = "" if server == DEFAULT_SERVER else f"--server {server} "
     say("to call it:")
-    say(f"  zoo predict {where}{shown.name} {_EXAMPLES.get(shown.raw_input, 'INPUT')}")
+    say(f"  zoo predict {where}{shown.name} {EXAMPLES.get(shown.raw_input, 'INPUT')}")
 
 
 def _print_model(model: ModelInfo | LocalModel) -> None:
@@ -110,6 +108,7 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
 
     if not isinstance(model, ModelInfo):
         return {"weights": model.weights_folder}
+    traffic = model.traffic
     runs = f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {
         "runs": runs if model.device else "",
@@ -118,6 +117,8 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
         "options": ", ".join(f"{name}={option_text(value)}" for name, value in model.options.items()),
         "versions": ", ".join(str(number) for number in model.versions),
         "aliases": ", ".join(f"{name} is {number}" for name, number in sorted(model.aliases.items())),
+        "tuned from": model.base,
+        "canary": f"version {traffic.canary}, {traffic.canary_share:.0%} of the calls" if traffic.canary_share else "",
         "labels": _some(model.labels),
     }
 

@@ -1,4 +1,4 @@
-"""`zoo predict`: ask a model about files, folders or texts."""
+"""`zoo predict`: ask a model about files, folders, texts, rows or series."""
 
 from __future__ import annotations
 
@@ -21,24 +21,35 @@ def predict(
     model: Model,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|FOLDER|TEXT...", help="Files or folders; texts for a text model; - is stdin."),
+        typer.Argument(
+            metavar="FILE|FOLDER|TEXT|JSON...",
+            help="Files or folders; texts for a text model; JSON, .csv or .jsonl for rows and series; - is stdin.",
+        ),
     ],
     server: Server = DEFAULT_SERVER,
     version: Annotated[str, typer.Option(metavar="V", help="Number or alias of a version.", show_default=False)] = "",
     top_k: Annotated[int | None, typer.Option(metavar="K", help="How many labels, best first.")] = None,
     threshold: Annotated[float | None, typer.Option(metavar="P", help="Leave out what scores less.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", metavar="N", help="How much a model that writes may add.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="0 writes the likeliest, larger values dare more, up to 2.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="Of what is left to chance in writing.")] = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="1 goes first where requests wait, 9 last, 0 as usual.")
     ] = 0,
     timing: Annotated[bool, typer.Option("--timing", help="Show where the time went, and the batch's rows.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a model about files, folders or texts. Exit code 1 if any of them failed."""
+    """Ask a model about files, folders, texts, rows or series. Exit code 1 if any of them failed."""
     from service.cli import answers
     from service.cli.sources import STDIN, sources
     from service.client import Client, PredictionError
 
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
+    options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     rows: list[Row] = []
     failed = False
     with Client(server) as client:
@@ -66,7 +77,7 @@ def _ask(client: Client, model: str, given: Iterable[Source], options: dict[str,
 
     if isinstance(given, list) and len(given) == 1 and not given[0].problem:
         try:
-            [outcome] = client.predict(model, given[0].value, **options)
+            [outcome] = client.predict(model, [given[0].value], **options)
         except (InvalidRequest, PredictionError) as error:
             outcome = as_prediction_error(error, 0)
         yield given[0].name, outcome

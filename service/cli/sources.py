@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _KINDS = {
     "image": frozenset({".jpg", ".jpeg", ".png", ".webp"}),
@@ -21,19 +22,23 @@ class Source:
     """One input: how to call it, and what to send; or why there is nothing to send."""
 
     name: str
-    value: Path | str | bytes = b""
+    value: Any = b""
     problem: str = ""
 
 
 def sources(arguments: Iterable[str], raw_input: str) -> Iterator[Source]:
     """Inputs for a model that takes `raw_input`, in the order they were given; files of a folder by name.
 
-    For a text model every argument is a text, and `-` stands for the lines of stdin, read as they come. For others an
-    argument is a file or a folder, and `-` is one encoded file on stdin.
+    For a text model every argument is a text, and `-` stands for the lines of stdin, read as they come. For one of rows, series
+    or records see `tables.py`. For others an argument is a file or a folder, and `-` is one encoded file on stdin.
     """
+    from service.cli.tables import structured
+
     for argument in arguments:
         if raw_input == "text":
             yield from _lines() if argument == STDIN else [Source(argument, argument)]
+        elif raw_input in ("row", "series", "record"):
+            yield from structured(argument, raw_input)
         elif argument == STDIN:
             yield Source(STDIN, sys.stdin.buffer.read())
         elif Path(argument).is_dir():

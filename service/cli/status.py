@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.console import complain, err, harmless, megabytes, option_text, print_json, say, show_table, table
-from service.cli.options import DEFAULT_SERVER, Json, Model, Server
+from service.cli.options import DEFAULT_SERVER, Json, Model, Server, assigned
 
 if TYPE_CHECKING:
     from service.client import ModelInfo
@@ -98,20 +98,9 @@ def set_options(
 
 
 def _assignment(text: str) -> tuple[str, str | float | bool | None]:
-    """`weight=2` → ("weight", 2). What a value must be the server knows; here only words are told from numbers."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not (name and equals and value):
-        raise typer.BadParameter(f"{text!r} is no OPTION=VALUE, for example weight=2")
-    if value == "default":
-        return name, None
-    if value.lower() in ("true", "false"):
-        return name, value.lower() == "true"
-    for number in (int, float):
-        try:
-            return name, number(value)
-        except ValueError:
-            continue
-    return name, value
+    """`weight=2` → ("weight", 2); `default` takes an option back."""
+    name, value = assigned(text, "OPTION=VALUE, for example weight=2")
+    return name, None if value == "default" else value
 
 
 def _print_models(models: tuple[ModelInfo, ...]) -> None:

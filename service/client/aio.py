@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
+from service.client.aio_tuning import AsyncTuningClient
 from service.client.channel import DEFAULT_TARGET, Retry, channel_options
 from service.client.errors import BadInput, call_error
 from service.client.inputs import Input
@@ -23,13 +24,14 @@ from service.pb import prediction_pb2 as pb
 V = TypeVar("V")
 
 
-class AsyncClient:
+class AsyncClient(AsyncTuningClient):
     """The verbs of `Client`, awaited; what they take, give and raise is told there."""
 
     def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None) -> None:
         self.target = target
+        self._retry = retry or Retry()
         self._verbs = Verbs()
-        self._channel = grpc.aio.insecure_channel(target, channel_options(target, retry or Retry()))
+        self._channel = grpc.aio.insecure_channel(target, channel_options(target, self._retry))
         self._stubs = Stubs(self._channel)
 
     async def predict(
@@ -40,12 +42,15 @@ class AsyncClient:
         version: str = "",
         top_k: int | None = None,
         threshold: float | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,  # noqa: ASYNC109 (travels to the server as the deadline)
     ) -> list[Outcome]:
         """One result for each input, in their order."""
-        options = predict_options(top_k, threshold, include_tensors, priority)
+        options = predict_options(top_k, threshold, include_tensors, priority, max_new_tokens, temperature, seed)
         return await self._run(self._verbs.predict(model, inputs, version, options, timeout))
 
     async def stream_predict(
@@ -56,13 +61,16 @@ class AsyncClient:
         version: str = "",
         top_k: int | None = None,
         threshold: float | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,  # noqa: ASYNC109
         in_flight: int = IN_FLIGHT,
     ) -> AsyncIterator[Outcome]:
         """One result for each input, in their order, while further inputs are still being sent."""
-        options = predict_options(top_k, threshold, include_tensors, priority)
+        options = predict_options(top_k, threshold, include_tensors, priority, max_new_tokens, temperature, seed)
         book, slots = StreamBook(), asyncio.Semaphore(in_flight)
         trouble: list[Exception] = []
 

@@ -1,8 +1,10 @@
 """How the SDK's channels are set up: message sizes, retries, proxies.
 
 Retries are gRPC's own, by service config (gRFC A6): UNAVAILABLE alone is tried again, with exponential backoff and
-jitter. Left out are the health service, so that asking whether a server is there is answered at once, and LoadModel,
-whose failures are UNAVAILABLE too: trying again would fetch and convert gigabytes five times to hear the same reason.
+jitter. Left out are the health service, so that asking whether a server is there is answered at once; LoadModel, whose
+failures are UNAVAILABLE too: trying again would fetch and convert gigabytes five times to hear the same reason;
+RollbackModel, which done twice is not what was asked for; and the streams that go on where they broke off, which the SDK
+does itself (`patience.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +14,13 @@ from dataclasses import dataclass
 
 DEFAULT_TARGET = "127.0.0.1:8001"
 
-_RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"})
-_CALLED_ONCE = ({"service": "zoo.v1.Models", "method": "LoadModel"},)  # a method's own entry goes before its service's
+_RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
+_CALLED_ONCE = (  # a method's own entry goes before its service's
+    {"service": "zoo.v1.Models", "method": "LoadModel"},
+    {"service": "zoo.v1.Models", "method": "RollbackModel"},
+    {"service": "zoo.v1.FineTuning", "method": "UploadDataset"},
+    {"service": "zoo.v1.FineTuning", "method": "WatchJob"},
+)
 _MIB = 1024 * 1024
 
 

@@ -10,6 +10,7 @@
     ├── TimedOut                 DEADLINE_EXCEEDED
     ├── IllegalMove              FAILED_PRECONDITION
     ├── NotAllowed               UNAUTHENTICATED, PERMISSION_DENIED
+    ├── JobFailed                a fine-tune job that was waited for ended without a result
     └── PredictionError          one instance failed while the call succeeded; stands in the results at its place
 
 Codes without a class of their own come as ZooClientError.
@@ -19,11 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+if TYPE_CHECKING:
+    from service.client.jobs import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,15 @@ class NotAllowed(ZooClientError):
     """No token, a bad one, or one without the right."""
 
 
+class JobFailed(ZooClientError):
+    """A fine-tune job that was waited for ended without a result. `job` is the job as it is."""
+
+    def __init__(self, job: Job) -> None:
+        why = f": {job.state_reason}" if job.state_reason else ""
+        super().__init__(f"job {job.id} is {job.state}{why}", code="ABORTED", reason=f"JOB_{job.state}")
+        self.job = job
+
+
 class PredictionError(ZooClientError):
     """One instance has no answer, its neighbours may have. `index` is its place among the inputs."""
 
@@ -130,6 +143,8 @@ _BROKEN = (
     "Stream removed",
     "recvmsg",
 )
+# What grpc.aio puts in the place of the real status where the call ended while a message was being written.
+_ENDED_WHILE_WRITING = "Internal error from Core"
 
 E = TypeVar("E", bound=ZooClientError)
 
@@ -166,7 +181,8 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
         return _from_status(status, _BY_CODE.get(code, ZooClientError))
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
-    if code == "UNAVAILABLE" and any(words in details for words in _BROKEN):
+    broken = code == "UNAVAILABLE" and any(words in details for words in _BROKEN)
+    if broken or (code == "INTERNAL" and details == _ENDED_WHILE_WRITING):
         return Unavailable(f"the connection to {target} broke before the answer was there", code=code)
     if code == "DEADLINE_EXCEEDED":
         return TimedOut(f"{target} gave no answer within the timeout", code=code)

@@ -47,6 +47,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Where calls that name no version go."""
+
+    stable: int = 0
+    """The version that gets most of them; 0 where none is stable."""
+    canary: int = 0
+    """The version that is tried out; 0 where none is."""
+    canary_share: float = 0.0
+    """Share of the calls that go to the canary, 0..1."""
+    rolled_back_reason: str = ""
+    """Why the last canary lost its share; empty where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model of the server's catalog. Fields that come from loading are empty where it is not loaded."""
 
@@ -60,7 +74,7 @@ class ModelInfo:
     versions: tuple[int, ...]
     aliases: Mapping[str, int]
     raw_input: str
-    """`image`, `text` or `audio`; empty where it takes tensors only."""
+    """`image`, `text`, `audio`, `row`, `series` or `record`; empty where it takes tensors only."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     licence: str
@@ -82,6 +96,10 @@ class ModelInfo:
     options: Mapping[str, Option] = field(default_factory=dict)
     """How it is served: every option with the value in effect."""
     evidence: Evidence | None = None
+    base: str = ""
+    """The model that it was tuned from; empty for a model of the zoo."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """Where calls that name no version go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +200,14 @@ def _fields(message: pb.Model) -> dict[str, Any]:
         "growth_bytes": runtime.growth_bytes if runtime.HasField("growth_bytes") else None,
         "options": {option.name: value for option, value in message.options.ListFields()},
         "evidence": _evidence(runtime.evidence) if runtime.HasField("evidence") else None,
+        "base": message.base,
+        "traffic": read_traffic(message.traffic),
     }
+
+
+def read_traffic(message: pb.Traffic) -> Traffic:
+    """Where calls that name no version go."""
+    return Traffic(message.stable, message.canary, message.canary_share, message.rolled_back_reason)
 
 
 def _evidence(message: pb.Evidence) -> Evidence:

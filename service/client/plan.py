@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2_grpc
 
 from service.client.errors import BadInput
-from service.pb import models_pb2_grpc, prediction_pb2_grpc
+from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
 
 class Stubs:
@@ -24,6 +24,7 @@ class Stubs:
     def __init__(self, channel: Any) -> None:
         self.prediction = prediction_pb2_grpc.PredictionStub(channel)
         self.models = models_pb2_grpc.ModelsStub(channel)
+        self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(channel)
         self.health = health_pb2_grpc.HealthStub(channel)
 
 

@@ -57,6 +57,38 @@ class Segments(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GeneratedText(Result):
+    """A text that goes on where the input ended."""
+
+    text: str
+    """What was added."""
+    tokens: int
+    """How many tokens (of a character model: characters) it has."""
+    finish_reason: str
+    """`length` where it was cut off at the limit, `stop` where the model ended it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Regression(Result):
+    """A number in the units of the data that the model learned from."""
+
+    value: float
+    lower: float | None = None
+    """Of the interval that held 80 % of the held-out targets; None where none is known."""
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forecast(Result):
+    """Numbers to come, float64 `[steps ahead, channels]`, the next first."""
+
+    values: NDArray[np.float64]
+    lower: NDArray[np.float64] | None = None
+    """Of the interval that held 80 % of the held-out values, step by step; None where none is known."""
+    upper: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensors(Result):
     """The network's outputs for an input that came as tensors, without the leading rows axis."""
 
@@ -111,6 +143,42 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
                 probabilities=np.array(sound.frame_probabilities, np.float32),
                 duration_s=seconds(sound.duration),
             )
+        case "regression":
+            number = message.regression
+            return Regression(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                value=number.value,
+                lower=number.lower if number.HasField("lower") else None,
+                upper=number.upper if number.HasField("upper") else None,
+            )
+        case "forecast":
+            ahead = message.forecast
+            return Forecast(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                values=_steps(ahead.values, ahead.channels),
+                lower=_steps(ahead.lower, ahead.channels) if ahead.lower else None,
+                upper=_steps(ahead.upper, ahead.channels) if ahead.upper else None,
+            )
+        case "text":
+            written = message.text
+            return GeneratedText(
+                model=model,
+                version=version,
+                timing=timing,
+                notes=notes,
+                outputs=outputs,
+                text=written.text,
+                tokens=written.token_count,
+                finish_reason=written.finish_reason,
+            )
         case "tensors":
             tensors = arrays(message.tensors)
             return Tensors(model=model, version=version, timing=timing, notes=notes, outputs=outputs, tensors=tensors)
@@ -119,6 +187,13 @@ def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing:
             error = PredictionError(text, code="UNIMPLEMENTED", reason="UNKNOWN_RESULT")
             error.index = index
             return error
+
+
+def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:
+    width = max(1, channels)
+    if len(values) % width:
+        raise ZooClientError(f"the server sent {len(values)} numbers for steps of {width}", code="INTERNAL")
+    return np.array(values, np.float64).reshape(-1, width)
 
 
 def _notes(message: pb.PredictionResult) -> dict[str, object]:

@@ -16,17 +16,19 @@ from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel
 from service.client.plan import Effect, Plan, Read, Stubs, T
 from service.client.results import Outcome
 from service.client.stream import IN_FLIGHT, StreamBook
+from service.client.sync_tuning import TuningClient
 from service.client.verbs import CALL_TIMEOUT_S, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Verbs, predict_options
 from service.pb import prediction_pb2 as pb
 
 
-class Client:
+class Client(TuningClient):
     """Calls one server. Timeouts are seconds over all attempts, `None` waits for ever. Raises ZooClientError."""
 
     def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None) -> None:
         self.target = target
+        self._retry = retry or Retry()
         self._verbs = Verbs()
-        self._channel = grpc.insecure_channel(target, channel_options(target, retry or Retry()))
+        self._channel = grpc.insecure_channel(target, channel_options(target, self._retry))
         self._stubs = Stubs(self._channel)
 
     def predict(
@@ -37,6 +39,9 @@ class Client:
         version: str = "",
         top_k: int | None = None,
         threshold: float | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = CALL_TIMEOUT_S,
@@ -44,9 +49,10 @@ class Client:
         """One result for each input, in their order.
 
         An input that fails alone has a PredictionError in its place; where all fail, the first is raised. `priority`: 1 goes
-        first where requests wait, 9 last, 0 as usual.
+        first where requests wait, 9 last, 0 as usual. For a model that writes: at most `max_new_tokens`, daring more with a
+        larger `temperature`, and always the same with the same `seed`.
         """
-        options = predict_options(top_k, threshold, include_tensors, priority)
+        options = predict_options(top_k, threshold, include_tensors, priority, max_new_tokens, temperature, seed)
         return self._run(self._verbs.predict(model, inputs, version, options, timeout))
 
     def stream_predict(
@@ -57,6 +63,9 @@ class Client:
         version: str = "",
         top_k: int | None = None,
         threshold: float | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
         include_tensors: bool = False,
         priority: int = 0,
         timeout: float | None = None,
@@ -67,7 +76,7 @@ class Client:
         At most `in_flight` inputs wait for an answer at a time. `inputs` is drawn from in another thread; an exception
         that it raises is raised here, after the results of what was sent before.
         """
-        options = predict_options(top_k, threshold, include_tensors, priority)
+        options = predict_options(top_k, threshold, include_tensors, priority, max_new_tokens, temperature, seed)
         book, slots, over = StreamBook(), threading.Semaphore(in_flight), threading.Event()
         trouble: list[Exception] = []
 

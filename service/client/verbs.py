@@ -133,9 +133,21 @@ class Verbs:
 
 
 def predict_options(
-    top_k: int | None, threshold: float | None, include_tensors: bool, priority: int
+    top_k: int | None,
+    threshold: float | None,
+    include_tensors: bool,
+    priority: int,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
 ) -> prediction_pb2.PredictOptions:
     """What the answer should hold; `None` leaves the task's own default, priority 0 the usual."""
     return prediction_pb2.PredictOptions(
-        top_k=top_k, threshold=threshold, include_tensors=include_tensors, priority=priority
+        top_k=top_k,
+        threshold=threshold,
+        include_tensors=include_tensors,
+        priority=priority,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
     )

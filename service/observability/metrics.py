@@ -8,6 +8,8 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 MODEL = ("model", "version")
+JOB = ("job", "model")
+"""Only of jobs that run now: their series leave with them."""
 
 
 class Metrics:
@@ -65,6 +67,12 @@ class Metrics:
             (*MODEL, "reason"),
             registry=registry,
         )
+        self.canary_rollbacks = Counter(
+            "zoo_canary_rollbacks_total",
+            "Canaries that left their bounds and lost their share of the calls.",
+            ("model",),
+            registry=registry,
+        )
         self.model_state = Gauge(
             "zoo_model_state",
             "1 for the state that the model is in, 0 for the others.",
@@ -91,6 +99,16 @@ class Metrics:
         )
         self.device_memory = Gauge(
             "zoo_device_memory_bytes", "Memory of the device, by kind.", ("device", "kind"), registry=registry
+        )
+        self.jobs = Gauge("zoo_jobs", "Fine-tune jobs, by state.", ("state",), registry=registry)
+        self.job_progress = Gauge(
+            "zoo_job_progress_ratio", "Share of a running job that is done.", JOB, registry=registry
+        )
+        self.job_metric = Gauge(
+            "zoo_job_metric",
+            "Latest value of what a running job measured.",
+            (*JOB, "metric", "split"),
+            registry=registry,
         )
         self.device_busy = Counter(
             "zoo_device_busy_seconds_total", "Time the device's lanes spent on batches.", ("device",), registry=registry

@@ -6,7 +6,8 @@ caller cannot grow the number of series.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
 from service.types import Timing
+
+MOST_JOB_METRICS = 32
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Recorder:
     def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
         self._metrics = metrics
         self.statistics = statistics
+        self._job_series: dict[str, set[tuple[str, str]]] = {}  # metrics of each running job; the event loop's own
         self._tiers: dict[tuple[str, int], tuple[str, str]] = {}  # what each loaded model runs in; the event loop's own
         # Looking a series up by its labels costs more than counting in it, and the label sets are few.
         self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
@@ -104,6 +108,15 @@ class Recorder:
             output_ns=int(split_s * 1e9),
         )
 
+    def head_executed(self, model: str, version: int, rows: int, seconds: float) -> None:
+        """A head answered its rows of a batch that its base's runtime ran; the batch itself is counted there."""
+        self._labels(self._metrics.batch_size, model, str(version)).observe(rows)
+        self.statistics.batch_executed(model, version, rows=rows, input_ns=0, infer_ns=int(seconds * 1e9), output_ns=0)
+
+    def canary_rolled_back(self, model: str) -> None:
+        """A canary left its bounds and has lost its share of the traffic."""
+        self._metrics.canary_rollbacks.labels(model).inc()
+
     # ── models ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def model_state(self, model: str, state: str, states: tuple[str, ...]) -> None:
@@ -140,6 +153,34 @@ class Recorder:
         if tier := self._tiers.pop((model, version), None):
             self._metrics.model_tier.remove(model, str(version), *tier)
             self._metrics.model_speedup.remove(model, str(version))
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def jobs_counted(self, counts: Mapping[str, int]) -> None:
+        """How many jobs there are, by state; every state is named."""
+        for state, count in counts.items():
+            self._metrics.jobs.labels(state).set(count)
+
+    def job_progress(self, job: str, model: str, ratio: float) -> None:
+        """A running job got further. Call `job_left` at its end."""
+        self._metrics.job_progress.labels(job, model).set(ratio)
+        self._job_series.setdefault(job, set())
+
+    def job_metric(self, job: str, model: str, metric: str, split: str, value: float) -> None:
+        """A running job measured something. Beyond the first few names nothing new is shown."""
+        series = self._job_series.setdefault(job, set())
+        if (metric, split) in series or len(series) < MOST_JOB_METRICS:
+            series.add((metric, split))
+            self._metrics.job_metric.labels(job, model, metric, split).set(value)
+
+    def job_left(self, job: str, model: str) -> None:
+        """A job does not run any more: its series go."""
+        with suppress(KeyError):
+            self._metrics.job_progress.remove(job, model)
+        for metric, split in self._job_series.pop(job, ()):
+            self._metrics.job_metric.remove(job, model, metric, split)
+
+    # ── the device ────────────────────────────────────────────────────────────────────────────────────────────
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
         """`read` gives bytes of `kind` (docs/metrics.md lists them) on a device; asked at every scrape."""

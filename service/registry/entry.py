@@ -1,20 +1,21 @@
-"""One model of the catalog as the registry keeps it, and what is told of it."""
+"""One version of a model as the registry keeps it, and why it does not answer."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import NamedTuple
 
-from model_zoo.card import Card
+from model_zoo.card import Card, TunedSource
+from model_zoo.versions import Version
 from service.errors import MemoryFull, NotReady, ZooError
+from service.registry.head_served import Served
 from service.registry.ledger import Ledger
-from service.registry.options import in_effect, limits_of
-from service.registry.served import ServedModel
+from service.registry.loader import LoadedHead
+from service.registry.options import in_effect
 from service.registry.states import ModelState
-from service.registry.status import ModelStatus, RuntimeInfo
+from service.registry.status import RuntimeInfo
 from service.settings import ModelOptions
 
-STABLE = "stable"
 FIRST_VERSION = 1
 NOT_LOADED = "not loaded"
 
@@ -27,18 +28,34 @@ class NoRoom(NamedTuple):
 
 
 class Entry:
-    """A model of the catalog and what became of it."""
+    """A version of a model and what became of it."""
 
-    def __init__(self, card: Card, defaults: ModelOptions, given: ModelOptions, comes_back: bool) -> None:
+    def __init__(
+        self,
+        card: Card,
+        defaults: ModelOptions,
+        given: ModelOptions,
+        comes_back: bool,
+        version: Version | None = None,
+        base: Entry | None = None,
+    ) -> None:
+        """`version` is its place on disk, for one that was tuned; `base` carries it, for a head."""
         self.card = card
+        self.version = version
+        self.number = FIRST_VERSION if version is None else version.number
+        self.base = base
+        self.riders: list[Entry] = []
+        """Heads that are READY on this one."""
         self.defaults = defaults
-        self.given = given
         self.options = in_effect(defaults, given)
         self.state = ModelState.UNAVAILABLE
         self.reason = NOT_LOADED
         self.no_room: NoRoom | None = None
         """Set where the last load failed for want of memory."""
-        self.served: ServedModel | None = None
+        self.served: Served | None = None
+        """Set while it answers: it is READY, and so is its base."""
+        self.head: LoadedHead | None = None
+        """Set while a head is READY, whether its base is there or comes back at a call."""
         self.load_s = 0.0
         self.loading: asyncio.Task[None] | None = None
         self.unloading: asyncio.Task[tuple[int, int]] | None = None
@@ -55,56 +72,73 @@ class Entry:
         return self.card.name
 
     @property
+    def title(self) -> str:
+        """As messages call it."""
+        return f"model {self.name!r}" if self.version is None else f"version {self.number} of model {self.name!r}"
+
+    @property
+    def key(self) -> str:
+        """Its line in the ledger."""
+        return self.name if self.version is None else f"{self.name}:{self.number}"
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it rides on a base's runtime."""
+        source = self.card.source
+        return isinstance(source, TunedSource) and source.method == "head"
+
+    def answers(self) -> bool:
+        """Whether it does now."""
+        return self.served is not None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it never makes room for others; a pinned head pins its base."""
+        return self.options.pinned or any(rider.options.pinned for rider in self.riders)
+
+    @property
     def in_use(self) -> bool:
         """Whether somebody is inside, or waits to get in."""
         return bool(self.awaited) or (self.served is not None and self.served.rows_in_flight > 0)
+
+    @property
+    def seen(self) -> tuple[ModelState, str]:
+        """State and reason as a caller meets them: a head is not there while its base is not."""
+        if self.state is ModelState.READY and self.served is None and self.base is not None:
+            state, reason = self.base.state, self.base.reason
+            return state, f"its base {self.base.name!r} is unavailable: {reason}" if reason else ""
+        return self.state, self.reason
 
 
 def failure(entry: Entry) -> ZooError:
     """Why the last load failed."""
     if entry.no_room is not None:
         return MemoryFull(*entry.no_room)
-    return NotReady(f"model {entry.name!r} could not be loaded: {entry.reason}")
+    return NotReady(f"{entry.title} could not be loaded: {entry.reason}")
 
 
 def not_ready(entry: Entry) -> NotReady:
-    """Why a model does not answer now."""
-    name = entry.name
-    if entry.state is ModelState.LOADING:
-        return NotReady(f"model {name!r} is loading", retry_after_s=1.0)
-    if entry.state is ModelState.UNLOADING:
-        return NotReady(f"model {name!r} is being unloaded")
-    return NotReady(f"model {name!r} is unavailable: {entry.reason}")
+    """Why a version does not answer now."""
+    state, reason = entry.seen
+    if state is ModelState.LOADING:
+        return NotReady(f"{entry.title} is loading", retry_after_s=1.0)
+    if state is ModelState.UNLOADING:
+        return NotReady(f"{entry.title} is being unloaded")
+    return NotReady(f"{entry.title} is unavailable: {reason}")
 
 
-def status_of(entry: Entry, ledger: Ledger) -> ModelStatus:
-    """What there is to say of a model at this moment."""
-    served, held = entry.served, ledger.holding(entry.card.name)
-    runtime = None
-    if served is not None and held is not None:
-        runs = served.runtime
-        runtime = RuntimeInfo(
-            runs.device,
-            runs.precision,
-            held.total,
-            entry.load_s,
-            held.weights,
-            held.growth,
-            served.evidence,
-        )
-    limits = limits_of(entry.options)
-    return ModelStatus(
-        entry.card.name,
-        entry.card,
-        entry.state,
-        entry.reason,
-        (FIRST_VERSION,) if served else (),
-        {STABLE: FIRST_VERSION} if served else {},
-        served.task.labels if served else (),
-        runtime,
-        limits.max_batch_size,
-        limits.max_queue_size,
-        limits.max_queue_delay_s,
-        entry.loading is not None or entry.reason != NOT_LOADED,
-        entry.options,
+def runtime_info(entry: Entry, ledger: Ledger) -> RuntimeInfo | None:
+    """What runs a version; None where it does not answer."""
+    served = entry.served
+    if served is None:
+        return None
+    runs = served.runtime
+    if entry.head is not None:
+        held = entry.head.head.memory_bytes
+        return RuntimeInfo(runs.device, runs.precision, held, entry.load_s, held, None, served.evidence)
+    line = ledger.holding(entry.key)
+    if line is None:
+        return None
+    return RuntimeInfo(
+        runs.device, runs.precision, line.total, entry.load_s, line.weights, line.growth, served.evidence
     )

@@ -11,11 +11,12 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from model_zoo.card import Card
 from service.runtime.memory import Reading
+from service.runtime.network import SharedPart
 
 MIB = 1 << 20
 FP32_BYTES = 4
@@ -33,11 +34,18 @@ class Holding:
     """What was measured beyond them at the load; 0 where that is less than a measurement can tell."""
     growth: int | None = None
     """How much the device's reading grew over the load, with whatever else came along; None where it could not be told."""
+    shared: SharedPart | None = None
+    """Of `weights`, those that others may hold as well, in memory once."""
 
     @property
     def total(self) -> int:
-        """What the model counts for."""
+        """What the model counts for by itself."""
         return self.weights + self.beside
+
+    @property
+    def own(self) -> int:
+        """Of that, what nobody else holds."""
+        return self.total - (self.shared.bytes if self.shared is not None else 0)
 
 
 class Measurement:
@@ -75,8 +83,10 @@ def freed(measurement: Measurement, weights: int) -> int | None:
 class Ledger:
     """Who holds what on one device. `begin` and `end` may be called from any thread, the rest belongs to the event loop."""
 
-    def __init__(self, read: Reading = lambda: None, budget_mib: int = 0) -> None:
-        """`read` tells what the device holds; `budget_mib` bounds what models may hold together, 0 for no bound."""
+    def __init__(self, read: Reading = lambda: None, budget_mib: int = 0, heads: Callable[[], int] = lambda: 0) -> None:
+        """`read` tells what the device holds; `budget_mib` bounds what models may hold together, 0 for no bound; `heads` tells
+        what heads on shared backbones hold, which have no lines of their own."""
+        self._heads = heads
         self.budget = budget_mib * MIB
         self._read = read
         self._open: set[Measurement] = set()
@@ -104,17 +114,19 @@ class Ledger:
 
     # ── the books ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def loaded(self, model: str, weights: int, growth: int | None, libraries: bool) -> Holding:
-        """Enters a model that was loaded; `libraries` says that its load imported some."""
+    def loaded(
+        self, model: str, weights: int, growth: int | None, libraries: bool, shared: SharedPart | None = None
+    ) -> Holding:
+        """Enters a model that was loaded; `libraries` says that its load imported some, `shared` is a part of `weights`."""
         beside = 0 if growth is None or libraries or growth - weights < NOISE else growth - weights
-        held = self._holdings[model] = Holding(weights, beside, growth)
+        held = self._holdings[model] = Holding(weights, beside, growth, shared)
         self._needs[model] = held.total
         return held
 
-    def reweighed(self, model: str, weights: int) -> Holding:
+    def reweighed(self, model: str, weights: int, shared: SharedPart | None = None) -> Holding:
         """A loaded model's weights changed, as when a faster form of it was swapped in."""
         old = self._holdings[model]
-        held = self._holdings[model] = Holding(weights, old.beside, old.growth)
+        held = self._holdings[model] = Holding(weights, old.beside, old.growth, shared)
         return held
 
     def unloaded(self, model: str, freed: int | None) -> int:
@@ -128,19 +140,20 @@ class Ledger:
         """What a model holds; None where it is not loaded."""
         return self._holdings.get(model)
 
-    def need(self, card: Card) -> int:
-        """Bytes that loading a model will take: what was measured of it before, else its parameters in fp32."""
-        return self._needs.get(card.name, card.parameters * FP32_BYTES)
+    def need(self, card: Card, model: str = "") -> int:
+        """Bytes that loading a model will take: what was measured of it before, else its parameters in fp32. `model` is the name
+        on its line, where that is not the card's."""
+        return self._needs.get(model or card.name, card.parameters * FP32_BYTES)
 
     @property
     def total(self) -> int:
-        """What all loaded models count for."""
-        return sum(held.total for held in self._holdings.values())
+        """What all loaded models count for; what they share, once."""
+        return _total(self._holdings) + self._heads()
 
     @property
     def weights(self) -> int:
         """Of that, weights and buffers."""
-        return sum(held.weights for held in self._holdings.values())
+        return _total(self._holdings) - sum(held.beside for held in self._holdings.values())
 
     # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,10 +167,17 @@ class Ledger:
         None where all of them together would not do: then none has to go in vain.
         """
         missing = self.missing(need)
+        left = dict(self._holdings)
+        beyond = _total(left) - missing  # what may stay
         chosen: list[str] = []
         for model in candidates:
-            if missing <= 0:
+            if _total(left) <= beyond:
                 break
             chosen.append(model)
-            missing -= self._holdings[model].total
-        return None if missing > 0 else chosen
+            del left[model]
+        return None if _total(left) > beyond else chosen
+
+
+def _total(holdings: Mapping[str, Holding]) -> int:
+    shared = {held.shared for held in holdings.values() if held.shared is not None}
+    return sum(held.own for held in holdings.values()) + sum(part.bytes for part in shared)

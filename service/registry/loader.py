@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from model_zoo.card import Card
+from model_zoo.card import Card, InitialSource, TunedSource
 from model_zoo.errors import SourceUnavailable, ZooModelError
+from model_zoo.golden_items import GoldenItem, read_golden_items
 from model_zoo.network import Network, load_network
 from model_zoo.store import Materialised, Progress, Store
-from service.errors import InternalError, NotReady
+from model_zoo.versions import GOLDEN
+from service.errors import NotReady
 from service.observability.log import logger
+from service.registry.golden import golden_problem, items_of
 from service.registry.probes import Runs, alone, closeness_problem, compare, invariance_problem, probe_items
+from service.runtime.heads import Head, HeadPool
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for
-from service.types import Answer, Instance, Item, Options, Tensors
+from service.types import Item, Tensors
 
 log = logger(__name__)
+
+HEADS_BYTES = 64 << 20
+"""What heads hold in memory unless something else is said: some thousands of them."""
+
+
+def no_golden() -> Sequence[GoldenItem]:
+    """Of a model of the zoo."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,17 @@ class Loaded:
     """What it answers to each of the probes in fp32, alone: the measure of whatever may run in its place."""
     timings: Sequence[tuple[int, int, float]] = ()
     """Rows, length and seconds of batches that ran in warming up: the first that is known of its cost."""
+    golden: Callable[[], Sequence[GoldenItem]] = no_golden
+    """Reads the golden items of a tuned version; a model of the zoo has cases on its card."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHead:
+    """A head without the network that it rides on, and what it has to answer to be right."""
+
+    task: Task
+    head: Head
+    golden: Sequence[GoldenItem]
 
 
 class Loads(Protocol):
@@ -40,6 +65,9 @@ class Loads(Protocol):
 
     def load(self, card: Card) -> Loaded:
         """Blocks until the card's network is ready to run, or raises NotReady."""
+
+    def load_head(self, card: Card) -> LoadedHead:
+        """Reads a version that was tuned by `head`, in milliseconds. Raises NotReady."""
 
 
 class Loader:
@@ -52,9 +80,14 @@ class Loader:
         offline: bool,
         progress: Callable[[str], Progress],
         precision: Callable[[str], str] = lambda model: "auto",
+        bases: Mapping[str, Card] | None = None,
+        heads: HeadPool | None = None,
     ) -> None:
         """`progress(model)` gives the callback for a download's progress. `offline` forbids downloads. `precision(model)` says in
-        which one a model must run; `auto` begins in fp32."""
+        which one a model must run; `auto` begins in fp32. `bases`: the catalog's cards by name, on which tuned versions rest;
+        `heads` bounds what their heads hold."""
+        self._bases = bases or {}
+        self._heads = heads or HeadPool(HEADS_BYTES)
         self._store = store
         self._device = device
         self._offline = offline
@@ -63,43 +96,66 @@ class Loader:
 
     def load(self, card: Card) -> Loaded:
         """Raises NotReady with a reason fit for a client."""
-        try:
-            materialised = self._materialise(card)
+        with _told(card.name):
+            files, base = self._files(card)
             started = time.monotonic()
             try:
-                task, network = task_for(card, materialised), load_network(card, materialised)
+                task, network = self._build(card, files, base)
             except Exception:  # a damaged file fails in as many ways as there are readers; a sound one is our mistake
-                materialised = self._mend(card)
-                task, network = task_for(card, materialised), load_network(card, materialised)
+                files, base = self._mend(card)
+                task, network = self._build(card, files, base)
+            golden = partial(read_golden_items, card.name, files.folder / GOLDEN) if _is_tuned(card) else no_golden
             runtime = NetworkRuntime(network, self._device)
             timings = _warm_up(task, runtime)
-            problem = golden_problem(task, runtime)
+            problem = golden_problem(task, runtime, golden())
             if problem is not None:
                 raise NotReady(f"the golden check failed: {problem}")
-            items = probe_items(task)
+            items = probe_items(task, items_of(card, golden())) if card.golden or golden() else []
             reference = alone(task, runtime, items)
-            problem = invariance_problem(task, runtime, reference, items)
+            problem = invariance_problem(task, runtime, reference, items) if items else None
             if problem is not None:
                 raise NotReady(f"the batch-invariance check failed: {problem}")
             precision = self._precision(card.name)
             if precision not in ("auto", "fp32"):
+                if not items:
+                    raise NotReady(f"it cannot run in {precision}: there is nothing to check it with")
                 runtime, timings = self._reduced(task, network, precision, reference, items), []  # those were of fp32
-            return Loaded(task, runtime, time.monotonic() - started, reference, timings)
-        except NotReady:
-            raise
-        except SourceUnavailable as error:  # its reason names hosts and quotes foreign texts
-            log.error("weights could not be fetched", model=card.name, reason=str(error))
-            raise NotReady("its weights could not be fetched; the server's log says why") from error
-        except ZooModelError as error:
-            raise NotReady(str(error)) from error
-        except Exception as error:
-            log.exception("loading failed", model=card.name)
-            raise NotReady("loading failed; the server's log has the details") from error
+            return Loaded(task, runtime, time.monotonic() - started, reference if items else None, timings, golden)
+
+    def load_head(self, card: Card) -> LoadedHead:
+        """See Loads. What was read is not checked against anything yet: that takes the base."""
+        with _told(card.name):
+            assert card.head is not None
+            files, base = self._files(card)
+            head = Head(card.name, card.head, files.weights, self._heads)
+            self._heads.get(head)
+            return LoadedHead(
+                task_for(card, _with_companions(files, base)), head, read_golden_items(card.name, files.folder / GOLDEN)
+            )
+
+    def _files(self, card: Card) -> tuple[Materialised, Materialised | None]:
+        """A card's files, and those of the base without which a tuned version is not whole."""
+        files, base = self._materialise(card), None
+        if isinstance(card.source, TunedSource) and card.source.method != "full":
+            if card.source.base not in self._bases:
+                raise NotReady(f"its base {card.source.base!r} is not in the zoo")
+            base = self._materialise(self._bases[card.source.base])
+            if base.digest != card.source.base_digest:
+                raise NotReady(f"its base {card.source.base!r} has other weights than it was tuned on")
+        return files, base
+
+    @staticmethod
+    def _build(card: Card, files: Materialised, base: Materialised | None) -> tuple[Task, Network]:
+        return task_for(card, _with_companions(files, base)), load_network(card, files, base, share=True)
 
     def _materialise(self, card: Card) -> Materialised:
+        if isinstance(card.source, InitialSource):
+            raise NotReady("it has no weights of its own; tune it on your data")
         found = self._store.find(card)
         if found is not None:
             return found
+        if isinstance(card.source, TunedSource):
+            raise NotReady("its files are gone or damaged")
         if self._offline:
             raise NotReady(f"its weights are not on this machine and the server is offline; run `zoo pull {card.name}`")
         return self._store.materialise(card, self._progress(card.name))
@@ -116,13 +172,47 @@ class Loader:
             raise NotReady(f"it cannot run in {precision}: {problem}")
         return runtime
 
-    def _mend(self, card: Card) -> Materialised:
-        """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew."""
-        try:
-            self._store.verify(card)
-        except ZooModelError as error:
-            log.warning("the stored files are damaged and made anew", model=card.name, reason=str(error))
-        return self._materialise(card)
+    def _mend(self, card: Card) -> tuple[Materialised, Materialised | None]:
+        """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew.
+
+        What a job has published cannot be fetched, but its base can.
+        """
+        source = card.source
+        fetched = self._bases.get(source.base) if isinstance(source, TunedSource) else card
+        if fetched is not None:
+            try:
+                self._store.verify(fetched)
+            except ZooModelError as error:
+                log.warning("the stored files are damaged and made anew", model=fetched.name, reason=str(error))
+        return self._files(card)
+
+
+def _is_tuned(card: Card) -> bool:
+    return isinstance(card.source, TunedSource)
+
+
+def _with_companions(files: Materialised, base: Materialised | None) -> Materialised:
+    """A version's files, and of its base's those that it does not bring itself, such as a tokenizer."""
+    if base is None:
+        return files
+    return Materialised(files.folder, files.weights, {**base.files, **files.files}, files.digest)
+
+
+@contextmanager
+def _told(model: str) -> Iterator[None]:
+    """Whatever goes wrong in the block becomes NotReady, with a reason fit for a client."""
+    try:
+        yield
+    except NotReady:
+        raise
+    except SourceUnavailable as error:  # its reason names hosts and quotes foreign texts
+        log.error("weights could not be fetched", model=model, reason=str(error))
+        raise NotReady("its weights could not be fetched; the server's log says why") from error
+    except ZooModelError as error:
+        raise NotReady(str(error)) from error
+    except Exception as error:
+        log.exception("loading failed", model=model)
+        raise NotReady("loading failed; the server's log has the details") from error
 
 
 def _warm_up(task: Task, runtime: Runs) -> list[tuple[int, int, float]]:
@@ -136,22 +226,3 @@ def _warm_up(task: Task, runtime: Runs) -> list[tuple[int, int, float]]:
             if attempt:
                 timings.append((rows, item.length, time.monotonic() - started))
     return timings
-
-
-def golden_problem(task: Task, runtime: Runs) -> str | None:
-    """Runs the card's golden cases through task and network. What is wrong, with figures; None if nothing is."""
-    for number, case in enumerate(task.card.golden):
-        answers = {text: _answer(task, runtime, task.text_instance(text)) for text in task.golden_texts(case.expect)}
-        answer = _answer(task, runtime, task.golden_instance(case.input))
-        problem = task.golden_problem(case.expect, answer, answers)
-        if problem is not None:
-            return f"case {number + 1} of {len(task.card.golden)}: {problem}"
-    return None
-
-
-def _answer(task: Task, runtime: Runs, instance: Instance) -> Answer:
-    (item,) = task.preprocess([instance], ["golden"])
-    if not isinstance(item, Item):
-        raise InternalError from item
-    (row,) = task.split(runtime.run(task.collate([item])[0]), [item])
-    return task.postprocess(row, item, Options())

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.card import AudioRecipe, Card, ImageRecipe
+from model_zoo.card import AudioRecipe, Card
 from service.errors import InternalError
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
@@ -43,8 +43,21 @@ class Comparison:
     """Share of decisions that are the same; None where the model decides nothing."""
 
 
-def probe_items(task: Task) -> list[Item]:
-    """The golden inputs of a model, and cuts, repetitions or mirror images of them. The same at every call."""
+def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
+    """The golden inputs of a model, and cuts, repetitions or mirror images of them. The same at every call.
+
+    `golden`: those of a tuned version, whose card has none.
+    """
+    items = [*golden] or _golden_items(task)
+    batching = task.card.batching
+    if batching.max_length is not None:
+        first = items[0].length
+        lengths = {1, 2, *(max(1, int(first * times)) for times in LENGTHS)}
+        return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths) if n <= batching.max_length)]
+    return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
+
+
+def _golden_items(task: Task) -> list[Item]:
     instances = [task.golden_instance(case.input) for case in task.card.golden]
     instances += [task.text_instance(text) for case in task.card.golden for text in task.golden_texts(case.expect)]
     items: list[Item] = []
@@ -52,12 +65,7 @@ def probe_items(task: Task) -> list[Item]:
         if not isinstance(outcome, Item):
             raise InternalError from outcome
         items.append(outcome)
-    batching = task.card.batching
-    if batching.max_length is not None:
-        first = items[0].length
-        lengths = {1, 2, *(max(1, int(first * times)) for times in LENGTHS)}
-        return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths) if n <= batching.max_length)]
-    return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
+    return items
 
 
 def alone(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
@@ -186,6 +194,6 @@ def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
     first: NDArray[np.float64] = np.asarray(row[card.signature.outputs[0].name], np.float64)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)
-    if isinstance(card.recipe, ImageRecipe):
+    if card.task.endswith("-classification"):
         return np.atleast_1d(np.argmax(first, -1))
     return np.zeros(0, np.int64)

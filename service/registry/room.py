@@ -18,18 +18,19 @@ def to_evict(ledger: Ledger, entry: Entry, need: int, entries: Iterable[Entry]) 
 
     Raises MemoryFull, with the figures, where even all that may go would not do.
     """
-    others = [e for e in entries if e.state is ModelState.READY and e is not entry]
-    unpinned = sorted((e for e in others if not e.options.pinned), key=lambda e: e.last_used)
-    idle = {e.name: e for e in unpinned if not e.in_use}
+    # A head has no line of its own: it goes with its base, and comes back with it.
+    others = [e for e in entries if e.state is ModelState.READY and e is not entry and not e.is_head]
+    unpinned = sorted((e for e in others if not e.pinned), key=lambda e: e.last_used)
+    idle = {e.key: e for e in unpinned if not e.in_use}
     chosen = ledger.to_evict(need, idle)
     if chosen is not None:
-        return [idle[name] for name in chosen]
-    pinned = [e.name for e in others if e.options.pinned]
-    busy = [e.name for e in unpinned if e.in_use]
-    kept = sum(held.total for name in (*pinned, *busy) if (held := ledger.holding(name)) is not None)
+        return [idle[key] for key in chosen]
+    pinned = [e.key for e in others if e.pinned]
+    busy = [e.key for e in unpinned if e.in_use]
+    kept = sum(held.total for key in (*pinned, *busy) if (held := ledger.holding(key)) is not None)
     why = "; ".join(f"{word}: {', '.join(names)}" for word, names in (("pinned", pinned), ("in use", busy)) if names)
     raise MemoryFull(
-        f"model {entry.name!r} needs {need / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
+        f"{entry.title} needs {need / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
         f"{kept / MIB:.1f} MiB cannot be freed now" + (f" ({why})" if why else ""),
-        retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [e.name for e in unpinned]) is not None else None,
+        retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [e.key for e in unpinned]) is not None else None,
     )

@@ -6,12 +6,14 @@ import asyncio
 import math
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from model_zoo.card import Card
-from service.errors import InternalError, OutOfMemory, QueueFull, TooLate
+from model_zoo.golden_items import GoldenItem
+from service.errors import InternalError, OutOfMemory, QueueFull, TooLate, ZooError
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
+from service.registry.riding import answers
 from service.registry.slot import Slot
 from service.runtime.exhaustion import is_out_of_memory
 from service.runtime.network import Runtime
@@ -27,6 +29,9 @@ waits beyond waits as it came."""
 REPLIES, LARGEST_RESERVE = 3.0, 0.2
 """A row must be done so many times the usual way back before its deadline: the rest of the way, through gRPC and to the caller,
 is about as long, and not always the usual. At most such a part of the time that is left."""
+
+Watch = Callable[[bool, float], None]
+"""Whether a call failed by a fault of the version, and how many seconds it took."""
 
 UNKNOWN_SECONDS_A_ROW = 0.01
 """For the hint that QueueFull carries while no batch has run."""
@@ -45,7 +50,9 @@ class ServedModel:
         scheduler: DeviceScheduler,
         recorder: Recorder,
         reference: Sequence[Tensors] | None = None,
+        golden: Callable[[], Sequence[GoldenItem]] = tuple,
     ) -> None:
+        """`golden` reads the golden items of a tuned version."""
         self.card = card
         self.name = card.name
         self.version = version
@@ -54,6 +61,9 @@ class ServedModel:
         """What the network answers to the probes in fp32; None where nothing may take its place."""
         self.evidence: Evidence | None = None
         """Of making it faster, once that was tried."""
+        self.golden = golden
+        self.watch: Watch | None = None
+        """Told of every call that ended, while traffic is split between two versions."""
         self._slot = Slot(runtime)
         self.limits = limits
         self.rows_in_flight = 0
@@ -76,16 +86,23 @@ class ServedModel:
         """What the next batch will run in."""
         return self._slot.current
 
-    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0) -> None:
+    @property
+    def preparer(self) -> ServedModel:
+        """Whose preprocessing a call shares with others."""
+        return self
+
+    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0, name: str = "") -> None:
         """Lets a request of `rows` in, or raises QueueFull, or TooLate where the work ahead leaves it no time. Whoever entered
-        must `leave`.
+        must `leave`. `name`: of the model that the caller knows, where that is a head on this one.
 
         A request larger than the whole limit gets in when nobody else is: it is split into batches, not refused.
         """
         if self.rows_in_flight:
             beyond = self.rows_in_flight + rows - self.limits.max_queue_size
             if beyond > 0:
-                raise QueueFull(self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond))
+                raise QueueFull(
+                    name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond)
+                )
         preparing = max(0, self.rows_in_flight - self._submitted - self._settled)
         late_s = self._network.refuse(rows, deadline, priority, preparing)
         if late_s is not None:
@@ -104,6 +121,10 @@ class ServedModel:
         """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual."""
         self._submitted += len(items)
         return self._network.submit(items, self._in_time_for(deadline), priority, self._settle)
+
+    def resumes(self, rows: int) -> None:
+        """Rows that were answered will be submitted once more: their answer takes several passes."""
+        self._settled -= rows
 
     def _in_time_for(self, deadline: float) -> float:
         """When the device must be done so that the answer reaches its caller by the deadline."""
@@ -152,12 +173,12 @@ class ServedModel:
         await self._empty.wait()
         self._scheduler.remove(self._network)
 
-    def _execute(self, items: Sequence[Item]) -> list[Row]:
+    def _execute(self, items: Sequence[Item]) -> list[Row | ZooError]:
         """In a lane: collate, run, split. Whatever it raises, the scheduler sorts out."""
         with self._slot.borrow() as runtime:  # another may take its place meanwhile
             return self._execute_in(runtime, items)
 
-    def _execute_in(self, runtime: Runtime, items: Sequence[Item]) -> list[Row]:
+    def _execute_in(self, runtime: Runtime, items: Sequence[Item]) -> list[Row | ZooError]:
         predicted_s = self._network.predicted_s(len(items), max(item.length for item in items))
         started = time.monotonic()
         try:
@@ -169,7 +190,7 @@ class ServedModel:
                 raise
             raise OutOfMemory from None
         executed = time.monotonic()
-        rows = self.task.split(outputs, items)
+        rows = answers(self.task, outputs, items)
         finished = time.monotonic()
         self._recorder.batch_executed(
             self.name,
@@ -183,14 +204,14 @@ class ServedModel:
             predicted_s,
         )
         report = BatchReport(started, finished, len(items), padding_ratio, runtime.device, runtime.precision)
-        return [Row(row, report) for row in rows]
+        return [row if isinstance(row, ZooError) else Row(row, report) for row in rows]
 
 
 def _weakly(execute: Execute) -> Execute:
     """`execute` without keeping its model alive: they would keep each other, and an unloaded one would wait for the collector."""
     reference = weakref.WeakMethod(execute)
 
-    def run(items: Sequence[Item]) -> Sequence[Row]:
+    def run(items: Sequence[Item]) -> Sequence[Row | ZooError]:
         method = reference()
         if method is None:  # unloaded before its last batch began, which nobody waits for
             raise InternalError

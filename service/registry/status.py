@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from model_zoo.card import Card
 from service.registry.evidence import Evidence
@@ -28,6 +29,51 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Where calls that name no version go."""
+
+    stable: int = 0
+    """The version that gets most of them; 0 where no version was good enough yet."""
+    canary: int = 0
+    """The version that is tried out; 0 where none is."""
+    canary_share: float = 0.0
+    """Share of the calls that go to the canary, 0..1."""
+    rolled_back_reason: str = ""
+    """Why the last canary lost its share; empty where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """What there is to say of one version of a model."""
+
+    number: int
+    state: ModelState
+    reason: str
+    """Why it does not answer, where it is UNAVAILABLE."""
+    aliases: tuple[str, ...] = ()
+    """That name it, in order."""
+    lineage: Mapping[str, Any] | None = None
+    """`lineage.json` as its job wrote it (model_zoo/versions.py lists the fields); None for a model of the zoo."""
+    created: float | None = None
+    """When it was published, in seconds since 1970; None for a model of the zoo."""
+    size_bytes: int = 0
+    """Of its own files; 0 where they are not on this machine."""
+    memory_bytes: int = 0
+    """What it holds beside what it shares with its base; 0 where it is not loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """How a tuned version did on held-out data."""
+
+    version: int
+    report: Mapping[str, Any]
+    """`report.json` as its job wrote it."""
+    html: bytes
+    """A page that stands alone, UTF-8; empty where the job wrote none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatus:
     """What there is to say of a model."""
 
@@ -47,6 +93,10 @@ class ModelStatus:
     """Whether anybody asked for it since the server started."""
     options: ModelOptions = field(default_factory=ModelOptions)
     """In effect, each with its value."""
+    base: str = ""
+    """The base that it was tuned from; empty for a model of the zoo."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """Where calls that name no version go."""
 
 
 @dataclass(frozen=True, slots=True)

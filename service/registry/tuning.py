@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from model_zoo.card import Card
+from model_zoo.golden_items import GoldenItem
 from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
-from service.registry.loader import golden_problem
+from service.registry.golden import golden_problem, items_of
 from service.registry.probes import alone, closeness_problem, compare, invariance_problem, probe_items
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
-from service.registry.states import ModelState
 from service.runtime.compiled_cache import CannotCompile
 from service.runtime.network import Runtime
 from service.tasks.base import Task
@@ -105,7 +105,7 @@ class Tuner:
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="tuner", daemon=True)
-        registry.on_change.append(self._changed)
+        registry.on_ready.append(self._ready)
 
     def start(self) -> None:
         """Begins with what is loaded, in the order in which it was."""
@@ -119,14 +119,13 @@ class Tuner:
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _changed(self, name: str, state: ModelState) -> None:
-        if state is not ModelState.READY:
-            return
-        served = self._registry.resolve(name)
-        options = self._registry.status(name).options
+    def _ready(self, served: ServedModel) -> None:
+        options = self._registry.status(served.name).options
         runs = served.runtime.precision
         if options.optimize == "off":
             reason = "optimize is off"
+        elif served.card.adapter is not None:
+            reason = "compiled, a LoRA version would hold a copy of the weights that it shares with its base"
         elif served.reference is None:
             reason = "there is no reference to check anything against"
         else:
@@ -237,11 +236,12 @@ class Tuner:
         """Adds the errors against the reference, and a reason if they are too large."""
         task, reference = served.task, served.reference
         assert reference is not None
-        items = probe_items(task)
+        golden = served.golden()
+        items = probe_items(task, items_of(served.card, golden))
         found = compare(task, runtime, reference, items, served.limits.max_batch_size)
         problem = closeness_problem(served.card, runtime.precision, found)
         if problem is None and runtime.precision == "fp32":
-            problem = _exact_problem(task, runtime, items)
+            problem = _exact_problem(task, runtime, items, golden)
         return replace(
             evidence,
             max_error=found.max_error,
@@ -251,17 +251,18 @@ class Tuner:
         )
 
 
-def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item]) -> str | None:
+def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item], golden: Sequence[GoldenItem]) -> str | None:
     """What a network in fp32 is held to at load, whatever runs it."""
     own: Sequence[Tensors] = alone(task, runtime, items)
-    return invariance_problem(task, runtime, own, items) or golden_problem(task, runtime)
+    return invariance_problem(task, runtime, own, items) or golden_problem(task, runtime, golden)
 
 
 def _timed(
     served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
 ) -> tuple[Evidence, Timings]:
     """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
-    items = probe_items(served.task)[: len(served.card.golden)]
+    golden = items_of(served.card, served.golden())
+    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
     rows = served.limits.max_batch_size
     full = [items[i % len(items)] for i in range(rows)]
     one_before, one_after = median_seconds((before, after), served.task.collate(items[:1])[0], clock)

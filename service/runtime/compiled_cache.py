@@ -28,7 +28,7 @@ import torch
 from model_zoo.card import Card
 from model_zoo.sources.digest import sha256_of_file
 
-FORMAT = 1
+FORMAT = 2
 """Part of the key: raise it when the worker or the runtime changes what the code must be."""
 KEPT = 64
 """Networks on disk; beyond it those used longest ago go."""

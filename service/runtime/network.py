@@ -6,11 +6,13 @@ not been measured.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from model_zoo.shared_weights import SharedWeights
 from service.runtime.precision import in_precision
 from service.runtime.staging import Staging
 from service.types import Array, Tensors
@@ -42,6 +44,8 @@ class NetworkRuntime:
     """The eager tier: torch, operation by operation. `run` may be called from several lanes."""
 
     tier = "eager"
+    shared: SharedPart | None = None
+    """What others hold as well; see `model_zoo/shared_weights.py`."""
 
     def __init__(self, network: torch.nn.Module, device: str, precision: str = "fp32") -> None:
         """Takes the network over: it is moved, and cast where the precision is not fp32."""
@@ -53,6 +57,7 @@ class NetworkRuntime:
         self._network: torch.nn.Module | None = in_precision(network, precision).to(
             self._device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
+        self.shared = _shared(network)
 
     @property
     def memory_bytes(self) -> int:
@@ -75,7 +80,7 @@ class NetworkRuntime:
 
     def free(self) -> None:
         """Lets go of the weights. Batches that already run keep theirs until they end."""
-        self._network = None
+        self._network = self.shared = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -85,6 +90,27 @@ class NetworkRuntime:
         if self._staging is not None:
             given = self._staging.to_device(given)
         return {name: as_network_takes(tensor) for name, tensor in given.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPart:
+    """Weights of a network that others may hold as well, in memory once."""
+
+    digest: str
+    """sha256 of the file that they came from."""
+    bytes: int
+
+
+def _shared(network: torch.nn.Module) -> SharedPart | None:
+    """What a network shares as it is now; what was cast or moved it holds alone."""
+    held: SharedWeights | None = getattr(network, "shared", None)
+    if held is None:
+        return None
+    count = held.bytes_in([*network.parameters(), *network.buffers()])
+    if not count:
+        network.shared = None  # type: ignore[assignment]  # an attribute of Network, which says so
+        return None
+    return SharedPart(held.digest, count)
 
 
 def as_network_takes(tensor: torch.Tensor) -> torch.Tensor:

@@ -26,9 +26,9 @@ from service.types import Item, Row
 
 log = logger(__name__)
 
-Execute = Callable[[Sequence[Item]], Sequence[Row]]
-"""Runs one batch and gives one row for each item, in order. Called in a lane's thread; may raise anything, and OutOfMemory
-where fewer rows might have fitted."""
+Execute = Callable[[Sequence[Item]], Sequence[Row | ZooError]]
+"""Runs one batch and gives one row for each item, in order, or the error of that row alone. Called in a lane's thread; may raise
+anything, and OutOfMemory where fewer rows might have fitted."""
 
 
 Outcome = tuple[Entry, Row | ZooError]
@@ -216,6 +216,14 @@ class DeviceScheduler:
         """See ScheduledNetwork.learn."""
         with self._work:
             network.queue.cost.observe(rows, length, seconds)
+
+    def longest_wait_s(self) -> float:
+        """How long the oldest row has waited for the device; rows without a deadline, which nobody waits for, are not counted."""
+        with self._work:
+            now = self._clock()
+            waiting = (entry for queue in self._networks for _, _, entry in queue.order)
+            oldest = min((entry.arrival for entry in waiting if entry.deadline != float("inf")), default=now)
+        return max(0.0, now - oldest)
 
     def next_job(self) -> Callable[[], None] | None:
         """Blocks a lane until there is a batch to run, and gives it; None when the device stops."""

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.card import Card
+from model_zoo.card import FEATURES, Card
 from model_zoo.golden import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
 
+MOST_NEW_TOKENS = 2000
+"""What a call may ask of a model that writes: each token is a pass through the network."""
+MOST_TEMPERATURE = 2.0
+
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
+
 
 class Task(ABC):
-    """A kind of work for one model. Derives everything from the card; holds no state that a request could change."""
+    """A kind of work for one model. Derives everything from the card; holds no state that a request could change.
+
+    A concrete task is put together from a class that reads its input (`ImageInput`, `TokenInput`, …) and one that gives its
+    answer (`Classifying`, `Embedding`, …).
+    """
 
     options: ClassVar[frozenset[str]] = frozenset()
     """Fields of Options that this task knows; any other that is set is InvalidInput."""
@@ -29,9 +41,11 @@ class Task(ABC):
     raw_types: ClassVar[tuple[type, ...]] = ()
     """Kinds of raw instance it takes."""
 
-    def __init__(self, card: Card, labels: Sequence[str] = ()) -> None:
+    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
+        """`labels` in the order of the logits; `files` that the recipe names, by role."""
         self.card = card
         self.labels = tuple(labels)
+        self.files = files
         self._specs = {spec.name: (spec, DTYPES[spec.datatype], spec.shape[1:]) for spec in card.signature.inputs}
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,23 +98,52 @@ class Task(ABC):
         return {name: np.stack([item.tensors[name] for item in items]) for name in self._specs}, 0.0
 
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
-        """A batch's outputs → rows, in order, without what padding added. Raises where an output has too few rows."""
-        for name, array in outputs.items():
+        """A batch's outputs → rows, in order, without what padding added, and without the features, which are for heads alone.
+
+        Raises where an output has too few rows.
+        """
+        shown = {name: array for name, array in outputs.items() if name != FEATURES}
+        for name, array in shown.items():
             if len(array) != len(items):
                 raise RuntimeError(f"output {name} has {len(array)} rows for {len(items)} items")
-        return [{name: array[i] for name, array in outputs.items()} for i in range(len(items))]
+        return [{name: array[i] for name, array in shown.items()} for i in range(len(items))]
+
+    def next_item(self, item: Item, row: Tensors, options: Options) -> Item | None:
+        """For answers that take several passes: the item of the next one, or None once `row` is the last.
+
+        Each pass is queued like any other row, so that several callers' passes share batches. Runs on the event loop.
+        """
+        return None
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check(self, options: Options) -> None:
         """Raises InvalidInput where an option is set that this task does not know, or is out of its bounds."""
-        for name in ("top_k", "threshold"):
+        for name in Options.__dataclass_fields__:
             if getattr(options, name) is not None and name not in self.options:
                 raise InvalidInput(f"options.{name}", f"has no meaning for the task {self.card.task}")
         if options.top_k is not None and options.top_k < 1:
             raise InvalidInput("options.top_k", f"expected at least 1, got {options.top_k}")
         if options.threshold is not None and not 0.0 <= options.threshold <= 1.0:
             raise InvalidInput("options.threshold", f"expected 0..1, got {options.threshold}")
+        most = options.max_new_tokens
+        if most is not None and not 1 <= most <= MOST_NEW_TOKENS:
+            raise InvalidInput("options.max_new_tokens", f"expected 1..{MOST_NEW_TOKENS:,}, got {most}")
+        if options.temperature is not None and not 0.0 <= options.temperature <= MOST_TEMPERATURE:
+            raise InvalidInput("options.temperature", f"expected 0..{MOST_TEMPERATURE:g}, got {options.temperature}")
+        if options.seed is not None and options.seed < 0:
+            raise InvalidInput("options.seed", f"expected 0 or more, got {options.seed}")
+
+    def shown(self, row: Tensors) -> Tensors:
+        """A row of outputs as callers get it: a number that was learned in spreads from the mean comes in its own units.
+
+        The network does not do so itself: in few bits a number far from 0 would lose what tells it from its neighbours.
+        """
+        target = self.card.target
+        if target is None:
+            return row
+        units = {name: np.asarray(array, np.float64) * target.std + target.mean for name, array in row.items()}
+        return {name: array.astype(row[name].dtype) for name, array in units.items()}
 
     @abstractmethod
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
@@ -143,13 +186,16 @@ def reject_kind(task: Task, instance: Instance, path: str) -> InvalidInput:
         "TextInstance": "text",
         "AudioInstance": "audio",
         "SamplesInstance": "samples",
+        "RowInstance": "row",
+        "SeriesInstance": "series",
+        "RecordInstance": "record",
     }.get(type(instance).__name__, "tensors")
     return InvalidInput(path, f"expected {task.card.raw_input} or tensors for model {task.card.name!r}, got {came}")
 
 
 def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
-    """1-D rows of unlike lengths → `[len(rows), length]`, each padded at its end with `fill`."""
-    batch = np.full((len(rows), length), fill, rows[0].dtype)
+    """Rows of unlike lengths → `[len(rows), length, …]`, each padded at its end with `fill`."""
+    batch = np.full((len(rows), length, *rows[0].shape[1:]), fill, rows[0].dtype)
     for i, row in enumerate(rows):
         batch[i, : len(row)] = row
     return batch

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from model_zoo.card import Card, TextRecipe
+from model_zoo.card import (
+    AudioRecipe,
+    Card,
+    CharacterRecipe,
+    ImageRecipe,
+    RecordRecipe,
+    RowRecipe,
+    SeriesRecipe,
+    SpectrogramRecipe,
+    TextRecipe,
+)
 from model_zoo.store import Materialised
+from service.tasks.audio_classification import AudioClassification
+from service.tasks.audio_feature_extraction import AudioFeatureExtraction
 from service.tasks.base import Task
 from service.tasks.feature_extraction import FeatureExtraction
+from service.tasks.forecasting import TimeSeriesForecasting
 from service.tasks.image_classification import ImageClassification
+from service.tasks.image_feature_extraction import ImageFeatureExtraction
+from service.tasks.image_tabular import ImageTabularRegression
+from service.tasks.regression import AudioRegression, CharacterTextRegression, ImageRegression, TextRegression
+from service.tasks.tabular import TabularClassification, TabularRegression
+from service.tasks.text_classification import CharacterTextClassification, TextClassification
+from service.tasks.text_generation import TextGeneration
 from service.tasks.voice_activity_detection import VoiceActivityDetection
+
+TASKS: dict[tuple[str, type], type[Task]] = {
+    ("image-classification", ImageRecipe): ImageClassification,
+    ("image-feature-extraction", ImageRecipe): ImageFeatureExtraction,
+    ("feature-extraction", TextRecipe): FeatureExtraction,
+    ("feature-extraction", SpectrogramRecipe): AudioFeatureExtraction,
+    ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
+    ("text-classification", TextRecipe): TextClassification,
+    ("text-classification", CharacterRecipe): CharacterTextClassification,
+    ("text-generation", CharacterRecipe): TextGeneration,
+    ("audio-classification", SpectrogramRecipe): AudioClassification,
+    ("tabular-classification", RowRecipe): TabularClassification,
+    ("tabular-regression", RowRecipe): TabularRegression,
+    ("image-tabular-regression", RecordRecipe): ImageTabularRegression,
+    ("time-series-forecasting", SeriesRecipe): TimeSeriesForecasting,
+    ("regression", ImageRecipe): ImageRegression,
+    ("regression", TextRecipe): TextRegression,
+    ("regression", CharacterRecipe): CharacterTextRegression,
+    ("regression", SpectrogramRecipe): AudioRegression,
+}
+"""By the card's task, a Hugging Face id, and by its recipe."""
 
 
 def task_for(card: Card, materialised: Materialised) -> Task:
-    """The task of `card`, by its Hugging Face id, with the files it needs. Raises KeyError for a task nobody wrote."""
-    match card.task:
-        case "image-classification":
-            return ImageClassification(card, read_labels(card, materialised))
-        case "feature-extraction":
-            assert isinstance(card.recipe, TextRecipe)
-            return FeatureExtraction(card, materialised.files[card.recipe.tokenizer])
-        case "voice-activity-detection":
-            return VoiceActivityDetection(card)
-    raise KeyError(card.task)
+    """The task of `card` with the files it needs. Raises KeyError for a task that nobody wrote for such an input."""
+    return TASKS[card.task, type(card.recipe)](card, read_labels(card, materialised), materialised.files)
 
 
 def read_labels(card: Card, materialised: Materialised) -> tuple[str, ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from model_zoo.card import AudioRecipe, Card, SpeechExpectation
 from model_zoo.golden import Expectation, GoldenInput, golden_path
 from service.errors import InvalidInput, ZooError
-from service.tasks.base import Task, pad_stack, reject_kind
+from service.tasks.base import NO_FILES, Task, pad_stack
+from service.tasks.sounds import mono_samples
 from service.types import (
     Answer,
     Array,
@@ -28,9 +27,6 @@ from service.types import (
     Tensors,
 )
 
-FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG"})
-MAX_RATE = 192_000
-BLOCK = 1 << 16
 HYSTERESIS = 0.15
 """A stretch of speech ends only once the probability has fallen this far under the threshold it began at."""
 LEAST_SILENCE = 0.01
@@ -43,8 +39,8 @@ class VoiceActivityDetection(Task):
     options: ClassVar[frozenset[str]] = frozenset({"threshold"})
     raw_types: ClassVar[tuple[type, ...]] = (AudioInstance, SamplesInstance)
 
-    def __init__(self, card: Card) -> None:
-        super().__init__(card)
+    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
+        super().__init__(card, labels, files)
         if not isinstance(card.recipe, AudioRecipe):
             raise TypeError(f"card {card.name} has no audio recipe")
         self._recipe = card.recipe
@@ -56,31 +52,11 @@ class VoiceActivityDetection(Task):
         outcomes: list[Item | ZooError] = []
         for instance, path in zip(instances, paths, strict=True):
             try:
-                samples = self._decode(instance, path)
+                samples = mono_samples(self, instance, path, self._recipe.sample_rate, self._recipe.max_seconds)
                 outcomes.append(Item({self._samples: samples}, len(samples)))
             except InvalidInput as error:
                 outcomes.append(error)
         return outcomes
-
-    def _decode(self, instance: Instance, path: str) -> NDArray[np.float32]:
-        if isinstance(instance, AudioInstance):
-            samples, rate = decode_audio(instance.data, self._recipe.max_seconds, path)
-        elif isinstance(instance, SamplesInstance):
-            samples, rate = instance.samples, instance.sample_rate
-        else:
-            raise reject_kind(self, instance, path)
-        if not 1 <= rate <= MAX_RATE:
-            raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MAX_RATE:,}, got {rate:,}")
-        if not len(samples):
-            raise InvalidInput(path, "has no samples; expected at least one")
-        if len(samples) / rate > self._recipe.max_seconds:
-            took = f"{len(samples) / rate:.0f} seconds"
-            raise InvalidInput(path, f"expected at most {self._recipe.max_seconds:g} seconds of sound, got {took}")
-        if rate != self._recipe.sample_rate:
-            samples = soxr.resample(samples, rate, self._recipe.sample_rate).astype(np.float32, copy=False)
-        if not len(samples):
-            raise InvalidInput(path, "is too short to hold a sample at the model's rate")
-        return samples
 
     def collate(self, items: Sequence[Item]) -> tuple[dict[str, Array], float]:
         """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future."""
@@ -132,28 +108,6 @@ class VoiceActivityDetection(Task):
         if len(found) == len(expect.segments) and max(off) <= expect.tolerance_seconds:
             return None
         return f"expected speech at {[tuple(s) for s in expect.segments]}, got {found}"
-
-
-def decode_audio(data: bytes, max_seconds: float, path: str) -> tuple[NDArray[np.float32], int]:
-    """Encoded bytes → mono float32 samples `[n]` in -1..1 and their rate in hertz. Raises InvalidInput."""
-    if not data:
-        raise InvalidInput(path, "is empty; expected a WAV, FLAC or OGG file")
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            if sound.format not in FORMATS:
-                raise InvalidInput(path, f"expected a WAV, FLAC or OGG file, got {sound.format}")
-            if not sound.samplerate <= MAX_RATE:
-                raise InvalidInput(path, f"expected at most {MAX_RATE:,} samples a second, got {sound.samplerate:,}")
-            # A small file of silence can unpack to gigabytes: block by block to mono, and no more than one over the limit
-            # (the header is not trusted; the length is checked on what came).
-            most = int(max_seconds * sound.samplerate) + 1
-            blocks = sound.blocks(blocksize=BLOCK, frames=most, dtype="float32", always_2d=True)
-            mono = [block.mean(axis=1, dtype=np.float32) for block in blocks]
-            return np.concatenate(mono) if mono else np.zeros(0, np.float32), int(sound.samplerate)
-    except InvalidInput:
-        raise
-    except Exception:  # libsndfile's errors are many; none of their texts is for the caller
-        raise InvalidInput(path, "expected a WAV, FLAC or OGG file, got something else or a damaged one") from None
 
 
 def find_speech(

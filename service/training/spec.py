@@ -73,6 +73,8 @@ class WorkOrder(_Part):
     """What the process may hold before it is ended; 0 sets no limit."""
     rival: Path | None = None
     """Folder of the version that is `stable` now, to be measured on the same held-out data; None where there is none."""
+    features_from_server: bool = False
+    """Whether somebody computes the base's features beside the worker, and says `features` when it is done (method `head`)."""
     mlflow_uri: str = ""
     """Where to track the job as well; empty means nowhere."""
 

@@ -68,13 +68,17 @@ class CountedServer:
                 stream_stream=handler.stream_stream and self._stream(handler.stream_stream, method),
                 unary_stream=handler.unary_stream and self._stream(handler.unary_stream, method),
             )
-        return handler._replace(unary_unary=handler.unary_unary and self._unary(handler.unary_unary, method))
+        return handler._replace(
+            unary_unary=handler.unary_unary and self._unary(handler.unary_unary, method),
+            stream_unary=handler.stream_unary and self._unary(handler.stream_unary, method),
+        )
 
     def _unary(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+        # One reply is one call, however many messages its request comes in.
         async def wrapped(request: Any, context: Context) -> Any:
             try:
                 with counted(self._recorder, method, context):
-                    return await inner(_read(request), context)
+                    return await inner(_read_any(request), context)
             except ZooError as error:
                 await abort(context, error)
 
@@ -85,8 +89,7 @@ class CountedServer:
         async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 with counted(self._recorder, f"{method}.stream", context):
-                    read = _each_read(request) if hasattr(request, "__aiter__") else _read(request)
-                    result = inner(read, context)
+                    result = inner(_read_any(request), context)
                     if hasattr(result, "__aiter__"):
                         async for reply in result:
                             yield reply
@@ -125,6 +128,10 @@ def _read(request: Any) -> Any:
             "", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8"
         )
     return request
+
+
+def _read_any(request: Any) -> Any:
+    return _each_read(request) if hasattr(request, "__aiter__") else _read(request)
 
 
 async def _each_read(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -13,7 +13,7 @@ from service.registry.states import ModelState
 if TYPE_CHECKING:
     from model_zoo.card import Card, TensorSpec
     from service.registry.evidence import Evidence
-    from service.registry.registry import ModelStatus, RuntimeInfo
+    from service.registry.status import ModelStatus, RuntimeInfo, VersionStatus
 
 PLATFORM = "pytorch"
 BACKEND = "zoo"
@@ -202,15 +202,18 @@ def _duration(total: Total) -> pb.StatisticDuration:
 # ── repository ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def index(statuses: Iterable[ModelStatus], ready: bool) -> pb.RepositoryIndexResponse:
-    """The catalog with one entry per loaded version, or one without a version where none is loaded."""
+def index(models: Iterable[tuple[ModelStatus, Sequence[VersionStatus]]], ready: bool) -> pb.RepositoryIndexResponse:
+    """The catalog: every version of a tuned model with its own state. Of a model of the zoo its one version where it is loaded,
+    and an entry without a version where it is not."""
     response = pb.RepositoryIndexResponse()
-    for status in statuses:
-        if ready and status.state is not ModelState.READY:
-            continue
-        versions: Sequence[str] = [str(version) for version in status.versions] or [""]
-        for version in versions:
-            response.models.add(name=status.name, version=version, state=str(status.state), reason=status.reason)
+    for status, versions in models:
+        if status.base:
+            entries = [(str(v.number), v.state, v.reason) for v in sorted(versions, key=lambda v: v.number)]
+        else:
+            entries = [(str(number), status.state, status.reason) for number in status.versions or ("",)]
+        for version, state, reason in entries:
+            if state is ModelState.READY or not ready:
+                response.models.add(name=status.name, version=version, state=str(state), reason=reason)
     return response
 
 

@@ -135,7 +135,8 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         return model_config.statistics([status], self._recorder.statistics.snapshot(request.name, version), version)
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
-        return model_config.index(self._registry.statuses(), request.ready)
+        known = ((status, self._registry.versions(status.name)) for status in self._registry.statuses())
+        return model_config.index(known, request.ready)
 
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Context

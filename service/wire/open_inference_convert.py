@@ -1,8 +1,8 @@
 """ModelInfer's messages ↔ the corridor's types. Everything a caller can get wrong is named by its path.
 
-A request brings either the network's own tensors or the model's raw input (`image`, `text` or `audio`: BYTES `[n]` or
-`[n, 1]`); each of its rows becomes one instance, and the outputs of the rows are stacked again for the reply. Names,
-types and shapes are held against the model's signature before any element is read.
+A request brings either the network's own tensors or the model's raw input (`image`, `text` or `audio`, or, as JSON, `row`,
+`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance, and the outputs of the rows are stacked
+again for the reply. Names, types and shapes are held against the model's signature before any element is read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from service.types import (
     TextInstance,
 )
 from service.wire.raw_contents import Raws
+from service.wire.structured import JSON_INPUTS, parse_elements
 from service.wire.tensors import decode_inputs
 
 if TYPE_CHECKING:
@@ -115,8 +116,10 @@ def _rows(request: pb.ModelInferRequest, card: Card, raws: Raws | None) -> list[
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
     arrays = decode_inputs(request, raws)
     if raw:
-        instance = RAW_INSTANCE[card.raw_input]
         elements: list[bytes] = arrays[0].ravel().tolist()
+        if card.raw_input in JSON_INPUTS:
+            return parse_elements(card.raw_input, elements, "inputs[0]")
+        instance = RAW_INSTANCE[card.raw_input]
         return [instance(element) for element in elements]
     named = [(tensor.name, array) for tensor, array in zip(inputs, arrays, strict=True)]
     return [TensorInstance({name: _row(array, i) for name, array in named}) for i in range(rows)]

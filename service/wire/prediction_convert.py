@@ -18,12 +18,15 @@ from service.types import (
     AudioInstance,
     Classification,
     Embedding,
+    Forecast,
+    GeneratedText,
     ImageInstance,
     InferReply,
     InferRequest,
     Instance,
     Options,
     Prediction,
+    Regression,
     SamplesInstance,
     Segments,
     TensorInstance,
@@ -32,6 +35,7 @@ from service.types import (
     Timing,
 )
 from service.wire.status import status_of
+from service.wire.structured import check_rows, read_record, read_row, read_series
 
 LONGEST_REQUEST_ID = 256
 MAX_INSTANCES = 4096
@@ -51,6 +55,7 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
         raise InvalidInput(
             "instances", f"expected at most {MAX_INSTANCES} in one request, got {len(request.instances)}"
         )
+    check_rows(request.instances)
     options = request.options
     return InferRequest(
         model=request.model,
@@ -60,6 +65,9 @@ def read_request(request: pb.PredictRequest, deadline: float | None) -> InferReq
         options=Options(
             top_k=options.top_k if options.HasField("top_k") else None,
             threshold=options.threshold if options.HasField("threshold") else None,
+            max_new_tokens=options.max_new_tokens if options.HasField("max_new_tokens") else None,
+            temperature=options.temperature if options.HasField("temperature") else None,
+            seed=options.seed if options.HasField("seed") else None,
         ),
         deadline=deadline,
         priority=_priority(options),
@@ -76,12 +84,12 @@ def _priority(options: pb.PredictOptions) -> int:
 
 def _read_instance_alone(instance: pb.Instance, index: int) -> Instance | InvalidInput:
     try:
-        return _read_instance(instance, index)
+        return _read_instance(instance, f"instances[{index}]")
     except InvalidInput as error:
         return error
 
 
-def _read_instance(instance: pb.Instance, index: int) -> Instance:
+def _read_instance(instance: pb.Instance, path: str) -> Instance:
     match instance.WhichOneof("kind"):
         case "image":
             return ImageInstance(instance.image)
@@ -93,9 +101,15 @@ def _read_instance(instance: pb.Instance, index: int) -> Instance:
             values = np.array(instance.samples.values, np.float32)
             return SamplesInstance(values, instance.samples.sample_rate_hertz)
         case "tensors":
-            path = f"instances[{index}].tensors"
-            return TensorInstance({n: _read_tensor(t, f"{path}.{n}") for n, t in instance.tensors.tensors.items()})
-    raise InvalidInput(f"instances[{index}]", "expected one of image, text, audio, samples, tensors; got none")
+            tensors = instance.tensors.tensors
+            return TensorInstance({name: _read_tensor(t, f"{path}.tensors.{name}") for name, t in tensors.items()})
+        case "row":
+            return read_row(instance.row, f"{path}.row")
+        case "series":
+            return read_series(instance.series, f"{path}.series")
+        case "record":
+            return read_record(instance.record, f"{path}.record", _read_instance)
+    raise InvalidInput(path, "expected one of image, text, audio, samples, tensors, row, series, record; got none")
 
 
 def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
@@ -164,10 +178,36 @@ def _write_segments(answer: Segments, result: pb.PredictionResult) -> None:
         message.segments.add(start=_duration(segment.start_s), end=_duration(segment.end_s), score=segment.score)
 
 
+def _write_text(answer: GeneratedText, result: pb.PredictionResult) -> None:
+    result.text.text = answer.text
+    result.text.token_count = answer.tokens
+    result.text.finish_reason = answer.finish_reason
+
+
+def _write_regression(answer: Regression, result: pb.PredictionResult) -> None:
+    result.regression.value = answer.value
+    if answer.lower is not None:
+        result.regression.lower = answer.lower
+    if answer.upper is not None:
+        result.regression.upper = answer.upper
+
+
+def _write_forecast(answer: Forecast, result: pb.PredictionResult) -> None:
+    message = result.forecast
+    message.values.extend(answer.values.ravel().tolist())
+    message.channels = answer.values.shape[1]
+    if answer.lower is not None and answer.upper is not None:
+        message.lower.extend(answer.lower.ravel().tolist())
+        message.upper.extend(answer.upper.ravel().tolist())
+
+
 _WRITERS: dict[type[Answer], Callable[[Any, pb.PredictionResult], None]] = {
     Classification: _write_classification,
     Embedding: _write_embedding,
     Segments: _write_segments,
+    GeneratedText: _write_text,
+    Regression: _write_regression,
+    Forecast: _write_forecast,
 }
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}

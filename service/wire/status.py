@@ -8,6 +8,9 @@
     OutOfMemory       RESOURCE_EXHAUSTED
     DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was turned away before its deadline
     IllegalMove       FAILED_PRECONDITION
+    AlreadyExists     ALREADY_EXISTS
+    QuotaExceeded     RESOURCE_EXHAUSTED
+    StorageFull       RESOURCE_EXHAUSTED
     anything else     INTERNAL             a generic text
 
 Every status also carries ErrorInfo: a stable reason for programs, in the domain `zoo`.
@@ -22,6 +25,7 @@ from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
 from service.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     IllegalMove,
     InvalidInput,
@@ -30,6 +34,8 @@ from service.errors import (
     NotReady,
     OutOfMemory,
     QueueFull,
+    QuotaExceeded,
+    StorageFull,
     ZooError,
 )
 
@@ -50,6 +56,9 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (OutOfMemory, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
     (IllegalMove, grpc.StatusCode.FAILED_PRECONDITION),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
 )
 
 

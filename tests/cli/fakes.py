@@ -14,7 +14,9 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from service.pb import models_pb2, models_pb2_grpc, prediction_pb2, prediction_pb2_grpc
+from service.pb import fine_tuning_pb2_grpc, models_pb2, models_pb2_grpc, prediction_pb2, prediction_pb2_grpc
+
+from .tuning_fakes import FakeTuning
 
 VECTORS = {"a cat": [1.0, 0.0], "a kitten": [0.8, 0.6], "a tax form": [0.0, 1.0]}
 
@@ -36,7 +38,7 @@ def status_of(
     return status_pb2.Status(code=code_pb2.Code.Value(code), message=message, details=packed)
 
 
-class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServicer):
+class FakeZoo(FakeTuning, prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServicer):
     """Answers as the real one would, counts calls, and fails when a test says so."""
 
     def __init__(self) -> None:
@@ -61,11 +63,13 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
                 "all_minilm_l6_v2", "transformer", "feature-extraction", "text", ["input_ids", "attention_mask"]
             ),
         }
+        self.set_up_tuning()
         self.health = health.HealthServicer()
         self.set_ready(True)
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
         prediction_pb2_grpc.add_PredictionServicer_to_server(self, self._server)
         models_pb2_grpc.add_ModelsServicer_to_server(self, self._server)
+        fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
@@ -74,6 +78,7 @@ class FakeZoo(prediction_pb2_grpc.PredictionServicer, models_pb2_grpc.ModelsServ
 
     def stop(self) -> None:
         self.gate.set()
+        self.watch_gate.set()
         self._server.stop(None).wait()
 
     def set_ready(self, ready: bool) -> None:
@@ -210,6 +215,23 @@ def _result(
         result.segments.frame_duration.nanos = 32_000_000
         result.segments.frame_probabilities[:] = [0.25, 0.75]
         result.segments.duration.seconds = 3
+    elif kind == "row":
+        if "bad" in raw.fields:
+            path = f"instances[{index}].row.bad"
+            status = status_of("INVALID_ARGUMENT", "no column 'bad'", reason="INVALID_INPUT", field=path)
+            result.error.CopyFrom(status)
+        else:
+            result.regression.value = raw.fields["area"].number_value
+            if "rooms" in raw.fields:
+                result.regression.lower, result.regression.upper = 0.0, 100.0
+    elif kind == "series":
+        result.forecast.channels = raw.channels
+        result.forecast.values[:] = list(raw.values)[-raw.channels :] * 2
+        if raw.values[0] == 1:
+            result.forecast.lower[:] = [value - 1 for value in result.forecast.values]
+            result.forecast.upper[:] = [value + 1 for value in result.forecast.values]
+    elif kind == "record":
+        result.regression.value = len(raw.parts["image"].image)
     elif kind == "tensors":
         result.tensors.CopyFrom(raw)
     return result
@@ -236,6 +258,16 @@ def _model(name: str, family: str, task: str, raw_input: str, inputs: list[str])
         max_batch_size=32,
         options=models_pb2.ModelOptions(max_batch_size=8, weight=1.5, pinned=False, precision="auto"),
     )
+
+
+def add_structured(zoo: FakeZoo) -> None:
+    """Further models: `flats` takes rows, `sales` series, `homes` records."""
+    for name, raw_input, task in (
+        ("flats", "row", "tabular-regression"),
+        ("sales", "series", "time-series-forecasting"),
+        ("homes", "record", "image-tabular-regression"),
+    ):
+        zoo.models[name] = _model(name, "mlp", task, raw_input, ["numbers"])
 
 
 def _unknown(name: str) -> status_pb2.Status:

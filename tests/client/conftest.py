@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -8,6 +8,7 @@ from service.client import Client, Retry
 
 # The fake server lives with the command's tests. Found beside this package, whatever the folder above it is called.
 fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.fakes")
+tuning_fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.tuning_fakes")
 
 QUICK = Retry(initial_backoff_s=0.01, max_backoff_s=0.02)
 
@@ -31,3 +32,9 @@ def retry() -> Retry:
 def client(zoo: Any) -> Iterator[Client]:
     with Client(zoo.target, retry=QUICK) as made:
         yield made
+
+
+@pytest.fixture
+def script() -> Callable[[str], Any]:
+    """What happens to a job, by name: WELL or BADLY."""
+    return lambda name: getattr(tuning_fakes, name)

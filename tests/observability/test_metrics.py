@@ -31,6 +31,9 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_model_speedup_ratio": ("gauge", MODEL),
     "zoo_device_memory_bytes": ("gauge", ("device", "kind")),
     "zoo_device_busy_seconds_total": ("counter", ("device",)),
+    "zoo_jobs": ("gauge", ("state",)),
+    "zoo_job_progress_ratio": ("gauge", ("job", "model")),
+    "zoo_job_metric": ("gauge", ("job", "model", "metric", "split")),
 }
 STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 
@@ -66,6 +69,9 @@ def everything_happens(r: Recorder) -> None:
     r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
     r.model_runs("m", 1, "eager", "fp32", 1.0)
     r.device_memory("cpu", "weights", lambda: 99.0)
+    r.jobs_counted({"queued": 2, "running": 1})
+    r.job_progress("j1", "flowers", 0.5)
+    r.job_metric("j1", "flowers", "loss", "train", 0.7)
 
 
 def test_every_documented_metric_is_there_with_its_labels(books: Books) -> None:
@@ -186,3 +192,22 @@ def test_counting_remembers_no_more_series_than_it_has_shown(books: Books) -> No
     for i in range(6000):
         books.recorder._labels(books.recorder._metrics.in_flight, "m", str(i))
     assert books.recorder._labels.cache_info().currsize <= 4096  # type: ignore[attr-defined]
+
+
+def test_a_job_that_has_left_leaves_no_series(books: Books) -> None:
+    """Jobs come and go without end; only those that run now may have series."""
+    books.recorder.job_progress("j1", "flowers", 0.5)
+    books.recorder.job_metric("j1", "flowers", "loss", "train", 0.7)
+    assert books.value("zoo_job_progress_ratio", job="j1", model="flowers") == 0.5
+    assert books.value("zoo_job_metric", job="j1", model="flowers", metric="loss", split="train") == 0.7
+    books.recorder.job_left("j1", "flowers")
+    books.recorder.job_left("never ran", "flowers")
+    page = books.page()
+    assert not page["zoo_job_progress_ratio"].samples
+    assert not page["zoo_job_metric"].samples
+
+
+def test_a_job_cannot_grow_the_number_of_series(books: Books) -> None:
+    for number in range(1000):
+        books.recorder.job_metric("j1", "flowers", f"m{number}", "train", 1.0)
+    assert len(books.page()["zoo_job_metric"].samples) == 32

@@ -8,6 +8,7 @@ import pytest
 
 from registry.fakes import card
 from service.registry.ledger import MIB, NOISE, Ledger, Measurement, freed
+from service.runtime.network import SharedPart
 
 
 class Device:
@@ -141,3 +142,28 @@ def test_what_did_not_come_back_is_not_claimed(device: Device) -> None:
     unload = Measurement(Ledger(device))
     device.grows(20)
     assert freed(unload, 70 * MIB) == 0
+
+
+def test_what_models_share_counts_once_and_leaves_with_the_last_of_them() -> None:
+    ledger = Ledger(budget_mib=100)
+    shared = SharedPart("d" * 64, 80 * MIB)
+    for name in ("base", "lora1", "lora2"):
+        ledger.loaded(name, 82 * MIB, None, False, shared)
+    assert ledger.total == ledger.weights == (80 + 3 * 2) * MIB
+    assert [ledger.holding(name).own for name in ("base", "lora1")] == [2 * MIB, 2 * MIB]  # type: ignore[union-attr]
+    assert ledger.missing(20 * MIB) == 6 * MIB
+    assert ledger.to_evict(18 * MIB, ["base", "lora1", "lora2"]) == ["base", "lora1"]
+    assert ledger.to_evict(20 * MIB, ["base", "lora1"]) is None, "the last of them still holds what they share"
+    assert ledger.to_evict(20 * MIB, ["base", "lora1", "lora2"]) == ["base", "lora1", "lora2"]
+    ledger.unloaded("base", None)
+    assert ledger.total == (80 + 2 * 2) * MIB
+    ledger.reweighed("lora1", 82 * MIB, None)  # it holds a copy of its own now
+    assert ledger.total == (80 + 2 + 82) * MIB
+
+
+def test_heads_count_though_they_have_no_lines() -> None:
+    ledger = Ledger(budget_mib=10, heads=lambda: 3 * MIB)
+    ledger.loaded("base", 5 * MIB, None, False)
+    assert ledger.total == 8 * MIB
+    assert ledger.missing(4 * MIB) == 2 * MIB
+    assert ledger.to_evict(4 * MIB, ["base"]) == ["base"]

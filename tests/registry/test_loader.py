@@ -114,7 +114,7 @@ def test_a_damaged_file_on_an_offline_server_is_told_as_missing(tmp_path: Path) 
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", Catalog.from_package().names())
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
 def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -> None:
     real = served(name)
     assert len(real.card.golden) >= 1
@@ -122,7 +122,7 @@ def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", Catalog.from_package().names())
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
 def test_a_golden_check_notices_a_network_whose_weights_are_off(name: str, zoo_home: Path, served: Any) -> None:
     real = served(name)
 
@@ -164,7 +164,7 @@ def test_a_network_whose_answers_depend_on_the_batch_is_not_served(
     zoo_home: Path, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = served("silero_vad")
-    monkeypatch.setattr("service.registry.loader.load_network", lambda *_: Wrapped(real.network, 0.0001))
+    monkeypatch.setattr("service.registry.loader.load_network", lambda *_, **__: Wrapped(real.network, 0.0001))
     with pytest.raises(NotReady) as caught:
         loader(Store(zoo_home)).load(VAD)
     assert caught.value.message == (

@@ -118,7 +118,7 @@ def test_a_card_may_bound_the_error_of_a_reduced_precision() -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", Catalog.from_package().names())
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
 def test_the_real_networks_are_asked_for_mixed_lengths_and_pass(name: str, served: Any) -> None:
     real = served(name)
     items = probe_items(real.task)

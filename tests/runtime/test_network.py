@@ -113,7 +113,7 @@ def test_nan_and_infinity_stay_in_their_row(small: Small) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", Catalog.from_package().names())
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
 def test_a_collated_batch_can_be_handed_to_torch_without_a_word(name: str, served: Any) -> None:
     """torch warns where an array is read-only, as a view of a gRPC message is; collate must have copied."""
     real = served(name)

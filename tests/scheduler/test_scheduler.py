@@ -105,6 +105,22 @@ async def test_two_lanes_run_two_batches_at_once() -> None:
         assert [value_of(row) for row in rows] == [0, 2, 4, 6]
 
 
+async def test_who_watches_the_wait_sees_the_oldest_row_and_not_those_that_nobody_waits_for() -> None:
+    clock = Clock()
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), clock=clock)
+    network = scheduler.add("model", 1, Limits(8, 512), double)
+    clock.now = 1.0
+    network.submit([item(1.0)], float("inf"))  # of a job: it may wait as long as it likes
+    assert scheduler.longest_wait_s() == 0.0
+    clock.now = 2.0
+    network.submit([item(2.0)], FAR)
+    clock.now = 2.5
+    network.submit([item(3.0)], FAR)
+    clock.now = 3.0
+    assert scheduler.longest_wait_s() == pytest.approx(1.0)
+    scheduler.stop()
+
+
 async def test_a_submission_of_no_rows_is_answered() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, Limits(4, 64), double)

@@ -50,6 +50,9 @@ MODELS: list[tuple[str, Callable[[Path], list[Any]]]] = [
     ("efficientnet_lite0", photos),
     ("all_minilm_l6_v2", sentences),
     ("silero_vad", recordings),
+    ("mobilenetv2_100", photos),
+    ("speaker_lstm", recordings),
+    ("char_lstm", sentences),
 ]
 EACH = pytest.mark.parametrize(("name", "instances"), MODELS, ids=[name for name, _ in MODELS])
 

@@ -16,8 +16,9 @@ from PIL import Image, ImageFile
 from model_zoo.catalog import Catalog
 from model_zoo.golden import golden_path
 from service.errors import InvalidInput
-from service.tasks import image_classification
-from service.tasks.image_classification import Decoded, ImageClassification, decode_image, resize_and_crop
+from service.tasks import images
+from service.tasks.image_classification import ImageClassification
+from service.tasks.images import Decoded, decode_image, resize_and_crop
 from service.types import AudioInstance, Classification, ImageInstance, Item, Options, TensorInstance, TextInstance
 from tasks.pictures import encoded, jpeg_with_size, photo, png, rotated_by_exif, webp_with_size
 
@@ -130,7 +131,7 @@ def test_a_large_photo_is_decoded_smaller_and_looks_the_same(
     data = rotated_by_exif(camera, orientation)
     assert decode_image(data, 50_000_000, PATH, 512).image.size < decode_image(data, 50_000_000, PATH).image.size
     small = pixels_of(task, data)
-    monkeypatch.setattr(image_classification, "KEEP_TIMES", 0)
+    monkeypatch.setattr(images, "KEEP_TIMES", 0)
     whole = pixels_of(task, data)
     grey = np.abs(small - whole) * 127.5
     assert grey.mean() < 1.0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from model_zoo.card import AudioRecipe
 from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
-from service.tasks.voice_activity_detection import VoiceActivityDetection, decode_audio, find_speech
+from service.tasks.sounds import decode_audio
+from service.tasks.voice_activity_detection import VoiceActivityDetection, find_speech
 from service.types import (
     AudioInstance,
     ImageInstance,

@@ -21,6 +21,7 @@ from service.observability.statistics import Statistics
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.registry import ModelStatus, RuntimeInfo, Unloaded
 from service.registry.states import ModelState
+from service.registry.status import VersionStatus
 from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
 from service.wire.calls import CountedServer
 from service.wire.open_inference import OpenInferenceServicer, add_to_server
@@ -125,6 +126,10 @@ class FakeRegistry:
 
     def statuses(self) -> list[ModelStatus]:
         return list(self.models.values())
+
+    def versions(self, name: str) -> list[VersionStatus]:
+        known = self.models[name]
+        return [VersionStatus(1, known.state, known.reason)]
 
     async def load(self, name: str) -> ModelStatus:
         self.models[name] = status(self.status(name).card)

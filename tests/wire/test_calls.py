@@ -129,6 +129,13 @@ def handler(name: str) -> Any:
         await context.write(b"1")
         await end(context)
 
+    async def gathers(messages: AsyncIterator[bytes], context: Any) -> bytes:
+        whole = b"".join([message async for message in messages])
+        await end(context)
+        return whole
+
+    if name.endswith("Gathers"):
+        return grpc.stream_unary_rpc_method_handler(gathers)
     if name.endswith("Stream"):
         return grpc.unary_stream_rpc_method_handler(stream)
     if name.endswith("Writes"):
@@ -139,7 +146,7 @@ def handler(name: str) -> Any:
 HANDLERS = {
     f"{end}{shape}": handler(f"{end}{shape}")
     for end in ("Ours", "Foreign", "Abort", "Well")
-    for shape in ("Stream", "Writes", "Unary")
+    for shape in ("Stream", "Writes", "Unary", "Gathers")
 }
 
 
@@ -151,7 +158,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("end", "code", "says"), ENDS)
-@pytest.mark.parametrize("shape", ["Stream", "Writes", "Unary"])
+@pytest.mark.parametrize("shape", ["Stream", "Writes", "Unary", "Gathers"])
 async def test_every_shape_of_call_ends_with_its_status_and_is_counted_once(
     shape: str, end: str, code: grpc.StatusCode, says: str
 ) -> None:
@@ -161,17 +168,19 @@ async def test_every_shape_of_call_ends_with_its_status_and_is_counted_once(
         async def call() -> None:
             if shape == "Unary":
                 await w.channel.unary_unary(f"/s/{end}{shape}")(b"")
+            elif shape == "Gathers":
+                await w.channel.stream_unary(f"/s/{end}{shape}")(iter([b"1", b"2"]))
             else:
                 async for reply in w.channel.unary_stream(f"/s/{end}{shape}")(b""):
                     got.append(reply)
 
         with pytest.raises(aio.AioRpcError) as caught:
             await call()
-        assert got == {"Stream": [b"1", b"2"], "Writes": [b"1"], "Unary": []}[shape]
+        assert got == {"Stream": [b"1", b"2"], "Writes": [b"1"]}.get(shape, [])
         assert caught.value.code() is code
         assert says in (caught.value.details() or "")
         assert SECRET not in (caught.value.details() or "")
-        method = f"{end}{shape}" if shape == "Unary" else f"{end}{shape}.stream"
+        method = f"{end}{shape}" if shape in ("Unary", "Gathers") else f"{end}{shape}.stream"
         assert w.calls(method, code.name) == 1
 
 
@@ -180,6 +189,12 @@ async def test_a_stream_that_ends_well_is_counted_so(shape: str) -> None:
     async with wired(more=HANDLERS) as w:
         assert [r async for r in w.channel.unary_stream(f"/s/Well{shape}")(b"")]
         await until(lambda: w.calls(f"Well{shape}.stream", "OK") == 1)
+
+
+async def test_a_call_whose_request_comes_in_pieces_is_one_call() -> None:
+    async with wired(more=HANDLERS) as w:
+        assert await w.channel.stream_unary("/s/WellGathers")(iter([b"a", b"b", b"c"])) == b"abc"
+        assert w.calls("WellGathers", "OK") == 1
 
 
 async def test_the_requests_of_a_stream_are_counted_one_by_one_beside_the_stream() -> None:

@@ -369,5 +369,6 @@ async def test_every_card_that_ships_can_be_shown() -> None:
             assert model.summary
             assert model.origin.provenance
             assert model.origin.licence
-            assert len(model.origin.weights_sha256) == 64
+            # An architecture that comes without weights has no digest of any.
+            assert len(model.origin.weights_sha256) == (0 if cards[model.name].source.kind == "initial" else 64)
             assert not model.labels, "only GetModel fills them"

@@ -14,6 +14,7 @@ from service.types import (
     AudioInstance,
     Classification,
     Embedding,
+    GeneratedText,
     ImageInstance,
     InferReply,
     InferRequest,
@@ -127,7 +128,11 @@ def test_a_shape_may_be_odd(shape: list[int]) -> None:
 
 
 WRONG: list[tuple[pb.Instance, str, str]] = [
-    (pb.Instance(), "instances[1]", "expected one of image, text, audio, samples, tensors; got none"),
+    (
+        pb.Instance(),
+        "instances[1]",
+        "expected one of image, text, audio, samples, tensors, row, series, record; got none",
+    ),
     (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
     (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
     (tensor("", [1], b""), "instances[1].tensors.x.datatype", "got ''"),
@@ -258,3 +263,19 @@ def test_an_error_stands_in_the_place_of_its_instance() -> None:
     assert [result.WhichOneof("result") for result in results] == ["tensors", "error", "tensors"]
     assert results[1].error.code == 3
     assert results[1].error.message == "instances[1]: is empty"
+
+
+# ── text that is written ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_options_of_writing_are_read_and_unset_ones_stay_unset() -> None:
+    said = pb.PredictOptions(max_new_tokens=0, temperature=0.0, seed=0)
+    assert read(pb.Instance(text="a"), options=said).options == Options(max_new_tokens=0, temperature=0.0, seed=0)
+    assert read(pb.Instance(text="a")).options == Options()
+
+
+def test_a_written_text_travels_whole() -> None:
+    prediction = Prediction({}, GeneratedText("größe 🐈", 7, "stop"))
+    message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
+    assert message.WhichOneof("result") == "text"
+    assert (message.text.text, message.text.token_count, message.text.finish_reason) == ("größe 🐈", 7, "stop")

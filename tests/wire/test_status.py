@@ -19,6 +19,7 @@ from service.errors import (
     NotReady,
     OutOfMemory,
     QueueFull,
+    StorageFull,
     TooLate,
     ZooError,
 )
@@ -40,6 +41,7 @@ TABLE: list[tuple[ZooError, grpc.StatusCode, str]] = [
     (TooLate(), Code.DEADLINE_EXCEEDED, "TOO_LATE"),
     (OutOfMemory(), Code.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
     (IllegalMove("is LOADING"), Code.FAILED_PRECONDITION, "ILLEGAL_MOVE"),
+    (StorageFull("no room"), Code.RESOURCE_EXHAUSTED, "STORAGE_FULL"),
     (InternalError("ab12"), Code.INTERNAL, "INTERNAL"),
     (ZooError("anything else"), Code.INTERNAL, "INTERNAL"),
 ]

@@ -1,0 +1,66 @@
+"""Fine-tuning beside plain scripts and scikit-learn, turn by turn; `make bench-finetune` writes docs/finetune-benchmarks.md.
+
+    python -m benchmarks.finetune.run [--only head,topics,full,heads,beside] [--rounds N] [--out FILE]
+
+Each scenario has a server and a ZOO_HOME of its own, so that no cache of another helps it. The networks run as shipped, unless
+a scenario says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.finetune import scenarios
+from benchmarks.finetune.homes import shared_home
+from benchmarks.peers.zoo import Zoo
+
+console = Console(highlight=False)
+OUT = Path(__file__).resolve().parent.parent / "results" / "finetune.json"
+
+
+@contextmanager
+def server(
+    models: list[str], settle: bool = True, prepare: Callable[[Path], None] = lambda home: None
+) -> Iterator[Zoo]:
+    """A server with an empty home, save for the weights of the zoo; `prepare` may put things into it first."""
+    with tempfile.TemporaryDirectory(prefix="zoo-finetune-") as folder:
+        home = shared_home(Path(folder) / "home")
+        prepare(home)
+        with Zoo("zoo-finetune", models, home, {"ZOO_LOG_LEVEL": "info"}) as zoo:
+            if settle:
+                zoo.settle()
+            yield zoo
+
+
+def main() -> None:
+    """Runs what was asked for and writes what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(scenarios.ALL))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement under load")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    figures: dict[str, Any] = json.loads(given.out.read_text()) if given.out.is_file() else {}
+    for name in given.only.split(","):
+        console.print(f"[bold]{name}[/bold]")
+        began = time.perf_counter()
+        figures[name] = scenarios.ALL[name](server, given.rounds, given.seconds)
+        console.print(f"  {json.dumps(figures[name]['summary'])}  ({time.perf_counter() - began:.0f} s)")
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        draft = given.out.with_suffix(".draft")
+        draft.write_text(json.dumps(figures, indent=1))
+        shutil.move(draft, given.out)
+
+
+if __name__ == "__main__":
+    main()

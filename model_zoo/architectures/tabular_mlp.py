@@ -1,0 +1,90 @@
+"""A multilayer perceptron with residual blocks over the columns of a table, numbers and categories alike.
+
+The form is the "ResNet" of Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021,
+arXiv:2106.11959, which they find a strong baseline beside attention: categories are embedded, put beside the numbers, and
+blocks of normalise, linear, ReLU, dropout, linear, dropout are added up. Theirs normalises over the batch; this one over
+the layer, so that a row's answer is its own, and a batch of one can be learned from.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["TabularMlp"]
+
+_WIDEST_EMBEDDING = 16
+
+
+class _Block(nn.Module):
+    """x + what two layers make of it."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) → (B, width)."""
+        inner = self.dropout(functional.relu(self.widen(self.norm(x))))
+        added: Tensor = x + self.dropout(self.narrow(inner))
+        return added
+
+
+class TabularMlp(nn.Module):
+    """Columns of a table → classes' logits, or numbers."""
+
+    def __init__(
+        self,
+        numbers: int,
+        categories: Sequence[int],
+        outputs: int,
+        width: int = 128,
+        depth: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build it with random weights.
+
+        Args:
+            numbers: columns of numbers, which come standardised; may be 0.
+            categories: for each column of categories how many values it has, the one for "unknown" counted; may be empty.
+            outputs: classes, or numbers to predict.
+            width: of the residual stream; a block is twice as wide inside.
+            depth: blocks.
+
+        Raises:
+            ValueError: there is no column at all.
+        """
+        super().__init__()
+        # At least two rows, so that even a column of which nothing is known takes the indices 0 and 1.
+        sizes = [(max(2, count), min(_WIDEST_EMBEDDING, (count + 1) // 2)) for count in categories]
+        embeddings = [nn.Embedding(count, size) for count, size in sizes]
+        for embedding in embeddings:
+            # What is unknown says nothing, unless training has rows where it does.
+            nn.init.zeros_(embedding.weight[0])
+        self.embeddings = nn.ModuleList(embeddings)
+        inputs = numbers + sum(size for _, size in sizes)
+        if not inputs:
+            raise ValueError("a table without columns")
+        self.first = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(_Block(width, 2 * width, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, outputs)
+
+    def features(self, numbers: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
+        """The last hidden vector, (B, width). A kind of column that the table does not have is left out."""
+        parts = [] if numbers is None else [numbers]
+        if categories is not None:
+            parts += [embed(categories[:, i]) for i, embed in enumerate(self.embeddings)]
+        x = self.first(torch.cat(parts, dim=1))
+        for block in self.blocks:
+            x = block(x)
+        return functional.relu(self.norm(x))
+
+    def forward(self, numbers: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
+        """``numbers`` (B, n) standardised, ``categories`` (B, m) int64, 0 for unknown → (B, outputs)."""
+        out: Tensor = self.out(self.features(numbers, categories))
+        return out

@@ -1,0 +1,209 @@
+"""The served networks, one class for each way of taking inputs.
+
+Every network takes the signature's inputs as keyword tensors and returns a dict of the signature's outputs. Each is a backbone
+and a head: ``features`` stops after the backbone, which is where a tuned head attaches.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_zoo.card import FEATURES
+from model_zoo.shared_weights import SharedWeights
+
+__all__ = [
+    "CharacterModel",
+    "ImageClassifier",
+    "ImageEncoder",
+    "Network",
+    "SentenceEncoder",
+    "SeriesForecaster",
+    "SpeakerEncoder",
+    "SpeechDetector",
+    "TabularNetwork",
+]
+
+
+class Network(nn.Module):
+    """What all served networks have in common.
+
+    Attributes:
+        backbone: the library's own module; the safetensors hold its state dict, under its names.
+        shared: holds those of its weights that other networks have as well, in memory once; None where there are none.
+    """
+
+    backbone: nn.Module
+    shared: SharedWeights | None = None
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """Output of the backbone, (B, D); the input of a head."""
+        raise NotImplementedError
+
+    def drop_own_head(self) -> None:
+        """Forgets the weights that `features` does not need, if there are any."""
+
+
+class ImageClassifier(Network):
+    """A timm classifier."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``pixel_values`` (B, 3, H, W) → pooled features (B, D) in front of the classifier."""
+        backbone: Any = self.backbone
+        pooled: Tensor = backbone.forward_head(backbone.forward_features(inputs["pixel_values"]), pre_logits=True)
+        return pooled
+
+    def drop_own_head(self) -> None:
+        """Without the classifier."""
+        backbone: Any = self.backbone
+        backbone.reset_classifier(0)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes), and the features (B, D) that they are made of."""
+        backbone: Any = self.backbone
+        features = self.features(pixel_values=pixel_values)
+        return {"logits": backbone.get_classifier()(features), FEATURES: features}
+
+
+class ImageEncoder(Network):
+    """A timm network without a classifier."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``pixel_values`` (B, 3, H, W) → pooled features (B, D)."""
+        pooled: Tensor = self.backbone(inputs["pixel_values"])
+        return pooled
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """``pixel_values`` (B, 3, H, W) → ``embedding`` (B, D)."""
+        return {"embedding": self.features(pixel_values=pixel_values)}
+
+
+class SentenceEncoder(Network):
+    """A transformers encoder whose token vectors are averaged over the mask (Sentence-BERT, arXiv:1908.10084)."""
+
+    def __init__(self, backbone: nn.Module, normalize: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.normalize = normalize
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` (B, T) → embedding (B, D)."""
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        tokens: Tensor = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
+        weights = mask.unsqueeze(-1).to(tokens.dtype)
+        # At least 1: a row that is all padding gives zeros, not NaN.
+        mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+        return functional.normalize(mean, dim=1) if self.normalize else mean
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for tokens and 0 for padding → ``embedding`` (B, D)."""
+        return {"embedding": self.features(input_ids=input_ids, attention_mask=attention_mask)}
+
+
+class CharacterModel(Network):
+    """A language model over characters, which also sums up a text."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``input_ids``, ``attention_mask`` (B, T) → what the network makes of the whole text (B, D)."""
+        backbone: Any = self.backbone
+        features: Tensor = backbone.features(inputs["input_ids"], inputs["attention_mask"])
+        return features
+
+    def drop_own_head(self) -> None:
+        """Without what says which character comes next."""
+        backbone: Any = self.backbone
+        backbone.attention, backbone.output = None, None
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` (B, T), mask 1 for characters → ``logits`` (B, symbols) of the next one, and the
+        features (B, D) of the whole text."""
+        backbone: Any = self.backbone
+        states = backbone.states(input_ids)
+        return {
+            "logits": backbone.continued(states, attention_mask),
+            FEATURES: backbone.summary(states, attention_mask),
+        }
+
+
+class SpeakerEncoder(Network):
+    """A voice as a vector, averaged over the windows of a recording."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``windows`` (B, W, frames, mels), ``mask`` (B, W) → embedding (B, D) of unit length."""
+        embedding: Tensor = self.backbone(inputs["windows"], inputs["mask"])
+        return embedding
+
+    def forward(self, windows: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """``windows`` (B, W, frames, mels), ``mask`` (B, W), 1 for windows and 0 for padding → ``embedding`` (B, D)."""
+        return {"embedding": self.features(windows=windows, mask=mask)}
+
+
+class SpeechDetector(Network):
+    """Silero VAD. The task pads samples to whole frames before, and adds the output ``frames`` after."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``samples`` (B, F * 512) → states (B, F, 128)."""
+        backbone: Any = self.backbone
+        states: Tensor = backbone.features(inputs["samples"])
+        return states
+
+    def forward(self, samples: Tensor) -> dict[str, Tensor]:
+        """``samples`` (B, F * 512) → ``probabilities`` (B, F)."""
+        return {"probabilities": self.backbone(samples)}
+
+
+class TabularNetwork(Network):
+    """Columns of a table → what the card calls its output: classes' logits, or a number."""
+
+    def __init__(self, backbone: nn.Module, output: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.output = output
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``numbers`` (B, n), ``categories`` (B, m) → the last hidden vector (B, width)."""
+        backbone: Any = self.backbone
+        hidden: Tensor = backbone.features(**inputs)
+        return hidden
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """``numbers`` (B, n) and ``categories`` (B, m), of which a table may lack one → (B, outputs)."""
+        return {self.output: self.backbone(**inputs)}
+
+
+class SeriesForecaster(Network):
+    """Numbers in time → the numbers to come, both in the units of the data."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def features(self, **inputs: Tensor) -> Tensor:
+        """``context`` (B, T, C) → the recurrent state after it (B, width)."""
+        backbone: Any = self.backbone
+        state: Tensor = backbone.features(inputs["context"])
+        return state
+
+    def forward(self, context: Tensor) -> dict[str, Tensor]:
+        """``context`` (B, T, C) → ``forecast`` (B, horizon, C)."""
+        return {"forecast": self.backbone(context)}

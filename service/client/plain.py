@@ -1,0 +1,49 @@
+"""Parts of messages as plain Python: enums as words, times with a zone, numbers that JSON would call whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf import struct_pb2
+from google.protobuf.message import Message
+
+
+def word(enum: Any, value: int, prefix: str) -> str:
+    """The enum's word without its prefix; UNKNOWN for a number that this client is too old to know."""
+    return str(enum.Name(value)).removeprefix(prefix) if value in enum.values() else "UNKNOWN"
+
+
+def words_of(enum: Any, prefix: str) -> list[str]:
+    """All words but UNSPECIFIED."""
+    return [name.removeprefix(prefix) for name, value in enum.items() if value]
+
+
+def moment(message: Message, field: str) -> datetime | None:
+    """A Timestamp in UTC, or None where it is not set."""
+    if not message.HasField(field):
+        return None
+    stamp = getattr(message, field)
+    return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, UTC)
+
+
+def plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+    """A Struct as a dict. It knows no integers: 5 travels as 5.0, and comes out as 5 again."""
+    return {key: _plain(value) for key, value in struct.fields.items()}
+
+
+def _plain(value: struct_pb2.Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return plain(value.struct_value)
+        case "list_value":
+            return [_plain(inner) for inner in value.list_value.values]
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case _:
+            return None

@@ -1,0 +1,274 @@
+"""The blocking client's verbs about datasets, jobs and versions."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from service.client import tuning
+from service.client.channel import Retry
+from service.client.datasets import Columns, Dataset, read_dataset
+from service.client.errors import ZooClientError, call_error
+from service.client.jobs import Checkpoint, Job, JobEvent, job_request, read_event
+from service.client.models import ModelInfo
+from service.client.patience import Patience
+from service.client.plan import Plan, Stubs, T
+from service.client.upload import Progress, messages, opened, silent
+from service.client.verbs import CALL_TIMEOUT_S, LOAD_TIMEOUT_S
+from service.client.versions import FineTuned, RolledBack, VersionReport, Versions
+from service.pb import fine_tuning_pb2 as pb
+
+
+class TuningClient:
+    """What `Client` knows of fine-tuning. Timeouts are seconds, `None` waits for ever."""
+
+    target: str
+    _retry: Retry
+    _stubs: Stubs
+
+    def _run(self, plan: Plan[T]) -> T:
+        raise NotImplementedError
+
+    # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def upload_dataset(
+        self,
+        data: str | Path,
+        *,
+        kind: str = "",
+        columns: Columns | Mapping[str, str] | None = None,
+        display_name: str = "",
+        progress: Progress = silent,
+        timeout: float | None = None,
+    ) -> Dataset:
+        """Stores a file, a folder or what the server finds at a URI; returns once it is checked.
+
+        A folder is packed into an archive that is the same each time. `kind` (`image_folder`, `text`, `table` and so on) and
+        `columns` (`{"text": "review", "target": "stars"}`) are found out where they are not given. `progress` gets the bytes
+        done, the bytes in all, and `packing`, `reading`, `sending` or `checking`; from another thread while it sends. An upload
+        that breaks off goes on where it stopped, by itself or at the next call. Raises BadInput for what cannot be read,
+        InvalidRequest for what cannot be learned from.
+        """
+        header = tuning.upload_header(display_name, kind, columns)
+        if tuning.is_uri(data):
+            header.uri = str(data)
+            return self._upload(iter([pb.UploadDatasetRequest(header=header)]), timeout)
+        patience = Patience(self._retry)
+        with opened(Path(data), progress) as source:
+            tuning.with_source(header, source)
+            known = offset = self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
+            patience.progressed()
+            while True:
+                try:
+                    if offset < 0:  # the connection broke: how far did we come?
+                        offset = self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
+                    if offset > known:
+                        known = offset
+                        patience.progressed()
+                    return self._upload(messages(source, header, offset, progress), timeout)
+                except ZooClientError as error:
+                    offset = -1
+                    time.sleep(patience.pause(error))
+
+    def _upload(self, parts: Iterator[pb.UploadDatasetRequest], timeout: float | None) -> Dataset:
+        trouble: list[Exception] = []
+
+        def requests() -> Iterator[pb.UploadDatasetRequest]:  # runs in gRPC's thread, which must see no exception
+            try:
+                yield from parts
+            except Exception as error:
+                trouble.append(error)
+
+        try:
+            reply = self._stubs.fine_tuning.UploadDataset(requests(), timeout=timeout)
+        except grpc.RpcError as error:
+            raise trouble[0] if trouble else call_error(error, self.target) from None
+        return read_dataset(reply.dataset, existed=reply.existed)
+
+    def datasets(self, *, kind: str = "", timeout: float | None = CALL_TIMEOUT_S) -> Iterator[Dataset]:
+        """The datasets, the newest first, page by page; without the lists of what was skipped."""
+        token = ""
+        while True:
+            page, token = self._run(tuning.datasets_page(token, kind, timeout))
+            yield from page
+            if not token:
+                return
+
+    def dataset(self, dataset_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Dataset:
+        """One dataset, with all that validation said of it."""
+        return self._run(tuning.dataset(dataset_id, timeout))
+
+    def delete_dataset(self, dataset_id: str, *, force: bool = False, timeout: float | None = CALL_TIMEOUT_S) -> int:
+        """Deletes a dataset and gives the bytes that came back. Raises IllegalMove while a job uses it, unless `force` is set:
+        then the job fails."""
+        return self._run(tuning.delete_dataset(dataset_id, force, timeout))
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_job(
+        self,
+        base: str,
+        dataset_id: str,
+        model: str,
+        *,
+        task: str = "",
+        method: str = "auto",
+        hyperparameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        priority: int = 0,
+        promote: bool = True,
+        display_name: str = "",
+        request_id: str = "",
+        timeout: float | None = CALL_TIMEOUT_S,
+    ) -> Job:
+        """Queues a job that tunes `base` on a dataset; its result becomes the next version of `model`.
+
+        `method`: `auto`, `head`, `full` or `lora`. `hyperparameters` has what is not to be left to Zoo. `priority`: 1 goes
+        first, 9 last, 0 as usual. `promote`: whether `stable` may move to the result. With the `request_id` of an earlier call
+        it gives the job that was made then.
+        """
+        request = job_request(
+            base,
+            dataset_id,
+            model,
+            task=task,
+            method=method,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            priority=priority,
+            promote=promote,
+            display_name=display_name,
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        return self._run(tuning.create_job(request, timeout))
+
+    def job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
+        """One job as it is."""
+        return self._run(tuning.job(job_id, timeout))
+
+    def jobs(self, *, state: str = "", model: str = "", timeout: float | None = CALL_TIMEOUT_S) -> Iterator[Job]:
+        """The jobs, the newest first, page by page."""
+        token = ""
+        while True:
+            page, token = self._run(tuning.jobs_page(token, state, model, timeout))
+            yield from page
+            if not token:
+                return
+
+    def cancel_job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
+        """Ends a job within a step; one that has ended is left as it is."""
+        return self._run(tuning.cancel_job(job_id, timeout))
+
+    def pause_job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
+        """Lets a job rest after a checkpoint."""
+        return self._run(tuning.pause_job(job_id, timeout))
+
+    def resume_job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
+        """Queues a paused job again, or one that failed and has a checkpoint."""
+        return self._run(tuning.resume_job(job_id, timeout))
+
+    def watch_job(self, job_id: str, *, after: int = 0) -> Iterator[JobEvent]:
+        """What happened to a job since event `after`, and what happens until it has ended.
+
+        Goes on by itself where the connection breaks or the server starts anew: each event comes once.
+        """
+        patience = Patience(self._retry)
+        while True:
+            call = self._stubs.fine_tuning.WatchJob(pb.WatchJobRequest(id=job_id, after=after))
+            try:
+                for message in call:
+                    event = read_event(message)
+                    after = event.sequence
+                    patience.progressed()
+                    yield event
+                return
+            except grpc.RpcError as error:
+                pause_s = patience.pause(call_error(error, self.target))
+            finally:
+                call.cancel()
+            time.sleep(pause_s)
+
+    def checkpoints(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> tuple[Checkpoint, ...]:
+        """The checkpoints that a job has now, in order of step."""
+        return self._run(tuning.checkpoints(job_id, timeout))
+
+    def finetune(
+        self,
+        base: str,
+        data: str | Path | Dataset,
+        name: str,
+        *,
+        kind: str = "",
+        columns: Columns | Mapping[str, str] | None = None,
+        task: str = "",
+        method: str = "auto",
+        hyperparameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        priority: int = 0,
+        promote: bool = True,
+        progress: Progress = silent,
+        on_event: Callable[[JobEvent], object] | None = None,
+    ) -> FineTuned:
+        """From data to the next served version of `name`: uploads, creates the job and waits for its end.
+
+        See `upload_dataset` and `create_job`. `on_event` is called with everything that happens to the job. Raises JobFailed
+        where it ends without a result.
+        """
+        if not isinstance(data, Dataset):
+            data = self.upload_dataset(data, kind=kind, columns=columns, progress=progress)
+        job = self.create_job(
+            base,
+            data.id,
+            name,
+            task=task,
+            method=method,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            priority=priority,
+            promote=promote,
+        )
+        for event in self.watch_job(job.id):
+            if on_event is not None:
+                on_event(event)
+        return self._run(tuning.finished(data, job.id, CALL_TIMEOUT_S))
+
+    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def versions(self, model: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Versions:
+        """The versions of a model, the newest first, and where calls that name none go."""
+        return self._run(tuning.versions(model, timeout))
+
+    def report(self, model: str, version: int | str = "", *, timeout: float | None = CALL_TIMEOUT_S) -> VersionReport:
+        """How a fine-tuned version did on held-out data; of the stable one where no number or alias is given."""
+        return self._run(tuning.report(model, str(version), timeout))
+
+    def promote(self, model: str, version: int, *, timeout: float | None = LOAD_TIMEOUT_S) -> ModelInfo:
+        """Makes a version the stable one, whatever its report says."""
+        return self._run(tuning.set_alias(model, tuning.STABLE, version, timeout))
+
+    def rollback(self, model: str, *, timeout: float | None = LOAD_TIMEOUT_S) -> RolledBack:
+        """Makes the version stable again that was stable before. Not retried: done twice is something else."""
+        return self._run(tuning.rollback(model, timeout))
+
+    def set_canary(
+        self, model: str, version: int, share: float, *, timeout: float | None = LOAD_TIMEOUT_S
+    ) -> ModelInfo:
+        """Gives a version a share (0..1) of the calls that name none; a share of 0 ends that."""
+        return self._run(tuning.set_canary(model, version, share, timeout))
+
+    def set_alias(self, model: str, alias: str, version: int, *, timeout: float | None = LOAD_TIMEOUT_S) -> ModelInfo:
+        """Points an alias at a version."""
+        return self._run(tuning.set_alias(model, alias, version, timeout))
+
+    def delete_alias(self, model: str, alias: str, *, timeout: float | None = CALL_TIMEOUT_S) -> ModelInfo:
+        """Removes an alias; `stable` cannot be removed."""
+        return self._run(tuning.delete_alias(model, alias, timeout))
+
+    def delete_version(self, model: str, version: int, *, timeout: float | None = CALL_TIMEOUT_S) -> int:
+        """Deletes a version that no alias names, and gives the bytes that came back."""
+        return self._run(tuning.delete_version(model, version, timeout))

@@ -1,0 +1,121 @@
+"""What is sent where a dataset is uploaded: a file as it is, a folder as an archive, and where to go on after a break."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.client.errors import BadInput
+from service.pb import fine_tuning_pb2 as pb
+
+CHUNK = 512 * 1024
+"""Bytes in a message; the server takes up to 4 MiB, and less where it was set to take small messages only."""
+
+Progress = Callable[[int, int, str], None]
+"""Bytes done, bytes in all, and what is done with them: `packing`, `reading`, `sending` or `checking`. The last says that all
+bytes are there and the server looks at them."""
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can tell: the same folder packed twice is the same file, and the server knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is ready to be sent."""
+
+    path: Path
+    file_name: str
+    """What the server is told; its ending says what it is."""
+    sha256: str
+    size_bytes: int
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Shows no progress."""
+
+
+@contextmanager
+def opened(path: Path, progress: Progress) -> Iterator[Source]:
+    """The file to send for a file or a folder, hashed; one that was made for it goes away at the end. Blocks.
+
+    Raises BadInput for what cannot be read or holds nothing.
+    """
+    with ExitStack() as made:
+        try:
+            if path.is_dir():
+                folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="zoo-upload-")))
+                archive = folder / f"{path.resolve().name or 'data'}.zip"
+                _pack(path, archive, progress)
+                path = archive
+            source = _source(path, progress)
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise BadInput(f"cannot read {error.filename or str(path)!r}: {why}", reason="UNREADABLE_FILE") from None
+        yield source
+
+
+def messages(
+    source: Source, header: pb.UploadHeader, offset: int, progress: Progress
+) -> Iterator[pb.UploadDatasetRequest]:
+    """The header, then the bytes from `offset` on. Blocks while it reads. Raises BadInput where the file cannot be read on."""
+    header.offset = offset
+    yield pb.UploadDatasetRequest(header=header)
+    done = offset
+    try:
+        with source.path.open("rb") as file:
+            file.seek(offset)
+            while done < source.size_bytes and (chunk := file.read(min(CHUNK, source.size_bytes - done))):
+                progress(done, source.size_bytes, "sending")
+                yield pb.UploadDatasetRequest(chunk=chunk)
+                done += len(chunk)
+    except OSError as error:
+        raise BadInput(f"cannot read {str(source.path)!r}: {(error.strerror or '').lower()}") from None
+    progress(done, source.size_bytes, "checking")
+
+
+def _source(path: Path, progress: Progress) -> Source:
+    total = path.stat().st_size
+    if total == 0:
+        raise BadInput(f"{str(path)!r} is empty", reason="EMPTY_FILE")
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, max(total, done), "reading")
+    return Source(path, path.name, digest.hexdigest(), done)
+
+
+def _pack(folder: Path, archive: Path, progress: Progress) -> None:
+    """All files of a folder in order of name, without times and owners. Hidden files and links are left out.
+
+    Stored, not deflated: pictures and sounds are compressed already.
+    """
+    files = sorted(_files(folder), key=lambda file: file.relative_to(folder).as_posix())
+    if not files:
+        raise BadInput(f"the folder {str(folder)!r} holds no files", reason="EMPTY_FOLDER")
+    total, done = sum(file.stat().st_size for file in files), 0
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for file in files:
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _LONG_AGO)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            with file.open("rb") as content, packed.open(entry, "w", force_zip64=True) as place:
+                while chunk := content.read(CHUNK):
+                    place.write(chunk)
+                    done += len(chunk)
+                    progress(done, max(total, done), "packing")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(here, name)
+            if not name.startswith(".") and path.is_file() and not path.is_symlink():
+                yield path

@@ -1,0 +1,46 @@
+"""Brings a database's tables up to date, whoever else tries the same at that moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from service.database.errors import DatabaseError
+
+LOCK = 0x7A6F6F  # "zoo": a number of our own among PostgreSQL's advisory locks
+
+
+def upgrade(engine: Engine) -> None:
+    """Runs the migrations that are missing, all or none. Raises DatabaseError for tables of a newer Zoo.
+
+    One server at a time: the others wait at the lock, then find nothing left to do.
+    """
+    config = _config()
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # On SQLite, `BEGIN IMMEDIATE` is the lock.
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if (now := revision(connection)) is not None and now not in known:
+            raise DatabaseError(
+                f"the database was written by a newer Zoo (its tables are at {now!r}); install that one again"
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def revision(connection: Connection) -> str | None:
+    """The migration that a database's tables are at; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

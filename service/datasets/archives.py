@@ -1,0 +1,142 @@
+"""Unpacks users' zip and tar files. Nothing is ever written outside the folder, whatever the archive says.
+
+What could only be meant to harm is refused whole: paths that lead out, links, devices, two files of one name, far more data
+than the archive's size can honestly hold. What people's computers put into archives by themselves (`__MACOSX`, names that
+begin with a dot) is passed over.
+"""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from service.datasets.limits import MIB, Limits
+from service.datasets.words import shown
+from service.errors import InvalidInput
+
+CHUNK = MIB
+HONEST_BYTES = 16 * MIB
+"""Up to which any ratio is believed: a small file of equal rows is no bomb."""
+DEEPEST = 32
+LONGEST_PART = 255
+"""Bytes of one part of a path, as file systems have it."""
+
+FIELD = "data"
+
+
+def extract(archive: Path, form: str, folder: Path, limits: Limits) -> int:
+    """Unpack into `folder`, which must be empty. Gives how many files it holds now.
+
+    Raises InvalidInput with what is wrong; the folder is then to be thrown away.
+    """
+    unpack = _Unpacking(folder, archive.stat().st_size, limits)
+    try:
+        for name, content in _zip(archive, limits) if form == "zip" else _tar(archive, limits):
+            unpack.write(name, content)
+    except NotImplementedError:
+        raise InvalidInput(FIELD, "the zip is packed in a way that is not supported; use deflate") from None
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; those of gzip and bz2 about their data have no number
+        raise InvalidInput(FIELD, f"the {form} file is broken or cut off") from None
+    return unpack.files
+
+
+class _Unpacking:
+    """Counts while it writes: what headers promise is not believed."""
+
+    def __init__(self, folder: Path, packed_bytes: int, limits: Limits) -> None:
+        self.files = 0
+        self._folder = folder
+        self._limits = limits
+        self._most_honest = max(HONEST_BYTES, packed_bytes * limits.ratio)
+        self._bytes = 0
+
+    def write(self, name: str, content: IO[bytes]) -> None:
+        path = safe_path(name)
+        if path is None:
+            return
+        self.files += 1
+        if self.files > self._limits.files:
+            raise InvalidInput(FIELD, f"the archive holds more than {self._limits.files} files, which is the limit")
+        target = self._folder.joinpath(*path.parts)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                while chunk := content.read(CHUNK):
+                    self._count(len(chunk))
+                    file.write(chunk)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
+
+    def _count(self, more: int) -> None:
+        self._bytes += more
+        if self._bytes > self._limits.dataset_bytes:
+            most = self._limits.dataset_bytes // MIB
+            raise InvalidInput(FIELD, f"the archive unpacks to more than {most} MiB, which is the limit")
+        if self._bytes > self._most_honest:
+            raise InvalidInput(
+                FIELD, f"the archive unpacks to more than {self._limits.ratio} times its size: it looks like a bomb"
+            )
+
+
+def safe_path(name: str) -> PurePosixPath | None:
+    """Where a member goes below the folder; None for what is passed over. Raises InvalidInput for a path that leads out."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or (path.parts and path.parts[0][1:2] == ":"):
+        raise InvalidInput(FIELD, f"the archive holds {shown(name)}, a path that leads out of it")
+    if not path.parts or any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+        return None
+    if len(path.parts) > DEEPEST:
+        raise InvalidInput(FIELD, f"the archive's folders are more than {DEEPEST} deep")
+    for part in path.parts:
+        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_PART or not part.isprintable():
+            raise InvalidInput(FIELD, f"the archive holds a file called {shown(part)}, which is no usable name")
+    return path
+
+
+def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        if len(members) > 4 * limits.files:
+            raise InvalidInput(FIELD, f"the archive holds more than {limits.files} files, which is the limit")
+        for member in members:
+            mode = member.external_attr >> 16
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise InvalidInput(FIELD, f"the archive holds {shown(member.filename)}, a link or device")
+            if member.orig_filename != member.filename and "\\" not in member.orig_filename:
+                raise InvalidInput(FIELD, "the archive holds a name with a NUL in it")
+            if safe_path(member.filename) is None or member.is_dir():
+                continue
+            if member.flag_bits & 0x1:
+                raise InvalidInput(
+                    FIELD, f"the zip is encrypted ({shown(member.filename)}); send it without a password"
+                )
+            with file.open(member) as content:
+                yield member.filename, content
+
+
+def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+    seen = 0
+    with closing(tarfile.open(archive, "r:*")) as file:
+        while (member := file.next()) is not None:
+            file.members.clear()  # type: ignore[attr-defined]  # tarfile remembers every member; a long archive would fill the memory
+            seen += 1
+            if seen > 4 * limits.files:
+                raise InvalidInput(FIELD, f"the archive holds more than {limits.files} files, which is the limit")
+            if member.isdir():
+                safe_path(member.name)
+                continue
+            if not member.isreg():
+                raise InvalidInput(FIELD, f"the archive holds {shown(member.name)}, a link or device")
+            content = file.extractfile(member)
+            if content is not None:
+                with content:
+                    yield member.name, content

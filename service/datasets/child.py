@@ -1,0 +1,89 @@
+"""The parent's side of `validate.py`: starts it, hears what it says, and ends it when nobody wants the answer any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from service.datasets.limits import Limits
+from service.errors import InternalError, InvalidInput, StorageFull
+
+CHILD = (sys.executable, "-P", "-m", "service.datasets.validate")
+SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
+"""Beginnings of variables that a process which opens strangers' files has no use for."""
+LOG = "log.txt"
+LOG_SHOWN = 4000
+LONGEST_ANSWER = 1 << 20
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(staging: Path, limits: Limits) -> None:
+    """Validate what lies in a staging folder; it then holds `dataset/`. A cancelled caller ends the child.
+
+    Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
+    """
+    with (staging / LOG).open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *CHILD,
+            str(staging),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=_environment(staging),
+            start_new_session=True,
+        )
+    try:
+        assert process.stdout is not None
+        said = await process.stdout.read(LONGEST_ANSWER)
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its whole session
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+    _judge(said, code, staging, limits)
+
+
+def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
+    answer: object = None
+    with suppress(ValueError):
+        answer = json.loads(said)
+    if isinstance(answer, dict) and answer.get("ok"):
+        return
+    if isinstance(answer, dict) and answer.get("full"):
+        raise StorageFull("the disk has no room for the dataset beside its upload")
+    if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
+        raise InvalidInput(str(error.get("field", "")), str(error.get("problem", "")))
+    if code == -signal.SIGXCPU:
+        raise InvalidInput("data", f"takes more than {limits.cpu_seconds} seconds of processor time to read")
+    log = (staging / LOG).read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace")
+    if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+        _log.error("dataset_validation_died", code=code, log=log)
+        raise InvalidInput("data", "ended the process that read it, perhaps because it takes too much memory")
+    reference = staging.name[-8:]
+    _log.error("dataset_validation_failed", code=code, log=log, reference=reference)
+    raise InternalError(reference)
+
+
+def _environment(staging: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    return {
+        **kept,
+        "HF_HOME": str(staging / "cache"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TMPDIR": str(staging),
+        "OMP_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "2",
+    }

@@ -1,0 +1,222 @@
+"""Which reader a user's data need: what was said of them, and where nothing was said, what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from service.datasets.archives import extract
+from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.draft import Reader
+from service.datasets.endings import ARCHIVES, TEXTS, ending
+from service.datasets.folders import Files, look, places
+from service.datasets.inspection import Summary, inspect
+from service.datasets.limits import Limits
+from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
+from service.datasets.reader_rows import TableRows
+from service.datasets.reader_series import Series
+from service.datasets.reader_text import PlainText, TextFolders, TextTable
+from service.datasets.tables import Table
+from service.datasets.targets import (
+    FILES,
+    TARGETS,
+    TIMES,
+    by_usual_name,
+    check_named,
+    find_split,
+    find_target,
+    kind_of,
+)
+from service.datasets.targets import TEXTS as TEXT_NAMES
+from service.datasets.times import moment
+from service.datasets.words import listed, shown
+from service.errors import InvalidInput
+
+MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
+
+
+def reader_for(
+    data: Path, file_name: str, kind: DatasetKind | None, columns: Columns, raw: Path, limits: Limits
+) -> Reader:
+    """The reader of a file. An archive is unpacked into `raw`. Raises InvalidInput where data and wishes do not fit."""
+    end = ending(file_name)
+    if end in ARCHIVES:
+        extract(data, ARCHIVES[end], raw, limits)
+        return _of_files(look(raw), kind, columns, limits)
+    if kind in MEDIA:
+        raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
+    if end in TEXTS:
+        if kind not in (None, DatasetKind.PLAIN_TEXT):
+            raise InvalidInput(
+                "header.kind", f"a text file is plain text; {kind} comes as a table, got {shown(file_name)}"
+            )
+        raw.mkdir(exist_ok=True)
+        return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
+    if kind is DatasetKind.PLAIN_TEXT:
+        raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {shown(file_name)}")
+    return _of_table(Table(data, file_name, limits), kind, columns, limits)
+
+
+def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+    if kind in (None, *MEDIA) and (files.pictures or files.sounds):
+        return _of_media(files, kind, columns, limits)
+    if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
+        raise nothing_found("pictures (.jpg, .png, .webp)")
+    if kind is DatasetKind.AUDIO_FOLDER:
+        raise nothing_found("sounds (.wav, .flac, .ogg)")
+    if kind is DatasetKind.PLAIN_TEXT or not files.tables:
+        if not files.texts:
+            raise nothing_found("pictures, sounds, texts or tables")
+        classes = {place.label for place in places(files.texts)} - {""}
+        if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
+            return TextFolders(files, limits)
+        if kind in (None, DatasetKind.PLAIN_TEXT):
+            return PlainText(files.root, files.texts, limits)
+        raise nothing_found("table")
+    return _of_table(_only_table(files, limits), kind, columns, limits)
+
+
+def _only_table(files: Files, limits: Limits) -> Table:
+    if len(files.tables) > 1:
+        raise InvalidInput(
+            "data", f"the archive holds several tables, {listed([str(t) for t in files.tables])}; send one"
+        )
+    return Table(files.root / files.tables[0], str(files.tables[0]), limits)
+
+
+def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+    if kind is None and files.pictures and files.sounds:
+        raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
+    sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
+    wanted = files.sounds if sounds else files.pictures
+    if not wanted:
+        raise nothing_found("sounds (.wav, .flac, .ogg)" if sounds else "pictures (.jpg, .png, .webp)")
+    folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
+    named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
+    if not named and len(files.tables) != 1:
+        return MediaFolders(files, folder_kind, limits)
+    if not files.tables:
+        raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
+    table = _only_table(files, limits)
+    check_named(columns, table.columns)
+    summaries = inspect(table)
+    image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
+    if not image:
+        if not named:
+            return MediaFolders(files, folder_kind, limits)
+        raise InvalidInput(
+            "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
+        )
+    rest = _rest(table, summaries, columns, image)
+    split = columns.split or find_split(rest)
+    rest.pop(split, None)
+    target = columns.target or find_target(rest)
+    summary = rest.pop(target)
+    found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
+    row = rest if found is DatasetKind.IMAGE_TABLE else {}
+    if found is DatasetKind.IMAGE_TABLE and not row:
+        raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
+    what = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE)
+    complete = columns.model_copy(update={"image": image, "target": target, "split": split})
+    return MediaTable(files, table, complete, found, what, row, limits)
+
+
+def _names_files(summaries: Mapping[str, Summary], names: set[str]) -> str:
+    """A column most of whose values are names of files that are there."""
+    for name, summary in summaries.items():
+        here = sum(PurePosixPath(value).name in names for value in summary.distinct)
+        if here and 2 * here >= len(summary.distinct):
+            return name
+    return ""
+
+
+def _rest(table: Table, summaries: Mapping[str, Summary], columns: Columns, *used: str) -> dict[str, Summary]:
+    """The columns that still may mean something."""
+    named = {columns.target, columns.text, columns.split, columns.time, columns.series}
+    out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
+    return {name: summary for name, summary in summaries.items() if name not in out}
+
+
+def _of_table(table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+    if columns.image:
+        raise InvalidInput(
+            "header.columns.image", "files are named by a table only inside a zip or tar that holds them"
+        )
+    check_named(columns, table.columns)
+    rest = _rest(table, inspect(table), columns)
+    split = columns.split or find_split(rest)
+    rest.pop(split, None)
+    columns = columns.model_copy(update={"split": split})
+    if kind is None:
+        kind = _kind(rest, columns)
+    if kind is DatasetKind.SERIES:
+        return _series(table, columns, rest, limits)
+    if kind is DatasetKind.TEXT:
+        text = columns.text or _text(rest, columns.target)
+        if not text:
+            raise InvalidInput(
+                "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
+            )
+        rest.pop(text)
+        target = columns.target or find_target(rest)
+        complete = columns.model_copy(update={"text": text, "target": target})
+        return TextTable(table, complete, kind_of(rest[target]), limits)
+    target = columns.target or find_target(rest)
+    what = kind_of(rest.pop(target))
+    return TableRows(table, columns.model_copy(update={"target": target}), what, rest, limits)
+
+
+def _kind(rest: Mapping[str, Summary], columns: Columns) -> DatasetKind:
+    """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
+    if columns.text:
+        return DatasetKind.TEXT
+    if columns.time or columns.series or _like_series(rest, columns):
+        return DatasetKind.SERIES
+    return DatasetKind.TEXT if _text(rest, columns.target) else DatasetKind.TABLE
+
+
+def _like_series(rest: Mapping[str, Summary], columns: Columns) -> bool:
+    if any(summary.lists for summary in rest.values()):
+        return True
+    time = by_usual_name(TIMES, rest)
+    if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
+        return False
+    others = [summary for name, summary in rest.items() if name != time]
+    words = [summary for summary in others if not summary.numeric]
+    labelled = any(summary.name.casefold() in TARGETS[:-1] for summary in others)
+    return len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
+
+
+def _text(rest: Mapping[str, Summary], target: str) -> str:
+    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
+    words = {name: summary for name, summary in rest.items() if not summary.numeric and name != target}
+    if usual := by_usual_name(TEXT_NAMES, words):
+        return usual
+    prose = [name for name, summary in words.items() if summary.prose]
+    numbers = [name for name, s in rest.items() if s.numeric and name != target and name.casefold() not in TARGETS]
+    if len(prose) == 1 and (not numbers or len(rest) == 2):
+        return prose[0]
+    return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).few else ""
+
+
+def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Limits) -> Reader:
+    time = columns.time or by_usual_name(TIMES, rest)
+    rest.pop(time, None)
+    lists = [name for name, summary in rest.items() if summary.lists]
+    words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
+    series = columns.series
+    if not series and not lists and not columns.target:
+        if len(words) > 1:
+            raise InvalidInput(
+                "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
+            )
+        series = words[0] if words else ""
+    channels = (
+        [columns.target]
+        if columns.target
+        else lists or [name for name, summary in rest.items() if summary.numeric and name != series]
+    )
+    if not channels:
+        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
+    complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
+    return Series(table, complete, channels, bool(lists), limits)

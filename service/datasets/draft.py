@@ -1,0 +1,85 @@
+"""What a reader makes of a user's data, example by example, before it is written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
+
+
+class Target(Enum):
+    """What is to be learned."""
+
+    CLASS = "class"
+    NUMBER = "number"
+    NONE = "none"
+    """Series and plain text are their own targets."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """One example that can be used."""
+
+    values: dict[str, Any]
+    """By column of the canonical table, see `canonical.py`."""
+    digest: str
+    file: str
+    row: int = 0
+    label: str | None = None
+    number: float | None = None
+    split: str = ""
+
+
+Skip = Callable[[str, int, str], None]
+"""Tells that (file, row) was left out, and why."""
+Warn = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Shape:
+    """What a reader knows of its data once it has gone through them."""
+
+    kind: DatasetKind
+    columns: Columns
+    target: Target
+    inputs: tuple[ColumnInfo, ...] = ()
+    channels: int = 1
+    row_columns: tuple[tuple[str, str], ...] = field(default=())
+    """Name and kind (`number`, `category`) of the cells of each row; known before the first example."""
+
+
+class Reader(Protocol):
+    """Goes through a user's data once, from front to back, in bounded memory."""
+
+    def shape(self) -> Shape:
+        """Complete after `drafts` has ended; kind, target and `row_columns` before."""
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """The examples in their order. Raises InvalidInput where nothing at all can be made of the data."""
+
+
+def digest_of(*parts: bytes | str) -> str:
+    """Equal for equal parts; 32 hex digits."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()[:32]
+
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call the splits."""

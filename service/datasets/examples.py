@@ -1,0 +1,131 @@
+"""An opened dataset: examples as callers of the served model would send them. Read by pyarrow alone, mapped, not loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.datasets.canonical import EXAMPLES, FILES
+from service.datasets.dataset import DatasetInfo, DatasetKind, Example, dataset_folder
+from service.datasets.validate import INFO
+from service.errors import NotFound
+from service.types import (
+    AudioInstance,
+    ImageInstance,
+    Instance,
+    RecordInstance,
+    RowInstance,
+    SeriesInstance,
+    TextInstance,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What splits and metrics need of all examples at once; no file is read for it."""
+
+    targets: NDArray[np.float64]
+    """Index of the class or the number, `[n]`; NaN for series and plain text."""
+    splits: tuple[str, ...]
+    digests: tuple[str, ...]
+
+
+class StoredExamples:
+    """The examples of one dataset (the protocol `Examples`). Threads may share it."""
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        """Maps the Arrow files below `folder`; they are never changed."""
+        self.info = info
+        self._files = folder / FILES
+        self._table = _map(folder / EXAMPLES)
+        self._index = {label: i for i, label in enumerate(info.labels)}
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> Example:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        values: dict[str, Any] = {name: self._table[name][index].as_py() for name in self._table.column_names}
+        return Example(
+            instance=self._instance(values),
+            target=self._index[values["label"]] if values["label"] is not None else values["number"],
+            split=values["split"],
+            digest=values["digest"],
+            origin=values["origin"],
+        )
+
+    def outline(self) -> Outline:
+        """Targets, splits and digests of all examples, in order."""
+        labels = self._table["label"].to_pylist()
+        if self.info.labels:
+            targets = np.array([self._index[label] for label in labels], np.float64)
+        else:
+            numbers = self._table["number"].to_pylist()
+            targets = np.array([np.nan if number is None else number for number in numbers], np.float64)
+        return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
+
+    def _instance(self, values: Mapping[str, Any]) -> Instance:
+        match self.info.kind:
+            case DatasetKind.IMAGE_FOLDER:
+                return ImageInstance(self._read(values["file"]))
+            case DatasetKind.AUDIO_FOLDER:
+                return AudioInstance(self._read(values["file"]))
+            case DatasetKind.TEXT | DatasetKind.PLAIN_TEXT:
+                return TextInstance(values["text"].encode())
+            case DatasetKind.TABLE:
+                return RowInstance(values["row"])
+            case DatasetKind.IMAGE_TABLE:
+                return RecordInstance(
+                    {"image": ImageInstance(self._read(values["file"])), "row": RowInstance(values["row"])}
+                )
+            case DatasetKind.SERIES:
+                return SeriesInstance(np.array(values["values"], np.float64).reshape(-1, self.info.channels))
+
+    def _read(self, file: str) -> bytes:
+        return (self._files / file).read_bytes()
+
+
+def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
+    """A dataset of a home. Raises NotFound where it is not there (any more). Blocks."""
+    info = read_info(home, dataset_id)
+    if info is None:
+        raise NotFound("dataset", dataset_id)
+    try:
+        return StoredExamples(dataset_folder(home, dataset_id), info)
+    except FileNotFoundError:
+        raise NotFound("dataset", dataset_id) from None
+
+
+def read_info(home: Path, dataset_id: str) -> DatasetInfo | None:
+    """What is known of a dataset, or None. Blocks."""
+    if not is_id(dataset_id):
+        return None
+    try:
+        return DatasetInfo.model_validate_json((dataset_folder(home, dataset_id) / INFO).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a dataset: 32 hex digits. Anything else never touches the disk."""
+    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
+
+
+def _map(folder: Path) -> Any:
+    """The table that `datasets` wrote: Arrow streams, as `state.json` lists them."""
+    import pyarrow
+
+    state = json.loads((folder / "state.json").read_bytes())
+    shards = [
+        pyarrow.ipc.open_stream(pyarrow.memory_map(str(folder / file["filename"]))).read_all()
+        for file in state["_data_files"]
+    ]
+    return pyarrow.concat_tables(shards)

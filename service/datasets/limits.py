@@ -1,0 +1,55 @@
+"""How much of everything. Set once by the server, handed to the child that reads users' files."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.settings import Settings
+
+MIB = 1 << 20
+
+
+class Limits(BaseModel):
+    """Bounds on one dataset, and on all of them together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset_bytes: int = Field(default=4096 * MIB, gt=0)
+    """Of one dataset, as uploaded and again as unpacked."""
+    total_bytes: int = Field(default=0, ge=0)
+    """Of all datasets and unfinished uploads together; 0 sets no limit."""
+    files: int = Field(default=200_000, gt=0)
+    """In one archive or folder."""
+    rows: int = Field(default=5_000_000, gt=0)
+    """In one table."""
+    file_bytes: int = Field(default=64 * MIB, gt=0)
+    """Of one picture, sound or text file; a larger one is skipped."""
+    pixels: int = Field(default=50_000_000, gt=0)
+    """Of one picture; a larger one is skipped before it is decoded."""
+    audio_seconds: float = Field(default=600.0, gt=0)
+    """Of one sound; a longer one is skipped."""
+    text_bytes: int = Field(default=MIB, gt=0)
+    """Of one text or cell; the row of a longer one is skipped."""
+    columns: int = Field(default=2_000, gt=0)
+    """Of one table."""
+    classes: int = Field(default=10_000, gt=1)
+    name_characters: int = Field(default=200, gt=0)
+    """Of a class or column."""
+    ratio: int = Field(default=200, gt=1)
+    """Unpacked bytes for each packed one, beyond which an archive of some size is a bomb."""
+    skipped_shown: int = Field(default=100, ge=0)
+    """Skipped examples that a report lists; all are counted."""
+    memory_mib: int = Field(default=4096, ge=0)
+    """Private memory of the child that reads a dataset; 0 sets no limit."""
+    cpu_seconds: int = Field(default=3600, ge=0)
+    """Processor time of that child; 0 sets no limit."""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds that an operator set."""
+    return Limits(
+        dataset_bytes=settings.max_dataset_mib * MIB,
+        total_bytes=settings.datasets_quota_mib * MIB,
+        files=settings.max_dataset_files,
+        memory_mib=settings.dataset_memory_mib,
+    )

@@ -1,0 +1,51 @@
+"""Tables: rows of numbers and categories, one column of which is to be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
+from service.datasets.inspection import Summary
+from service.datasets.limits import Limits
+from service.datasets.rows import RowColumns
+from service.datasets.tables import Table
+from service.datasets.targets import add_target
+from service.errors import InvalidInput
+
+
+class TableRows:
+    """Every row an example."""
+
+    def __init__(
+        self, table: Table, columns: Columns, target: Target, row: Mapping[str, Summary], limits: Limits
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._target = target
+        self._row = RowColumns(row)
+        self._limits = limits
+        if not self._row.columns:
+            raise InvalidInput("data", "the table has no column to learn from beside the target")
+
+    def shape(self) -> Shape:
+        """Categories are complete once the drafts have ended."""
+        return Shape(DatasetKind.TABLE, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns)
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """In the order of the rows."""
+        for sentence in self._row.warnings:
+            warn(sentence)
+        for row in self._table.rows():
+            draft = Draft({}, "", self._table.name, row.number)
+            problem = row.problem or add_target(
+                draft, row.cells, self._columns, self._target, self._limits.name_characters
+            )
+            if not problem:
+                cells, problem = self._row.read(row.cells)
+                draft.values["row"] = cells
+                draft.digest = digest_of(repr(tuple(cells.values())))
+            if problem:
+                skip(self._table.name, row.number, problem)
+            else:
+                yield draft

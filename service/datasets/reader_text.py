@@ -1,0 +1,146 @@
+"""Texts with a label or number: a table of them, or a folder of text files for each class. And plain text, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
+from service.datasets.folders import Files, places
+from service.datasets.limits import Limits
+from service.datasets.tables import Table
+from service.datasets.targets import add_target, read_class
+from service.datasets.words import counted, shown
+
+BLOCK = 4096
+"""Characters of plain text in one example, and at most a line more."""
+
+
+def text_digest(text: str) -> str:
+    """Equal for texts that differ in nothing but spaces and the case of letters."""
+    return digest_of(" ".join(text.split()).casefold())
+
+
+class TextTable:
+    """A table with a column of texts."""
+
+    def __init__(self, table: Table, columns: Columns, target: Target, limits: Limits) -> None:
+        self._table = table
+        self._columns = columns
+        self._target = target
+        self._limits = limits
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.TEXT, self._columns, self._target)
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """In the order of the rows."""
+        for row in self._table.rows():
+            text = row.cells.get(self._columns.text)
+            draft = Draft({}, "", self._table.name, row.number)
+            problem = row.problem
+            if not problem and (not isinstance(text, str) or not text.strip()):
+                problem = "the text is empty" if text is None or isinstance(text, str) else f"{shown(text)} is no text"
+            if not problem:
+                problem = add_target(draft, row.cells, self._columns, self._target, self._limits.name_characters)
+            if problem:
+                skip(self._table.name, row.number, problem)
+            else:
+                draft.values["text"] = text
+                draft.digest = text_digest(str(text))
+                yield draft
+
+
+class TextFolders:
+    """`class/file.txt`, or `train/class/file.txt`."""
+
+    def __init__(self, files: Files, limits: Limits) -> None:
+        self._files = files
+        self._limits = limits
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.TEXT, Columns(), Target.CLASS)
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """One for each file, in the order of their paths."""
+        if others := len(self._files) - len(self._files.texts):
+            warn(f"passed over {counted(others, 'file')} without text")
+        for path, place in zip(self._files.texts, places(self._files.texts), strict=True):
+            label, problem = read_class(place.label, self._limits.name_characters)
+            if not place.label:
+                problem = "lies in no folder, so its class is not known"
+            text = ""
+            if not problem:
+                text, problem = _read(self._files.root / path, self._limits)
+            if problem:
+                skip(str(path), 0, problem)
+            else:
+                yield Draft({"text": text}, text_digest(text), str(path), label=label, split=place.split)
+
+
+def _read(path: Path, limits: Limits) -> tuple[str, str]:
+    if path.stat().st_size > limits.text_bytes:
+        return "", f"is larger than {limits.text_bytes} bytes"
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return "", "is not UTF-8 text"
+    return (text, "") if text.strip() else ("", "is empty")
+
+
+class PlainText:
+    """Text files one after another, cut at line ends into blocks that follow each other: joined, they are the text again."""
+
+    def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: Limits, name: str = "") -> None:
+        """`name` stands for a single file in reports, where `texts` holds what it is called here."""
+        self._root = root
+        self._texts = texts
+        self._limits = limits
+        self._name = name
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.PLAIN_TEXT, Columns(), Target.NONE)
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
+        for path in self._texts:
+            name = self._name or str(path)
+            block: list[str] = []
+            size, first = 0, 1
+            for number, line in enumerate(self._lines(self._root / path), start=1):
+                if line is None:
+                    skip(name, number, "is not UTF-8 text")
+                    continue
+                if not block:
+                    first = number
+                block.append(line)
+                size += len(line)
+                if size >= BLOCK:
+                    yield _block(block, name, first)
+                    block, size = [], 0
+            if "".join(block).strip():
+                yield _block(block, name, first)
+
+    def _lines(self, path: Path) -> Iterator[str | None]:
+        """Lines with their ends, a very long one in pieces; None for one that cannot be decoded."""
+        with path.open("rb") as file:
+            wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(
+            encoding="utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape"
+        ) as text:
+            while line := text.readline(BLOCK):
+                yield line if line.isascii() or _decoded(line) else None
+
+
+def _decoded(line: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in line)
+
+
+def _block(lines: Sequence[str], name: str, first: int) -> Draft:
+    text = "".join(lines)
+    return Draft({"text": text}, text_digest(text), name, first)

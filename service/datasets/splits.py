@@ -1,0 +1,154 @@
+"""Which examples are trained on and which are held out. The same data and seed give the same splits, on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.datasets.dataset import DatasetKind, Examples, Splits
+from service.datasets.examples import Outline, StoredExamples
+
+NAMES = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.15, 0.15)
+BINS = 10
+"""Quantiles of a number within which examples are drawn alike."""
+
+
+def split(examples: Examples, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Splits:
+    """Indices of the examples of `train`, `validation` and `test`.
+
+    - Splits that the data bring are honoured; those that they lack are taken from their `train`.
+    - Otherwise drawn by `seed`: within each class, or each tenth of the numbers, so that all are in every part: a class of
+      two different examples is in `train` and `test`, one of four or more in all three.
+    - Examples of equal content stay together. Where the data's own splits part them, these are honoured all the same.
+    - Plain text is cut where it stands: the first blocks are trained on, the last are tested with.
+    - Series: a whole series for each part where the data say so; else all are `train`, and `cut` says where each is cut.
+    """
+    outline = _outline(examples)
+    given: dict[str, list[int]] = {name: [] for name in NAMES}
+    free: list[int] = []
+    for index, name in enumerate(outline.splits):
+        (given[name] if name else free).append(index)
+    given["train"] += free
+    if examples.info.kind is DatasetKind.SERIES:
+        return _sorted(given)
+    missing = [name for name in NAMES[1:] if not given[name]]
+    if not missing:
+        return _sorted(given)
+    parts = {
+        name: (share if name == "train" or name in missing else 0.0)
+        for name, share in zip(NAMES, fractions, strict=True)
+    }
+    if examples.info.kind is DatasetKind.PLAIN_TEXT:
+        carved = _blocks(given["train"], parts)
+    else:
+        numbers = not examples.info.labels
+        carved = _drawn(given["train"], outline, seed, parts, numbers=numbers)
+    return _sorted({name: carved[name] or given[name] for name in NAMES} | {"train": carved["train"]})
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Steps of one series: before `train_stop` to train, from there to `validation_stop` to validate, the rest to test.
+
+    What is forecast lies within its part; what a forecast looks back on may lie before it.
+    """
+
+    train_stop: int
+    validation_stop: int
+
+
+def cut(steps: int, fractions: tuple[float, float, float] = FRACTIONS) -> Cut:
+    """Where a series of so many steps is cut: by time, the last part is held out."""
+    whole = sum(fractions)
+    return Cut(int(steps * fractions[0] / whole), int(steps * (fractions[0] + fractions[1]) / whole))
+
+
+def _outline(examples: Examples) -> Outline:
+    if isinstance(examples, StoredExamples):
+        return examples.outline()
+    all_of = [examples[index] for index in range(len(examples))]
+    targets = [math.nan if example.target is None else float(example.target) for example in all_of]
+    return Outline(np.array(targets), tuple(e.split for e in all_of), tuple(e.digest for e in all_of))
+
+
+def _sorted(parts: Mapping[str, Sequence[int]]) -> Splits:
+    return {name: tuple(sorted(parts[name])) for name in NAMES}
+
+
+def _blocks(indices: Sequence[int], parts: Mapping[str, float]) -> dict[str, list[int]]:
+    """Consecutive, in the order of `NAMES`."""
+    counts = _Shares(parts).next(len(indices))
+    found: dict[str, list[int]] = {}
+    at = 0
+    for name in NAMES:
+        found[name] = list(indices[at : at + counts[name]])
+        at += counts[name]
+    return found
+
+
+def _drawn(
+    indices: Sequence[int], outline: Outline, seed: int, parts: Mapping[str, float], *, numbers: bool
+) -> dict[str, list[int]]:
+    """Stratified, by groups of equal content."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index in indices:
+        groups[outline.digests[index]].append(index)
+    stratum = _bins(groups, outline) if numbers else {d: outline.targets[members[0]] for d, members in groups.items()}
+    strata: dict[float, list[str]] = defaultdict(list)
+    for digest in groups:
+        strata[stratum[digest]].append(digest)
+    order, shares = _shuffle(seed), _Shares(parts)
+    found: dict[str, list[str]] = {name: [] for name in NAMES}
+    for key in sorted(strata):
+        members = sorted(strata[key], key=order)
+        counts = shares.next(len(members))
+        at = 0
+        for name in NAMES:
+            found[name] += members[at : at + counts[name]]
+            at += counts[name]
+    if parts["validation"] and not found["validation"]:  # all classes are tiny
+        found["validation"] = found["test"][1::2]
+        found["test"] = found["test"][::2]
+    return {name: [index for digest in found[name] for index in groups[digest]] for name in NAMES}
+
+
+def _shuffle(seed: int) -> Callable[[str], bytes]:
+    """A random order that depends on the seed and each group alone: an example more moves hardly any other."""
+    return lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest()
+
+
+def _bins(groups: Mapping[str, Sequence[int]], outline: Outline) -> dict[str, float]:
+    """Tenth of the targets in which each group lies; fewer where there are few."""
+    digests = list(groups)
+    targets = np.array([outline.targets[groups[digest][0]] for digest in digests])
+    bins = max(1, min(BINS, len(digests) // 10))
+    ranks = np.argsort(np.argsort(targets, kind="stable"), kind="stable")
+    return {digest: float(rank * bins // len(digests)) for digest, rank in zip(digests, ranks, strict=True)}
+
+
+class _Shares:
+    """How many of so many groups each part gets. What rounding takes from a part in one stratum it gives back in the next."""
+
+    def __init__(self, parts: Mapping[str, float]) -> None:
+        whole = sum(parts.values())
+        self._shares = {name: parts[name] / whole for name in NAMES}
+        self._owed = {"test": 0.0, "validation": 0.0}
+
+    def next(self, groups: int) -> dict[str, int]:
+        """Of two or three, one is held out; of four or more, one for each part at least; a single one is trained on."""
+        counts = {}
+        left = groups - 1  # one is for training, whatever the shares
+        for name in ("test", "validation"):
+            wanted = self._shares[name] > 0
+            self._owed[name] += groups * self._shares[name]
+            least = int(wanted and groups >= (2 if name == "test" or not self._shares["test"] else 4))
+            counts[name] = min(max(int(self._owed[name] + 0.5), least), left) if wanted else 0
+            self._owed[name] -= counts[name]
+            left -= counts[name]
+        return {"train": groups - sum(counts.values()), **counts}

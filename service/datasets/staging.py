@@ -1,0 +1,66 @@
+"""Folders in which datasets are made, `ZOO_HOME/datasets/.staging-…`. One that nobody holds any more is rubbish.
+
+Functions here block; the store calls them in threads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from pathlib import Path
+
+from service.datasets.dataset import DATASETS
+
+STAGING, DELETED = ".staging-", ".deleted-"
+_LOCK = "lock"
+
+
+class Staging:
+    """One such folder, held by a lock that ends with its process."""
+
+    def __init__(self, home: Path) -> None:
+        """Makes the folder."""
+        self.folder = home / DATASETS / f"{STAGING}{uuid.uuid4().hex}"
+        self.folder.mkdir(parents=True)
+        self._descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _try_lock(self._descriptor)
+
+    def remove(self) -> None:
+        """With all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._descriptor)
+
+
+def remove_abandoned(home: Path) -> None:
+    """What processes left behind that were killed: staging folders that nobody holds, datasets half deleted."""
+    for folder in (home / DATASETS).glob(f"{DELETED}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (home / DATASETS).glob(f"{STAGING}*"):
+        try:
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # just being made, or just removed
+        try:
+            if _try_lock(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _try_lock(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

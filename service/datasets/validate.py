@@ -1,0 +1,155 @@
+"""Reads, checks and rewrites one dataset, in a process of its own: `python -m service.datasets.validate STAGING`.
+
+Users' files are only ever opened here. The process has bounds on memory and processor time, runs at low priority, and ends
+when its standard input does, which is when the server ends. It leaves `STAGING/dataset/`, complete, and says one line of JSON:
+
+    {"ok": true} | {"error": {"field": …, "problem": …}} | {"full": true}        the last: the disk has no room
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
+from service.datasets.limits import MIB, Limits
+from service.errors import InvalidInput
+
+ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
+RAW, CACHE = "raw", "cache"
+NICENESS = 10
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Order(BaseModel):
+    """`STAGING/order.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    data: Path
+    file_name: str
+    sha256: str
+    size_bytes: int
+    kind: DatasetKind | None
+    columns: Columns
+    display_name: str
+    uri: str
+    owner: str
+    limits: Limits
+
+
+def validate(staging: Path) -> DatasetInfo:
+    """Make `staging/dataset/` as `staging/order.json` says. Raises InvalidInput for data that cannot be used."""
+    from service.datasets.canonical import write
+    from service.datasets.detect import reader_for
+    from service.datasets.findings import Findings
+
+    started = time.monotonic()
+    order = Order.model_validate_json((staging / ORDER).read_bytes())
+    folder, raw = staging / DATASET, staging / RAW
+    folder.mkdir()
+    raw.mkdir()
+    reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits)
+    shape = reader.shape()
+    findings = Findings(shape.kind, shape.target, order.limits)
+    write(reader, findings, folder, raw, staging / CACHE)
+    report = findings.report(time.monotonic() - started)
+    shape = reader.shape()  # with the categories that were met
+    info = DatasetInfo(
+        id=order.id,
+        display_name=order.display_name,
+        kind=shape.kind,
+        sha256=order.sha256,
+        size_bytes=order.size_bytes,
+        columns=shape.columns,
+        labels=findings.labels(),
+        inputs=shape.inputs,
+        channels=shape.channels,
+        report=report,
+        created=datetime.now(UTC),
+        uri=order.uri,
+        owner=order.owner,
+    )
+    with (folder / INFO).open("w", encoding="utf-8") as file:
+        file.write(info.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
+    return info
+
+
+def answer(staging: Path) -> dict[str, Any]:
+    """What this process says about a staging folder. Errors that are no fault of the data are raised."""
+    try:
+        validate(staging)
+    except InvalidInput as error:
+        return {"error": {"field": error.field, "problem": error.problem}}
+    except MemoryError:
+        return {"error": {"field": "data", "problem": "takes more memory to read than a dataset may"}}
+    except Exception as error:
+        if _is_full(error):
+            return {"full": True}
+        raise
+    return {"ok": True}
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether no room on the disk is behind an error, however it was wrapped."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _bound(limits: Limits) -> None:
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        import resource
+
+        # Private memory, not the address space: Arrow maps whole files, which costs none. Libraries come first and do not
+        # count, so that what is over the limit is the data.
+        import datasets  # noqa: F401
+
+        import service.datasets.detect  # noqa: F401
+
+        if limits.memory_mib:
+            most = _private_bytes() + limits.memory_mib * MIB
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        if limits.cpu_seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
+
+
+def _private_bytes() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Run on the folder that the command line names."""
+    staging = Path(sys.argv[1])
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
+    said = answer(staging)
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # nothing is left to do, and libraries take long to go
+
+
+if __name__ == "__main__":
+    main()

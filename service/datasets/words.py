@@ -1,0 +1,38 @@
+"""How names and values of users' data appear in sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from service.errors import InvalidInput
+
+LONGEST_SHOWN = 80
+MOST_LISTED = 30
+
+
+def shown(value: object) -> str:
+    """A value in quotes, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, separated by commas; the first of many."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(shown(name) for name in names[:MOST_LISTED]) + more
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def no_such_column(field: str, name: str, columns: Sequence[str]) -> InvalidInput:
+    """The error for a column that is not there: says which are, and which is spelled nearly so."""
+    folded = {column.casefold(): column for column in columns}
+    near = difflib.get_close_matches(name.casefold()[:64], folded, n=1)
+    hint = f"did you mean {shown(folded[near[0]])}? " if near else ""
+    return InvalidInput(
+        f"header.columns.{field}", f"there is no column {shown(name)}; {hint}The columns are {listed(columns)}"
+    )

@@ -1,0 +1,62 @@
+"""A job's folder, as its supervisor sees it; `training/spec.py` says what is in it."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+from service.training.spec import WorkOrder
+
+JOBS = "jobs"
+ORDER, RESULT, CHECKPOINTS = "spec.json", "result", "checkpoints"
+KEPT = ("log.txt", "tensorboard", ORDER)
+"""Of a job that has ended well, or was not wanted any more."""
+LEAST_FREE = 16 * 1024 * 1024
+"""Bytes. A worker that died with less left on its disk died of that."""
+
+
+def job_folder(home: Path, job_id: str) -> Path:
+    """Where a job lies."""
+    return home / JOBS / job_id
+
+
+def write_order(folder: Path, order: WorkOrder) -> None:
+    """Puts the order there, complete by rename. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{ORDER}"
+    draft.write_text(order.model_dump_json(indent=1), encoding="utf-8")
+    draft.replace(folder / ORDER)
+
+
+def steps(folder: Path) -> tuple[int, ...]:
+    """Of the checkpoints that are there, rising."""
+    try:
+        names = [path.name for path in (folder / CHECKPOINTS).iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted(int(name) for name in names if name.isdigit()))
+
+
+def clean(folder: Path) -> None:
+    """Leaves the log and what was drawn of it."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in KEPT:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def disk_full(folder: Path) -> bool:
+    """Whether there is hardly any room left."""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    except OSError:
+        return False
+
+
+def means_full(error: OSError) -> bool:
+    """Whether the disk, or what its owner may use of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

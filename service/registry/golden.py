@@ -1,0 +1,56 @@
+"""What a network is held to at load: the golden cases of a card, or the golden items that came with a tuned version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_zoo.card import Card
+from model_zoo.golden_items import GoldenItem
+from service.errors import InternalError
+from service.registry.probes import Runs
+from service.tasks.base import Task
+from service.types import Answer, Instance, Item, Options, Tensors
+
+
+def golden_problem(task: Task, runtime: Runs, golden: Sequence[GoldenItem] = ()) -> str | None:
+    """Runs the golden cases and items through a network. What is wrong, with figures; None if nothing is."""
+    for number, case in enumerate(task.card.golden):
+        answers = {text: _answer(task, runtime, task.text_instance(text)) for text in task.golden_texts(case.expect)}
+        answer = _answer(task, runtime, task.golden_instance(case.input))
+        problem = task.golden_problem(case.expect, answer, answers)
+        if problem is not None:
+            return f"case {number + 1} of {len(task.card.golden)}: {problem}"
+    items = items_of(task.card, golden)
+    rows = [task.split(runtime.run(task.collate([item])[0]), [item])[0] for item in items]
+    return items_problem(task.card, rows, golden)
+
+
+def items_of(card: Card, golden: Sequence[GoldenItem]) -> list[Item]:
+    """Golden items as they stand in a queue."""
+    along = card.batching.length_of
+    return [Item(one.inputs, len(one.inputs[along]) if along is not None else 1) for one in golden]
+
+
+def items_problem(card: Card, rows: Sequence[Tensors], golden: Sequence[GoldenItem]) -> str | None:
+    """What is wrong with a tuned network's answers to its golden items; None if they are as the job that trained it got them."""
+    allowed = card.tolerance.max_abs_error
+    for number, (row, one) in enumerate(zip(rows, golden, strict=True)):
+        for name, expected in one.outputs.items():
+            got = row.get(name)
+            if got is None or got.shape != expected.shape:
+                return f"item {number + 1} of {len(golden)}: the output {name!r} is missing, or has another shape"
+            error = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
+            if not error <= allowed:
+                which = f"item {number + 1} of {len(golden)}"
+                return f"{which} differs by {error:.2g} from what training got; allowed is {allowed:.2g}"
+    return None
+
+
+def _answer(task: Task, runtime: Runs, instance: Instance) -> Answer:
+    (item,) = task.preprocess([instance], ["golden"])
+    if not isinstance(item, Item):
+        raise InternalError from item
+    (row,) = task.split(runtime.run(task.collate([item])[0]), [item])
+    return task.postprocess(row, item, Options())

@@ -1,0 +1,70 @@
+"""Room in the memory budget: others are unloaded until a model fits, used longest ago first."""
+
+from __future__ import annotations
+
+import asyncio
+
+from service.errors import MemoryFull
+from service.observability.log import logger
+from service.registry.asking import Asking
+from service.registry.entry import Entry
+from service.registry.room import to_evict
+
+log = logger(__name__)
+
+
+class MakingRoom(Asking):
+    """A registry that keeps to the ledger's budget."""
+
+    def _begin_unload(self, entry: Entry, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
+        """Takes a version out of service; the task gives what it held and what came back, in bytes."""
+        raise NotImplementedError
+
+    async def _make_room(self, entry: Entry, need: int) -> None:
+        """Unloads what was used longest ago until `need` more bytes fit. Raises MemoryFull where that cannot be."""
+        if not self.ledger.missing(need):
+            return
+        for leaving in [other.unloading for other in self._all() if other.unloading is not None]:
+            await asyncio.shield(leaving)
+        reason = f"unloaded to make room for {entry.key!r}; a call brings it back"
+        # One after another, so that each is measured, and asked anew each time: somebody may have come to the next meanwhile.
+        while self.ledger.missing(need):
+            try:
+                victim = to_evict(self.ledger, entry, need, self._all())[0]
+            except MemoryFull as error:
+                # Calls that wait for this model have deadlines, so they may wait for others to be done; who only loads may not.
+                if error.retry_after_s is None or not entry.awaited:
+                    raise
+                await self._somebody_idle(error.retry_after_s)
+                continue
+            await asyncio.shield(self._begin_unload(victim, reason, comes_back=True))
+
+    async def _somebody_idle(self, most_s: float) -> None:
+        """Returns when a model that is in use now falls idle, and after `most_s` in any case."""
+        busy = [e.served for e in self._all() if e.served is not None and e.served.rows_in_flight]
+        waits = [asyncio.ensure_future(served.idle()) for served in busy]
+        try:
+            if waits:
+                await asyncio.wait(waits, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0)  # those who waited for their model are about to get in
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _keep_to_budget(self, entry: Entry) -> None:
+        """A model may hold more than was foreseen: others make room for that, too, as far as they can."""
+        try:
+            await self._make_room(entry, 0)
+        except MemoryFull:
+            log.warning("models hold more than the budget", bytes=self.ledger.total, budget_bytes=self.ledger.budget)
+
+    def _check_room(self, entry: Entry) -> None:
+        """Raises MemoryFull where a load could find no room, however long it waited."""
+        need = 0 if entry.is_head else self.ledger.need(entry.card, entry.key)
+        if self.ledger.missing(need) and not self._turn.locked():
+            try:
+                to_evict(self.ledger, entry, need, self._all())
+            except MemoryFull as error:
+                if error.retry_after_s is None:
+                    raise

@@ -1,0 +1,73 @@
+"""The gate before `stable`: whether a new version is good enough by its report. Pure.
+
+It is when its primary metric, on held-out data, is better than the baseline's, and not worse than that of the version that is
+stable now, measured on the same data. A difference below the tolerance counts as none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+POINTS = 0.005
+"""Tolerance for a metric where more is better (a share of 0..1): half a point."""
+RATIO = 0.01
+"""Tolerance for a metric where less is better (an error): a hundredth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says."""
+
+    promote: bool
+    sentence: str
+    """For a person, with the figures."""
+
+
+def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
+    """Whether the version of this `report.json` may become stable in place of version `stable`; None where none is."""
+    primary, higher = report.get("primary"), bool(report.get("higher_is_better", True))
+    if not isinstance(primary, str):
+        return Decision(False, "its report names no primary metric")
+    mine = _value(report.get("metrics"), primary)
+    baseline = _value(report.get("baseline"), primary)
+    if mine is None:
+        return Decision(False, f"its report has no {primary}")
+    if baseline is None:
+        return Decision(False, f"its report has no baseline for {primary}")
+    shown, kind = f"{primary} {mine:.4g}", _kind(report.get("baseline"))
+    if not (mine > baseline if higher else mine < baseline):
+        return Decision(False, f"{shown} is not better than the baseline's {baseline:.4g}{kind}")
+    said = f"{shown} is better than the baseline's {baseline:.4g}{kind}"
+    if stable is None:
+        return Decision(True, said)
+    rival = report.get("rival")
+    if not isinstance(rival, Mapping) or str(rival.get("version")) != str(stable):
+        return Decision(
+            False, f"{said}, but it was not compared with version {stable}, which is stable now; promote it by hand"
+        )
+    theirs = _value(rival.get("metrics"), primary)
+    if theirs is None:
+        # The stable version could not be measured on this data, as when the classes are others.
+        return Decision(False, f"{said}, but version {stable}, which is stable now, has no {primary} on the same data")
+    allowed = POINTS if higher else RATIO * abs(theirs)
+    if (theirs - mine if higher else mine - theirs) > allowed:
+        return Decision(False, f"{shown} is worse than the {theirs:.4g} of version {stable}, which stays stable")
+    return Decision(True, f"{said} and not worse than the {theirs:.4g} of version {stable}, which was stable")
+
+
+def _value(metrics: object, name: str) -> float | None:
+    """A metric, as a number or as {value, low, high}; None where it is not there or not finite."""
+    found = metrics.get(name) if isinstance(metrics, Mapping) else None
+    if isinstance(found, Mapping):
+        found = found.get("value")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return float(found)
+
+
+def _kind(baseline: object) -> str:
+    kind = baseline.get("kind") if isinstance(baseline, Mapping) else None
+    return f" ({kind})" if isinstance(kind, str) and kind else ""

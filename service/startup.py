@@ -1,0 +1,99 @@
+"""Before anything answers: settings held against the catalog and the device, and both ports opened. Raises SettingsError."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import socket
+
+from grpc import aio
+from prometheus_client import CollectorRegistry
+
+from model_zoo.catalog import Catalog
+from service.database import Database, DatabaseError, database_url
+from service.observability.http import HttpPort
+from service.registry.options import beyond_card
+from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
+from service.settings import Settings, SettingsError
+
+
+def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
+    """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
+    known = catalog.names()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
+            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, which is not in the zoo; {hint}")
+    return tuple(dict.fromkeys(names)) or tuple(catalog.default_names())
+
+
+def check_options(settings: Settings, catalog: Catalog) -> None:
+    """Raises SettingsError where options are given for a model that is not in the zoo, or beyond what its card allows."""
+    known = {card.name: card for card in catalog}
+    for name, given in settings.model_options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name[:64], known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
+            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS names {name[:64]!r}, which is not in the zoo; {hint}")
+        if (problem := beyond_card(known[name], given)) is not None:
+            raise SettingsError(f"--set or ZOO_MODEL_OPTIONS has a wrong '{name}.max_batch_size': {problem}")
+
+
+def device_plan(settings: Settings) -> DevicePlan:
+    """Where networks run, and in how many lanes; torch's threads are bounded by it from here on."""
+    try:
+        plan = plan_device(settings.device, settings.lanes, settings.cores)
+    except DeviceUnavailable as error:
+        raise SettingsError(f"ZOO_DEVICE: {error}") from None
+    limit_threads(plan)
+    return plan
+
+
+async def open_database(settings: Settings) -> Database:
+    """The database of jobs and aliases, brought up to date."""
+    try:
+        database = Database(database_url(settings.database_url, settings.home.absolute()))
+        await database.open()
+    except DatabaseError as error:
+        raise SettingsError(f"ZOO_DATABASE_URL: {error}") from None
+    return database
+
+
+def bind(server: aio.Server, settings: Settings) -> int:
+    """Opens the gRPC port and gives its number. The server answers once it is started."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    where = f"{host}:{settings.port} for gRPC"
+    try:
+        _try_to_bind(settings.host, settings.port)  # gRPC would write lines of its own on stderr, and not say why
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except OSError as error:
+        raise SettingsError(_cannot_listen(where, error)) from None
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise SettingsError(f"cannot listen on {where}; is another server running there?")
+    return port
+
+
+def _try_to_bind(host: str, port: int) -> None:
+    """Binds and lets go again. Raises OSError with the reason."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _cannot_listen(where: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {where}; is another server running there?"
+    return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
+
+
+def open_http(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
+    """The port of `/metrics` and `/healthz`. It answers once it is started."""
+    try:
+        return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
+    except OSError as error:
+        where = f"{settings.host}:{settings.http_port} for /metrics"
+        raise SettingsError(_cannot_listen(where, error)) from None

@@ -1,0 +1,31 @@
+"""Tokenizers that are in memory once, however many models use them: a vocabulary is megabytes, a head on it kilobytes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from tokenizers import Tokenizer
+
+_lock = threading.Lock()
+_shared: WeakValueDictionary[tuple[str, int], SharedTokenizer] = WeakValueDictionary()
+
+
+class SharedTokenizer:
+    """A tokenizer that cuts off and does not pad. Lives as long as a task holds it; nobody may change its settings."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        self.tokenizer = Tokenizer.from_file(str(path))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_tokens)
+
+
+def shared_tokenizer(path: Path, max_tokens: int) -> SharedTokenizer:
+    """The tokenizer of a file, which is never edited, with a cut at `max_tokens`. From any thread."""
+    key = str(path), max_tokens
+    with _lock:
+        found = _shared.get(key)
+        if found is None:
+            found = _shared[key] = SharedTokenizer(path, max_tokens)
+        return found

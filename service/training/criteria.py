@@ -1,0 +1,72 @@
+"""What is minimised, and what is measured after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from model_zoo.card import TargetScale
+from service.training.failures import CannotTrain
+from service.training.hyperparameters import Hyperparameters
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(knobs: Hyperparameters, targets: Tensor, classes: int) -> Criterion:
+    """Of logits (B, classes) and class indices (B,); `targets` are all of the training data, for the classes' weights."""
+    weights = None
+    if knobs.class_weights == "balanced":
+        counts = torch.bincount(targets, minlength=classes).float()
+        weights = len(targets) / (classes * counts.clamp(min=1.0))
+
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        on_device = None if weights is None else weights.to(logits.device)
+        return functional.cross_entropy(logits, wanted, on_device, label_smoothing=knobs.label_smoothing)
+
+    return loss
+
+
+def squared_error(output: Tensor, wanted: Tensor) -> Tensor:
+    """Of (B, 1) and (B,), both in spreads of the target."""
+    return functional.mse_loss(output.squeeze(1), wanted)
+
+
+def classification_figures(logits: NDArray[np.float32], targets: NDArray[np.float64]) -> dict[str, float]:
+    """Mean cross entropy in nats, and the share that is right."""
+    wanted = torch.from_numpy(targets.astype(np.int64))
+    loss = functional.cross_entropy(torch.from_numpy(logits).double(), wanted)
+    return {"loss": loss.item(), "accuracy": float((logits.argmax(axis=1) == targets).mean())}
+
+
+def regression_figures(
+    output: NDArray[np.float32], targets: NDArray[np.float64], scale: TargetScale
+) -> dict[str, float]:
+    """Mean squared error in squared spreads, and mean absolute error in the units of the data."""
+    errors = output[:, 0].astype(np.float64) - (targets - scale.mean) / scale.std
+    return {"loss": float(np.square(errors).mean()), "mae": float(np.abs(errors).mean() * scale.std)}
+
+
+def target_scale(targets: NDArray[np.float64]) -> TargetScale:
+    """Mean and spread of the training targets. Raises CannotTrain where there is nothing to learn."""
+    spread = float(targets.std())
+    if not spread > 1e-12 * max(1.0, float(np.abs(targets).max())):
+        raise CannotTrain(f"the target is {targets[0]:g} in every training example; there is nothing to learn")
+    return TargetScale(mean=float(targets.mean()), std=spread)
+
+
+def with_interval(scale: TargetScale, predicted: NDArray[np.float64], targets: NDArray[np.float64]) -> TargetScale:
+    """The scale, and where 80 % of the errors on validation data lie; without them where there are too few to tell."""
+    if len(targets) < 10:
+        return scale
+    lower, upper = np.quantile(targets - predicted, [0.1, 0.9]).tolist()
+    return scale.model_copy(update={"lower": lower, "upper": upper})
+
+
+def unscaled(output: NDArray[np.float32], scale: TargetScale) -> NDArray[np.float64]:
+    """(n, 1) in spreads → (n,) in the units of the data."""
+    return output[:, 0].astype(np.float64) * scale.std + scale.mean

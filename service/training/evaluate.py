@@ -1,0 +1,244 @@
+"""What a tuned model is worth on data it has never seen, beside a baseline and beside what is served now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.training import baseline as naive
+from service.training import figures
+from service.training.intervals import Statistic, Value, bootstrap
+
+MOSTLY = 0.7
+"""Where one class is more than this share of the held-out data, guessing it looks good, and macro F1 decides instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model gave for held-out examples, and what would have been right; n examples.
+
+    classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`
+    regression       outputs and targets `(n,)`, in the units of the data
+    forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
+    text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: how many tokens
+                     each window has `(n,)`
+    """
+
+    outputs: NDArray[Any]
+    targets: NDArray[Any]
+    indices: tuple[int, ...]
+    """Of the examples, in the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What costs nothing, measured on the same examples."""
+
+    kind: str
+    """In words: `always the commonest class`, `always the mean`, `seasonal naive`, `the base model, untuned`."""
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The version that is served now, measured on the same examples."""
+
+    metrics: Mapping[str, float]
+    difference: Value
+    """Ours minus the rival's, of the primary metric, by a paired bootstrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """One class."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Held-out examples of this class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One bin of a reliability diagram (DeGroot and Fienberg 1983)."""
+
+    low: float
+    high: float
+    confidence: float
+    """Mean of the winning probabilities that fell into it."""
+    accuracy: float
+    """Share of them that were right."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that was measured."""
+
+    task: str
+    labels: tuple[str, ...]
+    examples: int
+    metrics: Mapping[str, Value]
+    baseline: Baseline
+    primary: str
+    """Name of the metric by which versions are compared."""
+    higher_is_better: bool
+    rival: Rival | None = None
+    per_class: tuple[ClassFigures, ...] = ()
+    confusion: NDArray[np.int64] | None = None
+    """Rows: what it was; columns: what the model said."""
+    ece: float | None = None
+    bins: tuple[Bin, ...] = ()
+
+    def figures(self) -> dict[str, float]:
+        """The metrics without their intervals."""
+        return {name: value.value for name, value in self.metrics.items()}
+
+
+def evaluate(
+    task: str,
+    labels: tuple[str, ...],
+    held_out: Predictions,
+    train_targets: NDArray[Any],
+    *,
+    seed: int,
+    rival: Predictions | None = None,
+    baseline_outputs: NDArray[Any] | None = None,
+) -> Evaluation:
+    """Measures held-out predictions.
+
+    Args:
+        train_targets: what the baseline learns from. Classes or numbers; for forecasting the absolute errors of the
+            seasonal naive forecast inside the training series, which MASE divides by; for text-generation token ids.
+        baseline_outputs: of a baseline that cannot be had from `train_targets` alone, in the form of `held_out.outputs`: the
+            seasonal naive forecast, or the untuned base's likelihoods.
+        rival: what is served now, on the same examples in the same order.
+    """
+    statistics = _statistics(task, held_out, train_targets)
+    examples = len(held_out.targets)
+    kind, outputs = _baseline(task, labels, held_out, train_targets, baseline_outputs)
+    primary, higher_is_better = _primary(task, held_out)
+    evaluation = Evaluation(
+        task=task,
+        labels=labels,
+        examples=examples,
+        metrics={
+            name: bootstrap(value, statistics[name], examples, seed=seed)
+            for name, value in _figures(task, held_out, train_targets).items()
+        },
+        baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),
+        primary=primary,
+        higher_is_better=higher_is_better,
+        rival=None if rival is None else _compare(task, primary, held_out, rival, train_targets, seed),
+    )
+    return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
+
+
+def is_classification(task: str) -> bool:
+    """Whether the answer is one of several classes."""
+    return task.endswith("-classification")
+
+
+def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, Statistic]:
+    outputs, targets = predictions.outputs, predictions.targets
+    if is_classification(task):
+        return figures.classification(outputs, targets)
+    if task == "time-series-forecasting":
+        return figures.forecast(outputs, targets, train_targets)
+    if task == "text-generation":
+        return figures.language(outputs, targets)
+    return figures.regression(outputs, targets)
+
+
+def _figure(statistic: Statistic, examples: int) -> float:
+    return float(statistic(np.ones((1, examples)))[0])
+
+
+def _figures(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, float]:
+    statistics = _statistics(task, predictions, train_targets)
+    found = {name: _figure(statistic, len(predictions.targets)) for name, statistic in statistics.items()}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
+    if is_classification(task):
+        commonest = np.bincount(np.asarray(held_out.targets, np.int64)).max() / len(held_out.targets)
+        return ("macro_f1" if commonest > MOSTLY else "accuracy"), True
+    return ("bits_per_character" if task == "text-generation" else "mae"), False
+
+
+def _baseline(
+    task: str,
+    labels: tuple[str, ...],
+    held_out: Predictions,
+    train_targets: NDArray[Any],
+    given: NDArray[Any] | None,
+) -> tuple[str, NDArray[Any]]:
+    examples = len(held_out.targets)
+    if is_classification(task):
+        return "always the commonest class", naive.commonest_class(train_targets, len(labels), examples)
+    if task == "time-series-forecasting":
+        if given is None:
+            raise ValueError("a forecast is measured beside the seasonal naive one; hand it in")
+        return "seasonal naive", given
+    if task == "text-generation":
+        if given is None:
+            return "letters by frequency", np.full(examples, naive.unigram(train_targets))
+        return "the base model, untuned", given
+    return "always the mean", naive.mean_target(train_targets, examples)
+
+
+def _compare(
+    task: str, primary: str, ours: Predictions, theirs: Predictions, train_targets: NDArray[Any], seed: int
+) -> Rival:
+    if theirs.indices != ours.indices:
+        raise ValueError("the rival must be measured on the same examples in the same order")
+    a = _statistics(task, ours, train_targets)[primary]
+    b = _statistics(task, theirs, train_targets)[primary]
+    examples = len(ours.targets)
+
+    def both(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(a(weights) - b(weights))
+
+    difference = bootstrap(_figure(both, examples), both, examples, seed=seed)
+    return Rival(_figures(task, theirs, train_targets), difference)
+
+
+def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
+    classes = len(evaluation.labels)
+    targets, said = np.asarray(held_out.targets, np.int64), held_out.outputs.argmax(axis=1)
+    confusion = np.bincount(targets * classes + said, minlength=classes * classes).reshape(classes, classes)
+    hits, support, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    per_class = tuple(
+        ClassFigures(label, _ratio(h, g), _ratio(h, s), _ratio(2 * h, g + s), s)
+        for label, h, s, g in zip(evaluation.labels, hits.tolist(), support.tolist(), guessed.tolist(), strict=True)
+    )
+    confidence = figures.probabilities(held_out.outputs).max(axis=1)
+    return replace(
+        evaluation,
+        per_class=per_class,
+        confusion=confusion,
+        ece=evaluation.metrics["ece"].value,
+        bins=_bins(confidence, said == targets),
+    )
+
+
+def _bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
+    where = figures.bin_of(confidence)
+    found = []
+    for i in range(figures.BINS):
+        inside = where == i
+        if inside.any():
+            edges = i / figures.BINS, (i + 1) / figures.BINS
+            found.append(Bin(*edges, float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum())))
+    return tuple(found)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0

@@ -1,0 +1,65 @@
+"""Why a job failed, in one sentence for the user. What is behind it goes to the worker's log."""
+
+from __future__ import annotations
+
+import errno
+
+from model_zoo.errors import ZooModelError
+from service.datasets.dataset import dataset_folder
+from service.errors import ZooError
+from service.training.spec import WorkOrder
+
+DISK_FULL = "the disk is full; free some space and resume the job"
+OUT_OF_MEMORY = "out of memory; a smaller batch_size, or a smaller base, may fit"
+
+
+class Diverged(Exception):
+    """Training ran away. `reason` says at which step, and how it was seen."""
+
+    def __init__(self, step: int, seen: str, kept: int) -> None:
+        self.reason = (
+            f"training diverged at step {step}: {seen}; a lower learning_rate may help; "
+            f"the checkpoint of step {kept} is the last good one and is kept"
+        )
+        super().__init__(self.reason)
+
+
+class CannotTrain(Exception):
+    """The data and the hyperparameters cannot come together. `reason` is written for the user."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def sentence(error: BaseException, order: WorkOrder | None) -> str:
+    """The reason as the user reads it: no paths, no traces, no foreign exception texts."""
+    if isinstance(error, Diverged | CannotTrain):
+        return error.reason
+    if _disk_full(error):
+        return DISK_FULL
+    if _out_of_memory(error):
+        return OUT_OF_MEMORY
+    if order is not None and not (dataset_folder(order.home, order.spec.dataset_id) / "dataset.json").is_file():
+        return f"the data set {order.spec.dataset_id!r} is gone; it was deleted while the job needed it"
+    if isinstance(error, ZooError):
+        return error.message
+    if isinstance(error, ZooModelError):
+        return str(error)
+    return f"the worker failed unexpectedly ({type(error).__name__}); its log has the details"
+
+
+def _disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # Libraries that write by themselves (safetensors, pyarrow) put the system's words into errors of their own.
+    return "No space left on device" in str(error) or "os error 28" in str(error)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in text or "can't allocate memory" in text or "out of memory" in text
+    )

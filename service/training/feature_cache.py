@@ -1,0 +1,115 @@
+"""Features of a frozen backbone on a data set, on disk: computed once, for every job with the same base and data. No torch here.
+
+`ZOO_HOME/features/<first 16 of the base's digest>-<dataset id>/`:
+
+    chunk-<start>-<stop>.safetensors   features: float32 (n, D), ok: uint8 (n); of the examples start … stop - 1
+    complete.json                      {"count": N, "width": D}, once every example is in a chunk
+
+Rows stand in the order of the data set. `ok` is 0 where an example could not be preprocessed; its features are zeros. Files
+appear by rename, complete, so that the server and a worker may write side by side: who is last wins, with the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+FEATURES = "features"
+"""Folder under ZOO_HOME."""
+COMPLETE = "complete.json"
+CHUNK = 256
+"""Examples of one chunk: what a crash may cost."""
+_NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
+
+
+def features_folder(home: Path, base_digest: str, dataset_id: str) -> Path:
+    """Where the features of a base (sha256 of its weights) on a data set lie."""
+    return home / FEATURES / f"{base_digest[:16]}-{dataset_id}"
+
+
+class FeatureCache:
+    """The chunks of one folder."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        """`count`: examples of the data set. Nothing is created before the first chunk is written."""
+        self.folder = folder
+        self.count = count
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The chunks that are there by their names, `(start, stop)`, rising."""
+        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("chunk-*.safetensors"))
+        found = [(int(name[1]), int(name[2])) for name in names if name]
+        return sorted((start, stop) for start, stop in found if start < stop <= self.count)
+
+    def write(self, start: int, features: NDArray[np.float32], ok: NDArray[np.uint8]) -> None:
+        """Rows from `start` on: `(n, D)`, `(n)`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"chunk-{start}-{start + len(ok)}.safetensors"
+        draft = path.with_name(f".{uuid.uuid4().hex}.draft")
+        try:
+            tensors: dict[str, NDArray[Any]] = {
+                "features": np.ascontiguousarray(features, np.float32),
+                "ok": np.ascontiguousarray(ok, np.uint8),
+            }
+            save_file(tensors, draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def read(self) -> tuple[NDArray[np.float32] | None, NDArray[np.uint8], NDArray[np.bool_]]:
+        """What is there: features `(count, D)`, ok `(count)`, and which rows are known `(count)`.
+
+        A chunk that is damaged, of another width than the first one, or not finite is removed and counts as missing. Features
+        are None as long as there is no chunk.
+        """
+        features: NDArray[np.float32] | None = None
+        ok, known = np.zeros(self.count, np.uint8), np.zeros(self.count, np.bool_)
+        for start, stop in self.ranges():
+            path = self.folder / f"chunk-{start}-{stop}.safetensors"
+            chunk = _read(path, stop - start, None if features is None else features.shape[1])
+            if chunk is None:
+                path.unlink(missing_ok=True)
+                (self.folder / COMPLETE).unlink(missing_ok=True)
+                continue
+            if features is None:
+                features = np.zeros((self.count, chunk[0].shape[1]), np.float32)
+            features[start:stop], ok[start:stop] = chunk
+            known[start:stop] = True
+        return features, ok, known
+
+    def finish(self, width: int) -> None:
+        """Says that every example is in a chunk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{uuid.uuid4().hex}.draft"
+        draft.write_text(json.dumps({"count": self.count, "width": width}), encoding="utf-8")
+        draft.replace(self.folder / COMPLETE)
+
+    @property
+    def complete(self) -> bool:
+        """Whether somebody has said so."""
+        try:
+            said = json.loads((self.folder / COMPLETE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(said, dict) and said.get("count") == self.count
+
+
+def _read(path: Path, rows: int, width: int | None) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
+    try:
+        tensors = load_file(path)
+        features, ok = tensors["features"], tensors["ok"]
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
+    fits = features.dtype == np.float32 and features.ndim == 2 and len(features) == rows and ok.shape == (rows,)
+    if not fits or (width is not None and features.shape[1] != width):
+        return None
+    # A backbone that gave NaN on one row has spoiled a batch: computed again, it is caught where it arises.
+    return (features, ok.astype(np.uint8)) if np.isfinite(features).all() else None

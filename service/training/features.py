@@ -1,0 +1,177 @@
+"""What a frozen backbone makes of every example: from the cache, the rest computed here in eager torch, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_zoo.network import Network, load_network
+from service.datasets.dataset import Example
+from service.errors import ZooError
+from service.tasks.base import Task
+from service.tasks.table import task_for
+from service.training.failures import CannotTrain
+from service.training.feature_cache import CHUNK, FeatureCache, features_folder
+from service.training.job import Job, Say
+from service.training.spec import Log, Progress
+from service.training.told import Told
+from service.types import Instance, Item, RecordInstance
+
+SHARE = 0.8
+"""Of a whole job of method `head`."""
+PATIENCE_S = 300.0
+"""Without a new chunk from the server for so long, the worker goes on by itself."""
+LOOK_S = 0.2
+PREPARE = 32
+"""Examples that are preprocessed together."""
+ROWS = 16
+"""Of one batch: beyond, a CPU gains next to nothing."""
+MOST_REPORTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Of all examples of a data set, in their order."""
+
+    rows: NDArray[np.float32]
+    """`(N, D)`, zeros where `ok` is false."""
+    ok: NDArray[np.bool_]
+    """`(N)`: whether the example could be prepared, and the backbone gave numbers for it."""
+
+    def usable(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """Those that have features."""
+        return tuple(i for i in indices if self.ok[i])
+
+
+def backbone_features(job: Job, say: Say, told: Told) -> Features:
+    """Takes what the cache has, waits for what the server still computes, computes the rest, and leaves it in the cache.
+
+    Raises:
+        Rested: told to stop; the chunks that are complete stay.
+        CannotTrain: not one example could be prepared.
+    """
+    if job.files is None:
+        raise CannotTrain(f"the base {job.base.name!r} has no trained weights, so no features; train it in full")
+    cache = FeatureCache(features_folder(job.order.home, job.files.digest, job.info.id), len(job.examples))
+    if job.order.features_from_server and not cache.complete:
+        _wait_for_server(cache, say, told)
+    features, ok, known = cache.read()
+    if not known.all():
+        _fill(job, cache, known, say, told)
+        features, ok, known = cache.read()
+    if features is None or not known.all():
+        raise CannotTrain("the features on disk cannot be read back; delete them and run the job again")
+    if not cache.complete:
+        cache.finish(features.shape[1])
+    found = Features(features, ok.astype(np.bool_))
+    if not found.ok.any():
+        raise CannotTrain(f"not one of the {len(ok)} examples could be prepared for {job.base.name!r}")
+    _report_left_out(job, found, say)
+    say(Progress(phase="features", ratio=SHARE, step=len(ok), steps=len(ok)))
+    return found
+
+
+def features_task(job: Job) -> Task:
+    """Prepares examples as the tuned version will: as its base does, save for a base that writes text, which reads otherwise."""
+    assert job.files is not None
+    base = job.base
+    if base.task == "text-generation":
+        base = base.model_copy(update={"task": "text-classification", "labels": None})
+    return task_for(base, job.files)
+
+
+def base_instance(example: Example) -> Instance:
+    """What of an example the backbone sees: of a record, the picture."""
+    instance = example.instance
+    return instance.parts["image"] if isinstance(instance, RecordInstance) else instance
+
+
+def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
+    seen, since = -1, time.monotonic()
+    while not told.features_ready.wait(LOOK_S):
+        told.check()
+        done = sum(stop - start for start, stop in cache.ranges())
+        if done != seen:
+            seen, since = done, time.monotonic()
+            say(Progress(phase="features", ratio=SHARE * min(done / cache.count, 1), step=done, steps=cache.count))
+        elif time.monotonic() - since > PATIENCE_S:
+            say(Log(level="info", text="the server is busy with calls; the job computes its features itself"))
+            return
+
+
+def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, told: Told) -> None:
+    assert job.files is not None
+    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job)
+    if job.base.architecture.builder == "timm":
+        network = network.to(memory_format=torch.channels_last)
+    total, done, began = len(known), int(known.sum()), time.monotonic()
+    at_start = done
+    for start, stop in _gaps(known):
+        features, ok = _chunk(job, network, task, range(start, stop), told)
+        cache.write(start, features, ok)
+        done += stop - start
+        left = (time.monotonic() - began) / (done - at_start) * (total - done)
+        say(Progress(phase="features", ratio=SHARE * done / total, step=done, steps=total, remaining_s=round(left, 1)))
+
+
+def _gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Stretches of unknown rows, none longer than a chunk."""
+    start = 0
+    while start < len(known):
+        if known[start]:
+            start += 1
+            continue
+        stop = start
+        while stop < len(known) and stop - start < CHUNK and not known[stop]:
+            stop += 1
+        yield start, stop
+        start = stop
+
+
+@torch.inference_mode()
+def _chunk(
+    job: Job, network: Network, task: Task, indices: range, told: Told
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Features `(n, D)` and ok `(n)`. Neighbours in length ride together, so that little is padded."""
+    items: list[tuple[int, Item]] = []
+    for at in range(0, len(indices), PREPARE):
+        told.check()
+        some = indices[at : at + PREPARE]
+        examples = [job.examples[i] for i in some]
+        outcomes = task.preprocess([base_instance(e) for e in examples], [e.origin for e in examples])
+        items += [(i, outcome) for i, outcome in zip(some, outcomes, strict=True) if not isinstance(outcome, ZooError)]
+    items.sort(key=lambda pair: pair[1].length)
+    features: NDArray[np.float32] | None = None
+    ok = np.zeros(len(indices), np.uint8)
+    for at in range(0, len(items), ROWS):
+        told.check()
+        batch = items[at : at + ROWS]
+        arrays, _ = task.collate([item for _, item in batch])
+        inputs = {name: torch.from_numpy(array).to(job.order.device) for name, array in arrays.items()}
+        found = network.features(**inputs).float().cpu().numpy()  # (rows, D)
+        if features is None:
+            features = np.zeros((len(indices), found.shape[1]), np.float32)
+        rows = np.array([i - indices.start for i, _ in batch])
+        good = np.isfinite(found).all(axis=1)
+        features[rows[good]], ok[rows[good]] = found[good], 1
+    if features is None:
+        features = np.zeros((len(indices), _width(network, task, job.order.device)), np.float32)
+    return features, ok
+
+
+def _width(network: Network, task: Task, device: str) -> int:
+    arrays, _ = task.collate([task.warmup_item()])
+    return int(network.features(**{name: torch.from_numpy(a).to(device) for name, a in arrays.items()}).shape[1])
+
+
+def _report_left_out(job: Job, features: Features, say: Say) -> None:
+    bad = np.flatnonzero(~features.ok)
+    for i in bad[:MOST_REPORTED].tolist():
+        say(Log(level="warning", text=f"left out {job.examples[i].origin}: it could not be prepared for the network"))
+    if len(bad) > MOST_REPORTED:
+        say(Log(level="warning", text=f"left out {len(bad) - MOST_REPORTED} more examples"))

@@ -1,0 +1,115 @@
+"""From a trained network to a version folder: held-out figures, the rival beside it, golden items, the worst mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from model_zoo.card import FEATURES, Card
+from model_zoo.network import TunedNetwork
+from model_zoo.store import Materialised
+from service.datasets.dataset import Splits
+from service.training.checkpoint import State
+from service.training.evaluate import Predictions, evaluate
+from service.training.job import Job, Say
+from service.training.lora import added
+from service.training.mistakes import worst_mistakes
+from service.training.result import write_result
+from service.training.spec import Finished, Progress
+from service.training.told import Told
+from service.training.tuned_card import RELATIVE_TOLERANCE
+from service.types import Tensors
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training gave."""
+
+    card: Card
+    network: nn.Module
+    """In evaluation mode, on the CPU."""
+    held_out: Predictions
+    train_targets: NDArray[Any]
+    """As `evaluate` wants them."""
+    golden: Sequence[Tensors]
+    """Inputs of a few held-out examples."""
+    state: State
+    splits: Splits
+    rival: Predictions | None = None
+    baseline_outputs: NDArray[Any] | None = None
+
+
+def finish(job: Job, result: Result, say: Say, told: Told) -> None:
+    """Evaluates and writes. Says Finished, which is the last word."""
+    evaluation = evaluate(
+        job.task,
+        job.labels,
+        result.held_out,
+        result.train_targets,
+        seed=job.order.spec.seed,
+        rival=result.rival,
+        baseline_outputs=result.baseline_outputs,
+    )
+    told.check()
+    say(Progress(phase="publishing", ratio=0.97, step=result.state.step, epoch=result.state.epoch))
+    golden = [(given, answer(result.network, given)) for given in result.golden]
+    write_result(
+        job.order,
+        job.folder,
+        base=job.base,
+        base_files=job.files,
+        dataset=job.info,
+        card=tolerant(result.card, golden),
+        state=weights(result.network, adapter=result.card.adapter is not None),
+        golden=golden,
+        evaluation=evaluation,
+        curves=result.state.curves,
+        hyperparameters=job.knobs.model_dump(),
+        splits=result.splits,
+        mistakes=worst_mistakes(job.task, job.labels, result.held_out, job.examples),
+        training_s=result.state.seconds,
+    )
+    say(Finished(metrics=evaluation.figures()))
+
+
+def tolerant(card: Card, golden: Sequence[tuple[Tensors, Tensors]]) -> Card:
+    """The card with a tolerance that suits the size of its outputs."""
+    largest = max((float(np.abs(np.asarray(out)).max()) for _, outs in golden for out in outs.values()), default=0.0)
+    bound = max(card.tolerance.max_abs_error, RELATIVE_TOLERANCE * largest)
+    return card.model_copy(update={"tolerance": card.tolerance.model_copy(update={"max_abs_error": bound})})
+
+
+def weights(network: nn.Module, adapter: bool) -> dict[str, torch.Tensor]:
+    """What the version's file holds: see `model_zoo/network.py`, which reads it."""
+    if not isinstance(network, TunedNetwork):
+        backbone = network.backbone
+        assert isinstance(backbone, nn.Module)
+        state = backbone.state_dict()
+    else:
+        state = added(network.state_dict()) if adapter else network.state_dict()
+    return {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+@torch.no_grad()
+def answer(network: nn.Module, given: Tensors) -> dict[str, NDArray[np.generic]]:
+    """What the network says to one row, alone."""
+    outputs: Mapping[str, torch.Tensor] = network(
+        **{n: torch.from_numpy(np.asarray(a))[None] for n, a in given.items()}
+    )
+    return {name: tensor[0].numpy() for name, tensor in outputs.items() if name != FEATURES}
+
+
+def draft_files(job: Job, card: Card) -> Materialised:
+    """Files by which the task of a card that is still being made can prepare examples: the base's, and the labels."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    if card.labels is not None:
+        (job.folder / card.labels).write_text("\n".join(job.labels) + "\n", encoding="utf-8")
+    if job.files is None:
+        return Materialised(job.folder, job.folder / "none", {}, "")
+    return Materialised(job.folder, job.files.weights, job.files.files, job.files.digest)

@@ -1,0 +1,66 @@
+"""Where a head begins: at the best linear answer on the frozen features, not at random.
+
+A random head sends large gradients into a backbone that knew better, and distorts it before the head makes sense (Kumar et al.,
+Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022, arXiv:2202.10054).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model_zoo.network import TunedNetwork
+from service.training.data import Prepared
+from service.training.linear import Axes, Logistic, Ridge, Scale
+from service.training.told import Told
+
+STRENGTH = 0.1
+"""L2 penalty: strong, since the backbone is to learn as well."""
+MOST_EXAMPLES = 4096
+
+
+@torch.no_grad()
+def features_of(
+    network: TunedNetwork, prepared: Prepared, indices: tuple[int, ...], batch_size: int, told: Told, device: str
+) -> Tensor:
+    """(n, D) of examples, `columns` included, on the CPU."""
+    parts = []
+    for at in range(0, len(indices), batch_size):
+        told.check()
+        parts.append(network.features(**prepared.collate(indices[at : at + batch_size], device)).float().cpu())
+    return torch.cat(parts)
+
+
+def start_from_probe(
+    network: TunedNetwork,
+    prepared: Prepared,
+    indices: tuple[int, ...],
+    targets: Tensor,
+    *,
+    batch_size: int,
+    told: Told,
+    device: str = "cpu",
+) -> None:
+    """Standardises by the training features, and sets a linear head to its solution; an mlp keeps its random weights.
+
+    Args:
+        targets: of `indices`: class indices (n,) int64, or numbers in spreads (n,) float32.
+    """
+    step = max(1, -(-len(indices) // MOST_EXAMPLES))  # of very many examples some are enough
+    features = features_of(network, prepared, indices[::step], batch_size, told, device)
+    scale = Scale.of(features)
+    head = network.head
+    with torch.no_grad():
+        head.mean.copy_(scale.mean)
+        head.scale.copy_(scale.scale)
+        if head.hidden is not None:
+            return
+    axes = Axes(scale(features))
+    wanted = targets[::step]
+    if wanted.is_floating_point():
+        solution = Ridge(axes, wanted[:, None]).fit(STRENGTH)
+    else:
+        solution = Logistic(axes, wanted, head.spec.outputs).fit(STRENGTH)
+    with torch.no_grad():
+        head.out.weight.copy_(solution.weight)
+        head.out.bias.copy_(solution.bias)

@@ -1,0 +1,240 @@
+"""The report for people: one HTML page that stands alone, without a script, and whose every word is escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from model_zoo.card import Card
+from service.datasets.dataset import DatasetInfo, Splits
+from service.training.charts import curve_charts, reliability_chart
+from service.training.evaluate import Evaluation, is_classification
+from service.training.intervals import Value
+from service.training.mistakes import Mistake, cut
+from service.training.spec import Metric
+
+MOST_CELLS = 50
+"""Classes up to which the whole confusion matrix is shown; beyond, only the pairs that were confused most."""
+NUMBERED = 20
+"""Classes up to which its cells have numbers."""
+MOST_PAIRS = 30
+MOST_SKIPPED = 20
+LABEL_CHARACTERS = 60
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "log_loss": "Log loss (nats)",
+    "ece": "Calibration error",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean square error",
+    "r2": "R²",
+    "smape": "sMAPE (%)",
+    "mase": "MASE",
+    "bits_per_character": "Bits per character",
+    "perplexity": "Perplexity",
+    "loss": "Loss",
+    "mlp_loss": "Loss of the perceptron",
+    "weight_decay": "L2 penalty",
+    "learning_rate": "Learning rate",
+}
+UPWARD = frozenset({"accuracy", "macro_f1", "r2"})
+SHARES = frozenset({"accuracy", "macro_f1"})
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One line of the table of metrics."""
+
+    name: str
+    value: str
+    interval: str
+    baseline: str
+    rival: str
+    upward: bool
+    primary: bool
+
+
+def page(
+    card: Card,
+    evaluation: Evaluation,
+    dataset: DatasetInfo,
+    lineage: Mapping[str, Any],
+    splits: Splits,
+    curves: Sequence[Metric],
+    mistakes: Sequence[Mistake],
+) -> str:
+    """The whole page."""
+    rival = lineage.get("rival")
+    return _template().render(
+        card=card,
+        verdict=verdict(evaluation),
+        comparison=comparison(evaluation),
+        evaluation=evaluation,
+        metrics=_metric_rows(evaluation),
+        rival_name=None if rival is None else f"version {rival['version']}",
+        curves=[(NAMES.get(name, name), chart) for name, chart in curve_charts(curves)],
+        along="penalty, from strong to weak" if lineage["method"] == "head" else "step",
+        confusion=_confusion(evaluation),
+        pairs=_pairs(evaluation),
+        per_class=evaluation.per_class,
+        reliability=reliability_chart(evaluation.bins) if evaluation.bins else None,
+        mistakes=[(mistake, _data_uri(mistake.picture), _score(mistake, evaluation)) for mistake in mistakes],
+        right=_right(evaluation),
+        dataset=dataset,
+        skipped=dataset.report.skipped[:MOST_SKIPPED],
+        counts=sorted(dataset.report.class_counts.items()),
+        splits={name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
+        lineage={**lineage, "metrics": None, "baseline_metrics": None, "rival": None},
+        hyperparameters=sorted(lineage["hyperparameters"].items()),
+        calls=_calls(card),
+    )
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """The result in one sentence."""
+    metrics, baseline = evaluation.metrics, evaluation.baseline.metrics
+    match evaluation.task:
+        case task if is_classification(task):
+            of = min(evaluation.examples, 100)
+            ours, theirs = round(metrics["accuracy"].value * of), round(baseline["accuracy"] * of)
+            return f"Right {ours} of {of} times; always guessing the commonest class would be right {theirs} times."
+        case "text-generation":
+            name = "bits_per_character"
+            ours_bits, theirs_bits = metrics[name].value, baseline[name]
+            kind = evaluation.baseline.kind
+            return f"Needs {ours_bits:.2f} bits to foresee a character; {kind}: {theirs_bits:.2f} bits."
+        case "time-series-forecasting":
+            naive = "repeating the last season"
+        case _:
+            naive = "always guessing the mean"
+    ours_off, theirs_off = _short(metrics["mae"].value), _short(baseline["mae"])
+    return f"Off by {ours_off} on average; {naive} would be off by {theirs_off}."
+
+
+def comparison(evaluation: Evaluation) -> str:
+    """What the primary metric says beside the baseline and the rival, in sentences."""
+    name, up = evaluation.primary, evaluation.higher_is_better
+    value, base = evaluation.metrics[name], evaluation.baseline.metrics.get(name, math.nan)
+    beyond = value.low > base if up else value.high < base
+    better = value.value > base if up else value.value < base
+    said = (
+        "clearly better"
+        if beyond
+        else "better, though within the noise of so few examples,"
+        if better
+        else "not better"
+    )
+    text = f"By {NAMES.get(name, name).lower()} it is {said} than the baseline."
+    if evaluation.rival is None:
+        return text
+    difference = evaluation.rival.difference
+    low, high = (difference.low, difference.high) if up else (-difference.high, -difference.low)
+    beside = "better than" if low > 0 else "worse than" if high < 0 else "about as good as"
+    return f"{text} It is {beside} the version that is served now, on the same held-out examples."
+
+
+def _metric_rows(evaluation: Evaluation) -> list[MetricRow]:
+    rival = {} if evaluation.rival is None else evaluation.rival.metrics
+    return [
+        MetricRow(
+            name=NAMES.get(name, name),
+            value=_figure(name, value.value),
+            interval=_interval(name, value),
+            baseline=_figure(name, evaluation.baseline.metrics[name]) if name in evaluation.baseline.metrics else "–",
+            rival=_figure(name, rival[name]) if name in rival else "–",
+            upward=name in UPWARD,
+            primary=name == evaluation.primary,
+        )
+        for name, value in evaluation.metrics.items()
+    ]
+
+
+def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Rows of cells: count and shade 0..1 of the row's share."""
+    matrix = evaluation.confusion
+    if matrix is None or len(matrix) > MOST_CELLS:
+        return None
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    labels = [cut(label, LABEL_CHARACTERS) for label in evaluation.labels]
+    rows = [
+        (label, [(int(n), round(float(s), 3)) for n, s in zip(counts, share, strict=True)])
+        for label, counts, share in zip(labels, matrix, shares, strict=True)
+    ]
+    return {"labels": labels, "rows": rows, "numbered": len(matrix) <= NUMBERED}
+
+
+def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int]]:
+    """What was confused most: was, said, how often. Only where the matrix is too large to read."""
+    matrix = evaluation.confusion
+    if matrix is None or len(matrix) <= NUMBERED:
+        return []
+    off = matrix.copy()
+    np.fill_diagonal(off, 0)
+    worst = np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS]
+    where = [divmod(int(i), len(off)) for i in worst]
+    return [(evaluation.labels[r], evaluation.labels[c], int(off[r, c])) for r, c in where if off[r, c]]
+
+
+def _score(mistake: Mistake, evaluation: Evaluation) -> str:
+    return f"{mistake.score:.0%} sure" if is_classification(evaluation.task) else f"off by {mistake.score:+.4g}"
+
+
+def _right(evaluation: Evaluation) -> bool:
+    """Whether there was nothing to get wrong."""
+    return is_classification(evaluation.task) and evaluation.metrics["accuracy"].value == 1.0
+
+
+def _data_uri(picture: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else ""
+
+
+def _calls(card: Card) -> tuple[str, str]:
+    """The line for a shell, and the lines for Python. A model's name holds nothing but letters, digits and '_'."""
+    argument, made = {
+        "image": ("photo.jpg", 'Path("photo.jpg")'),
+        "text": ('"Your text"', '"Your text"'),
+        "audio": ("sound.wav", 'Path("sound.wav")'),
+    }.get(card.raw_input, ("", ""))
+    if not argument:
+        return f"zoo predict --help   # how to give {card.raw_input}s to {card.name}", ""
+    python = [
+        *(["from pathlib import Path"] if "Path" in made else []),
+        "from service.client import Client",
+        "",
+        'with Client("127.0.0.1:8001") as zoo:',
+        f'    print(zoo.predict("{card.name}", {made}))',
+    ]
+    return f"zoo predict {card.name} {argument}", "\n".join(python)
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if name in SHARES else _short(value)
+
+
+def _interval(name: str, value: Value) -> str:
+    return f"{_figure(name, value.low)} to {_figure(name, value.high)}" if value.low != value.high else "–"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+
+
+@cache
+def _template() -> Template:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["cut"] = cut
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template("report.html")

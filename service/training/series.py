@@ -1,0 +1,181 @@
+"""Forecasting: windows of the past → the steps that followed. Training, validation and test follow each other in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_zoo.card import Card, SeriesRecipe
+from model_zoo.network import build_network
+from service.datasets.splits import cut
+from service.tasks.forecasting import CONTEXT, FORECAST, forecast_scale, series_arguments, spread_of
+from service.training.baseline import naive_errors, seasonal_naive
+from service.training.checkpoint import Checkpoints
+from service.training.data import TensorBatches
+from service.training.evaluate import Predictions
+from service.training.failures import CannotTrain
+from service.training.finish import Result, finish
+from service.training.job import Job, Say, open_job
+from service.training.loop import train
+from service.training.rival import open_rival
+from service.training.spec import Progress, WorkOrder
+from service.training.told import Told
+from service.training.tuned_card import tuned_card
+from service.training.windows import Floats, Windows, series_recipe, windows_of
+from service.types import SeriesInstance
+
+SPLITS = ("train", "validation", "test")
+ROWS = 256
+"""Windows that are forecast together."""
+
+
+def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+    """The whole of a job on series."""
+    job = open_job(order, folder)
+    say(Progress(phase="training", ratio=0.0))
+    torch.set_num_threads(1)  # of so small a network threads would only wait for each other
+    device, knobs = order.device, job.knobs
+    parts = parts_of(job)
+    past = [values[:end] for values, _, end in parts["train"]]
+    recipe = series_recipe(knobs, past, min(len(values) for values, _, _ in parts["train"]), job.info.channels)
+    windows = {split: windows_of(parts[split], recipe, split) for split in SPLITS}
+    for split in ("validation", "test"):
+        if not len(windows[split].contexts):
+            raise CannotTrain(
+                f"the series are too short to hold a window of {split}; give longer series, or a smaller horizon"
+            )
+
+    card = tuned_card(
+        shaped(job, recipe), order, task=job.task, labels=(), recipe=recipe, parameters=job.base.parameters
+    )
+    network = build_network(card)
+    network.to(device)
+
+    def forecast(split: str) -> NDArray[np.float32]:
+        return forecasts(network, windows[split].contexts, told, device)
+
+    def validate() -> dict[str, float]:
+        wanted = in_spreads(windows["validation"])
+        outputs = forecast("validation")
+        errors = np.abs(outputs - windows["validation"].targets)
+        return {"loss": criterion(torch.from_numpy(outputs), wanted).item(), "mae": float(errors.mean())}
+
+    contexts = torch.from_numpy(windows["train"].contexts.astype(np.float32))
+    batches = TensorBatches(
+        {CONTEXT: contexts}, in_spreads(windows["train"]), knobs.batch_size, order.spec.seed, device
+    )
+    state = train(
+        network,
+        batches,
+        criterion,
+        validate,
+        knobs,
+        Checkpoints(folder / "checkpoints"),
+        say,
+        told,
+        output=FORECAST,
+        device=device,
+    )
+
+    say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
+    told.check()
+    test = windows["test"]
+    held_out = Predictions(forecast("test").astype(np.float64), test.targets, tuple(range(len(test.targets))))
+    scale = forecast_scale(windows["validation"].contexts, windows["validation"].targets, forecast("validation"))
+    result = Result(
+        card=card.model_copy(
+            update={"forecast": scale, "parameters": sum(parameter.numel() for parameter in network.parameters())}
+        ),
+        network=network.cpu(),
+        held_out=held_out,
+        train_targets=np.concatenate([naive_errors(values, recipe.season) for values in past]),
+        golden=[{CONTEXT: context.astype(np.float32)} for context in test.contexts[:3]],
+        state=state,
+        splits=job.splits,
+        baseline_outputs=seasonal_naive(test.contexts, recipe.horizon, recipe.season),
+        rival=rival_forecasts(job, recipe, test, told),
+    )
+    finish(job, result, say, told)
+
+
+def parts_of(job: Job) -> dict[str, list[tuple[Floats, int, int]]]:
+    """By split: the steps of each series, and from where to where its targets may lie.
+
+    Series that say which split they belong to stay whole; all others are cut in time.
+    """
+    found: dict[str, list[tuple[Floats, int, int]]] = {split: [] for split in SPLITS}
+    for index in range(len(job.examples)):
+        example = job.examples[index]
+        assert isinstance(example.instance, SeriesInstance)
+        values = example.instance.values
+        if example.split:
+            found[example.split].append((values, 0, len(values)))
+            continue
+        stops = cut(len(values))
+        found["train"].append((values, 0, stops.train_stop))
+        found["validation"].append((values, stops.train_stop, stops.validation_stop))
+        found["test"].append((values, stops.validation_stop, len(values)))
+    return found
+
+
+def shaped(job: Job, recipe: SeriesRecipe) -> Card:
+    """The base's card with a network for such windows."""
+    knobs = job.knobs
+    arguments = {
+        **job.base.architecture.arguments,
+        **series_arguments(recipe),
+        "width": knobs.hidden,
+        "depth": knobs.layers,
+        "dropout": knobs.dropout,
+    }
+    return job.base.model_copy(
+        update={"architecture": job.base.architecture.model_copy(update={"arguments": arguments})}
+    )
+
+
+def in_spreads(windows: Windows) -> Tensor:
+    """What `criterion` compares with, (n, 2, horizon, channels): the targets, and one ÷ the spread of their contexts.
+
+    Errors count in spreads of their own context, so that large series do not drown small ones. A context that stood still has no
+    spread: there the mean spread of all stands in.
+    """
+    spread = spread_of(windows.contexts)  # (n, 1, channels)
+    usual = max(float(spread.mean()), 1e-6)
+    weight = 1.0 / np.where(spread > 0, spread, usual)
+    both = np.stack([windows.targets, np.broadcast_to(weight, windows.targets.shape)], axis=1)
+    return torch.from_numpy(both.astype(np.float32))
+
+
+def criterion(output: Tensor, wanted: Tensor) -> Tensor:
+    """Huber's loss of (B, horizon, channels), in spreads: a single spike does not decide."""
+    targets, weight = wanted[:, 0], wanted[:, 1]
+    return functional.smooth_l1_loss(output * weight, targets * weight)
+
+
+@torch.no_grad()
+def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "cpu") -> NDArray[np.float32]:
+    """(n, context, channels) → (n, horizon, channels); the network must be in evaluation mode."""
+    parts: list[NDArray[np.float32]] = []
+    for at in range(0, len(contexts), ROWS):
+        if told.cancel.is_set():
+            told.check()
+        rows = torch.from_numpy(contexts[at : at + ROWS].astype(np.float32)).to(device)
+        parts.append(network(**{CONTEXT: rows})[FORECAST].cpu().numpy())
+    return np.concatenate(parts)
+
+
+def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -> Predictions | None:
+    """What is served now, on the same windows; None where it looks back further, or forecasts something else."""
+    rival = open_rival(job)
+    if rival is None or not isinstance(rival.card.recipe, SeriesRecipe):
+        return None
+    theirs = rival.card.recipe
+    if (theirs.horizon, theirs.channels) != (recipe.horizon, recipe.channels) or theirs.context > recipe.context:
+        return None
+    outputs = forecasts(rival.network, test.contexts[:, -theirs.context :], told)
+    return Predictions(outputs.astype(np.float64), test.targets, tuple(range(len(test.targets))))

@@ -1,0 +1,179 @@
+"""The worker process: `python -m service.training.worker JOBFOLDER`.
+
+    spec.json ──► WorkOrder ──► one of the methods ──► result/
+
+It says what happens as JSON lines on stdout, and is told what to do by words on stdin (`spec.py` has both). Its exit code
+is 0 whenever it could say how it ended: Finished, Stopped or Failed. It asks nobody: no database, no network.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from service.training.failures import OUT_OF_MEMORY, sentence
+from service.training.spec import (
+    KINDS,
+    Failed,
+    Finished,
+    Heartbeat,
+    Method,
+    Metric,
+    Said,
+    Stopped,
+    WorkOrder,
+)
+from service.training.told import Rested, Told
+
+if TYPE_CHECKING:
+    from service.training.tracking import Tracker
+
+HEARTBEAT_S = 2.0
+LOOK_S = 0.25
+"""Between two looks at the memory that is held."""
+
+KIND_OF = {kind: name for name, kind in KINDS.items()}
+LAST_WORDS = (Finished, Stopped, Failed)
+
+log = logging.getLogger(__name__)
+
+
+class Mouth:
+    """Says things on a stream, one JSON object a line, from any thread. A supervisor that is gone counts as `pause`."""
+
+    def __init__(self, stream: IO[str], told: Told) -> None:
+        self._stream = stream
+        self._told = told
+        self._lock = threading.Lock()
+        self._silent = False
+        self.tracker: Tracker | None = None
+
+    def __call__(self, said: Said) -> None:
+        """Says it at once. Nothing may follow Finished, Stopped or Failed."""
+        line = said.model_dump_json()
+        with self._lock:
+            if self._silent:
+                return
+            self._silent = isinstance(said, LAST_WORDS)
+            try:
+                self._stream.write(f'{{"kind":"{KIND_OF[type(said)]}"{"," if line != "{}" else ""}{line[1:]}\n')
+                self._stream.flush()
+            except (OSError, ValueError):  # the pipe is broken, or closed
+                self._told.pause.set()
+        if isinstance(said, Metric) and self.tracker is not None:
+            self.tracker.metric(said)
+
+
+def resident_mib() -> float:
+    """Memory that this process holds now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # no Linux: the most it ever held, which is in bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return pages * resource.getpagesize() / 2**20
+
+
+def live(say: Callable[[Said], None], memory_mib: int, ended: threading.Event) -> None:
+    """Heartbeats until the end; ends the process where it holds more than it may. Runs in a thread.
+
+    The limit is on what is resident: limits of the operating system count addresses, of which torch reserves many more
+    than it uses.
+    """
+    waited = HEARTBEAT_S
+    while True:
+        resident = resident_mib()
+        if memory_mib and resident > memory_mib:
+            say(Failed(reason=f"{OUT_OF_MEMORY} (the job may hold {memory_mib} MiB)"))
+            os._exit(0)
+        if waited >= HEARTBEAT_S:
+            say(Heartbeat(resident_mib=round(resident, 1)))
+            waited = 0.0
+        if ended.wait(LOOK_S):
+            return
+        waited += LOOK_S
+
+
+def work(order: WorkOrder, folder: Path, say: Mouth, told: Told) -> None:
+    """Does the job. Imports what the method needs and nothing else: seconds count where a head takes few of them."""
+    from service.training.seeds import settle
+    from service.training.tracking import Tracker
+
+    settle(order.threads, order.spec.seed)
+    say.tracker = Tracker(order, folder)
+    try:
+        match order.spec.method, order.spec.task:
+            case Method.HEAD, _:
+                from service.training.head import train_head
+
+                train_head(order, folder, say, told)
+            case Method.FULL, "text-generation":
+                from service.training.language_model import train_language_model
+
+                train_language_model(order, folder, say, told)
+            case Method.FULL, "tabular-classification" | "tabular-regression":
+                from service.training.tabular import train_table
+
+                train_table(order, folder, say, told)
+            case Method.FULL, "time-series-forecasting":
+                from service.training.series import train_series
+
+                train_series(order, folder, say, told)
+            case Method.FULL | Method.LORA, _:
+                from service.training.full import train_network
+
+                train_network(order, folder, say, told)
+            case method, _:
+                raise ValueError(f"an order must name its method, got {method}")
+    finally:
+        say.tracker.close()
+
+
+def main(folder: Path) -> None:
+    """From the order to the last word."""
+    # Threads that wait for each other shall sleep, not spin: the cores are the server's first. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    told = Told()
+    say = Mouth(_take_stdout(folder), told)
+    ended = threading.Event()
+    order: WorkOrder | None = None
+    try:
+        order = WorkOrder.model_validate_json((folder / "spec.json").read_bytes())
+        threading.Thread(target=told.listen, args=(sys.stdin,), name="listener", daemon=True).start()
+        beat = threading.Thread(target=live, args=(say, order.memory_mib, ended), name="heartbeat", daemon=True)
+        beat.start()
+        work(order, folder, say, told)
+    except Rested:
+        say(Stopped())
+    except BaseException as error:
+        log.exception("the job failed")
+        say(Failed(reason=sentence(error, order)))
+    finally:
+        ended.set()
+
+
+def _take_stdout(folder: Path) -> IO[str]:
+    """stdout for what is said; what libraries print goes to the worker's log, stdout and stderr alike."""
+    spoken = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    try:
+        written = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        written = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    os.close(written)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    return spoken
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    sys.stderr.flush()
+    # Threads that wait in native code, and the listener on stdin, must not hold up the end.
+    os._exit(0)

@@ -1,0 +1,102 @@
+"""Datasets between domain types and messages."""
+
+from __future__ import annotations
+
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report
+from service.datasets.header import Header
+from service.errors import InvalidInput
+from service.pb import fine_tuning_pb2 as pb
+from service.wire.times import duration, timestamp
+
+_KINDS = {
+    DatasetKind.IMAGE_FOLDER: pb.DATASET_KIND_IMAGE_FOLDER,
+    DatasetKind.AUDIO_FOLDER: pb.DATASET_KIND_AUDIO_FOLDER,
+    DatasetKind.TEXT: pb.DATASET_KIND_TEXT,
+    DatasetKind.TABLE: pb.DATASET_KIND_TABLE,
+    DatasetKind.IMAGE_TABLE: pb.DATASET_KIND_IMAGE_TABLE,
+    DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
+    DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
+}
+_KIND_OF = {value: kind for kind, value in _KINDS.items()}
+_ROLES = ("text", "target", "image", "split", "time", "series")
+
+
+# ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_header(message: pb.UploadHeader) -> Header:
+    """The header of an upload, for the store to check. Raises InvalidInput for a kind that is none."""
+    return Header(
+        sha256=message.sha256.lower(),
+        size_bytes=message.size_bytes,
+        file_name=_required(message.file_name, "header.file_name"),
+        offset=message.offset,
+        kind=read_kind(message.kind, "header.kind"),
+        columns=read_columns(message.columns),
+        display_name=message.display_name,
+    )
+
+
+def check_uri_header(message: pb.UploadHeader) -> None:
+    """Raises InvalidInput where a header with a URI tells of bytes, too."""
+    for field in ("sha256", "size_bytes", "offset", "file_name"):
+        if getattr(message, field):
+            raise InvalidInput(
+                f"header.{field}", "belongs to an upload; with header.uri the server reads the data itself"
+            )
+
+
+def read_kind(value: int, field: str) -> DatasetKind | None:
+    """None where it is to be found out, or any will do. Raises InvalidInput for a number that is no kind."""
+    if value == pb.DATASET_KIND_UNSPECIFIED:
+        return None
+    if value not in _KIND_OF:
+        raise InvalidInput(field, f"expected a kind that this server knows, got {value}")
+    return _KIND_OF[pb.DatasetKind.ValueType(value)]
+
+
+def read_columns(message: pb.DatasetColumns) -> Columns:
+    """Which columns mean what."""
+    return Columns(**{role: getattr(message, role) for role in _ROLES}, ignored=tuple(message.ignored))
+
+
+def _required(text: str, field: str) -> str:
+    if not text:
+        raise InvalidInput(field, "is required")
+    return text
+
+
+# ── write ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:
+    """A dataset with its report; unless it is `whole`, without the list of what was skipped."""
+    columns = {role: getattr(info.columns, role) for role in _ROLES}
+    return pb.Dataset(
+        id=info.id,
+        display_name=info.display_name,
+        kind=_KINDS[info.kind],
+        state=pb.DATASET_STATE_READY,
+        sha256=info.sha256,
+        size_bytes=info.size_bytes,
+        columns=pb.DatasetColumns(**columns, ignored=info.columns.ignored),
+        report=_write_report(info.report, whole),
+        create_time=timestamp(info.created),
+        uri=info.uri,
+        owner=info.owner,
+    )
+
+
+def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
+    skipped = report.skipped if whole else ()
+    return pb.DatasetReport(
+        example_count=report.examples,
+        class_counts=report.class_counts,
+        split_counts=report.split_counts,
+        skipped_count=report.skipped_count,
+        skipped=[pb.SkippedExample(file=x.file, row=x.row, reason=x.reason) for x in skipped],
+        warnings=report.warnings,
+        duplicate_count=report.duplicates,
+        target_statistics=report.target_statistics,
+        duration=duration(report.duration_s),
+    )

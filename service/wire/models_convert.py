@@ -1,0 +1,134 @@
+"""Models and their versions as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model_zoo.card import Card, TensorSpec
+from service.pb import models_pb2 as pb
+from service.registry.evidence import Evidence
+from service.registry.states import ModelState
+from service.registry.status import ModelStatus, RuntimeInfo, Traffic, VersionStatus
+from service.wire.times import duration, struct, timestamp
+
+STATES = {
+    ModelState.LOADING: pb.MODEL_STATE_LOADING,
+    ModelState.READY: pb.MODEL_STATE_READY,
+    ModelState.UNLOADING: pb.MODEL_STATE_UNLOADING,
+    ModelState.UNAVAILABLE: pb.MODEL_STATE_UNAVAILABLE,
+}
+
+
+def write_model(status: ModelStatus) -> pb.Model:
+    """A model's status as a message, without its labels."""
+    card = status.card
+    model = pb.Model(
+        name=status.name,
+        family=card.family,
+        task=card.task,
+        summary=card.summary,
+        state=STATES[status.state],
+        state_reason=status.reason,
+        versions=status.versions,
+        aliases=dict(status.aliases),
+        raw_input=card.raw_input,
+        inputs=[_write_tensor(spec) for spec in card.signature.inputs],
+        outputs=[_write_tensor(spec) for spec in card.signature.outputs],
+        origin=pb.Origin(
+            licence=card.licence.weights,
+            provenance=card.provenance,
+            paper=card.paper,
+            weights_sha256=_weights_sha256(card),
+        ),
+        parameter_count=card.parameters,
+        max_batch_size=status.max_batch_size,
+        options=pb.ModelOptions(**status.options.model_dump(exclude_none=True)),
+        base=status.base,
+        traffic=write_traffic(status.traffic),
+    )
+    if status.runtime is not None:
+        model.runtime.CopyFrom(_write_runtime(status.runtime))
+    return model
+
+
+def write_traffic(traffic: Traffic) -> pb.Traffic:
+    """Where calls that name no version go."""
+    return pb.Traffic(
+        stable=traffic.stable,
+        canary=traffic.canary,
+        canary_share=traffic.canary_share,
+        rolled_back_reason=traffic.rolled_back_reason,
+    )
+
+
+def write_version(status: VersionStatus) -> pb.ModelVersion:
+    """One version of a model."""
+    return pb.ModelVersion(
+        number=status.number,
+        state=STATES[status.state],
+        state_reason=status.reason,
+        aliases=status.aliases,
+        lineage=None if status.lineage is None else _write_lineage(status.lineage),
+        create_time=timestamp(status.created),
+        size_bytes=status.size_bytes,
+        memory_bytes=status.memory_bytes,
+    )
+
+
+def _write_lineage(lineage: Mapping[str, Any]) -> pb.Lineage:
+    """`lineage.json` as its job wrote it."""
+    words = ("base", "base_sha256", "dataset_id", "dataset_sha256", "method", "job_id", "zoo_version", "task")
+    return pb.Lineage(
+        **{word: str(lineage.get(word) or "") for word in words},
+        seed=int(lineage.get("seed") or 0),
+        hyperparameters=struct(lineage.get("hyperparameters") or {}),
+        metrics=_numbers(lineage.get("metrics")),
+        baseline_metrics=_numbers(lineage.get("baseline_metrics")),
+        training_duration=duration(float(lineage.get("training_seconds") or 0.0)),
+    )
+
+
+def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
+    """The numbers among them; what could not be measured is null in JSON."""
+    return {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
+
+
+def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
+    return pb.Runtime(
+        device=info.device,
+        precision=info.precision,
+        memory_bytes=info.memory_bytes,
+        load_duration=duration(info.load_s),
+        weights_bytes=info.weights_bytes,
+        growth_bytes=info.growth_bytes,
+        evidence=_write_evidence(info.evidence) if info.evidence is not None else None,
+    )
+
+
+def _write_evidence(evidence: Evidence) -> pb.Evidence:
+    return pb.Evidence(
+        tier=evidence.tier,
+        precision=evidence.precision,
+        candidate=evidence.candidate,
+        speedup=evidence.speedup,
+        rows_per_second=evidence.rows_per_s,
+        rows_per_second_before=evidence.rows_per_s_before,
+        single_speedup=evidence.single_speedup,
+        max_error=evidence.max_error,
+        cosine=evidence.cosine,
+        top1_agreement=evidence.top1_agreement,
+        compile_duration=duration(evidence.compile_s),
+        cached=evidence.cached,
+        reason=evidence.reason,
+    )
+
+
+def _weights_sha256(card: Card) -> str:
+    """Empty for an architecture that has none yet."""
+    weights = card.source.files.get("weights")
+    return "" if weights is None else weights.sha256
+
+
+def _write_tensor(spec: TensorSpec) -> pb.TensorSignature:
+    return pb.TensorSignature(name=spec.name, datatype=spec.datatype, shape=spec.shape)

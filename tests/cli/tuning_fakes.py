@@ -1,0 +1,292 @@
+"""The half of the small server that knows datasets, jobs and versions. Mixed into FakeZoo."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+from google.protobuf import duration_pb2, struct_pb2
+
+from service.pb import fine_tuning_pb2 as pb
+from service.pb import fine_tuning_pb2_grpc, models_pb2
+
+REPORT = {
+    "task": "image-classification",
+    "metrics": {
+        "accuracy": {"value": 0.9375, "low": 0.85, "high": 1.0},
+        "macro_f1": {"value": 0.93, "low": 0.84, "high": 0.99},
+    },
+    "baseline": {"kind": "majority_class", "accuracy": 0.3125, "macro_f1": 0.16},
+    "rival": None,
+    "primary": "accuracy",
+    "higher_is_better": True,
+}
+
+
+def state(value: pb.JobState.ValueType, reason: str = "") -> dict[str, Any]:
+    return {"state": pb.StateChanged(state=value, reason=reason)}
+
+
+def metric(name: str, split: str, value: float, step: int, epoch: int = 1) -> dict[str, Any]:
+    return {"metric": pb.MetricValue(name=name, split=split, value=value, step=step, epoch=epoch)}
+
+
+def progress(phase: str, ratio: float, step: int = 0, steps: int = 0, remaining_s: int | None = None) -> dict[str, Any]:
+    remaining = None if remaining_s is None else duration_pb2.Duration(seconds=remaining_s)
+    return {"progress": pb.JobProgress(phase=phase, ratio=ratio, step=step, steps=steps, epoch=1, remaining=remaining)}
+
+
+def log(level: str, text: str) -> dict[str, Any]:
+    return {"log": pb.LogLine(level=level, text=text)}
+
+
+WELL: tuple[dict[str, Any], ...] = (
+    state(pb.JOB_STATE_QUEUED),
+    state(pb.JOB_STATE_RUNNING),
+    progress("training", 0.25, 5, 20, 75),
+    metric("loss", "train", 1.5, 5),
+    metric("accuracy", "validation", 0.75, 10),
+    log("warning", "class 'mug' has 3 examples"),
+    metric("loss", "train", 0.5, 20, 2),
+    metric("accuracy", "validation", 0.9, 20, 2),
+    {"checkpoint": pb.Checkpoint(step=20, epoch=2, best=True, size_bytes=2_000_000)},
+    progress("evaluation", 0.9),
+    state(pb.JOB_STATE_SUCCEEDED),
+)
+BADLY = (*WELL[:4], state(pb.JOB_STATE_FAILED, "training diverges: the loss is no number after step 5"))
+
+
+class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
+    """Takes uploads that may break off, plays jobs from a script, keeps versions."""
+
+    calls: dict[str, list[Any]]
+    models: dict[str, models_pb2.Model]
+
+    def set_up_tuning(self) -> None:
+        self.uploads: dict[str, bytearray] = {}
+        self.break_uploads_at: deque[int] = deque()
+        """Numbers of bytes at which the next uploads lose their connection."""
+        self.datasets: dict[str, pb.Dataset] = {}
+        self.jobs: dict[str, pb.Job] = {}
+        self.events: dict[str, list[pb.JobEvent]] = {}
+        self.script = WELL
+        """What happens to jobs that are created from now on."""
+        self.break_watches_after: deque[int] = deque()
+        """Numbers of events after which the next watchers lose their connection."""
+        self.watch_gate = threading.Event()
+        """Cleared, a watcher waits before a job's last event."""
+        self.watch_gate.set()
+        self.watching = threading.Event()
+        """A watcher waits there."""
+        self.versions: dict[str, list[models_pb2.ModelVersion]] = {}
+        self.stable_before: dict[str, int] = {}
+
+    # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def UploadDataset(self, requests: Iterator[pb.UploadDatasetRequest], context: Any) -> pb.UploadDatasetResponse:
+        self._enter("UploadDataset", None, context)
+        header = next(requests).header
+        copy = pb.UploadHeader()
+        copy.CopyFrom(header)
+        self.calls["UploadDataset.header"].append(copy)
+        if header.uri:
+            return pb.UploadDatasetResponse(dataset=self._store(header, b"from elsewhere"))
+        kept = self.uploads.setdefault(header.sha256, bytearray())
+        assert header.offset == len(kept), "an upload goes on where it stopped"
+        breaks_at = self.break_uploads_at.popleft() if self.break_uploads_at else -1
+        for request in requests:
+            assert len(request.chunk) <= 4 * 1024 * 1024
+            kept += request.chunk
+            if 0 <= breaks_at <= len(kept):
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        assert hashlib.sha256(kept).hexdigest() == header.sha256
+        assert len(kept) == header.size_bytes
+        existed = header.sha256[:16] in self.datasets
+        return pb.UploadDatasetResponse(dataset=self._store(header, bytes(kept)), existed=existed)
+
+    def GetUpload(self, request: pb.GetUploadRequest, context: Any) -> pb.GetUploadResponse:
+        self._enter("GetUpload", request, context)
+        return pb.GetUploadResponse(received_bytes=len(self.uploads.get(request.sha256, b"")))
+
+    def GetDataset(self, request: pb.GetDatasetRequest, context: Any) -> pb.GetDatasetResponse:
+        self._enter("GetDataset", request, context)
+        return pb.GetDatasetResponse(dataset=self._one(self.datasets, request.id, "dataset", context))
+
+    def ListDatasets(self, request: pb.ListDatasetsRequest, context: Any) -> pb.ListDatasetsResponse:
+        self._enter("ListDatasets", request, context)
+        return pb.ListDatasetsResponse(datasets=self.datasets.values())
+
+    def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: Any) -> pb.DeleteDatasetResponse:
+        self._enter("DeleteDataset", request, context)
+        self._one(self.datasets, request.id, "dataset", context)
+        return pb.DeleteDatasetResponse(freed_bytes=self.datasets.pop(request.id).size_bytes)
+
+    def _store(self, header: pb.UploadHeader, data: bytes) -> pb.Dataset:
+        sha256 = hashlib.sha256(data).hexdigest()
+        report = pb.DatasetReport(
+            example_count=48,
+            class_counts={"cat": 20, "dog": 25, "mug": 3},
+            skipped_count=2,
+            skipped=[pb.SkippedExample(file="cat/a.jpg", reason="it is no picture")],
+            warnings=["class 'mug' has only 3 examples"],
+        )
+        made = pb.Dataset(
+            id=sha256[:16],
+            display_name=header.display_name,
+            kind=header.kind or pb.DATASET_KIND_IMAGE_FOLDER,
+            state=pb.DATASET_STATE_READY,
+            sha256=sha256,
+            size_bytes=len(data),
+            columns=header.columns,
+            report=report,
+            uri=header.uri,
+        )
+        made.create_time.seconds = 1_700_000_000
+        return self.datasets.setdefault(made.id, made)
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
+        self._enter("CreateJob", request, context)
+        job = pb.Job(id=f"{len(self.jobs) + 10}abcdef", spec=request.spec, state=pb.JOB_STATE_QUEUED)
+        job.create_time.seconds = 1_700_000_000
+        self.jobs[job.id] = job
+        events = [pb.JobEvent(sequence=i, **what) for i, what in enumerate(self.script, 1)]
+        for i, event in enumerate(events):
+            event.time.seconds = 1_700_000_000 + i
+        self.events[job.id] = events
+        return pb.CreateJobResponse(job=job)
+
+    def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
+        self._enter("GetJob", request, context)
+        return pb.GetJobResponse(job=self._one(self.jobs, request.id, "job", context))
+
+    def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
+        self._enter("ListJobs", request, context)
+        found = [job for job in self.jobs.values() if request.state in (0, job.state)]
+        start = int(request.page_token or 0)
+        more = str(start + 2) if start + 2 < len(found) else ""
+        return pb.ListJobsResponse(jobs=found[start : start + 2], next_page_token=more)
+
+    def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
+        return pb.CancelJobResponse(job=self._moved("CancelJob", request, pb.JOB_STATE_CANCELLING, context))
+
+    def PauseJob(self, request: pb.PauseJobRequest, context: Any) -> pb.PauseJobResponse:
+        return pb.PauseJobResponse(job=self._moved("PauseJob", request, pb.JOB_STATE_PAUSED, context))
+
+    def ResumeJob(self, request: pb.ResumeJobRequest, context: Any) -> pb.ResumeJobResponse:
+        return pb.ResumeJobResponse(job=self._moved("ResumeJob", request, pb.JOB_STATE_QUEUED, context))
+
+    def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> Iterator[pb.WatchJobResponse]:
+        self._enter("WatchJob", request, context)
+        job = self._one(self.jobs, request.id, "job", context)
+        breaks_after = self.break_watches_after.popleft() if self.break_watches_after else -1
+        events = self.events[job.id]
+        for sent, event in enumerate(e for e in events if e.sequence > request.after):
+            if sent == breaks_after:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            last = event.sequence == len(events)
+            if last:
+                self.watching.set()
+                self.watch_gate.wait()
+            self._happen(job, event)
+            yield pb.WatchJobResponse(event=event, job=job if last else None)
+
+    def ListCheckpoints(self, request: pb.ListCheckpointsRequest, context: Any) -> pb.ListCheckpointsResponse:
+        self._enter("ListCheckpoints", request, context)
+        self._one(self.jobs, request.job_id, "job", context)
+        found = [event.checkpoint for event in self.events[request.job_id] if event.HasField("checkpoint")]
+        return pb.ListCheckpointsResponse(checkpoints=found)
+
+    def _happen(self, job: pb.Job, event: pb.JobEvent) -> None:
+        job.last_event = max(job.last_event, event.sequence)
+        if event.HasField("state"):
+            job.state, job.state_reason = event.state.state, event.state.reason
+        if event.HasField("progress"):
+            job.progress.CopyFrom(event.progress)
+        if job.state == pb.JOB_STATE_SUCCEEDED and not job.version:
+            self._publish(job)
+
+    def _moved(self, method: str, request: Any, to: pb.JobState.ValueType, context: Any) -> pb.Job:
+        self._enter(method, request, context)
+        job = self._one(self.jobs, request.id, "job", context)
+        job.state = to
+        return job
+
+    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ListVersions(self, request: models_pb2.ListVersionsRequest, context: Any) -> models_pb2.ListVersionsResponse:
+        self._enter("ListVersions", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        versions = self.versions.get(request.model, [])
+        for version in versions:
+            version.aliases[:] = sorted(alias for alias, number in model.aliases.items() if number == version.number)
+        return models_pb2.ListVersionsResponse(versions=versions, traffic=model.traffic)
+
+    def GetReport(self, request: models_pb2.GetReportRequest, context: Any) -> models_pb2.GetReportResponse:
+        self._enter("GetReport", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        report = struct_pb2.Struct()
+        report.update(REPORT)
+        number = int(request.version) if request.version.isdecimal() else model.aliases[request.version or "stable"]
+        return models_pb2.GetReportResponse(report=report, html=b"<html>curves</html>", version=number)
+
+    def DeleteVersion(self, request: models_pb2.DeleteVersionRequest, context: Any) -> models_pb2.DeleteVersionResponse:
+        self._enter("DeleteVersion", request, context)
+        return models_pb2.DeleteVersionResponse(freed_bytes=1234)
+
+    def SetAlias(self, request: models_pb2.SetAliasRequest, context: Any) -> models_pb2.SetAliasResponse:
+        self._enter("SetAlias", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        model.aliases[request.alias] = request.version
+        return models_pb2.SetAliasResponse(model=model)
+
+    def DeleteAlias(self, request: models_pb2.DeleteAliasRequest, context: Any) -> models_pb2.DeleteAliasResponse:
+        self._enter("DeleteAlias", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        del model.aliases[request.alias]
+        return models_pb2.DeleteAliasResponse(model=model)
+
+    def RollbackModel(self, request: models_pb2.RollbackModelRequest, context: Any) -> models_pb2.RollbackModelResponse:
+        self._enter("RollbackModel", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        was = model.aliases["stable"]
+        model.aliases["stable"] = was - 1
+        return models_pb2.RollbackModelResponse(model=model, rolled_back=was)
+
+    def SetTraffic(self, request: models_pb2.SetTrafficRequest, context: Any) -> models_pb2.SetTrafficResponse:
+        self._enter("SetTraffic", request, context)
+        model = self._one(self.models, request.model, "model", context)
+        model.traffic.canary, model.traffic.canary_share = request.canary, request.canary_share
+        return models_pb2.SetTrafficResponse(model=model)
+
+    def _publish(self, job: pb.Job) -> None:
+        made = self.versions.setdefault(job.spec.model, [])
+        job.version = len(made) + 1
+        job.promotion_outcome = f"stable is version {job.version} now: better than the baseline"
+        job.start_time.seconds, job.end_time.seconds = 1_700_000_001, 1_700_000_041
+        lineage = models_pb2.Lineage(base=job.spec.base, dataset_id=job.spec.dataset_id, method="head", job_id=job.id)
+        lineage.metrics["accuracy"] = 0.9375
+        version = models_pb2.ModelVersion(
+            number=job.version, state=models_pb2.MODEL_STATE_READY, lineage=lineage, size_bytes=40_000
+        )
+        version.create_time.seconds = 1_700_000_041
+        made.insert(0, version)
+        model = models_pb2.Model(
+            name=job.spec.model, raw_input="image", base=job.spec.base, aliases={"stable": job.version}
+        )
+        model.state = models_pb2.MODEL_STATE_READY
+        model.traffic.stable = job.version
+        self.models[job.spec.model] = model
+
+    def _one(self, known: dict[str, Any], name: str, what: str, context: Any) -> Any:
+        if name not in known:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"unknown {what} {name!r}")
+        return known[name]
+
+    def _enter(self, method: str, request: Any, context: Any) -> None:
+        raise NotImplementedError

@@ -1,0 +1,3 @@
+from database.fixtures import postgres, url
+
+__all__ = ["postgres", "url"]

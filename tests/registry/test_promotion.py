@@ -1,0 +1,72 @@
+"""The gate lets through what is better than the baseline and not worse than what is stable."""
+
+from typing import Any
+
+import pytest
+
+from registry.tuned import report
+from service.registry.promotion import decide
+
+
+def test_the_first_version_only_has_to_beat_the_baseline() -> None:
+    decision = decide(report(0.91, 0.5), None)
+    assert decision.promote
+    assert decision.sentence == "accuracy 0.91 is better than the baseline's 0.5 (always the commonest class)"
+
+
+@pytest.mark.parametrize("value", [0.5, 0.4])
+def test_what_is_no_better_than_the_baseline_stays_out(value: float) -> None:
+    decision = decide(report(value, 0.5), None)
+    assert not decision.promote
+    assert decision.sentence == (
+        f"accuracy {value:.4g} is not better than the baseline's 0.5 (always the commonest class)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "promoted"), [(0.95, True), (0.9, True), (0.896, True), (0.894, False), (0.6, False)]
+)
+def test_a_rival_may_be_better_by_less_than_half_a_point(value: float, promoted: bool) -> None:
+    decision = decide(report(value, 0.5, rival=(3, 0.9)), 3)
+    assert decision.promote is promoted
+    assert "version 3" in decision.sentence
+
+
+def test_an_error_is_better_when_it_is_smaller() -> None:
+    said: dict[str, Any] = {
+        "primary": "mae",
+        "higher_is_better": False,
+        "metrics": {"mae": {"value": 2.0, "low": 1.0, "high": 3.0}},
+        "baseline": {"mae": {"value": 5.0}, "kind": "always the mean"},
+        "rival": {"version": 1, "metrics": {"mae": {"value": 1.99}}},
+    }
+    assert decide(said, 1).promote
+    said["rival"]["metrics"]["mae"] = 1.9
+    assert not decide(said, 1).promote
+    said["baseline"]["mae"] = 1.5
+    assert not decide(said, None).promote
+
+
+def test_a_version_that_was_compared_with_another_one_is_not_promoted_by_itself() -> None:
+    for rival in (None, (2, 0.5)):
+        decision = decide(report(0.99, 0.5, rival), 3)
+        assert not decision.promote
+        assert "not compared with version 3, which is stable now; promote it by hand" in decision.sentence
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None, "0.9", True])
+def test_a_figure_that_is_none_promotes_nobody(wrong: object) -> None:
+    for path in ("metrics", "baseline"):
+        said = report()
+        said[path]["accuracy"] = wrong
+        assert not decide(said, None).promote
+    said = report(rival=(1, 0.5))
+    said["rival"]["metrics"]["accuracy"] = wrong
+    assert not decide(said, 1).promote
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"primary": 3}, {"primary": "a", "metrics": []}, {"primary": "a", "metrics": {"a": 1}}]
+)
+def test_a_report_that_cannot_be_read_promotes_nobody(said: dict[str, Any]) -> None:
+    assert not decide(said, None).promote
