@@ -2,6 +2,7 @@
 #   make serve   the server, with the zoo's default models      make demo   a tour in two minutes
 #   make test    all tests                                      make check  types, style, protocols
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
+#   make bench-finetune   fine-tuning beside plain scripts
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
 
-.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report simulate protos deploy-test clean
+.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +109,12 @@ bench-report: $(VENV)/.bench
 # The scheduler's policy and its rivals under a virtual clock: about three minutes of one core. Writes docs/simulation.md.
 simulate: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.simulate $(ARGS)
+
+# Fine-tuning beside plain scripts: about half an hour on a machine that does nothing else. Writes docs/finetune-benchmarks.md.
+bench-finetune: $(VENV)/.bench
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	$(BIN)/python -m benchmarks.finetune.run $(ARGS)
+	$(BIN)/python -m benchmarks.finetune.report
 
 protos: $(VENV)/.dev
 	$(BIN)/python scripts/protos.py

@@ -307,7 +307,7 @@ class Server:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._health.stop()
         self._http.stop()
-        self._database.close()
+        await asyncio.to_thread(self._database.close)
         log.info("stopped", all_answered=answered)
 
 

@@ -36,7 +36,7 @@ def finetune(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter, for example learning_rate=0.001."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice, the split included.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice but that of what is held out.")] = 0,
     priority: Annotated[int, typer.Option(metavar="N", min=0, max=9, help="1 goes first, 9 last, 0 as usual.")] = 0,
     promote: Annotated[bool, typer.Option(help="Let `stable` move to the result if it is better.")] = True,
     watch: Annotated[bool, typer.Option("--watch/--detach", help="Wait for the end, or only create the job.")] = True,

@@ -23,8 +23,9 @@ def split(examples: Examples, seed: int, fractions: tuple[float, float, float] =
     """Indices of the examples of `train`, `validation` and `test`.
 
     - Splits that the data bring are honoured; those that they lack are taken from their `train`.
-    - Otherwise drawn by `seed`: within each class, or each tenth of the numbers, so that all are in every part: a class of
-      two different examples is in `train` and `test`, one of four or more in all three.
+    - Otherwise drawn: within each class, or each tenth of the numbers, so that all are in every part: a class of two different
+      examples is in `train` and `test`, one of four or more in all three. `seed` parts `train` from `validation`. What is in
+      `test` depends on the data alone: a version would be measured on what another had learned from, if it did not.
     - Examples of equal content stay together. Where the data's own splits part them, these are honoured all the same.
     - Plain text is cut where it stands: the first blocks are trained on, the last are tested with.
     - Series: a whole series for each part where the data say so; else all are `train`, and `cut` says where each is cut.
@@ -103,22 +104,22 @@ def _drawn(
     strata: dict[float, list[str]] = defaultdict(list)
     for digest in groups:
         strata[stratum[digest]].append(digest)
-    order, shares = _shuffle(seed), _Shares(parts)
+    held_out, order, shares = _shuffle("held out"), _shuffle(seed), _Shares(parts)
     found: dict[str, list[str]] = {name: [] for name in NAMES}
     for key in sorted(strata):
-        members = sorted(strata[key], key=order)
+        members = sorted(strata[key], key=held_out)
         counts = shares.next(len(members))
-        at = 0
-        for name in NAMES:
-            found[name] += members[at : at + counts[name]]
-            at += counts[name]
+        found["test"] += members[: counts["test"]]
+        rest = sorted(members[counts["test"] :], key=order)
+        found["train"] += rest[: counts["train"]]
+        found["validation"] += rest[counts["train"] :]
     if parts["validation"] and not found["validation"]:  # all classes are tiny
         found["validation"] = found["test"][1::2]
         found["test"] = found["test"][::2]
     return {name: [index for digest in found[name] for index in groups[digest]] for name in NAMES}
 
 
-def _shuffle(seed: int) -> Callable[[str], bytes]:
+def _shuffle(seed: int | str) -> Callable[[str], bytes]:
     """A random order that depends on the seed and each group alone: an example more moves hardly any other."""
     return lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest()
 

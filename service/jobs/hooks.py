@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from model_zoo.card import Card
 from service.datasets.dataset import DatasetInfo
 from service.jobs.pressure import YieldLimits
 from service.jobs.store import Quotas
-from service.settings import Settings
 from service.training import fit
 from service.training.spec import JobSpec
 
@@ -55,27 +52,6 @@ class Hooks:
     became of it in a sentence."""
     pressure: Callable[[], float] | None = None
     """How long the longest-waiting row of a served model waits, over how long it may; 1 is just as long."""
-
-
-def limits_of(settings: Settings) -> Limits:
-    """As an operator wants them."""
-    return Limits(
-        per_device=settings.jobs_per_device,
-        threads=settings.job_threads or settings.cores,
-        memory_mib=settings.job_memory_mib or memory_mib() // 2,
-        quotas=Quotas(settings.jobs_per_owner, settings.max_queued_jobs),
-        yielding=YieldLimits(share=settings.job_min_share),
-        mlflow_uri=settings.mlflow_uri,
-    )
-
-
-def memory_mib() -> int:
-    """Memory of this machine, or of its container where that has less."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1; "max" means none
-        with suppress(OSError, ValueError):
-            found.append(int((Path("/sys/fs/cgroup") / file).read_text()))
-    return min(found) // 2**20
 
 
 @dataclass(frozen=True, slots=True)

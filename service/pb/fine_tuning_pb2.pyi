@@ -797,7 +797,9 @@ class JobSpec(_message.Message):
     method: Global___Method.ValueType
     """How the base is adapted."""
     seed: _builtins.int
-    """Of every random choice, the split of the data included. 0 is a seed like any other."""
+    """Of every random choice but one: which examples are held out depends on the data alone, so that versions can be compared.
+    0 is a seed like any other.
+    """
     priority: _builtins.int
     """Who goes first where jobs wait: 1 before all others, 9 last. 0 means 5."""
     promotion: Global___Promotion.ValueType

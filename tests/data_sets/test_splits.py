@@ -118,9 +118,12 @@ def test_the_shares_are_what_was_asked_for(per_class: int, kinds: int) -> None:
         assert most - least <= 2, "each class has its share"
 
 
-def test_another_seed_draws_others() -> None:
+def test_another_seed_validates_with_others_and_holds_out_the_same() -> None:
+    """A version must not be measured on what the one before it, of another seed, has learned from."""
     examples = listed([i % 2 for i in range(200)])
-    assert len({split(examples, seed)["test"] for seed in range(5)}) == 5
+    found = [split(examples, seed) for seed in range(5)]
+    assert len({parts["test"] for parts in found}) == 1
+    assert len({parts["validation"] for parts in found}) == 5
 
 
 def test_numbers_are_drawn_from_their_whole_range() -> None:

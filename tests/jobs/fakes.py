@@ -131,7 +131,7 @@ class Shop:
 
     async def _published(self, model: str, number: int, gated: bool) -> str:
         self.published.append((model, number))
-        return f"stable is now {number}"
+        return f"stable is now {number}" if gated else "stable stays"
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.jobs.types import Checkpoint, JobState, Log, Metric, Progress
+from service.training.spec import Promotion
 
 from .fakes import DATA, QUICK, Shop, alive, events_of, moves, spec, state_of, until, until_step, until_true
 
@@ -238,6 +239,12 @@ async def test_a_version_that_cannot_be_loaded_is_told_and_stays(shop: Shop) -> 
         assert done.version == 1
         assert "could not be loaded" in done.promotion_outcome
         assert "secret" not in done.promotion_outcome
+
+
+async def test_a_job_may_keep_its_result_from_becoming_stable(shop: Shop) -> None:
+    async with shop.open() as jobs:
+        job = await jobs.create(spec().model_copy(update={"promotion": Promotion.NEVER}))
+        assert (await until(jobs, job, SUCCEEDED)).promotion_outcome == "stable stays"
 
 
 async def test_a_worker_that_talks_too_much_or_nonsense_harms_nobody(shop: Shop) -> None:
