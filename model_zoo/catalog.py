@@ -39,7 +39,7 @@ def parse_card(text: str, origin: str) -> Card:
     try:
         return Card.model_validate(document)
     except ValidationError as error:
-        faults = [(_field(fault["loc"], document), fault["msg"]) for fault in error.errors()]
+        faults = [(_field(fault["loc"], document) or _named(fault["msg"]), fault["msg"]) for fault in error.errors()]
         reason = "; ".join(f"{field}: {message}" if field else message for field, message in faults)
         raise InvalidCard(origin, reason, [field for field, _ in faults if field]) from error
 
@@ -57,6 +57,12 @@ def _field(location: Sequence[int | str], document: Any) -> str:
         except (KeyError, IndexError, TypeError):
             here = None
     return ".".join(path)
+
+
+def _named(message: str) -> str:
+    """The field that a complaint about the card as a whole begins with; empty where it begins with another word."""
+    word = message.removeprefix("Value error, ").split()[0]
+    return word if word.partition(".")[0] in Card.model_fields else ""
 
 
 class Catalog:

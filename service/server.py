@@ -47,7 +47,7 @@ from service.pb import (
 )
 from service.registry.alias_store import AliasStore
 from service.registry.ledger import Ledger
-from service.registry.loader import Loader, Loads
+from service.registry.loader import HEADS_BYTES, Loader, Loads
 from service.registry.options import defaults_for
 from service.registry.registry import Registry
 from service.registry.states import ModelState
@@ -55,6 +55,7 @@ from service.registry.tuning import Tuner
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
+from service.runtime.heads import HeadPool
 from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
@@ -117,6 +118,7 @@ class Server:
         self._plan = device_plan(settings)
         self._store = Store(settings.home)
         self._versions = Versions(settings.home)
+        self._heads = HeadPool(HEADS_BYTES)
         self._loader = loader or Loader(
             self._store,
             self._plan.name,
@@ -124,6 +126,7 @@ class Server:
             _log_progress,
             self._precision_of,
             {card.name: card for card in self._catalog},
+            self._heads,
         )
         self._draining = False
         self._started = False
@@ -176,7 +179,7 @@ class Server:
             self._scheduler,
             self._recorder,
             given=settings.model_options,
-            ledger=Ledger(reading(plan.name), settings.memory_budget_mib),
+            ledger=Ledger(reading(plan.name), settings.memory_budget_mib, lambda: self._heads.bytes),
             on_demand=settings.load_on_demand,
             is_here=lambda card: self._store.find(card) is not None,
             versions=self._versions,

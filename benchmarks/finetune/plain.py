@@ -36,8 +36,9 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         path = self.paths[index]
-        image = Image.open(path).convert("RGBA").convert("RGB")
-        return self.transform(image), self.classes.index(path.parent.name)
+        image = Image.open(path).convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return self.transform(Image.alpha_composite(white, image).convert("RGB")), self.classes.index(path.parent.name)
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.finetune.folds import photo_folds, text_folds
 from benchmarks.finetune.homes import zoo_home
@@ -24,7 +26,10 @@ from model_zoo.catalog import Catalog
 from model_zoo.store import Store
 from service.client import Client
 from service.client.jobs import JobEvent, JobProgress, MetricValue, StateChanged
+from service.datasets.examples import open_dataset
+from service.datasets.splits import split
 from service.pb import open_inference_pb2 as pb
+from service.training.feature_cache import FeatureCache, features_folder
 
 CNN, TRANSFORMER = "efficientnet_lite0", "all_minilm_l6_v2"
 FOLDS = ROOT / ".cache" / "folds"
@@ -112,15 +117,49 @@ def _cross_validated(start: Start, base: str, folds: list[Path], stem: str) -> F
     found = []
     with start([base]) as zoo:
         for number, fold in enumerate(folds):
-            _, took = finetune(zoo, base, fold, f"{stem}_{number}", "--method", "head")
-            found.append({"zoo_accuracy": accuracy(zoo, f"{stem}_{number}"), "seconds": took})
+            done, took = finetune(zoo, base, fold, f"{stem}_{number}", "--method", "head")
+            scikit, scikit_s = scikit_learn(zoo.home, base, done["result"]["dataset_id"])
+            found.append(
+                {
+                    "zoo_accuracy": accuracy(zoo, f"{stem}_{number}"),
+                    "seconds": took,
+                    "scikit_accuracy": scikit,
+                    "scikit_seconds": scikit_s,
+                }
+            )
     return {
         "folds": found,
         "summary": {
             "accuracy, mean of five folds": statistics.mean(f["zoo_accuracy"] for f in found),
+            "scikit-learn on the same features": statistics.mean(f["scikit_accuracy"] for f in found),
             "seconds of a fold": statistics.median(f["seconds"] for f in found),
         },
     }
+
+
+def scikit_learn(home: Path, base: str, dataset_id: str) -> tuple[float, float]:
+    """Accuracy of logistic regression on the features that the job has left, its penalty chosen on the same validation data, and
+    the seconds it took to fit."""
+    examples = open_dataset(home, dataset_id)
+    store = Store(home).find(Catalog.from_package().get(base))
+    assert store is not None
+    features, ok, _ = FeatureCache(features_folder(home, store.digest, dataset_id), len(examples)).read()
+    assert features is not None
+    assert ok.all()
+    targets = np.array([examples[i].target for i in range(len(examples))])
+    parts = {name: list(indices) for name, indices in split(examples, 0).items()}
+    began = time.perf_counter()
+    scaled = StandardScaler().fit(features[parts["train"]]).transform(features)
+
+    def fitted(penalty: float) -> LogisticRegression:
+        made = LogisticRegression(C=penalty, max_iter=1000)
+        return made.fit(scaled[parts["train"]], targets[parts["train"]])
+
+    def score(made: LogisticRegression, name: str) -> float:
+        return float(made.score(scaled[parts[name]], targets[parts[name]]))
+
+    best = max((fitted(10.0**power) for power in range(-4, 2)), key=lambda made: score(made, "validation"))
+    return score(best, "test"), time.perf_counter() - began
 
 
 def photos(start: Start, rounds: int, seconds: float) -> Figures:

@@ -43,6 +43,9 @@ LOOK_S = 0.005
 LONGEST_WAIT_S = 1.0
 """A row goes after that though others wait, or a server that is never idle would finish no job."""
 DEADLINE_S = 3600.0
+"""For the base to be there."""
+NO_DEADLINE = float("inf")
+"""Of the rows: nobody waits for them, so that they make no job rest, this one least of all."""
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
@@ -174,15 +177,14 @@ class FeatureExtraction:
         while True:
             served = await self._registry.acquire(base, "", time.monotonic() + DEADLINE_S)
             assert isinstance(served, ServedModel)
-            deadline = time.monotonic() + DEADLINE_S
             try:
-                served.enter(len(items), deadline, LAST_PRIORITY)
+                served.enter(len(items), NO_DEADLINE, LAST_PRIORITY)
                 break
             except (QueueFull, TooLate) as error:
                 await asyncio.sleep(min(error.retry_after_s or LOOK_S, LONGEST_WAIT_S))
         quiet.ours += len(items)
         try:
-            outcomes = await served.submit(tapped, deadline, LAST_PRIORITY).result()
+            outcomes = await served.submit(tapped, NO_DEADLINE, LAST_PRIORITY).result()
         finally:
             quiet.ours -= len(items)
             served.leave(len(items))

@@ -45,8 +45,11 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
         return Decision(True, said)
     rival = report.get("rival")
     if not isinstance(rival, Mapping) or str(rival.get("version")) != str(stable):
+        reason = report.get("not_compared")
+        why = f" ({reason})" if isinstance(reason, str) and reason else ""
         return Decision(
-            False, f"{said}, but it was not compared with version {stable}, which is stable now; promote it by hand"
+            False,
+            f"{said}, but it was not compared with version {stable}, which is stable now{why}; promote it by hand",
         )
     theirs = _value(rival.get("metrics"), primary)
     if theirs is None:

@@ -139,9 +139,16 @@ def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> D
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel and more: Pillow would clip, not scale
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
+    if image.has_transparency_data:
+        return _on_white(image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """What is transparent shows white, as a browser shows it: the colours stored there are nobody's, and often rubbish."""
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
 
 
 def resize_and_crop(decoded: Decoded, recipe: ImageRecipe) -> Image.Image:

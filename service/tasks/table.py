@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from model_zoo.card import (
     AudioRecipe,
     Card,
@@ -52,11 +54,15 @@ TASKS: dict[tuple[str, type], type[Task]] = {
 
 def task_for(card: Card, materialised: Materialised) -> Task:
     """The task of `card` with the files it needs. Raises KeyError for a task that nobody wrote for such an input."""
-    return TASKS[card.task, type(card.recipe)](card, read_labels(card, materialised), materialised.files)
+    return TASKS[card.task, type(card.recipe)](card, read_labels(card, materialised.folder), materialised.files)
 
 
-def read_labels(card: Card, materialised: Materialised) -> tuple[str, ...]:
-    """Class names in the order of the logits; empty where the model has none."""
+def read_labels(card: Card, folder: Path) -> tuple[str, ...]:
+    """Class names in the order of the logits; empty where the model has none.
+
+    Only a line feed ends a name: Python knows ten more characters that end lines, and each would shift the names behind it.
+    """
     if card.labels is None:
         return ()
-    return tuple((materialised.folder / card.labels).read_text(encoding="utf-8").splitlines())
+    text = (folder / card.labels).read_bytes().decode()
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()

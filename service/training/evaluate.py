@@ -35,6 +35,14 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCompared:
+    """What is served now could not be measured on the same examples."""
+
+    reason: str
+    """Half a sentence for the user: `it knows other classes`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """What costs nothing, measured on the same examples."""
 
@@ -90,6 +98,8 @@ class Evaluation:
     """Name of the metric by which versions are compared."""
     higher_is_better: bool
     rival: Rival | None = None
+    not_compared: str = ""
+    """Why there is no rival although something is served; empty where nothing is, or it was measured."""
     per_class: tuple[ClassFigures, ...] = ()
     confusion: NDArray[np.int64] | None = None
     """Rows: what it was; columns: what the model said."""
@@ -108,7 +118,7 @@ def evaluate(
     train_targets: NDArray[Any],
     *,
     seed: int,
-    rival: Predictions | None = None,
+    rival: Predictions | NotCompared | None = None,
     baseline_outputs: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Measures held-out predictions.
@@ -118,7 +128,7 @@ def evaluate(
             seasonal naive forecast inside the training series, which MASE divides by; for text-generation token ids.
         baseline_outputs: of a baseline that cannot be had from `train_targets` alone, in the form of `held_out.outputs`: the
             seasonal naive forecast, or the untuned base's likelihoods.
-        rival: what is served now, on the same examples in the same order.
+        rival: what is served now, on the same examples in the same order, or why there is nothing to compare with.
     """
     statistics = _statistics(task, held_out, train_targets)
     examples = len(held_out.targets)
@@ -135,7 +145,8 @@ def evaluate(
         baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),
         primary=primary,
         higher_is_better=higher_is_better,
-        rival=None if rival is None else _compare(task, primary, held_out, rival, train_targets, seed),
+        rival=_compare(task, primary, held_out, rival, train_targets, seed) if isinstance(rival, Predictions) else None,
+        not_compared=rival.reason if isinstance(rival, NotCompared) else "",
     )
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 

@@ -1,6 +1,6 @@
 """Features of a frozen backbone on a data set, on disk: computed once, for every job with the same base and data. No torch here.
 
-`ZOO_HOME/features/<first 16 of the base's digest>-<dataset id>/`:
+`ZOO_HOME/features/<first 16 of the base's digest>-<how examples were prepared>-<dataset id>/`:
 
     chunk-<start>-<stop>.safetensors   features: float32 (n, D), ok: uint8 (n); of the examples start … stop - 1
     complete.json                      {"count": N, "width": D}, once every example is in a chunk
@@ -11,6 +11,7 @@ appear by rename, complete, so that the server and a worker may write side by si
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from service import __version__
+
 FEATURES = "features"
 """Folder under ZOO_HOME."""
 COMPLETE = "complete.json"
@@ -30,9 +33,17 @@ CHUNK = 256
 _NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
 
 
+PREPARATION = 2
+"""Raise it when a task's preprocessing comes to give other tensors for the same example: earlier features are of no use then."""
+
+
 def features_folder(home: Path, base_digest: str, dataset_id: str) -> Path:
-    """Where the features of a base (sha256 of its weights) on a data set lie."""
-    return home / FEATURES / f"{base_digest[:16]}-{dataset_id}"
+    """Where the features of a base (sha256 of its weights) on a data set lie.
+
+    They also depend on this release: what another one prepared otherwise would not fit the heads that are to serve.
+    """
+    prepared = hashlib.sha256(f"{__version__} {PREPARATION}".encode()).hexdigest()[:8]
+    return home / FEATURES / f"{base_digest[:16]}-{prepared}-{dataset_id}"
 
 
 class FeatureCache:

@@ -16,11 +16,11 @@ from model_zoo.network import TunedNetwork
 from model_zoo.store import Materialised
 from service.datasets.dataset import Splits
 from service.training.checkpoint import State
-from service.training.evaluate import Predictions, evaluate
+from service.training.evaluate import NotCompared, Predictions, evaluate
 from service.training.job import Job, Say
 from service.training.lora import added
 from service.training.mistakes import worst_mistakes
-from service.training.result import write_result
+from service.training.result import write_labels, write_result
 from service.training.spec import Finished, Progress
 from service.training.told import Told
 from service.training.tuned_card import RELATIVE_TOLERANCE
@@ -41,7 +41,7 @@ class Result:
     """Inputs of a few held-out examples."""
     state: State
     splits: Splits
-    rival: Predictions | None = None
+    rival: Predictions | NotCompared | None = None
     baseline_outputs: NDArray[Any] | None = None
 
 
@@ -109,7 +109,7 @@ def draft_files(job: Job, card: Card) -> Materialised:
     """Files by which the task of a card that is still being made can prepare examples: the base's, and the labels."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if card.labels is not None:
-        (job.folder / card.labels).write_text("\n".join(job.labels) + "\n", encoding="utf-8")
+        write_labels(job.folder / card.labels, job.labels)
     if job.files is None:
         return Materialised(job.folder, job.folder / "none", {}, "")
     return Materialised(job.folder, job.files.weights, job.files.files, job.files.digest)

@@ -68,7 +68,7 @@ def write_result(
     )
     if card.labels is not None:
         roles["labels"] = card.labels
-        (draft / card.labels).write_text("".join(f"{one_line(x)}\n" for x in evaluation.labels), encoding="utf-8")
+        write_labels(draft / card.labels, evaluation.labels)
     if order.spec.method is Method.FULL and base_files is not None:
         # With head and lora they stay the base's.
         for role, path in base_files.files.items():
@@ -166,6 +166,7 @@ def report_of(
         "metrics": {name: _interval(value) for name, value in evaluation.metrics.items()},
         "baseline": {**evaluation.baseline.metrics, "kind": evaluation.baseline.kind},
         "rival": rival,
+        "not_compared": evaluation.not_compared,
         "primary": evaluation.primary,
         "higher_is_better": evaluation.higher_is_better,
         "per_class": [_fields(c) for c in evaluation.per_class],
@@ -179,9 +180,9 @@ def report_of(
     }
 
 
-def one_line(label: str) -> str:
-    """A class name as a line of `labels.txt`: whatever would end the line becomes a space."""
-    return " ".join(label.splitlines()) or " "
+def write_labels(path: Path, labels: Sequence[str]) -> None:
+    """Class names as `service.tasks.table.read_labels` reads them: one a line, whatever else is in them."""
+    path.write_bytes("".join(label.replace("\n", " ") + "\n" for label in labels).encode())
 
 
 def _interval(value: Value) -> dict[str, float]:

@@ -143,6 +143,16 @@ async def test_while_others_call_one_row_goes_at_a_time_and_last(tmp_path: Path,
         assert right(*cache(tmp_path, 20).read())
 
 
+async def test_no_job_rests_because_of_rows_that_are_a_jobs_own(tmp_path: Path, data: Data) -> None:
+    async with world(max_batch_size=4) as w:
+        w.runtime("adder").gate.clear()
+        run = asyncio.create_task(extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None))
+        await until(lambda: w.model().queue_depth)
+        assert w.scheduler.longest_wait_s() == 0.0
+        w.runtime("adder").gate.set()
+        await run
+
+
 async def test_the_base_is_loaded_for_it(tmp_path: Path, data: Data) -> None:
     async with world(load=False) as w:
         await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)

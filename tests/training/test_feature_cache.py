@@ -18,7 +18,7 @@ def ones(count: int) -> np.ndarray:
 
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     cache = FeatureCache(features_folder(tmp_path, "ab" * 32, "d1"), 10)
-    assert cache.folder == tmp_path / "features" / "abababababababab-d1"
+    assert cache.folder.parent == tmp_path / "features"
     features = rows(10)
     cache.write(6, features[6:], ones(4))
     cache.write(0, features[:6], np.array([1, 1, 0, 1, 1, 1], np.uint8))
@@ -29,6 +29,13 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     assert not cache.complete
     cache.finish(4)
     assert cache.complete
+
+
+def test_what_another_release_prepared_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pictures may have been decoded otherwise: a head trained on those features would not fit what is served."""
+    ours = features_folder(tmp_path, "ab" * 32, "d1")
+    monkeypatch.setattr("service.training.feature_cache.__version__", "9.9.9")
+    assert features_folder(tmp_path, "ab" * 32, "d1") != ours
 
 
 def test_an_empty_cache_knows_nothing(tmp_path: Path) -> None:
