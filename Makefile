@@ -11,6 +11,8 @@ CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
+# Models to fine-tune that are not served unless somebody asks for them.
+BASES := mobilenetv2_100 speaker_lstm char_lstm
 
 .PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos deploy-test clean
 .DEFAULT_GOAL := serve
@@ -53,11 +55,11 @@ test: unit stock-clients
 
 # The stock clients' tests come last and in an environment that has never heard of Zoo, save for the way to its command.
 unit: $(VENV)/.dev
-	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	$(BIN)/python -m pytest --durations=8 --ignore=tests/stock_clients $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
-	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	$(CLIENTS)/bin/python -m pytest -c tests/stock_clients/pytest.ini --durations=5 tests/stock_clients $(ARGS)
 
 check: $(VENV)/.dev

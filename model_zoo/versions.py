@@ -103,17 +103,21 @@ class Versions:
         return Version(model, number, card, files, lineage, created, size_bytes)
 
     def find(self, card: Card) -> Materialised | None:
-        """The files of a tuned card: those of a version of its name with its weights. None where there is none."""
+        """The files of a tuned card: those of the version that it is the card of. None where there is none.
+
+        Equal weights alone do not make the same version: the labels may be others, or the folder may be deleted.
+        """
         if not isinstance(card.source, TunedSource) or "weights" not in card.source.files:
             return None
         wanted = card.source.files["weights"].sha256
         for number in reversed(self.numbers(card.name)):
             try:
-                files, _ = self._files(card.name, number, self._folder_of(card.name, number))
-            except (UnknownVersion, VersionDamaged):
+                folder = self._folder_of(card.name, number)
+                files, _ = self._files(card.name, number, folder)
+                if files.digest == wanted and Card.model_validate_json((folder / CARD).read_bytes()) == card:
+                    return files
+            except (UnknownVersion, VersionDamaged, OSError, ValueError):
                 continue
-            if files.digest == wanted:
-                return files
         return None
 
     def publish(self, model: str, folder: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+import uuid
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,11 +23,14 @@ from service.errors import (
     TooLate,
     ZooError,
 )
+from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
 from service.registry.head_served import Served
 from service.registry.registry import Registry
 from service.tasks.gather import Gather
 from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
+
+log = logger(__name__)
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
@@ -183,7 +187,10 @@ class Inference:
             for i in going:
                 item, outcome = items[i], outcomes[i]
                 if isinstance(item, Item) and isinstance(outcome, Row):
-                    then = served.task.next_item(item, outcome.tensors, request.options)
+                    try:
+                        then = served.task.next_item(item, outcome.tensors, request.options)
+                    except Exception:
+                        outcomes[i], then = _broken(served), None
                     if then is not None:
                         following[i] = then
                         ran = outcome.batch
@@ -323,9 +330,21 @@ def _postprocess(
             continue
         assert isinstance(item, Item)
         raw = not isinstance(request.instances[i], TensorInstance)
-        answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
-        predictions.append(Prediction(served.task.shown(outcome.tensors), answer, item.notes))
+        try:
+            answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
+            predictions.append(Prediction(served.task.shown(outcome.tensors), answer, item.notes))
+        except ZooError as error:
+            predictions.append(error)
+        except Exception:  # its neighbours have nothing to do with it
+            predictions.append(_broken(served))
     return predictions
+
+
+def _broken(served: Served) -> InternalError:
+    """What became of a row whose outputs the task could make nothing of. To be called where the exception is handled."""
+    reference = uuid.uuid4().hex[:12]
+    log.exception("an answer could not be made", model=served.name, version=served.version, reference=reference)
+    return InternalError(reference)
 
 
 def _timing(

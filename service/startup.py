@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import socket
+import tempfile
 
 from grpc import aio
 from prometheus_client import CollectorRegistry
@@ -52,12 +53,25 @@ def device_plan(settings: Settings) -> DevicePlan:
 
 async def open_database(settings: Settings) -> Database:
     """The database of jobs and aliases, brought up to date."""
+    _check_home(settings)
     try:
         database = Database(database_url(settings.database_url, settings.home.absolute()))
         await database.open()
     except DatabaseError as error:
-        raise SettingsError(f"ZOO_DATABASE_URL: {error}") from None
+        raise SettingsError(f"{'ZOO_DATABASE_URL' if settings.database_url else 'ZOO_HOME'}: {error}") from None
     return database
+
+
+def _check_home(settings: Settings) -> None:
+    """Versions, datasets and jobs lie there, wherever the database is."""
+    home = settings.home.absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        why = (error.strerror or "unknown reason").lower()
+        raise SettingsError(f"ZOO_HOME: nothing can be written in {home}: {why}") from None
 
 
 def bind(server: aio.Server, settings: Settings) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,11 @@ _BAR_WIDTH = 24
 _MATRIX_AT_MOST = 12
 """Texts whose similarities fit on a screen; beyond, each is shown with the one most like it."""
 _FIRST_VALUES = 6
+_NAME_AT_MOST = 80
+"""Characters of a path or text in front of its answer; --json has them all."""
 _STEPS_AT_MOST = 24
+_SCIENTIFIC = (1e-6, 1e12)
+"""Intervals that are narrower or wider are written with an exponent."""
 
 
 def problem_of(error: PredictionError) -> str:
@@ -93,17 +98,26 @@ def print_answers(rows: Sequence[Row], timing: bool) -> None:
 
 def _answers(rows: Sequence[Row], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and note; of vectors that were compared already, only what there is to note."""
-    made = table("input", "answer", "score", "", right=("score",))
+    scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
+    made = table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
-        first = harmless(name)
+        first = harmless(_shortened(name))
         for answer, score in () if compared and isinstance(outcome, Embedding) else _lines(outcome):
             bar: RenderableType = "" if score is None or not bars else _bar(score)
-            made.add_row(first, answer, "" if score is None else f"{score:.3f}", bar)
+            made.add_row(first, answer, *(("" if score is None else f"{score:.3f}", bar) if scored else ()))
             first = ""
         if isinstance(outcome, Result) and outcome.notes:
             notes = ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
-            made.add_row(first, Text(f"note: {harmless(notes)}", style="dim"), "", "")
+            made.add_row(first, Text(f"note: {harmless(notes)}", style="dim"))
     return made
+
+
+def _shortened(name: str) -> str:
+    """What a long path or text begins and ends with."""
+    if len(name) <= _NAME_AT_MOST:
+        return name
+    half = (_NAME_AT_MOST - 3) // 2
+    return f"{name[:half]} … {name[-half:]}"
 
 
 def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
@@ -135,8 +149,15 @@ def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
 
 
 def _between(value: float, lower: float | None, upper: float | None) -> str:
-    within = "" if lower is None or upper is None else f"  (80 %: {lower:.6g} to {upper:.6g})"
-    return f"{value:.6g}{within}"
+    """Digits as far as they mean something: to a hundredth of the interval's width."""
+    if lower is None or upper is None:
+        return f"{value:.6g}"
+    width = upper - lower
+    if not _SCIENTIFIC[0] < width < _SCIENTIFIC[1]:
+        return f"{value:.6g}  (80 %: {lower:.6g} to {upper:.6g})"
+    decimals = max(0, 2 - math.floor(math.log10(width)))
+    value, lower, upper = (round(number, decimals) for number in (value, lower, upper))
+    return f"{value:.12g}  (80 %: {lower:.12g} to {upper:.12g})"
 
 
 def _steps(outcome: Forecast) -> list[str]:

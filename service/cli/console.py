@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+_SMALL = 100_000
 _PIPE_WIDTH = 1000
 """Columns where nobody looks: rows of a pipe are never wrapped or cut."""
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -78,8 +79,8 @@ def show_table(renderable: RenderableType) -> None:
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
-    return f"{size / 1e6:.1f} MB"
+    """A size for people; of what is small, in kB."""
+    return f"{size / 1e6:.1f} MB" if size >= _SMALL or not size else f"{max(size / 1e3, 0.1):.1f} kB"
 
 
 def option_text(value: object) -> str:

@@ -110,7 +110,8 @@ def print_findings(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
     if report.target_statistics:
         say("  target: " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(report.target_statistics.items())))
     if report.duplicates:
-        say(f"  {report.duplicates} groups of examples with the same content")
+        groups = "content is" if report.duplicates == 1 else "contents are"
+        say(f"  {report.duplicates} {groups} there more than once")
     if report.skipped_count:
         say(f"  left out {report.skipped_count}:", "yellow")
         for skipped in report.skipped[:most_skipped]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
 
 _METHODS = "auto, head, full or lora"
 _COLUMN = "COLUMN"
+_ROLES = ("text", "target", "image", "time", "series", "split")
+_SPEC = {"base": "BASE", "model": "--name", "task": "--task", "method": "--method", "priority": "--priority"}
+AS_TYPED = {
+    "data": "DATA",
+    "header.file_name": "DATA",
+    "header.uri": "DATA",
+    "kind": "--kind",
+    "method": "--method",
+    "header.kind": "--kind",
+    "header.columns.ignored": "--ignore",
+    "spec.seed": "--seed",
+    **{f"header.columns.{role}": f"--{role}" for role in _ROLES},
+    **{f"spec.{field}": option for field, option in _SPEC.items()},
+}
+"""What a field of a request is called on the command line."""
 
 
 def finetune(
@@ -36,7 +52,9 @@ def finetune(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter, for example learning_rate=0.001."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice but that of what is held out.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of every random choice but that of what is held out.")
+    ] = 0,
     priority: Annotated[int, typer.Option(metavar="N", min=0, max=9, help="1 goes first, 9 last, 0 as usual.")] = 0,
     promote: Annotated[bool, typer.Option(help="Let `stable` move to the result if it is better.")] = True,
     watch: Annotated[bool, typer.Option("--watch/--detach", help="Wait for the end, or only create the job.")] = True,
@@ -47,30 +65,57 @@ def finetune(
     from service.cli.live import follow
     from service.cli.outcome import finish
     from service.cli.words import jsonable
-    from service.client import Client
+    from service.client import Client, ZooClientError
 
     chosen = dict(assigned(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or [])
     roles = {"text": text, "target": target, "image": image, "time": time, "series": series, "split": split}
     with Client(server) as client:
-        dataset = _dataset(client, data, kind, {role: column for role, column in roles.items() if column}, ignore or [])
-        _show_dataset(dataset, as_json)
-        job = client.create_job(
-            base,
-            dataset.id,
-            name,
-            task=task,
-            method=method.lower(),
-            hyperparameters=chosen,
-            seed=seed,
-            priority=priority,
-            promote=promote,
-        )
+        try:
+            _check_names(client, base, name)
+            columns = {role: column for role, column in roles.items() if column}
+            dataset = _dataset(client, data, kind, columns, ignore or [])
+            _show_dataset(dataset, as_json)
+            job = client.create_job(
+                base,
+                dataset.id,
+                name,
+                task=task,
+                method=method.lower(),
+                hyperparameters=chosen,
+                seed=seed,
+                priority=priority,
+                promote=promote,
+            )
+        except ZooClientError as error:
+            error.args = (as_typed(error.message),)
+            raise
         if as_json:
             print_json({"job": jsonable(job)})
         if watch:
             finish(client, follow(client, job, server=server, as_json=as_json), server=server, as_json=as_json)
         elif not as_json:
             _tell_detached(job, server)
+
+
+def as_typed(message: str) -> str:
+    """A refusal with the option that was typed, in place of the request's field, which was not."""
+    field, colon, problem = message.partition(": ")
+    hyperparameter = field.removeprefix("spec.hyperparameters.")
+    if hyperparameter != field:
+        return f"--set {hyperparameter}: {problem}"
+    return f"{AS_TYPED.get(field, field)}{colon}{problem}"
+
+
+def _check_names(client: Client, base: str, name: str) -> None:
+    """What would be refused in the end is refused before anything is sent."""
+    from model_zoo.versions import MODEL_NAME
+    from service.client import BadInput
+
+    client.model(base)
+    if not MODEL_NAME.fullmatch(name):
+        suggestion = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:63]
+        hint = f"; {suggestion!r} would do" if suggestion else ""
+        raise BadInput(f"--name: expected lower-case letters, digits and '_', at most 63, got {name[:64]!r}{hint}")
 
 
 def _dataset(client: Client, data: str, kind: str, roles: dict[str, str], ignored: list[str]) -> Dataset:

@@ -85,7 +85,7 @@ def cancel(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> N
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.cancel_job(find_job(client, job).id), server, as_json)
+        _tell(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
 
 
 @app.command("pause")
@@ -94,7 +94,7 @@ def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> No
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.pause_job(find_job(client, job).id), server, as_json)
+        _tell(client.pause_job(find_job(client, job).id), server, as_json, "; it rests after its next checkpoint")
 
 
 @app.command("resume")
@@ -121,13 +121,15 @@ def find_job(client: Client, text: str) -> Job:
     return fitting[0]
 
 
-def _tell(job: Job, server: str, as_json: bool) -> None:
+def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
+    """`soon`: what is still to come while a worker has the job."""
     from service.cli.words import jsonable
 
     if as_json:
         print_json({"server": server, "job": jsonable(job)})
     else:
-        say(f"job {job.id} is {job.state}" + (f": {job.state_reason}" if job.state_reason else ""))
+        what = soon if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
+        say(f"job {job.id} is {job.state}{what}")
 
 
 def _what_came(job: Job) -> str:

@@ -63,6 +63,8 @@ def _show(events: Iterator[JobEvent], job: Job, *, as_json: bool) -> None:
         for event in events:
             for line in lines.of(event):
                 say(line)
+        for line in lines.rest():
+            say(line)
 
 
 def event_json(event: JobEvent) -> dict[str, Any]:
@@ -79,21 +81,43 @@ def event_json(event: JobEvent) -> dict[str, Any]:
 
 
 class PlainLines:
-    """Events as lines for a log: every state, phase and measured value, and progress in tenths."""
+    """Events as lines for a log: every state, phase and measured value, and progress in tenths.
+
+    What is measured at one step comes on one line, once it is known that no more follows.
+    """
 
     def __init__(self) -> None:
         self._phase, self._tenth = "", -1
+        self._measured: list[MetricValue] = []
 
     def of(self, event: JobEvent) -> list[str]:
         """None, one or two lines."""
+        if isinstance(event.what, MetricValue):
+            metric = event.what
+            if metric.split == "train":
+                return []
+            before = self._measured[-1] if self._measured else metric
+            same = (metric.split, metric.step, metric.epoch) == (before.split, before.step, before.epoch)
+            lines = [] if same else self.rest()
+            self._measured.append(metric)
+            return lines
+        return self.rest() + self._other(event)
+
+    def rest(self) -> list[str]:
+        """What was measured and is not told yet."""
+        if not self._measured:
+            return []
+        last = self._measured[-1]
+        figures = ", ".join(f"{metric.name} {figure(metric.value)}" for metric in self._measured)
+        self._measured = []
+        return [f"{last.split} {figures} ({_place(last.step, last.epoch)})"]
+
+    def _other(self, event: JobEvent) -> list[str]:
         match event.what:
             case StateChanged():
                 return [_state_line(event.what)]
             case LogLine():
                 return [event.what.text if event.what.level == "info" else f"{event.what.level}: {event.what.text}"]
-            case MetricValue() if event.what.split != "train":
-                metric = event.what
-                return [f"{metric.split} {metric.name} {figure(metric.value)} ({_place(metric.step, metric.epoch)})"]
             case JobProgress():
                 return self._progress(event.what)
             case _:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _KINDS = {
-    "image": frozenset({".jpg", ".jpeg", ".png", ".webp"}),
+    "image": PICTURES,
     "audio": frozenset({".wav", ".flac", ".ogg"}),
 }
 """Endings of the files that a folder is searched for. A file that is named itself may have any."""

@@ -2,7 +2,8 @@
 
 A row model takes `'{"area": 70}'`, a `.csv` with a header, a `.jsonl` with an object a line, or a `.json` with one object or an
 array of them; `-` is JSON Lines on stdin. Cells of a `.csv` are sent as texts: the model knows which of its columns are
-numbers. A record names its picture in the column `image`, as a path from where the file lies. A series model takes
+numbers. A record names its picture in the column `image`, or in the only one that holds a name as pictures have, as a path from
+where the file lies. A series model takes
 `'[1, 2, 3]'`, a `.json`, a `.jsonl` with a series a line, or a `.csv` with a step a line and a column for each channel,
 columns that hold something else than numbers left out; `-` is one number a line on stdin.
 """
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from service.cli.sources import STDIN, Source
+from service.cli.sources import PICTURES, STDIN, Source
 
 IMAGE = "image"
 
@@ -47,6 +48,10 @@ def _of_stdin(raw_input: str) -> Iterator[Source]:
 
 
 def _of_file(path: Path, raw_input: str) -> Iterator[Source]:
+    if raw_input == "record" and path.suffix.lower() in PICTURES:
+        raise _Unreadable(
+            f'takes a picture with its columns: expected {{"{IMAGE}": "{path.name}", "COLUMN": value}} or a .csv'
+        )
     try:
         text = _decoded(path.read_bytes())
     except OSError as error:
@@ -87,13 +92,15 @@ def _of_json(name: str, document: Any, raw_input: str, folder: Path) -> Source:
 
 
 def _record(name: str, cells: dict[str, Any], folder: Path) -> Source:
-    """`{"image": path, "row": {…}}`, or all in one object."""
-    image = cells.get(IMAGE)
+    """`{"image": path, "row": {…}}`, or all in one object. A column of another name will do if it alone names a picture."""
+    named = [key for key, cell in cells.items() if isinstance(cell, str) and Path(cell).suffix.lower() in PICTURES]
+    key = IMAGE if IMAGE in cells else named[0] if len(named) == 1 else IMAGE
+    image = cells.get(key)
     if not isinstance(image, str) or not image:
         return Source(name, problem=f"names no picture: expected its path as {IMAGE!r}")
     row = cells.get("row")
     if not isinstance(row, dict):
-        row = {column: cell for column, cell in cells.items() if column != IMAGE}
+        row = {column: cell for column, cell in cells.items() if column != key}
     return Source(name, {IMAGE: folder / image, "row": row})
 
 

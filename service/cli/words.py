@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+_NOISE = 1e-12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -27,8 +28,8 @@ def ago(moment: datetime | None) -> str:
 
 
 def figure(value: float) -> str:
-    """A measured value in four digits."""
-    return f"{value:.4g}"
+    """A measured value in four digits; what is but rounding noise is 0."""
+    return "0" if abs(value) < _NOISE else f"{value:.4g}"
 
 
 def jsonable(value: Any) -> Any:

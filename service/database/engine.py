@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +35,9 @@ STATEMENT_TIMEOUT_MS = 30_000
 """After that PostgreSQL gives a statement up; ours take milliseconds."""
 FULL = ("53100", "disk is full", "No space left")
 """PostgreSQL's code for a full disk; SQLite's words."""
+
+NOT_ALLOWED = "42501"
+"""PostgreSQL's code for want of a privilege."""
 
 
 def database_url(given: str, home: Path) -> URL:
@@ -80,7 +85,12 @@ class Database:
         """Brings the tables up to date. Raises DatabaseError with one sentence if it cannot be reached or used."""
         from service.database.migrate import upgrade  # alembic takes a while to import
 
-        await self._run(partial(upgrade, self._writing))
+        try:
+            await self._run(partial(upgrade, self._writing))
+        except exc.ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != NOT_ALLOWED:
+                raise
+            raise DatabaseError(f"the database {self._shown} does not let Zoo make its tables") from error
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """What `query` gives, in a transaction that writes nothing. Raises DatabaseUnavailable."""
@@ -143,7 +153,8 @@ def _engine(url: URL) -> Engine:
             | dict(url.query),
         )
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # then it cannot be opened either, which `open` says
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, pool_size=THREADS, max_overflow=0, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -154,10 +165,24 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")  # first: the next one may already have to wait
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # what was committed survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Readers never wait for the writer. SQLite refuses that move at once, whatever its timeout, while another process has the
+    file open in the same moment, as servers that start together do."""
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)  # in a thread of the database's own
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -30,28 +30,45 @@ async def run(staging: Path, limits: Limits) -> None:
 
     Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
     """
-    with (staging / LOG).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *CHILD,
-            str(staging),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=_environment(staging),
-            start_new_session=True,
-        )
+    process = await _start(staging)
     try:
         assert process.stdout is not None
         said = await process.stdout.read(LONGEST_ANSWER)
         code = await process.wait()
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its whole session
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
+        await _end(process)
     _judge(said, code, staging, limits)
+
+
+async def _start(staging: Path) -> asyncio.subprocess.Process:
+    """The child. asyncio leaves one half made that is cancelled while it starts; so it is started whole, and then ended."""
+    with (staging / LOG).open("wb") as log:
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *CHILD,
+                str(staging),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=_environment(staging),
+                start_new_session=True,
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await _end(await starting)
+            raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Its whole session, if it still runs."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        process.stdin.close()
+    await process.wait()
 
 
 def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:

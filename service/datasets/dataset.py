@@ -139,6 +139,8 @@ Splits = Mapping[str, tuple[int, ...]]
 
 DATASETS = "datasets"
 """Folder under ZOO_HOME."""
+FEATURES = "features"
+"""Folder under ZOO_HOME: what frozen backbones make of data sets, each in `…-<dataset id>/`. It goes with the data set."""
 
 
 def dataset_folder(home: Path, dataset_id: str) -> Path:

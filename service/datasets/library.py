@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from service.datasets import staging
-from service.datasets.dataset import DATASETS, DatasetInfo, DatasetKind, dataset_folder
+from service.datasets.dataset import DATASETS, FEATURES, DatasetInfo, DatasetKind, dataset_folder
 from service.datasets.examples import read_info
 from service.datasets.validate import INFO
 from service.errors import IllegalMove, NotFound
@@ -68,7 +68,7 @@ class Library:
         return tuple(found.values())
 
     async def delete(self, dataset_id: str, *, force: bool = False) -> int:
-        """Remove a dataset; gives the bytes that came back.
+        """Remove a dataset, and what was computed of it; gives the bytes that came back.
 
         Raises NotFound, and IllegalMove while a job uses it, unless `force` is set.
         """
@@ -85,6 +85,8 @@ class Library:
             dataset_folder(self._home, dataset_id).rename(grave)  # gone at once, and never half there
         except FileNotFoundError:
             raise NotFound("dataset", dataset_id) from None
-        freed = staging.size_of(grave)
-        shutil.rmtree(grave, ignore_errors=True)
+        graves = [grave, *(self._home / FEATURES).glob(f"*-{dataset_id}")]
+        freed = sum(map(staging.size_of, graves))
+        for folder in graves:
+            shutil.rmtree(folder, ignore_errors=True)
         return freed

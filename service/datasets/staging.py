@@ -11,7 +11,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from service.datasets.dataset import DATASETS
+from service.datasets.dataset import DATASETS, FEATURES, dataset_folder
 
 STAGING, DELETED = ".staging-", ".deleted-"
 _LOCK = "lock"
@@ -47,6 +47,13 @@ def remove_abandoned(home: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(descriptor)
+
+
+def remove_orphans(home: Path) -> None:
+    """Removes features of datasets that are gone: a job may have written some while its dataset was deleted."""
+    for folder in (home / FEATURES).glob("*-*"):
+        if not dataset_folder(home, folder.name.rpartition("-")[2]).is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:

@@ -40,7 +40,7 @@ IDLE_S = 10.0
 SPARE = 64 * MIB
 """Disk space that an upload leaves to others."""
 AT_ONCE = 2
-"""Children that validate at the same time."""
+"""Children that validate at the same time; and places that are read from."""
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class DatasetStore(Library):
         self._limits = limits or Limits()
         self._roots = tuple(roots)
         self._active: dict[str, Upload] = {}  # by sha256; only on the event loop
-        self._validating = asyncio.Semaphore(AT_ONCE)
+        self._validating, self._fetching = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
         self._sizes: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -87,6 +87,7 @@ class DatasetStore(Library):
 
     def _clean(self) -> None:
         staging.remove_abandoned(self._home)
+        staging.remove_orphans(self._home)
         uploads.remove_stale(self._home)
 
     # ── uploads ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,7 +218,8 @@ class DatasetStore(Library):
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         stop = threading.Event()
         try:
-            fetched = await asyncio.to_thread(remote.fetch, uri, self._roots, path, self._limits, stop)
+            async with self._fetching:  # a store that hangs must not take all threads that others need
+                fetched = await asyncio.to_thread(remote.fetch, uri, self._roots, path, self._limits, stop)
             header = Header(
                 fetched.sha256,
                 fetched.size_bytes,

@@ -182,7 +182,7 @@ class Attempt:
         dataset = dataset_folder(self._order.home, self._order.spec.dataset_id)
         while True:
             await asyncio.sleep(self._limits.flush_s)
-            await self._journal.flush(self.held)
+            await self._journal.flush(self.held, whole=False)
             now, starved = self._clock(), self._worker.starved_s()
             if self.held:
                 self._heard = now

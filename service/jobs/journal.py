@@ -14,6 +14,8 @@ from service.observability.log import logger
 MOST_LOGS, LOGS_A_SECOND = 200, 20.0
 """Lines of a job's log at once, and how fast that is made up again; a worker that says more is cut short."""
 LONGEST_TEXT = 2000
+SPACING = 1 / 1000
+"""Part of the time since a job's attempt began that lies at least between two of its progresses: 3.6 s after an hour."""
 MOST_WAITING = 10_000
 """Events kept while the database does not answer."""
 
@@ -23,8 +25,8 @@ log = logger(__name__)
 class Journal:
     """Of one job. Between two writes only the newest progress is kept, and of each training metric the newest value.
 
-    So a loop of a hundred steps a second makes a few rows a second. What was measured on held-out data, checkpoints and logs
-    are all kept.
+    So a loop of a hundred steps a second makes a few rows a second, and ever fewer the longer it lasts: a job of days has some
+    ten thousands. What was measured on held-out data, checkpoints and logs are all kept.
     """
 
     def __init__(
@@ -42,7 +44,8 @@ class Journal:
         self._heard, self._written = heard, written
         self._waiting: list[Timed] = []
         self._thinned: dict[tuple[str, ...], Timed] = {}
-        self._room, self._room_at = float(MOST_LOGS), clock()
+        self._began = self._wrote = clock()
+        self._room, self._room_at = float(MOST_LOGS), self._began
         self._left_out = 0
         self._yielding = False
         self._lost = False
@@ -69,23 +72,31 @@ class Journal:
             case _:
                 self._waiting.append(timed)
 
-    async def flush(self, yielding: bool = False) -> None:
+    async def flush(self, yielding: bool = False, *, whole: bool = True) -> None:
         """Writes what there is, and the job's flag. Keeps it where the database does not answer. Raises LeaseLost.
 
-        A caller that is cancelled meanwhile loses nothing: the write goes on, and the next flush waits for it.
+        Unless `whole`, what a newer value may take the place of waits for its time. A caller that is cancelled meanwhile loses
+        nothing: the write goes on, and the next flush waits for it.
         """
         while self._writing is not None:
             await asyncio.shield(self._writing)
-        if self._waiting or yielding != self._yielding:
+        if (self._waiting and (whole or self._due())) or yielding != self._yielding:
             self._writing = asyncio.create_task(self._write(yielding))
             await asyncio.shield(self._writing)
         if self._lost:
             raise LeaseLost(self._job_id)
 
+    def _due(self) -> bool:
+        if len(self._waiting) > len(self._thinned):  # something that is kept in any case
+            return True
+        now = self._clock()
+        return now < self._wrote or now - self._wrote >= SPACING * (now - self._began)
+
     async def _write(self, yielding: bool) -> None:
         if self._left_out:
             self._waiting.append((self._clock(), Log(level="warning", text=f"… {self._left_out} lines left out")))
         batch, self._waiting, self._thinned, self._left_out = self._waiting, [], {}, 0
+        self._wrote = self._clock()
         try:
             await self._history.append(self._job_id, self._server, batch, yielding)
         except LeaseLost:

@@ -31,6 +31,7 @@ def make_move(
 ) -> None:
     """One legal move with its event. Raises IllegalMove; LeaseLost where the state is no longer that of `row`."""
     check_move(JobState(row.state), state)
+    reason = reason.replace("\0", "")  # PostgreSQL takes none
     values: dict[str, Any] = {"state": state, "reason": reason, "last_event": jobs.c.last_event + 1}
     if state not in WORKED_ON:
         values |= {"lease_owner": "", "lease_until": 0.0, "pause_wanted": False, "yielding": False}

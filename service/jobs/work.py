@@ -196,7 +196,7 @@ class Work:
         model = self._job.spec.model
         try:
             gated = self._job.spec.promotion is not Promotion.NEVER
-            outcome = await self._place.hooks.published(model, number, gated)
+            outcome = await self._surely(partial(self._place.hooks.published, model, number, gated))
         except ZooError as error:
             outcome = f"the version is published but could not be loaded: {error.message}"
         except Exception:

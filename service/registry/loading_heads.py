@@ -17,6 +17,7 @@ from service.registry.head_served import HeadServed
 from service.registry.loader import LoadedHead
 from service.registry.making_room import MakingRoom
 from service.registry.options import limits_of
+from service.registry.probes import closeness_problem, nearness
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.types import Row
@@ -44,15 +45,17 @@ class LoadingHeads(MakingRoom):
             await self._bring(base)
             began = time.monotonic()
             loaded = await in_daemon(partial(self._loader.load_head, entry.card), f"load-{entry.key}")
-            while not base.answers():
-                await self._bring(base)
-            served = self._on_base(entry, loaded)
-            problem = await _head_problem(served, loaded)
-            if problem is not None:
+            try:
+                while not base.answers():
+                    await self._bring(base)
+                problem = await _head_problem(self._on_base(entry, loaded), loaded)
+                if problem is not None:
+                    raise NotReady(f"the golden check failed: {problem}")
+                while not base.answers():
+                    await self._bring(base)
+            except BaseException:
                 loaded.head.free()
-                raise NotReady(f"the golden check failed: {problem}")
-            while not base.answers():
-                await self._bring(base)
+                raise
             self._enter_head(entry, loaded, time.monotonic() - began)
 
     async def _bring(self, base: Entry) -> None:
@@ -160,6 +163,14 @@ async def _head_problem(served: HeadServed, loaded: LoadedHead) -> str | None:
     rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
     if len(rows) < len(items):
         return "it could not answer; the server's log says why"
+    precision = served.runtime.precision
+    if (
+        precision != "fp32"
+    ):  # training got its answers in fp32: they differ by what the card allows any network in this precision
+        answers = list(enumerate(row.tensors for row in rows))
+        return closeness_problem(
+            served.card, precision, nearness(served.card, answers, [one.outputs for one in loaded.golden])
+        )
     return items_problem(served.card, [row.tensors for row in rows], loaded.golden)
 
 

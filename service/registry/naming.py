@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from model_zoo.card import Card, TunedSource
 from model_zoo.errors import UnknownVersion, ZooModelError
@@ -26,6 +26,8 @@ from service.scheduler.scheduler import DeviceScheduler
 from service.settings import ModelOptions
 
 log = logger(__name__)
+
+T = TypeVar("T")
 
 
 class MovedError(Exception):
@@ -55,7 +57,7 @@ class Naming(Loading):
         self._aliases: AliasBook = aliases or AliasesInMemory()
         self._bounds = bounds or Bounds()
         self._naming = asyncio.Lock()  # whoever changes names holds it, so that what is kept is what holds
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._keeping: set[asyncio.Task[Any]] = set()
 
     async def restore(self) -> list[tuple[str, int]]:
         """Learns what is on disk and how it was named when the server stopped. Gives those in service: model and number.
@@ -97,13 +99,33 @@ class Naming(Loading):
 
         await self._rename(book, change)
 
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work`, which goes on even if the caller leaves: what is kept and what holds must not part."""
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+
+        def done(task: asyncio.Task[T]) -> None:
+            self._keeping.discard(task)
+            if not task.cancelled():
+                task.exception()  # told to the caller, if there still is one
+
+        task.add_done_callback(done)
+        return await asyncio.shield(task)
+
     async def _rename(self, book: Book, change: Callable[[Names], Change]) -> None:
         """Keeps a change of names, and then lets it hold."""
+        await self._to_its_end(self._renamed(book, change))
+
+    async def _renamed(self, book: Book, change: Callable[[Names], Change]) -> None:
         async with self._naming:
-            names, moves = change(book.names)
+            before = book.names
+            names, moves = change(before)
             if not all(number in book.entries for number in names.aliases.values()):
                 raise NotFound("version", "", known="it was deleted meanwhile")
             await self._aliases.write(book.name, names, moves)
+            # The canary left its bounds meanwhile; `_keep` follows.
+            if book.names is not before and names.canary == before.canary:
+                names, _ = naming.stopped(names, book.names.rolled_back_reason)
             book.names = names
         log.info(
             "names of versions changed", model=book.name, aliases=dict(names.aliases), canary_share=names.canary_share

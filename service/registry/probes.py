@@ -52,8 +52,8 @@ def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
     batching = task.card.batching
     if batching.max_length is not None:
         first = items[0].length
-        lengths = {1, 2, *(max(1, int(first * times)) for times in LENGTHS)}
-        return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths) if n <= batching.max_length)]
+        lengths = {min(n, batching.max_length) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
+        return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths))]
     return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
 
 
@@ -107,9 +107,14 @@ def compare(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequ
     answers = list(enumerate(alone(task, runtime, items)))
     for batch in batched(task, runtime, items, [2, 3, rows]):
         answers += batch
+    return nearness(task.card, answers, reference)
+
+
+def nearness(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> Comparison:
+    """How near answers, each with the number of what it is to be like, come to the reference."""
     error = max(_error(row, reference[number]) for number, row in answers)
     cosine = min(_cosine(row, reference[number]) for number, row in answers)
-    return Comparison(error, cosine, _agreement(task.card, answers, reference))
+    return Comparison(error, cosine, _agreement(card, answers, reference))
 
 
 def closeness_problem(card: Card, precision: str, found: Comparison) -> str | None:
@@ -190,10 +195,11 @@ def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Se
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
-    """What a row decides: its first class, or of each frame whether there is speech; empty where nothing is decided."""
+    """What a row decides: its first class or likeliest next token, or of each frame whether there is speech; empty where nothing
+    is decided."""
     first: NDArray[np.float64] = np.asarray(row[card.signature.outputs[0].name], np.float64)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)
-    if card.task.endswith("-classification"):
+    if card.task.endswith("-classification") or card.task == "text-generation":
         return np.atleast_1d(np.argmax(first, -1))
     return np.zeros(0, np.int64)

@@ -20,8 +20,9 @@ from service.errors import IllegalMove, InternalError, InvalidInput, NotFound, N
 from service.observability.log import logger
 from service.registry import names as naming
 from service.registry.background import in_daemon
+from service.registry.book import Book
 from service.registry.entry import Entry
-from service.registry.names import CANARY, STABLE
+from service.registry.names import CANARY, STABLE, Change, Names
 from service.registry.naming import MovedError, Naming
 from service.registry.promotion import decide
 from service.registry.served import ServedModel
@@ -125,11 +126,15 @@ class Registry(Naming):
         book = self._tuned(name)
         if not book.names.before:
             raise IllegalMove(f"no version of model {name!r} was stable before the one that is")
-        left = book.names.stable
-        await self._ready(book.entries[book.names.before[-1]])
-        if not book.names.before or book.names.stable != left:
-            raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
-        await self._rename(book, naming.back)
+        left, target = book.names.stable, book.names.before[-1]
+        await self._ready(book.entries[target])
+
+        def change(names: Names) -> Change:
+            if names.stable != left or names.before[-1:] != (target,):
+                raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
+            return naming.back(names)
+
+        await self._rename(book, change)
         return self._statuses[name], left or 0
 
     async def set_traffic(self, name: str, canary: int, share: float) -> ModelStatus:
@@ -150,7 +155,13 @@ class Registry(Naming):
         if book.names.stable == canary:
             raise InvalidInput("canary", f"version {canary} is stable already; expected another one")
         await self._ready(entry)
-        await self._rename(book, lambda names: naming.split(names, canary, share))
+
+        def change(names: Names) -> Change:
+            if names.stable in (None, canary):
+                raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
+            return naming.split(names, canary, share)
+
+        await self._rename(book, change)
         return self._statuses[name]
 
     async def delete_version(self, name: str, number: int) -> int:
@@ -159,7 +170,10 @@ class Registry(Naming):
         Raises NotFound; IllegalMove where an alias names it, or while it is loading.
         """
         book = self._tuned(name)
-        entry = self._numbered(book, number)
+        return await self._to_its_end(self._deleted(book, self._numbered(book, number)))
+
+    async def _deleted(self, book: Book, entry: Entry) -> int:
+        name, number = book.name, entry.number
         async with self._naming:
             if aliases := book.names.of(number):
                 which = " and ".join(repr(alias) for alias in aliases)
@@ -169,15 +183,17 @@ class Registry(Naming):
             self._check_unload(entry)
             if entry.state is ModelState.READY:
                 await asyncio.shield(self._begin_unload(entry, "deleted", comes_back=False))
-            freed = await in_daemon(partial(self._delete, name, number), f"delete-{entry.key}")
-            book.entries.pop(number, None)
             names, moves = naming.forgotten(book.names, number)
-            book.names = names
-            if book.entries:
+            if len(book.entries) > 1:  # first of all: the database may not answer, and then nothing has happened
                 await self._aliases.write(name, names, moves)
-                self._changed(book)
             else:
                 await self._aliases.forget(name)
+            book.names = names
+            freed = await in_daemon(partial(self._delete, name, number), f"delete-{entry.key}")
+            book.entries.pop(number, None)
+            if book.entries:
+                self._changed(book)
+            else:
                 self._books.pop(name, None)
                 self._statuses.pop(name, None)
             log.info("a version was deleted", model=name, version=number, freed_bytes=freed)

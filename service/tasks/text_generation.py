@@ -85,6 +85,8 @@ class TextGeneration(CharacterInput):
     def _choose(self, row: Tensors, temperature: float, random: np.random.Generator) -> int:
         logits = np.asarray(row[self.card.signature.outputs[0].name], np.float64)
         logits = np.where(self._writable, logits, -np.inf)
+        if not np.isfinite(logits.max()):
+            raise ValueError(f"model {self.card.name} gave logits that are not finite")
         if temperature == 0.0:
             return int(logits.argmax())
         with np.errstate(over="ignore"):  # a temperature near 0: the likeliest, by its distance to the rest

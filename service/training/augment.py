@@ -41,7 +41,10 @@ def variation(recipe: ImageRecipe, level: str) -> Callable[[Image.Image], NDArra
 
 
 def shrunk(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
-    """As much of a picture as variations need."""
+    """As much of a picture as variations need; in the proportions in which serving shows it, where it stretches it."""
+    if recipe.stretch:
+        height, width = recipe.size
+        return image.resize((round(ROOM * width), round(ROOM * height)), Image.Resampling.BICUBIC, reducing_gap=2.0)
     shorter = round(ROOM * recipe.resize_shorter)
     scale = shorter / min(image.size)
     if scale >= 1.0:

@@ -33,7 +33,7 @@ MODEL, OPTIMISER, CHANCE, STATE = "model.safetensors", "optimiser.safetensors", 
 class State(BaseModel):
     """Where the loop stands, beside the tensors."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=False)
+    model_config = ConfigDict(extra="forbid", validate_assignment=False, ser_json_inf_nan="constants")
 
     step: int = 0
     """Optimiser steps taken."""
@@ -93,7 +93,11 @@ class Checkpoints:
         size = sum(path.stat().st_size for path in target.iterdir())
         metrics = {m.name: m.value for m in state.curves if m.step == state.step and m.split == "validation"}
         return CheckpointWritten(
-            step=state.step, epoch=state.epoch, metrics=metrics, best=state.step == state.best_step, size_bytes=size
+            step=state.step,
+            epoch=state.epoch + bool(state.batch),
+            metrics=metrics,
+            best=state.step == state.best_step,
+            size_bytes=size,
         )
 
     def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> State | None:

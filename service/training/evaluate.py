@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.training import baseline as naive
 from service.training import figures
-from service.training.intervals import Statistic, Value, bootstrap
+from service.training.intervals import Statistic, Value, bootstrap, share_interval
 
 MOSTLY = 0.7
 """Where one class is more than this share of the held-out data, guessing it looks good, and macro F1 decides instead."""
@@ -139,7 +139,9 @@ def evaluate(
         labels=labels,
         examples=examples,
         metrics={
-            name: bootstrap(value, statistics[name], examples, seed=seed)
+            name: share_interval(value, examples)
+            if name == "accuracy"
+            else bootstrap(value, statistics[name], examples, seed=seed)
             for name, value in _figures(task, held_out, train_targets).items()
         },
         baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),

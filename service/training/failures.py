@@ -46,7 +46,7 @@ def sentence(error: BaseException, order: WorkOrder | None) -> str:
         return error.message
     if isinstance(error, ZooModelError):
         return str(error)
-    return f"the worker failed unexpectedly ({type(error).__name__}); its log has the details"
+    return "the worker failed unexpectedly; its log has the details"
 
 
 def _disk_full(error: BaseException) -> bool:

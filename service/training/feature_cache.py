@@ -24,9 +24,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from service import __version__
+from service.datasets.dataset import FEATURES
 
-FEATURES = "features"
-"""Folder under ZOO_HOME."""
 COMPLETE = "complete.json"
 CHUNK = 256
 """Examples of one chunk: what a crash may cost."""

@@ -23,7 +23,7 @@ from service.training.mistakes import worst_mistakes
 from service.training.result import write_labels, write_result
 from service.training.spec import Finished, Progress
 from service.training.told import Told
-from service.training.tuned_card import RELATIVE_TOLERANCE
+from service.training.tuned_card import FORECASTING, REDUCED, RELATIVE_TOLERANCE
 from service.types import Tensors
 
 
@@ -82,7 +82,13 @@ def tolerant(card: Card, golden: Sequence[tuple[Tensors, Tensors]]) -> Card:
     """The card with a tolerance that suits the size of its outputs."""
     largest = max((float(np.abs(np.asarray(out)).max()) for _, outs in golden for out in outs.values()), default=0.0)
     bound = max(card.tolerance.max_abs_error, RELATIVE_TOLERANCE * largest)
-    return card.model_copy(update={"tolerance": card.tolerance.model_copy(update={"max_abs_error": bound})})
+    reduced = card.tolerance.reduced_precision
+    if reduced.max_abs_error is not None:
+        # A number comes in spreads of the target, a forecast in the units of the data, however small they are.
+        size = largest or 1.0 if card.task == FORECASTING else max(1.0, largest)
+        reduced = reduced.model_copy(update={"max_abs_error": REDUCED * size})
+    tolerance = card.tolerance.model_copy(update={"max_abs_error": bound, "reduced_precision": reduced})
+    return card.model_copy(update={"tolerance": tolerance})
 
 
 def weights(network: nn.Module, adapter: bool) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from model_zoo.card import Card, ImageRecipe, RecordRecipe, TunedSource
 from model_zoo.network import Head
 from service.tasks.rows import columns_of, columns_width
-from service.tasks.table import task_for
+from service.tasks.table import read_labels, task_for
 from service.training.columns import row_recipe
 from service.training.criteria import target_scale, unscaled, with_interval
 from service.training.evaluate import Evaluation, Predictions, evaluate
@@ -183,8 +183,7 @@ def _riding_rival(job: Job, held_out: Predictions, x: NDArray[np.float32]) -> Pr
             or card.head.inputs != x.shape[1]
         ):
             return None
-        labels = tuple((folder / card.labels).read_text(encoding="utf-8").splitlines()) if card.labels else ()
-        if labels != job.labels:
+        if read_labels(card, folder) != job.labels:
             return None
         head = Head(card.head).eval()
         head.load_state_dict({n.removeprefix("head."): t for n, t in load_file(folder / "model.safetensors").items()})

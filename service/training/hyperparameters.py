@@ -116,6 +116,9 @@ def automatic(method: Method, task: str, base: Card, examples: int) -> dict[str,
         case "tabular_mlp":
             batch = max(16, min(256, examples // 20))
             common = {"batch_size": batch, "learning_rate": 2e-3, "weight_decay": 0.1, "hidden": 128}
+            if examples < 1_000:  # hardly more than a line, and much decay
+                small = {"layers": 1, "hidden": 32, "dropout": 0.1, "weight_decay": 3.0}
+                return common | small | {"epochs": 100, "patience": 25}
             if examples < 2_000:  # a small network with much dropout, or it learns the rows by heart
                 return common | {"epochs": 60, "patience": 12, "layers": 1, "dropout": 0.3, "hidden": 64}
             return common | {"epochs": 100, "patience": 15, "layers": 2, "dropout": 0.1}
@@ -126,12 +129,12 @@ def automatic(method: Method, task: str, base: Card, examples: int) -> dict[str,
         case "timm":
             epochs = 15 if examples < 1_000 else 10 if examples < 10_000 else 5
             smoothing = 0.1 if task.endswith("classification") else 0.0
-            # The new layers learn from nothing, the backbone is nudged: less and less towards the input, whose edges and
-            # colours are everybody's.
+            # The head begins at its best linear solution, which larger steps would walk away from; the backbone is nudged: less
+            # and less towards the input, whose edges and colours are everybody's.
             return {
                 "epochs": epochs,
                 "batch_size": batch,
-                "learning_rate": 3e-3,
+                "learning_rate": 1e-3,
                 "backbone_rate": 0.2,
                 "layer_decay": 0.8,
                 "weight_decay": 0.05,

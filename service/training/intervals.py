@@ -1,4 +1,5 @@
-"""How sure a measured figure is: the bootstrap over held-out examples (Efron 1979), percentile method, 95 %."""
+"""How sure a measured figure is, to 95 %: the bootstrap over held-out examples (Efron 1979), percentile method; for a share of
+them, as accuracy is, the score interval (Wilson 1927), which knows that 20 right of 20 do not prove that all will be."""
 
 from __future__ import annotations
 
@@ -25,6 +26,9 @@ class Value:
     low: float
     high: float
 
+
+NORMAL_QUANTILE = 1.959964
+"""Of a normal distribution's values 95 % are no further from its mean, in standard deviations."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Weights of the examples `(resamples, n)`, how often each was drawn → the figure for each resample."""
@@ -53,6 +57,18 @@ def bootstrap(value: float, statistic: Statistic, examples: int, *, seed: int, r
     low, high = np.quantile(figures, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     # The resampled figures of a biased one (macro F1) may all lie on one side; the interval still holds what was seen.
     return Value(value, min(float(low), value), max(float(high), value))
+
+
+def share_interval(value: float, examples: int) -> Value:
+    """A share of independent examples, 0..1, with its score interval."""
+    if examples < 2 or not np.isfinite(value):
+        return Value(value, value, value)
+    shrink = 1 + NORMAL_QUANTILE**2 / examples
+    middle = (value + NORMAL_QUANTILE**2 / (2 * examples)) / shrink
+    spread = value * (1 - value) / examples + NORMAL_QUANTILE**2 / (4 * examples**2)
+    half = NORMAL_QUANTILE * float(np.sqrt(spread)) / shrink
+    # At 0 and 1 the bound is the value itself, but for rounding.
+    return Value(value, max(0.0, min(middle - half, value)), min(1.0, max(middle + half, value)))
 
 
 def mean_interval(each: NDArray[np.float64], *, seed: int, resamples: int = RESAMPLES) -> Value:

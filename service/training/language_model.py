@@ -17,12 +17,12 @@ from model_zoo.network import load_network
 from service.tasks.characters import Alphabet
 from service.training.checkpoint import Checkpoints
 from service.training.data import TensorBatches
-from service.training.evaluate import Predictions
+from service.training.evaluate import NotCompared, Predictions
 from service.training.failures import CannotTrain
 from service.training.finish import Result, finish
 from service.training.job import Job, Say, open_job
 from service.training.loop import train
-from service.training.rival import open_rival
+from service.training.rival import Opened, open_rival
 from service.training.spec import Progress, WorkOrder
 from service.training.told import Told
 from service.training.tuned_card import tuned_card
@@ -99,18 +99,12 @@ def train_language_model(order: WorkOrder, folder: Path, say: Say, told: Told) -
     say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     told.check()
     nats, counts = likelihoods(every_step, texts["test"], window, pad, told, device)
-    indices = tuple(range(len(counts)))
     untuned = EveryStep(load_network(job.base, job.files)).to(device)
-    rival = open_rival(job)
-    theirs = None
-    if rival is not None and isinstance(rival.card.source, TunedSource) and rival.card.source.base == job.base.name:
-        theirs = Predictions(
-            likelihoods(EveryStep(rival.network), texts["test"], window, pad, told)[0], counts, indices
-        )
+    theirs = rival_likelihoods(job, texts["test"], counts, told)
     result = Result(
         card=card,
         network=network.cpu(),
-        held_out=Predictions(nats, counts, indices),
+        held_out=Predictions(nats, counts, tuple(range(len(counts)))),
         train_targets=np.concatenate(texts["train"]),
         golden=[last_window(text, window) for text in texts["test"][:3]],
         state=state,
@@ -168,6 +162,21 @@ def likelihoods(
         nats.append((losses.sum(dim=1) / known).double().cpu().numpy())
         counts.append(known.cpu().numpy())
     return np.concatenate(nats), np.concatenate(counts)
+
+
+def rival_likelihoods(
+    job: Job, texts: Sequence[Ids], counts: NDArray[np.int64], told: Told
+) -> Predictions | NotCompared | None:
+    """What is served now, on the same characters; one of another base knows other characters."""
+    rival = open_rival(job)
+    if not isinstance(rival, Opened):
+        return rival
+    recipe = rival.card.recipe
+    source = rival.card.source
+    if not isinstance(recipe, CharacterRecipe) or not isinstance(source, TunedSource) or source.base != job.base.name:
+        return NotCompared("it was tuned from another base")
+    nats, _ = likelihoods(EveryStep(rival.network), texts, recipe.window, recipe.pad_id, told)
+    return Predictions(nats, counts, tuple(range(len(counts))))
 
 
 def last_window(text: Ids, window: int) -> dict[str, NDArray[np.generic]]:

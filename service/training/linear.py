@@ -21,6 +21,8 @@ EXACT, ROUGH = 1e-5, 1e-4
 """Slopes at which a solution counts as found: for good, and to choose a penalty by."""
 CURVATURE = 0.25
 """Largest second derivative of the logistic loss."""
+STILL = 1e-2
+"""A feature with less than this share of the usual spread hardly changes."""
 FLAT = 1e-7
 """An axis with less than this share of the longest one's spread is rounding noise."""
 
@@ -34,10 +36,16 @@ class Scale:
 
     @classmethod
     def of(cls, features: Tensor) -> Scale:
-        """Of `(n, D)`. A feature that never changes keeps its size."""
+        """Of `(n, D)`. A feature that hardly changes is divided by what the others change by, as if it were one of them.
+
+        Divided by a spread of its own of 1e-8, as dead units of pretrained networks have it, it would say nothing here and
+        outshout everything as soon as the backbone learns, or computes in another precision.
+        """
         spread = features.std(dim=0, correction=0)
-        still = spread <= 1e-6 * features.abs().amax(dim=0).clamp(min=1e-6)
-        return cls(features.mean(dim=0), torch.where(still, torch.ones_like(spread), spread))
+        usual = spread.square().mean().sqrt()
+        if not usual > 1e-6 * features.abs().amax().clamp(min=1e-6):
+            usual = torch.ones_like(usual)  # nothing changes at all
+        return cls(features.mean(dim=0), torch.where(spread <= STILL * usual, usual, spread))
 
     def __call__(self, features: Tensor) -> Tensor:
         """`(n, D)` → `(n, D)`."""

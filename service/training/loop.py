@@ -182,12 +182,13 @@ def largest_weight(network: nn.Module) -> float:
 
 def conclude_epoch(state: State, measured: dict[str, float], knobs: Hyperparameters, rate: float, say: Say) -> None:
     """Curves, the best so far, and whether it is enough."""
-    curves = [Metric(name="loss", split="train", value=state.loss_sum / state.rows, step=state.step, epoch=state.epoch)]
+    epoch = state.epoch + 1  # people count from 1
+    curves = [Metric(name="loss", split="train", value=state.loss_sum / state.rows, step=state.step, epoch=epoch)]
     curves += [
-        Metric(name=name, split="validation", value=value, step=state.step, epoch=state.epoch)
+        Metric(name=name, split="validation", value=value, step=state.step, epoch=epoch)
         for name, value in measured.items()
     ]
-    curves.append(Metric(name="learning_rate", split="train", value=rate, step=state.step, epoch=state.epoch))
+    curves.append(Metric(name="learning_rate", split="train", value=rate, step=state.step, epoch=epoch))
     for metric in curves:
         say(metric)
     state.curves += curves
@@ -224,7 +225,7 @@ class Pace:
                 ratio=SHARE * self._state.step / self._steps,
                 step=self._state.step,
                 steps=self._steps,
-                epoch=self._state.epoch,
+                epoch=self._state.epoch + 1,
                 remaining_s=round((now - self._began) / done * left, 1),
             )
         )

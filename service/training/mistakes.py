@@ -58,7 +58,7 @@ def worst_mistakes(
         y = np.asarray(held_out.targets, np.float64).reshape(-1)
         f = np.asarray(held_out.outputs, np.float64).reshape(-1)
         worst = np.argsort(-np.abs(f - y), kind="stable")[:most].tolist()
-        shown = [(f"{y[i]:.6g}", f"{f[i]:.6g}", float(f[i] - y[i])) for i in worst]
+        shown = [(f"{y[i]:.6g}", f"{f[i]:{'.4g' if abs(f[i]) < 1000 else '.6g'}}", float(f[i] - y[i])) for i in worst]
     found = []
     for i, (expected, predicted, score) in zip(worst, shown, strict=True):
         example = examples[held_out.indices[i]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from model_zoo.card import Card
-from service.datasets.dataset import DatasetInfo, Splits
+from model_zoo.card import Card, RecordRecipe, RowRecipe, SeriesRecipe
+from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.training.charts import curve_charts, reliability_chart
 from service.training.evaluate import Evaluation, is_classification
 from service.training.intervals import Value
@@ -29,6 +30,12 @@ NUMBERED = 20
 MOST_PAIRS = 30
 MOST_SKIPPED = 20
 LABEL_CHARACTERS = 60
+SHOWN_COLUMNS = 3
+"""Of a row that is shown as an example; a column that is left out is an empty cell."""
+ROUNDING = 1e-12
+"""What is smaller is rounding noise."""
+NO_WEIGHTS = "0" * 64
+"""The digest of a base that comes without any."""
 
 NAMES = {
     "accuracy": "Accuracy",
@@ -83,6 +90,8 @@ def page(
         metrics=_metric_rows(evaluation),
         rival_name=None if rival is None else f"version {rival['version']}",
         curves=[(NAMES.get(name, name), chart) for name, chart in curve_charts(curves)],
+        base_digest="" if lineage["base_sha256"] == NO_WEIGHTS else lineage["base_sha256"],
+        cut_in_time=dataset.kind in (DatasetKind.SERIES, DatasetKind.PLAIN_TEXT),
         along="penalty, from strong to weak" if lineage["method"] == "head" else "step",
         confusion=_confusion(evaluation),
         pairs=_pairs(evaluation),
@@ -135,6 +144,8 @@ def comparison(evaluation: Evaluation) -> str:
         else "not better"
     )
     text = f"By {NAMES.get(name, name).lower()} it is {said} than the baseline."
+    if evaluation.not_compared:
+        return f"{text} It could not be compared with the version that is served now: {evaluation.not_compared}."
     if evaluation.rival is None:
         return text
     difference = evaluation.rival.difference
@@ -200,21 +211,40 @@ def _data_uri(picture: bytes) -> str:
 
 def _calls(card: Card) -> tuple[str, str]:
     """The line for a shell, and the lines for Python. A model's name holds nothing but letters, digits and '_'."""
-    argument, made = {
-        "image": ("photo.jpg", 'Path("photo.jpg")'),
-        "text": ('"Your text"', '"Your text"'),
-        "audio": ("sound.wav", 'Path("sound.wav")'),
-    }.get(card.raw_input, ("", ""))
-    if not argument:
-        return f"zoo predict --help   # how to give {card.raw_input}s to {card.name}", ""
+    argument, made = _example(card)
     python = [
-        *(["from pathlib import Path"] if "Path" in made else []),
+        *(["from pathlib import Path"] if "Path(" in made else []),
         "from service.client import Client",
         "",
+        *(['steps = [float(line) for line in open("steps.txt")]'] if made == "steps" else []),
         'with Client("127.0.0.1:8001") as zoo:',
         f'    print(zoo.predict("{card.name}", {made}))',
     ]
     return f"zoo predict {card.name} {argument}", "\n".join(python)
+
+
+def _example(card: Card) -> tuple[str, str]:
+    """An input as an argument of a shell, and in Python; of a table, the first columns with usual values."""
+    recipe = card.recipe
+    if isinstance(recipe, RowRecipe):
+        row = _usual(recipe)
+        return shlex.quote(json.dumps(row, ensure_ascii=False)), repr(row)
+    if isinstance(recipe, RecordRecipe):
+        row = _usual(recipe.row)
+        argument = shlex.quote(json.dumps({"image": "photo.jpg"} | row, ensure_ascii=False))
+        return argument, f'{{"image": Path("photo.jpg"), "row": {row!r}}}'
+    if isinstance(recipe, SeriesRecipe):
+        return f"steps.csv   # at least {recipe.context} steps", "steps"
+    return {
+        "text": ('"Your text"', '"Your text"'),
+        "audio": ("sound.wav", 'Path("sound.wav")'),
+    }.get(card.raw_input, ("photo.jpg", 'Path("photo.jpg")'))
+
+
+def _usual(recipe: RowRecipe) -> dict[str, float | str]:
+    numbers = {column.name: float(f"{column.mean:.3g}") for column in recipe.numbers[:SHOWN_COLUMNS]}
+    words = {column.name: column.categories[0] for column in recipe.categories[:1] if column.categories}
+    return {**numbers, **words}
 
 
 def _figure(name: str, value: float) -> str:
@@ -226,6 +256,8 @@ def _interval(name: str, value: Value) -> str:
 
 
 def _short(value: float) -> str:
+    if abs(value) < ROUNDING:
+        return "0"
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
 
 

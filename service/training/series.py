@@ -17,12 +17,12 @@ from service.tasks.forecasting import CONTEXT, FORECAST, forecast_scale, series_
 from service.training.baseline import naive_errors, seasonal_naive
 from service.training.checkpoint import Checkpoints
 from service.training.data import TensorBatches
-from service.training.evaluate import Predictions
+from service.training.evaluate import NotCompared, Predictions
 from service.training.failures import CannotTrain
 from service.training.finish import Result, finish
 from service.training.job import Job, Say, open_job
 from service.training.loop import train
-from service.training.rival import open_rival
+from service.training.rival import OTHER_INPUTS, Opened, open_rival
 from service.training.spec import Progress, WorkOrder
 from service.training.told import Told
 from service.training.tuned_card import tuned_card
@@ -169,13 +169,17 @@ def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "c
     return np.concatenate(parts)
 
 
-def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -> Predictions | None:
-    """What is served now, on the same windows; None where it looks back further, or forecasts something else."""
+def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -> Predictions | NotCompared | None:
+    """What is served now, on the same windows."""
     rival = open_rival(job)
-    if rival is None or not isinstance(rival.card.recipe, SeriesRecipe):
-        return None
+    if not isinstance(rival, Opened):
+        return rival
     theirs = rival.card.recipe
-    if (theirs.horizon, theirs.channels) != (recipe.horizon, recipe.channels) or theirs.context > recipe.context:
-        return None
+    if not isinstance(theirs, SeriesRecipe) or theirs.channels != recipe.channels:
+        return OTHER_INPUTS
+    if theirs.horizon != recipe.horizon:
+        return NotCompared(f"it forecasts {theirs.horizon} steps, not {recipe.horizon}")
+    if theirs.context > recipe.context:
+        return NotCompared(f"it looks back on {theirs.context} steps, and there are {recipe.context}")
     outputs = forecasts(rival.network, test.contexts[:, -theirs.context :], told)
     return Predictions(outputs.astype(np.float64), test.targets, tuple(range(len(test.targets))))

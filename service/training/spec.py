@@ -36,7 +36,8 @@ class Promotion(StrEnum):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A NaN comes back as it was, where null would be no number.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class JobSpec(_Part):

@@ -29,8 +29,11 @@ from service.training.spec import Method, WorkOrder
 
 NO_DIGEST = "0" * 64
 LABELS = "labels.txt"
+FORECASTING = "time-series-forecasting"
 RELATIVE_TOLERANCE = 1e-3
 """Of the largest output that was seen: what another batch, another kernel or a compiler may change."""
+REDUCED = 0.05
+"""Of the largest output, or of a target's spread, where that is more: what bf16 or fp16 may change of a number."""
 METHODS: dict[Method, Literal["head", "full", "lora"]] = {
     Method.HEAD: "head",
     Method.FULL: "full",
@@ -100,8 +103,10 @@ def tuned_card(
             "tolerance": base.tolerance.model_copy(
                 update={
                     "max_abs_error": tolerance,
-                    "compiled": _without_bound(base.tolerance.compiled),
-                    "reduced_precision": _without_bound(base.tolerance.reduced_precision),
+                    "compiled": _closeness(base.tolerance.compiled, task, None),
+                    "reduced_precision": _closeness(
+                        base.tolerance.reduced_precision, task, REDUCED * max(1.0, output_size)
+                    ),
                 }
             ),
             "golden": (),
@@ -109,9 +114,16 @@ def tuned_card(
     )
 
 
-def _without_bound(closeness: Closeness) -> Closeness:
-    """Bounds on absolute errors were in the units of the base's outputs."""
-    return closeness.model_copy(update={"max_abs_error": None})
+def _closeness(closeness: Closeness, task: str, numbers: float | None) -> Closeness:
+    """The base's, without its bound on absolute errors, which was in the units of its own outputs.
+
+    Where the answer is a number, its error is all that counts, `numbers` at most: of a single number the cosine is its sign, and
+    there is no first class.
+    """
+    if is_classification(task) or task == "text-generation":
+        return closeness.model_copy(update={"max_abs_error": None})
+    least = closeness.min_cosine if task == FORECASTING else -1.0
+    return closeness.model_copy(update={"max_abs_error": numbers, "min_cosine": least})
 
 
 def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:

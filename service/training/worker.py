@@ -9,6 +9,7 @@ is 0 whenever it could say how it ended: Finished, Stopped or Failed. It asks no
 from __future__ import annotations
 
 import logging
+import math
 import os
 import resource
 import sys
@@ -20,9 +21,11 @@ from typing import IO, TYPE_CHECKING
 from service.training.failures import OUT_OF_MEMORY, sentence
 from service.training.spec import (
     KINDS,
+    CheckpointWritten,
     Failed,
     Finished,
     Heartbeat,
+    Log,
     Method,
     Metric,
     Said,
@@ -52,10 +55,29 @@ class Mouth:
         self._told = told
         self._lock = threading.Lock()
         self._silent = False
+        self._without_value: set[str] = set()
         self.tracker: Tracker | None = None
 
     def __call__(self, said: Said) -> None:
-        """Says it at once. Nothing may follow Finished, Stopped or Failed."""
+        """Says it at once. Nothing may follow Finished, Stopped or Failed.
+
+        JSON knows neither NaN nor infinity: a metric that has no value is told of once, in words.
+        """
+        if isinstance(said, Metric):
+            if self.tracker is not None:
+                self.tracker.metric(said)
+            if not math.isfinite(said.value):
+                name = f"{said.split}/{said.name}"
+                if name not in self._without_value:
+                    self._without_value.add(name)
+                    self._say(Log(level="warning", text=f"{name} has no value at step {said.step}: it is {said.value}"))
+                return
+        elif isinstance(said, CheckpointWritten | Finished):
+            finite = {name: value for name, value in said.metrics.items() if math.isfinite(value)}
+            said = said.model_copy(update={"metrics": finite})
+        self._say(said)
+
+    def _say(self, said: Said) -> None:
         line = said.model_dump_json()
         with self._lock:
             if self._silent:
@@ -66,8 +88,6 @@ class Mouth:
                 self._stream.flush()
             except (OSError, ValueError):  # the pipe is broken, or closed
                 self._told.pause.set()
-        if isinstance(said, Metric) and self.tracker is not None:
-            self.tracker.metric(said)
 
 
 def resident_mib() -> float:

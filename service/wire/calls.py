@@ -13,7 +13,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from service.errors import InternalError, InvalidInput, ZooError
+from service.database.errors import DatabaseUnavailable
+from service.errors import InternalError, InvalidInput, NotReady, ZooError
 from service.inference import current_call
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
@@ -30,6 +31,9 @@ def to_zoo_error(error: Exception, method: str) -> ZooError:
     """An error as clients may see it: our own as it is, a foreign one as InternalError with a reference into the log."""
     if isinstance(error, ZooError):
         return error
+    if isinstance(error, DatabaseUnavailable):
+        log.warning("the database does not answer", method=method, reason=str(error))
+        return NotReady("the server's database does not answer; try again", retry_after_s=1.0)
     reference = uuid.uuid4().hex[:12]
     call = current_call.get(Call())
     log.error(

@@ -14,12 +14,16 @@ from service.wire.jobs_convert import (
     read_request_id,
     read_spec,
     read_state,
+    without_nul,
     write_checkpoint,
     write_event,
     write_job,
 )
 from service.wire.pages import page_size, read_token, write_token
 from service.wire.stopping import Stopping
+
+LAST_EVENT = 2**31 - 1
+"""No job has so many; databases count in 32 bits."""
 
 
 class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
@@ -46,7 +50,7 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             page_size(request.page_size),
             read_token(request.page_token, *filters),
             state=read_state(request.state),
-            model=request.model,
+            model=without_nul(request.model, "model"),
         )
         following = write_token(page.next_token, *filters)
         return pb.ListJobsResponse(jobs=[write_job(job) for job in page.jobs], next_page_token=following)
@@ -67,8 +71,8 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         self, request: pb.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.WatchJobResponse]:
         """See fine_tuning.proto. Draws an event when the one before has left, so a slow reader holds up nobody but itself."""
-        if request.after < 0:
-            raise InvalidInput("after", f"expected 0 or more, got {request.after}")
+        if not 0 <= request.after <= LAST_EVENT:
+            raise InvalidInput("after", f"expected 0 to {LAST_EVENT}, got {request.after}")
         async with (
             aclosing(self._jobs.watch(required(request.id), request.after)) as happened,
             aclosing(self._stopping.each(happened)) as events,
@@ -85,7 +89,7 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
 
 def required(text: str, field: str = "id") -> str:
-    """Raises InvalidInput for an empty field."""
+    """Raises InvalidInput for an empty field, and as `without_nul`."""
     if not text:
         raise InvalidInput(field, "is required")
-    return text
+    return without_nul(text, field)

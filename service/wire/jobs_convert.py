@@ -75,9 +75,16 @@ def read_state(value: int) -> JobState | None:
 
 
 def read_request_id(text: str) -> str:
-    """Raises InvalidInput for one that is too long."""
+    """Raises InvalidInput for one that is too long, and as `without_nul`."""
     if len(text) > LONGEST_REQUEST_ID:
         raise InvalidInput("request_id", f"expected at most {LONGEST_REQUEST_ID} characters, got {len(text)}")
+    return without_nul(text, "request_id")
+
+
+def without_nul(text: str, field: str) -> str:
+    """A text that any database can look for. Raises InvalidInput for one with a NUL, which PostgreSQL knows no way to write."""
+    if "\0" in text:
+        raise InvalidInput(field, "expected a text without NUL characters")
     return text
 
 

@@ -31,6 +31,8 @@ def read_token(token: str, *filters: object) -> str:
         text = base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except ValueError:
         raise InvalidInput("page_token", "is not one that this server gave out") from None
+    if "\0" in text:
+        raise InvalidInput("page_token", "is not one that this server gave out")
     if not text.startswith(_mark(filters)):
         raise InvalidInput("page_token", "belongs to a listing with other filters")
     return text[_MARK:]

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
+from service.cli.finetune import as_typed
 from service.cli.live import JobView, PlainLines, sparkline
 from service.client import Client, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 
@@ -143,7 +144,7 @@ def test_what_the_server_refuses_is_its_sentence(run: Run, zoo: FakeZoo, photos:
     problem = "spec.hyperparameters.epochz: unknown hyperparameter; did you mean epochs?"
     zoo.fail_next("CreateJob", "INVALID_ARGUMENT", problem, reason="INVALID_INPUT", field="spec.hyperparameters.epochz")
     done = run("finetune", BASE, str(photos), "--name", "pets", "--set", "epochz=5", "--server", zoo.target)
-    assert (done.exit_code, done.stderr) == (1, f"{problem}\n")
+    assert (done.exit_code, done.stderr) == (1, "--set epochz: unknown hyperparameter; did you mean epochs?\n")
     done = run("finetune", BASE, str(photos), "--name", "pets", "--server", nowhere)
     assert (done.exit_code, done.stderr) == (1, f"no server answers at {nowhere}; start one with `zoo serve`\n")
 
@@ -196,7 +197,9 @@ def test_jobs_are_listed_with_their_states(run: Run, zoo: FakeZoo, jobs: list[Jo
 def test_a_job_is_moved_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     assert run("jobs", "pause", "11", "--server", zoo.target).stdout == "job 11abcdef is PAUSED\n"
     assert run("jobs", "resume", "11a", "--server", zoo.target).stdout == "job 11abcdef is QUEUED\n"
-    assert run("jobs", "cancel", jobs[0].id, "--server", zoo.target).stdout == "job 10abcdef is CANCELLING\n"
+    assert run("jobs", "cancel", jobs[0].id, "--server", zoo.target).stdout == (
+        "job 10abcdef is CANCELLING; it ends within a step\n"
+    )
     moved = json.loads(run("jobs", "cancel", "11", "--json", "--server", zoo.target).stdout)
     assert moved["job"]["state"] == "CANCELLING"
     done = run("jobs", "pause", "1", "--server", zoo.target)
@@ -304,6 +307,44 @@ def test_lines_for_a_log_do_not_repeat_progress() -> None:
     told = [line for i in range(101) for line in lines.of(JobEvent(i, None, JobProgress("training", i / 100)))]
     assert len(told) == 11
     assert told[0] == "training 0%"
+
+
+def test_what_was_measured_at_one_step_is_one_line() -> None:
+    lines = PlainLines()
+    told = lines.of(JobEvent(1, None, MetricValue("loss", "validation", 0.5, 8, 1)))
+    told += lines.of(JobEvent(2, None, MetricValue("loss", "train", 0.4, 8, 1)))
+    told += lines.of(JobEvent(3, None, MetricValue("accuracy", "validation", 0.9, 8, 1)))
+    told += lines.of(JobEvent(4, None, MetricValue("loss", "validation", 0.25, 16, 2)))
+    assert told == ["validation loss 0.5, accuracy 0.9 (epoch 1, step 8)"]
+    assert lines.rest() == ["validation loss 0.25 (epoch 2, step 16)"]
+    assert lines.rest() == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        ("header.columns.target: there is no column 'lable'", "--target: there is no column 'lable'"),
+        ("header.file_name: expected a name that ends in .csv", "DATA: expected a name that ends in .csv"),
+        ("spec.hyperparameters.lr: unknown hyperparameter", "--set lr: unknown hyperparameter"),
+        ("spec.method: expected 'head'", "--method: expected 'head'"),
+        ("unknown base model 'x'; did you mean 'y'?", "unknown base model 'x'; did you mean 'y'?"),
+    ],
+)
+def test_a_refusal_names_what_was_typed(refusal: str, told: str) -> None:
+    assert as_typed(refusal) == told
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "sentence"),
+    [(BASE, "My Pets", "--name: expected lower-case letters, digits and '_'"), ("nothing", "pets", "nothing")],
+)
+def test_names_are_checked_before_anything_is_sent(
+    run: Run, zoo: FakeZoo, photos: Path, base: str, name: str, sentence: str
+) -> None:
+    done = run("finetune", base, str(photos), "--name", name, "--server", zoo.target)
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert not zoo.calls["UploadDataset.header"]
 
 
 def test_on_a_terminal_a_job_is_followed_to_its_end(

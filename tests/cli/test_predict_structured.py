@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from service.cli.answers import _between
+
 from .fakes import FakeZoo, add_structured
 
 Run = Callable[..., Result]
@@ -207,6 +209,28 @@ def test_a_table_of_records_finds_its_pictures_beside_it(ask: Run, zoo: FakeZoo,
     assert "names no picture" in nameless["error"]["message"]
     [sent] = [i for request in zoo.calls["StreamPredict.request"] for i in request.instances]
     assert dict(sent.record.parts["row"].row) == {"area": "70"}
+
+
+def test_the_only_column_that_names_a_picture_may_be_called_anything(ask: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    (tmp_path / "homes.csv").write_text("photo,area\na.jpg,70\n")
+    [good] = lines(ask("homes", str(tmp_path / "homes.csv")))
+    assert good["value"] == 5
+    [sent] = [i for request in zoo.calls["Predict"] for i in request.instances]
+    assert dict(sent.record.parts["row"].row) == {"area": "70"}
+
+
+def test_a_picture_alone_is_no_record(ask: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8")
+    [line] = lines(ask("homes", str(tmp_path / "a.jpg")))
+    assert "takes a picture with its columns" in line["error"]["message"]
+
+
+def test_numbers_have_the_digits_that_their_interval_justifies() -> None:
+    assert _between(235.58912, 156.40312, 299.41834) == "236  (80 %: 156 to 299)"
+    assert _between(0.0123456, 0.0120001, 0.0130009) == "0.01235  (80 %: 0.012 to 0.013)"
+    assert _between(354250.0, 300100.0, 401900.0) == "354250  (80 %: 300100 to 401900)"
+    assert _between(7.25, None, None) == "7.25"
 
 
 def test_a_record_of_json_may_have_its_row_apart(ask: Run, zoo: FakeZoo, tmp_path: Path) -> None:

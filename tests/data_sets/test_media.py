@@ -62,7 +62,7 @@ def test_ten_bytes_called_jpg_are_skipped_with_a_reason(tmp_path: Path) -> None:
 def test_only_unreadable_pictures_are_refused_early(tmp_path: Path) -> None:
     error = refusal(tmp_path, {f"{c}/{i}.jpg": b"0123456789" for c in "ab" for i in range(3)})
     assert error.message == (
-        "data: holds no example that can be used; 6 were left out, the first is 'a/0.jpg': is no JPEG, PNG or WebP picture"
+        "data: holds no example that can be used; 6 left out, the first is 'a/0.jpg': is no JPEG, PNG or WebP picture"
     )
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import pytest
 from end_to_end.components import component
 
 from data_sets.making import lines, photos, picture, sentences, upload, zipped
-from service.datasets import child
+from service.datasets import child, remote
 from service.datasets.examples import open_dataset
 from service.datasets.limits import Limits
 from service.datasets.remote import allowed
 from service.datasets.store import DatasetStore
-from service.errors import InvalidInput, NotReady
+from service.errors import InvalidInput, NotFound, NotReady
 
 
 @pytest.fixture
@@ -253,3 +254,26 @@ async def test_data_in_a_real_s3_bucket(s3: Any, tmp_path: Path, monkeypatch: py
     with pytest.raises((InvalidInput, NotReady)) as caught:
         await store.from_uri("s3://data/team/a.jsonl")
     assert os.environ["AWS_ENDPOINT_URL"] not in caught.value.message
+
+
+@pytest.mark.asyncio
+async def test_places_that_do_not_answer_hold_up_nobody_else(
+    store: DatasetStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let, inside = threading.Event(), []
+
+    def hang(*_: object) -> None:
+        inside.append(1)
+        assert let.wait(30)
+        raise InvalidInput("header.uri", "in the end")
+
+    monkeypatch.setattr(remote, "fetch", hang)
+    hanging = [asyncio.create_task(store.from_uri(f"file://{data}/a.jsonl")) for _ in range(40)]
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(NotFound):
+                await store.get("0" * 32)
+        assert len(inside) <= 2
+    finally:
+        let.set()
+        await asyncio.gather(*hanging, return_exceptions=True)

@@ -348,7 +348,10 @@ async def test_a_restart_cleans_what_a_killed_server_left(tmp_path: Path) -> Non
     fresh = uploads.part_path(tmp_path, "b" * 64)
     fresh.write_bytes(b"12")
     alive = staging.Staging(tmp_path)
+    orphan = tmp_path / "features" / f"{'b' * 16}-{'0' * 32}"
+    orphan.mkdir(parents=True)
     await DatasetStore(tmp_path).start()
+    assert not orphan.exists()
     assert left(tmp_path) == [fresh.name, alive.folder.name]
     alive.remove()
 
@@ -381,8 +384,15 @@ async def test_a_dataset_that_a_job_uses_is_only_deleted_by_force(tmp_path: Path
     used.add(dataset_id)
     assert "used by a job" in (await refused(store.delete(dataset_id), IllegalMove)).message
     assert (await store.get(dataset_id)).id == dataset_id
+    features = tmp_path / "features" / f"{'b' * 16}-{dataset_id}"
+    others = tmp_path / "features" / f"{'b' * 16}-{'0' * 32}"
+    for folder in (features, others):
+        folder.mkdir(parents=True)
+        (folder / "chunk-0-1.safetensors").write_bytes(b"0123456789")
     size = staging.size_of(dataset_folder(tmp_path, dataset_id))
-    assert await store.delete(dataset_id, force=True) == size > 0
+    assert await store.delete(dataset_id, force=True) == size + 10 > 10
+    assert not features.exists()  # what was computed of it went as well, and of no other
+    assert others.exists()
     for gone in (store.get(dataset_id), store.delete(dataset_id)):
         await refused(gone, NotFound)
     assert not (await store.list()).datasets

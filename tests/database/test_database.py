@@ -192,3 +192,21 @@ async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None
     await writing
     other.close()
     database.close()
+
+
+@pytest.mark.component
+@pytest.mark.asyncio
+async def test_a_user_who_may_not_make_tables_is_told(postgres: Postgres) -> None:
+    with postgres.fresh() as url:
+        owner = opened(url)
+        await owner.write(lambda c: c.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC")))
+        await owner.write(lambda c: c.execute(text("CREATE ROLE guest LOGIN PASSWORD 'hidden'")))
+        guest = opened(url.replace("zoo:open%20sesame", "guest:hidden"))
+        try:
+            with pytest.raises(DatabaseError, match="does not let Zoo make its tables") as caught:
+                await guest.open()
+            assert "hidden" not in str(caught.value)
+        finally:
+            guest.close()
+            await owner.write(lambda c: c.execute(text("DROP ROLE guest")))
+            owner.close()

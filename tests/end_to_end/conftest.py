@@ -9,10 +9,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 
-from service.pb import models_pb2_grpc, open_inference_pb2_grpc, prediction_pb2_grpc
+from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, open_inference_pb2_grpc, prediction_pb2_grpc
 
-from .calls import Stubs
+from .calls import CNN, TRANSFORMER, Stubs
 from .server_process import ServerProcess, zoo_home
+from .user_data import flats_csv, photos_zip, styles_csv, topics_csv
+from .workshop import Made, Workshop
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,4 +53,24 @@ def stubs_of(server: ServerProcess) -> Stubs:
         models_pb2_grpc.ModelsStub(channel),
         open_inference_pb2_grpc.GRPCInferenceServiceStub(channel),
         health_pb2_grpc.HealthStub(channel),
+        fine_tuning_pb2_grpc.FineTuningStub(channel),
     )
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """A CNN tuned to photos, a Transformer to topics, an RNN to styles, on a server of their own; and a table, uploaded."""
+    folder = tmp_path_factory.mktemp("user")
+    files = {
+        "pets": photos_zip(folder / "photos.zip"),
+        "topics": topics_csv(folder / "topics.csv"),
+        "styles": styles_csv(folder / "styles.csv"),
+        "flats": flats_csv(folder / "flats.csv"),
+    }
+    with Workshop(folder / "home") as workshop:
+        client = workshop.client
+        columns = {"flats": {"target": "rent"}}
+        data = {name: client.upload_dataset(path, columns=columns.get(name)) for name, path in files.items()}
+        bases = {"pets": CNN, "topics": TRANSFORMER, "styles": "char_lstm"}
+        jobs = {name: client.create_job(base, data[name].id, name) for name, base in bases.items()}
+        yield Made(workshop, data, {name: workshop.succeeded(job) for name, job in jobs.items()})

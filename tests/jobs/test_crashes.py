@@ -390,3 +390,19 @@ async def test_a_database_that_is_away_for_a_while_costs_no_job(shop: Shop, monk
         done = await until(jobs, job, SUCCEEDED)
     assert done.attempts == 1
     assert done.metrics["validation/accuracy"] == 1.0, "what was said meanwhile is not lost"
+
+
+async def test_a_version_is_announced_until_the_database_can_keep_its_name(shop: Shop) -> None:
+    announced: list[int] = []
+
+    async def published(model: str, number: int, gated: bool) -> str:
+        announced.append(number)
+        if len(announced) < 3:
+            raise DatabaseUnavailable("gone")
+        return "it is stable"
+
+    async with shop.open(published=published) as jobs:
+        job = await jobs.create(spec())
+        done = await until(jobs, job, SUCCEEDED)
+    assert (done.promotion_outcome, announced) == ("it is stable", [1, 1, 1])
+    assert shop.versions() == [1]

@@ -79,3 +79,39 @@ async def test_of_progress_only_the_newest_is_written() -> None:
         book.add(Progress(phase=phase, ratio=0.5))
     await book.flush()
     assert history.written == ["evaluation"]
+
+
+async def test_a_job_of_days_makes_ten_thousands_of_events_and_not_millions() -> None:
+    history = SlowHistory()
+    history.let.set()
+    now = 0.0
+    book = Journal(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    rows_after_an_hour = 0
+    for second in range(48 * 3600):
+        now = float(second)
+        book.add(Progress(phase="training", ratio=0.5, step=second))
+        await book.flush(whole=False)
+        if second == 3600:
+            rows_after_an_hour = len(history.written)
+    assert 1000 <= rows_after_an_hour <= 2500
+    assert 4000 <= len(history.written) <= 7000
+
+
+async def test_what_is_kept_in_any_case_and_the_end_do_not_wait() -> None:
+    history = SlowHistory()
+    history.let.set()
+    now = 0.0
+    book = Journal(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    now = 100_000.0
+    book.add(Progress(phase="training", ratio=0.5))
+    await book.flush(whole=False)
+    now += 1.0
+    book.add(Progress(phase="evaluation", ratio=0.9))
+    await book.flush(whole=False)
+    assert history.written == ["training"]
+    book.add(Log(level="info", text="one"))
+    await book.flush(whole=False)
+    assert history.written == ["training", "evaluation", "one"]
+    book.add(Progress(phase="publishing", ratio=1.0))
+    await book.flush()
+    assert history.written[-1] == "publishing"

@@ -170,3 +170,17 @@ def test_a_store_finds_the_files_of_a_tuned_card(tmp_path: Path) -> None:
     assert isinstance(card, Card)
     Versions(tmp_path).delete("mood", 1)
     assert Store(tmp_path).find(card) is None
+
+
+def test_versions_of_equal_weights_keep_files_of_their_own(tmp_path: Path) -> None:
+    for number, label in enumerate(("cat", "chat"), 1):  # the same pictures, and the classes called otherwise
+        folder = result_folder(tmp_path, "mood", job_id=label)
+        (folder / "labels.txt").write_text(label)
+        document = json.loads((folder / "card.json").read_text()) | {"provenance": f"Tuned by job {label}"}
+        (folder / "card.json").write_text(json.dumps(document))
+        write_manifest(folder)
+        assert Versions(tmp_path).publish("mood", folder) == number
+    for number, label in enumerate(("cat", "chat"), 1):
+        found = Store(tmp_path).find(Versions(tmp_path).open("mood", number).card)
+        assert found is not None
+        assert (found.folder / "labels.txt").read_text() == label

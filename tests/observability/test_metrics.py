@@ -31,6 +31,7 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_model_speedup_ratio": ("gauge", MODEL),
     "zoo_device_memory_bytes": ("gauge", ("device", "kind")),
     "zoo_device_busy_seconds_total": ("counter", ("device",)),
+    "zoo_canary_rollbacks_total": ("counter", ("model",)),
     "zoo_jobs": ("gauge", ("state",)),
     "zoo_job_progress_ratio": ("gauge", ("job", "model")),
     "zoo_job_metric": ("gauge", ("job", "model", "metric", "split")),
@@ -65,6 +66,7 @@ def everything_happens(r: Recorder) -> None:
     r.inference_finished("m", 1, 3, True, 0.2, Timing(0.1, 0.2, 0.3, 0.4))
     r.rejected("m", 1, "queue_full")
     r.batch_executed("m", 1, "cpu", 4, 0.25, 0.001, 0.01, 0.002, 0.012)
+    r.canary_rolled_back("m")
     r.model_state("m", "READY", STATES)
     r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
     r.model_runs("m", 1, "eager", "fp32", 1.0)

@@ -1,13 +1,12 @@
 """Names of versions are kept in the database as they hold in memory: after any changes, a restart finds the same."""
 
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
+from database.fixtures import opened
 
-from service.database.engine import Database, database_url
+from service.database import Database
 from service.registry import names as naming
 from service.registry.alias_store import AliasStore
 from service.registry.names import CANARY, STABLE, AliasesInMemory, Names
@@ -15,10 +14,10 @@ from service.registry.names import CANARY, STABLE, AliasesInMemory, Names
 pytestmark = pytest.mark.asyncio
 
 
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    made = Database(database_url("", tmp_path))
-    await made.open()
+@pytest.fixture
+def database(tables_url: str) -> Iterator[Database]:
+    """SQLite, and PostgreSQL."""
+    made = opened(tables_url)
     yield made
     made.close()
 

@@ -13,7 +13,7 @@ from scheduler.fakes import until
 
 from model_zoo.versions import Versions
 from registry.fakes import World, world
-from registry.tuned import publish, result_folder, with_tuned
+from registry.tuned import TunedLoader, publish, result_folder, with_tuned
 from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, QueueFull
 from service.registry.head_served import HeadServed
 from service.registry.served import ServedModel
@@ -331,3 +331,27 @@ async def test_a_head_whose_base_is_not_in_the_zoo_says_so(tmp_path: Path) -> No
         versions.publish("orphan", folder)
         with pytest.raises(NotReady, match="its base is not in the zoo"):
             await w.registry.add_version("orphan", 1)
+
+
+@pytest.mark.parametrize(("golden", "right"), [(14.05, True), (-14.0, False)])
+async def test_on_a_base_in_reduced_precision_a_head_may_differ_as_its_card_allows(
+    tmp_path: Path, golden: float, right: bool
+) -> None:
+    async with world() as w:
+        await serve(w, tmp_path, 1.0)
+        w.runtime().precision = "bf16"
+        number = publish(tmp_path, "head0", 2.0, golden=[(3.0, golden)])
+        outcome = await w.registry.take("head0", number, gated=False)
+        assert ("serves by its number" in outcome) is right, outcome
+        assert right or "the cosine to the reference is -1" in outcome
+
+
+async def test_a_head_that_did_not_come_to_serve_holds_no_memory(tmp_path: Path) -> None:
+    async with world() as w:
+        await serve(w, tmp_path, 1.0)
+        pool = cast(TunedLoader, w.loader).pool
+        held = pool.bytes
+        w.runtime().poison.add(3.0)  # the golden item
+        outcome = await w.registry.take("head0", publish(tmp_path, "head0", 2.0))
+        assert "it could not answer" in outcome
+        assert pool.bytes == held

@@ -122,17 +122,17 @@ def test_a_card_may_bound_the_error_of_a_reduced_precision() -> None:
 def test_the_real_networks_are_asked_for_mixed_lengths_and_pass(name: str, served: Any) -> None:
     real = served(name)
     items = probe_items(real.task)
-    assert len(items) >= 6
+    assert len(items) >= 5  # a short first one has few lengths below it
     if real.card.batching.max_length is not None:
         lengths = {item.length for item in items}
         assert {1, 2} <= lengths
-        assert max(lengths) >= 8 * items[0].length
+        assert max(lengths) >= min(8 * items[0].length, real.card.batching.max_length)
         assert max(lengths) <= real.card.batching.max_length
     reference = alone(real.task, real.runtime, items)
     assert invariance_problem(real.task, real.runtime, reference, items) is None
     itself = compare(real.task, real.runtime, reference, items, 4)
     assert closeness_problem(real.card, "fp32", itself) is None
-    decides = real.card.task != "feature-extraction"
+    decides = not real.card.task.endswith("feature-extraction")
     assert itself.top1_agreement == (1.0 if decides else None)
 
 

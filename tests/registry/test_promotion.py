@@ -54,6 +54,11 @@ def test_a_version_that_was_compared_with_another_one_is_not_promoted_by_itself(
         assert "not compared with version 3, which is stable now; promote it by hand" in decision.sentence
 
 
+def test_why_a_version_was_not_compared_is_said() -> None:
+    said = {**report(0.99, 0.5), "not_compared": "it knows other classes"}
+    assert "version 3, which is stable now (it knows other classes); promote it by hand" in decide(said, 3).sentence
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None, "0.9", True])
 def test_a_figure_that_is_none_promotes_nobody(wrong: object) -> None:
     for path in ("metrics", "baseline"):

@@ -1,7 +1,7 @@
 """Versions, aliases, promotion, canary and rollback, over the real registry with fake networks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +12,10 @@ from scheduler.fakes import until
 from model_zoo.versions import Versions
 from registry.fakes import World, world
 from registry.tuned import publish, report, with_tuned
+from service.database import DatabaseUnavailable
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
 from service.registry.canary import Bounds
-from service.registry.names import AliasesInMemory
+from service.registry.names import AliasesInMemory, Move, Names
 from service.registry.states import ModelState
 from service.types import Embedding, Prediction
 
@@ -499,3 +500,102 @@ async def test_publishing_twice_at_once_serves_both(tmp_path: Path) -> None:
         assert w.registry.traffic("mood").stable in (1, 2)
         for number in numbers:
             assert (await ask(w, "mood", str(number)))[0] == number
+
+
+# ── a database that takes its time, or does not answer ─────────────────────────────────────────────────────────────
+
+
+class SlowAliases(AliasesInMemory):
+    """Keeps names when it is let. `trouble` is raised instead, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let, self.asked = asyncio.Event(), 0
+        self.let.set()
+        self.trouble: Exception | None = None
+
+    async def _turn(self) -> None:
+        self.asked += 1
+        await self.let.wait()
+        trouble, self.trouble = self.trouble, None
+        if trouble is not None:
+            raise trouble
+
+    async def write(self, model: str, names: Names, moves: Sequence[Move]) -> None:
+        await self._turn()
+        await super().write(model, names, moves)
+
+    async def forget(self, model: str) -> None:
+        await self._turn()
+        await super().forget(model)
+
+
+async def test_of_two_rollbacks_at_once_one_goes_back_and_the_other_is_told(tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept) as w:
+        await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
+        kept.let.clear()
+        twice = [asyncio.create_task(w.registry.rollback("mood")) for _ in range(2)]
+        before = kept.asked
+        await until(lambda: kept.asked > before)
+        kept.let.set()
+        _, second = await asyncio.gather(*twice, return_exceptions=True)
+        assert isinstance(second, IllegalMove), second
+        assert w.registry.traffic("mood").stable == 2
+        assert (await ask(w, "mood"))[0] == 2
+
+
+async def test_a_caller_who_leaves_midway_leaves_the_names_as_they_are_kept(tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept) as w:
+        await grow(w, tmp_path, "mood", 1.0, 2.0)
+        kept.let.clear()
+        leaving = asyncio.create_task(w.registry.rollback("mood"))
+        before = kept.asked
+        await until(lambda: kept.asked > before)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        kept.let.set()
+        await until(lambda: w.registry.traffic("mood").stable == 1)
+        assert kept.kept["mood"].stable == 1
+
+
+async def test_a_canary_that_fails_while_names_are_being_kept_stays_without_its_share(tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept, bounds=Bounds(least_calls=4)) as w:
+        await grow(w, tmp_path, "mood", 1.0)
+        await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
+        await w.registry.set_traffic("mood", 2, 1.0)
+        kept.let.clear()
+        naming = asyncio.create_task(w.registry.set_alias("mood", "own", 1))
+        before = kept.asked
+        await until(lambda: kept.asked > before)
+        watch = w.registry.resolve("mood", "2").watch
+        assert watch is not None
+        for _ in range(4):
+            watch(True, 0.01)
+        assert w.registry.traffic("mood").canary_share == 0.0
+        kept.let.set()
+        await naming
+        await until(lambda: kept.kept["mood"].canary_share == 0.0)
+        traffic = w.registry.traffic("mood")
+        assert (traffic.canary, traffic.canary_share) == (2, 0.0)
+        assert "4 of its last 4 calls failed" in traffic.rolled_back_reason
+        assert w.registry.status("mood").aliases["own"] == 1
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_version_is_there_as_before_where_the_database_does_not_let_it_go(tmp_path: Path, alone: bool) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept) as w:
+        await w.registry.take("mood", publish(tmp_path, "mood", 1.0), gated=False)
+        if not alone:
+            await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
+        kept.trouble = DatabaseUnavailable("away")
+        with pytest.raises(DatabaseUnavailable):
+            await w.registry.delete_version("mood", 1)
+        assert Versions(tmp_path).numbers("mood")[0] == 1
+        await w.registry.load("mood", "1")
+        assert await ask(w, "mood", "1") == (1, 3.0)
+        assert await w.registry.delete_version("mood", 1) > 0
+        assert 1 not in Versions(tmp_path).numbers("mood")

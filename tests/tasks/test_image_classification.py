@@ -191,23 +191,51 @@ def test_a_palette_is_looked_up(task: ImageClassification, cat: Image.Image) -> 
     near(pixels_of(task, encoded(palette, "PNG")), pixels_of(task, encoded(palette.convert("RGB"), "PNG")), 1e-6)
 
 
+# Pictures with an alpha channel are seen as a person sees them, on white. They used to lose the channel, and then showed colours
+# that nobody ever saw: whatever the program that cut them out had left behind, often black.
+
+
+def on_white(picture: Image.Image) -> bytes:
+    seen = picture.convert("RGBA")
+    return encoded(Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB"), "PNG")
+
+
 @pytest.mark.parametrize("transparency", [3, bytes(range(256))])
-def test_a_palette_with_transparency_is_looked_up(
+def test_a_palette_with_transparency_is_seen_on_white(
     task: ImageClassification, cat: Image.Image, transparency: int | bytes
 ) -> None:
-    palette = cat.quantize(256)
-    data = encoded(palette, "PNG", transparency=transparency)
-    near(pixels_of(task, data), pixels_of(task, encoded(palette.convert("RGB"), "PNG")), 1e-6)
+    data = encoded(cat.quantize(256), "PNG", transparency=transparency)
+    near(pixels_of(task, data), pixels_of(task, on_white(Image.open(io.BytesIO(data)))), 0.02)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_transparency_is_left_out(task: ImageClassification, cat: Image.Image, mode: str, kind: str) -> None:
-    base = cat.convert(mode[:-1])
-    seen = base.copy()
+def test_what_is_half_transparent_is_half_white(
+    task: ImageClassification, cat: Image.Image, mode: str, kind: str
+) -> None:
+    seen = cat.convert(mode[:-1])
     seen.putalpha(Image.linear_gradient("L").resize(cat.size).point(lambda v: max(v, 1)))
     how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
-    near(pixels_of(task, encoded(seen, kind, **how)), pixels_of(task, encoded(base, "PNG")), 0.01)
+    near(pixels_of(task, encoded(seen, kind, **how)), pixels_of(task, on_white(seen)), 0.02)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_one_colour_that_stands_for_nothing_is_white(task: ImageClassification, mode: str) -> None:
+    hidden: Any = (0, 0, 0) if mode == "RGB" else 0
+    data = encoded(Image.new(mode, (300, 300)), "PNG", transparency=hidden)
+    np.testing.assert_allclose(pixels_of(task, data), 1.0, atol=1e-6)
+
+
+def test_colours_under_full_transparency_are_never_seen(task: ImageClassification, cat: Image.Image) -> None:
+    hidden, blank = cat.convert("RGBA"), Image.new("RGBA", cat.size, (0, 0, 0, 0))
+    hidden.putalpha(0)
+    np.testing.assert_array_equal(pixels_of(task, encoded(hidden, "PNG")), pixels_of(task, encoded(blank, "PNG")))
+
+
+def test_an_opaque_alpha_channel_changes_nothing(task: ImageClassification, cat: Image.Image) -> None:
+    np.testing.assert_array_equal(
+        pixels_of(task, encoded(cat.convert("RGBA"), "PNG")), pixels_of(task, encoded(cat, "PNG"))
+    )
 
 
 def test_one_bit_a_pixel_is_black_and_white(task: ImageClassification) -> None:

@@ -115,6 +115,20 @@ def test_the_coldest_text_is_no_matter_of_chance(real: Any) -> None:
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("spoilt", [np.nan, -np.inf, np.inf])
+def test_logits_that_are_no_numbers_write_nothing(task: TextGeneration, temperature: float, spoilt: float) -> None:
+    """A fine-tuned model may have run away: better no text than one made of nothing."""
+    item = prepare(task, "Why")
+    symbols = task.card.signature.outputs[0].shape[-1]
+    row = {task.card.signature.outputs[0].name: np.full(symbols, spoilt, np.float32)}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not finite"):
+            task.next_item(item, row, Options(temperature=temperature))
+    with pytest.raises(ValueError, match="not finite"):
+        task.postprocess(row, prepare(task, "Why"), Options())
+
+
 def test_it_stops_where_the_model_ends_the_text(real: Any) -> None:
     answers = [write(real, "What is your favorite ", seed=seed, max_new_tokens=400) for seed in range(3)]
     ended = [answer for answer in answers if answer.finish_reason == "stop"]

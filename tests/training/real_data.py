@@ -64,6 +64,17 @@ def photos_zip(photos: Mapping[str, Sequence[Path]]) -> bytes:
     return packed.getvalue()
 
 
+def voices_zip(narrators: Sequence[str], most: int) -> bytes:
+    """A folder per narrator: the languages in which Tux Paint's stamps say their names."""
+    _or_skip(STAMPS, "tuxpaint-stamps-default")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for narrator in narrators:
+            for path in sorted(STAMPS.rglob(f"*_desc_{narrator}.ogg"))[:most]:
+                archive.writestr(f"{narrator}/{path.name}", path.read_bytes())
+    return packed.getvalue()
+
+
 def fortunes(topics: Sequence[str] = TOPICS, most: int = 200) -> list[tuple[str, str]]:
     """(text, topic)."""
     _or_skip(FORTUNES, "fortunes")

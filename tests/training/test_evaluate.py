@@ -159,6 +159,14 @@ def test_a_rival_on_other_examples_is_refused() -> None:
         )
 
 
+def test_all_right_on_a_few_examples_is_no_proof() -> None:
+    targets = np.arange(20) % 2
+    perfect = Predictions(np.eye(2)[targets], targets, tuple(range(20)))
+    accuracy = evaluate("image-classification", ("a", "b"), perfect, targets, seed=0).metrics["accuracy"]
+    assert (accuracy.value, accuracy.high) == (1.0, 1.0)
+    assert accuracy.low == pytest.approx(0.8389, abs=1e-4)  # as R's prop.test(20, 20, correct = FALSE) says
+
+
 def test_a_single_held_out_example_is_measured_without_an_interval() -> None:
     one = Predictions(np.array([[2.0, 1.0]]), np.array([0]), (0,))
     found = evaluate("image-classification", ("a", "b"), one, np.array([0, 1]), seed=0)

@@ -287,7 +287,7 @@ def test_a_picture_and_a_row_together_tell_what_neither_tells_alone(home: Path, 
     table = csv.writer(written)
     table.writerow(["image", "colour", "price"])
     with zipfile.ZipFile(packed, "w") as archive:
-        for label, paths in stamps(("birds", "coins"), 16).items():
+        for label, paths in stamps(("birds", "coins"), 24).items():
             for i, path in enumerate(paths):
                 archive.writestr(f"{label}{i}.png", path.read_bytes())
                 table.writerow([f"{label}{i}.png", ("blue", "red")[i % 2], prices[label] + 50 * (i % 2) + i / 10])

@@ -54,3 +54,18 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     scaled = Scale.of(x)(x)
     assert torch.isfinite(scaled).all()
     assert torch.isfinite(Logistic(Axes(scaled), y, 3).fit(0.1).weight).all()
+
+
+def test_a_feature_that_hardly_changes_is_not_blown_up_when_the_backbone_begins_to_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 5, generator=generator) * torch.tensor(
+        [0.05, 0.04, 0.06, 1e-8, 0.0]
+    )  # two dead units, as in MiniLM
+    scale = Scale.of(x)
+    torch.testing.assert_close(scale.scale[:3], x[:, :3].std(dim=0, correction=0))
+    assert scale(x + 0.05).abs().max() < 10
+
+
+def test_features_that_are_all_alike_stay_finite() -> None:
+    x = torch.full((8, 3), 2.0)
+    assert (Scale.of(x)(x) == 0).all()

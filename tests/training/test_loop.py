@@ -198,6 +198,8 @@ def test_it_stops_when_nothing_gets_better_and_leaves_the_best_weights(tmp_path:
     state, network, said = run(tmp_path, knobs)
     assert state.epoch < 60
     losses = [(m.value, m.step) for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
+    epochs = [m.epoch for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
+    assert epochs == list(range(1, len(losses) + 1)), "the first epoch is 1"
     assert (state.best, state.best_step) == min(losses)
     x, y = digits()[2:]
     with torch.no_grad():
@@ -258,3 +260,13 @@ def test_rows_of_like_length_ride_together() -> None:
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
     plain = sum(max(lengths[i] for i in batch) * len(batch) for batch in order_of(256, 8, SEED, 0))
     assert padded < 0.75 * plain
+
+
+def test_a_point_of_a_curve_without_a_value_does_not_spoil_a_checkpoint(tmp_path: Path) -> None:
+    network = SmallCnn()
+    optimiser = torch.optim.AdamW(network.parameters())
+    nothing = Metric(name="r2", split="validation", value=float("nan"), step=1)
+    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=float("inf"), curves=[nothing]))
+    state = Checkpoints(tmp_path).restore(network, optimiser)
+    assert state is not None
+    assert (state.best, np.isnan(state.curves[0].value)) == (float("inf"), True)

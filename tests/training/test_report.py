@@ -2,13 +2,14 @@
 
 import io
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from model_zoo.card import Card
+from model_zoo.card import Card, CategoryColumn, NumberColumn, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report, Skipped
 from service.training.charts import Axis, curve_charts, line_chart, thinned
@@ -67,6 +68,13 @@ def dataset(**report: object) -> DatasetInfo:
 
 def card() -> Card:
     return Catalog.from_package().get("efficientnet_lite0").model_copy(update={"name": "mine"})
+
+
+ROW = RowRecipe(
+    kind="row",
+    numbers=(NumberColumn(name="old age", mean=41.2345, std=3.0, fill=41.0),),
+    categories=(CategoryColumn(name="city", categories=("Łódź", "Ypres")),),
+)
 
 
 def lineage(**more: object) -> dict[str, object]:
@@ -166,6 +174,38 @@ def test_the_version_that_is_served_now_stands_beside_it() -> None:
 def test_it_says_how_to_call_the_version() -> None:
     html = render(measured(("cat", "dog")))
     assert "zoo predict mine photo.jpg" in html
+
+
+@pytest.mark.parametrize(
+    ("recipe", "line", "python"),
+    [
+        (
+            ROW,
+            """zoo predict mine '{"old age": 41.2, "city": "Łódź"}'""",
+            "zoo.predict(\"mine\", {'old age': 41.2, 'city': 'Łódź'})",
+        ),
+        (
+            RecordRecipe(kind="record", image=card().recipe, row=ROW),
+            """zoo predict mine '{"image": "photo.jpg", "old age": 41.2, "city": "Łódź"}'""",
+            """zoo.predict("mine", {"image": Path("photo.jpg"), "row": {'old age': 41.2, 'city': 'Łódź'}})""",
+        ),
+        (
+            SeriesRecipe(kind="series", context=24, horizon=12),
+            "steps.csv   # at least 24 steps",
+            'zoo.predict("mine", steps)',
+        ),
+    ],
+)
+def test_it_says_how_to_call_a_version_that_takes_no_file(recipe: Recipe, line: str, python: str) -> None:
+    mine = card().model_copy(update={"recipe": recipe})
+    html = unescape(page(mine, measured(("cat", "dog")), dataset(), lineage(), {}, [], ()))
+    assert line in html
+    assert python in html
+
+
+def test_a_base_without_weights_has_no_digest() -> None:
+    html = page(card(), measured(("cat", "dog")), dataset(), lineage(base_sha256="0" * 64), {}, [], ())
+    assert "which comes without weights" in html
 
 
 def test_everything_right_is_said() -> None:

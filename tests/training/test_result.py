@@ -15,11 +15,13 @@ from model_zoo.golden_items import read_golden_items
 from model_zoo.store import Materialised
 from model_zoo.versions import Versions
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
+from service.registry.probes import Comparison, closeness_problem
 from service.tasks.table import read_labels
 from service.training import result as result_module
 from service.training.evaluate import Predictions, evaluate
+from service.training.finish import tolerant
 from service.training.mistakes import Mistake
-from service.training.result import one_line, write_result
+from service.training.result import write_labels, write_result
 from service.training.spec import JobSpec, Method, Metric, WorkOrder
 from service.training.tuned_card import tuned_card
 
@@ -77,7 +79,7 @@ def test_the_folder_can_be_published_and_holds_what_it_says(tmp_path: Path) -> N
     assert version.card.source.files["weights"].sha256 == version.files.digest  # type: ignore[union-attr]
     assert version.card.source.base_digest == "ab" * 32  # type: ignore[union-attr]
     assert version.lineage["hyperparameters"] == {"weight_decay": 0.1, "patience": None}
-    assert read_labels(version.card, version.files) == ("cat", "two lines", "<b>dog</b>")
+    assert read_labels(version.card, version.files.folder) == ("cat", "two lines", "<b>dog</b>")
     assert len(read_golden_items("mine", version.golden)) == 1
     report, page = versions.report("mine", number)
     assert report["metrics"]["accuracy"]["value"] == 1.0
@@ -111,9 +113,13 @@ def test_companions_of_the_base_travel_with_a_full_version_alone(tmp_path: Path)
         assert ("tokenizer" in json.loads((folder / "manifest.json").read_text())["files"]) == travels
 
 
-@pytest.mark.parametrize("label", ["a\u2028b", "a\x0bb", "a\r\nb", "\n", ""])
-def test_a_label_is_one_line_whatever_is_in_it(label: str) -> None:
-    assert len((one_line(label) + "\n").splitlines()) == 1
+def test_no_character_in_a_class_name_shifts_the_names_behind_it(tmp_path: Path) -> None:
+    names = ("a\u2028b", "a\x0bb", "a\rb", "a\x85b", "", "zebra")
+    write_labels(tmp_path / "labels.txt", names)
+    card = tuned_card(base(), order(tmp_path), task="image-classification", labels=names, head=HEAD, parameters=5)
+    assert read_labels(card, tmp_path) == names
+    write_labels(tmp_path / "labels.txt", ("two\nlines", "zebra"))  # no data set has such a class
+    assert read_labels(card, tmp_path) == ("two lines", "zebra")
 
 
 # ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,3 +170,30 @@ def test_the_tolerance_follows_the_size_of_the_outputs(tmp_path: Path) -> None:
     )
     assert card.tolerance.max_abs_error == pytest.approx(0.04)
     assert card.tolerance.compiled.max_abs_error is None
+    assert card.tolerance.reduced_precision.max_abs_error is None  # which class is first is what counts
+
+
+@pytest.mark.parametrize(("output_size", "most"), [(0.2, 0.05), (40.0, 2.0)])
+def test_a_number_in_reduced_precision_is_held_against_its_error(
+    tmp_path: Path, output_size: float, most: float
+) -> None:
+    """Not against a cosine, which is the sign where there is one number."""
+    card = tuned_card(
+        base(), order(tmp_path), task="regression", labels=(), parameters=5, target=TargetScale(mean=1, std=2),
+        head=HeadSpec(kind="linear", inputs=5, outputs=1, output="value"), output_size=output_size,
+    )  # fmt: skip
+    for precision in ("fp32", "bf16"):
+        allowed = most if precision == "bf16" else card.tolerance.max_abs_error
+        for error, fine in ((0.9 * allowed, True), (1.1 * allowed, False)):
+            found = Comparison(error, -1.0, None)  # the sign turned
+            assert (closeness_problem(card, precision, found) is None) == fine
+
+
+def test_a_forecast_in_reduced_precision_is_held_against_its_error_in_its_units(tmp_path: Path) -> None:
+    recipe = SeriesRecipe(kind="series", context=24, horizon=2, channels=1)
+    card = tuned_card(
+        Catalog.from_package().get("series_gru"), order(tmp_path, Method.FULL), task="time-series-forecasting",
+        labels=(), recipe=recipe, parameters=5,
+    )  # fmt: skip
+    answers = [({}, {"forecast": np.array([[1e-4], [-2e-4]], np.float32)})]
+    assert tolerant(card, answers).tolerance.reduced_precision.max_abs_error == pytest.approx(1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,10 +16,13 @@ import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_wine
 
-from service.training.spec import JobSpec, Method, WorkOrder
+from service.jobs.attempt import read
+from service.training.spec import CheckpointWritten, Finished, JobSpec, Log, Method, Metric, WorkOrder
+from service.training.told import Told
+from service.training.worker import Mouth
 from training.real_data import add_dataset
 
-KNOBS = {"epochs": 12, "checkpoint_steps": 3, "patience": 0}
+KNOBS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +53,13 @@ def order(home: Path, dataset: str, **more: Any) -> WorkOrder:
 class Worker:
     """A worker process, and what it says line by line."""
 
-    def __init__(self, folder: Path, given: WorkOrder | None = None) -> None:
+    def __init__(self, folder: Path, given: WorkOrder | None = None, program: str = "") -> None:
+        """`program`: what to run instead of the worker's module."""
         folder.mkdir(parents=True, exist_ok=True)
         if given is not None:
             (folder / "spec.json").write_text(given.model_dump_json())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.training.worker", str(folder)],
+            [sys.executable, *(("-c", program) if program else ("-m", "service.training.worker")), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,36 +125,29 @@ def test_it_says_how_far_it_is_and_ends_with_figures(whole: tuple[Path, list[dic
     assert (folder / "result" / "manifest.json").is_file()
 
 
-def test_a_killed_worker_goes_on_as_if_nothing_had_happened(
+def test_a_worker_that_was_killed_paused_and_left_alone_goes_on_as_if_nothing_had_happened(
     home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     killed = Worker(tmp_path, order(home, wine))
-    killed.until("checkpoint", 4)
+    killed.until("checkpoint", 3)
     killed.process.kill()
     killed.close()
     assert not (tmp_path / "result").exists()
-    assert Worker(tmp_path).end()["kind"] == "finished"
-    assert_same(weights(tmp_path), weights(whole[0]))
 
-
-def test_a_paused_worker_goes_on_as_if_nothing_had_happened(
-    home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    paused = Worker(tmp_path, order(home, wine))
-    paused.until("checkpoint", 2)
+    paused = Worker(tmp_path)
+    paused.until("checkpoint")
     paused.tell("pause")
     assert paused.end()["kind"] == "stopped"
+
+    left_alone = Worker(tmp_path)
+    left_alone.until("checkpoint")
+    assert left_alone.process.stdin is not None
+    left_alone.process.stdin.close()  # the supervisor is gone
+    assert left_alone.end()["kind"] == "stopped"
+    assert not (tmp_path / "result").exists()
+
     assert Worker(tmp_path).end()["kind"] == "finished"
     assert_same(weights(tmp_path), weights(whole[0]))
-
-
-def test_a_worker_whose_supervisor_is_gone_writes_a_checkpoint_and_ends(home: Path, wine: str, tmp_path: Path) -> None:
-    worker = Worker(tmp_path, order(home, wine, hyperparameters={"epochs": 10_000, "checkpoint_steps": 1_000_000}))
-    worker.until("metric")
-    assert worker.process.stdin is not None
-    worker.process.stdin.close()
-    assert worker.end()["kind"] == "stopped"
-    assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) > 0
 
 
 def test_a_cancelled_worker_ends_without_a_result(home: Path, wine: str, tmp_path: Path) -> None:
@@ -166,6 +164,37 @@ def test_a_learning_rate_of_1e9_fails_with_that_word(home: Path, wine: str, tmp_
     assert "diverged" in said["reason"]
     assert "learning_rate" in said["reason"]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()]
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from service.training import checkpoint, worker
+written, write = [], checkpoint.save_file
+def full(tensors, path):
+    written.append(path)
+    if len(written) > 8:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device", "/a/path")
+    write(tensors, path)
+checkpoint.save_file = full
+worker.main(Path(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_fails_with_that_reason_and_keeps_the_last_checkpoint(
+    home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    said = Worker(tmp_path, order(home, wine), FULL_DISK).everything()
+    assert said[-1] == {"kind": "failed", "reason": "the disk is full; free some space and resume the job"}
+    kept = [line["step"] for line in said if line["kind"] == "checkpoint"]
+    assert len(kept) >= 2
+    assert (tmp_path / "checkpoints" / str(kept[-1]) / "optimiser.safetensors").is_file()
+    # Once there is room again, it goes on from there.
+    again = Worker(tmp_path).everything()
+    assert min(line["step"] for line in again if line["kind"] == "checkpoint") > kept[-1]
+    assert again[-1]["kind"] == "finished"
+    assert_same(weights(tmp_path), weights(whole[0]))
 
 
 def test_what_goes_wrong_is_said_in_one_sentence_and_told_in_the_log(home: Path, tmp_path: Path) -> None:
@@ -186,4 +215,24 @@ def test_a_job_beyond_its_memory_ends_and_says_so(home: Path, wine: str, tmp_pat
 
 def test_an_order_that_is_none_fails_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text("{}")
-    assert Worker(tmp_path).end()["kind"] == "failed"
+    assert Worker(tmp_path).end() == {
+        "kind": "failed",
+        "reason": "the worker failed unexpectedly; its log has the details",
+    }
+
+
+def test_a_metric_without_a_value_is_told_in_words_and_spoils_no_line() -> None:
+    heard = io.StringIO()
+    say = Mouth(heard, Told())
+    for step in (1, 2):
+        say(Metric(name="r2", split="validation", value=float("nan"), step=step))
+    say(Metric(name="loss", split="train", value=0.5, step=2))
+    say(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
+    say(Finished(metrics={"a": 1.0, "r2": float("nan")}))
+    said = [read(line.encode()) for line in heard.getvalue().splitlines()]
+    assert said == [
+        Log(level="warning", text="validation/r2 has no value at step 1: it is nan"),
+        Metric(name="loss", split="train", value=0.5, step=2),
+        CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0}, best=True, size_bytes=1),
+        Finished(metrics={"a": 1.0}),
+    ]

@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2 as details
 from grpc import aio
 from structlog.testing import capture_logs
 
+from service.database import DatabaseUnavailable
 from service.errors import InternalError, InvalidInput, NotFound
 from service.pb import prediction_pb2 as pb
 from service.wire.calls import to_zoo_error
@@ -67,6 +68,15 @@ async def test_a_foreign_error_never_leaks_its_text_and_is_found_in_the_log(erro
         assert info is not None
         assert info.reason == "INTERNAL"
         assert w.calls("Predict", "INTERNAL", "known", "1") == 1
+
+
+async def test_a_database_that_does_not_answer_is_told_as_such_and_worth_another_try() -> None:
+    async with wired(fails_with(DatabaseUnavailable(SECRET))) as w:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await w.prediction.Predict(request("known"))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.details() == "the server's database does not answer; try again"
+        assert detail(status_in(caught.value), details.RetryInfo) is not None
 
 
 async def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:

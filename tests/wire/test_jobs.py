@@ -12,6 +12,7 @@ from grpc import aio
 from service.jobs.types import JobState, Log, Metric, Progress, StateChanged
 from service.pb import fine_tuning_pb2 as pb
 from service.training.spec import Method, Promotion
+from service.wire.pages import write_token
 from wire.calls import detail, status_in, until
 from wire.tuning import CHECKPOINT, NOW, tuning
 
@@ -254,3 +255,27 @@ async def test_a_server_that_stops_sends_watchers_away_to_come_back() -> None:
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert "shutting down" in (caught.value.details() or "")
         await until(lambda: t.jobs.left == 3)
+
+
+async def test_a_text_that_no_database_can_hold_is_refused_with_its_field() -> None:
+    async with tuning() as t:
+        for call, request in (
+            (t.stub.GetJob, pb.GetJobRequest),
+            (t.stub.CancelJob, pb.CancelJobRequest),
+            (t.stub.PauseJob, pb.PauseJobRequest),
+            (t.stub.ResumeJob, pb.ResumeJobRequest),
+        ):
+            assert "without NUL" in await refused(call(request(id="a\0b")), "id")
+        assert "without NUL" in await refused(t.stub.ListCheckpoints(pb.ListCheckpointsRequest(job_id="\0")), "job_id")
+        assert "without NUL" in await refused(t.stub.ListJobs(pb.ListJobsRequest(model="a\0")), "model")
+        whole = asked()
+        whole.request_id = "r\0"
+        assert "without NUL" in await refused(t.stub.CreateJob(whole), "request_id")
+        token = write_token("a\0", "jobs", 0, "")
+        await refused(t.stub.ListJobs(pb.ListJobsRequest(page_token=token)), "page_token")
+
+
+async def test_a_watch_that_begins_after_more_events_than_there_can_be_is_refused() -> None:
+    async with tuning() as t:
+        call = t.stub.WatchJob(pb.WatchJobRequest(id="j1", after=2**63 - 1))
+        assert "expected 0 to" in await refused(call.read(), "after")
