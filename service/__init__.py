@@ -15,9 +15,10 @@ and of the way from a user's data to the next version:
           └─ training  in the worker: features, training, evaluation → a version folder
               └─ registry  loads the version, and moves `stable` if it is better
 
-Imports point one way, `server, cli → wire → inference → jobs → registry → training → tasks → scheduler → runtime → datasets →
-database → model_zoo`; `errors`, `types`, `settings` and `observability` are leaves. `server.py` alone wires objects together. grpc
-and protobuf live in `wire/`, `client` and `server.py`; torch in `training/`, `tasks/`, `runtime/` and `model_zoo/`.
+Imports point one way, `server, cli → wire → inference → jobs → registry → training → tasks → scheduler → runtime → datasets
+→ database → model_zoo`; `errors`, `types`, `settings` and `observability` are leaves. `server.py` alone wires objects together,
+with its parts `startup.py` and `fine_tuning.py`. grpc and protobuf live in `wire/`, `client` and `server.py`; torch in
+`training/`, `tasks/`, `runtime/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

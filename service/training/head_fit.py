@@ -113,7 +113,7 @@ def fit_head(
     assert best is not None
     both = Xy(torch.cat([train.x, validation.x]), torch.cat([train.y, validation.y]))
     told.check()
-    scale = Scale.of(both.x.double())
+    scale = scale_of(both.x, columns)
     final = _solver(scale(both.x.double()), both.y, classes, knobs)(best.strength, EXACT)
     head = _as_head(spec("linear"), scale, final, best.sharpness)
     return FittedHead(head, _outputs(best.head, validation.x), chosen, tuple(curves))
@@ -129,7 +129,7 @@ def _along_the_path(
     measured: Callable[[Metric], None],
 ) -> _Choice:
     """The penalty whose head validation likes best, each head started from that of the next stronger penalty."""
-    scale = Scale.of(train.x.double())
+    scale = scale_of(train.x, spec.columns)
     x, judged = scale(train.x.double()), scale(validation.x.double())
     solver = _solver(x, train.y, classes, knobs)
     strengths: Sequence[float] = STRENGTHS if knobs.weight_decay is None else (max(knobs.weight_decay, STRENGTHS[-1]),)
@@ -174,6 +174,18 @@ def example_weights(y: Tensor, classes: int, knobs: Hyperparameters) -> Tensor |
         return None
     counts = torch.bincount(y, minlength=classes).double()
     return (len(y) / (classes * counts.clamp(min=1.0)))[y]
+
+
+def scale_of(features: Tensor, columns: int) -> Scale:
+    """Standardises `(n, D)`; the last `columns`, a table's, count as much together as all others together.
+
+    A penalty sees a few columns beside a thousand features of a picture as noise, and what the table knows would be lost.
+    """
+    scale = Scale.of(features.double())
+    others = features.shape[1] - columns
+    if columns and others > columns:
+        scale.scale[-columns:] *= (columns / others) ** 0.5
+    return scale
 
 
 def _as_head(spec: HeadSpec, scale: Scale, solution: Solution, sharpness: float) -> Head:

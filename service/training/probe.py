@@ -11,7 +11,8 @@ from torch import Tensor
 
 from model_zoo.network import TunedNetwork
 from service.training.data import Prepared
-from service.training.linear import Axes, Logistic, Ridge, Scale
+from service.training.head_fit import scale_of
+from service.training.linear import Axes, Logistic, Ridge
 from service.training.told import Told
 
 STRENGTH = 0.1
@@ -48,8 +49,8 @@ def start_from_probe(
     """
     step = max(1, -(-len(indices) // MOST_EXAMPLES))  # of very many examples some are enough
     features = features_of(network, prepared, indices[::step], batch_size, told, device)
-    scale = Scale.of(features)
     head = network.head
+    scale = scale_of(features, head.spec.columns)
     with torch.no_grad():
         head.mean.copy_(scale.mean)
         head.scale.copy_(scale.scale)
