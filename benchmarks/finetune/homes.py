@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from benchmarks.processes import ROOT
@@ -14,10 +15,9 @@ def zoo_home() -> Path:
 
 
 def shared_home(folder: Path) -> Path:
-    """`folder` made a home: weights and compiled networks linked, nothing else in it."""
-    folder.mkdir(parents=True)
-    for name in ("weights", "compiled"):
-        source = zoo_home() / name
-        if source.is_dir():
-            (folder / name).symlink_to(source)
+    """`folder` made a home: weights linked, compiled networks copied (code behind a link is not trusted), nothing else in it."""
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "weights").symlink_to(zoo_home() / "weights")
+    if (zoo_home() / "compiled").is_dir():
+        shutil.copytree(zoo_home() / "compiled", folder / "compiled")
     return folder

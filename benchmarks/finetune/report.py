@@ -63,8 +63,8 @@ ROWS = (
     ("beside", "p50 beside a job ÷ without", "… p50", ""),
     (
         "live",
-        "seconds from the last measurement to an answer",
-        "`head`: seconds from the job's last measurement to the first answer",
+        "seconds from the worker's end to an answer",
+        "`head`: seconds from the end of the job's worker to the first answer",
         "≤ 1",
     ),
 )
