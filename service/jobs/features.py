@@ -153,7 +153,7 @@ class FeatureExtraction:
                 calm = quiet.reigns
                 most = self._registry.status(base).max_batch_size if calm else 1
                 some = range(at, min(at + most, indices.stop))
-                outcomes = await self._in_pool(_prepare, task, examples, some)
+                outcomes = await self._prepared(task, examples, some)
                 at = some.stop
                 good = [(i, item) for i, item in zip(some, outcomes, strict=True) if isinstance(item, Item)]
                 # One batch waits behind those that run, so that no lane is idle while the next one is prepared.
@@ -170,6 +170,13 @@ class FeatureExtraction:
         for number, row in rows.items():
             features[number - indices.start], ok[number - indices.start] = row, 1
         return features, ok
+
+    async def _prepared(self, task: Task, examples: Examples, some: range) -> list[Item | ZooError]:
+        """Rows of a batch, in order: read and preprocessed in as many parts at once as the device has lanes."""
+        size = -(-len(some) // self._lanes)
+        parts = [some[start : start + size] for start in range(0, len(some), size)]
+        found = await asyncio.gather(*(self._in_pool(_prepare, task, examples, part) for part in parts))
+        return [outcome for part in found for outcome in part]
 
     async def _ask(self, base: str, items: Sequence[Item], quiet: _Quiet) -> list[NDArray[np.float32]]:
         """Rows of features, in order. Raises _StoppedError where the base does not answer, ZooError where it is gone."""
