@@ -46,7 +46,7 @@ NEW_TEXTS = [
     "Simmer the tomatoes with garlic and basil for an hour.",
 ]
 NEW_LINES = [
-    "Set phasers on stun and hail the Klingon ship.",
+    "Captain Kirk beamed down to the planet with Spock and McCoy.",
     "Yow!  Am I having FUN yet?  I want a DISCOUNT on CORN DOGS!!",
 ]
 MOVED = (
