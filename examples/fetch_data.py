@@ -1,4 +1,4 @@
-"""Real data to fine-tune on: `python examples/fetch_data.py` makes, under `examples/data/`,
+"""Real data to fine-tune on: `python examples/fetch_data.py` makes, under `data/`,
 
     photos/     a folder of pictures for each of eight classes (birds, coins, flowers …): Tux Paint's photo stamps
     topics.csv  texts and their topic, ten topics: the collection of the program `fortune`
@@ -6,7 +6,7 @@
     voices/     a folder of spoken words for each of six narrators: Tux Paint's stamps say their names in many languages
 
 They come from two Debian packages (GPL-2 and mixed licences: to try things out, not to give away). Where these are not
-installed, and apt is there, their archives are fetched and unpacked under `examples/data/`; nothing is installed.
+installed, and apt is there, their archives are fetched and unpacked under `data/`; nothing is installed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DATA = HERE / "data"
+DATA = HERE.parent / "data"
 
 STAMPS, FORTUNES = ("tuxpaint-stamps-default", "usr/share/tuxpaint/stamps"), ("fortunes", "usr/share/games/fortunes")
 CLASSES = {
