@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from service.errors import MemoryFull, NotReady, QueueFull
@@ -72,7 +73,8 @@ class LoadingHeads(MakingRoom):
     def _enter_head(self, entry: Entry, loaded: LoadedHead, load_s: float) -> None:
         """A head was read and is right: from now on it answers, whenever its base does."""
         assert entry.base is not None
-        entry.head, entry.served = loaded, self._on_base(entry, loaded)
+        # Without the golden items, which are a hundred times the head: it is held to them once.
+        entry.head, entry.served = replace(loaded, golden=()), self._on_base(entry, loaded)
         entry.base.riders.append(entry)
         entry.load_s, entry.last_used, entry.comes_back = load_s, self._clock(), True
         held = loaded.head.memory_bytes
@@ -164,9 +166,7 @@ async def _head_problem(served: HeadServed, loaded: LoadedHead) -> str | None:
     if len(rows) < len(items):
         return "it could not answer; the server's log says why"
     precision = served.runtime.precision
-    if (
-        precision != "fp32"
-    ):  # training got its answers in fp32: they differ by what the card allows any network in this precision
+    if precision != "fp32":  # training got its answers in fp32: they may differ by what the card allows any network
         answers = list(enumerate(row.tensors for row in rows))
         return closeness_problem(
             served.card, precision, nearness(served.card, answers, [one.outputs for one in loaded.golden])

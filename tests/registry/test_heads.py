@@ -180,6 +180,8 @@ async def test_a_hundred_heads_hold_a_hundred_heads_and_one_network(tmp_path: Pa
         assert w.loader.loads["adder"] == 1
         assert w.registry.ledger.total == 4096
         assert cast(Any, w.loader).pool.bytes == 100 * 16
+        kept = [cast(Any, w.registry)._books[name].entries[1].head.golden for name in names]
+        assert not any(kept), "what a head was held to at load is many times the head"
         answers = await asyncio.gather(*(ask(w, name, "1") for name in names))
         assert answers == [3.0 * slope for slope in slopes]
         alone = [await ask(w, name, "1") for name in names[::10]]
