@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from service.datasets.limits import MIB, Limits
-from service.datasets.words import shown
+from service.datasets.words import has_control, shown
 from service.errors import InvalidInput
 
 CHUNK = MIB
@@ -97,8 +97,10 @@ def safe_path(name: str) -> PurePosixPath | None:
     if len(path.parts) > DEEPEST:
         raise InvalidInput(FIELD, f"the archive's folders are more than {DEEPEST} deep")
     for part in path.parts:
-        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_PART or not part.isprintable():
-            raise InvalidInput(FIELD, f"the archive holds a file called {shown(part)}, which is no usable name")
+        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_PART or has_control(part):
+            raise InvalidInput(
+                FIELD, f"the archive holds a file called {shown(part)}, which is no usable name; call it otherwise"
+            )
     return path
 
 

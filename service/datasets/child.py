@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from service.datasets.limits import Limits
+from service.datasets.words import counted
 from service.errors import InternalError, InvalidInput, StorageFull
 
 CHILD = (sys.executable, "-P", "-m", "service.datasets.validate")
@@ -33,7 +34,7 @@ async def run(staging: Path, limits: Limits) -> None:
     process = await _start(staging)
     try:
         assert process.stdout is not None
-        said = await process.stdout.read(LONGEST_ANSWER)
+        said = await process.stdout.readline()
         code = await process.wait()
     finally:
         await _end(process)
@@ -49,6 +50,7 @@ async def _start(staging: Path) -> asyncio.subprocess.Process:
                 str(staging),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_ANSWER,
                 stderr=log,
                 env=_environment(staging),
                 start_new_session=True,
@@ -82,11 +84,16 @@ def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
     if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
         raise InvalidInput(str(error.get("field", "")), str(error.get("problem", "")))
     if code == -signal.SIGXCPU:
-        raise InvalidInput("data", f"takes more than {limits.cpu_seconds} seconds of processor time to read")
+        raise InvalidInput(
+            "data",
+            f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once",
+        )
     log = (staging / LOG).read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace")
     if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
         _log.error("dataset_validation_died", code=code, log=log)
-        raise InvalidInput("data", "ended the process that read it, perhaps because it takes too much memory")
+        raise InvalidInput(
+            "data", "ended the process that read it, perhaps because it takes too much memory; send less at once"
+        )
     reference = staging.name[-8:]
     _log.error("dataset_validation_failed", code=code, log=log, reference=reference)
     raise InternalError(reference)
@@ -96,9 +103,6 @@ def _environment(staging: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
     return {
         **kept,
-        "HF_HOME": str(staging / "cache"),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
         "TMPDIR": str(staging),
         "OMP_NUM_THREADS": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",

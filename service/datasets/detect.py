@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from service.datasets.archives import extract
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Reader
-from service.datasets.endings import ARCHIVES, TEXTS, ending
+from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
 from service.datasets.folders import Files, look, places
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
@@ -66,7 +66,9 @@ def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
         raise nothing_found("sounds (.wav, .flac, .ogg)")
     if kind is DatasetKind.PLAIN_TEXT or not files.tables:
         if not files.texts:
-            raise nothing_found("pictures, sounds, texts or tables")
+            inner = next((path for path in files.others if path.suffix.lower() in PACKED), None)
+            hint = f", only another archive, {shown(str(inner))}; send that one" if inner else ""
+            raise nothing_found(f"pictures, sounds, texts or tables{hint}")
         classes = {place.label for place in places(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
             return TextFolders(files, limits)
@@ -152,7 +154,7 @@ def _of_table(table: Table, kind: DatasetKind | None, columns: Columns, limits: 
     if kind is DatasetKind.SERIES:
         return _series(table, columns, rest, limits)
     if kind is DatasetKind.TEXT:
-        text = columns.text or _text(rest, columns.target)
+        text = columns.text or _text(_flat(rest), columns.target)
         if not text:
             raise InvalidInput(
                 "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
@@ -172,18 +174,25 @@ def _kind(rest: Mapping[str, Summary], columns: Columns) -> DatasetKind:
         return DatasetKind.TEXT
     if columns.time or columns.series or _like_series(rest, columns):
         return DatasetKind.SERIES
-    return DatasetKind.TEXT if _text(rest, columns.target) else DatasetKind.TABLE
+    return DatasetKind.TEXT if _text(_flat(rest), columns.target) else DatasetKind.TABLE
+
+
+def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
+    """Without columns that hold lists or objects, which are of use to a series alone."""
+    return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
 
 
 def _like_series(rest: Mapping[str, Summary], columns: Columns) -> bool:
+    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
     if any(summary.lists for summary in rest.values()):
-        return True
+        if columns.target:
+            return columns.target not in _flat(rest)
+        return not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
     time = by_usual_name(TIMES, rest)
     if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
         return False
     others = [summary for name, summary in rest.items() if name != time]
     words = [summary for summary in others if not summary.numeric]
-    labelled = any(summary.name.casefold() in TARGETS[:-1] for summary in others)
     return len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
 
 
@@ -204,6 +213,13 @@ def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Li
     rest.pop(time, None)
     lists = [name for name, summary in rest.items() if summary.lists]
     words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
+    channels = (
+        [columns.target]
+        if columns.target
+        else lists or [name for name, summary in rest.items() if summary.numeric and name != columns.series]
+    )
+    if not channels:
+        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
     series = columns.series
     if not series and not lists and not columns.target:
         if len(words) > 1:
@@ -211,12 +227,5 @@ def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Li
                 "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
             )
         series = words[0] if words else ""
-    channels = (
-        [columns.target]
-        if columns.target
-        else lists or [name for name, summary in rest.items() if summary.numeric and name != series]
-    )
-    if not channels:
-        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
     return Series(table, complete, channels, bool(lists), limits)

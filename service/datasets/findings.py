@@ -126,6 +126,12 @@ class Findings:
                 raise InvalidInput("data", f"holds only one class, {shown(name)}; at least two are needed{why}")
             single = [name for name in self.labels() if self._classes[name] < FEWEST_OF_A_CLASS]
             if single:
+                if len(single) == len(self._classes):
+                    raise InvalidInput(
+                        "data",
+                        f"each of the {len(single)} classes, such as {shown(single[0])}, has 1 example, and at least"
+                        f" {FEWEST_OF_A_CLASS} are needed; perhaps something else is the target{why}",
+                    )
                 more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
                 raise InvalidInput(
                     "data",
@@ -139,7 +145,9 @@ class Findings:
                     f"holds {self._examples} examples that can be used; at least {FEWEST_NUMBERS} are needed{why}",
                 )
             if self._least == self._most:
-                raise InvalidInput("header.columns.target", f"the target is {self._least:g} in every row")
+                raise InvalidInput(
+                    "header.columns.target", f"the target is {self._least:g} in every row; there is nothing to learn"
+                )
         if self._kind is DatasetKind.PLAIN_TEXT and self._characters < FEWEST_CHARACTERS:
             raise InvalidInput(
                 "data",
@@ -150,8 +158,18 @@ class Findings:
 
     def _remark(self) -> None:
         total = self._examples + self._skipped_count
-        if self._skipped_count > MUCH_SKIPPED * total:
+        pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # of which an example is made of many
+        if self._kind in pieces:
+            if self._skipped_count:
+                self.warn(f"left out {counted(self._skipped_count, pieces[self._kind])}")
+        elif self._skipped_count > MUCH_SKIPPED * total:
             self.warn(f"left out {self._skipped_count} of {counted(total, 'example')}")
+        folded: dict[str, list[str]] = {}
+        for name in self.labels():
+            folded.setdefault(name.casefold(), []).append(name)
+        for alike in folded.values():
+            if len(alike) > 1:
+                self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
         tiny = [name for name in self.labels() if self._classes[name] < TINY_CLASS]
         if tiny:
             self.warn(f"classes with fewer than {TINY_CLASS} examples: {listed(tiny)}")

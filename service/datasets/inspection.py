@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from service.datasets.tables import Cell, Table
+from service.datasets.words import shown
+from service.errors import InvalidInput
 
 INSPECTED_ROWS = 20_000
 DISTINCT = 2_000
@@ -16,17 +18,17 @@ DISTINCT = 2_000
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for an empty cell in a column of numbers, in any case of letters."""
 MOSTLY_NUMBERS = 0.95
+MOSTLY_COMMAS = 0.95
+_COMMA = re.compile(r"[+-]?[\d.]*\d,\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 def number(cell: Cell) -> float | None:
     """The number that a cell holds, infinite and NaN included; None where it is none. A truth value is none."""
-    if isinstance(cell, bool) or cell is None or isinstance(cell, list):
-        return None
-    if isinstance(cell, str):
+    if isinstance(cell, str):  # first: of CSV all are
         text = cell.strip()
         return float(text) if _NUMBER.fullmatch(text) else None
-    return cell
+    return None if isinstance(cell, bool) or cell is None or isinstance(cell, list) else cell
 
 
 def is_missing(cell: Cell) -> bool:
@@ -38,18 +40,18 @@ def is_missing(cell: Cell) -> bool:
 
 def category(cell: Cell) -> str | None:
     """A cell as the name of a category or class, None where it is empty: `3` for 3.0, `true` for a truth value."""
+    if isinstance(cell, str):  # first: of CSV all are
+        text = " ".join(cell.split())
+        folded = text.casefold()
+        if folded in ("true", "false"):  # as pandas writes truth values, and as JSON does
+            return folded
+        return None if folded in ("", "nan") else text
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float):
         if math.isnan(cell):
             return None
         return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
-    if isinstance(cell, str):
-        text = " ".join(cell.split())
-        folded = text.casefold()
-        if folded in ("true", "false"):  # as pandas writes truth values, and as JSON does
-            return folded
-        return None if folded in ("", "nan") else text
     return None
 
 
@@ -63,7 +65,10 @@ class Summary:
     numbers: int = 0
     whole: int = 0
     """Numbers without a fraction."""
+    commas: int = 0
+    """What people write for numbers where the comma is the decimal point."""
     lists: int = 0
+    """Lists and objects."""
     words: int = 0
     distinct: Counter[str] = field(default_factory=Counter)
 
@@ -84,6 +89,7 @@ class Summary:
         name = category(cell)
         if name is None:
             return
+        self.commas += isinstance(cell, str) and _COMMA.fullmatch(cell.strip()) is not None
         self.words += name.count(" ") + 1
         key = str(value) if value is not None else name[:256]
         if key in self.distinct or len(self.distinct) < DISTINCT:
@@ -98,6 +104,11 @@ class Summary:
     def numeric(self) -> bool:
         """Nearly all of its cells that hold something hold numbers."""
         return self.numbers > 0 and self.numbers >= MOSTLY_NUMBERS * self.filled
+
+    @property
+    def with_comma(self) -> bool:
+        """Nearly all of its cells that hold something are numbers with a decimal comma."""
+        return self.commas > 0 and self.commas >= MOSTLY_COMMAS * self.filled
 
     @property
     def few(self) -> bool:
@@ -116,10 +127,16 @@ class Summary:
 
 
 def inspect(table: Table) -> dict[str, Summary]:
-    """Each column's summary, in order."""
+    """Each column's summary, in order. Raises InvalidInput where not one row can be read."""
     summaries = {name: Summary(name) for name in table.columns}
+    read, problem = 0, ""
     for row in islice(table.rows(), INSPECTED_ROWS):
-        if not row.problem:
-            for name, summary in summaries.items():
-                summary.see(row.cells.get(name))
+        if row.problem:
+            problem = problem or f"; row {row.number}: {row.problem}"
+            continue
+        read += 1
+        for name, summary in summaries.items():
+            summary.see(row.cells.get(name))
+    if not read:
+        raise InvalidInput("data", f"{shown(table.name)} has no row that can be read{problem}")
     return summaries

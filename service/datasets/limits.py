@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.settings import Settings
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 MIB = 1 << 20
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import soundfile
 from PIL import Image, UnidentifiedImageError
 
 from service.datasets.limits import MIB, Limits
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """As callers of a served model may send them."""
+SOUND_FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")
+MOST_HERTZ = 192_000
 FRAMES = 1 << 16
 
 Image.MAX_IMAGE_PIXELS = None  # the limit below is checked before anything is decoded
@@ -29,6 +30,8 @@ def check_picture(path: Path, limits: Limits) -> str:
                 return f"is {width} × {height} pixels; at most {limits.pixels} are taken"
             image.draft("RGB", (width // 8 or 1, height // 8 or 1))  # a JPEG is decoded smaller: as strict, much faster
             image.load()
+    except MemoryError:
+        raise
     except UnidentifiedImageError:
         return "is no JPEG, PNG or WebP picture"
     except Exception:  # Pillow's readers raise whatever comes up on broken files
@@ -38,10 +41,16 @@ def check_picture(path: Path, limits: Limits) -> str:
 
 def check_sound(path: Path, limits: Limits) -> str:
     """What is wrong with a sound; empty where nothing is."""
+    import soundfile  # only where there are sounds
+
     if problem := _check_size(path, limits):
         return problem
     try:
         with soundfile.SoundFile(path) as sound:
+            if sound.format not in SOUND_FORMATS:
+                return f"is no WAV, FLAC or OGG sound, but {sound.format}"
+            if sound.samplerate > MOST_HERTZ:
+                return f"has {sound.samplerate} samples a second; at most {MOST_HERTZ} are taken"
             if sound.frames > limits.audio_seconds * sound.samplerate:
                 return f"is longer than {limits.audio_seconds:g} seconds"
             if sound.channels > 16:

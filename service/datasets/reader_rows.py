@@ -26,7 +26,8 @@ class TableRows:
         self._row = RowColumns(row)
         self._limits = limits
         if not self._row.columns:
-            raise InvalidInput("data", "the table has no column to learn from beside the target")
+            why = "".join(f"; {sentence}" for sentence in self._row.warnings[:5])
+            raise InvalidInput("data", f"the table has no column to learn from beside the target{why}")
 
     def shape(self) -> Shape:
         """Categories are complete once the drafts have ended."""

@@ -106,7 +106,8 @@ class Series:
         if self._columns.time:
             found = moment(row.cells.get(self._columns.time))
             if found is None:
-                return f"{shown(row.cells.get(self._columns.time))} is no time"
+                written = shown(row.cells.get(self._columns.time))
+                return f"{written} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
             at = found
         name = ""
         if self._columns.series:

@@ -9,7 +9,7 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files, places
 from service.datasets.limits import Limits
-from service.datasets.tables import Table
+from service.datasets.tables import Cell, Table
 from service.datasets.targets import add_target, read_class
 from service.datasets.words import counted, shown
 
@@ -42,7 +42,7 @@ class TextTable:
             draft = Draft({}, "", self._table.name, row.number)
             problem = row.problem
             if not problem and (not isinstance(text, str) or not text.strip()):
-                problem = "the text is empty" if text is None or isinstance(text, str) else f"{shown(text)} is no text"
+                problem = _no_text(text)
             if not problem:
                 problem = add_target(draft, row.cells, self._columns, self._target, self._limits.name_characters)
             if problem:
@@ -51,6 +51,12 @@ class TextTable:
                 draft.values["text"] = text
                 draft.digest = text_digest(str(text))
                 yield draft
+
+
+def _no_text(cell: Cell) -> str:
+    if isinstance(cell, list):
+        return "the text is a list or object"
+    return "the text is empty" if cell is None or isinstance(cell, str) else f"{shown(cell)} is no text"
 
 
 class TextFolders:

@@ -134,6 +134,8 @@ def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
         _pack(filesystem, scheme, path, target, limits)
         return Fetched(target.sha256, target.size, f"{name}.tar")
     ending(name)
+    if scheme == "file" and not Path(path).is_file():
+        raise FileNotFoundError(path)  # or a pipe, which would be waited for
     with filesystem.open(path, "rb") as source:
         while chunk := source.read(CHUNK):
             target.write(chunk)
@@ -147,8 +149,8 @@ def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: Lim
     below = PurePosixPath(str(filesystem._strip_protocol(path)))
     with tarfile.open(fileobj=cast(IO[bytes], target), mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for file, detail in files:
-            if scheme == "file" and not Path(file).resolve().is_relative_to(Path(path)):
-                continue  # a link that leads out of the folder
+            if scheme == "file" and not (Path(file).is_file() and Path(file).resolve().is_relative_to(Path(path))):
+                continue  # a link that leads out of the folder or nowhere, a pipe, which would be waited for
             member = tarfile.TarInfo(str(PurePosixPath(file).relative_to(below)))
             member.size = int(detail["size"])
             with filesystem.open(file, "rb") as source:

@@ -14,6 +14,7 @@ from service.datasets.words import shown
 MOST_CATEGORIES = 1_000
 """Of one column, the most frequent; a rarer one is as good as unknown to a model."""
 _COUNTED = 20_000
+AS_NUMBERS = "its numbers have commas; write them without, and with a point for decimals"
 
 
 class RowColumns:
@@ -24,12 +25,18 @@ class RowColumns:
         kept: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         for name, summary in summaries.items():
-            if not summary.distinct:
+            if summary.lists and not summary.distinct:
+                self.warnings.append(f"column {shown(name)} holds lists or objects and was left out")
+            elif not summary.distinct:
                 self.warnings.append(f"column {shown(name)} is empty and was left out")
             elif summary.numeric:
                 kept.append((name, "number"))
             elif summary.few:
                 kept.append((name, "category"))
+                if summary.with_comma:
+                    self.warnings.append(f"column {shown(name)} counts as words: {AS_NUMBERS}")
+            elif summary.with_comma:
+                self.warnings.append(f"column {shown(name)} was left out: {AS_NUMBERS}")
             else:
                 self.warnings.append(f"column {shown(name)} is different in nearly every row and was left out")
         self.columns = tuple(kept)

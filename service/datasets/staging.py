@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from service.datasets.dataset import DATASETS, FEATURES, dataset_folder
@@ -57,8 +58,13 @@ def remove_orphans(home: Path) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of all files below a folder, while others may move and remove some."""
+    size = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(here, name).lstat().st_size
+    return size
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -7,20 +7,23 @@ import datetime
 import decimal
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from service.datasets.limits import Limits
+from service.datasets.limits import MIB, Limits
 from service.datasets.words import shown
 from service.errors import InvalidInput
 
 DELIMITERS = ",;\t|"
 BATCH = 1024
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 Cell = float | str | bool | list[Any] | None
-"""Of CSV always a text; a list only of JSONL and Parquet."""
+"""Of CSV always a text; a list only of JSONL and Parquet, where an object counts as one, too."""
 
 
 @dataclass(slots=True)
@@ -69,13 +72,16 @@ class Table:
 
     def _bound(self, row: Row) -> None:
         most = self._limits.text_bytes
+        surely_short = most // 4  # characters; UTF-8 has up to 4 bytes for one
         for column, cell in row.cells.items():
-            if isinstance(cell, str) and 4 * len(cell) > most and len(cell.encode("utf-8", "replace")) > most:
+            if type(cell) is str and len(cell) > surely_short and len(cell.encode("utf-8", "replace")) > most:
                 row.problem = f"{shown(column)} holds more than {most} bytes"
 
     def _header(self) -> tuple[str, ...]:
         if self._form == ".parquet":
-            return tuple(_parquet_file(self._path, self.name).schema_arrow.names)
+            names_of = list(_parquet_file(self._path, self.name).schema_arrow.names)
+            self.unnamed = tuple(name for name in names_of if not name.strip() or _PANDAS_INDEX.fullmatch(name))
+            return self._told_apart(names_of)
         if self._form in (".jsonl", ".ndjson"):
             names: dict[str, None] = {}
             for row in self._jsonl():
@@ -83,7 +89,8 @@ class Table:
                 if row.number >= BATCH or len(names) > self._limits.columns:
                     break
             if not names:
-                raise InvalidInput("data", f"{shown(self.name)}: expected a JSON object on each line, got none")
+                raise InvalidInput("data", f"{shown(self.name)}: expected one JSON object on each line, got none")
+            self.unnamed = tuple(name for name in names if not name.strip())
             return tuple(names)
         with self._text() as file:
             header = next(self._cells(file), None)
@@ -91,12 +98,17 @@ class Table:
             raise InvalidInput("data", f"{shown(self.name)} is empty")
         names_of = [name.strip() or f"column_{i + 1}" for i, name in enumerate(header)]
         self.unnamed = tuple(n for n, given in zip(names_of, header, strict=True) if not given.strip())
-        if any(not _is_text(name) for name in names_of):
-            raise InvalidInput("data", f"the header of {shown(self.name)} is not UTF-8 text")
-        twice = sorted({name for name in names_of if names_of.count(name) > 1}) if len(names_of) < 10_000 else []
-        if twice:
-            raise InvalidInput("data", f"the header of {shown(self.name)} names {shown(twice[0])} twice")
-        return tuple(names_of)
+        if any(not _is_text(name) or "\0" in name for name in names_of):
+            raise InvalidInput("data", f"the header of {shown(self.name)} is not UTF-8 text; save the file as UTF-8")
+        return self._told_apart(names_of)
+
+    def _told_apart(self, names: list[str]) -> tuple[str, ...]:
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise InvalidInput(
+                "data", f"{shown(self.name)} has two columns called {shown(twice)}; its first line is to name each once"
+            )
+        return tuple(names)
 
     def _text(self) -> Any:
         with self._path.open("rb") as file:
@@ -134,8 +146,9 @@ class Table:
                 number += 1
                 if len(cells) != len(self.columns):
                     expected = len(self.columns)
-                    yield Row(number, {}, f"expected {expected} cells as in the header, got {len(cells)}")
-                elif not all(map(_is_text, cells)):
+                    quote = ", perhaps because a quotation mark is not closed" if any("\n" in c for c in cells) else ""
+                    yield Row(number, {}, f"expected {expected} cells as in the header, got {len(cells)}{quote}")
+                elif not _is_text("".join(cells)):
                     yield Row(number, {}, "is not UTF-8 text")
                 else:
                     yield Row(number, dict(zip(self.columns, cells, strict=True)))
@@ -156,13 +169,20 @@ class Table:
     def _parquet(self) -> Iterator[Row]:
         import pyarrow
 
-        number = 0
+        number, unpacked = 0, 0
         try:
             for batch in _parquet_file(self._path, self.name).iter_batches(batch_size=BATCH):
+                batch = _simple(batch)
+                unpacked += batch.nbytes
+                if unpacked > self._limits.dataset_bytes:
+                    most = self._limits.dataset_bytes // MIB
+                    raise InvalidInput(
+                        "data", f"{shown(self.name)} unpacks to more than {most} MiB, which is the limit"
+                    )
                 for record in batch.to_pylist():
                     number += 1
                     yield Row(number, {column: _plain(cell) for column, cell in record.items()})
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError):
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, ValueError):
             raise InvalidInput("data", f"{shown(self.name)} cannot be read behind row {number}") from None
         except OSError as error:
             if error.errno is not None:
@@ -183,9 +203,6 @@ def _json_row(number: int, line: bytes) -> Row:
         isinstance(v, str) and not _is_text(v) for v in record.values()
     ):
         return Row(number, {}, "holds half a surrogate pair, which is no text")
-    nested = next((name for name, cell in record.items() if isinstance(cell, dict)), None)
-    if nested is not None:
-        return Row(number, {}, f"{shown(nested)} is an object; expected a text or number")
     return Row(number, {name: _plain(cell) for name, cell in record.items()})
 
 
@@ -201,8 +218,26 @@ def _parquet_file(path: Path, name: str) -> Any:
         raise InvalidInput("data", f"{shown(name)} is not a Parquet file, or it is cut off") from None
 
 
+def _simple(batch: Any) -> Any:
+    """Dictionaries written out, so that their size counts, and times without nanoseconds, which Python's own do not have."""
+    import pyarrow
+
+    def cast(column: Any) -> Any:
+        if pyarrow.types.is_dictionary(column.type):
+            return column.dictionary_decode()
+        if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
+            return column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+        if pyarrow.types.is_duration(column.type) and column.type.unit == "ns":
+            return column.cast(pyarrow.duration("us"), safe=False)
+        return column
+
+    return pyarrow.record_batch([cast(column) for column in batch.columns], names=batch.schema.names)
+
+
 def _plain(cell: Any) -> Cell:
     """A cell of JSON or Parquet as one of few types."""
+    if isinstance(cell, dict):
+        return [cell]
     if cell is None or isinstance(cell, bool | str | list):
         return cell
     if isinstance(cell, int | float | decimal.Decimal):

@@ -9,7 +9,7 @@ from service.datasets.dataset import Columns
 from service.datasets.draft import SPLITS, Draft, Target
 from service.datasets.inspection import Summary, category, is_missing, number
 from service.datasets.tables import Cell
-from service.datasets.words import listed, no_such_column, shown
+from service.datasets.words import has_control, listed, no_such_column, shown
 from service.errors import InvalidInput
 
 TARGETS = ("label", "target", "class", "category", "labels", "class_name", "y")
@@ -58,9 +58,11 @@ def find_target(summaries: Mapping[str, Summary]) -> str:
     """The column to be learned, by its usual name, or the only one there is. Raises InvalidInput where that is not clear."""
     found = by_usual_name(TARGETS, summaries) or (next(iter(summaries)) if len(summaries) == 1 else "")
     if not found:
+        data = any(number(name) is not None for name in summaries)
+        hint = "; the first line is to name the columns, and this one looks like data" if data else ""
         raise InvalidInput(
             "header.columns.target",
-            f"cannot tell which column is to be learned; name one of {listed(tuple(summaries))}",
+            f"cannot tell which column is to be learned; name one of {listed(tuple(summaries))}{hint}",
         )
     return found
 
@@ -70,11 +72,21 @@ def kind_of(summary: Summary, *, number_wanted: bool = False) -> Target:
 
     Raises InvalidInput where there is nothing to learn in it.
     """
-    if not summary.rows or not summary.distinct:
+    if summary.lists and not summary.distinct:
+        raise InvalidInput(
+            "header.columns.target", f"{shown(summary.name)} holds lists or objects; a text or number can be learned"
+        )
+    if not summary.distinct:
         raise InvalidInput("header.columns.target", f"{shown(summary.name)} is empty in every row")
+    values = len(summary.distinct)
+    if summary.with_comma and values > MOST_NUMBER_CLASSES:
+        raise InvalidInput(
+            "header.columns.target",
+            f"{shown(summary.name)} holds numbers with commas, such as {shown(next(iter(summary.distinct)))};"
+            " write them without, and with a point for decimals",
+        )
     if not summary.numeric:
         return Target.CLASS
-    values = len(summary.distinct)
     classes = summary.whole == summary.numbers and values <= MOST_NUMBER_CLASSES and 2 * values <= summary.numbers
     return Target.CLASS if classes and not number_wanted else Target.NUMBER
 
@@ -89,11 +101,13 @@ def read_class(cell: Cell, name_characters: int) -> tuple[str, str]:
     ):
         cell = value  # "1.0" and "1" are one class
     name = category(cell)
+    if isinstance(cell, list):
+        return "", "the target is a list; expected a text or number"
     if name is None:
         return "", "the target is NaN" if _is_nan(cell) else "the target is empty"
     if len(name) > name_characters:
         return "", f"the class has a name of more than {name_characters} characters"
-    if not name.isprintable():
+    if has_control(name):
         return "", "the class has a name with control characters"
     return name, ""
 

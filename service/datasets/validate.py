@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from service.datasets.limits import MIB, Limits
 from service.errors import InvalidInput
 
 ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
-RAW, CACHE = "raw", "cache"
+RAW = "raw"
 NICENESS = 10
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -62,7 +63,7 @@ def validate(staging: Path) -> DatasetInfo:
     reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits)
     shape = reader.shape()
     findings = Findings(shape.kind, shape.target, order.limits)
-    write(reader, findings, folder, raw, staging / CACHE)
+    write(reader, findings, folder, raw, order.id)
     report = findings.report(time.monotonic() - started)
     shape = reader.shape()  # with the categories that were met
     info = DatasetInfo(
@@ -94,7 +95,9 @@ def answer(staging: Path) -> dict[str, Any]:
     except InvalidInput as error:
         return {"error": {"field": error.field, "problem": error.problem}}
     except MemoryError:
-        return {"error": {"field": "data", "problem": "takes more memory to read than a dataset may"}}
+        return {
+            "error": {"field": "data", "problem": "takes more memory to read than a dataset may; send less at once"}
+        }
     except Exception as error:
         if _is_full(error):
             return {"full": True}
@@ -118,7 +121,7 @@ def _bound(limits: Limits) -> None:
 
         # Private memory, not the address space: Arrow maps whole files, which costs none. Libraries come first and do not
         # count, so that what is over the limit is the data.
-        import datasets  # noqa: F401
+        import pyarrow  # noqa: F401
 
         import service.datasets.detect  # noqa: F401
 
@@ -140,8 +143,17 @@ def _end_with_the_server() -> None:
     os._exit(1)
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Where pandas is installed, pyarrow imports it when it makes its first array: a third of a second, and of no use here."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
 def main() -> None:
     """Run on the folder that the command line names."""
+    sys.meta_path.insert(0, _WithoutPandas())
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)

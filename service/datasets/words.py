@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 
 from service.errors import InvalidInput
 
 LONGEST_SHOWN = 80
 MOST_LISTED = 30
+
+
+def has_control(name: str) -> bool:
+    """Whether a name holds what no name does: control characters, ends of lines, bytes that are no text. Spaces of all sorts,
+    and the joiners of Persian, Hindi and emoji, are fine."""
+    return not name.isprintable() and any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name
+    )
 
 
 def shown(value: object) -> str:
@@ -32,7 +41,7 @@ def no_such_column(field: str, name: str, columns: Sequence[str]) -> InvalidInpu
     """The error for a column that is not there: says which are, and which is spelled nearly so."""
     folded = {column.casefold(): column for column in columns}
     near = difflib.get_close_matches(name.casefold()[:64], folded, n=1)
-    hint = f"did you mean {shown(folded[near[0]])}? " if near else ""
+    hint = f"did you mean {shown(folded[near[0]])}? The" if near else "the"
     return InvalidInput(
-        f"header.columns.{field}", f"there is no column {shown(name)}; {hint}The columns are {listed(columns)}"
+        f"header.columns.{field}", f"there is no column {shown(name)}; {hint} columns are {listed(columns)}"
     )

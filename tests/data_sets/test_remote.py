@@ -95,8 +95,17 @@ async def test_nothing_outside_the_roots_is_read(store: DatasetStore, data: Path
 async def test_links_that_lead_out_of_a_folder_are_not_followed(store: DatasetStore, data: Path) -> None:
     (data / "pets/cat/link.jpg").symlink_to(data.parent / "secrets/s.jpg")
     (data / "pets/linked").symlink_to(data.parent / "secrets")
+    (data / "pets/cat/broken.jpg").symlink_to("nothing.jpg")
     stored = await store.from_uri(f"file://{data}/pets")
     assert stored.info.report.class_counts == {"cat": 2, "dog": 2}
+
+
+@pytest.mark.asyncio
+async def test_pipes_are_not_waited_for(store: DatasetStore, data: Path) -> None:
+    os.mkfifo(data / "pets/cat/pipe.jpg")
+    os.mkfifo(data / "pipe.jsonl")
+    assert (await store.from_uri(f"file://{data}/pets")).info.report.class_counts == {"cat": 2, "dog": 2}
+    assert "there is nothing at" in (await refusal(store, f"file://{data}/pipe.jsonl")).problem
 
 
 @pytest.mark.asyncio

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -63,6 +64,23 @@ def left(home: Path) -> list[str]:
     return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
 
 
+def order_for(data: Path, file_name: str) -> Order:
+    """What a child is told."""
+    return Order(
+        id="0" * 32,
+        data=data,
+        file_name=file_name,
+        sha256="0" * 64,
+        size_bytes=1,
+        kind=None,
+        columns=Columns(),
+        display_name="",
+        uri="",
+        owner="",
+        limits=Limits(),
+    )
+
+
 async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
     with pytest.raises(kind) as caught:
         await awaited
@@ -97,6 +115,39 @@ async def test_what_the_child_refuses_reaches_the_caller_as_a_sentence_with_its_
     # The bytes are still there: other columns are tried without sending them again.
     begun = await store.begin(header(DATA, "a.jsonl", offset=len(DATA), columns=Columns(target="label")))
     assert (await store.finish(begun)).info.labels == ("bad", "good")
+
+
+@pytest.mark.asyncio
+async def test_a_long_sentence_of_the_child_comes_whole(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a pipe holds, so it comes in pieces."""
+    said = "import json; print(json.dumps({'error': {'field': 'data', 'problem': 'x' * 300_000}}))"
+    monkeypatch.setattr(child, "CHILD", (sys.executable, "-c", said))
+    error = await refused(upload(store, DATA, "a.jsonl"))
+    assert isinstance(error, InvalidInput)
+    assert len(error.problem) == 300_000
+
+
+def test_the_child_imports_nothing_that_takes_long(tmp_path: Path) -> None:
+    """`datasets` and pandas alone take longer than a small upload takes to be looked at."""
+    (tmp_path / "data").write_bytes(DATA)
+    (tmp_path / ORDER).write_text(order_for(tmp_path / "data", "a.jsonl").model_dump_json())
+    command = (sys.executable, "-X", "importtime", "-m", "service.datasets.validate", str(tmp_path))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        imported = {line.rpartition(b"|")[2].strip() for line in process.stderr.read().splitlines()}
+        assert process.stdout.read() == b'{"ok": true}\n'
+    assert b"pyarrow" in imported
+    assert not imported & {b"datasets", b"pandas.core", b"torch", b"transformers", b"soundfile", b"pydantic_settings"}
+
+
+@pytest.mark.asyncio
+async def test_data_that_take_too_much_processor_time_are_refused(tmp_path: Path) -> None:
+    store = DatasetStore(tmp_path, Limits(cpu_seconds=1))
+    data = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(300_000))
+    error = await refused(upload(store, data, "a.csv"))
+    assert error.message == "data: takes more than 1 second of processor time to read; send less at once"
+    assert not list((tmp_path / "datasets").iterdir())
 
 
 @pytest.mark.asyncio
@@ -142,26 +193,13 @@ async def test_a_dataset_that_needs_too_much_memory_is_refused_and_the_server_li
     store = DatasetStore(tmp_path, Limits(memory_mib=1, text_bytes=1 << 22))
     data = lines([{"text": "word " * 600_000, "label": "a"}])
     error = await refused(upload(store, data, "a.jsonl"))
-    assert error.message == "data: takes more memory to read than a dataset may"
+    assert error.message == "data: takes more memory to read than a dataset may; send less at once"
 
 
 def test_a_child_ends_with_its_server(tmp_path: Path) -> None:
     """It reads from a pipe that nobody writes into, so it would wait for ever; its standard input is the server's life."""
     os.mkfifo(tmp_path / "data")
-    order = Order(
-        id="0" * 32,
-        data=tmp_path / "data",
-        file_name="a.txt",
-        sha256="0" * 64,
-        size_bytes=1,
-        kind=None,
-        columns=Columns(),
-        display_name="",
-        uri="",
-        owner="",
-        limits=Limits(),
-    )
-    (tmp_path / ORDER).write_text(order.model_dump_json())
+    (tmp_path / ORDER).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
     process = subprocess.Popen([*child.CHILD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with (tmp_path / "data").open("wb"):  # opens once the child reads
         assert process.poll() is None
@@ -333,6 +371,24 @@ async def test_all_datasets_together_have_a_quota(tmp_path: Path, accepted: list
     assert "delete some" in error.message
     await store.delete(stored.info.id)
     await upload(store, other, "a.jsonl")
+
+
+@pytest.mark.asyncio
+async def test_files_that_go_away_while_they_are_counted_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other uploads end, jobs rename what they write."""
+    store = DatasetStore(tmp_path)
+    stored = await upload(store, DATA, "a.jsonl")
+    walk, lstat = os.walk, Path.lstat
+
+    def gone(path: Path) -> os.stat_result:
+        path.unlink()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    assert await store.delete(stored.info.id) == 0
+    assert [names for _, _, names in walk(tmp_path / "datasets")] == [[]]
 
 
 @pytest.mark.asyncio

@@ -96,7 +96,7 @@ def test_bad_json_lines_are_named(tmp_path: Path) -> None:
     assert [(s.row, s.reason) for s in report.skipped] == [
         (21, "is not JSON"),
         (22, "expected a JSON object"),
-        (23, "'text' is an object; expected a text or number"),
+        (23, "the text is a list or object"),
         (24, "expected a JSON object"),
         (25, "5.0 is no text"),
         (26, "is not JSON"),
@@ -312,7 +312,7 @@ def test_bad_numbers_and_times_are_named_by_row(tmp_path: Path) -> None:
     report = read(tmp_path, "a.csv", "\n".join([head, *rows]).encode(), DatasetKind.SERIES).info.report
     assert [(s.row, s.reason) for s in report.skipped] == [
         (31, "'passengers' is 'NaN'; expected a number"),
-        (60, "'soon' is no time"),
+        (60, "'soon' is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"),
     ]
 
 
