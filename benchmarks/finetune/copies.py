@@ -1,4 +1,4 @@
-"""Versions made of another: the same head under another name, its weights a little different, so that no two are alike."""
+"""Versions made of another: the same under another name, their weights a little different, so that no two are alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def copy_version(version: Path, home: Path, name: str) -> None:
     state = load_file(weights)
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
     # Far below what the golden check at load tolerates, and still not the same.
-    state = {key: tensor + 1e-9 * torch.randn(tensor.shape, generator=generator) for key, tensor in state.items()}
+    state = {
+        key: tensor + 1e-9 * torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
     save_file(state, weights, metadata={"format": "pt"})
     digest, size = hashlib.sha256(weights.read_bytes()).hexdigest(), weights.stat().st_size
     card["name"] = name

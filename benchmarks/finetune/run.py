@@ -1,6 +1,6 @@
 """Fine-tuning beside plain scripts and scikit-learn, turn by turn; `make bench-finetune` writes docs/finetune-benchmarks.md.
 
-    python -m benchmarks.finetune.run [--only head,topics,full,heads,beside] [--rounds N] [--out FILE]
+    python -m benchmarks.finetune.run [--only head,topics,…] [--rounds N] [--out FILE]
 
 Each scenario has a server and a ZOO_HOME of its own, so that no cache of another helps it. The networks run as shipped, unless
 a scenario says otherwise.
@@ -13,30 +13,45 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.finetune import scenarios
+from benchmarks.finetune import serving, tuning
+from benchmarks.finetune.common import Figures, Start
 from benchmarks.finetune.homes import shared_home
 from benchmarks.peers.zoo import Zoo
 
 console = Console(highlight=False)
 OUT = Path(__file__).resolve().parent.parent / "results" / "finetune.json"
+SCENARIOS: dict[str, Callable[[Start, int, float], Figures]] = {
+    "head": tuning.head,
+    "photos": tuning.photos,
+    "topics": tuning.topics,
+    "full": tuning.full,
+    "heads": serving.heads,
+    "separate": serving.separate,
+    "beside": serving.beside,
+    "live": serving.live,
+}
 
 
 @contextmanager
 def server(
-    models: list[str], settle: bool = True, prepare: Callable[[Path], None] = lambda home: None
+    models: list[str],
+    settle: bool = True,
+    prepare: Callable[[Path], None] = lambda home: None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Zoo]:
     """A server with an empty home, save for the weights of the zoo; `prepare` may put things into it first."""
     with tempfile.TemporaryDirectory(prefix="zoo-finetune-") as folder:
         home = shared_home(Path(folder) / "home")
         prepare(home)
-        with Zoo("zoo-finetune", models, home, {"ZOO_LOG_LEVEL": "info"}) as zoo:
+        with Zoo("zoo-finetune", models, home, {"ZOO_LOG_LEVEL": "info", **settings}) as zoo:
             if settle:
                 zoo.settle()
             yield zoo
@@ -45,7 +60,7 @@ def server(
 def main() -> None:
     """Runs what was asked for and writes what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(scenarios.ALL))
+    parser.add_argument("--only", default=",".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement under load")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -54,7 +69,7 @@ def main() -> None:
     for name in given.only.split(","):
         console.print(f"[bold]{name}[/bold]")
         began = time.perf_counter()
-        figures[name] = scenarios.ALL[name](server, given.rounds, given.seconds)
+        figures[name] = SCENARIOS[name](server, given.rounds, given.seconds)
         console.print(f"  {json.dumps(figures[name]['summary'])}  ({time.perf_counter() - began:.0f} s)")
         given.out.parent.mkdir(parents=True, exist_ok=True)
         draft = given.out.with_suffix(".draft")
