@@ -23,6 +23,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ __all__ = ["MODEL_NAME", "Version", "Versions"]
 
 CARD, WEIGHTS, GOLDEN = "card.json", "model.safetensors", "golden.safetensors"
 LINEAGE, REPORT, PAGE, MANIFEST = "lineage.json", "report.json", "report.html", "manifest.json"
-_LAST = ".last"
+_LAST, _DELETED = ".last", ".deleted-"
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,62}")
 """What a model may be called, whole: no dots, no separators, so that a name is never a path."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -82,6 +83,26 @@ class Versions:
             return []
         names = [path.name for path in _entries(self._folder / model) if (path / MANIFEST).is_file()]
         return sorted(int(name) for name in names if _is_number(name))
+
+    def listing(self) -> dict[str, set[int]]:
+        """The numbers of all models' versions, from the names of their folders alone: cheap enough to ask again and again.
+
+        Raises:
+            StoreUnusable: the folder is there and cannot be read. What cannot be seen just now is not to be taken for gone.
+        """
+        found: dict[str, set[int]] = {}
+        try:
+            models = [path for path in self._folder.iterdir() if _is_name(path.name)] if self._folder.exists() else []
+            for path in models:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    found[path.name] = {int(entry.name) for entry in os.scandir(path) if _is_number(entry.name)}
+        except OSError as error:
+            raise StoreUnusable(error.strerror or type(error).__name__) from error
+        return found
+
+    def has(self, model: str, number: int) -> bool:
+        """Whether there is such a version now."""
+        return _is_name(model) and (self._folder / model / str(number) / MANIFEST).is_file()
 
     def open(self, model: str, number: int) -> Version:
         """One version. Sizes are compared with the manifest; contents are not read (see ``verify``).
@@ -138,7 +159,7 @@ class Versions:
                 number = 1 + max([self._last(model), *self.numbers(model)])
                 while (home / str(number)).exists():  # damaged, so not counted; never overwritten
                     number += 1
-                (home / _LAST).write_text(str(number))
+                self._note_last(model, number)
                 folder.rename(home / str(number))
                 _flush_folder(home)
         except OSError as error:
@@ -152,23 +173,47 @@ class Versions:
                 return number
         return None
 
-    def delete(self, model: str, number: int) -> int:
-        """Remove a version and give the disk space that came back, in bytes. Its number is not given again.
+    def withdraw(self, model: str, number: int) -> tuple[Path, int]:
+        """Take a version away by a rename: nobody finds it any more, and its number is not given again.
+
+        Gives the folder where its files are until `tidy` removes them, and their bytes.
 
         Raises:
             UnknownVersion: there is none.
-            StoreUnusable: it cannot be removed.
+            StoreUnusable: it cannot be taken away.
         """
         folder = self._folder_of(model, number)
-        freed = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-        doomed = folder.with_name(f".deleted-{number}-{uuid.uuid4().hex[:8]}")
+        doomed = folder.with_name(f"{_DELETED}{number}-{uuid.uuid4().hex[:8]}")
         try:
+            freed = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             with exclusive(folder.parent / ".lock"):
                 last = max([self._last(model), *self.numbers(model)])
-                (folder.parent / _LAST).write_text(str(last))
-                folder.rename(doomed)  # gone at once for whoever looks
+                self._note_last(model, last)
+                folder.rename(doomed)
+                _flush_folder(folder.parent)
+        except FileNotFoundError as error:  # somebody was faster
+            raise UnknownVersion(model, number) from error
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
+        return doomed, freed
+
+    def put_back(self, model: str, number: int, folder: Path) -> None:
+        """Undo `withdraw`. Raises StoreUnusable."""
+        try:
+            folder.rename(self._folder / model / str(number))
+        except OSError as error:
+            raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+    def tidy(self) -> None:
+        """Remove what was withdrawn, also by a process that was ended before it could. What cannot be removed stays."""
+        for model in _entries(self._folder):
+            for path in _entries(model):
+                if path.name.startswith(_DELETED):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def delete(self, model: str, number: int) -> int:
+        """Remove a version and give the disk space that came back, in bytes. Raises as `withdraw`."""
+        doomed, freed = self.withdraw(model, number)
         shutil.rmtree(doomed, ignore_errors=True)
         return freed
 
@@ -242,6 +287,12 @@ class Versions:
         if not document:
             raise VersionDamaged(model, number, f"{name} cannot be read")
         return document
+
+    def _note_last(self, model: str, number: int) -> None:
+        """By rename, so that a crash or a full disk in the middle leaves the number that was there."""
+        path = self._folder / model / _LAST
+        path.with_name(f"{_LAST}.new").write_text(str(number))
+        path.with_name(f"{_LAST}.new").replace(path)
 
     def _last(self, model: str) -> int:
         try:

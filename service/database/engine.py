@@ -74,6 +74,9 @@ class Database:
         self._shown = shown(url)
         self.engine = _engine(url)
         self._writing = self.engine.execution_options(zoo_writes=True)
+        self._reading = self.engine
+        if url.get_backend_name() == "postgresql":  # else each statement would see another moment; SQLite's never do
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._threads = ThreadPoolExecutor(THREADS, "database")
 
     @property
@@ -93,8 +96,8 @@ class Database:
             raise DatabaseError(f"the database {self._shown} does not let Zoo make its tables") from error
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """What `query` gives, in a transaction that writes nothing. Raises DatabaseUnavailable."""
-        return await self._run(partial(_within, self.engine, query))
+        """What `query` gives, in a transaction that sees one moment and writes nothing. Raises DatabaseUnavailable."""
+        return await self._run(partial(_within, self._reading, query))
 
     async def write(self, change: Callable[[Connection], T]) -> T:
         """What `change` gives, committed. Raises DatabaseUnavailable; IntegrityError where a constraint was broken.

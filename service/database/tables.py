@@ -109,10 +109,13 @@ alias_moves = Table(  # what a rollback looks back on; the newest has the greate
     Index(None, "model", "alias"),
 )
 
-traffic = Table(
+traffic = Table(  # one row for each model that ever had names; it stays when they are gone
     "traffic",
     metadata,
     Column("model", String(63), primary_key=True),
     Column("canary_share", Double, nullable=False),  # of the calls that name no version, 0..1
     Column("updated", Double, nullable=False),
+    Column(
+        "revision", Integer, nullable=False, server_default="1"
+    ),  # of all names of the model; it rises at each change
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, Select, Table, delete, exc, insert, select, update
 
 from service.database.engine import Database
 from service.database.tables import alias_moves, aliases, traffic
+from service.registry.alias_book import NEVER, Kept, OutdatedError, nothing
 from service.registry.names import CANARY, Move, Names, replayed
 
 
@@ -19,20 +20,29 @@ class AliasStore:
         self._database = database
         self._clock = clock
 
-    async def read(self) -> Mapping[str, Names]:
-        """The names of every model."""
-        return await self._database.read(_read)
+    async def revisions(self) -> Mapping[str, int]:
+        """That of every model."""
+        query = select(traffic.c.model, traffic.c.revision)
+        return await self._database.read(
+            lambda connection: {row.model: row.revision for row in connection.execute(query)}
+        )
 
-    async def write(self, model: str, names: Names, moves: Sequence[Move]) -> None:
-        """Keeps a model's names in place of what was there, and the moves, in one transaction."""
+    async def read(self, models: Collection[str] | None = None) -> Mapping[str, Kept]:
+        """The names of these models, or of all."""
+        return await self._database.read(lambda connection: _read(connection, models))
+
+    async def write(
+        self, model: str, names: Names, moves: Sequence[Move], revision: int, meanwhile: Callable[[], None] = nothing
+    ) -> int:
+        """Keeps a model's names in place of those of `revision`, and the moves, in one transaction."""
         now = self._clock()
 
         def change(connection: Connection) -> None:
+            # First of all: from here to the end of the transaction nobody else gets past this line with the same model.
+            _take(connection, model, revision, canary_share=names.canary_share, updated=now)
             connection.execute(delete(aliases).where(aliases.c.model == model))
-            connection.execute(delete(traffic).where(traffic.c.model == model))
             for alias, version in names.aliases.items():
                 connection.execute(insert(aliases).values(model=model, alias=alias, version=version, updated=now))
-            connection.execute(insert(traffic).values(model=model, canary_share=names.canary_share, updated=now))
             for move in moves:
                 connection.execute(
                     insert(alias_moves).values(
@@ -44,33 +54,44 @@ class AliasStore:
                         time=now,
                     )
                 )
+            meanwhile()
 
         await self._database.write(change)
-
-    async def forget(self, model: str) -> None:
-        """A model's last version was deleted: nothing of it is kept, so that one of the same name starts afresh."""
-
-        def change(connection: Connection) -> None:
-            for table in (aliases, traffic, alias_moves):
-                connection.execute(delete(table).where(table.c.model == model))
-
-        await self._database.write(change)
+        return revision + 1
 
 
-def _read(connection: Connection) -> Mapping[str, Names]:
+def _take(connection: Connection, model: str, revision: int, **values: float) -> None:
+    """Compare and set: the model's row goes from `revision` to the next. Raises OutdatedError where it is at another."""
+    if revision != NEVER:
+        held = update(traffic).where(traffic.c.model == model, traffic.c.revision == revision)
+        if connection.execute(held.values(revision=revision + 1, **values)).rowcount != 1:
+            raise OutdatedError
+        return
+    try:
+        connection.execute(insert(traffic).values(model=model, revision=NEVER + 1, **values))
+    except exc.IntegrityError:
+        raise OutdatedError from None
+
+
+def _read(connection: Connection, models: Collection[str] | None) -> Mapping[str, Kept]:
     named: dict[str, dict[str, int]] = {}
-    for row in connection.execute(select(aliases)):
+    for row in _rows(connection, aliases, models):
         named.setdefault(row.model, {})[row.alias] = row.version
-    shares = {row.model: row.canary_share for row in connection.execute(select(traffic))}
     moves: dict[str, list[Move]] = {}
-    for row in connection.execute(select(alias_moves).order_by(alias_moves.c.number)):
+    for row in _rows(connection, alias_moves, models):
         moves.setdefault(row.model, []).append(Move(row.alias, row.from_version, row.to_version, row.reason))
-    return {
-        model: Names(
-            named.get(model, {}), shares.get(model, 0.0), _stopped(moves.get(model, [])), replayed(moves.get(model, []))
-        )
-        for model in {*named, *shares}
-    }
+    kept: dict[str, Kept] = {}
+    for row in _rows(connection, traffic, models):
+        moved = moves.get(row.model, [])
+        names = Names(named.get(row.model, {}), row.canary_share, _stopped(moved), replayed(moved))
+        kept[row.model] = Kept(names, row.revision)
+    return kept
+
+
+def _rows(connection: Connection, table: Table, models: Collection[str] | None) -> Sequence[Row[tuple[object, ...]]]:
+    """A table's rows of these models, or of all, in order."""
+    query: Select[tuple[object, ...]] = select(table).order_by(*table.primary_key)
+    return connection.execute(query if models is None else query.where(table.c.model.in_(models))).all()
 
 
 def _stopped(moves: Sequence[Move]) -> str:

@@ -75,6 +75,11 @@ class Asking:
         """
         return self._admitted(self._book(name).pick(version))
 
+    def splits(self, name: str) -> bool:
+        """Whether calls to a model that name no version are shared out between two: each of them may be resolved once only."""
+        book = self._books.get(name)
+        return book is not None and book.names.canary_share > 0.0
+
     def _admitted(self, entry: Entry) -> Served:
         if entry.served is None:
             raise not_ready(entry)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from service.errors import NotFound
+from service.registry.alias_book import Kept
 from service.registry.canary import CanaryWatch
 from service.registry.entry import FIRST_VERSION, NOT_LOADED, Entry, runtime_info
 from service.registry.ledger import Ledger
@@ -20,6 +22,13 @@ SLACK = 1e-9
 """So that ten times a tenth is one."""
 
 
+class Stopped(NamedTuple):
+    """A canary that left its bounds here."""
+
+    number: int
+    reason: str
+
+
 class Book:
     """A model's versions. A model of the catalog has one, number 1, which is stable; a tuned one has those on disk."""
 
@@ -29,6 +38,11 @@ class Book:
         self.tuned = tuned
         self.entries = {entry.number: entry for entry in entries}
         self.names = Names() if tuned else Names({STABLE: FIRST_VERSION})
+        """What holds here: for a while less than what is kept, see `Naming._hold`."""
+        self.kept = Kept(self.names)
+        """What all servers have agreed on, as far as this one knows."""
+        self.stopped: Stopped | None = None
+        """Set until it is kept, too."""
         self.watch: CanaryWatch | None = None
         """Set while traffic is split."""
         self.told: ModelState | None = None
@@ -75,8 +89,13 @@ class Book:
 
     def unnamed(self) -> list[Entry]:
         """Loaded versions that no alias names, and to which no rollback would lead next."""
-        kept = {*self.names.aliases.values(), *self.names.before[-1:]}
+        kept = {*self.names.aliases.values(), *self.kept.names.aliases.values(), *self.names.before[-1:]}
         return [e for number, e in self.entries.items() if number not in kept and e.state is ModelState.READY]
+
+    @property
+    def behind(self) -> bool:
+        """Whether names are kept that do not hold here yet."""
+        return self.names.aliases != self.kept.names.aliases
 
     # ── what is told of it ────────────────────────────────────────────────────────────────────────────────────
 
@@ -111,9 +130,10 @@ class Book:
 
     def versions(self, ledger: Ledger) -> list[VersionStatus]:
         """Every version, the newest first."""
-        return [self._version(self.entries[number], ledger) for number in sorted(self.entries, reverse=True)]
+        return [self.version(self.entries[number], ledger) for number in sorted(self.entries, reverse=True)]
 
-    def _version(self, entry: Entry, ledger: Ledger) -> VersionStatus:
+    def version(self, entry: Entry, ledger: Ledger) -> VersionStatus:
+        """One of them."""
         state, reason = entry.seen
         line = ledger.holding(entry.key)
         held = entry.head.head.memory_bytes if entry.head is not None else line.own if line is not None else 0

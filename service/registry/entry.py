@@ -56,12 +56,18 @@ class Entry:
         """Set while it answers: it is READY, and so is its base."""
         self.head: LoadedHead | None = None
         """Set while a head is READY, whether its base is there or comes back at a call."""
+        self.proven_in = ""
+        """Precision of the base in which a head was asked for its golden items."""
         self.load_s = 0.0
         self.loading: asyncio.Task[None] | None = None
         self.unloading: asyncio.Task[tuple[int, int]] | None = None
         """Gives what it held and what came back."""
         self.comes_back = comes_back
         """Whether a call that finds it away loads it."""
+        self.leaving = False
+        """Set while it is being deleted: nothing loads or names it any more."""
+        self.try_again = 0.0
+        """From when on a load may be tried anew that other servers' names ask for and that failed; on the registry's clock."""
         self.awaited = 0
         """Calls that wait for its load; they must get in before it may go again."""
         self.last_used = 0.0
@@ -119,6 +125,8 @@ def failure(entry: Entry) -> ZooError:
 
 def not_ready(entry: Entry) -> NotReady:
     """Why a version does not answer now."""
+    if entry.leaving:
+        return NotReady(f"{entry.title} is being deleted")
     state, reason = entry.seen
     if state is ModelState.LOADING:
         return NotReady(f"{entry.title} is loading", retry_after_s=1.0)

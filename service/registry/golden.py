@@ -9,7 +9,7 @@ import numpy as np
 from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
 from service.errors import InternalError
-from service.registry.probes import Runs
+from service.registry.probes import Runs, closeness_problem, nearness
 from service.tasks.base import Task
 from service.types import Answer, Instance, Item, Options, Tensors
 
@@ -46,6 +46,16 @@ def items_problem(card: Card, rows: Sequence[Tensors], golden: Sequence[GoldenIt
                 which = f"item {number + 1} of {len(golden)}"
                 return f"{which} differs by {error:.2g} from what training got; allowed is {allowed:.2g}"
     return None
+
+
+def answers_problem(card: Card, precision: str, rows: Sequence[Tensors], golden: Sequence[GoldenItem]) -> str | None:
+    """As `items_problem`, for a head on a network that runs in `precision`.
+
+    Training got its answers in fp32. In another precision they may differ by what the card allows any network there.
+    """
+    if precision == "fp32" or not golden:
+        return items_problem(card, rows, golden)
+    return closeness_problem(card, precision, nearness(card, list(enumerate(rows)), [one.outputs for one in golden]))
 
 
 def _answer(task: Task, runtime: Runs, instance: Instance) -> Answer:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.card import Card
+from model_zoo.golden_items import GoldenItem
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
 from service.registry.served import ServedModel, Watch
@@ -25,6 +26,7 @@ from service.runtime.heads import Head
 from service.runtime.network import Runtime
 from service.scheduler.policy import Limits
 from service.scheduler.scheduler import Submission
+from service.scheduler.ticket import Told
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
 
@@ -53,9 +55,19 @@ class HeadServed:
     """Nothing takes the place of a head."""
 
     def __init__(
-        self, card: Card, version: int, task: Task, head: Head, base: ServedModel, limits: Limits, recorder: Recorder
+        self,
+        card: Card,
+        version: int,
+        task: Task,
+        head: Head,
+        base: ServedModel,
+        limits: Limits,
+        recorder: Recorder,
+        golden: Callable[[], Sequence[GoldenItem]] = tuple,
     ) -> None:
+        """`golden` reads the head's golden items."""
         self.card = card
+        self.golden = golden
         self.name = card.name
         self.version = version
         self.task = task
@@ -109,11 +121,15 @@ class HeadServed:
         if not self.rows_in_flight:
             self._empty.set()
 
-    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0) -> Submission:
+    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
         """Queues rows with the base's; each is answered by this head."""
         rider = self._rider
         riding = [Item(item.tensors, item.length, item.notes, rider) for item in items]
-        return self.base.submit(riding, deadline, priority)
+        return self.base.submit(riding, deadline, priority, told)
+
+    def settle(self, rows: int) -> None:
+        """As of the base."""
+        self.base.settle(rows)
 
     def resumes(self, rows: int) -> None:
         """Rows that were answered will be submitted once more."""

@@ -133,6 +133,8 @@ class Loading(LoadingHeads):
     # ── within ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin_load(self, entry: Entry) -> asyncio.Task[None]:
+        if entry.leaving:
+            raise IllegalMove(f"{entry.title} is being deleted")
         if entry.is_head and entry.state is ModelState.READY and entry.served is None and entry.base is not None:
             return self._begin_load(entry.base)  # all that is missing is the base, which takes its heads along
         if entry.loading is None or (entry.loading.done() and entry.state is not ModelState.READY):
@@ -188,10 +190,13 @@ class Loading(LoadingHeads):
         held = self.ledger.loaded(entry.key, runtime.memory_bytes, growth, libraries, getattr(runtime, "shared", None))
         # Asked through the entry: the gauge refers to itself, and a model to which it refers would stay for the collector.
         self._recorder.model_loaded(entry.name, entry.number, loaded.load_s, held.total, lambda: queue_depth(entry))
+        unproven = [rider for rider in entry.riders if rider.proven_in != runtime.precision]
         for rider in entry.riders:
-            assert rider.head is not None
-            rider.served = self._on_base(rider, rider.head)
+            if rider.head is not None and rider not in unproven:
+                rider.served = self._on_base(rider, rider.head)
         self._move(entry, ModelState.READY, "")
+        for rider in unproven:
+            self._begin_unload(rider, "its base runs in another precision; a call has it checked anew", comes_back=True)
         log.info(
             "model is ready",
             model=entry.name,
@@ -246,12 +251,16 @@ class Loading(LoadingHeads):
 
     def _waits(self, entry: Entry) -> bool:
         """Whether a call that finds a version away waits for it."""
+        if entry.leaving:
+            return False
         if entry.head is not None and entry.base is not None:
             return self._waits(entry.base)
         return entry.comes_back and (entry.reason != NOT_LOADED or self._is_here(entry.card))
 
     async def _bring_back(self, entry: Entry) -> None:
         """One step of a version that is away towards being READY. Raises where it does not come back."""
+        if entry.leaving:
+            raise not_ready(entry)
         if entry.head is not None and entry.base is not None:  # a head that has lost its base
             await self._bring_back(entry.base)
             return

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+from model_zoo.golden_items import read_golden_items
 from service.errors import MemoryFull, NotReady, QueueFull
 from service.observability.log import logger
 from service.registry.background import in_daemon
 from service.registry.entry import Entry, NoRoom
-from service.registry.golden import items_of, items_problem
+from service.registry.golden import answers_problem, items_of
 from service.registry.head_served import HeadServed
 from service.registry.loader import LoadedHead
 from service.registry.making_room import MakingRoom
 from service.registry.options import limits_of
-from service.registry.probes import closeness_problem, nearness
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.types import Row
@@ -47,13 +47,15 @@ class LoadingHeads(MakingRoom):
             began = time.monotonic()
             loaded = await in_daemon(partial(self._loader.load_head, entry.card), f"load-{entry.key}")
             try:
-                while not base.answers():
-                    await self._bring(base)
-                problem = await _head_problem(self._on_base(entry, loaded), loaded)
-                if problem is not None:
-                    raise NotReady(f"the golden check failed: {problem}")
-                while not base.answers():
-                    await self._bring(base)
+                asked = None
+                while base.served is None or base.served.runtime is not asked:  # it went, or was exchanged meanwhile
+                    while not base.answers():
+                        await self._bring(base)
+                    on_base = self._on_base(entry, loaded)
+                    asked = on_base.runtime
+                    problem = await _head_problem(on_base, loaded)
+                    if problem is not None:
+                        raise NotReady(f"the golden check failed: {problem}")
             except BaseException:
                 loaded.head.free()
                 raise
@@ -75,6 +77,7 @@ class LoadingHeads(MakingRoom):
         assert entry.base is not None
         # Without the golden items, which are a hundred times the head: it is held to them once.
         entry.head, entry.served = replace(loaded, golden=()), self._on_base(entry, loaded)
+        entry.proven_in = entry.served.runtime.precision
         entry.base.riders.append(entry)
         entry.load_s, entry.last_used, entry.comes_back = load_s, self._clock(), True
         held = loaded.head.memory_bytes
@@ -94,7 +97,16 @@ class LoadingHeads(MakingRoom):
         base = entry.base.served
         assert isinstance(base, ServedModel)
         limits = limits_of(entry.options)
-        return HeadServed(entry.card, entry.number, loaded.task, loaded.head, base, limits, self._recorder)
+        golden = partial(read_golden_items, entry.name, entry.version.golden) if entry.version is not None else tuple
+        return HeadServed(entry.card, entry.number, loaded.task, loaded.head, base, limits, self._recorder, golden)
+
+    def heads_on(self, served: ServedModel) -> list[HeadServed]:
+        """Those that answer from a loaded base's features now. From any thread."""
+        book = self._books.get(served.name)
+        entry = None if book is None else book.entries.get(served.version)
+        if entry is None or entry.served is not served:
+            return []
+        return [rider.served for rider in [*entry.riders] if isinstance(rider.served, HeadServed)]
 
     async def _unload_head(self, entry: Entry, served: HeadServed | None, reason: str) -> tuple[int, int]:
         """Gives what the head held, twice: no measurement could tell kilobytes."""
@@ -165,13 +177,7 @@ async def _head_problem(served: HeadServed, loaded: LoadedHead) -> str | None:
     rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
     if len(rows) < len(items):
         return "it could not answer; the server's log says why"
-    precision = served.runtime.precision
-    if precision != "fp32":  # training got its answers in fp32: they may differ by what the card allows any network
-        answers = list(enumerate(row.tensors for row in rows))
-        return closeness_problem(
-            served.card, precision, nearness(served.card, answers, [one.outputs for one in loaded.golden])
-        )
-    return items_problem(served.card, [row.tensors for row in rows], loaded.golden)
+    return answers_problem(served.card, served.runtime.precision, [row.tensors for row in rows], loaded.golden)
 
 
 def queue_depth(entry: Entry) -> int:

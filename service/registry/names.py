@@ -1,13 +1,12 @@
-"""The names of a model's versions: aliases, the share of a canary, and what was stable before. Pure, and where it is kept.
+"""The names of a model's versions: aliases, the share of a canary, and what was stable before. Pure.
 
-Each change gives new Names and the moves that led there; the book writes both at once, so that a restart finds what was.
+Each change gives new Names and the moves that led there; `alias_book.py` says where both are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 STABLE, CANARY = "stable", "canary"
 ROLLBACK = "rollback"
@@ -131,35 +130,14 @@ def replayed(moves: Sequence[Move]) -> tuple[int, ...]:
     return tuple(before)
 
 
-class AliasBook(Protocol):
-    """Where names are kept."""
-
-    async def read(self) -> Mapping[str, Names]:
-        """Those of every model."""
-
-    async def write(self, model: str, names: Names, moves: Sequence[Move]) -> None:
-        """Keeps a model's names in place of what was there, and the moves; all or nothing."""
-
-    async def forget(self, model: str) -> None:
-        """A model's last version was deleted."""
+def held_back(names: Names, stable: int) -> Names:
+    """What holds while the version that became stable is still to be loaded: `stable` names this one, and no traffic is split."""
+    return replace(names, aliases={**names.aliases, STABLE: stable}, canary_share=0.0)
 
 
-class AliasesInMemory:
-    """An AliasBook that ends with the process."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Names] = {}
-        self.moves: list[tuple[str, Move]] = []
-
-    async def read(self) -> Mapping[str, Names]:
-        """Those of every model."""
-        return dict(self.kept)
-
-    async def write(self, model: str, names: Names, moves: Sequence[Move]) -> None:
-        """Keeps a model's names."""
-        self.kept[model] = names
-        self.moves += [(model, move) for move in moves]
-
-    async def forget(self, model: str) -> None:
-        """A model's last version was deleted."""
-        self.kept.pop(model, None)
+def among(names: Names, numbers: Collection[int]) -> Names:
+    """Names without those of versions that are not there."""
+    aliases = {alias: number for alias, number in names.aliases.items() if number in numbers}
+    share = names.canary_share if CANARY in aliases and STABLE in aliases else 0.0
+    before = tuple(number for number in names.before if number in numbers)
+    return Names(aliases, share, names.rolled_back_reason, before)

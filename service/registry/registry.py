@@ -6,24 +6,24 @@
 What an alias is to name is loaded before the alias moves, and the names are in the database before they hold here. The
 version that was stable before stays loaded, so that a rollback takes no time; what nothing names, and no rollback would lead
 to next, is unloaded as soon as the alias has moved: nobody is likely to ask for it, and a call by its number brings it back.
+
+Several servers on one home and one database are one: whoever changes something looks first at what the others did, and where
+one of them is faster still, the change is judged again (`alias_book.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from functools import partial
 
-from model_zoo.errors import UnknownVersion, ZooModelError
+from model_zoo.errors import ZooModelError
 from model_zoo.versions import Version
-from service.errors import IllegalMove, InternalError, InvalidInput, NotFound, NotReady, ZooError
-from service.observability.log import logger
+from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, ZooError
 from service.registry import names as naming
 from service.registry.background import in_daemon
-from service.registry.book import Book
-from service.registry.entry import Entry
-from service.registry.names import CANARY, STABLE, Change, Names
-from service.registry.naming import MovedError, Naming
+from service.registry.following import Following
+from service.registry.names import CANARY, STABLE, Change, Move, Names
+from service.registry.naming import MovedError
 from service.registry.promotion import decide
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
@@ -36,12 +36,10 @@ from service.registry.status import (
     VersionStatus,
 )
 
-log = logger(__name__)
-
 ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
-class Registry(Naming):
+class Registry(Following):
     """Models by name, and their versions. All methods belong to the event loop."""
 
     def versions(self, name: str) -> list[VersionStatus]:
@@ -71,7 +69,7 @@ class Registry(Naming):
         MemoryFull where it cannot be loaded, and then it is known all the same."""
         entry = await self._learn(name, number)
         await self._ready(entry)
-        return self._version(entry)
+        return self._book(name).version(entry, self.ledger)
 
     async def take(self, name: str, number: int, *, gated: bool = True) -> str:
         """`add_version`, and then the gate: whether it becomes stable. Gives the outcome in one sentence, and never raises for
@@ -82,125 +80,121 @@ class Registry(Naming):
             return f"version {number} was published, but it does not serve: {error.message}"
         if not gated:
             return f"version {number} serves by its number; promotion was not asked for"
-        book = self._book(name)
         try:
             report = (await self.report(name, str(number))).report
         except ZooError as error:
             return f"version {number} serves by its number; {error.message}"
+        await self._look_now()
         while True:
-            stable = book.names.stable
+            book = self._tuned(name)
+            stable = book.kept.names.stable
             decision = decide(report, stable)
             if not decision.promote:
                 return f"version {number} serves by its number and is not stable: {decision.sentence}"
             try:
                 await self._point(book, STABLE, number, "promoted by the gate", instead_of=stable)
-            except MovedError:  # somebody was faster, and this version has to measure up to that one
+            except MovedError:  # somebody was faster, here or at another server: it has to measure up to that one
                 continue
+            except (NotFound, NotReady, IllegalMove) as error:  # it was deleted meanwhile, or does not load any more
+                return f"version {number} was published and is not stable: {error.message}"
             return f"version {number} is stable: {decision.sentence}"
 
     async def set_alias(self, name: str, alias: str, number: int) -> ModelStatus:
         """Points an alias at a version; `stable` and `canary` load it first. Raises NotFound, InvalidInput, IllegalMove for a
         model of the zoo, NotReady or MemoryFull where it cannot be loaded, and then nothing has changed."""
-        book = self._tuned(name)
         if not ALIAS.fullmatch(alias):
             problem = "expected lower-case letters, digits, '-' and '_', with a letter first, at most 63"
             raise InvalidInput("alias", f"{problem}, got {alias[:64]!r}")
+        await self._look_now()
+        book = self._tuned(name)
         await self._point(book, alias, self._numbered(book, number).number)
-        return self._statuses[name]
+        return self.status(name)
 
     async def delete_alias(self, name: str, alias: str) -> ModelStatus:
         """Removes an alias. Raises NotFound; IllegalMove for `stable`, without which nobody would know whom to ask."""
+        await self._look_now()
         book = self._tuned(name)
+
+        def change(names: Names) -> Change:
+            if alias not in names.aliases:
+                raise NotFound("alias", alias[:64], known=f"model {name!r} has {', '.join(sorted(names.aliases))}")
+            return naming.without(names, alias)
+
         if alias == STABLE:
             raise IllegalMove("'stable' cannot be removed; point it at another version")
-        if alias not in book.names.aliases:
-            raise NotFound("alias", alias[:64], known=f"model {name!r} has {', '.join(sorted(book.names.aliases))}")
-        await self._rename(book, lambda names: naming.without(names, alias))
-        return self._statuses[name]
+        await self._rename(book, change)
+        return self.status(name)
 
     async def rollback(self, name: str) -> tuple[ModelStatus, int]:
         """`stable` names again what it named before. Gives the number that was stable until now, too.
 
         Raises NotFound; IllegalMove where there is nothing to go back to; NotReady or MemoryFull where it cannot be loaded.
         """
+        await self._look_now()
         book = self._tuned(name)
-        if not book.names.before:
+
+        def way_back(names: Names) -> tuple[int, ...]:
+            return naming.among(names, book.entries).before
+
+        left, before = book.kept.names.stable, way_back(book.kept.names)
+        if not before:
             raise IllegalMove(f"no version of model {name!r} was stable before the one that is")
-        left, target = book.names.stable, book.names.before[-1]
-        await self._ready(book.entries[target])
+        await self._ready(book.entries[before[-1]])
 
         def change(names: Names) -> Change:
-            if names.stable != left or names.before[-1:] != (target,):
+            if names.stable != left or way_back(names) != before:
                 raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
-            return naming.back(names)
+            moves: list[Move] = []
+            for number in {*names.before} - {*before}:  # whose files were removed by hand
+                names, gone = naming.forgotten(names, number)
+                moves += gone
+            names, back = naming.back(names)
+            return names, [*moves, *back]
 
         await self._rename(book, change)
-        return self._statuses[name], left or 0
+        return self.status(name), left or 0
 
     async def set_traffic(self, name: str, canary: int, share: float) -> ModelStatus:
         """Gives a version a share of the calls that name none, and loads it before; a share of 0 ends that.
 
         Raises NotFound, InvalidInput, IllegalMove, NotReady, MemoryFull.
         """
+        await self._look_now()
         book = self._tuned(name)
         if not 0.0 <= share <= 1.0:  # NaN is not
             raise InvalidInput("canary_share", f"expected 0..1, got {share:g}")
         if not share:
-            if CANARY in book.names.aliases:
-                await self._rename(book, lambda names: naming.without(names, CANARY))
-            return self._statuses[name]
+            if CANARY in book.kept.names.aliases:
+                await self._rename(book, lambda n: naming.without(n, CANARY) if CANARY in n.aliases else (n, ()))
+            return self.status(name)
         entry = self._numbered(book, canary, "canary")
-        if book.names.stable is None:
+        if book.kept.names.stable is None:
             raise IllegalMove(f"model {name!r} has no stable version to try a canary beside; promote one first")
-        if book.names.stable == canary:
+        if book.kept.names.stable == canary:
             raise InvalidInput("canary", f"version {canary} is stable already; expected another one")
         await self._ready(entry)
 
         def change(names: Names) -> Change:
             if names.stable in (None, canary):
                 raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
+            book.stopped = None  # what was found of a canary before does not hold against a new try
             return naming.split(names, canary, share)
 
         await self._rename(book, change)
-        return self._statuses[name]
+        return self.status(name)
 
     async def delete_version(self, name: str, number: int) -> int:
         """Unloads a version that no alias names, and removes its files. Gives the disk space that came back, in bytes.
 
-        Raises NotFound; IllegalMove where an alias names it, or while it is loading.
+        Raises NotFound; IllegalMove where an alias names it, or while it is loading or being deleted.
         """
+        await self._look_now()
         book = self._tuned(name)
         return await self._to_its_end(self._deleted(book, self._numbered(book, number)))
 
-    async def _deleted(self, book: Book, entry: Entry) -> int:
-        name, number = book.name, entry.number
-        async with self._naming:
-            if aliases := book.names.of(number):
-                which = " and ".join(repr(alias) for alias in aliases)
-                raise IllegalMove(f"version {number} of model {name!r} is {which}; point that elsewhere first")
-            if entry.unloading is not None:
-                await asyncio.shield(entry.unloading)
-            self._check_unload(entry)
-            if entry.state is ModelState.READY:
-                await asyncio.shield(self._begin_unload(entry, "deleted", comes_back=False))
-            names, moves = naming.forgotten(book.names, number)
-            if len(book.entries) > 1:  # first of all: the database may not answer, and then nothing has happened
-                await self._aliases.write(name, names, moves)
-            else:
-                await self._aliases.forget(name)
-            book.names = names
-            freed = await in_daemon(partial(self._delete, name, number), f"delete-{entry.key}")
-            book.entries.pop(number, None)
-            if book.entries:
-                self._changed(book)
-            else:
-                self._books.pop(name, None)
-                self._statuses.pop(name, None)
-            log.info("a version was deleted", model=name, version=number, freed_bytes=freed)
-            return freed
-
     async def report(self, name: str, version: str = "") -> VersionReport:
         """How a tuned version did on held-out data. Raises NotFound, also for a model of the zoo, which has no report."""
+        await self.seek(name, version)
         entry = self._book(name).find(version)
         if entry.version is None or self._versions is None:
             raise NotFound("report", name, known="only fine-tuned versions have one")
@@ -209,19 +203,6 @@ class Registry(Naming):
         except ZooModelError as error:
             raise NotFound("report", f"{name} {entry.number}", known=str(error)) from error
         return VersionReport(entry.number, report, html)
-
-    def _version(self, entry: Entry) -> VersionStatus:
-        return next(v for v in self.versions(entry.name) if v.number == entry.number)
-
-    def _delete(self, name: str, number: int) -> int:
-        assert self._versions is not None
-        try:
-            return self._versions.delete(name, number)
-        except UnknownVersion:  # somebody was faster; what was asked for is so
-            return 0
-        except ZooModelError as error:
-            log.error("a version could not be deleted", model=name, version=number, reason=str(error))
-            raise InternalError from error
 
 
 __all__ = [

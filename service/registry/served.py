@@ -19,6 +19,7 @@ from service.runtime.exhaustion import is_out_of_memory
 from service.runtime.network import Runtime
 from service.scheduler.policy import LEAST_RETRY_S, Limits
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
+from service.scheduler.ticket import Told
 from service.tasks.base import Task
 from service.types import BatchReport, Item, Row, Tensors
 
@@ -117,10 +118,12 @@ class ServedModel:
         if not self.rows_in_flight:
             self._empty.set()
 
-    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0) -> Submission:
-        """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual."""
+    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
+        """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual. Where `told` is called with the
+        outcomes, whoever gave it must `settle` the rows, told or not."""
         self._submitted += len(items)
-        return self._network.submit(items, self._in_time_for(deadline), priority, self._settle)
+        on_end = self.settle if told is None else None
+        return self._network.submit(items, self._in_time_for(deadline), priority, on_end, told)
 
     def resumes(self, rows: int) -> None:
         """Rows that were answered will be submitted once more: their answer takes several passes."""
@@ -135,7 +138,8 @@ class ServedModel:
         """How long after its batch had ended a call went on."""
         self._reply_s += (seconds - self._reply_s) / 32
 
-    def _settle(self, rows: int) -> None:
+    def settle(self, rows: int) -> None:
+        """Rows that were submitted have their outcome, or nobody waits for it."""
         self._submitted -= rows
         self._settled += rows
 

@@ -1,6 +1,7 @@
 """Makes loaded models faster in the background: compiled, checked against the reference, timed, and swapped in.
 
-    READY ──► queue ──► one thread: compile (a process of its own) ──► right? ──► faster? ──► event loop: swap
+    READY ──► queue ──► one thread: compile (a process of its own) ──► right? ──► faster? ──► heads on it right, too? ──► event
+    loop: swap
 
 What fails on the way costs nothing but the attempt: the model goes on as it is, and its evidence says why.
 """
@@ -9,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -22,9 +22,12 @@ from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
 from service.registry.golden import golden_problem, items_of
+from service.registry.head_served import HeadServed
 from service.registry.probes import alone, closeness_problem, compare, invariance_problem, probe_items
+from service.registry.proving_heads import heads_problem
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
+from service.registry.timing import Timings, timed
 from service.runtime.compiled_cache import CannotCompile
 from service.runtime.network import Runtime
 from service.tasks.base import Task
@@ -32,18 +35,8 @@ from service.types import Item, Tensors
 
 log = logger(__name__)
 
-LEAST_GAIN = 1.05
-"""Speed-up at full batch below which a swap is not worth its memory and its risk."""
-MOST_LOSS = 0.9
-"""Speed-up at one row that must be kept: nobody waits longer alone so that others ride faster together."""
 SETTLED_S = 10.0
 """How long the event loop may take to swap; it takes microseconds unless it has stopped."""
-TIMED_S, LEAST_TURNS, MOST_TURNS = 1.0, 3, 15
-"""About how long one comparison of two runtimes may take, and the bounds of its turns."""
-
-
-Timings = Sequence[tuple[int, int, float]]
-"""Rows, length and seconds of batches."""
 
 
 class Compiled(Protocol):
@@ -140,13 +133,23 @@ class Tuner:
         return ("bf16", "fp32") if self._has_instructions("bf16") else ("fp32",)
 
     def _settle(
-        self, served: ServedModel, evidence: Evidence, runtime: Runtime | None = None, timings: Timings = ()
-    ) -> None:
-        """Swaps, if there is a runtime, and tells what runs. Drops all of it if the model was unloaded meanwhile."""
+        self,
+        served: ServedModel,
+        evidence: Evidence,
+        runtime: Runtime | None = None,
+        timings: Timings = (),
+        proven: Collection[HeadServed] = (),
+    ) -> bool:
+        """Swaps, if there is a runtime, and tells what runs. Drops all of it if the model was unloaded meanwhile.
+
+        False where a head came that is not `proven` in this runtime; then nothing has changed.
+        """
         if self._stopped or not self._registry.serves(served):
             if runtime is not None:
                 runtime.free()
-            return
+            return True
+        if runtime is not None and not {*self._registry.heads_on(served)} <= {*proven}:
+            return False
         if runtime is not None:
             served.use(runtime)
             for rows, length, seconds in timings:  # what the scheduler learned was of the other one
@@ -155,6 +158,7 @@ class Tuner:
         speedup = evidence.speedup if evidence.tier == "compiled" else 1.0
         self._recorder.model_runs(served.name, served.version, evidence.tier, evidence.precision, speedup)
         self._registry.refresh(served.name)
+        return True
 
     # ── in the tuner's thread ─────────────────────────────────────────────────────────────────────────────────
 
@@ -181,7 +185,13 @@ class Tuner:
             evidence, runtime, timings = self._try(served, precision)
             if self._stopped:
                 return
-            self._tell(served, evidence, runtime, timings)
+            if runtime is not None and (problem := self._swap(served, evidence, runtime, timings)) is not None:
+                runtime.free()
+                reason = f"it answers otherwise: {problem}"
+                evidence = replace(evidence, tier="eager", precision=served.runtime.precision, reason=reason)
+                runtime = None
+            if runtime is None:
+                self._tell(served, evidence)
             fields = {"model": served.name, "candidate": evidence.candidate, "cached": evidence.cached}
             if runtime is None:
                 log.info("the network stays as it is", **fields, reason=evidence.reason)
@@ -190,15 +200,37 @@ class Tuner:
                 log.info("a faster network serves", **fields, speedup=round(evidence.speedup, 2))
                 return
 
+    def _swap(self, served: ServedModel, evidence: Evidence, runtime: Runtime, timings: Timings) -> str | None:
+        """Swaps once every head on the network is right on the new one, too. What is wrong with one that is not."""
+        proven: set[HeadServed] = set()
+        while True:
+            heads = [head for head in self._registry.heads_on(served) if head not in proven]
+            try:
+                problem = heads_problem(served.task, runtime, heads, served.limits.max_batch_size)
+            except BaseException:
+                runtime.free()
+                raise
+            if problem is not None:
+                return problem
+            proven.update(heads)
+            if self._tell(served, evidence, runtime, timings, proven):
+                return None
+
     def _tell(
-        self, served: ServedModel, evidence: Evidence, runtime: Runtime | None = None, timings: Timings = ()
-    ) -> None:
-        """Has it settled on the loop, and waits for that."""
+        self,
+        served: ServedModel,
+        evidence: Evidence,
+        runtime: Runtime | None = None,
+        timings: Timings = (),
+        proven: Collection[HeadServed] = (),
+    ) -> bool:
+        """Has it settled on the loop, and waits for that; gives what `_settle` gives."""
         settled = threading.Event()
+        outcome = [True]
 
         def settle() -> None:
             try:
-                self._settle(served, evidence, runtime, timings)
+                outcome[0] = self._settle(served, evidence, runtime, timings, proven)
             finally:
                 settled.set()
 
@@ -208,6 +240,7 @@ class Tuner:
             self._stopped = True
         else:
             settled.wait(SETTLED_S)
+        return outcome[0]
 
     def _try(self, served: ServedModel, precision: str) -> tuple[Evidence, Runtime | None, Timings]:
         """Compiles, checks and times. The runtime comes back if it is to serve, with what its batches took."""
@@ -223,7 +256,7 @@ class Tuner:
         try:
             evidence = self._check(served, runtime, evidence)
             if not evidence.reason:
-                evidence, timings = _timed(served, before, runtime, evidence, self._clock)
+                evidence, timings = timed(served, before, runtime, evidence, self._clock)
         except BaseException:  # as of a model that was unloaded meanwhile; what was compiled stays on disk
             runtime.free()
             raise
@@ -255,45 +288,3 @@ def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item], golden: 
     """What a network in fp32 is held to at load, whatever runs it."""
     own: Sequence[Tensors] = alone(task, runtime, items)
     return invariance_problem(task, runtime, own, items) or golden_problem(task, runtime, golden)
-
-
-def _timed(
-    served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
-) -> tuple[Evidence, Timings]:
-    """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
-    golden = items_of(served.card, served.golden())
-    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
-    rows = served.limits.max_batch_size
-    full = [items[i % len(items)] for i in range(rows)]
-    one_before, one_after = median_seconds((before, after), served.task.collate(items[:1])[0], clock)
-    full_before, full_after = median_seconds((before, after), served.task.collate(full)[0], clock)
-    speedup, single = full_before / full_after, one_before / one_after
-    slow = (
-        f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
-        f" expected at least {LEAST_GAIN:g} and {MOST_LOSS:g}"
-    )
-    timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
-    measured = replace(
-        evidence,
-        speedup=speedup,
-        single_speedup=single,
-        rows_per_s=rows / full_after,
-        rows_per_s_before=rows / full_before,
-        reason="" if speedup >= LEAST_GAIN and single >= MOST_LOSS else slow,
-    )
-    return measured, timings
-
-
-def median_seconds(runtimes: Sequence[Runtime], tensors: Tensors, clock: Callable[[], float]) -> list[float]:
-    """Median seconds of a batch in each runtime, turn by turn, so that what else the machine does hits all alike."""
-    took: list[list[float]] = [[] for _ in runtimes]
-    began = clock()
-    for runtime in runtimes:  # the first run allocates
-        runtime.run(tensors)
-    turns = int(TIMED_S / max(clock() - began, 1e-6))
-    for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
-        for runtime, seconds in zip(runtimes, took, strict=True):
-            start = clock()
-            runtime.run(tensors)
-            seconds.append(clock() - start)
-    return [max(statistics.median(seconds), 1e-9) for seconds in took]

@@ -9,13 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
 from service.database import Database, DatabaseError, DatabaseFull, DatabaseUnavailable, database_url
-from service.database.migrate import revision
-from service.database.tables import aliases, metadata
+from service.database.migrate import _config, revision
+from service.database.tables import aliases, metadata, traffic
 
 from .fixtures import opened
 from .postgres import Postgres
@@ -41,6 +42,38 @@ async def test_the_migrations_make_the_tables_that_the_code_expects(url: str) ->
     await database.open()
     assert await database.read(lambda c: compare_metadata(MigrationContext.configure(c), metadata)) == []
     database.close()
+
+
+@pytest.mark.asyncio
+async def test_names_that_an_older_zoo_has_kept_have_their_first_revision(url: str) -> None:
+    database = opened(url)
+    config = _config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO traffic (model, canary_share, updated) VALUES ('flowers', 0.5, 1.5)"))
+    await database.open()
+    rows = await database.read(lambda c: c.execute(select(traffic)).all())
+    assert [row._asdict() for row in rows] == [{"model": "flowers", "canary_share": 0.5, "updated": 1.5, "revision": 1}]
+    database.close()
+
+
+@pytest.mark.asyncio
+async def test_a_reader_sees_one_moment_whatever_others_write_meanwhile(url: str) -> None:
+    one, other = opened(url), opened(url)
+    await one.open()
+
+    def twice(connection: object) -> tuple[int, int]:
+        counted = select(aliases)
+        first = len(connection.execute(counted).all())  # type: ignore[attr-defined]
+        asyncio.run_coroutine_threadsafe(other.write(lambda c: c.execute(insert(aliases).values(ROW))), loop).result(30)
+        return first, len(connection.execute(counted).all())  # type: ignore[attr-defined]
+
+    loop = asyncio.get_running_loop()
+    assert await one.read(twice) == (0, 0)
+    assert len(await one.read(lambda c: c.execute(select(aliases)).all())) == 1
+    one.close()
+    other.close()
 
 
 @pytest.mark.asyncio

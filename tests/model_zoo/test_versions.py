@@ -1,5 +1,6 @@
 """Versions on disk: numbered once, complete or absent, and names that are never paths."""
 
+import errno
 import json
 import multiprocessing
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from registry.tuned import publish, result_folder, write_manifest
 
 from model_zoo.card import Card
-from model_zoo.errors import UnknownVersion, VersionDamaged
+from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 
@@ -69,6 +70,74 @@ def test_the_number_of_a_deleted_version_does_not_come_again(tmp_path: Path) -> 
     versions.delete("mood", 1)
     assert versions.models() == []
     assert publish(tmp_path, "mood", 4.0) == 4
+
+
+def test_a_listing_has_the_numbers_of_all_models_and_nothing_else(tmp_path: Path) -> None:
+    versions = Versions(tmp_path)
+    assert versions.listing() == {}
+    for model in ("mood", "mood", "pets"):
+        publish(tmp_path, model)
+    versions.withdraw("mood", 1)
+    (tmp_path / "versions" / "Not_a_model").mkdir()
+    (tmp_path / "versions" / "stray").write_text("a file")
+    assert versions.listing() == {"mood": {2}, "pets": {1}}
+    assert [versions.has("mood", number) for number in (1, 2, 3)] == [False, True, False]
+
+
+def test_a_disk_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "mood")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.scandir", fail)
+    with pytest.raises(StoreUnusable, match="input/output error"):
+        Versions(tmp_path).listing()
+
+
+def test_what_was_withdrawn_is_gone_for_whoever_looks_until_it_is_put_back(tmp_path: Path) -> None:
+    versions = Versions(tmp_path)
+    publish(tmp_path, "mood")
+    folder, size = versions.withdraw("mood", 1)
+    assert size >= sum(path.stat().st_size for path in folder.iterdir())
+    with pytest.raises(UnknownVersion):
+        versions.open("mood", 1)
+    with pytest.raises(UnknownVersion):
+        versions.withdraw("mood", 1)
+    versions.put_back("mood", 1, folder)
+    assert versions.open("mood", 1).number == 1
+
+
+def test_what_a_process_that_was_ended_did_not_remove_the_next_one_does(tmp_path: Path) -> None:
+    versions = Versions(tmp_path)
+    publish(tmp_path, "mood")
+    publish(tmp_path, "mood")
+    folder, _ = versions.withdraw("mood", 1)
+    Versions(tmp_path).tidy()
+    assert not folder.exists()
+    assert versions.numbers("mood") == [2]
+
+
+def test_a_crash_while_the_last_number_is_noted_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = Versions(tmp_path)
+    publish(tmp_path, "mood")
+    publish(tmp_path, "mood")
+    versions.delete("mood", 2)
+
+    def fail(path: Path, text: str) -> int:
+        with path.open("w"):  # opened and truncated, and then the disk is full
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = result_folder(tmp_path, "mood")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", fail)
+        with pytest.raises(StoreUnusable, match="no space left"):
+            versions.publish("mood", folder)
+    assert versions.publish("mood", folder) == 3, "2 was given once"
 
 
 def test_a_supervisor_finds_what_its_job_has_published(tmp_path: Path) -> None:

@@ -165,9 +165,7 @@ class FakeLoader:
 class World:
     """Everything between the wire and the device, and hands on each part. Built by `world()`."""
 
-    def __init__(
-        self, cards: Sequence[Card], options: ModelOptions, lanes: int, timeout_s: float, **registry: Any
-    ) -> None:
+    def __init__(self, cards: Sequence[Card], options: ModelOptions, lanes: int, **registry: Any) -> None:
         self.metrics = CollectorRegistry()
         self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
         self.loader = FakeLoader()
@@ -178,7 +176,7 @@ class World:
             by_name, lambda _: options, cast(Any, self.loader), self.scheduler, self.recorder, **registry
         )
         self.pool = ThreadPoolExecutor(2, "preprocess")
-        self.inference = Inference(self.registry, self.pool, self.recorder, timeout_s)
+        self.inference = Inference(self.registry, self.pool, self.recorder)
         self.moves: list[tuple[str, ModelState]] = []
         self.registry.on_change.append(lambda name, state: self.moves.append((name, state)))
 
@@ -228,7 +226,7 @@ async def world(
         precision="auto",
         optimize="off",
     )
-    made = World(cards, options, lanes, timeout_s, **registry)
+    made = World(cards, options, lanes, **registry)
     made.loader.held_bytes |= sizes
     made.lanes.start()
     try:

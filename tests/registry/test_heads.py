@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scheduler.fakes import until
 
 from model_zoo.versions import Versions
-from registry.fakes import World, world
+from registry.fakes import FakeRuntime, World, world
 from registry.tuned import TunedLoader, publish, result_folder, with_tuned
 from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, QueueFull
 from service.registry.head_served import HeadServed
@@ -357,3 +357,32 @@ async def test_a_head_that_did_not_come_to_serve_holds_no_memory(tmp_path: Path)
         outcome = await w.registry.take("head0", publish(tmp_path, "head0", 2.0))
         assert "it could not answer" in outcome
         assert pool.bytes == held
+
+
+async def test_a_head_is_asked_again_where_its_base_is_exchanged_while_it_is_asked(tmp_path: Path) -> None:
+    async with world() as w:
+        with_tuned(w, tmp_path)
+        cast(Any, w.registry)._versions = Versions(tmp_path)
+        before, after = w.runtime(), FakeRuntime()
+        before.gate.clear()
+        taking = asyncio.create_task(w.registry.take("mood", publish(tmp_path, "mood", 2.0)))
+        await until(lambda: before.batches == [[3.0]])  # the golden item
+        w.model().use(cast(Any, after))
+        before.gate.set()
+        assert "is stable" in await taking
+        assert after.batches == [[3.0]]
+
+
+async def test_a_head_whose_base_comes_back_in_another_precision_is_checked_before_it_answers(tmp_path: Path) -> None:
+    async with world() as w:
+        await serve(w, tmp_path, 2.0)
+        assert await ask(w, "head0", "3") == 14.0
+        entry = cast(Any, w.registry)._books["adder"].entries[1]
+        cast(Any, FakeRuntime).precision, kept = "bf16", FakeRuntime.precision
+        try:
+            await cast(Any, w.registry)._begin_unload(entry, "to make room", comes_back=True)
+            assert await ask(w, "head0", "3") == 14.0
+        finally:
+            cast(Any, FakeRuntime).precision = kept
+        assert w.runtime().batches == [[3.0], [3.0]], "its golden item, and the call"
+        assert w.registry.status("head0").state is READY

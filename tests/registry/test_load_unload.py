@@ -100,7 +100,7 @@ async def many_times(home: Path) -> dict[str, Any]:
         {NAME: card}, lambda card: defaults_for(settings, "cpu", card), loader, scheduler, recorder, ledger=ledger
     )
     pool = ThreadPoolExecutor(1, "preprocess")
-    inference = Inference(registry, pool, recorder, PATIENCE_S)
+    inference = Inference(registry, pool, recorder)
     silence = InferRequest(NAME, "", "r", [SamplesInstance(np.zeros(512, np.float32), 16_000)])
     held, freed, weights = 0, 0, 0
 

@@ -16,8 +16,8 @@ from scheduler.fakes import until
 from registry.fakes import World, world
 from service.errors import ZooError
 from service.registry.served import PREPARED_AHEAD
-from service.types import InferReply, Instance, Item, Prediction, TensorInstance
-from service.wire.streams import as_completed
+from service.types import InferReply, Instance, Item, Prediction, TensorInstance, Tensors
+from service.wire.streams import Stream
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,6 +27,10 @@ CALLS, WAVE = 10_000, 100
 
 async def ask(w: World, *texts: Any, **changes: Any) -> InferReply:
     return await w.inference.infer(w.request(*texts, **changes))
+
+
+async def quickly(w: World, instances: Sequence[TensorInstance]) -> Sequence[Tensors]:
+    return await w.inference.quickly(w.model(), [Item(each.tensors) for each in instances], None, 0)
 
 
 def tensor(value: float) -> TensorInstance:
@@ -53,7 +57,7 @@ def assert_nothing_left(w: World) -> None:
     assert served.rows_in_flight == served.queue_depth == 0
     assert served._submitted == served._settled == 0
     assert served.room._value == PREPARED_AHEAD * served.limits.max_batch_size
-    assert w.inference._in_flight == 0
+    assert w.inference._house.inside == 0
     assert w.sample("zoo_in_flight_requests", **LABELS) == 0
     assert w.sample("zoo_queue_depth", **LABELS) == 0
     assert not w.scheduler._policy._running
@@ -72,7 +76,9 @@ async def test_nothing_is_left_of_ten_thousand_callers_who_went_away(monkeypatch
             if not raw:
                 instance = tensor(7)
                 given.append(weakref.ref(instance.tensors["x"]))
-            call = asyncio.create_task(ask(w, *[instance] * rng.randint(1, 5)))
+            rows, quick = rng.randint(1, 5), not raw and rng.random() < 0.5
+            walk: Any = quickly(w, [instance] * rows) if quick else ask(w, *[instance] * rows)
+            call = asyncio.create_task(walk)
             for _ in range(turns):
                 await asyncio.sleep(0)
             call.cancel()
@@ -86,7 +92,7 @@ async def test_nothing_is_left_of_ten_thousand_callers_who_went_away(monkeypatch
                 w.runtime().gate.clear()
             await asyncio.gather(*[one(rng.randint(0, 40), rng.random() < 0.3) for _ in range(WAVE)])
             w.runtime().gate.set()
-        await until(lambda: not w.scheduler._policy._running and not w.inference._in_flight)
+        await until(lambda: not w.scheduler._policy._running and not w.inference._house.inside)
         assert cancelled >= CALLS // 2
         reply = await ask(w, "3")
         assert isinstance(reply.predictions[0], Prediction)
@@ -150,23 +156,34 @@ async def test_who_leaves_in_the_queue_is_not_run() -> None:
         assert_nothing_left(w)
 
 
-async def test_a_stream_that_disconnects_drops_what_it_had_in_the_queue() -> None:
+class Sender:
+    """Sends ten numbers, and stays until its connection breaks."""
+
+    def __init__(self) -> None:
+        self.left = iter(range(10))
+
+    async def read(self) -> int:
+        number = next(self.left, None)
+        return await asyncio.Event().wait() if number is None else number
+
+    async def write(self, reply: object) -> None:
+        """Takes it."""
+
+
+@pytest.mark.parametrize("quick", [False, True])
+async def test_a_stream_that_disconnects_drops_what_it_had_in_the_queue(quick: bool) -> None:
     async with world(max_batch_size=1) as w:
         w.runtime().gate.clear()
 
-        async def requests() -> Any:
-            for i in range(10):
-                yield i
-            await asyncio.Event().wait()  # the sender stays, until its connection breaks
+        def begin(number: int, stream: Stream[int, Any]) -> None:
+            if quick:
+                items = [Item(tensor(number).tensors)]
+                call = w.inference.begin(w.model(), items, None, 0, lambda call: stream.reply(None, call))
+                stream.under_way.add(call)
+            else:
+                stream.start(ask(w, tensor(number)))
 
-        async def answer(number: int) -> InferReply:
-            return await ask(w, tensor(number))
-
-        async def read() -> None:
-            async for _ in as_completed(requests(), answer, 8):
-                pass
-
-        reader = asyncio.create_task(read())
+        reader = asyncio.create_task(Stream(Sender(), begin, 8).run())
         await until(lambda: w.model().queue_depth == 7)
         reader.cancel()
         await asyncio.wait([reader])

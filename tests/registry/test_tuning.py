@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,9 @@ import pytest
 from scheduler.fakes import until
 
 from model_zoo.card import Card
+from model_zoo.versions import Versions
 from registry.fakes import PATIENCE_S, FakeTask, World, world
+from registry.tuned import publish, with_tuned
 from service.registry.evidence import Evidence
 from service.registry.loader import Loaded
 from service.registry.probes import alone, probe_items
@@ -155,10 +158,15 @@ class Tuned:
 
 @asynccontextmanager
 async def tuned(
-    precision: Any = "auto", optimize: Any = "auto", has_bf16: bool = False, start: bool = True
+    precision: Any = "auto",
+    optimize: Any = "auto",
+    has_bf16: bool = False,
+    start: bool = True,
+    home: Path = Path("/nowhere"),
 ) -> AsyncIterator[Tuned]:
     given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
-    async with world(load=False, given=given) as within:
+    async with world(load=False, given=given, versions=Versions(home)) as within:
+        with_tuned(within, home)
         made = Tuned(within, has_bf16)
         made.compiler.offers["fp32"] = made.after
         await within.registry.load("adder")
@@ -336,3 +344,86 @@ async def test_callers_are_answered_right_while_networks_are_exchanged() -> None
         answers = await asyncio.gather(*asked)
         await until(lambda: it.evidence.tier == "compiled")
         assert answers == [2.0 * n + 1 for n in range(40)]
+
+
+# ── heads that ride on the network ────────────────────────────────────────────────────────────────────────────────
+
+OFF = 5e-6
+"""Within what the base's card allows its own outputs; a head that multiplies it by a thousand answers otherwise."""
+
+
+async def with_head(it: Tuned, home: Path, slope: float) -> None:
+    outcome = await it.world.registry.take("mood", publish(home, "mood", slope))
+    assert "is stable" in outcome, outcome
+
+
+async def ask_head(it: Tuned) -> float:
+    reply = await it.world.inference.infer(it.world.request("3", model="mood"))
+    [prediction] = reply.predictions
+    assert isinstance(prediction, Prediction)
+    return float(prediction.tensors["logits"][0])
+
+
+async def test_a_network_that_a_head_on_it_does_not_get_along_with_is_refused(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1000.0)
+        it.after.off = OFF
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision) == ("eager", "fp32")
+        assert got.reason.startswith(
+            "it answers otherwise: version 1 of 'mood', which rides on it: item 1 of 1 differs by 0.00"
+        )
+        assert got.reason.endswith(" from what training got; allowed is 0.001")
+        assert got.speedup == pytest.approx(2.0), "it was faster"
+        assert it.after.freed
+        assert await ask_head(it) == 7000.0
+        assert await it.ask("7") == 15.0
+
+
+async def test_a_network_that_all_heads_get_along_with_serves_them(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1.0)
+        it.after.off = OFF
+        it.tuner.start()
+        await it.outcome()
+        assert it.evidence.tier == "compiled"
+        assert it.before.freed
+        assert await ask_head(it) == pytest.approx(7.0 + OFF, abs=1e-6)
+
+
+async def test_in_another_precision_heads_are_held_to_what_their_cards_allow_there(tmp_path: Path) -> None:
+    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 10.0)
+        it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision) == ("compiled", "bf16")
+        assert await ask_head(it) == pytest.approx(70.1, abs=0.01)
+
+
+async def test_a_head_that_comes_while_others_are_asked_is_asked_too(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1000.0)
+        heads_on, calls = it.world.registry.heads_on, 0
+
+        def not_there_yet(served: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return [] if calls == 1 else heads_on(served)
+
+        cast(Any, it.world.registry).heads_on = not_there_yet
+        it.after.off = OFF
+        it.tuner.start()
+        got = await it.outcome()
+        assert "version 1 of 'mood', which rides on it" in got.reason
+        assert not it.before.freed
+
+
+async def test_golden_items_that_cannot_be_read_speak_against_a_swap(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1.0)
+        (tmp_path / "versions" / "mood" / "1" / "golden.safetensors").write_bytes(b"damaged")
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.reason.endswith("version 1 of 'mood', which rides on it: its golden items cannot be read")

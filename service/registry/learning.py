@@ -1,0 +1,111 @@
+"""Versions that were tuned: learnt from what is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from model_zoo.card import TunedSource
+from model_zoo.errors import UnknownVersion, ZooModelError
+from model_zoo.versions import Version, Versions
+from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
+from service.observability.log import logger
+from service.registry.asking import NOTHING_GIVEN
+from service.registry.background import in_daemon
+from service.registry.book import Book
+from service.registry.entry import Entry
+from service.registry.loading import Loading
+from service.settings import ModelOptions
+
+log = logger(__name__)
+
+
+class Learning(Loading):
+    """A registry that knows versions beside the catalog. All methods belong to the event loop."""
+
+    def __init__(self, *args: Any, versions: Versions | None = None, **rest: Any) -> None:
+        """`versions`: where tuned ones are. See Loading for the rest."""
+        super().__init__(*args, **rest)
+        self._versions = versions
+        self._complained: set[tuple[str, int]] = set()  # versions of which the log has said that they are damaged
+
+    async def _ready(self, entry: Entry) -> None:
+        """Has a version loaded. Raises NotReady, MemoryFull; IllegalMove where it is being deleted."""
+        if entry.unloading is not None and not entry.leaving:
+            await asyncio.shield(entry.unloading)
+        await self.load(entry.name, str(entry.number))
+
+    async def _learn(self, name: str, number: int) -> Entry:
+        """Makes a version known that was published since the start."""
+        book = self._books.get(name)
+        if book is not None and not book.tuned:
+            raise IllegalMove(f"{name!r} is a model of the zoo, and cannot have versions of yours")
+        if book is not None and number in book.entries:
+            return book.entries[number]
+        return self._add_version(await in_daemon(partial(self._open, name, number), f"open-{name}:{number}"))
+
+    def _add_version(self, version: Version) -> Entry:
+        """Enters a version that was read from disk; another may have come meanwhile, or this one."""
+        name, number = version.model, version.number
+        book = self._books.get(name)
+        if book is None:
+            book = self._tuned_book(name, [version])
+            self._add_book(book)
+        elif number not in book.entries:
+            book.entries[number] = self._entry(version, book.given)
+            self._changed(book)
+        return book.entries[number]
+
+    def _tuned_book(self, name: str, versions: Collection[Version]) -> Book:
+        given = self._given.get(name, NOTHING_GIVEN)
+        return Book(name, given, [self._entry(version, given) for version in versions], tuned=True)
+
+    def _entry(self, version: Version, given: ModelOptions) -> Entry:
+        source = version.card.source
+        assert isinstance(source, TunedSource)
+        base = self._books.get(source.base)
+        rides = source.method == "head" and base is not None and not base.tuned
+        defaults = self._defaults(version.card)
+        return Entry(version.card, defaults, given, True, version, base.primary if rides and base is not None else None)
+
+    def _tuned(self, name: str) -> Book:
+        book = self._book(name)
+        if not book.tuned:
+            raise IllegalMove(f"{name!r} is a model of the zoo: it has version 1, which is 'stable'")
+        return book
+
+    def _numbered(self, book: Book, number: int, field: str = "version") -> Entry:
+        if number not in book.entries:
+            if number < 1:
+                raise InvalidInput(field, f"expected the number of a version, got {number}")
+            return book.find(str(number))  # which says what there is
+        return book.entries[number]
+
+    # ── in a thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_versions(self, wanted: Collection[tuple[str, int]]) -> list[Version]:
+        """Those that can be read; of each other the log says so once."""
+        assert self._versions is not None
+        found = []
+        for model, number in sorted(wanted):
+            try:
+                found.append(self._versions.open(model, number))
+            except UnknownVersion:  # gone since it was listed
+                continue
+            except ZooModelError as error:
+                if (model, number) not in self._complained:
+                    self._complained.add((model, number))
+                    log.error("a version is left out", model=model, version=number, reason=str(error))
+        return found
+
+    def _open(self, name: str, number: int) -> Version:
+        if self._versions is None:
+            raise NotFound("version", f"{name[:64]} {number}")
+        try:
+            return self._versions.open(name, number)
+        except UnknownVersion as error:
+            raise NotFound("version", str(number), known=str(error)) from error
+        except ZooModelError as error:
+            raise NotReady(str(error)) from error

@@ -1,0 +1,66 @@
+"""Whether one network is faster than another that gives the same answers: both are timed turn by turn."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from service.registry.evidence import Evidence
+from service.registry.golden import items_of
+from service.registry.probes import probe_items
+from service.registry.served import ServedModel
+from service.runtime.network import Runtime
+from service.types import Tensors
+
+LEAST_GAIN = 1.05
+"""Speed-up at full batch below which a swap is not worth its memory and its risk."""
+MOST_LOSS = 0.9
+"""Speed-up at one row that must be kept: nobody waits longer alone so that others ride faster together."""
+TIMED_S, LEAST_TURNS, MOST_TURNS = 1.0, 3, 15
+"""About how long one comparison of two runtimes may take, and the bounds of its turns."""
+
+Timings = Sequence[tuple[int, int, float]]
+"""Rows, length and seconds of batches."""
+
+
+def timed(
+    served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
+) -> tuple[Evidence, Timings]:
+    """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
+    golden = items_of(served.card, served.golden())
+    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
+    rows = served.limits.max_batch_size
+    full = [items[i % len(items)] for i in range(rows)]
+    one_before, one_after = median_seconds((before, after), served.task.collate(items[:1])[0], clock)
+    full_before, full_after = median_seconds((before, after), served.task.collate(full)[0], clock)
+    speedup, single = full_before / full_after, one_before / one_after
+    slow = (
+        f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
+        f" expected at least {LEAST_GAIN:g} and {MOST_LOSS:g}"
+    )
+    timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
+    measured = replace(
+        evidence,
+        speedup=speedup,
+        single_speedup=single,
+        rows_per_s=rows / full_after,
+        rows_per_s_before=rows / full_before,
+        reason="" if speedup >= LEAST_GAIN and single >= MOST_LOSS else slow,
+    )
+    return measured, timings
+
+
+def median_seconds(runtimes: Sequence[Runtime], tensors: Tensors, clock: Callable[[], float]) -> list[float]:
+    """Median seconds of a batch in each runtime, turn by turn, so that what else the machine does hits all alike."""
+    took: list[list[float]] = [[] for _ in runtimes]
+    began = clock()
+    for runtime in runtimes:  # the first run allocates
+        runtime.run(tensors)
+    turns = int(TIMED_S / max(clock() - began, 1e-6))
+    for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
+        for runtime, seconds in zip(runtimes, took, strict=True):
+            start = clock()
+            runtime.run(tensors)
+            seconds.append(clock() - start)
+    return [max(statistics.median(seconds), 1e-9) for seconds in took]
