@@ -224,6 +224,10 @@ class RowRecipe(_Part):
     kind: Literal["row"]
     numbers: tuple[NumberColumn, ...] = ()
     categories: tuple[CategoryColumn, ...] = ()
+    target: str = ""
+    """Column of the training table that was learned; no input."""
+    ignored: tuple[str, ...] = ()
+    """Its further columns that are no inputs."""
 
 
 class SeriesRecipe(_Part):
@@ -347,23 +351,23 @@ class AdapterSpec(_Part):
 
 
 class TargetScale(_Part):
-    """Number that was learned = output × std + mean; and where 80 % of the held-out errors lie."""
+    """Number that was learned = output × std + mean; and between what 80 % of the errors are to lie."""
 
     mean: float
     std: float = Field(gt=0)
     lower: float | None = None
-    """10th percentile of (target - prediction) on validation data, in the target's units."""
+    """Lower end of (target - prediction), in the target's units; a tenth lies below."""
     upper: float | None = None
-    """90th percentile."""
+    """Upper end; a tenth lies above."""
 
 
 class ForecastScale(_Part):
-    """Where 80 % of the held-out errors of a forecast lie, in spreads of the context: [steps ahead][channels]."""
+    """Between what 80 % of a forecast's errors are to lie, in spreads of the context: [steps ahead][channels]."""
 
     lower: tuple[tuple[float, ...], ...]
-    """10th percentile of (what came - forecast) ÷ standard deviation of the channel over the context."""
+    """Lower end of (what came - forecast) ÷ standard deviation of the channel over the context."""
     upper: tuple[tuple[float, ...], ...]
-    """90th percentile."""
+    """Upper end."""
 
 
 class WeightsRecipe(_Part):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.card import Card
-from model_zoo.store import Materialised, Store
-from service.datasets.dataset import Example, Examples
+from model_zoo.store import Store
+from service.datasets.dataset import Examples
 from service.datasets.examples import open_dataset
 from service.errors import QueueFull, TooLate, ZooError
 from service.observability.log import logger
@@ -30,9 +29,9 @@ from service.registry.registry import Registry
 from service.registry.served import ServedModel
 from service.runtime.heads import Tap
 from service.tasks.base import Task
-from service.tasks.table import task_for
-from service.training.feature_cache import CHUNK, FeatureCache, features_folder
-from service.types import Instance, Item, RecordInstance, Row
+from service.training.feature_cache import FeatureCache, features_folder, gaps
+from service.training.feature_inputs import base_instance, features_task
+from service.types import Item, Row
 
 log = logger(__name__)
 
@@ -104,7 +103,7 @@ class FeatureExtraction:
             return
         examples = await self._in_pool(open_dataset, self._home, dataset_id)
         cache = FeatureCache(features_folder(self._home, files.digest, dataset_id), len(examples))
-        task = await self._in_pool(_task, card, files)
+        task = await self._in_pool(features_task, card, files)
         try:
             await self._fill(base, task, examples, cache, on_progress)
         except* (_StoppedError, ZooError) as errors:
@@ -213,34 +212,7 @@ async def _until_nobody_waits(quiet: _Quiet) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Stretches of unknown rows, none longer than a chunk."""
-    start = 0
-    while start < len(known):
-        if known[start]:
-            start += 1
-            continue
-        stop = start
-        while stop < len(known) and stop - start < CHUNK and not known[stop]:
-            stop += 1
-        yield start, stop
-        start = stop
-
-
-def _task(card: Card, files: Materialised) -> Task:
-    """Prepares examples as the tuned version will: as the base does, save for one that writes text, which reads otherwise."""
-    if card.task == "text-generation":
-        card = card.model_copy(update={"task": "text-classification", "labels": None})
-    return task_for(card, files)
-
-
 def _prepare(task: Task, examples: Examples, indices: range) -> list[Item | ZooError]:
     """In the pool. An example whose file cannot be read is an error of its own."""
     found = [examples[i] for i in indices]
-    return task.preprocess([_instance(example) for example in found], [example.origin for example in found])
-
-
-def _instance(example: Example) -> Instance:
-    """What of an example the backbone sees: of a record, the picture."""
-    instance = example.instance
-    return instance.parts["image"] if isinstance(instance, RecordInstance) else instance
+    return task.preprocess([base_instance(example) for example in found], [example.origin for example in found])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.card import Card, ForecastScale, SeriesRecipe, TensorSpec
+from model_zoo.card import Card, SeriesRecipe, TensorSpec
 from model_zoo.golden import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, reject_kind
@@ -22,8 +22,6 @@ LARGEST = 1e18
 """The squares of larger numbers are beyond what the network's numbers hold."""
 STILL = 1e-6
 """As in the network: a spread less than this part of the largest number is rounding, and the context constant."""
-LEAST_WINDOWS = 10
-"""Held-out windows below which a 10th and a 90th percentile say nothing."""
 
 
 def series_inputs(recipe: SeriesRecipe) -> tuple[TensorSpec, ...]:
@@ -31,9 +29,9 @@ def series_inputs(recipe: SeriesRecipe) -> tuple[TensorSpec, ...]:
     return (TensorSpec(name=CONTEXT, datatype="FP32", shape=(-1, recipe.context, recipe.channels)),)
 
 
-def series_outputs(recipe: SeriesRecipe) -> tuple[TensorSpec, ...]:
+def series_output(recipe: SeriesRecipe) -> TensorSpec:
     """What it gives."""
-    return (TensorSpec(name=FORECAST, datatype="FP32", shape=(-1, recipe.horizon, recipe.channels)),)
+    return TensorSpec(name=FORECAST, datatype="FP32", shape=(-1, recipe.horizon, recipe.channels))
 
 
 def series_arguments(recipe: SeriesRecipe) -> dict[str, Any]:
@@ -48,20 +46,6 @@ def spread_of(contexts: Array) -> NDArray[np.float64]:
     spread = values.std(axis=-2, keepdims=True)
     still = spread <= STILL * np.abs(values).max(axis=-2, keepdims=True)
     return np.where(still, 0.0, spread)
-
-
-def forecast_scale(contexts: Array, targets: Array, forecasts: Array) -> ForecastScale | None:
-    """Where the errors on held-out windows lie; None where there are too few windows, or their contexts are constant.
-
-    Contexts are `(n, steps, channels)`, targets and forecasts `(n, horizon, channels)`, all in the units of the data.
-    """
-    spread = spread_of(contexts)  # (n, 1, channels)
-    moving = (spread > 0).all(axis=(1, 2))
-    errors = (np.asarray(targets, np.float64) - np.asarray(forecasts, np.float64))[moving] / spread[moving]
-    if len(errors) < LEAST_WINDOWS or not np.isfinite(errors).all():
-        return None
-    lower, upper = np.quantile(errors, [0.1, 0.9], axis=0).tolist()
-    return ForecastScale(lower=lower, upper=upper)
 
 
 class TimeSeriesForecasting(Task):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model_zoo.card import CategoryColumn, NumberColumn, RowRecipe
-from service.datasets.dataset import ColumnInfo
+from service.datasets.dataset import ColumnInfo, Columns
 from service.tasks.rows import Cell, category_of, number_of
 from service.training.failures import CannotTrain
 
@@ -15,10 +15,13 @@ MOST_CATEGORIES = 1000
 """Of one column, the most frequent; the rest count as unknown."""
 
 
-def row_recipe(columns: Sequence[ColumnInfo], rows: Sequence[Mapping[str, Cell]]) -> RowRecipe:
+def row_recipe(
+    columns: Sequence[ColumnInfo], rows: Sequence[Mapping[str, Cell]], roles: Columns | None = None
+) -> RowRecipe:
     """Numbers: mean, spread, and the median for empty cells. Categories: those that occur, sorted.
 
-    A column without a number, or with the same number everywhere, says nothing and gets the spread 1.
+    `roles` says which further columns the table has, that are no inputs. A column without a number, or with the same number
+    everywhere, says nothing and gets the spread 1.
 
     Raises:
         CannotTrain: there is no column at all.
@@ -47,4 +50,11 @@ def row_recipe(columns: Sequence[ColumnInfo], rows: Sequence[Mapping[str, Cell]]
             categories.append(CategoryColumn(name=column.name, categories=tuple(sorted(name for _, name in frequent))))
     if not numbers and not categories:
         raise CannotTrain("the table has no column beside the target; there is nothing to learn from")
-    return RowRecipe(kind="row", numbers=tuple(numbers), categories=tuple(categories))
+    roles = roles or Columns()
+    return RowRecipe(
+        kind="row",
+        numbers=tuple(numbers),
+        categories=tuple(categories),
+        target=roles.target,
+        ignored=tuple(filter(None, (roles.split, *roles.ignored))),
+    )

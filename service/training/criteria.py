@@ -17,12 +17,16 @@ from service.training.hyperparameters import Hyperparameters
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-def cross_entropy(knobs: Hyperparameters, targets: Tensor, classes: int) -> Criterion:
-    """Of logits (B, classes) and class indices (B,); `targets` are all of the training data, for the classes' weights."""
-    weights = None
-    if knobs.class_weights == "balanced":
-        counts = torch.bincount(targets, minlength=classes).float()
-        weights = len(targets) / (classes * counts.clamp(min=1.0))
+def class_weights(knobs: Hyperparameters, targets: Tensor, classes: int) -> Tensor | None:
+    """(classes,), from all of the training data's class indices. None where all examples count alike."""
+    if knobs.class_weights == "none":
+        return None
+    counts = torch.bincount(targets, minlength=classes).float()
+    return len(targets) / (classes * counts.clamp(min=1.0))
+
+
+def cross_entropy(knobs: Hyperparameters, weights: Tensor | None) -> Criterion:
+    """Of logits (B, classes) and class indices (B,)."""
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
         on_device = None if weights is None else weights.to(logits.device)
@@ -36,10 +40,22 @@ def squared_error(output: Tensor, wanted: Tensor) -> Tensor:
     return functional.mse_loss(output.squeeze(1), wanted)
 
 
-def classification_figures(logits: NDArray[np.float32], targets: NDArray[np.float64]) -> dict[str, float]:
-    """Mean cross entropy in nats, and the share that is right."""
+def losses_of(output: NDArray[np.float32], wanted: Tensor, weights: Tensor | None) -> Tensor:
+    """Of each example, float64 (n,): cross entropy in nats of (n, classes), or the squared error in squared spreads of (n, 1)."""
+    given = torch.from_numpy(output).double()
+    if wanted.is_floating_point():
+        return (given[:, 0] - wanted).square()
+    losses = functional.cross_entropy(given, wanted, reduction="none")
+    return losses if weights is None else losses * weights[wanted]
+
+
+def classification_figures(
+    logits: NDArray[np.float32], targets: NDArray[np.float64], weights: Tensor | None = None
+) -> dict[str, float]:
+    """Mean cross entropy in nats, where classes weigh as they do in training; and the share that is right."""
     wanted = torch.from_numpy(targets.astype(np.int64))
-    loss = functional.cross_entropy(torch.from_numpy(logits).double(), wanted)
+    double = None if weights is None else weights.double()
+    loss = functional.cross_entropy(torch.from_numpy(logits).double(), wanted, double)
     return {"loss": loss.item(), "accuracy": float((logits.argmax(axis=1) == targets).mean())}
 
 
@@ -57,14 +73,6 @@ def target_scale(targets: NDArray[np.float64]) -> TargetScale:
     if not spread > 1e-12 * max(1.0, float(np.abs(targets).max())):
         raise CannotTrain(f"the target is {targets[0]:g} in every training example; there is nothing to learn")
     return TargetScale(mean=float(targets.mean()), std=spread)
-
-
-def with_interval(scale: TargetScale, predicted: NDArray[np.float64], targets: NDArray[np.float64]) -> TargetScale:
-    """The scale, and where 80 % of the errors on validation data lie; without them where there are too few to tell."""
-    if len(targets) < 10:
-        return scale
-    lower, upper = np.quantile(targets - predicted, [0.1, 0.9]).tolist()
-    return scale.model_copy(update={"lower": lower, "upper": upper})
 
 
 def unscaled(output: NDArray[np.float32], scale: TargetScale) -> NDArray[np.float64]:

@@ -61,6 +61,11 @@ class Prepared:
             found.append(outcome)
         return found
 
+    def each(self, indices: Sequence[int]) -> Iterator[Item]:
+        """Rows in order, few of them in memory at once."""
+        for at in range(0, len(indices), CHUNK):
+            yield from self.items(indices[at : at + CHUNK])
+
     def collate(self, indices: Sequence[int], device: str = "cpu") -> dict[str, Tensor]:
         """One batch of the network's inputs, (B, …) each."""
         arrays, _ = self.task.collate(self.items(indices))
@@ -70,7 +75,7 @@ class Prepared:
         """Along the axis that batches are padded on; None where there is no such axis."""
         if self.task.card.batching.length_of is None:
             return None
-        return [item.length for item in self.items(indices)]
+        return [item.length for item in self.each(indices)]
 
     def _outcomes(self, indices: Sequence[int]) -> list[Item | ZooError]:
         missing = [index for index in indices if index not in self._kept]

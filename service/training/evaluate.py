@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.training import baseline as naive
 from service.training import figures
-from service.training.intervals import Statistic, Value, bootstrap, share_interval
+from service.training.intervals import Statistic, Value, bootstrap, by_blocks, share_interval
 
 MOSTLY = 0.7
 """Where one class is more than this share of the held-out data, guessing it looks good, and macro F1 decides instead."""
@@ -32,6 +32,9 @@ class Predictions:
     targets: NDArray[Any]
     indices: tuple[int, ...]
     """Of the examples, in the dataset."""
+    blocks: NDArray[np.int64] | None = None
+    """Which of them depend on each other, as windows of a series do that overlap: the number of each one's block, `(n,)`. None
+    where each stands for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ def evaluate(
         metrics={
             name: share_interval(value, examples)
             if name == "accuracy"
-            else bootstrap(value, statistics[name], examples, seed=seed)
+            else _interval(value, statistics[name], held_out, seed, least=0.0)
             for name, value in _figures(task, held_out, train_targets).items()
         },
         baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),
@@ -171,6 +174,13 @@ def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]
 
 def _figure(statistic: Statistic, examples: int) -> float:
     return float(statistic(np.ones((1, examples)))[0])
+
+
+def _interval(value: float, statistic: Statistic, measured: Predictions, seed: int, least: float = -np.inf) -> Value:
+    """`least` that the figure can be; a bootstrap does not go beyond it by itself."""
+    if measured.blocks is None:
+        return bootstrap(value, statistic, len(measured.targets), seed=seed)
+    return by_blocks(value, statistic, measured.blocks, least)
 
 
 def _figures(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, float]:
@@ -214,12 +224,11 @@ def _compare(
         raise ValueError("the rival must be measured on the same examples in the same order")
     a = _statistics(task, ours, train_targets)[primary]
     b = _statistics(task, theirs, train_targets)[primary]
-    examples = len(ours.targets)
 
     def both(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(a(weights) - b(weights))
 
-    difference = bootstrap(_figure(both, examples), both, examples, seed=seed)
+    difference = _interval(_figure(both, len(ours.targets)), both, ours, seed)
     return Rival(_figures(task, theirs, train_targets), difference)
 
 

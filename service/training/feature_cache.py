@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,20 @@ class FeatureCache:
         except (OSError, ValueError):
             return False
         return isinstance(said, dict) and said.get("count") == self.count
+
+
+def gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Stretches of unknown rows, none longer than a chunk."""
+    start = 0
+    while start < len(known):
+        if known[start]:
+            start += 1
+            continue
+        stop = start
+        while stop < len(known) and stop - start < CHUNK and not known[stop]:
+            stop += 1
+        yield start, stop
+        start = stop
 
 
 def _read(path: Path, rows: int, width: int | None) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:

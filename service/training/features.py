@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from model_zoo.network import Network, load_network
-from service.datasets.dataset import Example
 from service.errors import ZooError
 from service.tasks.base import Task
-from service.tasks.table import task_for
 from service.training.failures import CannotTrain
-from service.training.feature_cache import CHUNK, FeatureCache, features_folder
+from service.training.feature_cache import FeatureCache, features_folder, gaps
+from service.training.feature_inputs import base_instance, features_task
 from service.training.job import Job, Say
 from service.training.spec import Log, Progress
 from service.training.told import Told
-from service.types import Instance, Item, RecordInstance
+from service.types import Item
 
 SHARE = 0.8
 """Of a whole job of method `head`."""
@@ -76,21 +75,6 @@ def backbone_features(job: Job, say: Say, told: Told) -> Features:
     return found
 
 
-def features_task(job: Job) -> Task:
-    """Prepares examples as the tuned version will: as its base does, save for a base that writes text, which reads otherwise."""
-    assert job.files is not None
-    base = job.base
-    if base.task == "text-generation":
-        base = base.model_copy(update={"task": "text-classification", "labels": None})
-    return task_for(base, job.files)
-
-
-def base_instance(example: Example) -> Instance:
-    """What of an example the backbone sees: of a record, the picture."""
-    instance = example.instance
-    return instance.parts["image"] if isinstance(instance, RecordInstance) else instance
-
-
 def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
     seen, since = -1, time.monotonic()
     while not told.features_ready.wait(LOOK_S):
@@ -106,31 +90,17 @@ def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
 
 def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, told: Told) -> None:
     assert job.files is not None
-    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job)
+    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
     if job.base.architecture.builder == "timm":
         network = network.to(memory_format=torch.channels_last)
     total, done, began = len(known), int(known.sum()), time.monotonic()
     at_start = done
-    for start, stop in _gaps(known):
+    for start, stop in gaps(known):
         features, ok = _chunk(job, network, task, range(start, stop), told)
         cache.write(start, features, ok)
         done += stop - start
         left = (time.monotonic() - began) / (done - at_start) * (total - done)
         say(Progress(phase="features", ratio=SHARE * done / total, step=done, steps=total, remaining_s=round(left, 1)))
-
-
-def _gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Stretches of unknown rows, none longer than a chunk."""
-    start = 0
-    while start < len(known):
-        if known[start]:
-            start += 1
-            continue
-        stop = start
-        while stop < len(known) and stop - start < CHUNK and not known[stop]:
-            stop += 1
-        yield start, stop
-        start = stop
 
 
 @torch.inference_mode()

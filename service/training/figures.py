@@ -64,7 +64,6 @@ def forecast(outputs: NDArray[Any], targets: NDArray[Any], naive_errors: NDArray
     """Of `(n, horizon, channels)`: mae, rmse (units of the series), smape (%, 0..200), mase.
 
     MASE (Hyndman and Koehler 2006) divides each channel's error by the seasonal naive forecast's inside the training series.
-    Windows of one series overlap, so that the intervals are narrower than truth.
     """
     y, f = np.asarray(targets, np.float64), np.asarray(outputs, np.float64)
     errors = np.abs(f - y)

@@ -69,21 +69,48 @@ def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
         InvalidInput: ``spec.base``, ``spec.task``, ``spec.method``, ``spec.dataset_id`` or ``spec.hyperparameters.<name>``
             does not fit the rest.
     """
-    _check_base(base, dataset)
+    _check_base(base, dataset.kind)
     task = _task(dataset, spec.task)
     method = _method(base, task, spec.method)
     resolve(method, task, base, dataset.report.examples, spec.hyperparameters)
     return spec.model_copy(update={"task": task, "method": method})
 
 
-def _check_base(base: Card, dataset: DatasetInfo) -> None:
+def judge(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> None:
+    """What `plan` would refuse whatever the data are: a user hears of it before he sends them.
+
+    Args:
+        kinds: of which the data to come may be; none where any may come.
+
+    Raises:
+        InvalidInput: as `plan`.
+    """
+    _check_base(base, *kinds)
+    readable = [kind for kind in kinds or RECIPES if base.recipe.kind in RECIPES[kind]]
+    by_kind = (CLASSIFICATION, REGRESSION, UNLABELLED)
+    possible = list(dict.fromkeys(task_of[kind] for task_of in by_kind for kind in readable if kind in task_of))
+    if spec.task and spec.task not in possible:
+        raise InvalidInput(
+            "spec.task", f"{base.name!r} cannot learn {_cut(spec.task)!r}; {_meant(spec.task, possible)}"
+        )
+    refusals: list[InvalidInput] = []
+    for task in [spec.task] if spec.task else possible:
+        try:
+            resolve(_method(base, task, spec.method), task, base, 1, spec.hyperparameters)
+        except InvalidInput as error:
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
+
+
+def _check_base(base: Card, *kinds: DatasetKind) -> None:
     takes = TAKES.get(base.recipe.kind)
     if takes is None:
         raise InvalidInput("spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use")
-    if base.recipe.kind not in RECIPES[dataset.kind]:
-        raise InvalidInput(
-            "spec.base", f"{base.name!r} learns from {takes}, and the data set holds {DATA[dataset.kind]}"
-        )
+    if kinds and not any(base.recipe.kind in RECIPES[kind] for kind in kinds):
+        held = " or ".join(DATA[kind] for kind in kinds)
+        raise InvalidInput("spec.base", f"{base.name!r} learns from {takes}, and the data set holds {held}")
 
 
 def _task(dataset: DatasetInfo, asked: str) -> str:
@@ -97,10 +124,13 @@ def _task(dataset: DatasetInfo, asked: str) -> str:
     if not asked:
         return fits[0]
     if asked not in fits:
-        near = difflib.get_close_matches(asked, fits, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected {_either(fits)}"
-        raise InvalidInput("spec.task", f"{asked!r} does not fit these data; {hint}")
+        raise InvalidInput("spec.task", f"{_cut(asked)!r} does not fit these data; {_meant(asked, fits)}")
     return asked
+
+
+def _meant(asked: str, fits: Sequence[str]) -> str:
+    near = difflib.get_close_matches(asked[:64], fits, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"expected {_either(fits)}"
 
 
 def tasks(dataset: DatasetInfo) -> tuple[str, ...]:
@@ -138,6 +168,10 @@ def _method(base: Card, task: str, asked: Method) -> Method:
             why = f"{base.name!r} is no Transformer, whose linear layers low-rank updates are for"
         raise InvalidInput("spec.method", f"{why}; expected {_either([m.value for m in fits])}, got {asked.value}")
     return asked
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 64 else f"{text[:63]}…"
 
 
 def _either(names: Sequence[str]) -> str:

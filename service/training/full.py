@@ -71,7 +71,7 @@ def tune(job: Job, say: Say, told: Told) -> None:
     checkpoints = Checkpoints(job.folder / "checkpoints")
     if checkpoints.last() is None:  # else a checkpoint holds it
         train = lesson.splits["train"]
-        start_from_probe(network, prepared, train, lesson.wanted, batch_size=knobs.batch_size, told=told)
+        start_from_probe(network, prepared, train, lesson.wanted("train"), knobs, told)
     drop_features(network.head, knobs.dropout)
     if isinstance(base, ImageClassifier | ImageEncoder):
         network.to(memory_format=torch.channels_last)  # convolutions learn a third faster so, on a CPU as well
@@ -110,7 +110,7 @@ def records(job: Job) -> RecordRecipe | None:
         row = record.parts["row"]
         assert isinstance(row, RowInstance)
         rows.append(row.cells)
-    return RecordRecipe(kind="record", image=recipe, row=row_recipe(job.info.inputs, rows))
+    return RecordRecipe(kind="record", image=recipe, row=row_recipe(job.info.inputs, rows, job.info.columns))
 
 
 def batches_of(job: Job, lesson: Lesson) -> Batches:
@@ -119,19 +119,19 @@ def batches_of(job: Job, lesson: Lesson) -> Batches:
     indices = lesson.splits["train"]
     recipe: Recipe = job.base.recipe
     if not isinstance(recipe, ImageRecipe) or knobs.augmentation == "none":
-        return PreparedBatches(lesson.prepared, indices, lesson.wanted, knobs.batch_size, seed, device)
+        return PreparedBatches(lesson.prepared, indices, lesson.wanted("train"), knobs.batch_size, seed, device)
 
     from service.training.photos import PhotoBatches, Pictures  # timm is slow to import
 
     columns = None
     if job.task == "image-tabular-regression":
-        rows = [item.tensors["columns"] for item in lesson.prepared.items(indices)]
+        rows = [item.tensors["columns"] for item in lesson.prepared.each(indices)]
         columns = torch.from_numpy(np.stack(rows))
     return PhotoBatches(
         Pictures(job.examples, indices, recipe),
         recipe,
         knobs.augmentation,
-        lesson.wanted,
+        lesson.wanted("train"),
         knobs.batch_size,
         seed,
         name=job.base.signature.inputs[0].name,

@@ -17,7 +17,8 @@ from model_zoo.network import Head
 from service.tasks.rows import columns_of, columns_width
 from service.tasks.table import read_labels, task_for
 from service.training.columns import row_recipe
-from service.training.criteria import target_scale, unscaled, with_interval
+from service.training.conformal import with_interval
+from service.training.criteria import target_scale, unscaled
 from service.training.evaluate import Evaluation, Predictions, evaluate
 from service.training.failures import CannotTrain
 from service.training.features import SHARE, Features, backbone_features
@@ -69,7 +70,8 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
     say(Progress(phase="evaluation", ratio=0.9))
     told.check()
     test = "test" if splits["test"] else "validation"
-    raw = _run(fitted.head, inputs[test])
+    # From validation data the head may have learned at last; what was said of them before is the measure.
+    raw = _run(fitted.head, inputs["test"]) if splits["test"] else fitted.judged
     if scale is not None and splits["validation"]:
         scale = with_interval(scale, unscaled(fitted.judged, scale), targets["validation"])
     outputs = raw if scale is None else unscaled(raw, scale)
@@ -101,7 +103,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         dataset=job.info,
         card=card,
         state={f"head.{name}": tensor for name, tensor in fitted.head.state_dict().items()},
-        golden=_golden(job, card, splits[test], raw),
+        golden=_golden(job, card, splits[test], _run(fitted.head, inputs[test][:GOLDEN])),
         evaluation=evaluation,
         curves=fitted.curves,
         hyperparameters=_hyperparameters(job, fitted),
@@ -135,7 +137,7 @@ def _recipe(job: Job) -> RecordRecipe | None:
         return None
     assert isinstance(job.base.recipe, ImageRecipe)
     rows = [_row(job, i).cells for i in job.splits["train"]]
-    return RecordRecipe(kind="record", image=job.base.recipe, row=row_recipe(job.info.inputs, rows))
+    return RecordRecipe(kind="record", image=job.base.recipe, row=row_recipe(job.info.inputs, rows, job.info.columns))
 
 
 def _row(job: Job, index: int) -> RowInstance:

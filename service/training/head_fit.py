@@ -25,7 +25,7 @@ from service.training.spec import Metric
 from service.training.told import Told
 
 CLEAR = 2.0
-"""Standard errors by which a perceptron's validation losses must be lower, example by example."""
+"""Standard errors by which validation losses must be lower, example by example, for what is less simple to be taken."""
 ENOUGH = 200
 """Training examples below which a perceptron is not tried."""
 WORSE = 4
@@ -107,7 +107,7 @@ def fit_head(
     if kind == "mlp" or (kind is None and len(train.y) >= ENOUGH and len(validation.y)):
         started = len(STRENGTHS)
         fitted = fit_perceptron(train, validation, Head(spec("mlp")), knobs, classes, seed, told, measured, started)
-        if best is None or _clearly_better(fitted.losses, best.losses):
+        if best is None or clearly_better(fitted.losses, best.losses):
             chosen = {"head": "mlp", "hidden": knobs.hidden, "weight_decay": fitted.decay, "epochs": fitted.epochs}
             return FittedHead(fitted.head, _outputs(fitted.head, validation.x), chosen, tuple(curves))
     assert best is not None
@@ -141,7 +141,7 @@ def _along_the_path(
         told.check()
         solution = solver(strength, ROUGH)
         outputs = solution(judged)
-        sharpness = 1.0 if classes is None or not len(validation.y) else _sharpness(outputs, validation.y)
+        sharpness = 1.0 if classes is None or not len(validation.y) else sharpness_of(outputs, validation.y)
         losses = _losses(outputs * sharpness, validation.y, classes)
         loss = float(losses.mean()) if len(losses) else 0.0
         _note(measured, "loss", "train", float(_losses(solution(x), train.y, classes).mean()), step)
@@ -198,7 +198,7 @@ def _as_head(spec: HeadSpec, scale: Scale, solution: Solution, sharpness: float)
     return head.eval().requires_grad_(False)
 
 
-def _sharpness(logits: Tensor, targets: Tensor) -> float:
+def sharpness_of(logits: Tensor, targets: Tensor) -> float:
     """By how much to multiply logits so that their probabilities fit best; near 1 where few examples say so."""
     scales = LOG_TEMPERATURES.exp()
     losses = torch.stack([functional.cross_entropy(logits * scale, targets) for scale in scales])
@@ -211,7 +211,8 @@ def _losses(outputs: Tensor, targets: Tensor, classes: int | None) -> Tensor:
     return functional.cross_entropy(outputs, targets, reduction="none")
 
 
-def _clearly_better(ours: Tensor, theirs: Tensor) -> bool:
+def clearly_better(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether losses of the same examples are lower by more than noise."""
     gain = (theirs.double() - ours.double()).numpy()
     return bool(gain.mean() > CLEAR * gain.std() / np.sqrt(len(gain)))
 

@@ -1,6 +1,7 @@
 """The training loop. One for every network and every task; what differs comes in as arguments.
 
-It reads top to bottom: forward, loss, backward, step; then, after each epoch, validation, early stopping and the checkpoint.
+It reads top to bottom: forward, loss, backward, step; then, after each epoch, validation, early stopping and the checkpoint. What
+training begins with is the first candidate: a start that no epoch improves on is what comes out.
 Whatever it needs to go on after a crash is in `State` and in the checkpoint, and nothing else decides what comes next: a run
 that is resumed gives, bit by bit, the weights of one that was never interrupted.
 """
@@ -89,6 +90,8 @@ def train(
     state = checkpoints.restore(network, optimiser)
     if state is None:
         state = State()
+        network.eval()
+        conclude_start(state, validate(), say)
         say(checkpoints.save(network, optimiser, state))
     pace = Pace(say, state, steps)
 
@@ -178,6 +181,15 @@ def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float =
 def largest_weight(network: nn.Module) -> float:
     """The largest absolute value among the weights that are trained."""
     return max((p.detach().abs().max().item() for p in network.parameters() if p.requires_grad), default=0.0)
+
+
+def conclude_start(state: State, measured: dict[str, float], say: Say) -> None:
+    """The figures before the first step: what every epoch must improve on."""
+    state.curves += [Metric(name=name, split="validation", value=value, step=0) for name, value in measured.items()]
+    for metric in state.curves:
+        say(metric)
+    if math.isfinite(measured["loss"]):
+        state.best = measured["loss"]
 
 
 def conclude_epoch(state: State, measured: dict[str, float], knobs: Hyperparameters, rate: float, say: Say) -> None:

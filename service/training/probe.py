@@ -11,7 +11,8 @@ from torch import Tensor
 
 from model_zoo.network import TunedNetwork
 from service.training.data import Prepared
-from service.training.head_fit import scale_of
+from service.training.head_fit import example_weights, scale_of
+from service.training.hyperparameters import Hyperparameters
 from service.training.linear import Axes, Logistic, Ridge
 from service.training.told import Told
 
@@ -22,13 +23,13 @@ MOST_EXAMPLES = 4096
 
 @torch.no_grad()
 def features_of(
-    network: TunedNetwork, prepared: Prepared, indices: tuple[int, ...], batch_size: int, told: Told, device: str
+    network: TunedNetwork, prepared: Prepared, indices: tuple[int, ...], batch_size: int, told: Told
 ) -> Tensor:
-    """(n, D) of examples, `columns` included, on the CPU."""
+    """(n, D) of examples, `columns` included."""
     parts = []
     for at in range(0, len(indices), batch_size):
         told.check()
-        parts.append(network.features(**prepared.collate(indices[at : at + batch_size], device)).float().cpu())
+        parts.append(network.features(**prepared.collate(indices[at : at + batch_size])).float())
     return torch.cat(parts)
 
 
@@ -37,10 +38,8 @@ def start_from_probe(
     prepared: Prepared,
     indices: tuple[int, ...],
     targets: Tensor,
-    *,
-    batch_size: int,
+    knobs: Hyperparameters,
     told: Told,
-    device: str = "cpu",
 ) -> None:
     """Standardises by the training features, and sets a linear head to its solution; an mlp keeps its random weights.
 
@@ -48,7 +47,7 @@ def start_from_probe(
         targets: of `indices`: class indices (n,) int64, or numbers in spreads (n,) float32.
     """
     step = max(1, -(-len(indices) // MOST_EXAMPLES))  # of very many examples some are enough
-    features = features_of(network, prepared, indices[::step], batch_size, told, device)
+    features = features_of(network, prepared, indices[::step], knobs.batch_size, told)
     head = network.head
     scale = scale_of(features, head.spec.columns)
     with torch.no_grad():
@@ -61,7 +60,8 @@ def start_from_probe(
     if wanted.is_floating_point():
         solution = Ridge(axes, wanted[:, None]).fit(STRENGTH)
     else:
-        solution = Logistic(axes, wanted, head.spec.outputs).fit(STRENGTH)
+        classes = head.spec.outputs
+        solution = Logistic(axes, wanted, classes, example_weights(wanted, classes, knobs)).fit(STRENGTH)
     with torch.no_grad():
         head.out.weight.copy_(solution.weight)
         head.out.bias.copy_(solution.bias)

@@ -136,13 +136,12 @@ def comparison(evaluation: Evaluation) -> str:
     value, base = evaluation.metrics[name], evaluation.baseline.metrics.get(name, math.nan)
     beyond = value.low > base if up else value.high < base
     better = value.value > base if up else value.value < base
-    said = (
-        "clearly better"
-        if beyond
-        else "better, though within the noise of so few examples,"
-        if better
-        else "not better"
-    )
+    if not better:
+        said = "not better"
+    elif beyond and value.low < value.high:  # too few examples have no interval
+        said = "clearly better"
+    else:
+        said = "better, though within the noise of so few examples,"
     text = f"By {NAMES.get(name, name).lower()} it is {said} than the baseline."
     if evaluation.not_compared:
         return f"{text} It could not be compared with the version that is served now: {evaluation.not_compared}."
@@ -150,6 +149,8 @@ def comparison(evaluation: Evaluation) -> str:
         return text
     difference = evaluation.rival.difference
     low, high = (difference.low, difference.high) if up else (-difference.high, -difference.low)
+    if low == high != 0.0:
+        return f"{text} There are too few examples to tell it from the version that is served now."
     beside = "better than" if low > 0 else "worse than" if high < 0 else "about as good as"
     return f"{text} It is {beside} the version that is served now, on the same held-out examples."
 

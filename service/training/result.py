@@ -122,7 +122,7 @@ def lineage_of(
     """Where a version comes from: everything that is needed to make it again."""
     rival = None
     if evaluation.rival is not None and order.rival is not None:
-        rival = {"version": order.rival.name, "metrics": dict(evaluation.rival.metrics)}
+        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics)}
     return {
         "base": base.name,
         "base_sha256": base_digest,
@@ -153,7 +153,7 @@ def report_of(
     rival = None
     if evaluation.rival is not None and order.rival is not None:
         difference = _interval(evaluation.rival.difference)
-        rival = {"version": order.rival.name, "metrics": dict(evaluation.rival.metrics), "difference": difference}
+        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics), "difference": difference}
     confusion = None
     if evaluation.confusion is not None:
         confusion = {"labels": list(evaluation.labels), "matrix": evaluation.confusion.tolist()}

@@ -13,9 +13,10 @@ from torch.nn import functional
 from model_zoo.card import Card, SeriesRecipe
 from model_zoo.network import build_network
 from service.datasets.splits import cut
-from service.tasks.forecasting import CONTEXT, FORECAST, forecast_scale, series_arguments, spread_of
+from service.tasks.forecasting import CONTEXT, FORECAST, series_arguments, spread_of
 from service.training.baseline import naive_errors, seasonal_naive
 from service.training.checkpoint import Checkpoints
+from service.training.conformal import forecast_scale
 from service.training.data import TensorBatches
 from service.training.evaluate import NotCompared, Predictions
 from service.training.failures import CannotTrain
@@ -85,8 +86,10 @@ def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
     say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     told.check()
     test = windows["test"]
-    held_out = Predictions(forecast("test").astype(np.float64), test.targets, tuple(range(len(test.targets))))
-    scale = forecast_scale(windows["validation"].contexts, windows["validation"].targets, forecast("validation"))
+    outputs = forecast("test").astype(np.float64)
+    held_out = Predictions(outputs, test.targets, tuple(range(len(test.targets))), test.blocks)
+    seen = windows["validation"]
+    scale = forecast_scale(seen.contexts, seen.targets, forecast("validation"), seen.step)
     result = Result(
         card=card.model_copy(
             update={"forecast": scale, "parameters": sum(parameter.numel() for parameter in network.parameters())}

@@ -45,7 +45,8 @@ class JobSpec(_Part):
 
     base: str = Field(min_length=1, max_length=63)
     """Name of a card."""
-    dataset_id: str = Field(min_length=1)
+    dataset_id: str
+    """Empty only where a job is judged before its data are there."""
     model: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
     """Whose next version the result becomes."""
     task: str = ""
@@ -164,3 +165,15 @@ KINDS: dict[str, type[Said]] = {
 
 PAUSE, CANCEL, FEATURES_READY = "pause", "cancel", "features"
 """`pause`: checkpoint and stop. `cancel`: stop at once. `features`: the server has put all features into their folder."""
+
+WAIT = "--wait"
+"""In place of a job's folder on the worker's command line: it is kept ready, and hears of its job as the first line on stdin."""
+
+
+class Assignment(_Part):
+    """That line, as JSON."""
+
+    folder: Path
+    """The job's."""
+    lock: Path
+    """File to hold locked until the end: a second worker of a job waits for the first one's."""

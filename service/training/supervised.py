@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +13,32 @@ from torch import Tensor, nn
 
 from model_zoo.card import Card, TargetScale
 from service.training.checkpoint import Checkpoints
+from service.training.conformal import with_interval
 from service.training.criteria import (
+    class_weights,
     classification_figures,
     cross_entropy,
     regression_figures,
     squared_error,
     target_scale,
     unscaled,
-    with_interval,
 )
 from service.training.data import Prepared, predict
 from service.training.evaluate import Predictions
+from service.training.failures import CannotTrain
 from service.training.finish import Result, finish
 from service.training.job import Job, Say
 from service.training.loop import Batches, train
 from service.training.rival import rival_predictions
-from service.training.spec import Progress
+from service.training.spec import Log, Progress
 from service.training.told import Told
+
+NO_TEST = "there are no test data: the result is measured on data that had a part in training, and looks better"
+OutputsOf = Callable[[str], NDArray[np.float32]]
+"""What the network gives for a split, in evaluation mode, (n, outputs)."""
+Settle = Callable[[OutputsOf], NDArray[np.float32]]
+"""Called once training has ended, it may change the network for good. Gives the outputs for the validation data, of a network
+that has not learned from them."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +58,24 @@ class Lesson:
         targets = self.targets[split]
         return targets.astype(np.int64) if self.scale is None else targets
 
-    @property
-    def wanted(self) -> Tensor:
+    def wanted(self, split: str) -> Tensor:
         """What training compares with: class indices int64, or numbers in spreads float32, (n,)."""
-        targets = self.targets["train"]
+        targets = self.targets[split]
         if self.scale is None:
             return torch.from_numpy(targets.astype(np.int64))
         return torch.from_numpy(((targets - self.scale.mean) / self.scale.std).astype(np.float32))
 
 
 def prepare(job: Job, prepared: Prepared, say: Say, told: Told) -> Lesson:
-    """Looks at every example once. Raises CannotTrain where a number is the same everywhere."""
+    """Looks at every example once. Raises CannotTrain where none can be trained on, or a number is the same everywhere."""
     splits = {name: prepared.usable(job.splits[name], say, told) for name in ("train", "validation", "test")}
+    if not splits["train"]:
+        raise CannotTrain("not one training example could be prepared")
     # Of very few examples none may be left for one of them.
     splits["validation"] = splits["validation"] or splits["train"]
-    splits["test"] = splits["test"] or splits["validation"]
+    if not splits["test"]:
+        say(Log(level="warning", text=NO_TEST))
+        splits["test"] = splits["validation"]
     targets = {name: job.targets(indices) for name, indices in splits.items()}
     return Lesson(prepared, splits, targets, None if job.classifies else target_scale(targets["train"]))
 
@@ -78,6 +90,7 @@ def teach(
     told: Told,
     *,
     card: Card,
+    settle: Settle | None = None,
 ) -> None:
     """Trains, measures on what was held out, and writes the result."""
     output = card.signature.outputs[0].name
@@ -89,19 +102,21 @@ def teach(
     def validate() -> dict[str, float]:
         outputs, targets = outputs_of("validation"), lesson.targets["validation"]
         if lesson.scale is None:
-            return classification_figures(outputs, targets)
+            return classification_figures(outputs, targets, weights)
         return regression_figures(outputs, targets, lesson.scale)
 
-    criterion = squared_error if lesson.scale else cross_entropy(knobs, lesson.wanted, len(job.labels))
+    weights = class_weights(knobs, lesson.wanted("train"), len(job.labels)) if job.classifies else None
+    criterion = squared_error if lesson.scale else cross_entropy(knobs, weights)
     network.to(device)
     state = train(network, batches, criterion, validate, knobs, checkpoints, say, told, output=output, device=device)
 
     say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     told.check()
+    judged = outputs_of("validation") if settle is None else settle(outputs_of)
     held_out: NDArray[np.floating] = outputs_of("test")
     scale = lesson.scale
     if scale is not None:
-        scale = with_interval(scale, unscaled(outputs_of("validation"), scale), lesson.targets["validation"])
+        scale = with_interval(scale, unscaled(judged, scale), lesson.targets["validation"])
         held_out = unscaled(held_out, scale)
     predictions = Predictions(held_out, lesson.measured("test"), lesson.splits["test"])
     result = Result(

@@ -22,6 +22,7 @@ from model_zoo.card import (
     TunedSource,
     WeightsRecipe,
 )
+from service.tasks.forecasting import series_inputs, series_output
 from service.tasks.image_tabular import record_inputs
 from service.tasks.rows import row_inputs
 from service.training.evaluate import is_classification
@@ -131,7 +132,7 @@ def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:
         case RowRecipe():
             return row_inputs(recipe)
         case SeriesRecipe():
-            return (TensorSpec(name="context", datatype="FP32", shape=(-1, recipe.context, recipe.channels)),)
+            return series_inputs(recipe)
         case RecordRecipe():
             assert isinstance(base.recipe, ImageRecipe)
             return record_inputs(recipe, base.signature.inputs[0])
@@ -143,7 +144,7 @@ def _output(base: Card, task: str, labels: tuple[str, ...], head: HeadSpec | Non
         name = "logits" if head is None else head.output
         return TensorSpec(name=name, datatype="FP32", shape=(-1, len(labels)))
     if isinstance(recipe, SeriesRecipe):
-        return TensorSpec(name="forecast", datatype="FP32", shape=(-1, recipe.horizon, recipe.channels))
+        return series_output(recipe)
     if task == "text-generation":
         return base.signature.outputs[0]
     return TensorSpec(name="value" if head is None else head.output, datatype="FP32", shape=(-1, 1))

@@ -20,6 +20,9 @@ LONGEST_SEASON = 400
 LIKENESS = 0.3
 """Autocorrelation from which a lag counts as a season."""
 MOST_HORIZON = 48
+BLOCK_HORIZONS = 2
+"""Horizons that a block of windows is long. Windows at the border of two blocks forecast the same steps; shorter blocks have more
+of them."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Windows:
 
     contexts: Floats
     targets: Floats
+    blocks: NDArray[np.int64]
+    """(n,): windows of one block overlap, those of two do so at most at the border between them."""
+    step: int
+    """From one to the next."""
 
 
 def series_recipe(knobs: Hyperparameters, train: Sequence[Floats], shortest: int, channels: int) -> SeriesRecipe:
@@ -96,9 +103,22 @@ def windows_of(series: Sequence[tuple[Floats, int, int]], recipe: SeriesRecipe, 
         targets.append(whole[:, recipe.context :])
     if not contexts:
         empty = np.zeros((0, recipe.context, recipe.channels))
-        return Windows(empty, np.zeros((0, recipe.horizon, recipe.channels)))
+        return Windows(empty, np.zeros((0, recipe.horizon, recipe.channels)), np.zeros(0, np.int64), 1)
     many = sum(len(part) for part in contexts)
     step = -(-many // MOST_WINDOWS[split])
-    return Windows(
-        np.concatenate([part[::step] for part in contexts]), np.concatenate([part[::step] for part in targets])
-    )
+    contexts, targets = [part[::step] for part in contexts], [part[::step] for part in targets]
+    blocks = blocks_of([len(part) for part in contexts], -(-BLOCK_HORIZONS * recipe.horizon // step))
+    return Windows(np.concatenate(contexts), np.concatenate(targets), blocks, step)
+
+
+def blocks_of(windows: Sequence[int], length: int) -> NDArray[np.int64]:
+    """The number of each window's block: those of each series in blocks of at least `length`; a shorter series is one block.
+
+    Series count as independent of each other. Where all of them rise and fall together, intervals over blocks are too narrow.
+    """
+    found, first = [], 0
+    for count in windows:
+        blocks = max(1, count // length)
+        found.append(first + np.arange(count) * blocks // count)
+        first += blocks
+    return np.concatenate(found)

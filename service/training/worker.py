@@ -1,4 +1,4 @@
-"""The worker process: `python -m service.training.worker JOBFOLDER`.
+"""The worker process: `python -m service.training.worker JOBFOLDER`, or `--wait` for one that is told its folder later.
 
     spec.json ──► WorkOrder ──► one of the methods ──► result/
 
@@ -8,6 +8,7 @@ is 0 whenever it could say how it ended: Finished, Stopped or Failed. It asks no
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import os
@@ -21,6 +22,8 @@ from typing import IO, TYPE_CHECKING
 from service.training.failures import OUT_OF_MEMORY, sentence
 from service.training.spec import (
     KINDS,
+    WAIT,
+    Assignment,
     CheckpointWritten,
     Failed,
     Finished,
@@ -154,10 +157,28 @@ def work(order: WorkOrder, folder: Path, say: Mouth, told: Told) -> None:
         say.tracker.close()
 
 
+def wait() -> Path | None:
+    """Imports what takes seconds, then waits to be told a job's folder; None where nobody has one."""
+    import torch
+
+    import service.training.head
+    import service.training.tracking  # noqa: F401
+    from service.training.seeds import settle
+
+    settle(torch.get_num_threads(), seed=0)
+    weight = torch.zeros(1, requires_grad=True)
+    torch.optim.SGD([weight], lr=0.0).step()  # the first step of any optimizer imports torch's compiler
+    line = sys.stdin.readline()
+    if not line:
+        return None
+    assignment = Assignment.model_validate_json(line)
+    # Not closed: held until the process ends, by itself or not.
+    fcntl.flock(os.open(assignment.lock, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
+    return assignment.folder
+
+
 def main(folder: Path) -> None:
     """From the order to the last word."""
-    # Threads that wait for each other shall sleep, not spin: the cores are the server's first. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     told = Told()
     say = Mouth(_take_stdout(folder), told)
     ended = threading.Event()
@@ -193,7 +214,11 @@ def _take_stdout(folder: Path) -> IO[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    # Threads that wait for each other shall sleep, not spin: the cores are the server's first. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wanted = wait() if sys.argv[1] == WAIT else Path(sys.argv[1])
+    if wanted is not None:
+        main(wanted)
     sys.stderr.flush()
     # Threads that wait in native code, and the listener on stdin, must not hold up the end.
     os._exit(0)

@@ -12,7 +12,7 @@ from scheduler.fakes import until
 
 from service.datasets.dataset import Example
 from service.errors import NotFound, NotReady
-from service.jobs.features import FeatureExtraction, gaps
+from service.jobs.features import FeatureExtraction
 from service.registry.states import ModelState
 from service.training.feature_cache import CHUNK, FeatureCache, features_folder
 from service.types import TextInstance
@@ -42,7 +42,7 @@ class Data:
 def data(monkeypatch: pytest.MonkeyPatch) -> Data:
     made = Data(20)
     monkeypatch.setattr("service.jobs.features.open_dataset", lambda *_: made)
-    monkeypatch.setattr("service.jobs.features._task", lambda card, files: FakeTask(card))
+    monkeypatch.setattr("service.jobs.features.features_task", lambda card, files: FakeTask(card))
     return made
 
 
@@ -175,15 +175,3 @@ async def test_a_base_that_fails_leaves_the_rest_to_the_worker(tmp_path: Path, d
         await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)
         assert not cache(tmp_path, 20).complete
         assert w.registry.rows_in_flight == 0
-
-
-async def test_gaps_are_what_is_unknown_in_pieces_of_a_chunk() -> None:
-    known = np.zeros(CHUNK * 2 + 50, np.bool_)
-    known[10:20] = True
-    assert list(gaps(known)) == [
-        (0, 10),
-        (20, 20 + CHUNK),
-        (20 + CHUNK, 20 + 2 * CHUNK),
-        (20 + 2 * CHUNK, 50 + 2 * CHUNK),
-    ]
-    assert list(gaps(np.ones(5, np.bool_))) == []

@@ -11,7 +11,7 @@ from model_zoo.network import build_network
 from model_zoo.store import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
-from service.tasks.forecasting import TimeSeriesForecasting, forecast_scale, series_arguments, spread_of
+from service.tasks.forecasting import TimeSeriesForecasting, series_arguments, spread_of
 from service.tasks.table import task_for
 from service.types import Forecast, ImageInstance, Item, Options, SeriesInstance
 from tasks.tuned import series_card
@@ -108,27 +108,6 @@ def test_a_series_that_stands_still_has_a_forecast_without_interval(level: float
     answer = forecast(series([level] * 12), scale=SCALE)
     np.testing.assert_allclose(answer.values, level, rtol=1e-6)
     assert answer.lower is None
-
-
-def test_the_interval_holds_eight_of_ten_held_out_values() -> None:
-    rng = np.random.default_rng(0)
-    contexts = rng.normal(50, 5, (400, 12, 1)) * rng.uniform(0.1, 10, (400, 1, 1))
-    spread = spread_of(contexts)
-    forecasts = contexts[:, -1:, :].repeat(3, axis=1)
-    targets = forecasts + spread * rng.standard_normal((400, 3, 1))
-    scale = forecast_scale(contexts[:200], targets[:200], forecasts[:200])
-    assert scale is not None
-    low = forecasts[200:] + np.array(scale.lower) * spread[200:]
-    high = forecasts[200:] + np.array(scale.upper) * spread[200:]
-    held = ((low <= targets[200:]) & (targets[200:] <= high)).mean()
-    assert 0.75 <= held <= 0.85
-
-
-def test_too_few_windows_tell_nothing() -> None:
-    contexts, targets = np.random.default_rng(0).normal(size=(9, 12, 1)), np.zeros((9, 3, 1))
-    assert forecast_scale(contexts, targets, targets) is None
-    still = np.ones((100, 12, 1))
-    assert forecast_scale(still, np.zeros((100, 3, 1)), np.zeros((100, 3, 1))) is None
 
 
 def test_the_spread_is_the_networks_own() -> None:

@@ -16,7 +16,7 @@ from model_zoo.card import (
     TensorSpec,
 )
 from model_zoo.catalog import Catalog
-from service.tasks.forecasting import series_arguments, series_inputs, series_outputs
+from service.tasks.forecasting import series_arguments, series_inputs, series_output
 from service.tasks.image_tabular import record_inputs
 from service.tasks.rows import row_arguments, row_inputs
 
@@ -59,7 +59,7 @@ def series_card(context: int = 12, horizon: int = 3, channels: int = 1, scale: F
             "name": "my_series",
             "recipe": recipe,
             "forecast": scale,
-            "signature": Signature(inputs=series_inputs(recipe), outputs=series_outputs(recipe)),
+            "signature": Signature(inputs=series_inputs(recipe), outputs=(series_output(recipe),)),
             "architecture": base.architecture.model_copy(update={"arguments": arguments}),
         }
     )

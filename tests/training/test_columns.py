@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from service.datasets.dataset import ColumnInfo
+from service.datasets.dataset import ColumnInfo, Columns
 from service.tasks.rows import encode_row
 from service.training.columns import row_recipe
 from service.training.failures import CannotTrain
@@ -21,6 +21,12 @@ def test_numbers_are_standardised_and_empty_cells_get_the_median() -> None:
     numbers, categories = encode_row(recipe, {"age": 5.0, "city": "nowhere"}, "")
     assert numbers.tolist() == [1.0]
     assert categories.tolist() == [0], "a city that training never saw"
+
+
+def test_a_recipe_knows_which_columns_of_its_table_are_no_inputs() -> None:
+    roles = Columns(target="rent", split="part", ignored=("id",))
+    recipe = row_recipe(COLUMNS, [{"age": 1.0, "city": "b"}], roles)
+    assert (recipe.target, recipe.ignored) == ("rent", ("part", "id"))
 
 
 def test_a_column_that_never_changes_divides_by_one() -> None:

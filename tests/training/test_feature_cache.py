@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.training.feature_cache import FeatureCache, features_folder
+from service.training.feature_cache import CHUNK, FeatureCache, features_folder, gaps
 
 
 def rows(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
@@ -73,3 +73,15 @@ def test_files_that_are_no_chunks_are_passed_over(tmp_path: Path) -> None:
     assert cache.ranges() == []
     assert (tmp_path / "complete.json").write_text('{"count": 5, "width": 4}')
     assert not cache.complete
+
+
+def test_gaps_are_what_is_unknown_in_pieces_of_a_chunk() -> None:
+    known = np.zeros(CHUNK * 2 + 50, np.bool_)
+    known[10:20] = True
+    assert list(gaps(known)) == [
+        (0, 10),
+        (20, 20 + CHUNK),
+        (20 + CHUNK, 20 + 2 * CHUNK),
+        (20 + 2 * CHUNK, 50 + 2 * CHUNK),
+    ]
+    assert list(gaps(np.ones(5, np.bool_))) == []

@@ -11,7 +11,7 @@ from model_zoo.card import Card
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
 from service.errors import InvalidInput
-from service.training.fit import plan
+from service.training.fit import judge, plan
 from service.training.hyperparameters import Hyperparameters, automatic, expected, meaningful, resolve
 from service.training.spec import JobSpec, Method
 
@@ -179,3 +179,48 @@ def test_every_hyperparameter_can_say_its_bounds_and_belongs_to_some_job(name: s
 def test_automatic_values_are_within_their_own_bounds(method: Method, task: str, name: str, examples: int) -> None:
     assert resolve(method, task, base(name), examples, {})
     assert automatic(method, task, base(name), examples)
+
+
+# ── before there are data ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "asked", "field", "says"),
+    [
+        ("silero_vad", "", {}, "spec.base", "cannot be fine-tuned"),
+        ("all_minilm_l6_v2", "image_folder", {}, "spec.base", "learns from texts, and the data set holds pictures"),
+        ("speaker_lstm", "text table", {}, "spec.base", "learns from sounds, and the data set holds texts or a table"),
+        ("efficientnet_lite0", "", {"task": "text-classification"}, "spec.task", "cannot learn 'text-classification'"),
+        ("efficientnet_lite0", "", {"task": "image-clasification"}, "spec.task", "did you mean 'image-classification'"),
+        ("char_lstm", "text", {"task": "text-generation"}, "spec.task", "cannot learn"),
+        ("efficientnet_lite0", "", {"method": Method.LORA}, "spec.method", "is no Transformer"),
+        ("tabular_mlp", "", {"method": Method.HEAD}, "spec.method", "no trained weights"),
+        ("efficientnet_lite0", "", {"hyperparameters": {"epoch": 3}}, "spec.hyperparameters.epoch", "did you mean epochs"),
+        ("efficientnet_lite0", "", {"hyperparameters": {"epochs": 0}}, "spec.hyperparameters.epochs", "at least 1"),
+        ("char_lstm", "", {"hyperparameters": {"rank": 4}}, "spec.hyperparameters.rank", "has no meaning"),
+    ],
+)  # fmt: skip
+def test_what_no_data_could_mend_is_refused_before_there_are_any(
+    name: str, kinds: str, asked: dict[str, Any], field: str, says: str
+) -> None:
+    spec = JobSpec(base=name, dataset_id="", model="mine", **asked)
+    with pytest.raises(InvalidInput, match=says) as caught:
+        judge(base(name), spec, [DatasetKind(kind) for kind in kinds.split()])
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("efficientnet_lite0", {}),
+        ("efficientnet_lite0", {"task": "image-tabular-regression", "hyperparameters": {"epochs": 3}}),
+        ("efficientnet_lite0", {"method": Method.FULL, "hyperparameters": {"augmentation": "strong"}}),
+        ("efficientnet_lite0", {"hyperparameters": {"class_weights": "balanced"}}),  # of no regression
+        ("char_lstm", {"hyperparameters": {"batch_size": 8}}),  # of no head: but for plain text, the method is another
+        ("char_lstm", {"method": Method.HEAD}),  # not for plain text
+        ("series_gru", {"hyperparameters": {"horizon": 12}}),
+    ],
+)
+def test_what_some_data_would_fit_is_not_refused_before_they_come(name: str, asked: dict[str, Any]) -> None:
+    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
+    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from service.training.checkpoint import MODEL, Checkpoints, State
-from service.training.criteria import classification_figures
+from service.training.criteria import class_weights, classification_figures
 from service.training.data import TensorBatches
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
@@ -134,6 +134,52 @@ def test_a_paused_job_goes_on_as_if_it_had_not_been(
     assert [(m.name, m.value, m.step) for m in state.curves] == [(m.name, m.value, m.step) for m in whole[0].curves]
 
 
+class Line(nn.Module):
+    """Says how much its input is worth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"value": x * self.weight}
+
+
+def test_a_start_that_no_epoch_improves_on_is_what_comes_out(tmp_path: Path) -> None:
+    """Training on noise takes a network away from what it knew; the result is never worse on validation data than the start."""
+    seed_all(SEED)
+    network, x = Line(), torch.linspace(-1, 1, 64)
+    state = train(
+        network,
+        TensorBatches({"x": x}, torch.randn(64), 16, SEED),
+        functional.mse_loss,
+        lambda: {"loss": functional.mse_loss(network.weight * x, x).item()},
+        KNOBS,
+        Checkpoints(tmp_path),
+        lambda said: None,
+        Told(),
+        output="value",
+    )
+    assert (state.epoch, state.best, state.best_step) == (3, 0.0, 0)
+    assert network.weight.item() == 1.0
+
+
+def test_where_classes_count_alike_validation_does_not_prefer_who_gives_up_the_rare_one() -> None:
+    """Nine of ten are common: giving up the rare one costs little, unless it counts as much as the others."""
+    targets = np.array([0.0] * 9 + [1.0])
+    gives_up = np.tile(np.array([[2.5, 0.0]], np.float32), (10, 1))
+    finds_it = np.tile(np.array([[0.5, 0.0]], np.float32), (10, 1))
+    finds_it[9] = [0.0, 2.0]
+    learned = torch.from_numpy(targets.astype(np.int64))
+    alike = class_weights(KNOBS.model_copy(update={"class_weights": "balanced"}), learned, 2)
+    plain, balanced = (
+        [classification_figures(logits, targets, weights)["loss"] for logits in (gives_up, finds_it)]
+        for weights in (None, alike)
+    )
+    assert plain[0] < plain[1]
+    assert balanced[0] > balanced[1]
+
+
 def test_gradients_that_are_added_up_survive_a_pause_as_well(tmp_path: Path) -> None:
     knobs = KNOBS.model_copy(update={"accumulation": 3, "epochs": 2})
     _, whole, _ = run(tmp_path / "whole", knobs)
@@ -199,7 +245,7 @@ def test_it_stops_when_nothing_gets_better_and_leaves_the_best_weights(tmp_path:
     assert state.epoch < 60
     losses = [(m.value, m.step) for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
     epochs = [m.epoch for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
-    assert epochs == list(range(1, len(losses) + 1)), "the first epoch is 1"
+    assert epochs == list(range(len(losses))), "the start is 0, the first epoch is 1"
     assert (state.best, state.best_step) == min(losses)
     x, y = digits()[2:]
     with torch.no_grad():

@@ -15,8 +15,9 @@ from service.datasets.dataset import DatasetInfo, DatasetKind, Report, Skipped
 from service.training.charts import Axis, curve_charts, line_chart, thinned
 from service.training.evaluate import Evaluation, Predictions, evaluate
 from service.training.mistakes import Mistake, readable, thumbnail
-from service.training.report import page, verdict
+from service.training.report import comparison, page, verdict
 from service.training.spec import Metric
+from service.training.windows import blocks_of
 from service.types import ImageInstance, RowInstance, TextInstance
 
 HOSTILE = '<script>alert("x")</script>'
@@ -165,7 +166,7 @@ def test_any_number_of_classes_can_be_shown(classes: int) -> None:
 
 def test_the_version_that_is_served_now_stands_beside_it() -> None:
     evaluation = measured(("cat", "dog"), rival=True)
-    served = lineage(rival={"version": "7", "metrics": {}})
+    served = lineage(rival={"version": 7, "metrics": {}})
     html = page(card(), evaluation, dataset(), served, {}, [], ())
     assert "version 7" in html
     assert "about as good as the version that is served now" in html
@@ -250,3 +251,20 @@ def test_inputs_are_shown_small() -> None:
     assert Image.open(io.BytesIO(picture)).size == (160, 80)
     assert readable(ImageInstance(b"no picture")) == ("", b"")
     assert readable(RowInstance({"rooms": 3.0, "town": None})) == ("rooms: 3.0, town: ", b"")
+
+
+@pytest.mark.parametrize("windows", [20, 200])
+def test_better_is_not_clearly_better_where_nobody_can_tell_how_sure_it_is(windows: int) -> None:
+    """Of few windows that overlap no interval can be had."""
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(windows, 12, 1))
+    blocks = blocks_of([windows], 24)
+    held_out = Predictions(targets + 0.5 * rng.normal(size=targets.shape), targets, tuple(range(windows)), blocks)
+    naive = targets + rng.normal(size=targets.shape)
+    rival = Predictions(naive, targets, held_out.indices, blocks)
+    found = evaluate(
+        "time-series-forecasting", (), held_out, np.ones((5, 1)), seed=0, rival=rival, baseline_outputs=naive
+    )
+    said = comparison(found)
+    assert ("clearly better" in said) == (windows == 200)
+    assert ("too few examples to tell it from the version" in said) == (windows == 20)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_wine
 
 from service.jobs.attempt import read
-from service.training.spec import CheckpointWritten, Finished, JobSpec, Log, Method, Metric, WorkOrder
+from service.training.spec import WAIT, Assignment, CheckpointWritten, Finished, JobSpec, Log, Method, Metric, WorkOrder
 from service.training.told import Told
 from service.training.worker import Mouth
 from training.real_data import add_dataset
@@ -55,7 +55,8 @@ class Worker:
 
     def __init__(self, folder: Path, given: WorkOrder | None = None, program: str = "") -> None:
         """`program`: what to run instead of the worker's module."""
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder != Path(WAIT):
+            folder.mkdir(parents=True, exist_ok=True)
         if given is not None:
             (folder / "spec.json").write_text(given.model_dump_json())
         self.process = subprocess.Popen(
@@ -112,6 +113,23 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_a_worker_that_was_kept_ready_gives_the_same_result(
+    home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    (tmp_path / "spec.json").write_text(order(home, wine).model_dump_json())
+    waiting = Worker(Path(WAIT))
+    waiting.tell(Assignment(folder=tmp_path, lock=tmp_path / ".lock").model_dump_json())
+    assert waiting.everything()[-1] == whole[1][-1]
+    assert_same(weights(tmp_path), weights(whole[0]))
+
+
+def test_a_worker_that_nobody_needs_ends() -> None:
+    waiting = Worker(Path(WAIT))
+    assert waiting.process.stdin is not None
+    waiting.process.stdin.close()
+    assert waiting.everything() == []
 
 
 def test_it_says_how_far_it_is_and_ends_with_figures(whole: tuple[Path, list[dict[str, Any]]]) -> None:
