@@ -32,6 +32,8 @@ from service.wire.fine_tuning import FineTuningServicer
 
 log = logger(__name__)
 
+DAY_S = 86_400.0
+
 
 class FineTuning:
     """Datasets and jobs of one server. Construct, `await start()`, `await stop()`."""
@@ -131,4 +133,6 @@ def job_limits(settings: Settings) -> Limits:
         quotas=Quotas(per_owner=settings.jobs_per_owner, queued=settings.max_queued_jobs),
         yielding=YieldLimits(share=settings.job_min_share),
         mlflow_uri=settings.mlflow_uri,
+        ready_s=settings.job_worker_ready_s,
+        retention_s=settings.job_retention_days * DAY_S,
     )

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     """Where jobs and aliases are kept: `postgresql://user@host/name`, or `sqlite:///path`; empty means `zoo.db` in `home`. Use
     PostgreSQL where several servers share the work; they then share `home` as well, on one disk."""
 
+    follow_interval_s: float = Field(default=2.0, ge=0.1, le=3600.0)
+    """Between two looks at which versions other servers published, named or deleted on the same `home` and database."""
+
     jobs_per_device: int = Field(default=1, ge=0, le=64)
     """Fine-tune jobs that run at once; 0 only queues them, for other servers on the same database."""
 
@@ -137,11 +140,18 @@ class Settings(BaseSettings):
     job_memory_mib: int = Field(default=0, ge=0, le=16_777_216)
     """Memory that a running job may hold before it is ended; 0 means half of what the machine or container has."""
 
+    job_worker_ready_s: float = Field(default=600.0, ge=0.0, le=86_400.0)
+    """Seconds after an upload or a job for which a worker is kept ready for the next job, with torch imported; 0 keeps none."""
+
     jobs_per_owner: int = Field(default=16, ge=1, le=1_000_000)
     """Jobs of one caller that have not ended, paused ones included; beyond it new ones are refused."""
 
     max_queued_jobs: int = Field(default=256, ge=1, le=1_000_000)
     """Jobs of all callers that may wait; beyond it new ones are refused."""
+
+    job_retention_days: float = Field(default=30.0, ge=0.0, le=36_500.0)
+    """Days after which the events, checkpoints, log and TensorBoard files of a job that has ended are removed; its row and its
+    version stay. 0 keeps everything for ever."""
 
     job_yield_target_ms: float = Field(default=50.0, gt=0.0, le=60_000.0)
     """Once a row of a served model has waited this long, jobs on a CPU rest until it is quiet again. Lower it for latency."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.console import err, harmless, print_json, remark, say
-from service.cli.options import DEFAULT_SERVER, Json, Server, assigned
+from service.cli.options import DEFAULT_SERVER, Json, Owner, Server, assigned
 
 if TYPE_CHECKING:
-    from service.client import Client, Dataset, Job
+    from service.client import Client, Columns, Dataset, Job
 
 _METHODS = "auto, head, full or lora"
 _COLUMN = "COLUMN"
@@ -24,6 +23,7 @@ AS_TYPED = {
     "kind": "--kind",
     "method": "--method",
     "header.kind": "--kind",
+    "zoo-owner": "--owner",
     "header.columns.ignored": "--ignore",
     "spec.seed": "--seed",
     **{f"header.columns.{role}": f"--{role}" for role in _ROLES},
@@ -58,6 +58,7 @@ def finetune(
     priority: Annotated[int, typer.Option(metavar="N", min=0, max=9, help="1 goes first, 9 last, 0 as usual.")] = 0,
     promote: Annotated[bool, typer.Option(help="Let `stable` move to the result if it is better.")] = True,
     watch: Annotated[bool, typer.Option("--watch/--detach", help="Wait for the end, or only create the job.")] = True,
+    owner: Owner = "",
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
@@ -65,27 +66,24 @@ def finetune(
     from service.cli.live import follow
     from service.cli.outcome import finish
     from service.cli.words import jsonable
-    from service.client import Client, ZooClientError
+    from service.client import Client, Columns, ZooClientError
+    from service.client.upload import kinds_in
 
     chosen = dict(assigned(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or [])
     roles = {"text": text, "target": target, "image": image, "time": time, "series": series, "split": split}
-    with Client(server) as client:
+    given = {role: column for role, column in roles.items() if column}
+    columns = Columns(**given, ignored=tuple(ignore or ())) if given or ignore else None
+    how: dict[str, Any] = {"task": task, "method": method.lower(), "hyperparameters": chosen}
+    how |= {"seed": seed, "priority": priority}
+    with Client(server, owner=owner) as client:
         try:
-            _check_names(client, base, name)
-            columns = {role: column for role, column in roles.items() if column}
-            dataset = _dataset(client, data, kind, columns, ignore or [])
+            dataset = _stored(client, data, kind, columns)
+            if dataset is None:
+                # What will be refused is refused before anything is sent.
+                client.check_job(base, name, kinds=(kind,) if kind else kinds_in(data), **how)
+                dataset = _upload(client, data, kind, columns)
             _show_dataset(dataset, as_json)
-            job = client.create_job(
-                base,
-                dataset.id,
-                name,
-                task=task,
-                method=method.lower(),
-                hyperparameters=chosen,
-                seed=seed,
-                priority=priority,
-                promote=promote,
-            )
+            job = client.create_job(base, dataset.id, name, promote=promote, **how)
         except ZooClientError as error:
             error.args = (as_typed(error.message),)
             raise
@@ -106,42 +104,29 @@ def as_typed(message: str) -> str:
     return f"{AS_TYPED.get(field, field)}{colon}{problem}"
 
 
-def _check_names(client: Client, base: str, name: str) -> None:
-    """What would be refused in the end is refused before anything is sent."""
-    from model_zoo.versions import MODEL_NAME
-    from service.client import BadInput
-
-    client.model(base)
-    if not MODEL_NAME.fullmatch(name):
-        suggestion = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:63]
-        hint = f"; {suggestion!r} would do" if suggestion else ""
-        raise BadInput(f"--name: expected lower-case letters, digits and '_', at most 63, got {name[:64]!r}{hint}")
-
-
-def _dataset(client: Client, data: str, kind: str, roles: dict[str, str], ignored: list[str]) -> Dataset:
-    """The dataset that is meant: one that the server has, or one that it gets now."""
+def _stored(client: Client, data: str, kind: str, columns: Columns | None) -> Dataset | None:
+    """The dataset of the server that is meant; None where the data are a file, a folder or at a URI."""
     from pathlib import Path
 
     from service.cli.datasets import find_dataset
-    from service.client import BadInput, Columns, NotFound
+    from service.client import BadInput, NotFound
 
-    columns = Columns(**roles, ignored=tuple(ignored)) if roles or ignored else None
-    if "://" not in data and not Path(data).exists():
-        if "/" in data or "." in data:
-            raise BadInput(f"there is no file or folder {data!r}")
-        try:
-            found = find_dataset(client, data)
-        except NotFound:
-            raise BadInput(f"{data!r} is no file, no folder and no dataset of the server") from None
-        if columns is not None or kind:
-            raise BadInput(
-                f"{data!r} is stored already, its kind and columns stay as they are; upload it anew to change them"
-            )
-        return found
-    return _upload(client, data, kind, columns)
+    if "://" in data or Path(data).exists():
+        return None
+    if "/" in data or "." in data:
+        raise BadInput(f"there is no file or folder {data!r}")
+    try:
+        found = find_dataset(client, data)
+    except NotFound:
+        raise BadInput(f"{data!r} is no file, no folder and no dataset of the server") from None
+    if columns is not None or kind:
+        raise BadInput(
+            f"{data!r} is stored already, its kind and columns stay as they are; upload it anew to change them"
+        )
+    return found
 
 
-def _upload(client: Client, data: str, kind: str, columns: object) -> Dataset:
+def _upload(client: Client, data: str, kind: str, columns: Columns | None) -> Dataset:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = err()
@@ -154,7 +139,7 @@ def _upload(client: Client, data: str, kind: str, columns: object) -> Dataset:
             bar.update(task, completed=done, total=total or None, description=harmless(what))
 
         try:
-            return client.upload_dataset(data, kind=kind, columns=columns, progress=progress)  # type: ignore[arg-type]
+            return client.upload_dataset(data, kind=kind, columns=columns, progress=progress)
         except KeyboardInterrupt:
             bar.stop()
             remark("stopped; what was sent is kept, and the same command goes on where it stopped")

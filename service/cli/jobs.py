@@ -12,7 +12,7 @@ from service.cli.options import DEFAULT_SERVER, Json, Server, verb_follows
 if TYPE_CHECKING:
     from service.client import Checkpoint, Client, Job
 
-app = typer.Typer(help="List, show, watch and move fine-tune jobs.", invoke_without_command=True)
+app = typer.Typer(help="List, show, watch, move and delete fine-tune jobs.", invoke_without_command=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or how only one begins.")]
 
@@ -22,6 +22,7 @@ def jobs(
     ctx: typer.Context,
     state: Annotated[str, typer.Option(metavar="STATE", help="Only this state, for example running.")] = "",
     model: Annotated[str, typer.Option(metavar="MODEL", help="Only jobs for this model.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Only jobs of this owner.")] = "",
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
@@ -32,16 +33,18 @@ def jobs(
     from service.client import Client
 
     with Client(server) as client:
-        listed = list(client.jobs(state=state, model=model))
+        listed = list(client.jobs(state=state, model=model, owner=owner))
     if as_json:
         print_json({"server": server, "jobs": jsonable(listed)})
         return
     if not listed:
-        remark("the server has no such jobs" if state or model else "the server has no jobs")
+        remark("the server has no such jobs" if state or model or owner else "the server has no jobs")
         return
-    rows = table("id", "model", "base", "method", "state", "done", "created", "", right=("done",))
+    owners = any(job.owner for job in listed)  # a column for nothing where callers do not say who they are
+    head = ("id", *(["owner"] if owners else []), "model", "base", "method", "state", "done", "created", "")
+    rows = table(*head, right=("done",))
     for job in listed:
-        words = (job.id, job.model, job.base, job.method, job.state)
+        words = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
         done = "" if job.has_ended else f"{job.progress.ratio:.0%}"
         rows.add_row(*map(harmless, words), done, ago(job.created), harmless(_what_came(job)))
     show_table(rows)
@@ -104,6 +107,20 @@ def resume(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> N
 
     with Client(server) as client:
         _tell(client.resume_job(find_job(client, job).id), server, as_json)
+
+
+@app.command("delete")
+def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Delete a job that has ended, with its log and TensorBoard files. The version that it became stays."""
+    from service.client import Client
+
+    with Client(server) as client:
+        found = find_job(client, job)
+        freed = client.delete_job(found.id)
+    if as_json:
+        print_json({"server": server, "deleted": found.id, "freed_bytes": freed})
+    else:
+        say(f"deleted job {found.id}, {megabytes(freed)} freed")
 
 
 def find_job(client: Client, text: str) -> Job:

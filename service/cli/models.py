@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from service.client import Evidence, ModelInfo, TensorSpec
 
 
+_COLUMNS = 30
+"""Shown of a row."""
+
+
 def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """List the models that can be served, and their states."""
     from dataclasses import asdict
@@ -100,7 +104,21 @@ def _print_model(model: ModelInfo | LocalModel) -> None:
     for fact, text in facts.items():
         if text:
             rows.add_row(fact, harmless(text))
+        if fact == "takes":
+            for column in _columns(model):
+                rows.add_row("", harmless(column))
     show_table(rows)
+
+
+def _columns(model: ModelInfo | LocalModel) -> list[str]:
+    """A line for each column that a row of the model has."""
+    from service.client import ModelInfo
+
+    if not isinstance(model, ModelInfo):
+        return []
+    lines = [f"{column.name}: {_some(column.categories) or column.kind}" for column in model.columns[:_COLUMNS]]
+    more = len(model.columns) - _COLUMNS
+    return lines + ([f"and {more} columns more; --json has all"] if more > 0 else [])
 
 
 def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
@@ -118,6 +136,7 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
         "versions": ", ".join(str(number) for number in model.versions),
         "aliases": ", ".join(f"{name} is {number}" for name, number in sorted(model.aliases.items())),
         "tuned from": model.base,
+        "learned": model.target_column,
         "canary": f"version {traffic.canary}, {traffic.canary_share:.0%} of the calls" if traffic.canary_share else "",
         "labels": _some(model.labels),
     }

@@ -30,6 +30,10 @@ Server = Annotated[
     str,
     typer.Option("--server", metavar="HOST:PORT", envvar="ZOO_SERVER", callback=_host_and_port, help="Server to call."),
 ]
+Owner = Annotated[
+    str,
+    typer.Option("--owner", metavar="NAME", envvar="ZOO_OWNER", help="Who asks, where the server tells callers apart."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, as `zoo models` lists it.")]
 

@@ -53,9 +53,9 @@ def predict(
     rows: list[Row] = []
     failed = False
     with Client(server) as client:
-        raw_input = client.model(model).raw_input
-        given: Iterable[Source] = sources(inputs, raw_input)
-        if not (raw_input == "text" and STDIN in inputs):
+        asked = client.model(model)
+        given: Iterable[Source] = sources(inputs, asked, version)
+        if not (asked.raw_input == "text" and STDIN in inputs):
             given = list(given)
         try:
             for name, outcome in _counted(_ask(client, model, given, options), given, quiet=as_json):

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.client import ModelInfo
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _KINDS = {
@@ -27,19 +30,20 @@ class Source:
     problem: str = ""
 
 
-def sources(arguments: Iterable[str], raw_input: str) -> Iterator[Source]:
-    """Inputs for a model that takes `raw_input`, in the order they were given; files of a folder by name.
+def sources(arguments: Iterable[str], model: ModelInfo, version: str = "") -> Iterator[Source]:
+    """Inputs for a model, or a version of it, in the order they were given; files of a folder by name.
 
     For a text model every argument is a text, and `-` stands for the lines of stdin, read as they come. For one of rows, series
     or records see `tables.py`. For others an argument is a file or a folder, and `-` is one encoded file on stdin.
     """
-    from service.cli.tables import structured
+    from service.cli.tables import Known, structured
 
+    raw_input, known = model.raw_input, Known(model, version)
     for argument in arguments:
         if raw_input == "text":
             yield from _lines() if argument == STDIN else [Source(argument, argument)]
         elif raw_input in ("row", "series", "record"):
-            yield from structured(argument, raw_input)
+            yield from structured(argument, raw_input, known)
         elif argument == STDIN:
             yield Source(STDIN, sys.stdin.buffer.read())
         elif Path(argument).is_dir():

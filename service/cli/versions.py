@@ -159,4 +159,4 @@ def _metrics(version: ModelVersion) -> str:
 
     if version.lineage is None:
         return ""
-    return ", ".join(f"{name} {figure(value)}" for name, value in sorted(version.lineage.metrics.items())[:3])
+    return ", ".join(f"{name} {figure(value)}" for name, value in sorted(version.lineage.metrics.items()))

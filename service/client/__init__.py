@@ -36,7 +36,16 @@ from service.client.errors import (
     ZooClientError,
 )
 from service.client.jobs import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
-from service.client.models import Evidence, ModelInfo, ServerStatus, TensorSpec, Traffic, UnloadedModel, UpdatedModel
+from service.client.models import (
+    Evidence,
+    ModelInfo,
+    ServerStatus,
+    TableColumn,
+    TensorSpec,
+    Traffic,
+    UnloadedModel,
+    UpdatedModel,
+)
 from service.client.results import (
     Classification,
     Embedding,
@@ -95,6 +104,7 @@ __all__ = [
     "ServerUnreachable",
     "SkippedExample",
     "StateChanged",
+    "TableColumn",
     "TensorSpec",
     "Tensors",
     "TimedOut",

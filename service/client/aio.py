@@ -11,11 +11,11 @@ import grpc
 import grpc.aio
 
 from service.client.aio_tuning import AsyncTuningClient
-from service.client.channel import DEFAULT_TARGET, Retry, channel_options
+from service.client.channel import DEFAULT_TARGET, Retry, call_metadata, channel_options
 from service.client.errors import BadInput, call_error
 from service.client.inputs import Input
 from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
-from service.client.plan import Effect, Plan, Read, Stubs, T
+from service.client.plan import Effect, FileWork, Pause, Plan, Stubs, T, Upload, Watch
 from service.client.results import Outcome
 from service.client.stream import IN_FLIGHT, StreamBook
 from service.client.verbs import CALL_TIMEOUT_S, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Verbs, predict_options
@@ -27,9 +27,10 @@ V = TypeVar("V")
 class AsyncClient(AsyncTuningClient):
     """The verbs of `Client`, awaited; what they take, give and raise is told there."""
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None, owner: str = "") -> None:
         self.target = target
         self._retry = retry or Retry()
+        self._metadata = call_metadata(owner)
         self._verbs = Verbs()
         self._channel = grpc.aio.insecure_channel(target, channel_options(target, self._retry))
         self._stubs = Stubs(self._channel)
@@ -175,12 +176,24 @@ class AsyncClient(AsyncTuningClient):
                     effect = plan.send(reply)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            plan.close()  # after Ctrl-C, too, what it had opened is closed at once
 
     async def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Read):
-            return await asyncio.to_thread(effect.perform)
+        match effect:
+            case FileWork():
+                return await asyncio.to_thread(effect.perform)
+            case Pause():
+                return await asyncio.sleep(effect.seconds)
+            case Upload():
+                return await self._upload(effect)
+            case Watch():
+                async for event in self.watch_job(effect.job_id):
+                    effect.on_event(event)
+                return None
         try:
-            return await effect.method(self._stubs)(effect.request, timeout=effect.timeout)
+            call = effect.method(self._stubs)
+            return await call(effect.request, timeout=effect.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise call_error(error, self.target) from None
 

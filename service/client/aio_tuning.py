@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from service.client import tuning
-from service.client.channel import Retry
-from service.client.datasets import Columns, Dataset, read_dataset
-from service.client.errors import ZooClientError, call_error
+from service.client.channel import Metadata, Retry
+from service.client.datasets import Columns, Dataset
+from service.client.errors import call_error
 from service.client.jobs import Checkpoint, Job, JobEvent, job_request, read_event
 from service.client.models import ModelInfo
 from service.client.patience import Patience
-from service.client.plan import Plan, Stubs, T
-from service.client.upload import Progress, messages, opened, silent
+from service.client.plain import whole_number
+from service.client.plan import Plan, Stubs, T, Upload
+from service.client.upload import Progress, silent
 from service.client.verbs import CALL_TIMEOUT_S, LOAD_TIMEOUT_S
 from service.client.versions import FineTuned, RolledBack, VersionReport, Versions
 from service.pb import fine_tuning_pb2 as pb
@@ -31,6 +31,7 @@ class AsyncTuningClient:
     target: str
     _retry: Retry
     _stubs: Stubs
+    _metadata: Metadata
 
     async def _run(self, plan: Plan[T]) -> T:
         raise NotImplementedError
@@ -49,45 +50,24 @@ class AsyncTuningClient:
     ) -> Dataset:
         """Stores a file, a folder or what the server finds at a URI; returns once it is checked. `progress` is called from
         other threads."""
-        header = tuning.upload_header(display_name, kind, columns)
-        if tuning.is_uri(data):
-            header.uri = str(data)
-            return await self._upload(iter([pb.UploadDatasetRequest(header=header)]), timeout)
-        patience, preparing = Patience(self._retry), opened(Path(data), progress)
-        source = await asyncio.to_thread(preparing.__enter__)
-        try:
-            tuning.with_source(header, source)
-            known = offset = await self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
-            patience.progressed()
-            while True:
-                try:
-                    if offset < 0:
-                        offset = await self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
-                    if offset > known:
-                        known = offset
-                        patience.progressed()
-                    return await self._upload(messages(source, header, offset, progress), timeout)
-                except ZooClientError as error:
-                    offset = -1
-                    await asyncio.sleep(patience.pause(error))
-        finally:
-            preparing.__exit__(None, None, None)
+        return await self._run(tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout))
 
-    async def _upload(self, parts: Iterator[pb.UploadDatasetRequest], timeout: float | None) -> Dataset:
+    async def _upload(self, upload: Upload) -> pb.UploadDatasetResponse:
         trouble: list[Exception] = []
 
         async def requests() -> AsyncIterator[pb.UploadDatasetRequest]:  # gRPC draws from it and must see no exception
             try:
-                while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                while (part := await asyncio.to_thread(next, upload.messages, None)) is not None:
                     yield part
             except Exception as error:
                 trouble.append(error)
 
         try:
-            reply = await self._stubs.fine_tuning.UploadDataset(requests(), timeout=timeout)
+            call: Any = self._stubs.fine_tuning.UploadDataset
+            reply: pb.UploadDatasetResponse = await call(requests(), timeout=upload.timeout, metadata=self._metadata)
+            return reply
         except grpc.RpcError as error:
             raise trouble[0] if trouble else call_error(error, self.target) from None
-        return read_dataset(reply.dataset, existed=reply.existed)
 
     async def datasets(self, *, kind: str = "", timeout: float | None = CALL_TIMEOUT_S) -> AsyncIterator[Dataset]:
         """The datasets, the newest first, page by page; without the lists of what was skipped."""
@@ -145,21 +125,49 @@ class AsyncTuningClient:
             priority=priority,
             promote=promote,
             display_name=display_name,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id,
         )
         return await self._run(tuning.create_job(request, timeout))
+
+    async def check_job(
+        self,
+        base: str,
+        model: str,
+        *,
+        dataset_id: str = "",
+        kinds: Sequence[str] = (),
+        task: str = "",
+        method: str = "auto",
+        hyperparameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        priority: int = 0,
+        timeout: float | None = CALL_TIMEOUT_S,
+    ) -> None:
+        """Raises what `create_job` would, and creates nothing. Without a dataset: what can be told before there is one; `kinds`
+        are those of which it may be, where that is known."""
+        request = job_request(
+            base,
+            dataset_id,
+            model,
+            task=task,
+            method=method,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            priority=priority,
+        )
+        await self._run(tuning.check_job(request, kinds, timeout))
 
     async def job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
         """One job as it is."""
         return await self._run(tuning.job(job_id, timeout))
 
     async def jobs(
-        self, *, state: str = "", model: str = "", timeout: float | None = CALL_TIMEOUT_S
+        self, *, state: str = "", model: str = "", owner: str = "", timeout: float | None = CALL_TIMEOUT_S
     ) -> AsyncIterator[Job]:
         """The jobs, the newest first, page by page."""
         token = ""
         while True:
-            page, token = await self._run(tuning.jobs_page(token, state, model, timeout))
+            page, token = await self._run(tuning.jobs_page(token, state, model, owner, timeout))
             for item in page:
                 yield item
             if not token:
@@ -177,11 +185,16 @@ class AsyncTuningClient:
         """Queues a paused job again, or one that failed and has a checkpoint."""
         return await self._run(tuning.resume_job(job_id, timeout))
 
+    async def delete_job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> int:
+        """Deletes a job that has ended, and gives the bytes that came back; its version stays. Raises IllegalMove for another."""
+        return await self._run(tuning.delete_job(job_id, timeout))
+
     async def watch_job(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """What happened to a job since event `after`, and what happens until it has ended.
 
         Goes on by itself where the connection breaks or the server starts anew: each event comes once.
         """
+        after = whole_number("after", after)
         patience = Patience(self._retry)
         while True:
             call = self._stubs.fine_tuning.WatchJob(pb.WatchJobRequest(id=job_id, after=after))
@@ -224,11 +237,9 @@ class AsyncTuningClient:
         See `upload_dataset` and `create_job`. `on_event` is called with everything that happens to the job. Raises JobFailed
         where it ends without a result.
         """
-        if not isinstance(data, Dataset):
-            data = await self.upload_dataset(data, kind=kind, columns=columns, progress=progress)
-        job = await self.create_job(
+        request = job_request(
             base,
-            data.id,
+            "",
             name,
             task=task,
             method=method,
@@ -237,10 +248,8 @@ class AsyncTuningClient:
             priority=priority,
             promote=promote,
         )
-        async for event in self.watch_job(job.id):
-            if on_event is not None:
-                on_event(event)
-        return await self._run(tuning.finished(data, job.id, CALL_TIMEOUT_S))
+        heard = on_event or (lambda event: None)
+        return await self._run(tuning.finetune(request, data, kind, columns, progress, self._retry, heard))
 
     # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
 

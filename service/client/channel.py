@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from service.client.errors import BadInput
+
 DEFAULT_TARGET = "127.0.0.1:8001"
 
 _RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
@@ -34,6 +36,17 @@ class Retry:
     """Pause before the second attempt; every further one is twice as long."""
     max_backoff_s: float = 2.0
     """Longest pause."""
+
+
+Metadata = tuple[tuple[str, str], ...]
+"""What goes with every call."""
+
+
+def call_metadata(owner: str) -> Metadata:
+    """Says who calls. Raises BadInput for a name that cannot be sent; what else is wrong with one, the server says."""
+    if not (owner.isascii() and owner.isprintable()):
+        raise BadInput(f"owner: expected letters, digits and . _ - + @, got {owner[:64]!r}")
+    return (("zoo-owner", owner),) if owner else ()
 
 
 def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:

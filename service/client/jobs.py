@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,14 +11,13 @@ from typing import Any
 from google.protobuf import struct_pb2
 
 from service.client.errors import BadInput
-from service.client.plain import moment, plain, word, words_of
+from service.client.plain import moment, plain, whole_number, word, words_of
 from service.client.results import seconds
 from service.pb import fine_tuning_pb2 as pb
 
 _STATE, _METHOD, _PROMOTION = "JOB_STATE_", "METHOD_", "PROMOTION_"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 """States that a job does not leave by itself."""
-RESTING = ENDED | {"PAUSED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +144,21 @@ def job_request(
     task: str,
     method: str,
     hyperparameters: Mapping[str, Any] | None,
-    seed: int,
-    priority: int,
-    promote: bool,
-    display_name: str,
-    request_id: str,
+    seed: int = 0,
+    priority: int = 0,
+    promote: bool = True,
+    display_name: str = "",
+    request_id: str = "",
 ) -> pb.CreateJobRequest:
-    """The request for a job. Raises BadInput for what cannot be sent."""
+    """The request for a job, which makes one however often it is sent. Raises BadInput for what cannot be sent."""
     spec = pb.JobSpec(base=base, dataset_id=dataset_id, model=model, task=task, display_name=display_name)
-    for name, number in (("seed", seed), ("priority", priority)):
-        try:
-            setattr(spec, name, number)
-        except (TypeError, ValueError):
-            raise BadInput(f"spec.{name}: expected a whole number, got {number!r}") from None
+    spec.seed = whole_number("spec.seed", seed)
+    spec.priority = whole_number("spec.priority", priority, bits=32)
     spec.method = _value(pb.Method, _METHOD, method, "method", also="auto")
     spec.promotion = pb.PROMOTION_GATED if promote else pb.PROMOTION_NEVER
     if hyperparameters:
         spec.hyperparameters.CopyFrom(_struct(hyperparameters))
-    return pb.CreateJobRequest(spec=spec, request_id=request_id)
+    return pb.CreateJobRequest(spec=spec, request_id=request_id or uuid.uuid4().hex)
 
 
 def job_state_value(name: str) -> pb.JobState.ValueType:

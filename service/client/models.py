@@ -27,6 +27,17 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TableColumn:
+    """One column of the rows that a model takes."""
+
+    name: str
+    kind: str
+    """`number` or `category`."""
+    categories: tuple[str, ...] = ()
+    """Values that it was trained on, of a category; others count as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What runs a model, and why it may; figures that were not measured are 0. `models.proto` says what each is."""
 
@@ -100,6 +111,12 @@ class ModelInfo:
     """The model that it was tuned from; empty for a model of the zoo."""
     traffic: Traffic = field(default_factory=Traffic)
     """Where calls that name no version go."""
+    columns: tuple[TableColumn, ...] = ()
+    """Of a row or record that it takes; like the next two only where one model was asked for."""
+    target_column: str = ""
+    """Column of its training table that it learned to tell, and no row has."""
+    ignored_columns: tuple[str, ...] = ()
+    """Further columns of its training table that are no input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +219,9 @@ def _fields(message: pb.Model) -> dict[str, Any]:
         "evidence": _evidence(runtime.evidence) if runtime.HasField("evidence") else None,
         "base": message.base,
         "traffic": read_traffic(message.traffic),
+        "columns": tuple(TableColumn(c.name, c.kind, tuple(c.categories)) for c in message.columns),
+        "target_column": message.target_column,
+        "ignored_columns": tuple(message.ignored_columns),
     }
 
 

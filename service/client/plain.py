@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import Message
+
+from service.client.errors import BadInput
 
 
 def word(enum: Any, value: int, prefix: str) -> str:
@@ -17,6 +20,17 @@ def word(enum: Any, value: int, prefix: str) -> str:
 def words_of(enum: Any, prefix: str) -> list[str]:
     """All words but UNSPECIFIED."""
     return [name.removeprefix(prefix) for name, value in enum.items() if value]
+
+
+def whole_number(field: str, number: Any, bits: int = 64) -> int:
+    """A number that a field of so many bits takes. Raises BadInput for another."""
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        raise BadInput(f"{field}: expected a whole number, got {number!r}") from None
+    if whole.bit_length() >= bits:
+        raise BadInput(f"{field}: expected a whole number of less than {bits} bits, got {whole}")
+    return whole
 
 
 def moment(message: Message, field: str) -> datetime | None:

@@ -1,12 +1,13 @@
 """Plans: a verb as a generator that yields what it needs from the outside and gets it sent back.
 
 The verb's logic is written once; `sync.py` and `aio.py` perform its effects, each in its own way. A plan owns no
-channel, opens no file and never waits, so it can be tested by hand.
+channel, reads no file and never waits, so it can be tested by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2_grpc
 
 from service.client.errors import BadInput
+from service.client.jobs import JobEvent
+from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
 
@@ -37,14 +40,22 @@ class Call:
     timeout: float | None
 
 
+class FileWork(ABC):
+    """Something to do with files. It blocks, so the asyncio client does it in a thread."""
+
+    @abstractmethod
+    def perform(self) -> Any:
+        """What is sent back. Raises BadInput, which is thrown in."""
+
+
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A file's content; its bytes are sent back, or BadInput thrown in."""
+class Read(FileWork):
+    """A file's content."""
 
     path: Path
 
     def perform(self) -> bytes:
-        """Reads the file. Blocks."""
+        """Its bytes."""
         try:
             return self.path.read_bytes()
         except OSError as error:
@@ -52,6 +63,30 @@ class Read:
             raise BadInput(f"cannot read {str(self.path)!r}: {why}", reason="UNREADABLE_FILE") from None
 
 
-Effect = Call | Read
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A stream of messages to UploadDataset; the reply is sent back, or a ZooClientError thrown in."""
+
+    messages: Iterator[pb.UploadDatasetRequest]
+    """Drawn from in a thread: they read a file."""
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """All that happens to a job, until it has ended; nothing is sent back."""
+
+    job_id: str
+    on_event: Callable[[JobEvent], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Time that is to pass."""
+
+    seconds: float
+
+
+Effect = Call | FileWork | Upload | Watch | Pause
 T = TypeVar("T")
 Plan = Generator[Effect, Any, T]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
-from service.client.channel import DEFAULT_TARGET, Retry, channel_options
+from service.client.channel import DEFAULT_TARGET, Retry, call_metadata, channel_options
 from service.client.errors import BadInput, call_error
 from service.client.inputs import Input
 from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
-from service.client.plan import Effect, Plan, Read, Stubs, T
+from service.client.plan import Effect, FileWork, Pause, Plan, Stubs, T, Upload, Watch
 from service.client.results import Outcome
 from service.client.stream import IN_FLIGHT, StreamBook
 from service.client.sync_tuning import TuningClient
@@ -24,9 +25,10 @@ from service.pb import prediction_pb2 as pb
 class Client(TuningClient):
     """Calls one server. Timeouts are seconds over all attempts, `None` waits for ever. Raises ZooClientError."""
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None, owner: str = "") -> None:
         self.target = target
         self._retry = retry or Retry()
+        self._metadata = call_metadata(owner)
         self._verbs = Verbs()
         self._channel = grpc.insecure_channel(target, channel_options(target, self._retry))
         self._stubs = Stubs(self._channel)
@@ -174,11 +176,23 @@ class Client(TuningClient):
                     effect = plan.send(reply)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            plan.close()  # after Ctrl-C, too, what it had opened is closed at once
 
     def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Read):
-            return effect.perform()
+        match effect:
+            case FileWork():
+                return effect.perform()
+            case Pause():
+                return time.sleep(effect.seconds)
+            case Upload():
+                return self._upload(effect)
+            case Watch():
+                for event in self.watch_job(effect.job_id):
+                    effect.on_event(event)
+                return None
         try:
-            return effect.method(self._stubs)(effect.request, timeout=effect.timeout)
+            call = effect.method(self._stubs)
+            return call(effect.request, timeout=effect.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise call_error(error, self.target) from None

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from service.client import tuning
-from service.client.channel import Retry
-from service.client.datasets import Columns, Dataset, read_dataset
-from service.client.errors import ZooClientError, call_error
+from service.client.channel import Metadata, Retry
+from service.client.datasets import Columns, Dataset
+from service.client.errors import call_error
 from service.client.jobs import Checkpoint, Job, JobEvent, job_request, read_event
 from service.client.models import ModelInfo
 from service.client.patience import Patience
-from service.client.plan import Plan, Stubs, T
-from service.client.upload import Progress, messages, opened, silent
+from service.client.plain import whole_number
+from service.client.plan import Plan, Stubs, T, Upload
+from service.client.upload import Progress, silent
 from service.client.verbs import CALL_TIMEOUT_S, LOAD_TIMEOUT_S
 from service.client.versions import FineTuned, RolledBack, VersionReport, Versions
 from service.pb import fine_tuning_pb2 as pb
@@ -30,6 +30,7 @@ class TuningClient:
     target: str
     _retry: Retry
     _stubs: Stubs
+    _metadata: Metadata
 
     def _run(self, plan: Plan[T]) -> T:
         raise NotImplementedError
@@ -54,41 +55,23 @@ class TuningClient:
         that breaks off goes on where it stopped, by itself or at the next call. Raises BadInput for what cannot be read,
         InvalidRequest for what cannot be learned from.
         """
-        header = tuning.upload_header(display_name, kind, columns)
-        if tuning.is_uri(data):
-            header.uri = str(data)
-            return self._upload(iter([pb.UploadDatasetRequest(header=header)]), timeout)
-        patience = Patience(self._retry)
-        with opened(Path(data), progress) as source:
-            tuning.with_source(header, source)
-            known = offset = self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
-            patience.progressed()
-            while True:
-                try:
-                    if offset < 0:  # the connection broke: how far did we come?
-                        offset = self._run(tuning.received(source.sha256, CALL_TIMEOUT_S))
-                    if offset > known:
-                        known = offset
-                        patience.progressed()
-                    return self._upload(messages(source, header, offset, progress), timeout)
-                except ZooClientError as error:
-                    offset = -1
-                    time.sleep(patience.pause(error))
+        return self._run(tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout))
 
-    def _upload(self, parts: Iterator[pb.UploadDatasetRequest], timeout: float | None) -> Dataset:
+    def _upload(self, upload: Upload) -> pb.UploadDatasetResponse:
         trouble: list[Exception] = []
 
         def requests() -> Iterator[pb.UploadDatasetRequest]:  # runs in gRPC's thread, which must see no exception
             try:
-                yield from parts
+                yield from upload.messages
             except Exception as error:
                 trouble.append(error)
 
         try:
-            reply = self._stubs.fine_tuning.UploadDataset(requests(), timeout=timeout)
+            call: Any = self._stubs.fine_tuning.UploadDataset
+            reply: pb.UploadDatasetResponse = call(requests(), timeout=upload.timeout, metadata=self._metadata)
+            return reply
         except grpc.RpcError as error:
             raise trouble[0] if trouble else call_error(error, self.target) from None
-        return read_dataset(reply.dataset, existed=reply.existed)
 
     def datasets(self, *, kind: str = "", timeout: float | None = CALL_TIMEOUT_S) -> Iterator[Dataset]:
         """The datasets, the newest first, page by page; without the lists of what was skipped."""
@@ -143,19 +126,49 @@ class TuningClient:
             priority=priority,
             promote=promote,
             display_name=display_name,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id,
         )
         return self._run(tuning.create_job(request, timeout))
+
+    def check_job(
+        self,
+        base: str,
+        model: str,
+        *,
+        dataset_id: str = "",
+        kinds: Sequence[str] = (),
+        task: str = "",
+        method: str = "auto",
+        hyperparameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        priority: int = 0,
+        timeout: float | None = CALL_TIMEOUT_S,
+    ) -> None:
+        """Raises what `create_job` would, and creates nothing. Without a dataset: what can be told before there is one; `kinds`
+        are those of which it may be, where that is known."""
+        request = job_request(
+            base,
+            dataset_id,
+            model,
+            task=task,
+            method=method,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            priority=priority,
+        )
+        self._run(tuning.check_job(request, kinds, timeout))
 
     def job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Job:
         """One job as it is."""
         return self._run(tuning.job(job_id, timeout))
 
-    def jobs(self, *, state: str = "", model: str = "", timeout: float | None = CALL_TIMEOUT_S) -> Iterator[Job]:
+    def jobs(
+        self, *, state: str = "", model: str = "", owner: str = "", timeout: float | None = CALL_TIMEOUT_S
+    ) -> Iterator[Job]:
         """The jobs, the newest first, page by page."""
         token = ""
         while True:
-            page, token = self._run(tuning.jobs_page(token, state, model, timeout))
+            page, token = self._run(tuning.jobs_page(token, state, model, owner, timeout))
             yield from page
             if not token:
                 return
@@ -172,11 +185,16 @@ class TuningClient:
         """Queues a paused job again, or one that failed and has a checkpoint."""
         return self._run(tuning.resume_job(job_id, timeout))
 
+    def delete_job(self, job_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> int:
+        """Deletes a job that has ended, and gives the bytes that came back; its version stays. Raises IllegalMove for another."""
+        return self._run(tuning.delete_job(job_id, timeout))
+
     def watch_job(self, job_id: str, *, after: int = 0) -> Iterator[JobEvent]:
         """What happened to a job since event `after`, and what happens until it has ended.
 
         Goes on by itself where the connection breaks or the server starts anew: each event comes once.
         """
+        after = whole_number("after", after)
         patience = Patience(self._retry)
         while True:
             call = self._stubs.fine_tuning.WatchJob(pb.WatchJobRequest(id=job_id, after=after))
@@ -219,11 +237,9 @@ class TuningClient:
         See `upload_dataset` and `create_job`. `on_event` is called with everything that happens to the job. Raises JobFailed
         where it ends without a result.
         """
-        if not isinstance(data, Dataset):
-            data = self.upload_dataset(data, kind=kind, columns=columns, progress=progress)
-        job = self.create_job(
+        request = job_request(
             base,
-            data.id,
+            "",
             name,
             task=task,
             method=method,
@@ -232,10 +248,8 @@ class TuningClient:
             priority=priority,
             promote=promote,
         )
-        for event in self.watch_job(job.id):
-            if on_event is not None:
-                on_event(event)
-        return self._run(tuning.finished(data, job.id, CALL_TIMEOUT_S))
+        heard = on_event or (lambda event: None)
+        return self._run(tuning.finetune(request, data, kind, columns, progress, self._retry, heard))
 
     # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from service.client.channel import Retry
 from service.client.datasets import Columns, Dataset, kind_value, read_dataset, write_columns
-from service.client.errors import JobFailed
-from service.client.jobs import Checkpoint, Job, job_state_value, read_checkpoint, read_job
+from service.client.errors import JobFailed, ZooClientError
+from service.client.jobs import Checkpoint, Job, JobEvent, job_state_value, read_checkpoint, read_job
 from service.client.models import ModelInfo, read_model
-from service.client.plan import Call, Plan
-from service.client.upload import Source
+from service.client.patience import Patience
+from service.client.plain import whole_number
+from service.client.plan import Call, Pause, Plan, Upload, Watch
+from service.client.upload import Look, Open, Progress, messages
+from service.client.verbs import CALL_TIMEOUT_S
 from service.client.versions import (
     FineTuned,
     RolledBack,
@@ -29,28 +33,57 @@ STABLE = "stable"
 # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def is_uri(data: str | Path) -> bool:
-    """Whether the server is to fetch the data itself."""
-    return isinstance(data, str) and "://" in data
-
-
-def upload_header(display_name: str, kind: str, columns: Columns | Mapping[str, str] | None) -> pb.UploadHeader:
-    """What is known of a dataset before its bytes are. Raises BadInput for a kind or column that is none."""
-    return pb.UploadHeader(
+def upload(
+    data: str | Path,
+    kind: str,
+    columns: Columns | Mapping[str, str] | None,
+    display_name: str,
+    progress: Progress,
+    retry: Retry,
+    timeout: float | None,
+) -> Plan[Dataset]:
+    """Stores a file, a folder or what the server finds at a URI; goes on where it stopped when the connection breaks."""
+    header = pb.UploadHeader(
         display_name=display_name, kind=kind_value(kind), columns=None if columns is None else write_columns(columns)
     )
+    if isinstance(data, str) and "://" in data:
+        header.uri = data
+        return (yield from _send(iter([pb.UploadDatasetRequest(header=header)]), timeout))
+    with (yield Open(Path(data), progress)) as source:
+        header.sha256, header.size_bytes = source.sha256, source.size_bytes
+        header.file_name = _file_name(source.file_name, header.kind)
+        header.display_name = display_name or source.file_name[:128]
+        patience = Patience(retry)
+        known = offset = yield from _received(source.sha256)
+        patience.progressed()
+        while True:
+            try:
+                if offset < 0:  # the connection broke: how far did we come?
+                    offset = yield from _received(source.sha256)
+                if offset > known:
+                    known = offset
+                    patience.progressed()
+                return (yield from _send(messages(source, header, offset, progress), timeout))
+            except ZooClientError as error:
+                offset = -1
+                yield Pause(patience.pause(error))
 
 
-def with_source(header: pb.UploadHeader, source: Source) -> pb.UploadHeader:
-    """The header, with what is known of the file."""
-    header.sha256, header.size_bytes, header.file_name = source.sha256, source.size_bytes, source.file_name
-    header.display_name = header.display_name or source.file_name[:128]
-    return header
+def _send(parts: Iterator[pb.UploadDatasetRequest], timeout: float | None) -> Plan[Dataset]:
+    reply = yield Upload(parts, timeout)
+    return read_dataset(reply.dataset, existed=reply.existed)
 
 
-def received(sha256: str, timeout: float | None) -> Plan[int]:
+def _file_name(name: str, kind: int) -> str:
+    """What the server is told a file is called: what its user calls plain text is, whatever its ending says, or none."""
+    known = (".txt", ".text", ".md", ".zip", ".tar", ".tar.gz", ".tgz")
+    return f"{name}.txt" if kind == pb.DATASET_KIND_PLAIN_TEXT and not name.lower().endswith(known) else name
+
+
+def _received(sha256: str) -> Plan[int]:
     """How many bytes of an upload the server has."""
-    reply = yield Call(lambda stubs: stubs.fine_tuning.GetUpload, pb.GetUploadRequest(sha256=sha256), timeout)
+    request = pb.GetUploadRequest(sha256=sha256)
+    reply = yield Call(lambda stubs: stubs.fine_tuning.GetUpload, request, CALL_TIMEOUT_S)
     return int(reply.received_bytes)
 
 
@@ -83,15 +116,21 @@ def create_job(request: pb.CreateJobRequest, timeout: float | None) -> Plan[Job]
     return read_job(reply.job)
 
 
+def check_job(request: pb.CreateJobRequest, kinds: Sequence[str], timeout: float | None) -> Plan[None]:
+    """Has a job judged, and none made."""
+    asked = pb.CreateJobRequest(spec=request.spec, validate_only=True, dataset_kinds=map(kind_value, kinds))
+    yield Call(lambda stubs: stubs.fine_tuning.CreateJob, asked, timeout)
+
+
 def job(job_id: str, timeout: float | None) -> Plan[Job]:
     """One job."""
     reply = yield Call(lambda stubs: stubs.fine_tuning.GetJob, pb.GetJobRequest(id=job_id), timeout)
     return read_job(reply.job)
 
 
-def jobs_page(token: str, state: str, model: str, timeout: float | None) -> Plan[tuple[list[Job], str]]:
+def jobs_page(token: str, state: str, model: str, owner: str, timeout: float | None) -> Plan[tuple[list[Job], str]]:
     """One page of jobs, and the token of the next or empty."""
-    request = pb.ListJobsRequest(page_token=token, state=job_state_value(state), model=model)
+    request = pb.ListJobsRequest(page_token=token, state=job_state_value(state), model=model, owner=owner)
     reply = yield Call(lambda stubs: stubs.fine_tuning.ListJobs, request, timeout)
     return [read_job(job) for job in reply.jobs], reply.next_page_token
 
@@ -114,6 +153,12 @@ def resume_job(job_id: str, timeout: float | None) -> Plan[Job]:
     return read_job(reply.job)
 
 
+def delete_job(job_id: str, timeout: float | None) -> Plan[int]:
+    """Deletes a job; gives the bytes that came back."""
+    reply = yield Call(lambda stubs: stubs.fine_tuning.DeleteJob, pb.DeleteJobRequest(id=job_id), timeout)
+    return int(reply.freed_bytes)
+
+
 def checkpoints(job_id: str, timeout: float | None) -> Plan[tuple[Checkpoint, ...]]:
     """The checkpoints that a job has now, in order of step."""
     request = pb.ListCheckpointsRequest(job_id=job_id)
@@ -121,12 +166,27 @@ def checkpoints(job_id: str, timeout: float | None) -> Plan[tuple[Checkpoint, ..
     return tuple(read_checkpoint(checkpoint) for checkpoint in reply.checkpoints)
 
 
-def finished(data: Dataset, job_id: str, timeout: float | None) -> Plan[FineTuned]:
-    """A job that has ended, with what it became. Raises JobFailed where it became nothing."""
-    ended = yield from job(job_id, timeout)
+def finetune(
+    request: pb.CreateJobRequest,
+    data: str | Path | Dataset,
+    kind: str,
+    columns: Columns | Mapping[str, str] | None,
+    progress: Progress,
+    retry: Retry,
+    on_event: Callable[[JobEvent], object],
+) -> Plan[FineTuned]:
+    """From data to a version: judged, uploaded, created, watched. Raises JobFailed where the job became nothing."""
+    if not isinstance(data, Dataset):
+        kinds = (kind,) if kind else (yield Look(data))
+        yield from check_job(request, kinds, CALL_TIMEOUT_S)
+        data = yield from upload(data, kind, columns, "", progress, retry, None)
+    request.spec.dataset_id = data.id
+    created = yield from create_job(request, CALL_TIMEOUT_S)
+    yield Watch(created.id, on_event)
+    ended = yield from job(created.id, CALL_TIMEOUT_S)
     if ended.state != "SUCCEEDED":
         raise JobFailed(ended)
-    known = yield from versions(ended.model, timeout)
+    known = yield from versions(ended.model, CALL_TIMEOUT_S)
     made = next((version for version in known.versions if version.number == ended.version), None)
     return FineTuned(ended, data, made)
 
@@ -148,14 +208,14 @@ def report(model: str, version: str, timeout: float | None) -> Plan[VersionRepor
 
 def delete_version(model: str, version: int, timeout: float | None) -> Plan[int]:
     """Deletes a version; gives the bytes that came back."""
-    request = models_pb2.DeleteVersionRequest(model=model, version=version)
+    request = models_pb2.DeleteVersionRequest(model=model, version=whole_number("version", version))
     reply = yield Call(lambda stubs: stubs.models.DeleteVersion, request, timeout)
     return int(reply.freed_bytes)
 
 
 def set_alias(model: str, alias: str, version: int, timeout: float | None) -> Plan[ModelInfo]:
     """Points an alias at a version."""
-    request = models_pb2.SetAliasRequest(model=model, alias=alias, version=version)
+    request = models_pb2.SetAliasRequest(model=model, alias=alias, version=whole_number("version", version))
     reply = yield Call(lambda stubs: stubs.models.SetAlias, request, timeout)
     return read_model(reply.model)
 
@@ -175,6 +235,7 @@ def rollback(model: str, timeout: float | None) -> Plan[RolledBack]:
 
 def set_canary(model: str, version: int, share: float, timeout: float | None) -> Plan[ModelInfo]:
     """Gives a version a share of the calls that name none."""
-    request = models_pb2.SetTrafficRequest(model=model, canary=version, canary_share=share)
+    canary = whole_number("version", version)
+    request = models_pb2.SetTrafficRequest(model=model, canary=canary, canary_share=share)
     reply = yield Call(lambda stubs: stubs.models.SetTraffic, request, timeout)
     return read_model(reply.model)

@@ -7,11 +7,13 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from service.client.errors import BadInput
+from service.client.plan import FileWork
 from service.pb import fine_tuning_pb2 as pb
 
 CHUNK = 512 * 1024
@@ -21,28 +23,68 @@ Progress = Callable[[int, int, str], None]
 """Bytes done, bytes in all, and what is done with them: `packing`, `reading`, `sending` or `checking`. The last says that all
 bytes are there and the server looks at them."""
 
+_TABLES = ("text", "table", "series")
+_PICTURES = ("image_folder", "image_table")
+_KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"), _TABLES),
+    **dict.fromkeys((".txt", ".text", ".md"), ("text", "plain_text")),
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp"), _PICTURES),
+    **dict.fromkeys((".wav", ".flac", ".ogg"), ("audio_folder",)),
+}
+"""Kinds of data to which a file may belong."""
+
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can tell: the same folder packed twice is the same file, and the server knows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that is ready to be sent."""
+    """A file that is ready to be sent. A context: one that was made for it goes away at its end."""
 
     path: Path
     file_name: str
-    """What the server is told; its ending says what it is."""
+    """Its ending says what it is."""
     sha256: str
     size_bytes: int
+    made: ExitStack
+    """What goes away."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.made.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Open(FileWork):
+    """The Source of a file or a folder."""
+
+    path: Path
+    progress: Progress
+
+    def perform(self) -> Source:
+        """See `opened`."""
+        return opened(self.path, self.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Look(FileWork):
+    """The kinds of which data may be."""
+
+    data: str | Path
+
+    def perform(self) -> tuple[str, ...]:
+        """See `kinds_in`."""
+        return kinds_in(self.data)
 
 
 def silent(done: int, total: int, what: str) -> None:
     """Shows no progress."""
 
 
-@contextmanager
-def opened(path: Path, progress: Progress) -> Iterator[Source]:
-    """The file to send for a file or a folder, hashed; one that was made for it goes away at the end. Blocks.
+def opened(path: Path, progress: Progress) -> Source:
+    """The file to send for a file or a folder, hashed. Blocks.
 
     Raises BadInput for what cannot be read or holds nothing.
     """
@@ -53,11 +95,24 @@ def opened(path: Path, progress: Progress) -> Iterator[Source]:
                 archive = folder / f"{path.resolve().name or 'data'}.zip"
                 _pack(path, archive, progress)
                 path = archive
-            source = _source(path, progress)
+            sha256, size = _digest(path, progress)
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
             raise BadInput(f"cannot read {error.filename or str(path)!r}: {why}", reason="UNREADABLE_FILE") from None
-        yield source
+        return Source(path, path.name, sha256, size, made.pop_all())
+
+
+def kinds_in(data: str | Path) -> tuple[str, ...]:
+    """The kinds of data that there may be in a file or folder, by the names of its files; none where they do not tell. Blocks.
+
+    They serve to refuse early what cannot be meant: what it is, the server finds out.
+    """
+    if isinstance(data, str) and "://" in data:
+        return ()
+    path = Path(data)
+    files = _files(path) if path.is_dir() else [path]
+    endings = {file.suffix.lower() for file in files}
+    return tuple(dict.fromkeys(kind for end in sorted(endings) for kind in _KINDS.get(end, ())))
 
 
 def messages(
@@ -79,7 +134,7 @@ def messages(
     progress(done, source.size_bytes, "checking")
 
 
-def _source(path: Path, progress: Progress) -> Source:
+def _digest(path: Path, progress: Progress) -> tuple[str, int]:
     total = path.stat().st_size
     if total == 0:
         raise BadInput(f"{str(path)!r} is empty", reason="EMPTY_FILE")
@@ -89,7 +144,7 @@ def _source(path: Path, progress: Progress) -> Source:
             digest.update(chunk)
             done += len(chunk)
             progress(done, max(total, done), "reading")
-    return Source(path, path.name, digest.hexdigest(), done)
+    return digest.hexdigest(), done
 
 
 def _pack(folder: Path, archive: Path, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 from pathlib import Path
@@ -40,13 +41,14 @@ def steps(folder: Path) -> tuple[int, ...]:
 
 def clean(folder: Path) -> None:
     """Leaves the log and what was drawn of it."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name in KEPT:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # the job was deleted meanwhile, and all of it with it
+        for path in folder.iterdir():
+            if path.name in KEPT:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def disk_full(folder: Path) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_zoo.card import Card
-from service.datasets.dataset import DatasetInfo
+from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.jobs.pressure import YieldLimits
 from service.jobs.store import Quotas
 from service.training import fit
@@ -43,6 +43,8 @@ class Hooks:
     """Whether a model's name is one of the zoo's, which jobs do not give versions to."""
     plan: Callable[[Card, DatasetInfo, JobSpec], JobSpec] = fit.plan
     """Task and method as chosen. Raises InvalidInput naming the field."""
+    judge: Callable[[Card, JobSpec, Sequence[DatasetKind]], None] = fit.judge
+    """What can be told of a job before its data are there; they may be of these kinds, if there are any. Raises as `plan`."""
     rival: Callable[[str], Path | None] = lambda model: None
     """Folder of the version that is `stable` now."""
     features: Callable[[str, str, Path, OnProgress], Awaitable[None]] = _no_features
@@ -67,6 +69,10 @@ class Limits:
     quotas: Quotas = field(default_factory=Quotas)
     yielding: YieldLimits = field(default_factory=YieldLimits)
     mlflow_uri: str = ""
+    ready_s: float = 0.0
+    """For how long after a sign of users a worker is kept ready for the next job; 0 keeps none."""
+    retention_s: float = 0.0
+    """After so long, what takes room of a job that has ended is removed; 0 keeps it."""
 
     deaths: int = 3
     """Workers that may die in a row, without a new checkpoint between them, before the job fails."""

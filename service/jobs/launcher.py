@@ -13,10 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from service.jobs import start
-from service.training.spec import WorkOrder
+from service.jobs.ready import ReadyWorker, Suited
+from service.training.spec import WAIT, Assignment, WorkOrder
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of one line; a longer one is thrown away."""
@@ -59,6 +60,12 @@ class Launcher(Protocol):
     async def start(self, order: WorkOrder, folder: Path) -> Worker:
         """A worker on the order that lies in a job's folder. Raises OSError where it cannot be started."""
 
+    def expect(self, suited: Suited) -> None:
+        """A job may come soon: have a worker ready, if that is worth it here. Returns at once."""
+
+    async def stop(self) -> None:
+        """No job will come any more."""
+
 
 class ProcessLauncher:
     """Workers as child processes at the lowest priority, which cannot outlive this process.
@@ -68,41 +75,66 @@ class ProcessLauncher:
     """
 
     def __init__(
-        self, command: Sequence[str] = (sys.executable, "-m", "service.training.worker"), nice: int = 19
+        self,
+        command: Sequence[str] = (sys.executable, "-m", "service.training.worker"),
+        nice: int = 19,
+        ready_s: float = 0.0,
     ) -> None:
+        """`command` is followed by a job's folder, or by `--wait` where it is to wait for one, `ready_s` long."""
         self._command, self._nice = tuple(command), nice
+        self._ready = ReadyWorker(self._start_waiting, ready_s)
+
+    def expect(self, suited: Suited) -> None:
+        """See Launcher."""
+        self._ready.expect(suited)
+
+    async def stop(self) -> None:
+        """See Launcher."""
+        await self._ready.stop()
 
     async def start(self, order: WorkOrder, folder: Path) -> Worker:
         """See Launcher."""
+        suited = Suited(order.device, order.threads)
+        if (waiting := await self._ready.take(suited)) is not None:
+            assert waiting.stdin is not None
+            waiting.stdin.write(f"{Assignment(folder=folder, lock=folder / LOCK).model_dump_json()}\n".encode())
+            return ProcessWorker(waiting)
         with (folder / LOG).open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-IS",
-                start.__file__,
-                str(os.getpid()),
-                str(self._nice),
-                str(folder / LOCK),
-                *self._command,
-                str(folder),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                limit=LONGEST_LINE,
-                env=environment(os.environ, order),
-                # A group of its own, so that Ctrl-C in the server's terminal is the server's alone. Not a session of its own:
-                # Linux gives each session an equal share of the cores, however nice its processes are (sched(7), autogroup).
-                process_group=0,
-            )
-        return ProcessWorker(process)
+            return ProcessWorker(await self._start(suited, str(folder), folder / LOCK, log))
+
+    async def _start_waiting(self, suited: Suited) -> asyncio.subprocess.Process:
+        return await self._start(suited, WAIT, None, asyncio.subprocess.DEVNULL)
+
+    async def _start(
+        self, suited: Suited, argument: str, lock: Path | None, log: IO[bytes] | int
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-IS",
+            start.__file__,
+            str(os.getpid()),
+            str(self._nice),
+            "" if lock is None else str(lock),
+            *self._command,
+            argument,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            limit=LONGEST_LINE,
+            env=environment(os.environ, suited),
+            # A group of its own, so that Ctrl-C in the server's terminal is the server's alone. Not a session of its own:
+            # Linux gives each session an equal share of the cores, however nice its processes are (sched(7), autogroup).
+            process_group=0,
+        )
 
 
-def environment(mine: Mapping[str, str], order: WorkOrder) -> dict[str, str]:
+def environment(mine: Mapping[str, str], suited: Suited) -> dict[str, str]:
     """What a worker finds in its environment: nothing of the server's settings, which may hold passwords."""
     theirs = {name: value for name, value in mine.items() if not name.startswith("ZOO_")}
-    threads = str(order.threads)
+    threads = str(suited.threads)
     theirs |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     theirs |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    if order.device == "cpu":
+    if suited.device == "cpu":
         theirs["CUDA_VISIBLE_DEVICES"] = ""
     return theirs
 
@@ -112,8 +144,8 @@ class ProcessWorker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._delays: dict[str, float] = {}
         self._starved_s = 0.0
+        self._delays = self._waits()
 
     @property
     def name(self) -> str:
@@ -157,14 +189,19 @@ class ProcessWorker:
 
     def starved_s(self) -> float:
         """Of its threads, the one that waited longest counts; each since the last call. Reads `/proc`, microseconds."""
-        delays = {}
-        with suppress(OSError, ValueError, IndexError):
-            for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-                delays[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+        delays = self._waits()
         grown = (delay - self._delays.get(thread, 0.0) for thread, delay in delays.items())
         self._starved_s += max(grown, default=0.0)
         self._delays = delays
         return self._starved_s
+
+    def _waits(self) -> dict[str, float]:
+        """Seconds for which each thread waited for a core, ever."""
+        delays = {}
+        with suppress(OSError, ValueError, IndexError):
+            for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+                delays[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+        return delays
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:

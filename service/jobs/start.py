@@ -1,6 +1,6 @@
 """Run as a script, in the worker's process, before the worker: gives up priority and takes limits, then becomes the worker.
 
-    python start.py PARENT NICE LOCK COMMAND…
+    python start.py PARENT NICE LOCK COMMAND…       (LOCK empty: the worker will be told of one)
 
 It stands between because the alternative, code between fork and exec in a server with many threads, can deadlock. Imports nothing
 but the standard library, and takes some 20 ms.
@@ -35,10 +35,11 @@ def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Held until the process ends, by itself or not: a second worker of this job waits for the first one's end.
-    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    os.set_inheritable(held, True)
+    if lock:
+        # Held until the process ends, by itself or not: a second worker of this job waits for the first one's end.
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        os.set_inheritable(held, True)
     os.execv(command[0], command)  # noqa: S606  # the command is the supervisor's own
 
 

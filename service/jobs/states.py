@@ -32,6 +32,8 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING)
 """Have not ended: these count against quotas and hold their dataset."""
+ENDED = tuple(state for state in JobState if state.ended)
+"""Nothing more happens to these by itself."""
 WORKED_ON = (JobState.RUNNING, JobState.CANCELLING)
 """Some server holds the lease of it."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from service.database import Database
 from service.database.tables import checkpoints, jobs
@@ -79,6 +79,10 @@ class JobStore:
 
         return await self.database.write(change)
 
+    async def check_quotas(self, owner: str, quotas: Quotas) -> None:
+        """Raises QuotaExceeded where `create` would at this moment."""
+        await self.database.read(lambda c: _check_quotas(c, owner, quotas))
+
     async def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
         return await self.database.read(lambda c: job_of(row_of(c, job_id)))
@@ -86,22 +90,20 @@ class JobStore:
     async def list(
         self, size: int, after: str = "", *, state: JobState | None = None, model: str = "", owner: str = ""
     ) -> Page:
-        """Up to `size` jobs, the newest first, beginning with the one older than job `after`. Raises InvalidInput."""
+        """Up to `size` jobs, the newest first; `after` is the `next_token` of the page before. Raises InvalidInput."""
         query = select(jobs).order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(size + 1)
         wanted = {"state": state, "model": model, "owner": owner}
         query = query.where(*(jobs.c[name] == value for name, value in wanted.items() if value))
-
-        def read(connection: Connection) -> Sequence[Row[Any]]:
-            if not after:
-                return connection.execute(query).all()
-            last = connection.execute(select(jobs.c.created, jobs.c.id).where(jobs.c.id == after)).first()
-            if last is None:
-                raise InvalidInput("page_token", "names a job that there is not")
-            older = (jobs.c.created < last.created) | ((jobs.c.created == last.created) & (jobs.c.id < last.id))
-            return connection.execute(query.where(older)).all()
-
-        rows = await self.database.read(read)
-        return Page(tuple(job_of(row) for row in rows[:size]), rows[size - 1].id if len(rows) > size else "")
+        if after:
+            time_of_last, _, last = after.partition(" ")
+            try:
+                created = float(time_of_last)
+            except ValueError:
+                raise InvalidInput("page_token", "is not one that this server gave out") from None
+            query = query.where((jobs.c.created < created) | ((jobs.c.created == created) & (jobs.c.id < last)))
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        following = f"{rows[size - 1].created!r} {rows[size - 1].id}" if len(rows) > size else ""
+        return Page(tuple(job_of(row) for row in rows[:size]), following)
 
     async def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""

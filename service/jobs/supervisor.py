@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from service.database import Database, DatabaseUnavailable
-from service.errors import Draining, InvalidInput, NotReady
+from service.datasets.dataset import DatasetKind
+from service.errors import Draining, InvalidInput
+from service.jobs.asked import asked
 from service.jobs.endings import DRAINED, GONE, End, Ending, Told, next_of
 from service.jobs.folder import JOBS, job_folder, steps
 from service.jobs.history import History
@@ -26,6 +27,8 @@ from service.jobs.launcher import Launcher, ProcessLauncher
 from service.jobs.leases import Lease, Leases
 from service.jobs.moving import LeaseLost
 from service.jobs.notices import Notices
+from service.jobs.ready import Suited
+from service.jobs.retention import Retention
 from service.jobs.store import JobStore
 from service.jobs.types import Checkpoint, Event, Job, JobSpec, JobState, Page
 from service.jobs.work import Place, Work
@@ -33,9 +36,6 @@ from service.observability.log import logger
 from service.observability.recorder import Recorder
 
 log = logger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 EVENTS_AT_ONCE = 500
 """That a watcher reads from the database."""
@@ -58,15 +58,16 @@ class Jobs:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._leases = JobStore(database, clock), Leases(database, clock)
-        self._history = History(database)
+        self._history, self._retention = History(database), Retention(database, home, clock)
         self._home, self._hooks, self._recorder, self._device = home, hooks, recorder, device
         self._limits = limits or Limits()
-        self._launcher = launcher or ProcessLauncher()
+        self._launcher = launcher or ProcessLauncher(ready_s=self._limits.ready_s)
         self._notices = Notices()
         self._works: dict[str, tuple[Work, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
+        self._forgetting: asyncio.Task[None] | None = None
         self._identity: Identity | None = None
 
     # ── asked by users ────────────────────────────────────────────────────────────────────────────────────────
@@ -81,15 +82,36 @@ class Jobs:
             raise Draining
         if (before := await asked(self._store.repeated, spec, request_id, owner)) is not None:
             return before
-        if self._hooks.reserved(spec.model):
-            raise InvalidInput("spec.model", f"{spec.model!r} is a model of the zoo; choose a name of your own")
-        card = self._hooks.base_card(spec.base)
-        dataset = await self._hooks.dataset(spec.dataset_id)
-        chosen = self._hooks.plan(card, dataset, spec)
+        chosen = await self._chosen(spec)
         job = await asked(self._store.create, spec, chosen, request_id, owner, self._limits.quotas)
         log.info("a job is queued", job=job.id, base=spec.base, model=spec.model, method=chosen.method)
         self._changed(job.id)
         return job
+
+    async def check(self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "") -> JobSpec:
+        """What `create` would make of it now, with task and method as chosen; nothing is made. Raises as `create`.
+
+        Without a dataset, what can be told before there is one; `kinds` are those that it may be of, none where any may come.
+        """
+        if self._stopping:
+            raise Draining
+        chosen = await self._chosen(spec, kinds)
+        await asked(self._store.check_quotas, owner, self._limits.quotas)
+        return chosen
+
+    async def _chosen(self, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> JobSpec:
+        if self._hooks.reserved(spec.model):
+            raise InvalidInput("spec.model", f"{spec.model!r} is a model of the zoo; choose a name of your own")
+        card = self._hooks.base_card(spec.base)
+        if not spec.dataset_id:
+            self._hooks.judge(card, spec, kinds)
+            return spec
+        return self._hooks.plan(card, await self._hooks.dataset(spec.dataset_id), spec)
+
+    def expect(self) -> None:
+        """Somebody seems to be about to create a job: a worker may get ready for it."""
+        if not self._stopping and self._limits.per_device:
+            self._launcher.expect(Suited(self._device, self._limits.threads))
 
     async def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
@@ -98,7 +120,7 @@ class Jobs:
     async def list(
         self, size: int, after: str = "", *, state: JobState | None = None, model: str = "", owner: str = ""
     ) -> Page:
-        """Up to `size` jobs, the newest first, beginning with the one older than job `after`. Raises InvalidInput."""
+        """Up to `size` jobs, the newest first; `after` is the `next_token` of the page before. Raises InvalidInput."""
         return await asked(self._store.list, size, after, state=state, model=model, owner=owner)
 
     async def cancel(self, job_id: str) -> Job:
@@ -118,6 +140,12 @@ class Jobs:
         job = await asked(self._store.resume, job_id, self._limits.quotas)
         self._changed(job_id)
         return job
+
+    async def delete(self, job_id: str) -> int:
+        """Deletes a job that has ended and gives the bytes that came back; its version stays. Raises NotFound, IllegalMove."""
+        freed = await asked(self._retention.delete, job_id)
+        self._changed(job_id)
+        return freed
 
     async def watch(self, job_id: str, after: int = 0) -> AsyncGenerator[tuple[Event, Job | None], None]:
         """Every event after one, in order, each once, until the job has ended; with the latest of them, the job.
@@ -171,12 +199,16 @@ class Jobs:
             self._notices.tell,
         )
         self._loop = asyncio.create_task(self._supervise())
+        self._forgetting = asyncio.create_task(self._retention.keep_up(self._limits.retention_s))
 
     async def stop(self, grace_s: float = 30.0) -> None:
         """Watchers are sent away; workers rest after a checkpoint, and are killed after `grace_s`. Their jobs are QUEUED."""
         self._stopping = True
         self._notices.tell_all()
         self._wake.set()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            await asyncio.wait({self._forgetting})
         if self._loop is not None:
             await self._loop  # not cancelled: a job that is just being claimed is not to be left behind
         works = list(self._works.items())
@@ -189,6 +221,7 @@ class Jobs:
             await asyncio.gather(*late, return_exceptions=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hand_back([job_id for job_id, (_, task) in works if task in late]), LAST_S)
+        await self._launcher.stop()
         if self._identity is not None:
             self._identity.close()
 
@@ -223,6 +256,7 @@ class Jobs:
         def done(task: asyncio.Task[None]) -> None:
             self._works.pop(job_id, None)
             self._wake.set()
+            self.expect()  # who tries one thing soon tries the next
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("work on a job broke off", job=job_id, exc_info=error)
 
@@ -262,12 +296,3 @@ class Jobs:
         if (mine := self._works.get(job_id)) is not None:
             mine[0].look()
         self._wake.set()
-
-
-async def asked(question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the database answers. Raises NotReady where it does not."""
-    try:
-        return await question(*args, **kwargs)
-    except DatabaseUnavailable as error:
-        log.warning("the database does not answer", reason=str(error))
-        raise NotReady("the server's database does not answer; try again", retry_after_s=1.0) from None

@@ -121,4 +121,4 @@ class Page:
 
     jobs: tuple[Job, ...]
     next_token: str = ""
-    """Id of the last of them: the next page begins after it. Empty on the last page."""
+    """Tells the last of them, whether or not it is still there when the next page is asked for. Empty on the last page."""

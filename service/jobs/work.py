@@ -153,7 +153,7 @@ class Work:
             try:
                 number = await asyncio.to_thread(versions.publish, self._job.spec.model, self._folder / RESULT)
             except StoreUnusable as error:
-                full = "No space" in str(error)
+                full = "no space" in str(error).lower()
                 return Ending(End.FAILED, DISK_FULL if full else "the result could not be published")
             except ZooModelError as error:
                 return Ending(End.FAILED, f"the worker's result cannot be published: {error}")

@@ -272,7 +272,7 @@ class Dataset(_message.Message):
     uri: _builtins.str
     """Where it was fetched from, if it was not uploaded."""
     owner: _builtins.str
-    """Who uploaded it; empty where the server does not tell callers apart."""
+    """Who was the first to upload it, as the caller said (`zoo-owner`)."""
     @_builtins.property
     def columns(self) -> Global___DatasetColumns:
         """Which columns mean what, as found."""
@@ -888,7 +888,7 @@ class Job(_message.Message):
     yielding: _builtins.bool
     """Whether its worker rests at this moment because calls to served models wait."""
     owner: _builtins.str
-    """Who created it; empty where the server does not tell callers apart."""
+    """Who created it, as the caller said (`zoo-owner`)."""
     last_event: _builtins.int
     """Sequence number of its latest event."""
     @_builtins.property
@@ -994,21 +994,33 @@ class CreateJobRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    DATASET_KINDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller; a second request with the same one makes no second job. At most 128 characters."""
+    validate_only: _builtins.bool
+    """Judge the request, and create nothing (AIP-163). `spec.dataset_id` may then be empty: everything that can be told before
+    there are data is.
+    """
     @_builtins.property
     def spec(self) -> Global___JobSpec:
         """What the job is to do. Required."""
+
+    @_builtins.property
+    def dataset_kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DatasetKind.ValueType]:
+        """With `validate_only` and without `spec.dataset_id`: the kinds of which the data to come may be, where that can be told."""
 
     def __init__(
         self,
         *,
         spec: Global___JobSpec | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        dataset_kinds: _abc.Iterable[Global___DatasetKind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_kinds", b"dataset_kinds", "request_id", b"request_id", "spec", b"spec", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1023,7 +1035,7 @@ class CreateJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> Global___Job:
-        """The job, queued."""
+        """The job, queued. With `validate_only`, one without id and state; task and method are as chosen if the dataset was named."""
 
     def __init__(
         self,
@@ -1094,6 +1106,7 @@ class ListJobsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most jobs in one reply; 0 means 50, above 500 means 500."""
     page_token: _builtins.str
@@ -1102,6 +1115,8 @@ class ListJobsRequest(_message.Message):
     """Only this state, where set."""
     model: _builtins.str
     """Only jobs for this model, where set."""
+    owner: _builtins.str
+    """Only jobs of this owner, where set."""
     def __init__(
         self,
         *,
@@ -1109,10 +1124,11 @@ class ListJobsRequest(_message.Message):
         page_token: _builtins.str = ...,
         state: Global___JobState.ValueType = ...,
         model: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1283,6 +1299,50 @@ class ResumeJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeJobResponse: _TypeAlias = ResumeJobResponse  # noqa: Y015
+
+@_typing.final
+class DeleteJobRequest(_message.Message):
+    """Which job to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id. Required."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteJobRequest: _TypeAlias = DeleteJobRequest  # noqa: Y015
+
+@_typing.final
+class DeleteJobResponse(_message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FREED_BYTES_FIELD_NUMBER: _builtins.int
+    freed_bytes: _builtins.int
+    """Disk space that came back."""
+    def __init__(
+        self,
+        *,
+        freed_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freed_bytes", b"freed_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteJobResponse: _TypeAlias = DeleteJobResponse  # noqa: Y015
 
 @_typing.final
 class WatchJobRequest(_message.Message):

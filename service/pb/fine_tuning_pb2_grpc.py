@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class FineTuningStub:
     """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
     """
 
     def __init__(self, channel):
@@ -90,6 +94,11 @@ class FineTuningStub:
                 request_serializer=zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobRequest.SerializeToString,
                 response_deserializer=zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/zoo.v1.FineTuning/DeleteJob',
+                request_serializer=zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/zoo.v1.FineTuning/WatchJob',
                 request_serializer=zoo_dot_v1_dot_fine__tuning__pb2.WatchJobRequest.SerializeToString,
@@ -104,6 +113,10 @@ class FineTuningStub:
 
 class FineTuningServicer:
     """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
     """
 
     def UploadDataset(self, request_iterator, context):
@@ -144,7 +157,7 @@ class FineTuningServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateJob(self, request, context):
-        """Queues a job. With a `request_id` that was used before, gives the job that it made then.
+        """Queues a job. With a `request_id` that its owner used before, gives the job that it made then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,8 +198,17 @@ class FineTuningServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteJob(self, request, context):
+        """Deletes a job that has ended: its row, its events and its folder with log and TensorBoard files. FAILED_PRECONDITION for one
+        that has not ended. The version that it became stays, with its lineage and report.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
-        """Everything that happened to a job from an event on, and what happens until it has ended.
+        """Everything that happened to a job from an event on, and what happens until it has ended. Of a job that ended long ago
+        (`ZOO_JOB_RETENTION_DAYS`) only the last event is kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,6 +279,11 @@ def add_FineTuningServicer_to_server(servicer, server):
                     request_deserializer=zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobRequest.FromString,
                     response_serializer=zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobResponse.SerializeToString,
             ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobRequest.FromString,
+                    response_serializer=zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobResponse.SerializeToString,
+            ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
                     request_deserializer=zoo_dot_v1_dot_fine__tuning__pb2.WatchJobRequest.FromString,
@@ -277,6 +304,10 @@ def add_FineTuningServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class FineTuning:
     """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
     """
 
     @staticmethod
@@ -566,6 +597,33 @@ class FineTuning:
             '/zoo.v1.FineTuning/ResumeJob',
             zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobRequest.SerializeToString,
             zoo_dot_v1_dot_fine__tuning__pb2.ResumeJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/zoo.v1.FineTuning/DeleteJob',
+            zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobRequest.SerializeToString,
+            zoo_dot_v1_dot_fine__tuning__pb2.DeleteJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FineTuningStub:
-    """Datasets and durable fine-tune jobs."""
+    """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -47,7 +52,7 @@ class FineTuningStub:
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.DeleteDatasetRequest, _fine_tuning_pb2.DeleteDatasetResponse]
     """Deletes a dataset. FAILED_PRECONDITION while a job uses it, unless `force` is set; such a job fails with that reason."""
     CreateJob: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.CreateJobRequest, _fine_tuning_pb2.CreateJobResponse]
-    """Queues a job. With a `request_id` that was used before, gives the job that it made then."""
+    """Queues a job. With a `request_id` that its owner used before, gives the job that it made then."""
     GetJob: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.GetJobRequest, _fine_tuning_pb2.GetJobResponse]
     """One job."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.ListJobsRequest, _fine_tuning_pb2.ListJobsResponse]
@@ -58,14 +63,25 @@ class FineTuningStub:
     """Lets a job rest after a checkpoint; its place on the device goes to the next."""
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.ResumeJobRequest, _fine_tuning_pb2.ResumeJobResponse]
     """Queues a paused job again; it goes on from its last checkpoint. Also one that failed, if it has a checkpoint."""
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.DeleteJobRequest, _fine_tuning_pb2.DeleteJobResponse]
+    """Deletes a job that has ended: its row, its events and its folder with log and TensorBoard files. FAILED_PRECONDITION for one
+    that has not ended. The version that it became stays, with its lineage and report.
+    """
     WatchJob: _grpc.UnaryStreamMultiCallable[_fine_tuning_pb2.WatchJobRequest, _fine_tuning_pb2.WatchJobResponse]
-    """Everything that happened to a job from an event on, and what happens until it has ended."""
+    """Everything that happened to a job from an event on, and what happens until it has ended. Of a job that ended long ago
+    (`ZOO_JOB_RETENTION_DAYS`) only the last event is kept.
+    """
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.ListCheckpointsRequest, _fine_tuning_pb2.ListCheckpointsResponse]
     """The checkpoints that a job has now, in order of step."""
 
 @_typing.type_check_only
 class FineTuningAsyncStub(FineTuningStub):
-    """Datasets and durable fine-tune jobs."""
+    """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadDataset: _aio.StreamUnaryMultiCallable[_fine_tuning_pb2.UploadDatasetRequest, _fine_tuning_pb2.UploadDatasetResponse]  # type: ignore[assignment]
@@ -82,7 +98,7 @@ class FineTuningAsyncStub(FineTuningStub):
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.DeleteDatasetRequest, _fine_tuning_pb2.DeleteDatasetResponse]  # type: ignore[assignment]
     """Deletes a dataset. FAILED_PRECONDITION while a job uses it, unless `force` is set; such a job fails with that reason."""
     CreateJob: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.CreateJobRequest, _fine_tuning_pb2.CreateJobResponse]  # type: ignore[assignment]
-    """Queues a job. With a `request_id` that was used before, gives the job that it made then."""
+    """Queues a job. With a `request_id` that its owner used before, gives the job that it made then."""
     GetJob: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.GetJobRequest, _fine_tuning_pb2.GetJobResponse]  # type: ignore[assignment]
     """One job."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.ListJobsRequest, _fine_tuning_pb2.ListJobsResponse]  # type: ignore[assignment]
@@ -93,13 +109,24 @@ class FineTuningAsyncStub(FineTuningStub):
     """Lets a job rest after a checkpoint; its place on the device goes to the next."""
     ResumeJob: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.ResumeJobRequest, _fine_tuning_pb2.ResumeJobResponse]  # type: ignore[assignment]
     """Queues a paused job again; it goes on from its last checkpoint. Also one that failed, if it has a checkpoint."""
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.DeleteJobRequest, _fine_tuning_pb2.DeleteJobResponse]  # type: ignore[assignment]
+    """Deletes a job that has ended: its row, its events and its folder with log and TensorBoard files. FAILED_PRECONDITION for one
+    that has not ended. The version that it became stays, with its lineage and report.
+    """
     WatchJob: _aio.UnaryStreamMultiCallable[_fine_tuning_pb2.WatchJobRequest, _fine_tuning_pb2.WatchJobResponse]  # type: ignore[assignment]
-    """Everything that happened to a job from an event on, and what happens until it has ended."""
+    """Everything that happened to a job from an event on, and what happens until it has ended. Of a job that ended long ago
+    (`ZOO_JOB_RETENTION_DAYS`) only the last event is kept.
+    """
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.ListCheckpointsRequest, _fine_tuning_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     """The checkpoints that a job has now, in order of step."""
 
 class FineTuningServicer:
-    """Datasets and durable fine-tune jobs."""
+    """Datasets and durable fine-tune jobs.
+
+    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
+    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
+    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    """
 
     def UploadDataset(
         self,
@@ -144,7 +171,7 @@ class FineTuningServicer:
         request: _fine_tuning_pb2.CreateJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fine_tuning_pb2.CreateJobResponse, _abc.Awaitable[_fine_tuning_pb2.CreateJobResponse]]:
-        """Queues a job. With a `request_id` that was used before, gives the job that it made then."""
+        """Queues a job. With a `request_id` that its owner used before, gives the job that it made then."""
 
     def GetJob(
         self,
@@ -181,12 +208,23 @@ class FineTuningServicer:
     ) -> _typing.Union[_fine_tuning_pb2.ResumeJobResponse, _abc.Awaitable[_fine_tuning_pb2.ResumeJobResponse]]:
         """Queues a paused job again; it goes on from its last checkpoint. Also one that failed, if it has a checkpoint."""
 
+    def DeleteJob(
+        self,
+        request: _fine_tuning_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fine_tuning_pb2.DeleteJobResponse, _abc.Awaitable[_fine_tuning_pb2.DeleteJobResponse]]:
+        """Deletes a job that has ended: its row, its events and its folder with log and TensorBoard files. FAILED_PRECONDITION for one
+        that has not ended. The version that it became stays, with its lineage and report.
+        """
+
     def WatchJob(
         self,
         request: _fine_tuning_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_fine_tuning_pb2.WatchJobResponse], _abc.AsyncIterator[_fine_tuning_pb2.WatchJobResponse]]:
-        """Everything that happened to a job from an event on, and what happens until it has ended."""
+        """Everything that happened to a job from an event on, and what happens until it has ended. Of a job that ended long ago
+        (`ZOO_JOB_RETENTION_DAYS`) only the last event is kept.
+        """
 
     def ListCheckpoints(
         self,

@@ -100,6 +100,9 @@ class Model(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    TARGET_COLUMN_FIELD_NUMBER: _builtins.int
+    IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, by which clients call it."""
     family: _builtins.str
@@ -120,6 +123,8 @@ class Model(_message.Message):
     """Most rows that one batch may hold."""
     base: _builtins.str
     """The base that it was tuned from; empty for a model of the zoo."""
+    target_column: _builtins.str
+    """The column of its training table that it learned to tell, and no row has; empty where that has no name. Only GetModel fills it."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Numbers of the versions that are loaded, in rising order."""
@@ -158,6 +163,14 @@ class Model(_message.Message):
     def traffic(self) -> Global___Traffic:
         """Where calls that name no version go."""
 
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableColumn]:
+        """The columns of a row that it takes, where it takes rows or records. Only GetModel fills it."""
+
+    @_builtins.property
+    def ignored_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further columns of its training table that are no input of it. Only GetModel fills it."""
+
     def __init__(
         self,
         *,
@@ -180,14 +193,49 @@ class Model(_message.Message):
         options: Global___ModelOptions | None = ...,
         base: _builtins.str = ...,
         traffic: Global___Traffic | None = ...,
+        columns: _abc.Iterable[Global___TableColumn] | None = ...,
+        target_column: _builtins.str = ...,
+        ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "origin", b"origin", "runtime", b"runtime", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "family", b"family", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "columns", b"columns", "family", b"family", "ignored_columns", b"ignored_columns", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "target_column", b"target_column", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class TableColumn(_message.Message):
+    """One column of a row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    kind: _builtins.str
+    """"number" or "category"."""
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values that it was trained on, of a category; others count as unknown."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableColumn: _TypeAlias = TableColumn  # noqa: Y015
 
 @_typing.final
 class Traffic(_message.Message):

@@ -12,6 +12,7 @@ from service.pb import fine_tuning_pb2_grpc
 from service.wire.calls import Context
 from service.wire.datasets_convert import check_uri_header, read_columns, read_header, read_kind, write_dataset
 from service.wire.jobs import required
+from service.wire.owner import owner_of
 from service.wire.pages import page_size, read_token, write_token
 from service.wire.stopping import Stopping
 
@@ -26,14 +27,15 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
     async def UploadDataset(self, request_iterator: Parts, context: Context) -> pb.UploadDatasetResponse:  # noqa: N802
         """See fine_tuning.proto. A chunk is read when the one before is on disk, so HTTP/2 slows down a fast sender."""
+        owner = owner_of(context)
         async with aclosing(self._stopping.each(request_iterator)) as parts:
             header = await _header(parts)
-            stored = await (self._fetch(header, parts) if header.uri else self._receive(header, parts))
+            stored = await (self._fetch if header.uri else self._receive)(header, parts, owner)
         return pb.UploadDatasetResponse(dataset=write_dataset(stored.info), existed=stored.existed)
 
-    async def _receive(self, header: pb.UploadHeader, parts: Parts) -> Stored:
+    async def _receive(self, header: pb.UploadHeader, parts: Parts, owner: str) -> Stored:
         """What a caller who leaves has sent stays, for him to go on with."""
-        upload = await self._datasets.begin(read_header(header))
+        upload = await self._datasets.begin(read_header(header, owner))
         try:
             if upload.existing is None:  # else the answer is known, and need not wait for the bytes
                 async for chunk in _chunks(parts):
@@ -42,7 +44,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         finally:
             await self._datasets.abandon(upload)
 
-    async def _fetch(self, header: pb.UploadHeader, parts: Parts) -> Stored:
+    async def _fetch(self, header: pb.UploadHeader, parts: Parts, owner: str) -> Stored:
         check_uri_header(header)
         async for _ in _chunks(parts):
             raise InvalidInput("chunk", "came after a header with a uri, which no bytes follow")
@@ -51,6 +53,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             kind=read_kind(header.kind, "header.kind"),
             columns=read_columns(header.columns),
             display_name=header.display_name,
+            owner=owner,
         )
         return await self._stopping.first(fetching)
 

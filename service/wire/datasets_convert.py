@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report
 from service.datasets.header import Header
 from service.errors import InvalidInput
@@ -24,7 +26,7 @@ _ROLES = ("text", "target", "image", "split", "time", "series")
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_header(message: pb.UploadHeader) -> Header:
+def read_header(message: pb.UploadHeader, owner: str) -> Header:
     """The header of an upload, for the store to check. Raises InvalidInput for a kind that is none."""
     return Header(
         sha256=message.sha256.lower(),
@@ -34,6 +36,7 @@ def read_header(message: pb.UploadHeader) -> Header:
         kind=read_kind(message.kind, "header.kind"),
         columns=read_columns(message.columns),
         display_name=message.display_name,
+        owner=owner,
     )
 
 
@@ -53,6 +56,12 @@ def read_kind(value: int, field: str) -> DatasetKind | None:
     if value not in _KIND_OF:
         raise InvalidInput(field, f"expected a kind that this server knows, got {value}")
     return _KIND_OF[pb.DatasetKind.ValueType(value)]
+
+
+def read_kinds(values: Sequence[int]) -> tuple[DatasetKind, ...]:
+    """Those that it may be; none where any will do. Raises InvalidInput as `read_kind`."""
+    found = [read_kind(value, f"dataset_kinds[{i}]") for i, value in enumerate(values)]
+    return tuple(kind for kind in found if kind is not None)
 
 
 def read_columns(message: pb.DatasetColumns) -> Columns:

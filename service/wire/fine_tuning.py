@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from service.datasets.store import DatasetStore
 from service.jobs.supervisor import Jobs
-from service.wire.datasets import DatasetCalls
+from service.pb import fine_tuning_pb2 as pb
+from service.wire.calls import Context
+from service.wire.datasets import DatasetCalls, Parts
 from service.wire.jobs import JobCalls
 from service.wire.stopping import Stopping
 
@@ -20,3 +22,20 @@ class FineTuningServicer(DatasetCalls, JobCalls):
     def stop(self) -> None:
         """Ends uploads and watchers with UNAVAILABLE; they go on at the server's successor. Before the gRPC server stops."""
         self._stopping.set()
+
+    # Who does one of these is about to create a job, whose worker may get ready meanwhile.
+
+    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        self._jobs.expect()
+        return await super().GetUpload(request, context)
+
+    async def UploadDataset(self, request_iterator: Parts, context: Context) -> pb.UploadDatasetResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        self._jobs.expect()
+        return await super().UploadDataset(request_iterator, context)
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        self._jobs.expect()
+        return await super().CreateJob(request, context)

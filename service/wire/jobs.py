@@ -10,6 +10,7 @@ from service.jobs.supervisor import Jobs
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc
 from service.wire.calls import Context
+from service.wire.datasets_convert import read_kinds
 from service.wire.jobs_convert import (
     read_request_id,
     read_spec,
@@ -18,7 +19,9 @@ from service.wire.jobs_convert import (
     write_checkpoint,
     write_event,
     write_job,
+    write_spec,
 )
+from service.wire.owner import owner_of
 from service.wire.pages import page_size, read_token, write_token
 from service.wire.stopping import Stopping
 
@@ -36,7 +39,12 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         """See fine_tuning.proto."""
         if not request.HasField("spec"):
             raise InvalidInput("spec", "is required")
-        job = await self._jobs.create(read_spec(request.spec), read_request_id(request.request_id))
+        owner, request_id = owner_of(context), read_request_id(request.request_id)
+        if request.validate_only:
+            spec, kinds = read_spec(request.spec, without_data=True), read_kinds(request.dataset_kinds)
+            chosen = await self._jobs.check(spec, kinds, owner)
+            return pb.CreateJobResponse(job=pb.Job(spec=write_spec(chosen), owner=owner))
+        job = await self._jobs.create(read_spec(request.spec), request_id, owner)
         return pb.CreateJobResponse(job=write_job(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
@@ -45,12 +53,13 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        filters = ("jobs", request.state, request.model)
+        filters = ("jobs", request.state, request.model, request.owner)
         page = await self._jobs.list(
             page_size(request.page_size),
             read_token(request.page_token, *filters),
             state=read_state(request.state),
             model=without_nul(request.model, "model"),
+            owner=without_nul(request.owner, "owner"),
         )
         following = write_token(page.next_token, *filters)
         return pb.ListJobsResponse(jobs=[write_job(job) for job in page.jobs], next_page_token=following)
@@ -66,6 +75,10 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
         return pb.ResumeJobResponse(job=write_job(await self._jobs.resume(required(request.id))))
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.DeleteJobResponse(freed_bytes=await self._jobs.delete(required(request.id)))
 
     async def WatchJob(  # noqa: N802
         self, request: pb.WatchJobRequest, context: Context

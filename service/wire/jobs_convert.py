@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import ValidationError
 
 from service.errors import InvalidInput
@@ -37,10 +39,10 @@ LONGEST_REQUEST_ID = 128
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_spec(message: pb.JobSpec) -> JobSpec:
-    """What a user asks for. Raises InvalidInput with the field's path, `spec.…`."""
+def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
+    """What a user asks for; `without_data`, not yet on which. Raises InvalidInput with the field's path, `spec.…`."""
     for field in ("base", "dataset_id", "model"):
-        if not getattr(message, field):
+        if not getattr(message, field) and not (without_data and field == "dataset_id"):
             raise InvalidInput(f"spec.{field}", "is required")
     if message.method not in _METHOD_OF:
         raise InvalidInput("spec.method", f"expected a method that this server knows, got {message.method}")
@@ -100,6 +102,8 @@ def _invalid(error: ValidationError) -> InvalidInput:
         "seed": "a whole number of 0 or more",
         "display_name": "at most 128 characters",
     }.get(name, str(first["msg"]))
+    if name == "model" and isinstance(got, str) and (near := re.sub(r"[^a-z0-9]+", "_", got[:63].lower()).strip("_")):
+        shown += f"; {near!r} would do"
     return InvalidInput(f"spec.{name}" if name else "spec", f"expected {expected}, got {shown}")
 
 
@@ -110,7 +114,7 @@ def write_job(job: Job) -> pb.Job:
     """A job as it is."""
     return pb.Job(
         id=job.id,
-        spec=_write_spec(job.spec),
+        spec=write_spec(job.spec),
         state=_STATES[job.state],
         state_reason=job.state_reason,
         progress=None if job.progress is None else _write_progress(job.progress),
@@ -160,7 +164,8 @@ def write_checkpoint(checkpoint: Checkpoint) -> pb.Checkpoint:
     )
 
 
-def _write_spec(spec: JobSpec) -> pb.JobSpec:
+def write_spec(spec: JobSpec) -> pb.JobSpec:
+    """What is asked of a job, or what was chosen."""
     return pb.JobSpec(
         base=spec.base,
         dataset_id=spec.dataset_id,

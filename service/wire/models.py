@@ -7,7 +7,7 @@ from service.pb import models_pb2 as pb
 from service.registry.registry import Registry
 from service.registry.status import ModelStatus
 from service.wire.calls import Context
-from service.wire.models_convert import STATES, write_model
+from service.wire.models_convert import STATES, write_columns, write_model
 from service.wire.pages import page_size, read_token, write_token
 from service.wire.versions import VersionCalls
 
@@ -31,9 +31,11 @@ class ModelsServicer(VersionCalls):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See models.proto."""
-        status = self._registry.status(_required(request.name))
+        await self._registry.seek(_required(request.name))
+        status = self._registry.status(request.name)
         model = write_model(status)
         model.labels.extend(status.labels)
+        write_columns(model, status.card)
         return pb.GetModelResponse(model=model)
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:  # noqa: N802

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model_zoo.card import Card, TensorSpec
+from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec
 from service.pb import models_pb2 as pb
 from service.registry.evidence import Evidence
 from service.registry.states import ModelState
@@ -21,7 +21,7 @@ STATES = {
 
 
 def write_model(status: ModelStatus) -> pb.Model:
-    """A model's status as a message, without its labels."""
+    """A model's status as a message, without its labels and columns."""
     card = status.card
     model = pb.Model(
         name=status.name,
@@ -50,6 +50,19 @@ def write_model(status: ModelStatus) -> pb.Model:
     if status.runtime is not None:
         model.runtime.CopyFrom(_write_runtime(status.runtime))
     return model
+
+
+def write_columns(model: pb.Model, card: Card) -> None:
+    """The columns that a model of rows or records takes, and those of its training table that it does not need."""
+    row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
+    if not isinstance(row, RowRecipe):
+        return
+    for number in row.numbers:
+        model.columns.add(name=number.name, kind="number")
+    for category in row.categories:
+        model.columns.add(name=category.name, kind="category", categories=category.categories)
+    model.target_column = row.target
+    model.ignored_columns.extend(row.ignored)
 
 
 def write_traffic(traffic: Traffic) -> pb.Traffic:

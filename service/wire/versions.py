@@ -23,6 +23,7 @@ class VersionCalls(models_pb2_grpc.ModelsServicer):
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:  # noqa: N802
         """See models.proto."""
         model = _model(request.model)
+        await self._registry.seek(model)
         known = sorted(self._registry.versions(model), key=lambda version: -version.number)
         traffic = write_traffic(self._registry.status(model).traffic)
         return pb.ListVersionsResponse(versions=[write_version(version) for version in known], traffic=traffic)

@@ -270,6 +270,17 @@ def add_structured(zoo: FakeZoo) -> None:
         zoo.models[name] = _model(name, "mlp", task, raw_input, ["numbers"])
 
 
+def add_columns(zoo: FakeZoo) -> None:
+    """`flats` and `homes` say which columns they take."""
+    for name in ("flats", "homes"):
+        model = zoo.models[name]
+        model.columns.add(name="area", kind="number")
+        model.columns.add(name="rooms", kind="number")
+        model.columns.add(name="town", kind="category", categories=["Bonn", "Köln"])
+        model.target_column = "rent"
+        model.ignored_columns.append("id")
+
+
 def _unknown(name: str) -> status_pb2.Status:
     return status_of("NOT_FOUND", f"unknown model {name!r}; did you mean 'silero_vad'?", reason="NOT_FOUND")
 

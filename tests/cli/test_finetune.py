@@ -194,6 +194,33 @@ def test_jobs_are_listed_with_their_states(run: Run, zoo: FakeZoo, jobs: list[Jo
     assert [job["state"] for job in listed["jobs"]] == ["QUEUED", "QUEUED"]
 
 
+def test_jobs_are_somebodys_where_callers_say_who_they_are(
+    run: Run, zoo: FakeZoo, photos: Path, jobs: list[Job]
+) -> None:
+    whole = ("finetune", BASE, str(photos), "--name", "pets", "--detach", "--server", zoo.target)
+    assert run(*whole, "--owner", "ann").exit_code == 0
+    assert run(*whole, env={"ZOO_OWNER": "bob"}).exit_code == 0
+    head, *rows = run("jobs", "--server", zoo.target).stdout.splitlines()
+    assert head.split()[:3] == ["id", "owner", "model"]
+    assert [row.split()[1] for row in rows] == ["pets", "pets", "ann", "bob"], "those of nobody have none"
+    assert [
+        row.split()[1] for row in run("jobs", "--owner", "bob", "--server", zoo.target).stdout.splitlines()[1:]
+    ] == ["bob"]
+    mine = run("jobs", "--server", zoo.target, env={"ZOO_OWNER": "bob"}).stdout
+    assert len(mine.splitlines()) == 5, "who asks does not narrow what is listed"
+
+
+def test_a_job_is_deleted_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+    done = run("jobs", "delete", "10", "--server", zoo.target)
+    assert (done.exit_code, done.stderr) == (1, "a job that is QUEUED cannot be deleted\n")
+    assert run("jobs", "watch", "10", "--server", zoo.target).exit_code == 0
+    assert run("jobs", "delete", "10", "--server", zoo.target).stdout == "deleted job 10abcdef, 2.0 MB freed\n"
+    assert run("jobs", "watch", "11", "--server", zoo.target).exit_code == 0
+    deleted = json.loads(run("jobs", "delete", "11", "--json", "--server", zoo.target).stdout)
+    assert deleted == {"server": zoo.target, "deleted": "11abcdef", "freed_bytes": 2_000_000}
+    assert not zoo.jobs
+
+
 def test_a_job_is_moved_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     assert run("jobs", "pause", "11", "--server", zoo.target).stdout == "job 11abcdef is PAUSED\n"
     assert run("jobs", "resume", "11a", "--server", zoo.target).stdout == "job 11abcdef is QUEUED\n"
@@ -334,16 +361,16 @@ def test_a_refusal_names_what_was_typed(refusal: str, told: str) -> None:
     assert as_typed(refusal) == told
 
 
-@pytest.mark.parametrize(
-    ("base", "name", "sentence"),
-    [(BASE, "My Pets", "--name: expected lower-case letters, digits and '_'"), ("nothing", "pets", "nothing")],
-)
-def test_names_are_checked_before_anything_is_sent(
-    run: Run, zoo: FakeZoo, photos: Path, base: str, name: str, sentence: str
-) -> None:
-    done = run("finetune", base, str(photos), "--name", name, "--server", zoo.target)
-    assert done.exit_code == 1
-    assert sentence in done.stderr
+def test_what_will_be_refused_is_refused_before_anything_is_sent(run: Run, zoo: FakeZoo, photos: Path) -> None:
+    problem = "spec.method: 'silero_vad' is no Transformer"
+    zoo.fail_next("CreateJob.judged", "INVALID_ARGUMENT", problem, reason="INVALID_INPUT", field="spec.method")
+    arguments = ("--method", "lora", "--set", "rank=4", "--kind", "image-folder", "--server", zoo.target)
+    done = run("finetune", BASE, str(photos), "--name", "pets", *arguments)
+    assert (done.exit_code, done.stderr) == (1, "--method: 'silero_vad' is no Transformer\n")
+    [judged] = zoo.calls["CreateJob.judged"]
+    assert (judged.spec.base, judged.spec.model, judged.spec.dataset_id, judged.spec.method) == (BASE, "pets", "", 3)
+    assert (dict(judged.spec.hyperparameters), judged.dataset_kinds) == ({"rank": 4}, [1])
+    assert not zoo.calls["GetUpload"]
     assert not zoo.calls["UploadDataset.header"]
 
 

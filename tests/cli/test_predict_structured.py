@@ -10,7 +10,7 @@ from typer.testing import Result
 
 from service.cli.answers import _between
 
-from .fakes import FakeZoo, add_structured
+from .fakes import FakeZoo, add_columns, add_structured
 
 Run = Callable[..., Result]
 
@@ -129,6 +129,63 @@ def test_a_file_that_is_no_table_is_a_failed_row(
     bad, good = lines(done)
     assert says in bad["error"]["message"]
     assert good["value"] == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_columns_that_are_no_inputs_are_left_out_with_a_remark(
+    ask: Run, zoo: FakeZoo, tmp_path: Path, ending: str
+) -> None:
+    add_columns(zoo)
+    table = tmp_path / f"flats.{ending}"
+    rows = {
+        "csv": "id,area,rent\n1,70,700\n2,80,800\n",
+        "jsonl": '{"id": "1", "area": "70"}\n{"area": "80", "rent": 1}\n',
+    }
+    table.write_text(rows[ending])
+    done = ask("flats", str(table))
+    assert done.exit_code == 0, done.output
+    assert sorted(done.stderr.splitlines()) == [
+        "column 'id' was ignored when the model was trained; it is left out",
+        "column 'rent' is what the model tells; it is left out",
+    ], "once, not for every row"
+    assert rows_sent(zoo) == [{"area": "70"}, {"area": "80"}]
+
+
+def test_a_table_with_a_column_that_the_model_does_not_know_is_refused_once(
+    ask: Run, zoo: FakeZoo, tmp_path: Path
+) -> None:
+    add_columns(zoo)
+    table = tmp_path / "flats.csv"
+    table.write_text("area,romms\n70,3\n80,4\n")
+    done = ask("flats", str(table))
+    assert done.exit_code == 1
+    [line] = lines(done)
+    assert line["error"]["message"] == "the model has no column 'romms'; it takes 'area', 'rooms', 'town'"
+    assert rows_sent(zoo) == []
+    assert len(lines(ask("flats", str(table), "--version", "2"))) == 2, "another version may know it"
+
+
+def test_a_record_leaves_its_target_out_and_finds_its_picture(ask: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    add_columns(zoo)
+    (tmp_path / "a.jpg").write_bytes(b"jpeg")
+    table = tmp_path / "homes.csv"
+    table.write_text("photo,area,rent\na.jpg,70,700\n")
+    done = ask("homes", str(table))
+    assert done.exit_code == 0, done.output
+    [request] = zoo.calls["Predict"]
+    assert dict(request.instances[0].record.parts["row"].row) == {"area": "70"}
+
+
+def test_show_tells_the_columns_of_a_row(run: Run, zoo: FakeZoo) -> None:
+    add_columns(zoo)
+    shown = [
+        line.split(maxsplit=1) for line in run("show", "flats", "--server", zoo.target).stdout.splitlines() if line
+    ]
+    assert ["rooms:", "number"] in shown
+    assert ["town:", "Bonn, Köln"] in shown
+    assert ["learned", "rent"] in shown
+    told = json.loads(run("show", "flats", "--json", "--server", zoo.target).stdout)["model"]
+    assert told["columns"][2] == {"name": "town", "kind": "category", "categories": ["Bonn", "Köln"]}
 
 
 def test_a_folder_is_no_table(ask: Run, tmp_path: Path) -> None:

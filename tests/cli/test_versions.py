@@ -27,6 +27,11 @@ def test_versions_are_listed_with_aliases_and_figures(run: Run, pets: FakeZoo) -
     _, second, first = done.stdout.splitlines()
     assert second.split()[:6] == ["2", "stable", "READY", "efficientnet_lite0", "head", "accuracy"]
     assert first.split()[:3] == ["1", "READY", "efficientnet_lite0"]
+    pets.versions["pets"][0].lineage.metrics.update({"ece": 0.05, "log_loss": 0.3, "macro_f1": 0.875})
+    assert (
+        "accuracy 0.9375, ece 0.05, log_loss 0.3, macro_f1 0.875"
+        in run("versions", "pets", "--server", pets.target).stdout
+    )
     listed = json.loads(run("versions", "pets", "--json", "--server", pets.target).stdout)
     assert [version["number"] for version in listed["versions"]] == [2, 1]
     assert listed["versions"][0]["lineage"]["base"] == "efficientnet_lite0"

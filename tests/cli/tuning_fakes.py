@@ -151,8 +151,12 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
+        if request.validate_only:
+            self._enter("CreateJob.judged", request, context)
+            return pb.CreateJobResponse(job=pb.Job(spec=request.spec))
         self._enter("CreateJob", request, context)
-        job = pb.Job(id=f"{len(self.jobs) + 10}abcdef", spec=request.spec, state=pb.JOB_STATE_QUEUED)
+        owner = dict(context.invocation_metadata()).get("zoo-owner", "")
+        job = pb.Job(id=f"{len(self.jobs) + 10}abcdef", spec=request.spec, state=pb.JOB_STATE_QUEUED, owner=owner)
         job.create_time.seconds = 1_700_000_000
         self.jobs[job.id] = job
         events = [pb.JobEvent(sequence=i, **what) for i, what in enumerate(self.script, 1)]
@@ -167,7 +171,8 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
 
     def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         self._enter("ListJobs", request, context)
-        found = [job for job in self.jobs.values() if request.state in (0, job.state)]
+        mine = [job for job in self.jobs.values() if request.owner in ("", job.owner)]
+        found = [job for job in mine if request.state in (0, job.state)]
         start = int(request.page_token or 0)
         more = str(start + 2) if start + 2 < len(found) else ""
         return pb.ListJobsResponse(jobs=found[start : start + 2], next_page_token=more)
@@ -180,6 +185,13 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
 
     def ResumeJob(self, request: pb.ResumeJobRequest, context: Any) -> pb.ResumeJobResponse:
         return pb.ResumeJobResponse(job=self._moved("ResumeJob", request, pb.JOB_STATE_QUEUED, context))
+
+    def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
+        self._enter("DeleteJob", request, context)
+        if self._one(self.jobs, request.id, "job", context).state < pb.JOB_STATE_SUCCEEDED:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "a job that is QUEUED cannot be deleted")
+        del self.jobs[request.id]
+        return pb.DeleteJobResponse(freed_bytes=2_000_000)
 
     def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> Iterator[pb.WatchJobResponse]:
         self._enter("WatchJob", request, context)

@@ -12,6 +12,7 @@ from service.client import (
     BadInput,
     Client,
     Columns,
+    IllegalMove,
     InvalidRequest,
     JobFailed,
     JobProgress,
@@ -24,7 +25,7 @@ from service.client import (
     Unavailable,
     ZooClientError,
 )
-from service.client.upload import CHUNK, opened, silent
+from service.client.upload import CHUNK, kinds_in, opened, silent
 
 BASE = "efficientnet_lite0"
 
@@ -113,6 +114,44 @@ def test_what_cannot_help_is_not_tried_again(zoo: Any, client: Client, photos: P
     assert len(zoo.calls["UploadDataset"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("poems", "plain_text", "poems.txt"),
+        ("poems.log", "plain_text", "poems.log.txt"),
+        ("POEMS.TXT", "plain_text", "POEMS.TXT"),
+        ("poems.tar.gz", "plain_text", "poems.tar.gz"),
+        ("poems", "", "poems"),
+        ("poems.csv", "text", "poems.csv"),
+    ],
+)
+def test_plain_text_may_be_called_anything(
+    zoo: Any, client: Client, tmp_path: Path, name: str, kind: str, told: str
+) -> None:
+    (tmp_path / name).write_text("a rose is a rose")
+    assert client.upload_dataset(tmp_path / name, kind=kind).display_name == name
+    assert zoo.calls["UploadDataset.header"][0].file_name == told
+
+
+def test_after_ctrl_c_nothing_that_was_packed_is_left(
+    zoo: Any, client: Client, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(packed))
+
+    def packing(done: int, total: int, what: str) -> None:
+        assert list(packed.iterdir())
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_upload", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client.upload_dataset(photos, progress=packing)
+    assert not list(packed.iterdir()), f"at once, though somebody holds on to {caught.value!r}"
+
+
 def test_the_server_fetches_what_a_uri_names(zoo: Any, client: Client) -> None:
     assert client.upload_dataset("s3://bucket/photos.zip").uri == "s3://bucket/photos.zip"
     [header] = zoo.calls["UploadDataset.header"]
@@ -178,11 +217,85 @@ def test_a_job_that_cannot_be_sent_is_told_before_any_call(
     assert not zoo.calls["CreateJob"]
 
 
+def test_a_number_that_no_message_holds_is_told_before_any_call(zoo: Any, client: Client) -> None:
+    huge = 10**20
+    for ask in (
+        lambda: client.promote("pets", huge),
+        lambda: client.set_canary("pets", huge, 0.1),
+        lambda: client.delete_version("pets", "two"),  # type: ignore[arg-type]
+        lambda: list(client.watch_job("j", after=huge)),
+        lambda: client.check_job(BASE, "pets", seed=huge),
+        lambda: client.create_job(BASE, "d1", "pets", priority=2**31),
+    ):
+        with pytest.raises(BadInput, match="expected a whole number"):
+            ask()
+
+
 def test_a_job_is_made_once_though_the_first_answer_is_lost(zoo: Any, client: Client) -> None:
     zoo.fail_next("CreateJob", "UNAVAILABLE", "starting", times=2)
     client.create_job(BASE, "d1", "pets")
     assert len({request.request_id for request in zoo.calls["CreateJob"]}) == 1
     assert len(zoo.calls["CreateJob"]) == 3
+
+
+def test_a_job_is_judged_and_none_is_made(zoo: Any, client: Client) -> None:
+    client.check_job(BASE, "pets", kinds=["image_folder"], method="head", hyperparameters={"epochs": 5})
+    [judged] = zoo.calls["CreateJob.judged"]
+    assert (judged.validate_only, judged.spec.dataset_id, judged.dataset_kinds) == (True, "", [1])
+    assert (judged.spec.method, dict(judged.spec.hyperparameters)) == (1, {"epochs": 5})
+    client.check_job(BASE, "pets", dataset_id="d1")
+    assert zoo.calls["CreateJob.judged"][-1].spec.dataset_id == "d1"
+    assert not zoo.calls["CreateJob"]
+
+
+def test_what_will_be_refused_is_refused_before_anything_is_sent(zoo: Any, client: Client, photos: Path) -> None:
+    zoo.fail_next(
+        "CreateJob.judged", "INVALID_ARGUMENT", "spec.method: no", reason="INVALID_INPUT", field="spec.method"
+    )
+    with pytest.raises(InvalidRequest, match=r"spec\.method"):
+        client.finetune(BASE, photos, "pets", method="lora")
+    assert list(zoo.calls["CreateJob.judged"][0].dataset_kinds) == [1, 5], "of pictures alone"
+    assert not zoo.calls["GetUpload"]
+    assert not zoo.calls["CreateJob"]
+
+
+@pytest.mark.parametrize(
+    ("names", "kinds"),
+    [
+        (["a.CSV"], {"text", "table", "series"}),
+        (["cat/a.jpg", "dog/b.png", "notes.txt"], {"image_folder", "image_table", "text", "plain_text"}),
+        (["ann/a.wav", "bob/b.flac", ".hidden.csv"], {"audio_folder"}),
+        (["a.zip"], set()),
+        (["a.xyz"], set()),
+    ],
+)
+def test_what_data_may_be_is_told_by_the_names_of_files(tmp_path: Path, names: list[str], kinds: set[str]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(kinds_in(tmp_path)) == kinds
+    assert set(kinds_in(str(tmp_path / names[0]))) <= kinds
+    assert kinds_in("s3://bucket/a.csv") == ()
+
+
+def test_an_owner_goes_with_every_job(zoo: Any, retry: Retry) -> None:
+    with Client(zoo.target, retry=retry, owner="ann") as ann, Client(zoo.target, retry=retry) as nobody:
+        assert ann.create_job(BASE, "d1", "pets").owner == "ann"
+        assert nobody.create_job(BASE, "d1", "pets").owner == ""
+        assert [job.owner for job in nobody.jobs(owner="ann")] == ["ann"]
+    for name in ("ann\nbob", "änne", "\x00"):
+        with pytest.raises(BadInput, match="owner: expected letters"):
+            Client(zoo.target, owner=name)
+
+
+def test_a_job_that_has_ended_is_deleted(zoo: Any, client: Client) -> None:
+    job = client.create_job(BASE, "d1", "pets")
+    with pytest.raises(IllegalMove, match="QUEUED cannot be deleted"):
+        client.delete_job(job.id)
+    list(client.watch_job(job.id))
+    assert client.delete_job(job.id) == 2_000_000
+    with pytest.raises(NotFound):
+        client.job(job.id)
 
 
 def test_jobs_are_listed_across_pages_and_moved(zoo: Any, client: Client) -> None:
@@ -297,9 +410,10 @@ def test_a_rollback_is_never_done_twice(zoo: Any, pets: Client) -> None:
 async def test_the_async_client_keeps_the_same_promises(zoo: Any, retry: Retry, photos: Path) -> None:
     zoo.break_uploads_at.extend([CHUNK])
     zoo.break_watches_after.extend([4])
-    async with AsyncClient(zoo.target, retry=retry) as client:
+    async with AsyncClient(zoo.target, retry=retry, owner="ann") as client:
         made = await client.finetune(BASE, photos, "pets", on_event=lambda _: None)
-        assert (made.job.state, made.job.version) == ("SUCCEEDED", 1)
+        assert (made.job.state, made.job.version, made.job.owner) == ("SUCCEEDED", 1, "ann")
+        assert len(zoo.calls["CreateJob.judged"]) == 1
         assert zoo.calls["UploadDataset.header"][0].offset == 0
         assert len(zoo.calls["UploadDataset"]) == 2
         assert [request.after for request in zoo.calls["WatchJob"]] == [0, 4]
@@ -309,6 +423,8 @@ async def test_the_async_client_keeps_the_same_promises(zoo: Any, retry: Retry, 
         assert (await client.report("pets")).version == 1
         assert (await client.set_canary("pets", 1, 0.5)).traffic.canary == 1
         assert (await client.checkpoints(made.job.id))[0].best
+        await client.check_job(BASE, "pets")
+        assert await client.delete_job(made.job.id) == 2_000_000
         with pytest.raises(BadInput, match="no such file"):
             await client.upload_dataset(photos / "none")
         with pytest.raises(ZooClientError, match="unknown job"):

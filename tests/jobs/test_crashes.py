@@ -327,6 +327,8 @@ async def test_a_stop_sends_watchers_away_and_takes_no_more(shop: Shop) -> None:
         await watching
     with pytest.raises(Draining):
         await jobs.create(spec())
+    with pytest.raises(Draining):
+        await jobs.check(spec())
 
 
 SERVER = """

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from service.errors import IllegalMove, InvalidInput, NotFound
+from service.datasets.dataset import DatasetKind
+from service.errors import IllegalMove, InvalidInput, NotFound, QuotaExceeded
+from service.jobs.store import Quotas
 from service.jobs.types import Checkpoint, JobState, Log, Metric, Progress
-from service.training.spec import Promotion
+from service.training.spec import Method, Promotion
 
 from .fakes import DATA, QUICK, Shop, alive, events_of, moves, spec, state_of, until, until_step, until_true
 
@@ -312,6 +314,36 @@ async def test_what_does_not_fit_is_refused_before_it_is_queued(shop: Shop) -> N
     with pytest.raises(InvalidInput, match="learning_rate"):
         await jobs.create(spec())
     assert (await jobs.list(10)).jobs == ()
+
+
+async def test_a_job_is_judged_before_its_data_are_there_and_nothing_is_made(shop: Shop) -> None:
+    without_data = spec().model_copy(update={"dataset_id": ""})
+    jobs = shop.supervisor()
+    assert await jobs.check(without_data) == without_data
+    assert await jobs.check(spec()) == spec()
+    for changes, error in (
+        ({"base": "efficientnet_lite1"}, NotFound),
+        ({"model": "efficientnet_lite0"}, InvalidInput),
+        ({"hyperparameters": {"epoch": 3}}, InvalidInput),
+        ({"task": "text-classification"}, InvalidInput),
+        ({"method": Method.LORA}, InvalidInput),
+    ):
+        with pytest.raises(error):
+            await jobs.check(without_data.model_copy(update=changes))
+    with pytest.raises(InvalidInput, match=r"spec\.base: .* learns from pictures"):
+        await jobs.check(without_data, [DatasetKind.TABLE, DatasetKind.TEXT])
+    with pytest.raises(NotFound, match="did you mean 'photos'"):
+        await jobs.check(spec().model_copy(update={"dataset_id": "photo"}))
+    assert (await jobs.list(10)).jobs == ()
+
+
+async def test_who_may_have_no_more_jobs_hears_it_before_he_uploads(shop: Shop) -> None:
+    jobs = shop.supervisor(replace(QUICK, quotas=Quotas(per_owner=1)))
+    await jobs.create(spec(), owner="ann")
+    with pytest.raises(QuotaExceeded, match="you have 1 jobs"):
+        await jobs.check(spec(), owner="ann")
+    await jobs.check(spec(), owner="bob")
+    await jobs.check(spec())
 
 
 async def test_a_job_nobody_knows_is_not_found(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from google.protobuf import struct_pb2
 from google.rpc import error_details_pb2 as details
 from grpc import aio
 
+from service.datasets.dataset import DatasetKind
 from service.jobs.types import JobState, Log, Metric, Progress, StateChanged
 from service.pb import fine_tuning_pb2 as pb
 from service.training.spec import Method, Promotion
@@ -17,6 +18,7 @@ from wire.calls import detail, status_in, until
 from wire.tuning import CHECKPOINT, NOW, tuning
 
 pytestmark = pytest.mark.asyncio
+OWNER = (("zoo-owner", "ann@shop"),)
 
 
 def asked(**fields: Any) -> pb.CreateJobRequest:
@@ -107,6 +109,59 @@ async def test_a_request_without_a_spec_or_with_a_long_id_is_refused() -> None:
         assert "at most 128" in await refused(t.stub.CreateJob(long), "request_id")
 
 
+async def test_a_job_is_judged_without_its_data_and_none_is_made() -> None:
+    async with tuning() as t:
+        request = asked(dataset_id="", method=pb.METHOD_LORA)
+        request.validate_only = True
+        request.dataset_kinds.extend([pb.DATASET_KIND_TEXT, pb.DATASET_KIND_UNSPECIFIED])
+        job = (await t.stub.CreateJob(request, metadata=OWNER)).job
+        assert (job.id, job.state, job.spec.task, job.owner) == ("", 0, "image-classification", "ann@shop")
+        [(spec, kinds, owner)] = t.jobs.judged
+        assert (spec.dataset_id, spec.method, kinds, owner) == ("", Method.LORA, (DatasetKind.TEXT,), "ann@shop")
+        assert not t.jobs.requests
+        request.dataset_kinds.append(99)
+        assert "got 99" in await refused(t.stub.CreateJob(request), "dataset_kinds[2]")
+        request.spec.model = "My Pets"
+        assert "'my_pets' would do" in await refused(t.stub.CreateJob(request), "spec.model")
+        await refused(t.stub.CreateJob(asked(dataset_id="")), "spec.dataset_id")
+
+
+# ── owners ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_and_a_dataset_are_their_callers_who_may_say_nothing() -> None:
+    async with tuning() as t:
+        assert (await t.stub.CreateJob(asked(), metadata=OWNER)).job.owner == "ann@shop"
+        assert (await t.stub.CreateJob(asked())).job.owner == ""
+        assert (await t.stub.CreateJob(asked(), metadata=(("zoo-owner", ""),))).job.owner == ""
+        header = pb.UploadHeader(sha256="a" * 64, size_bytes=1, file_name="a.csv")
+        parts = [pb.UploadDatasetRequest(header=header), pb.UploadDatasetRequest(chunk=b"x")]
+        await t.stub.UploadDataset(iter(parts), metadata=OWNER)
+        assert t.datasets.uploads[0].header.owner == "ann@shop"
+        fetch = pb.UploadDatasetRequest(header=pb.UploadHeader(uri="s3://b/k"))
+        await t.stub.UploadDataset(iter([fetch]), metadata=OWNER)
+        assert t.datasets.uris[0]["owner"] == "ann@shop"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ((("zoo-owner", "ann"), ("zoo-owner", "bob")), "came more than once"),
+        ((("zoo-owner", "x" * 65),), "at most 64 characters"),
+        ((("zoo-owner", "ann, bob"),), "expected letters, digits"),
+        ((("zoo-owner", "-ann"),), "expected letters, digits"),
+        ((("zoo-owner", "../ann"),), "expected letters, digits"),
+    ],
+)
+async def test_an_owner_that_is_no_name_is_refused(metadata: Any, says: str) -> None:
+    async with tuning() as t:
+        assert says in await refused(t.stub.CreateJob(asked(), metadata=metadata), "zoo-owner")
+        assert not t.jobs.requests
+        header = pb.UploadDatasetRequest(header=pb.UploadHeader(sha256="a" * 64, size_bytes=1, file_name="a.csv"))
+        await refused(t.stub.UploadDataset(iter([header]), metadata=metadata), "zoo-owner")
+        assert not t.datasets.uploads
+
+
 # ── showing and moving ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -141,6 +196,10 @@ async def test_jobs_are_listed_in_pages_that_belong_to_their_filters() -> None:
         running = await t.stub.ListJobs(pb.ListJobsRequest(state=pb.JOB_STATE_RUNNING))
         assert [job.id for job in running.jobs] == ["j1", "j3"]
         assert [job.id for job in (await t.stub.ListJobs(pb.ListJobsRequest(model="cars"))).jobs] == ["j0"]
+        t.jobs.add("j5", owner="ann")
+        assert [job.id for job in (await t.stub.ListJobs(pb.ListJobsRequest(owner="ann"))).jobs] == ["j5"]
+        theirs = pb.ListJobsRequest(owner="ann", page_token=first.next_page_token)
+        assert "other filters" in await refused(t.stub.ListJobs(theirs), "page_token")
         other = pb.ListJobsRequest(model="cars", page_token=first.next_page_token)
         assert "other filters" in await refused(t.stub.ListJobs(other), "page_token")
         await refused(t.stub.ListJobs(pb.ListJobsRequest(page_token="%%%")), "page_token")
@@ -160,6 +219,17 @@ async def test_jobs_are_moved_and_illegal_moves_are_told_so() -> None:
         assert (checkpoint.step, checkpoint.best, dict(checkpoint.metrics)) == (20, True, {"validation/accuracy": 0.9})
 
 
+async def test_only_a_job_that_has_ended_is_deleted() -> None:
+    async with tuning() as t:
+        t.jobs.add("j1", JobState.RUNNING)
+        t.jobs.add("j2", JobState.FAILED)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await t.stub.DeleteJob(pb.DeleteJobRequest(id="j1"))
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert (await t.stub.DeleteJob(pb.DeleteJobRequest(id="j2"))).freed_bytes == 1234
+        assert list(t.jobs.jobs) == ["j1"]
+
+
 async def test_every_call_about_a_job_asks_for_one_that_there_is() -> None:
     async with tuning() as t:
         calls: dict[Any, Any] = {
@@ -167,6 +237,7 @@ async def test_every_call_about_a_job_asks_for_one_that_there_is() -> None:
             t.stub.CancelJob: pb.CancelJobRequest,
             t.stub.PauseJob: pb.PauseJobRequest,
             t.stub.ResumeJob: pb.ResumeJobRequest,
+            t.stub.DeleteJob: pb.DeleteJobRequest,
         }
         for call, request in calls.items():
             await refused(call(request()), "id")
@@ -264,14 +335,16 @@ async def test_a_text_that_no_database_can_hold_is_refused_with_its_field() -> N
             (t.stub.CancelJob, pb.CancelJobRequest),
             (t.stub.PauseJob, pb.PauseJobRequest),
             (t.stub.ResumeJob, pb.ResumeJobRequest),
+            (t.stub.DeleteJob, pb.DeleteJobRequest),
         ):
             assert "without NUL" in await refused(call(request(id="a\0b")), "id")
         assert "without NUL" in await refused(t.stub.ListCheckpoints(pb.ListCheckpointsRequest(job_id="\0")), "job_id")
         assert "without NUL" in await refused(t.stub.ListJobs(pb.ListJobsRequest(model="a\0")), "model")
+        assert "without NUL" in await refused(t.stub.ListJobs(pb.ListJobsRequest(owner="a\0")), "owner")
         whole = asked()
         whole.request_id = "r\0"
         assert "without NUL" in await refused(t.stub.CreateJob(whole), "request_id")
-        token = write_token("a\0", "jobs", 0, "")
+        token = write_token("a\0", "jobs", 0, "", "")
         await refused(t.stub.ListJobs(pb.ListJobsRequest(page_token=token)), "page_token")
 
 

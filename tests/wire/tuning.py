@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -126,6 +126,7 @@ class FakeJobs:
         self.jobs: dict[str, Job] = {}
         self.events: dict[str, list[Event]] = {}
         self.requests: list[str] = []
+        self.judged: list[tuple[JobSpec, tuple[DatasetKind, ...], str]] = []
         self.changed = asyncio.Condition()
         self.drawn = 0
         """Events that watchers took."""
@@ -147,21 +148,39 @@ class FakeJobs:
                 self.jobs[name] = replace(self.jobs[name], state=state, last_event=len(events))
             self.changed.notify_all()
 
+    def expect(self) -> None:
+        """A job will come."""
+
     async def create(self, spec: JobSpec, request_id: str = "", owner: str = "") -> Job:
         self.requests.append(request_id)
-        self.jobs["new"] = Job("new", spec, JobState.QUEUED, NOW)
+        self.jobs["new"] = Job("new", spec, JobState.QUEUED, NOW, owner=owner)
         return self.jobs["new"]
+
+    async def check(self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "") -> JobSpec:
+        self.judged.append((spec, tuple(kinds), owner))
+        return spec.model_copy(update={"task": "image-classification"})
+
+    async def delete(self, job_id: str) -> int:
+        if not (await self.get(job_id)).state.ended:
+            raise IllegalMove("a job that is RUNNING cannot be deleted")
+        del self.jobs[job_id]
+        return 1234
 
     async def get(self, job_id: str) -> Job:
         if job_id not in self.jobs:
             raise NotFound("job", job_id)
         return self.jobs[job_id]
 
-    async def list(self, size: int, after: str = "", *, state: JobState | None = None, model: str = "") -> Page:
+    async def list(
+        self, size: int, after: str = "", *, state: JobState | None = None, model: str = "", owner: str = ""
+    ) -> Page:
         found = [
             job
             for job in self.jobs.values()
-            if job.id > after and state in (None, job.state) and model in ("", job.spec.model)
+            if job.id > after
+            and state in (None, job.state)
+            and model in ("", job.spec.model)
+            and owner in ("", job.owner)
         ]
         return Page(tuple(found[:size]), found[size - 1].id if len(found) > size else "")
 
