@@ -59,7 +59,7 @@ from service.runtime.heads import HeadPool
 from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
-from service.scheduler.scheduler import DeviceScheduler
+from service.scheduler.scheduler import HERE_S, DeviceScheduler
 from service.settings import Settings
 from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
 from service.wire import open_inference
@@ -79,6 +79,9 @@ SERVICES = (
 SWITCH_INTERVAL_S = 0.0005
 """How long one thread may keep the interpreter while another wants it. A lane wants it after every operation of a network, for
 some microseconds; by Python's own 5 ms each busy stretch of the event loop would hold up every lane."""
+COLLECTION = (10_000, 20, 50)
+"""How many objects may be made before the collector looks for cycles among them. A call makes hundreds, all gone by its end; by
+Python's own 700 the collector took an eighth of the event loop's time for small calls."""
 HEALTH_TOLD_S = 2.0
 """How long watchers of the health service may take to hear that the server drains."""
 LAST_REPLIES_S = 5.0
@@ -169,7 +172,8 @@ class Server:
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
-        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
+        here_s = HERE_S if plan.name == "cpu" else 0.0
+        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes, here_s=here_s)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
         self._registry = Registry(
@@ -186,10 +190,10 @@ class Server:
             aliases=AliasStore(self._database),
         )
         self._in_service = await self._registry.restore()
+        self._registry.follow(settings.follow_interval_s)
         workers = settings.preprocess_workers or settings.cores
         self._pool = ThreadPoolExecutor(workers, "preprocess")
-        timeout_s = settings.default_timeout_ms / 1000.0
-        self._inference = Inference(self._registry, self._pool, self._recorder, timeout_s, workers)
+        self._inference = Inference(self._registry, self._pool, self._recorder, workers)
         self._health = Health(SERVICES)
         self._registry.on_change.append(self._model_changed)
         self._tuner = Tuner(
@@ -268,6 +272,7 @@ class Server:
         # What startup made stays: the collector need not walk torch's hundreds of thousands of objects again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECTION)
         self._started = True
         self._health.set_server(self.ready)
         log.info(
@@ -293,6 +298,7 @@ class Server:
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
         self._tuner.stop()
+        self._registry.unfollow()
         self._fine_tuning.send_away()
         resting = asyncio.create_task(self._fine_tuning.stop(settings.drain_grace_s))
         self._health.set_server(False)

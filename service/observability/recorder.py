@@ -28,12 +28,26 @@ class Call:
     request_id: str = ""
 
 
+class Inside:
+    """How many inference calls of a model are taken and not yet answered; the event loop's own, read at every scrape."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def read(self) -> float:
+        """For the gauge."""
+        return float(self.calls)
+
+
 class Recorder:
     """Writes Prometheus metrics and the Open Inference statistics."""
 
     def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
         self._metrics = metrics
         self.statistics = statistics
+        self._inside: dict[tuple[str, int], Inside] = {}
         self._job_series: dict[str, set[tuple[str, str]]] = {}  # metrics of each running job; the event loop's own
         self._tiers: dict[tuple[str, int], tuple[str, str]] = {}  # what each loaded model runs in; the event loop's own
         # Looking a series up by its labels costs more than counting in it, and the label sets are few.
@@ -48,12 +62,16 @@ class Recorder:
 
     def inference_started(self, model: str, version: int) -> None:
         """An inference call was taken."""
-        self._labels(self._metrics.in_flight, model, str(version)).inc()
+        inside = self._inside.get((model, version))
+        if inside is None:
+            inside = self._inside[model, version] = Inside()
+            self._metrics.in_flight.labels(model, str(version)).set_function(inside.read)
+        inside.calls += 1
 
     def inference_finished(self, model: str, version: int, rows: int, ok: bool, seconds: float, timing: Timing) -> None:
         """An inference call ended, well or not. A failed one has no stages to tell of."""
         label = str(version)
-        self._labels(self._metrics.in_flight, model, label).dec()
+        self._inside[model, version].calls -= 1
         self.statistics.request_finished(
             model,
             version,
@@ -122,7 +140,13 @@ class Recorder:
     def model_state(self, model: str, state: str, states: tuple[str, ...]) -> None:
         """A model entered a state; `states` are all there are."""
         for other in states:
-            self._labels(self._metrics.model_state, model, other).set(1 if other == state else 0)
+            self._metrics.model_state.labels(model, other).set(1 if other == state else 0)
+
+    def model_gone(self, model: str, states: tuple[str, ...]) -> None:
+        """There is no such model any more."""
+        for state in states:
+            with suppress(KeyError):
+                self._metrics.model_state.remove(model, state)
 
     def model_loaded(
         self, model: str, version: int, load_s: float, memory_bytes: int, queue_depth: Callable[[], int]

@@ -24,6 +24,8 @@ all queues, the earliest such claim wins (earliest deadline first: Liu and Layla
 than BORROW_S ahead of the least served. So near deadlines win, and a model whose deadlines are always near still gets no more
 than its share and BORROW_S.
 
+**How many rows a batch takes**: no more than a lane's even share of what is in flight (`_share`), so that lanes stay alike.
+
 **Which rows ride together**: `queue.py`, `packing.py`. **How long a batch takes**: `cost.py`. **What fits**: `memory_limit.py`.
 """
 
@@ -31,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.scheduler.cost import Cost
+from service.scheduler.cost import Cost, Law
 from service.scheduler.queue import (
     CLASS_S,
     DEFAULT_PRIORITY,
@@ -94,19 +96,36 @@ class DevicePolicy:
 
     # ── what next ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def next(self, now: float) -> Batch | float:
-        """A batch for a lane that is free, or when to look again. One without rows needs no lane, only answers."""
+    def next(self, now: float, whole: bool = False) -> Batch | float:
+        """A batch for a lane that is free, or when to look again. One without rows needs no lane, only answers. `whole`: it need
+        leave nothing for other lanes."""
         chosen = self.choose(now)
         if not isinstance(chosen, NetworkQueue):
             return chosen
-        batch = chosen.take(now, device_is_idle=not self._running)
+        share = None if whole or self.lanes == 1 else self._share(chosen)
+        batch = chosen.take(now, device_is_idle=not self._running, share=share)
         if batch.rows:
             seconds = chosen.turn_s if batch.predicted_s is None else batch.predicted_s
             chosen.given_s += seconds / chosen.limits.weight
             chosen.usual_length += (batch.length - chosen.usual_length) * min(1.0, 0.02 * len(batch.rows))
             chosen.running += 1
+            chosen.rows_running += len(batch.rows)
             self._running[batch] = (now + seconds, seconds)
         return batch
+
+    def next_within(self, seconds: float, now: float) -> Batch | None:
+        """The batch that an idle lane would get, if it should take no longer than `seconds`; else None, and nothing was taken."""
+        if len(self._running) >= self.lanes:
+            return None
+        queue = self.choose(now)
+        if not isinstance(queue, NetworkQueue) or (law := queue.cost.law) is None:
+            return None
+        length = max(queue.order[0][2].length, queue.usual_length)
+        rows = min(len(queue.order), queue.most_rows(length))
+        if law.seconds(rows, length) > seconds:
+            return None
+        step = self.next(now, whole=True)
+        return step if isinstance(step, Batch) else None
 
     def finished(self, batch: Batch, now: float, ok: bool = True) -> None:
         """A batch of `next` has left its lane. `ok=False`: it failed, so its time says nothing of the next.
@@ -117,11 +136,22 @@ class DevicePolicy:
             return
         queue, seconds, charged = batch.queue, now - batch.started, known[1]
         queue.running -= 1
+        queue.rows_running -= len(batch.rows)
         queue.given_s += (seconds - charged) / queue.limits.weight
         if ok:
             queue.turn_s = seconds
             batch.cost.observe(len(batch.rows), batch.length, seconds)
             queue.memory.kept(len(batch.rows), batch.length)
+
+    def _share(self, queue: NetworkQueue) -> int:
+        """Rows of a batch when all rows of a network, those that run included, are spread evenly over the lanes that it gets.
+
+        Callers who wait for their answers before they ask again come back together. Were a lane to take all that is there, the
+        next would find few rows, and large and tiny batches would take turns for ever, at the cost of both latency and rate.
+        """
+        busy = sum(1 for other in self._queues if other.order or other.running)
+        lanes = max(1, self.lanes // busy)
+        return -(-(len(queue.order) + queue.rows_running) // lanes)
 
     def choose(self, now: float) -> NetworkQueue | float:
         """The queue whose batch a free lane should run now, or when to look again."""
@@ -168,11 +198,24 @@ class DevicePolicy:
         """
         if not preparing and not queue.order and (not self._running or queue.may_probe(now)):
             return None
+        law = queue.cost.law
+        if law is None or self._surely_before(queue, law, rows + preparing, deadline, now):
+            return None
         at = self.answered_at(queue, rows, deadline, now, priority, preparing)
         if at is None or at <= deadline:
             return None
         queue.press(now)
         return max(LEAST_RETRY_S, at - deadline)
+
+    def _surely_before(self, queue: NetworkQueue, law: Law, rows: int, deadline: float, now: float) -> bool:
+        """Whether so many rows more are done by a far deadline, whatever their order: a quick look, for most calls enough."""
+        for other in self._queues:
+            if other is not queue and (other.order or other.running):
+                return False
+        length = queue.usual_length or 1.0
+        most = queue.most_rows(length)
+        rounds = (len(queue.order) + rows) // (most * self.lanes) + 3
+        return now + rounds * law.seconds(most, length) * (1.0 + queue.cost.spread) < deadline
 
     def answered_at(
         self, queue: NetworkQueue, rows: int, deadline: float, now: float, priority: int = 0, preparing: int = 0

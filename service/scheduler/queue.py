@@ -49,8 +49,8 @@ class Limits:
     sooner ends the wait."""
     weight: float = 1.0
     """Share of a busy device, against the weights of the other networks that wait."""
-    default_timeout_s: float | None = None
-    """For calls that bring no deadline; None leaves it to the server's."""
+    default_timeout_s: float = 60.0
+    """For calls that bring no deadline."""
 
 
 class Entry:
@@ -120,6 +120,8 @@ class NetworkQueue:
         """When its last batch was taken."""
         self.running = 0
         """Batches of it on the device; counted by the policy."""
+        self.rows_running = 0
+        """Rows in them."""
         self.rested = True
         """Whether it was empty since it was last looked at."""
         self.order: list[tuple[float, int, Entry]] = []
@@ -190,9 +192,10 @@ class NetworkQueue:
         order = self.order
         return len(order) if not order or order[-1][0] <= claim else bisect_left(order, (claim, INFINITY))
 
-    def most_rows(self, length: float) -> int:
-        """Rows of this length that a batch may hold now."""
-        return self.memory.rows(length, self.limits.max_batch_size)
+    def most_rows(self, length: float, share: int | None = None) -> int:
+        """Rows of this length that a batch may hold now, and at most `share`."""
+        most = self.memory.rows(length, self.limits.max_batch_size)
+        return most if share is None else min(most, share)
 
     def ready_at(self) -> float:
         """When a batch of this queue may start on an idle device; infinity while it is empty."""
@@ -219,8 +222,8 @@ class NetworkQueue:
 
     # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, now: float, device_is_idle: bool = True) -> Batch:
-        """Closes a batch around the row with the first claim; rows found late on the way come with it.
+    def take(self, now: float, device_is_idle: bool = True, share: int | None = None) -> Batch:
+        """Closes a batch around the row with the first claim, of at most `share` rows; rows found late on the way come with it.
 
         The batch is small enough that the rows in it are answered in time, if the cost is known. A row that even alone would
         be late is `hopeless`. Where there are only such rows, one is tried on an idle device, and every PROBE_S.
@@ -228,7 +231,7 @@ class NetworkQueue:
         places (as the early drop of Nexus: Shen et al., 2019); see WORTH_ROWS.
         """
         cost, law = self.cost, self.cost.law
-        if self._by_length is None and (batch := self._take_in_order(now, cost, law)) is not None:
+        if self._by_length is None and (batch := self._take_in_order(now, cost, law, share)) is not None:
             return batch
         late: list[Entry] = []
         hopeless: list[tuple[Entry, Item]] = []
@@ -246,7 +249,7 @@ class NetworkQueue:
             if law is not None and law.seconds(1, length) > left_s:
                 self._turn_away(first, now, hopeless)
                 continue
-            chosen, length, free = self._companions(first, law, left_s)
+            chosen, length, free = self._companions(first, law, left_s, share)
             if len(chosen) < free and law is not None and self.is_pressed(now):
                 lost = law.fixed_s * (1.0 - len(chosen) / free) * free / law.seconds(free, length)
                 if lost > WORTH_ROWS:
@@ -266,10 +269,10 @@ class NetworkQueue:
         predicted_s = law.seconds(len(rows), length) if law is not None else None
         return Batch(self, rows, late, [entry for entry, _ in hopeless], length, now, predicted_s, cost)
 
-    def _take_in_order(self, now: float, cost: Cost, law: Law | None) -> Batch | None:
+    def _take_in_order(self, now: float, cost: Cost, law: Law | None, share: int | None) -> Batch | None:
         """The common case, and a quick way for it: all rows alike, as many as fit go, and none of them is near its deadline."""
         length = self.order[0][2].length if self.order else 1
-        taken = self.order[: self.most_rows(length)]
+        taken = self.order[: self.most_rows(length, share)]
         predicted_s = None if law is None else law.seconds(len(taken), length)
         answered_at = now if predicted_s is None else now + predicted_s * (1.0 + SAFETY * cost.spread)
         rows: list[tuple[Entry, Item]] = []
@@ -287,18 +290,22 @@ class NetworkQueue:
         hopeless.append((entry, self._remove(entry)))
         self.press(now)
 
-    def _companions(self, first: Entry, law: Law | None, left_s: float) -> tuple[list[Entry], int, int]:
+    def _companions(
+        self, first: Entry, law: Law | None, left_s: float, share: int | None
+    ) -> tuple[list[Entry], int, int]:
         """Who rides with `first`, the length they are padded to, and how many could if its deadline were far."""
         if self._by_length is None:
-            free = min(self.most_rows(first.length), len(self.order))
+            free = min(self.most_rows(first.length, share), len(self.order))
             most = free if law is None else max(1, min(free, law.most_rows(first.length, left_s)))
             return [entry for _, _, entry in self.order[:most]], first.length, free
         rows = self._by_length
         at = bisect_left(rows, (first.length, first.claim, first.sequence))
-        low, high, length = best_window(rows, at, self.limits.max_batch_size, self.memory.cells, law)
+        limit = self.limits.max_batch_size
+        limit = limit if share is None else min(limit, share)
+        low, high, length = best_window(rows, at, limit, self.memory.cells, law)
         free = high - low
         if law is not None and law.seconds(free, length) > left_s:
-            low, high, length = best_window(rows, at, self.limits.max_batch_size, self.memory.cells, law, left_s)
+            low, high, length = best_window(rows, at, limit, self.memory.cells, law, left_s)
         return [entry for *_, entry in rows[low:high]], length, free
 
     def _collect(

@@ -21,7 +21,7 @@ from service.errors import DeadlineExceeded, Draining, InternalError, OutOfMemor
 from service.observability.log import logger
 from service.scheduler.cost import Cost, LearnedCost
 from service.scheduler.policy import Batch, DevicePolicy, Entry, Limits, NetworkQueue
-from service.scheduler.ticket import Ticket
+from service.scheduler.ticket import Ticket, Told
 from service.types import Item, Row
 
 log = logger(__name__)
@@ -33,9 +33,13 @@ anything, and OutOfMemory where fewer rows might have fitted."""
 
 Outcome = tuple[Entry, Row | ZooError]
 
+HERE_S = 0.0005
+"""A batch predicted to take no longer is run by the event loop itself where a lane is idle, once a turn: to send rows to a thread
+and answers back takes as long, and the two would only wait for each other's interpreter lock."""
+
 
 class Submission:
-    """Rows of one request on their way through a queue. Await `result()`; leaving early drops what has not started."""
+    """Rows of one request on their way through a queue. Await `result()` or be told; leaving early drops what has not started."""
 
     __slots__ = ("_entries", "_network", "_on_end", "_ticket")
 
@@ -62,6 +66,11 @@ class Submission:
             if self._on_end is not None:
                 self._on_end(len(self._entries))
 
+    def leave(self) -> None:
+        """For whoever is told: nobody waits any more."""
+        self._ticket.leave()
+        self._network.abandon(self._entries)
+
 
 class ScheduledNetwork:
     """One network's place on the device: its queue and how its batches run."""
@@ -79,12 +88,14 @@ class ScheduledNetwork:
         deadline: float,
         priority: int = 0,
         on_end: Callable[[int], None] | None = None,
+        told: Told | None = None,
     ) -> Submission:
         """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
 
-        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends.
+        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends. `told` takes
+        the place of both: it is called with the outcomes.
         """
-        return self._scheduler.submit(self, items, deadline, priority, on_end)
+        return self._scheduler.submit(self, items, deadline, priority, on_end, told)
 
     def refuse(self, rows: int, deadline: float, priority: int = 0, preparing: int = 0) -> float | None:
         """None where `rows` may come in; where they would be late, seconds after which they would not be.
@@ -131,10 +142,15 @@ class DeviceScheduler:
     """Owns the queues of one device. Constructed on the event loop it will answer to."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic, lanes: int = 1
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.monotonic,
+        lanes: int = 1,
+        here_s: float = 0.0,
     ) -> None:
-        """`lanes`: how many threads will ask for jobs."""
+        """`lanes`: how many threads will ask for jobs. `here_s`: longest batch that the event loop runs by itself; see HERE_S."""
         self.lanes = lanes
+        self._here_s = here_s
         self._loop = loop
         self._clock = clock
         self._work = threading.Condition()  # guards everything below
@@ -166,9 +182,10 @@ class DeviceScheduler:
         deadline: float,
         priority: int,
         on_end: Callable[[int], None] | None,
+        told: Told | None,
     ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
-        ticket = Ticket(len(items), self._loop)
+        ticket = Ticket(len(items), told)
         now = self._clock()
         queue = network.queue
         with self._work:
@@ -186,7 +203,15 @@ class DeviceScheduler:
     def _wake(self) -> None:
         self._wake_due = False
         with self._work:
-            self._work.notify()
+            batch = self._policy.next_within(self._here_s, self._clock()) if self._here_s else None
+            if batch is None:
+                self._work.notify()
+                return
+            network = self._networks[batch.queue]
+            if self._policy.waiting:
+                self._wake_due = True
+                self._loop.call_soon(self._wake)
+        _fill(self._outcomes(network, batch))
 
     def refuse(
         self, network: ScheduledNetwork, rows: int, deadline: float, priority: int, preparing: int
@@ -250,6 +275,10 @@ class DeviceScheduler:
 
     def _run(self, network: ScheduledNetwork, batch: Batch) -> None:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
+        self._answer(self._outcomes(network, batch))
+
+    def _outcomes(self, network: ScheduledNetwork, batch: Batch) -> list[Outcome]:
+        """Runs a batch and gives every row its own outcome. Never raises."""
         outcomes: list[Outcome] = []
         if batch.rows:
             results = self._attempt(network, batch.rows)
@@ -260,7 +289,7 @@ class DeviceScheduler:
         if batch.late or batch.hopeless:
             outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
             outcomes += [(entry, TooLate()) for entry in batch.hopeless]
-        self._answer(outcomes)
+        return outcomes
 
     def _attempt(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]]) -> list[Outcome] | ZooError:
         """Runs rows together. Where that fails: the error for a row that failed so alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -27,15 +28,18 @@ Handler = Any
 """A grpc.RpcMethodHandler: a named tuple whose fields the type stubs do not know."""
 
 
-def to_zoo_error(error: Exception, method: str) -> ZooError:
-    """An error as clients may see it: our own as it is, a foreign one as InternalError with a reference into the log."""
+def to_zoo_error(error: Exception, method: str, call: Call | None = None) -> ZooError:
+    """An error as clients may see it: our own as it is, a foreign one as InternalError with a reference into the log.
+
+    `call`: what is known of it, where that is not `current_call`.
+    """
     if isinstance(error, ZooError):
         return error
     if isinstance(error, DatabaseUnavailable):
         log.warning("the database does not answer", method=method, reason=str(error))
         return NotReady("the server's database does not answer; try again", retry_after_s=1.0)
     reference = uuid.uuid4().hex[:12]
-    call = current_call.get(Call())
+    call = call or current_call.get(Call())
     log.error(
         "unexpected error",
         method=method,
@@ -50,20 +54,22 @@ def to_zoo_error(error: Exception, method: str) -> ZooError:
 class CountedServer:
     """Stands before a server where servicers are added: every call of theirs is counted, timed, and its errors mapped.
 
-    Handlers are wrapped once, here; grpc's own interceptors would wrap them anew at every call.
+    Handlers are wrapped once, here; grpc's own interceptors would wrap them anew at every call. They are found by their name in
+    one table: grpc.aio waits for each method that is registered with it by a future of its own, and at every call touches
+    all of them (`_server_main_loop`), which for some fifty methods takes longer than the rest of a small call.
     """
 
     def __init__(self, server: aio.Server, recorder: Recorder) -> None:
-        self._server = server
+        self._methods: dict[str, Handler] = {}
         self._recorder = recorder
+        server.add_generic_rpc_handlers((_ByName(self._methods),))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """What generated code calls to add a servicer."""
-        wrapped = {method: self._wrap(handler, method) for method, handler in handlers.items()}
-        self._server.add_registered_method_handlers(service, wrapped)  # type: ignore[attr-defined]
+        self._methods |= {f"/{service}/{method}": self._wrap(handler, method) for method, handler in handlers.items()}
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Handler]) -> None:
-        """Generated code calls this, too, with the same methods; registered ones go first, so there is nothing to do."""
+        """Generated code calls this, too, with the same methods; there is nothing left to do."""
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         handler = handler._replace(request_deserializer=_or_unreadable(handler.request_deserializer))
@@ -90,19 +96,37 @@ class CountedServer:
 
     def _stream(self, inner: Callable[..., Any], method: str) -> Callable[..., Any]:
         # The requests on a stream are counted one by one where they are answered; this counts the stream itself.
+        if inspect.iscoroutinefunction(inner):  # it reads and writes by the context
+
+            async def served(request: Any, context: Context) -> None:
+                try:
+                    with counted(self._recorder, f"{method}.stream", context):
+                        await inner(_read_any(request), context)
+                except ZooError as error:
+                    await abort(context, error)
+
+            return served
+
         async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 with counted(self._recorder, f"{method}.stream", context):
-                    result = inner(_read_any(request), context)
-                    if hasattr(result, "__aiter__"):
-                        async for reply in result:
-                            yield reply
-                    else:  # a handler that writes to the context itself, as the health servicer does
-                        await result
+                    async for reply in inner(_read_any(request), context):
+                        yield reply
             except ZooError as error:
                 await abort(context, error)
 
         return wrapped
+
+
+class _ByName(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Methods by their full name."""
+
+    def __init__(self, methods: Mapping[str, Handler]) -> None:
+        self._methods = methods
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """None for a method that nobody has."""
+        return self._methods.get(handler_call_details.method)
 
 
 class _Unreadable:
@@ -126,7 +150,8 @@ def _or_unreadable(deserializer: Callable[[bytes], Any] | None) -> Callable[[byt
     return read
 
 
-def _read(request: Any) -> Any:
+def readable(request: Any) -> Any:
+    """A request as it came. Raises InvalidInput where it was no message."""
     if isinstance(request, _Unreadable):
         raise InvalidInput(
             "", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8"
@@ -135,12 +160,12 @@ def _read(request: Any) -> Any:
 
 
 def _read_any(request: Any) -> Any:
-    return _each_read(request) if hasattr(request, "__aiter__") else _read(request)
+    return _each_read(request) if hasattr(request, "__aiter__") else readable(request)
 
 
 async def _each_read(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _read(request)
+        yield readable(request)
 
 
 @contextmanager

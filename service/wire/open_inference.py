@@ -7,25 +7,28 @@ replies.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+import time
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import grpc
 
 from service.errors import NotFound, ZooError
-from service.inference import Inference
-from service.observability.recorder import Recorder
+from service.inference import Inference, QuickCall, current_call
+from service.observability.recorder import Call, Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.registry.head_served import Served
 from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.wire import model_config
-from service.wire.calls import Context, counted, deadline_of
+from service.wire.calls import Context, counted, deadline_of, readable, to_zoo_error
 from service.wire.open_inference_convert import infer_request, wanted_outputs
+from service.wire.open_inference_quick import Quick, QuickModel, quick_reply, quick_response
 from service.wire.open_inference_reply import infer_response, stream_error, stream_reply
 from service.wire.raw_contents import Received, ViewsServer, received
-from service.wire.streams import as_completed
+from service.wire.status import code_of
+from service.wire.streams import Stream
 
 STREAM_LIMIT = 64
 """Requests of one stream that may be unanswered at once; beyond it the stream is not read on."""
@@ -33,6 +36,9 @@ STREAM_LIMIT = 64
 
 Incoming = pb.ModelInferRequest | Received
 """A request is `Received` behind `add_to_server`, and the message itself where somebody else parsed it."""
+
+
+Replies = Stream[Incoming, pb.ModelStreamInferResponse]
 
 
 class ServerState(Protocol):
@@ -64,6 +70,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         self._recorder = recorder
         self._state = state
         self._release = release
+        self._quick_models: WeakKeyDictionary[Served, QuickModel] = WeakKeyDictionary()
 
     # ── health and metadata ───────────────────────────────────────────────────────────────────────────────────
 
@@ -74,6 +81,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         return pb.ServerReadyResponse(ready=self._state.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+        await self._registry.seek(request.name, request.version)
         try:
             return pb.ModelReadyResponse(
                 ready=self._registry.status(request.name, request.version).state is ModelState.READY
@@ -85,36 +93,86 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         return pb.ServerMetadataResponse(name="zoo", version=self._release, extensions=model_config.EXTENSIONS)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+        await self._registry.seek(request.name, request.version)
         return model_config.metadata(self._registry.status(request.name, request.version))
 
     # ── inference ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def ModelInfer(self, request: Incoming, context: Context) -> pb.ModelInferResponse:
-        return await self._answer(received(request), deadline_of(context))
+        incoming, deadline = received(request), deadline_of(context)
+        quick = self._look(incoming, deadline)
+        if quick is None:
+            return await self._answer(incoming, deadline)
+        call = current_call.get()
+        call.model, call.version, call.request_id = quick.served.name, str(quick.served.version), incoming.message.id
+        rows = await self._inference.quickly(quick.served, quick.items, quick.deadline, quick.priority)
+        return quick_response(incoming.message.id, quick.served, quick.wanted, rows)
 
-    async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[Incoming], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+    async def ModelStreamInfer(  # type: ignore[override]  # by the context, not by iterators: they cost a task more a message
+        self, request_iterator: object, context: Context
+    ) -> None:
         deadline = deadline_of(context)
 
-        async def answer(request: Incoming) -> pb.ModelStreamInferResponse:
-            return await self._stream_answer(received(request), deadline)
+        def begin(request: Incoming, stream: Replies) -> None:
+            self._begin(received(readable(request)), deadline, stream)
 
-        async with aclosing(as_completed(request_iterator, answer, STREAM_LIMIT)) as replies:
-            async for reply in replies:
-                yield reply
+        await Stream(context, begin, STREAM_LIMIT).run()
+
+    def _look(self, incoming: Received, deadline: float | None) -> Quick | None:
+        """A request that brings the tensors of a model that answers now, if nothing about it is unusual."""
+        request = incoming.message
+        served = self._inference.ready(request.model_name, request.model_version)
+        if served is None:
+            return None
+        model = self._quick_models.get(served)
+        if model is None:
+            model = self._quick_models[served] = QuickModel(served)
+        return model.read(request, served, incoming.raws, deadline)
+
+    def _begin(self, incoming: Received, deadline: float | None, stream: Replies) -> None:
+        """One request of a stream, answered or failed; counted as a call of its own."""
+        quick = self._look(incoming, deadline)
+        if quick is None:
+            stream.start(self._stream_answer(incoming, deadline))
+            return
+        request_id = incoming.message.id
+        about = Call(quick.served.name, str(quick.served.version), request_id)
+
+        def answered(call: QuickCall) -> None:
+            error: ZooError | None = None
+            try:  # what it raised would leave others of the batch without their answers
+                assert call.outcome is not None
+                if isinstance(call.outcome, ZooError):
+                    raise call.outcome
+                reply = quick_reply(request_id, quick.served, quick.wanted, call.outcome)
+            except Exception as raised:
+                error = to_zoo_error(raised, "ModelStreamInfer", about)
+                reply = stream_error(incoming.message, error)
+            self._count(about, error, call.seconds)
+            stream.reply(reply, call)
+
+        try:
+            call = self._inference.begin(quick.served, quick.items, quick.deadline, quick.priority, answered)
+        except ZooError as error:
+            self._count(about, error, 0.0)
+            stream.reply(stream_error(incoming.message, error))
+        else:
+            stream.under_way.add(call)
+
+    def _count(self, about: Call, error: ZooError | None, seconds: float) -> None:
+        code = "OK" if error is None else code_of(error).name
+        self._recorder.call_finished(about, "ModelStreamInfer", code, seconds)
 
     async def _answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
-        request = incoming.message
+        request, came = incoming.message, time.monotonic()
         # A model that cannot answer is told before a bad tensor, which only its card knows.
         served = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
         wanted = wanted_outputs(request, served.card)
         taken_apart = infer_request(request, served.card, deadline, incoming.raws)
-        reply = await self._inference.infer(taken_apart, answers=False, served=served)
+        reply = await self._inference.infer(taken_apart, answers=False, served=served, came=came)
         return infer_response(request, wanted, served.task.labels, reply)
 
     async def _stream_answer(self, incoming: Received, deadline: float | None) -> pb.ModelStreamInferResponse:
-        """One request of a stream, answered or failed; counted as a call of its own."""
         try:
             with counted(self._recorder, "ModelStreamInfer"):
                 return stream_reply(await self._answer(incoming, deadline))
@@ -124,6 +182,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     # ── administration ────────────────────────────────────────────────────────────────────────────────────────
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+        await self._registry.seek(request.name, request.version)
         status = self._registry.status(request.name, request.version)
         return pb.ModelConfigResponse(config=model_config.config(status))
 

@@ -64,7 +64,7 @@ def infer_request(
     """
     priority = 0
     if request.parameters:
-        deadline, priority = _checked_parameters(request.parameters, deadline)
+        deadline, priority = checked_parameters(request.parameters, deadline)
     inputs = request.inputs
     for i, tensor in enumerate(inputs):
         if tensor.parameters:
@@ -185,7 +185,7 @@ def _accepted(card: Card) -> str:
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[float | None, int]:
+def checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[float | None, int]:
     """The earlier of the call's deadline and the parameter `timeout`; and `priority`, as Triton counts it: 1 goes first, 0 is
     the default. Refuses what would change the call's meaning."""
     priority = 0

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-
 from service.errors import ZooError
 from service.inference import Inference
 from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.calls import Context, counted, deadline_of
+from service.wire.calls import Context, counted, deadline_of, readable
 from service.wire.prediction_convert import read_request, write_response
 from service.wire.status import status_of
-from service.wire.streams import as_completed
+from service.wire.streams import Stream
 
 STREAM_WINDOW = 128
 """Requests of one stream that may be in work at once. Beyond it the stream is not read, so that HTTP/2 slows the sender."""
@@ -31,18 +28,18 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
         """See prediction.proto."""
         return await self._answer(request, deadline_of(context))
 
-    async def StreamPredict(  # noqa: N802
-        self, request_iterator: AsyncIterator[pb.StreamPredictRequest], context: Context
-    ) -> AsyncIterator[pb.StreamPredictResponse]:
+    async def StreamPredict(  # type: ignore[override]  # noqa: N802  # by the context, not by iterators
+        self, request_iterator: object, context: Context
+    ) -> None:
         """See prediction.proto. Replies leave as they complete."""
         deadline = deadline_of(context)
 
-        async def answer(message: pb.StreamPredictRequest) -> pb.StreamPredictResponse:
-            return await self._stream_answer(message.request, deadline)
+        def begin(
+            message: pb.StreamPredictRequest, stream: Stream[pb.StreamPredictRequest, pb.StreamPredictResponse]
+        ) -> None:
+            stream.start(self._stream_answer(readable(message).request, deadline))
 
-        async with aclosing(as_completed(request_iterator, answer, STREAM_WINDOW)) as replies:
-            async for reply in replies:
-                yield reply
+        await Stream(context, begin, STREAM_WINDOW).run()
 
     async def _stream_answer(self, request: pb.PredictRequest, deadline: float | None) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""

@@ -47,6 +47,9 @@ LONGEST_NAME = 256
 """Bytes, as gRPC writes them. A status travels in HTTP/2 headers, its message twice; clients bound those at 8 KiB and less,
 and put an error of their own in the place of one that is larger."""
 
+LARGEST_COST = 12
+"""Bytes that one character takes at most."""
+
 TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -98,7 +101,7 @@ def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
 
 def cut(text: str, most: int) -> str:
     """`text`, cut off where it would take more than `most` bytes in a header."""
-    if len(text) <= most and sum(map(_cost, text)) <= most:
+    if len(text) * LARGEST_COST <= most or (len(text) <= most and sum(map(_cost, text)) <= most):
         return text
     room = most - _cost("…")
     for i, character in enumerate(text):

@@ -554,6 +554,46 @@ def test_batches_of_known_length_tell_what_they_should_take() -> None:
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("lengths", [False, True])
+def test_what_waits_is_spread_evenly_over_the_lanes(lengths: bool) -> None:
+    policy = DevicePolicy(lanes=2)
+    rows = policy.add("q", Limits(8, 64), KNOWN, lengths)
+    push(rows, *[NEVER] * 7)
+    sizes = [len(step.rows) for step in (policy.next(0.0), policy.next(0.0)) if isinstance(step, Batch)]
+    assert sizes == [4, 3]
+
+
+def test_callers_who_come_back_together_do_not_make_large_and_tiny_batches_take_turns() -> None:
+    """Twelve callers that ask again at once; one lane begins with eleven of them, the other with one."""
+    policy = DevicePolicy(lanes=2)
+    rows = policy.add("q", Limits(12, 64), KNOWN)
+    push(rows, *[NEVER] * 11)
+    running = [(LAW.seconds(11, 1), policy.next(0.0, whole=True))]
+    push(rows, NEVER)
+    running.append((LAW.seconds(1, 1), policy.next(0.0)))
+    sizes = []
+    for _ in range(20):
+        running.sort(key=lambda pair: pair[0])
+        now, batch = running.pop(0)
+        assert isinstance(batch, Batch)
+        policy.finished(batch, now)
+        push(rows, *[NEVER] * len(batch.rows), now=now)
+        step = policy.next(now)
+        assert isinstance(step, Batch)
+        sizes.append(len(step.rows))
+        running.append((now + LAW.seconds(len(step.rows), 1), step))
+    assert set(sizes[-10:]) <= {5, 6, 7}
+
+
+def test_a_lane_takes_all_of_its_network_where_another_network_wants_the_other_lane() -> None:
+    policy = DevicePolicy(lanes=2)
+    one, two = (policy.add(name, Limits(8, 64), KNOWN) for name in ("one", "two"))
+    push(one, *[NEVER] * 6)
+    push(two, *[NEVER] * 6)
+    sizes = [len(step.rows) for step in (policy.next(0.0), policy.next(0.0)) if isinstance(step, Batch)]
+    assert sizes == [6, 6]
+
+
 def test_out_of_memory_halves_the_limit_and_calm_brings_it_back() -> None:
     w = World()
     q = w.queue(batch=8)
@@ -647,6 +687,32 @@ def test_a_device_that_is_idle_refuses_nobody() -> None:
 def test_nobody_is_refused_while_the_cost_is_unknown() -> None:
     w, q = busy(cost=UNKNOWN)
     assert w.policy.refuse(q, 1, 0.001, 0.0) is None
+
+
+@given(
+    st.tuples(st.floats(1e-5, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 0.1)),
+    st.integers(0, 40),
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.floats(0.0, 20.0),
+    st.floats(0.0, 20.0),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
+    law: tuple[float, float, float], waiting: int, taken: int, rows: int, preparing: int, passed: float, left: float
+) -> None:
+    policy = DevicePolicy(lanes=2)
+    asked = policy.add("q", Limits(4, 64), KnownCost(Law(*law), 0.2))
+    policy.add("idle", Limits(4, 64), KNOWN)
+    push(asked, *[NEVER] * waiting)
+    for _ in range(min(taken, 2)):
+        policy.next(0.0)
+    now, deadline = passed, passed + left
+    at = policy.answered_at(asked, rows, deadline, now, preparing=preparing)
+    assert at is not None
+    if policy._surely_before(asked, Law(*law), rows + preparing, deadline, now):
+        assert at <= deadline
 
 
 def test_another_network_takes_no_more_than_its_share_of_the_time() -> None:

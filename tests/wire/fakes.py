@@ -108,6 +108,9 @@ class FakeRegistry:
             "sounds": status(SOUNDS, ModelState.UNAVAILABLE),
         }
 
+    async def seek(self, name: str, version: str = "") -> None:
+        """There are no other servers."""
+
     def resolve(self, name: str, version: str = "") -> FakeServed:
         known = self.status(name, version)
         if known.state is not ModelState.READY:
@@ -153,13 +156,18 @@ class FakeInference:
     most_inside: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
+    def ready(self, model: str, version: str) -> None:
+        """Nobody is known at once: every request takes the long way."""
+
     async def resolve(self, model: str, version: str, deadline: float | None, request_id: str) -> FakeServed:
         served = await self.registry.acquire(model, version, deadline)
         call = current_call.get()
         call.model, call.version = served.name, str(served.version)
         return served
 
-    async def infer(self, request: InferRequest, *, answers: bool = True, served: FakeServed) -> InferReply:
+    async def infer(
+        self, request: InferRequest, *, answers: bool = True, served: FakeServed, came: float
+    ) -> InferReply:
         assert not answers, "tensors are all that this protocol sends"
         self.requests.append(request)
         await self._count(1)

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2 as details
 from grpc import aio
 from registry.fakes import World, card, world
 
+from model_zoo.card import CategoryColumn, ImageRecipe, NumberColumn, RecordRecipe, RowRecipe
 from model_zoo.catalog import Catalog
 from service.errors import NotReady
 from service.pb import models_pb2 as pb
@@ -19,6 +20,7 @@ from service.registry.evidence import Evidence
 from service.registry.ledger import Ledger
 from service.registry.registry import Registry
 from service.wire.models import ModelsServicer
+from service.wire.models_convert import write_columns
 from wire.calls import detail, status_in, until, wired
 
 pytestmark = pytest.mark.asyncio
@@ -355,6 +357,29 @@ async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
 
 
 # ── the catalog that ships ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_model_of_rows_or_records_tells_its_columns() -> None:
+    row = RowRecipe(
+        kind="row",
+        numbers=(NumberColumn(name="rooms", mean=0, std=1, fill=0),),
+        categories=(CategoryColumn(name="town", categories=("Bonn", "Ulm")),),
+        target="rent",
+        ignored=("id",),
+    )
+    photos = Catalog.from_package().get("efficientnet_lite0")
+    assert isinstance(photos.recipe, ImageRecipe)
+    for recipe in (row, RecordRecipe(kind="record", image=photos.recipe, row=row)):
+        message = pb.Model()
+        write_columns(message, photos.model_copy(update={"recipe": recipe}))
+        assert [(c.name, c.kind, list(c.categories)) for c in message.columns] == [
+            ("rooms", "number", []),
+            ("town", "category", ["Bonn", "Ulm"]),
+        ]
+        assert (message.target_column, list(message.ignored_columns)) == ("rent", ["id"])
+    message = pb.Model()
+    write_columns(message, photos)
+    assert message == pb.Model()
 
 
 async def test_every_card_that_ships_can_be_shown() -> None:

@@ -197,7 +197,7 @@ async def test_a_caller_who_leaves_takes_unanswered_requests_along(leave: str) -
         else:
             await zoo.channel.close()
         await zoo.inference.until_inside(0)
-        while left := {task for task in asyncio.all_tasks() if "as_completed" in repr(task.get_coro())}:
+        while left := {task for task in asyncio.all_tasks() if "Stream._read" in repr(task.get_coro())}:
             await asyncio.wait(left)
 
 

@@ -1,42 +1,84 @@
 """Requests of a stream are answered side by side, bounded, and leave nothing behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable
 
 import pytest
+from grpc import aio
 
-from service.wire.streams import as_completed
+from service.wire.streams import Stream
 
 pytestmark = pytest.mark.asyncio
 
+Answer = Callable[[int], Awaitable[int]]
 
-async def numbers(count: int, taken: list[int] | None = None) -> AsyncIterator[int]:
-    for i in range(count):
-        if taken is not None:
-            taken.append(i)
-        yield i
+
+class Caller:
+    """The other end: gives requests, takes replies. A request that is an exception is what its line breaks with."""
+
+    def __init__(self, requests: Iterable[int | Exception], may_read: int = 1_000_000) -> None:
+        self.requests = iter(requests)
+        self.taken = 0
+        self.replies: list[int] = []
+        self.reads = asyncio.Semaphore(may_read)
+
+    async def read(self) -> object:
+        request = next(self.requests, aio.EOF)
+        if isinstance(request, Exception):
+            raise request
+        self.taken += request is not aio.EOF
+        return request
+
+    async def write(self, reply: int) -> None:
+        await self.reads.acquire()
+        self.replies.append(reply)
+
+
+async def serve(caller: Caller, answer: Answer, limit: int) -> None:
+    """Each answer comes from a coroutine of its own."""
+
+    def begin(request: int, stream: Stream[int, int]) -> None:
+        stream.start(answer(request))
+
+    await Stream(caller, begin, limit).run()
 
 
 async def twice(number: int) -> int:
     return 2 * number
 
 
+async def turns(count: int = 50) -> None:
+    """Every task runs as far as it can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def test_every_request_has_one_reply() -> None:
-    assert sorted([reply async for reply in as_completed(numbers(20), twice, 3)]) == [2 * i for i in range(20)]
+    caller = Caller(range(20))
+    await serve(caller, twice, 3)
+    assert sorted(caller.replies) == [2 * i for i in range(20)]
+
+
+async def test_a_request_may_be_answered_at_once() -> None:
+    caller = Caller(range(20))
+    await Stream[int, int](caller, lambda request, stream: stream.reply(2 * request), 3).run()
+    assert caller.replies == [2 * i for i in range(20)]
 
 
 async def test_a_stream_without_requests_ends() -> None:
-    assert [reply async for reply in as_completed(numbers(0), twice, 3)] == []
+    caller = Caller([])
+    await serve(caller, twice, 3)
+    assert caller.replies == []
 
 
 async def test_a_slow_reader_keeps_the_server_from_taking_more() -> None:
-    taken: list[int] = []
-    async with aclosing(as_completed(numbers(100, taken), twice, 4)) as replies:
-        await anext(replies)
-        for _ in range(50):  # every task runs as far as it can
-            await asyncio.sleep(0)
-        assert len(taken) <= 5 + 1  # four unsent, the one just read, the one that waits for a slot
+    caller = Caller(range(100), may_read=1)
+    serving = asyncio.create_task(serve(caller, twice, 4))
+    await turns()
+    assert caller.replies == [0]
+    assert caller.taken <= 5 + 1  # four unsent, one sent, the one that waits for a place
+    serving.cancel()
+    await asyncio.wait([serving])
 
 
 async def test_a_request_that_raises_ends_the_stream_with_its_error() -> None:
@@ -46,24 +88,26 @@ async def test_a_request_that_raises_ends_the_stream_with_its_error() -> None:
         return number
 
     with pytest.raises(LookupError, match="two"):
-        _ = [reply async for reply in as_completed(numbers(3), fail, 8)]
+        await serve(Caller(range(3)), fail, 8)
+
+
+async def test_a_request_that_cannot_even_be_begun_ends_the_stream_with_its_error() -> None:
+    def begin(request: int, stream: Stream[int, int]) -> None:
+        raise LookupError("two")
+
+    with pytest.raises(LookupError, match="two"):
+        await Stream(Caller(range(3)), begin, 8).run()
 
 
 async def test_a_sender_that_breaks_ends_the_stream_with_its_error() -> None:
-    async def broken() -> AsyncIterator[int]:
-        yield 1
-        raise ConnectionResetError
-
     with pytest.raises(ConnectionResetError):
-        _ = [reply async for reply in as_completed(broken(), twice, 8)]
+        await serve(Caller([1, ConnectionResetError()]), twice, 8)
 
 
-async def test_closing_cancels_what_is_in_flight() -> None:
+async def test_whoever_cancels_cancels_what_is_in_flight() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def never(number: int) -> int:
-        if number == 0:
-            return 0
         try:
             began.set()
             await asyncio.Event().wait()
@@ -72,8 +116,10 @@ async def test_closing_cancels_what_is_in_flight() -> None:
         return 1
 
     before = asyncio.all_tasks()
-    async with aclosing(as_completed(numbers(2), never, 8)) as replies:
-        await anext(replies)
-        await began.wait()
+    serving = asyncio.create_task(serve(Caller(range(2)), never, 8))
+    await began.wait()
+    serving.cancel()
+    await asyncio.wait([serving])
+    assert serving.cancelled()
     assert ended.is_set()
     assert asyncio.all_tasks() == before

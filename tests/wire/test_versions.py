@@ -57,6 +57,9 @@ class FakeVersions:
             raise NotFound("model", name, ["pets"])
         return self.model
 
+    async def seek(self, name: str, version: str = "") -> None:
+        """There are no other servers."""
+
     def versions(self, name: str) -> list[VersionStatus]:
         self.status(name)
         return [

@@ -6,9 +6,8 @@ import asyncio
 import contextvars
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from service.errors import (
@@ -19,21 +18,24 @@ from service.errors import (
     MemoryFull,
     NotReady,
     OutOfMemory,
-    QueueFull,
     TooLate,
     ZooError,
 )
+from service.inference.quick import QuickCall
+from service.inference.visit import House, Visit
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
 from service.registry.head_served import Served
 from service.registry.registry import Registry
 from service.tasks.gather import Gather
-from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
+from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Tensors, Timing
 
 log = logger(__name__)
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
+
+Answered = Callable[["QuickCall"], None]
 
 
 class Inference:
@@ -44,37 +46,35 @@ class Inference:
         registry: Registry,
         pool: ThreadPoolExecutor,
         recorder: Recorder,
-        default_timeout_s: float,
         workers: int = 1,
     ) -> None:
         """`workers`: threads of the pool, which say how many of a model's preprocessings may be under way at once."""
         self.registry = registry
         self._pool = pool
         self._recorder = recorder
-        self._default_timeout_s = default_timeout_s
         self._workers = workers
         self._gathers: WeakKeyDictionary[Served, Gather] = WeakKeyDictionary()
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._house = House(recorder)
         self._draining = False
 
-    async def infer(self, request: InferRequest, *, answers: bool = True, served: Served | None = None) -> InferReply:
+    async def infer(
+        self, request: InferRequest, *, answers: bool = True, served: Served | None = None, came: float | None = None
+    ) -> InferReply:
         """One reply with as many predictions as instances; a bad instance fails alone, in its place.
 
         `answers=False` leaves out what is for people and gives the output tensors only. `served` is the model where it was
-        resolved before. Raises a ZooError where the whole request has no answer: those of `resolve`, InvalidInput, QueueFull,
+        resolved before; `came` is then when the call came, on the clock of `time.monotonic()`, since it may have waited for the
+        model to load. Raises a ZooError where the whole request has no answer: those of `resolve`, InvalidInput, QueueFull,
         TooLate, DeadlineExceeded.
         """
-        began = time.monotonic()
+        began = time.monotonic() if came is None else came
         if served is None:
             served = await self.resolve(request.model, request.version, request.deadline, request.request_id)
-        default_s = served.limits.default_timeout_s or self._default_timeout_s
-        deadline = began + default_s if request.deadline is None else request.deadline
+        deadline = began + served.limits.default_timeout_s if request.deadline is None else request.deadline
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
-        with _Visit(self, served, len(request.instances), began, deadline, request.priority) as visit:
+        with Visit(self._house, served, len(request.instances), began, deadline, request.priority) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
                     parts = await self._walk(served, request, deadline, answers)
@@ -115,12 +115,55 @@ class Inference:
             raise DeadlineExceeded("before the request arrived")
         return served
 
+    def ready(self, model: str, version: str) -> Served | None:
+        """Who answers, where that is known at once; None leaves it to `resolve` to wait, to say what stands against it, or to
+        share calls out between two versions."""
+        if self._draining or (not version and self.registry.splits(model)):
+            return None
+        try:
+            return self.registry.resolve(model, version)
+        except ZooError:
+            return None
+
+    def begin(
+        self, served: Served, items: Sequence[Item], deadline: float | None, priority: int, answered: Answered
+    ) -> QuickCall:
+        """Queues rows of tensors that need no preparing and no task of their own. `answered` is called when they have their
+        outcomes or the deadline has passed. Raises QueueFull, TooLate, DeadlineExceeded at once."""
+        began = time.monotonic()
+        if deadline is None:
+            deadline = began + served.limits.default_timeout_s
+        elif deadline <= began:
+            self._recorder.rejected(served.name, served.version, "deadline")
+            raise DeadlineExceeded("before the request arrived")
+        return QuickCall(Visit(self._house, served, len(items), began, deadline, priority), items, answered)
+
+    async def quickly(
+        self, served: Served, items: Sequence[Item], deadline: float | None, priority: int
+    ) -> Sequence[Tensors]:
+        """`begin`, and waits for it: the rows' outputs. Raises as `infer` does, and the error of the first row that failed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answered(_: QuickCall) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        call = self.begin(served, items, deadline, priority, answered)
+        try:
+            await future
+        finally:
+            call.cancel()
+        if isinstance(call.outcome, ZooError):
+            raise call.outcome
+        assert call.outcome is not None
+        return call.outcome
+
     async def drain(self, grace_s: float) -> bool:
         """Takes no more requests and waits for those inside, at most `grace_s`. Whether all were answered."""
         self._draining = True
         try:
             async with asyncio.timeout(grace_s):
-                await self._idle.wait()
+                await self._house.empty.wait()
         except TimeoutError:
             return False
         return True
@@ -224,57 +267,6 @@ def _refusal(error: ZooError) -> str:
 
 
 _Part = tuple[list[Prediction | ZooError], Timing]
-
-
-_NO_TIMING = Timing()
-
-
-@dataclass(slots=True)
-class _Visit:
-    """One request inside: counted in and out, whatever happens to it."""
-
-    inference: Inference
-    served: Served
-    rows: int
-    began: float
-    deadline: float
-    priority: int
-    ok: bool = False
-    fault: bool = False
-    """Whether something broke that is not the caller's doing."""
-    answered: int = 0
-    """Rows that got an answer."""
-    timing: Timing = _NO_TIMING
-
-    def __enter__(self) -> _Visit:
-        me, served = self.inference, self.served
-        try:
-            served.enter(self.rows, self.deadline, self.priority)
-        except (QueueFull, TooLate) as error:
-            reason = "queue_full" if isinstance(error, QueueFull) else "too_late"
-            me._recorder.rejected(served.name, served.version, reason)
-            raise
-        me._in_flight += 1
-        me._idle.clear()
-        me._recorder.inference_started(served.name, served.version)
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        me, served = self.inference, self.served
-        served.leave(self.rows)
-        me._in_flight -= 1
-        if not me._in_flight:
-            me._idle.set()
-        seconds = time.monotonic() - self.began
-        me._recorder.inference_finished(served.name, served.version, self.answered, self.ok, seconds, self.timing)
-        if served.watch is not None and not isinstance(error, asyncio.CancelledError | InvalidInput):
-            # A call that ran out of time counts as one that took all of it.
-            served.watch(self.fault or _is_fault(error), seconds)
-
-
-def _is_fault(error: BaseException | None) -> bool:
-    """Whether what ended a call is a mistake of the model's or of ours."""
-    return error is not None and (isinstance(error, InternalError | OutOfMemory) or not isinstance(error, ZooError))
 
 
 def _cut(served: Served, request: InferRequest) -> list[range]:
