@@ -74,7 +74,8 @@ class Inference:
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
-        with Visit(self._house, served, len(request.instances), began, deadline, request.priority) as visit:
+        rows, length = len(request.instances), _length(served, request.instances[0])
+        with Visit(self._house, served, rows, began, deadline, request.priority, length) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
                     parts = await self._walk(served, request, deadline, answers)
@@ -136,7 +137,8 @@ class Inference:
         elif deadline <= began:
             self._recorder.rejected(served.name, served.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
-        return QuickCall(Visit(self._house, served, len(items), began, deadline, priority), items, answered)
+        length = sum(item.length for item in items) / len(items)
+        return QuickCall(Visit(self._house, served, len(items), began, deadline, priority, length), items, answered)
 
     async def quickly(
         self, served: Served, items: Sequence[Item], deadline: float | None, priority: int
@@ -288,6 +290,16 @@ def _cut(served: Served, request: InferRequest) -> list[range]:
 def _is_light(instance: Instance | InvalidInput) -> bool:
     """Whether there is nothing to decode: tensors, or what could not be read."""
     return isinstance(instance, TensorInstance | InvalidInput)
+
+
+def _length(served: Served, instance: Instance | InvalidInput) -> float | None:
+    """Of a row that comes as tensors; None where it has yet to be prepared, or is not as it should be."""
+    along = served.card.batching.length_of
+    if along is None:
+        return 1.0
+    if not isinstance(instance, TensorInstance) or (array := instance.tensors.get(along)) is None or not array.ndim:
+        return None
+    return float(array.shape[0])
 
 
 def _row(served: Served, instance: Instance | InvalidInput, path: str) -> Item | ZooError:

@@ -34,6 +34,8 @@ class Visit:
     began: float
     deadline: float
     priority: int
+    length: float | None = None
+    """Of each row, where that is known before anything is prepared."""
     ok: bool = False
     fault: bool = False
     """Whether something broke that is not the caller's doing."""
@@ -45,7 +47,7 @@ class Visit:
         """Raises QueueFull, TooLate."""
         house, served = self.house, self.served
         try:
-            served.enter(self.rows, self.deadline, self.priority)
+            served.enter(self.rows, self.deadline, self.priority, self.length)
         except (QueueFull, TooLate) as error:
             reason = "queue_full" if isinstance(error, QueueFull) else "too_late"
             house.recorder.rejected(served.name, served.version, reason)

@@ -108,9 +108,9 @@ class HeadServed:
         """Rows that wait for the device, for the base and all its heads."""
         return self.base.queue_depth
 
-    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0) -> None:
+    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
         """As of the base; what all its heads have inside counts together."""
-        self.base.enter(rows, deadline, priority, self.name)
+        self.base.enter(rows, deadline, priority, length, self.name)
         self.rows_in_flight += rows
         self._empty.clear()
 

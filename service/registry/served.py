@@ -92,9 +92,17 @@ class ServedModel:
         """Whose preprocessing a call shares with others."""
         return self
 
-    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0, name: str = "") -> None:
+    def enter(
+        self,
+        rows: int,
+        deadline: float = math.inf,
+        priority: int = 0,
+        length: float | None = None,
+        name: str = "",
+    ) -> None:
         """Lets a request of `rows` in, or raises QueueFull, or TooLate where the work ahead leaves it no time. Whoever entered
-        must `leave`. `name`: of the model that the caller knows, where that is a head on this one.
+        must `leave`. `length`: of each row, where that is known. `name`: of the model that the caller knows, where that is a
+        head on this one.
 
         A request larger than the whole limit gets in when nobody else is: it is split into batches, not refused.
         """
@@ -105,7 +113,7 @@ class ServedModel:
                     name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond)
                 )
         preparing = max(0, self.rows_in_flight - self._submitted - self._settled)
-        late_s = self._network.refuse(rows, deadline, priority, preparing)
+        late_s = self._network.refuse(rows, deadline, priority, preparing, length)
         if late_s is not None:
             raise TooLate(late_s)
         self.rows_in_flight += rows

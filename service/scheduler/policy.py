@@ -189,16 +189,28 @@ class DevicePolicy:
     # ── who may come in ───────────────────────────────────────────────────────────────────────────────────────
 
     def refuse(
-        self, queue: NetworkQueue, rows: int, deadline: float, now: float, priority: int = 0, preparing: int = 0
+        self,
+        queue: NetworkQueue,
+        rows: int,
+        deadline: float,
+        now: float,
+        priority: int = 0,
+        preparing: int = 0,
+        length: float | None = None,
     ) -> float | None:
         """None to let a request of `rows` in; where it would be late, seconds after which it would not be.
 
-        `preparing` rows came before it and are on their way to the queue. Never refuses on an idle device, nor while
-        the cost is not known, nor where nothing of this network ran for long (PROBE_S): refusing teaches nothing.
+        `preparing` rows came before it and are on their way to the queue. `length`: of its rows, where that is known
+        already; else they count as usual ones, which short rows after long ones are not. Never refuses on an idle device,
+        nor while the cost is not known, nor where nothing of this network ran for long (PROBE_S): refusing teaches nothing.
         """
         if not preparing and not queue.order and (not self._running or queue.may_probe(now)):
             return None
         law = queue.cost.law
+        if law is not None and length is not None:
+            if length > queue.cost.reach:
+                return None
+            rows = _as_usual(queue, law, rows, length)
         if law is None or self._surely_before(queue, law, rows + preparing, deadline, now):
             return None
         at = self.answered_at(queue, rows, deadline, now, priority, preparing)
@@ -248,6 +260,13 @@ class DevicePolicy:
                 work_s = other.rank(claim) * theirs.seconds(size, other.usual_length) / size
                 others_s += min(work_s, (before_s + own_s) * other.limits.weight / queue.limits.weight)
         return now + lane_s + rounds * full_s + own_s * (1.0 + queue.cost.spread) + others_s / self.lanes
+
+
+def _as_usual(queue: NetworkQueue, law: Law, rows: int, length: float) -> int:
+    """How many rows of the usual length take the device as long as `rows` of this one."""
+    usual = queue.usual_length or length
+    seconds, usual_s = (law.seconds(most, of) / most for of in (length, usual) for most in (queue.most_rows(of),))
+    return max(1, round(rows * seconds / usual_s)) if usual_s > 0.0 else rows
 
 
 __all__ = [

@@ -97,12 +97,14 @@ class ScheduledNetwork:
         """
         return self._scheduler.submit(self, items, deadline, priority, on_end, told)
 
-    def refuse(self, rows: int, deadline: float, priority: int = 0, preparing: int = 0) -> float | None:
+    def refuse(
+        self, rows: int, deadline: float, priority: int = 0, preparing: int = 0, length: float | None = None
+    ) -> float | None:
         """None where `rows` may come in; where they would be late, seconds after which they would not be.
 
-        `preparing` rows are on their way to the queue before them.
+        `preparing` rows are on their way to the queue before them. `length`: of each, where that is known already.
         """
-        return self._scheduler.refuse(self, rows, deadline, priority, preparing)
+        return self._scheduler.refuse(self, rows, deadline, priority, preparing, length)
 
     def abandon(self, entries: Sequence[Entry]) -> None:
         """Their caller has left; rows that have not started will not run."""
@@ -214,11 +216,17 @@ class DeviceScheduler:
         _fill(self._outcomes(network, batch))
 
     def refuse(
-        self, network: ScheduledNetwork, rows: int, deadline: float, priority: int, preparing: int
+        self,
+        network: ScheduledNetwork,
+        rows: int,
+        deadline: float,
+        priority: int,
+        preparing: int,
+        length: float | None,
     ) -> float | None:
         """See ScheduledNetwork.refuse."""
         with self._work:
-            return self._policy.refuse(network.queue, rows, deadline, self._clock(), priority, preparing)
+            return self._policy.refuse(network.queue, rows, deadline, self._clock(), priority, preparing, length)
 
     def abandon(self, network: ScheduledNetwork, entries: Sequence[Entry]) -> None:
         """See ScheduledNetwork.abandon."""

@@ -715,6 +715,17 @@ def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
         assert at <= deadline
 
 
+def test_rows_are_refused_by_their_own_length_and_not_by_what_came_before() -> None:
+    """Hundreds of moments of sound after hours of it are a matter of seconds; hundreds of hours after moments are not."""
+    w, q = busy(waiting=0, cost=KnownCost(Law(0.0, 0.0, 0.001)))
+    q.usual_length = 1000.0
+    assert w.policy.refuse(q, 400, 60.0, 0.0) is not None
+    assert w.policy.refuse(q, 400, 60.0, 0.0, length=1.0) is None
+    q.usual_length = 1.0
+    assert w.policy.refuse(q, 400, 60.0, 0.0) is None
+    assert w.policy.refuse(q, 400, 60.0, 0.0, length=1000.0) is not None
+
+
 def test_another_network_takes_no_more_than_its_share_of_the_time() -> None:
     w = World()
     mine, other = w.queue("mine", cost=KNOWN), w.queue("other", cost=KNOWN)
