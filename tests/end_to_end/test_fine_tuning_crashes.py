@@ -35,13 +35,13 @@ def weights_of(made: Made, job: Job) -> bytes:
 
 
 def worker_of(job: Job) -> int:
-    """The process that works on a job: the one whose last argument is the job's folder."""
+    """The process that works on a job: the one that holds its lock."""
     for process in Path("/proc").iterdir():
         try:
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            held = [str(file.readlink()) for file in (process / "fd").iterdir()] if process.name.isdecimal() else []
         except OSError:
             continue
-        if b"service.training.worker" in arguments and arguments[-2].endswith(job.id.encode()):
+        if any(name.endswith(f"{job.id}/.lock") for name in held):
             return int(process.name)
     raise AssertionError(f"nobody works on {job.id}")
 
