@@ -86,6 +86,12 @@ class Journal:
         if self._lost:
             raise LeaseLost(self._job_id)
 
+    async def finish(self) -> None:
+        """Writes all that there is. Raises DatabaseUnavailable where that must be tried again, and LeaseLost."""
+        await self.flush()
+        if self._waiting:
+            raise DatabaseUnavailable("events wait for the database")
+
     def _due(self) -> bool:
         if len(self._waiting) > len(self._thinned):  # something that is kept in any case
             return True

@@ -208,7 +208,7 @@ class Work:
     async def _settle(self, following: Next, **also: Any) -> None:
         """The job's next state, as soon as the database takes it; then the folder is cleaned of what nobody needs."""
         place = self._place
-        await self._surely(self._journal.flush)
+        await self._surely(self._journal.finish)
         if following.state is JobState.QUEUED:
             also["not_before"] = place.leases.clock() + following.delay_s
         move = partial(place.leases.move, self._job.id, place.server, following.state, following.reason)

@@ -14,7 +14,8 @@ import numpy as np
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.registry.head_served import Served
-from service.types import DTYPES, Array, Item, Tensors
+from service.tasks.base import Task
+from service.types import DTYPES, Array, Item, TensorInstance, Tensors
 from service.wire.open_inference_convert import MAX_ROWS, checked_parameters
 from service.wire.open_inference_reply import FINAL_RESPONSE, stack
 from service.wire.raw_contents import Raws
@@ -58,6 +59,8 @@ class QuickModel:
         self._outputs = [(spec.name, spec.datatype) for spec in card.signature.outputs]
         self._known: dict[tuple[Any, ...], Known] = {}
         self._length_of = card.batching.length_of
+        # A task that looks into its tensors (an id beyond the vocabulary would read past the table) does so here, too.
+        self._row = None if type(served.task).row is Task.row else served.task.row
         self._max_length = card.batching.max_length or math.inf
 
     def read(self, request: pb.ModelInferRequest, served: Served, raws: Raws, deadline: float | None) -> Quick | None:
@@ -88,7 +91,14 @@ class QuickModel:
                 deadline, priority = checked_parameters(request.parameters, deadline)
             except InvalidInput:
                 return None
-        items = [Item({name: array[i, ...] for name, array in arrays.items()}, length) for i in range(rows)]
+        tensors = [{name: array[i, ...] for name, array in arrays.items()} for i in range(rows)]
+        if self._row is None:
+            items = [Item(row, length) for row in tensors]
+        else:
+            try:
+                items = [self._row(TensorInstance(row), "") for row in tensors]
+            except InvalidInput:
+                return None
         return Quick(served, items, deadline, priority, wanted)
 
     def _check(self, about: tuple[Any, ...]) -> Known | None:

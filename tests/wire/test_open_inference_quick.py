@@ -10,10 +10,13 @@ import grpc
 import numpy as np
 import pytest
 from grpc import aio
-from registry.fakes import World, world
+from registry.fakes import FakeTask, World, world
 
+from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.tasks.base import Task
+from service.types import Item, TensorInstance
 from service.wire.calls import CountedServer
 from service.wire.open_inference import OpenInferenceServicer, add_to_server
 from service.wire.open_inference_quick import QuickModel
@@ -138,15 +141,41 @@ async def test_both_ways_refuse_alike(what: str, monkeypatch: pytest.MonkeyPatch
         assert w.runtime().batches == []
 
 
+async def test_a_task_that_looks_into_its_tensors_does_so_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of token ids does: an id beyond the vocabulary would read past the table."""
+
+    def row(self: FakeTask, instance: TensorInstance, path: str) -> Item:
+        item = Task.row(self, instance, path)
+        if instance.tensors["x"].min() < 0:
+            raise InvalidInput(f"{path}.x", "expected no negative number")
+        return item
+
+    monkeypatch.setattr(FakeTask, "row", row, raising=False)
+
+    async def refusal(stub: Any) -> tuple[Any, ...]:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.ModelInfer(asks(3, -1))
+        return caught.value.code(), caught.value.details()
+
+    async with served() as (w, stub):
+        assert (await stub.ModelInfer(asks(3, 1))).outputs[0].shape == [2, 1]
+        quick = await refusal(stub)
+        assert quick[0] is grpc.StatusCode.INVALID_ARGUMENT
+        long_way(monkeypatch)
+        assert quick == await refusal(stub)
+        assert not any(-1.0 in batch for batch in w.runtime().batches)
+
+
 async def test_everyone_on_many_streams_gets_exactly_their_own_answer() -> None:
     rng = random.Random(3)
-    async with served(max_batch_size=8, lanes=2) as (w, stub):
+    async with served(max_batch_size=8, lanes=2, max_queue_size=1024) as (w, stub):
 
         async def one(number: int) -> None:
             values = {
                 f"{number}-{i}": [float(rng.randint(0, 999)) for _ in range(rng.randint(1, 3))] for i in range(30)
             }
             replies = await all_replies(stub, [asks(*v, request_id=key) for key, v in values.items()])
+            assert [r.error_message for r in replies if r.error_message] == []
             got = {r.infer_response.id: np.frombuffer(r.infer_response.raw_output_contents[0], "<f4") for r in replies}
             assert {key: array.tolist() for key, array in got.items()} == {
                 key: [2 * value + 1 for value in wanted] for key, wanted in values.items()
