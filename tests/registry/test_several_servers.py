@@ -152,6 +152,7 @@ async def test_a_version_that_another_server_deletes_goes_once_its_callers_are_a
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         await there.registry.look()
         await there.registry.load("mood", "1")
+        await until(lambda: states(there) == {1: READY, 2: READY})  # no check of a load is to stand at the gate
         runtime = there.runtime("adder")
         runtime.gate.clear()
         inside = asyncio.create_task(ask(there, "mood", "1"))
