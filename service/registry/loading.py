@@ -126,6 +126,8 @@ class Loading(LoadingHeads):
 
     async def close(self) -> None:
         """Stops loading; a load that already runs is left to itself. Nothing else may be called after."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         for entry in self._all():
             if entry.loading is not None and not entry.loading.done():
                 entry.loading.cancel()

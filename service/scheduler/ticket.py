@@ -41,7 +41,8 @@ class Ticket:
         if self._missing:
             return
         if self._told is not None:
-            self._told(self._outcomes())
+            told, self._told = self._told, None  # or the two would keep each other, and the outcomes with them
+            told(self._outcomes())
         elif self._future is not None:
             self._future.set_result(None)
 
