@@ -59,7 +59,7 @@ from service.runtime.heads import HeadPool
 from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
-from service.scheduler.scheduler import HERE_S, DeviceScheduler
+from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings
 from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
 from service.wire import open_inference
@@ -172,8 +172,7 @@ class Server:
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
-        here_s = HERE_S if plan.name == "cpu" else 0.0
-        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes, here_s=here_s)
+        self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
         self._registry = Registry(

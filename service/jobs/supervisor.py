@@ -17,7 +17,6 @@ from pathlib import Path
 from service.database import Database, DatabaseUnavailable
 from service.datasets.dataset import DatasetKind
 from service.errors import Draining, InvalidInput
-from service.jobs.asked import asked
 from service.jobs.endings import DRAINED, GONE, End, Ending, Told, next_of
 from service.jobs.folder import JOBS, job_folder, steps
 from service.jobs.history import History
@@ -80,10 +79,10 @@ class Jobs:
         """
         if self._stopping:
             raise Draining
-        if (before := await asked(self._store.repeated, spec, request_id, owner)) is not None:
+        if (before := await self._store.repeated(spec, request_id, owner)) is not None:
             return before
         chosen = await self._chosen(spec)
-        job = await asked(self._store.create, spec, chosen, request_id, owner, self._limits.quotas)
+        job = await self._store.create(spec, chosen, request_id, owner, self._limits.quotas)
         log.info("a job is queued", job=job.id, base=spec.base, model=spec.model, method=chosen.method)
         self._changed(job.id)
         return job
@@ -96,7 +95,7 @@ class Jobs:
         if self._stopping:
             raise Draining
         chosen = await self._chosen(spec, kinds)
-        await asked(self._store.check_quotas, owner, self._limits.quotas)
+        await self._store.check_quotas(owner, self._limits.quotas)
         return chosen
 
     async def _chosen(self, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> JobSpec:
@@ -115,35 +114,35 @@ class Jobs:
 
     async def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
-        return await asked(self._store.get, job_id)
+        return await self._store.get(job_id)
 
     async def list(
         self, size: int, after: str = "", *, state: JobState | None = None, model: str = "", owner: str = ""
     ) -> Page:
         """Up to `size` jobs, the newest first; `after` is the `next_token` of the page before. Raises InvalidInput."""
-        return await asked(self._store.list, size, after, state=state, model=model, owner=owner)
+        return await self._store.list(size, after, state=state, model=model, owner=owner)
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job within a step. One that has ended already is left as it is. Raises NotFound."""
-        job = await asked(self._store.cancel, job_id)
+        job = await self._store.cancel(job_id)
         self._changed(job_id)
         return job
 
     async def pause(self, job_id: str) -> Job:
         """Lets a job rest after a checkpoint. Raises NotFound, IllegalMove."""
-        job = await asked(self._store.pause, job_id)
+        job = await self._store.pause(job_id)
         self._changed(job_id)
         return job
 
     async def resume(self, job_id: str) -> Job:
         """Queues a job that rests or has failed again. Raises NotFound, IllegalMove, QuotaExceeded."""
-        job = await asked(self._store.resume, job_id, self._limits.quotas)
+        job = await self._store.resume(job_id, self._limits.quotas)
         self._changed(job_id)
         return job
 
     async def delete(self, job_id: str) -> int:
         """Deletes a job that has ended and gives the bytes that came back; its version stays. Raises NotFound, IllegalMove."""
-        freed = await asked(self._retention.delete, job_id)
+        freed = await self._retention.delete(job_id)
         self._changed(job_id)
         return freed
 
@@ -155,7 +154,7 @@ class Jobs:
         with self._notices.listen(job_id) as news:
             while True:
                 news.clear()
-                job, events = await asked(self._history.after, job_id, after, EVENTS_AT_ONCE)
+                job, events = await self._history.after(job_id, after, EVENTS_AT_ONCE)
                 for event in events:
                     after = event.sequence
                     yield event, job if after == job.last_event else None
@@ -170,13 +169,13 @@ class Jobs:
 
     async def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
         """Those that a job has now, in order of step. Raises NotFound."""
-        known = await asked(self._history.checkpoints, job_id)
+        known = await self._history.checkpoints(job_id)
         there = await asyncio.to_thread(steps, job_folder(self._home, job_id)) if known else ()
         return tuple(checkpoint for checkpoint in known if checkpoint.step in there)
 
     async def in_use(self, dataset_id: str) -> bool:
         """Whether a job that has not ended needs a dataset."""
-        return bool(await asked(self._store.using, dataset_id))
+        return bool(await self._store.using(dataset_id))
 
     # ── life ──────────────────────────────────────────────────────────────────────────────────────────────────
 

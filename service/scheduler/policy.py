@@ -96,13 +96,12 @@ class DevicePolicy:
 
     # ── what next ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def next(self, now: float, whole: bool = False) -> Batch | float:
-        """A batch for a lane that is free, or when to look again. One without rows needs no lane, only answers. `whole`: it need
-        leave nothing for other lanes."""
+    def next(self, now: float) -> Batch | float:
+        """A batch for a lane that is free, or when to look again. One without rows needs no lane, only answers."""
         chosen = self.choose(now)
         if not isinstance(chosen, NetworkQueue):
             return chosen
-        share = None if whole or self.lanes == 1 else self._share(chosen)
+        share = None if self.lanes == 1 else self._share(chosen)
         batch = chosen.take(now, device_is_idle=not self._running, share=share)
         if batch.rows:
             seconds = chosen.turn_s if batch.predicted_s is None else batch.predicted_s
@@ -112,20 +111,6 @@ class DevicePolicy:
             chosen.rows_running += len(batch.rows)
             self._running[batch] = (now + seconds, seconds)
         return batch
-
-    def next_within(self, seconds: float, now: float) -> Batch | None:
-        """The batch that an idle lane would get, if it should take no longer than `seconds`; else None, and nothing was taken."""
-        if len(self._running) >= self.lanes:
-            return None
-        queue = self.choose(now)
-        if not isinstance(queue, NetworkQueue) or (law := queue.cost.law) is None:
-            return None
-        length = max(queue.order[0][2].length, queue.usual_length)
-        rows = min(len(queue.order), queue.most_rows(length))
-        if law.seconds(rows, length) > seconds:
-            return None
-        step = self.next(now, whole=True)
-        return step if isinstance(step, Batch) else None
 
     def finished(self, batch: Batch, now: float, ok: bool = True) -> None:
         """A batch of `next` has left its lane. `ok=False`: it failed, so its time says nothing of the next.
@@ -264,9 +249,13 @@ class DevicePolicy:
 
 def _as_usual(queue: NetworkQueue, law: Law, rows: int, length: float) -> int:
     """How many rows of the usual length take the device as long as `rows` of this one."""
-    usual = queue.usual_length or length
-    seconds, usual_s = (law.seconds(most, of) / most for of in (length, usual) for most in (queue.most_rows(of),))
-    return max(1, round(rows * seconds / usual_s)) if usual_s > 0.0 else rows
+
+    def row_s(of: float) -> float:
+        most = queue.most_rows(of)
+        return law.seconds(most, of) / most
+
+    usual_s = row_s(queue.usual_length or length)
+    return max(1, round(rows * row_s(length) / usual_s)) if usual_s > 0.0 else rows
 
 
 __all__ = [

@@ -33,10 +33,6 @@ anything, and OutOfMemory where fewer rows might have fitted."""
 
 Outcome = tuple[Entry, Row | ZooError]
 
-HERE_S = 0.0005
-"""A batch predicted to take no longer is run by the event loop itself where a lane is idle, once a turn: to send rows to a thread
-and answers back takes as long, and the two would only wait for each other's interpreter lock."""
-
 
 class Submission:
     """Rows of one request on their way through a queue. Await `result()` or be told; leaving early drops what has not started."""
@@ -148,11 +144,9 @@ class DeviceScheduler:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.monotonic,
         lanes: int = 1,
-        here_s: float = 0.0,
     ) -> None:
-        """`lanes`: how many threads will ask for jobs. `here_s`: longest batch that the event loop runs by itself; see HERE_S."""
+        """`lanes`: how many threads will ask for jobs."""
         self.lanes = lanes
-        self._here_s = here_s
         self._loop = loop
         self._clock = clock
         self._work = threading.Condition()  # guards everything below
@@ -205,15 +199,7 @@ class DeviceScheduler:
     def _wake(self) -> None:
         self._wake_due = False
         with self._work:
-            batch = self._policy.next_within(self._here_s, self._clock()) if self._here_s else None
-            if batch is None:
-                self._work.notify()
-                return
-            network = self._networks[batch.queue]
-            if self._policy.waiting:
-                self._wake_due = True
-                self._loop.call_soon(self._wake)
-        _fill(self._outcomes(network, batch))
+            self._work.notify()
 
     def refuse(
         self,
@@ -283,10 +269,6 @@ class DeviceScheduler:
 
     def _run(self, network: ScheduledNetwork, batch: Batch) -> None:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
-        self._answer(self._outcomes(network, batch))
-
-    def _outcomes(self, network: ScheduledNetwork, batch: Batch) -> list[Outcome]:
-        """Runs a batch and gives every row its own outcome. Never raises."""
         outcomes: list[Outcome] = []
         if batch.rows:
             results = self._attempt(network, batch.rows)
@@ -297,7 +279,7 @@ class DeviceScheduler:
         if batch.late or batch.hopeless:
             outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
             outcomes += [(entry, TooLate()) for entry in batch.hopeless]
-        return outcomes
+        self._answer(outcomes)
 
     def _attempt(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]]) -> list[Outcome] | ZooError:
         """Runs rows together. Where that fails: the error for a row that failed so alone.

@@ -37,10 +37,8 @@ class Device:
 
 
 @asynccontextmanager
-async def device(
-    lanes: int = 1, clock: Callable[[], float] | None = None, here_s: float = 0.0
-) -> AsyncIterator[Device]:
-    extra: dict[str, Any] = {"lanes": lanes, "here_s": here_s} | ({"clock": clock} if clock else {})
+async def device(lanes: int = 1, clock: Callable[[], float] | None = None) -> AsyncIterator[Device]:
+    extra: dict[str, Any] = {"lanes": lanes} | ({"clock": clock} if clock else {})
     scheduler = DeviceScheduler(asyncio.get_running_loop(), **extra)
     made = Device(scheduler, Lanes(DevicePlan("cpu", lanes, 1), scheduler.next_job))
     made.lanes.start()
@@ -71,55 +69,6 @@ async def ask(network: ScheduledNetwork, items: Sequence[Item], deadline: float)
 
 
 # ── one network ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_what_is_quick_runs_on_the_event_loop_and_needs_no_lane() -> None:
-    threads: list[int] = []
-
-    def execute(items: Sequence[Item]) -> list[Row]:
-        threads.append(threading.get_ident())
-        return double(items)
-
-    scheduler = DeviceScheduler(asyncio.get_running_loop(), here_s=0.001)  # whose lanes never start
-    network = scheduler.add("m", 1, Limits(3, 64), execute)
-    for rows in (1, 2, 3, 3):
-        network.learn(rows, 1, 0.0001 * rows)
-    outcomes = await network.submit([item(i) for i in range(10)], FAR).result()
-    assert [value_of(row) for row in outcomes] == [2 * i for i in range(10)]
-    assert threads == [threading.get_ident()] * 4
-    scheduler.stop()
-
-
-@pytest.mark.parametrize("seconds", [None, 0.1])
-async def test_what_takes_long_or_is_unknown_never_runs_on_the_event_loop(seconds: float | None) -> None:
-    threads: list[int] = []
-
-    def execute(items: Sequence[Item]) -> list[Row]:
-        threads.append(threading.get_ident())
-        return double(items)
-
-    async with device(here_s=0.001) as d:
-        network = d.scheduler.add("m", 1, Limits(3, 64), execute)
-        if seconds is not None:
-            for _ in range(4):
-                network.learn(1, 1, seconds)
-        await network.submit([item(1)], FAR).result()
-    assert threads != [threading.get_ident()]
-
-
-async def test_what_breaks_on_the_event_loop_takes_down_nobody_else() -> None:
-    def execute(items: Sequence[Item]) -> list[Row]:
-        if any(float(i.tensors["x"][0]) == 2 for i in items):
-            raise RuntimeError("a foreign text")
-        return double(items)
-
-    scheduler = DeviceScheduler(asyncio.get_running_loop(), here_s=1.0)
-    network = scheduler.add("m", 1, Limits(8, 64), execute)
-    for _ in range(4):
-        network.learn(1, 1, 0.0001)
-    outcomes = await network.submit([item(i) for i in range(4)], FAR).result()
-    assert [isinstance(outcome, InternalError) for outcome in outcomes] == [False, False, True, False]
-    scheduler.stop()
 
 
 async def test_answers_come_in_the_order_of_the_rows_whatever_batches_they_rode_in() -> None:

@@ -1,0 +1,124 @@
+"""Who may come in, and who is told at once that he would be late."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.worlds import KNOWN, NEVER, UNKNOWN, World, push
+from service.scheduler.cost import Cost, KnownCost, Law
+from service.scheduler.policy import (
+    Batch,
+    DevicePolicy,
+    Limits,
+    NetworkQueue,
+)
+
+# ── who may come in ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def busy(lanes: int = 1, waiting: int = 8, cost: Cost = KNOWN) -> tuple[World, NetworkQueue]:
+    """Every lane runs a full batch of four (0.5 s) since 0.0, and rows wait."""
+    w = World(lanes)
+    q = w.queue(cost=cost)
+    push(q, *[60.0] * 4 * lanes)
+    for _ in range(lanes):
+        assert isinstance(w.policy.next(0.0), Batch)
+    push(q, *[60.0] * waiting)
+    return w, q
+
+
+def test_who_cannot_be_answered_in_time_is_told_at_once_when_to_try_again() -> None:
+    w, q = busy()
+    # Half a second until the lane is free, as much for each of the two batches before it, 0.2 s for itself.
+    assert w.policy.refuse(q, 1, 60.0, 0.0) is None
+    push(q, *[0.9] * 8)
+    assert w.policy.refuse(q, 1, 1.75, 0.0) == pytest.approx(0.5 + 2 * 0.5 + 0.5 - 1.75)
+
+
+def test_only_what_goes_before_a_row_counts() -> None:
+    w, q = busy()
+    assert w.policy.refuse(q, 1, 0.75, 0.0) is None, "it passes all that waits: 0.5 s for the lane and 0.2 of its own"
+    assert w.policy.refuse(q, 1, 0.65, 0.0) == pytest.approx(0.05)
+
+
+def test_rows_on_their_way_to_the_queue_count() -> None:
+    w, q = busy(waiting=0)
+    assert w.policy.refuse(q, 1, 0.75, 0.0) is None
+    assert w.policy.refuse(q, 1, 0.75, 0.0, preparing=8) == pytest.approx(0.5 + 1.0 + 0.5 - 0.75)
+
+
+def test_as_the_lane_comes_nearer_to_its_end_more_may_come_in() -> None:
+    w, q = busy(waiting=0)
+    assert w.policy.refuse(q, 1, 0.65, 0.0) is not None
+    assert w.policy.refuse(q, 1, 0.95, 0.3) is None
+
+
+def test_lanes_share_what_waits() -> None:
+    one, of_one = busy(lanes=1, waiting=0)
+    two, of_two = busy(lanes=2, waiting=0)
+    at_one = one.policy.answered_at(of_one, 8, 60.0, 0.0)
+    at_two = two.policy.answered_at(of_two, 8, 60.0, 0.0)
+    assert at_one == pytest.approx(1.5)
+    assert at_two == pytest.approx(1.0)
+
+
+def test_a_device_that_is_idle_refuses_nobody() -> None:
+    w = World()
+    q = w.queue(cost=KNOWN)
+    assert w.policy.refuse(q, 100, 0.001, 0.0) is None
+
+
+def test_nobody_is_refused_while_the_cost_is_unknown() -> None:
+    w, q = busy(cost=UNKNOWN)
+    assert w.policy.refuse(q, 1, 0.001, 0.0) is None
+
+
+@given(
+    st.tuples(st.floats(1e-5, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 0.1)),
+    st.integers(0, 40),
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.floats(0.0, 20.0),
+    st.floats(0.0, 20.0),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
+    law: tuple[float, float, float], waiting: int, taken: int, rows: int, preparing: int, passed: float, left: float
+) -> None:
+    policy = DevicePolicy(lanes=2)
+    asked = policy.add("q", Limits(4, 64), KnownCost(Law(*law), 0.2))
+    policy.add("idle", Limits(4, 64), KNOWN)
+    push(asked, *[NEVER] * waiting)
+    for _ in range(min(taken, 2)):
+        policy.next(0.0)
+    now, deadline = passed, passed + left
+    at = policy.answered_at(asked, rows, deadline, now, preparing=preparing)
+    assert at is not None
+    if policy._surely_before(asked, Law(*law), rows + preparing, deadline, now):
+        assert at <= deadline
+
+
+def test_rows_are_refused_by_their_own_length_and_not_by_what_came_before() -> None:
+    """Hundreds of moments of sound after hours of it are a matter of seconds; hundreds of hours after moments are not."""
+    w, q = busy(waiting=0, cost=KnownCost(Law(0.0, 0.0, 0.001)))
+    q.usual_length = 1000.0
+    assert w.policy.refuse(q, 400, 60.0, 0.0) is not None
+    assert w.policy.refuse(q, 400, 60.0, 0.0, length=1.0) is None
+    q.usual_length = 1.0
+    assert w.policy.refuse(q, 400, 60.0, 0.0) is None
+    assert w.policy.refuse(q, 400, 60.0, 0.0, length=1000.0) is not None
+
+
+def test_another_network_takes_no_more_than_its_share_of_the_time() -> None:
+    w = World()
+    mine, other = w.queue("mine", cost=KNOWN), w.queue("other", cost=KNOWN)
+    push(other, *[1.0] * 400)
+    running = w.policy.next(0.0)
+    assert isinstance(running, Batch)
+    at = w.policy.answered_at(mine, 1, 60.0, 0.0)
+    assert at == pytest.approx(0.5 + 0.2 + 0.2), "as much for the other as for mine, not its 396 rows"
+    other.set_limits(replace(other.limits, weight=3.0))
+    assert w.policy.answered_at(mine, 1, 60.0, 0.0) == pytest.approx(0.5 + 0.2 + 0.6)
