@@ -53,11 +53,14 @@ def _at(turn: Round, path: Sequence[str]) -> float | None:
 
 
 def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A case measured before with what was measured of it now; a scenario that both have is now's."""
+    """A case measured before with what was measured of it now; a scenario that both have is now's, and whoever takes part now is
+    absent no more."""
     result = {**before, **now}
     for key in set(before) & set(now):
         if isinstance(before[key], dict) and isinstance(now[key], dict):
             result[key] = {**before[key], **now[key]}
+    if "absent" in result and "settings" in now:
+        result["absent"] = {name: why for name, why in result["absent"].items() if name not in now["settings"]}
     if "rounds" in before and "rounds" in now:
         none: Round = {}
         pairs = itertools.zip_longest(before["rounds"], now["rounds"], fillvalue=none)

@@ -17,6 +17,8 @@ PROBES = 7
 LOWEST = 0.3
 """Of the Offline rate: where the search for the Server rate begins."""
 MOST_LATE = 0.01
+WITHOUT_DEADLINES = ("litserve", "mlserver")
+"""They know no deadlines; two minutes of bisection each would say again what the closed loop says of them."""
 
 Figures = dict[str, Any]
 
@@ -53,6 +55,8 @@ def server(field: Field, model: str, number: int, seconds: float) -> Figures:
     kind = "mlperf" if mlperf.available() else "open"
     least = {"least": 10 if field.quick else mlperf.LEAST_QUERIES} if kind == "mlperf" else {}
     for one in field.turns(number):
+        if one.name in WITHOUT_DEADLINES:
+            continue
         single = field.load(one, closed_order(one, model, 1, seconds))["p50_ms"]
         offline = field.load(one, closed_order(one, model, 128, seconds))["calls_s"]
         if not (math.isfinite(single) and offline > 0):

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy._core.multiarray
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
-# Triton's stub does not hand PYTHONPATH on to the interpreter it embeds.
+# Triton's stub does not hand PYTHONPATH on to the interpreter it embeds. It brings NumPy 1; libraries that read NumPy's version
+# from the path that is added here take it for Zoo's NumPy 2, and want `numpy._core`, which is imported above.
 sys.path[:0] = os.environ["ZOO_BENCH_PATH"].split(os.pathsep)
 
 from benchmarks.peers.eager import EagerNetwork, Row  # noqa: E402

@@ -53,3 +53,9 @@ def test_measuring_one_scenario_again_keeps_the_others() -> None:
         "sweeps": {"eager": 8},
     }
     assert merged({}, now) == now
+
+
+def test_whoever_takes_part_at_last_is_absent_no_more() -> None:
+    before = {"absent": {"triton": "it ended", "litserve": "not installed"}, "settings": {"zoo": {}}}
+    now = {"absent": {}, "settings": {"triton": {"instances": 2}}}
+    assert merged(before, now)["absent"] == {"litserve": "not installed"}
