@@ -17,8 +17,6 @@ PROBES = 7
 LOWEST = 0.3
 """Of the Offline rate: where the search for the Server rate begins."""
 MOST_LATE = 0.01
-WITHOUT_DEADLINES = ("litserve", "mlserver")
-"""They know no deadlines; two minutes of bisection each would say again what the closed loop says of them."""
 
 Figures = dict[str, Any]
 
@@ -49,13 +47,13 @@ def server(field: Field, model: str, number: int, seconds: float) -> Figures:
 
     The bound is P99_BOUND × the participant's own latency alone (median). Every call brings it as its deadline; a call that
     is refused or late counts against the hundredth that may be. LoadGen issues and judges where it is installed, else the own
-    open loop does.
+    open loop does. Only who can be told of a deadline takes part.
     """
     answer: Figures = {}
     kind = "mlperf" if mlperf.available() else "open"
     least = {"least": 10 if field.quick else mlperf.LEAST_QUERIES} if kind == "mlperf" else {}
     for one in field.turns(number):
-        if one.name in WITHOUT_DEADLINES:
+        if not one.keeps_deadlines:  # two minutes of bisection each
             continue
         single = field.load(one, closed_order(one, model, 1, seconds))["p50_ms"]
         offline = field.load(one, closed_order(one, model, 128, seconds))["calls_s"]

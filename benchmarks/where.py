@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import psutil
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.field import Field, Plan, console
 from benchmarks.peers.base import Server
@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     arguments = parser.parse_args()
     plan = Plan(home(), 1, arguments.seconds, False, frozenset())
-    table = Table("model and input", "calls/s", "event loop", "gRPC's threads", "lanes and pool", "client")
+    table = Table(
+        Column("model and input", no_wrap=True), "calls/s", "event loop", "gRPC's threads", "lanes and pool", "client"
+    )
     for model, form in CASES:
         with Field((model,), form, ("zoo",), (), plan) as field:
             for server in field.turns(0):
@@ -62,12 +64,10 @@ def main() -> None:
                 before = spent(server)
                 figures = field.load(server, closed_order(server, model, arguments.callers, arguments.seconds))
                 after = spent(server)
-        # The client warms up before it counts; its share of a core is of all that time, and so are the server's seconds.
-        took = sum(after[who] - before[who] for who in after) / figures["server_cores"]
-        calls = figures["calls_s"] * took
-        cells = [1000 * (after[who] - before[who]) / calls for who in ("loop", "grpc", "rest")]
-        cells.append(1000 * figures["client_cores"] / figures["calls_s"])
-        table.add_row(f"{model} {form}", f"{figures['calls_s']:.1f}", *(f"{cell:.2f} ms" for cell in cells))
+        server_s = sum(after.values()) - sum(before.values())
+        cores = [figures["server_cores"] * (after[who] - before[who]) / server_s for who in after]
+        cells = [f"{1000 * share / figures['calls_s']:.2f} ms" for share in (*cores, figures["client_cores"])]
+        table.add_row(f"{model} {form}", f"{figures['calls_s']:.1f}", *cells)
     console.print(table)
 
 

@@ -24,6 +24,8 @@ class Server(Process):
     name: str
     protocol: ClassVar[str] = "grpc"
     """`grpc`: Open Inference over gRPC. `http`: POST /predict with JSON."""
+    keeps_deadlines: ClassVar[bool] = True
+    """Whether a call can tell it by when it wants its answer."""
     target: str = ""
     """host:port."""
     settings: dict[str, Any]

@@ -24,6 +24,7 @@ class LitServe(Server):
 
     name = "litserve"
     protocol = "http"
+    keeps_deadlines = False
 
     def __init__(self, models: Sequence[str], form: str, home: Path) -> None:
         if not PYTHON.exists():

@@ -20,6 +20,7 @@ class MLServer(Server):
     """One folder of settings a model."""
 
     name = "mlserver"
+    keeps_deadlines = False
 
     def __init__(self, models: Sequence[str], form: str, home: Path) -> None:
         if not (BIN / "mlserver").exists():
