@@ -113,6 +113,8 @@ class Field:
             server = self._stack.enter_context(start(name, self._models, self._form, self._plan.home))
             if isinstance(server, zoo.Zoo) and name == "zoo":
                 self.record["tiers"] = server.settle(60.0 if self._plan.quick else zoo.TIER_S)
+            elif isinstance(server, zoo.Zoo):
+                self.record["eager tiers"] = server.move()
             self._give_messages(server)
         except PeerFailed as error:
             self._lacks(name, error)

@@ -454,6 +454,9 @@ class Card(_Part):
     source: Source
     weights: WeightsRecipe
     architecture: Architecture
+    keep_in_fp32: tuple[str, ...] = ()
+    """Modules of the backbone, by their dotted names, that stay in fp32 where the rest runs in bf16 or fp16: those whose rounding
+    the answers feel most. Each takes one tensor and gives one."""
     head: HeadSpec | None = None
     """Of a fine-tuned network that has one; its outputs are then the signature's."""
     adapter: AdapterSpec | None = None

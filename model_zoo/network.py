@@ -166,8 +166,10 @@ def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
 
 
 def _build(card: Card) -> Network:
-    network = _build_base(card)
-    return network if card.head is None else TunedNetwork(network, Head(card.head))
+    base = _build_base(card)
+    network, within = (base, "") if card.head is None else (TunedNetwork(base, Head(card.head)), "base.")
+    network.keep_in_fp32 = tuple(f"{within}backbone.{name}" for name in card.keep_in_fp32)
+    return network
 
 
 def _build_base(card: Card) -> Network:

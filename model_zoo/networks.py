@@ -31,10 +31,12 @@ class Network(nn.Module):
     Attributes:
         backbone: the library's own module; the safetensors hold its state dict, under its names.
         shared: holds those of its weights that other networks have as well, in memory once; None where there are none.
+        keep_in_fp32: names of the modules that stay in fp32 where the rest is cast.
     """
 
     backbone: nn.Module
     shared: SharedWeights | None = None
+    keep_in_fp32: tuple[str, ...] = ()
 
     def features(self, **inputs: Tensor) -> Tensor:
         """Output of the backbone, (B, D); the input of a head."""

@@ -56,6 +56,7 @@ from service.runtime.allocator import keep_freed_memory
 from service.runtime.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
 from service.runtime.heads import HeadPool
+from service.runtime.lane_processes import LaneProcesses, worth_it
 from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
@@ -131,6 +132,9 @@ class Server:
             {card.name: card for card in self._catalog},
             self._heads,
         )
+        self._processes: LaneProcesses | None = None
+        if settings.lane_processes == "auto" and not settings.memory_budget_mib and worth_it(self._plan):
+            self._processes = LaneProcesses(self._store, {card.name: card for card in self._catalog}, self._plan)
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -182,7 +186,7 @@ class Server:
             self._scheduler,
             self._recorder,
             given=settings.model_options,
-            ledger=Ledger(reading(plan.name), settings.memory_budget_mib, lambda: self._heads.bytes),
+            ledger=Ledger(self._held_bytes, settings.memory_budget_mib, lambda: self._heads.bytes),
             on_demand=settings.load_on_demand,
             is_here=lambda card: self._store.find(card) is not None,
             versions=self._versions,
@@ -202,6 +206,7 @@ class Server:
             partial(has_instructions, device=plan.name),
             partial(limit_threads, plan),
             give_back,
+            processes=self._processes,
         )
         self._fine_tuning = FineTuning(
             settings,
@@ -280,6 +285,11 @@ class Server:
         banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
         self._tuner.start()  # only now, so that no load has to share the machine with a compiler
 
+    def _held_bytes(self) -> int | None:
+        """What the device holds, the lanes' processes included. In a thread that may wait."""
+        held = reading(self._plan.name)()
+        return held if held is None or self._processes is None else held + self._processes.held_bytes()
+
     def _precision_of(self, name: str) -> str:
         """In which precision a model must run. Asked by the loader's thread."""
         return self._registry.status(name).options.precision or "auto"
@@ -312,6 +322,8 @@ class Server:
         await self._registry.close()
         self._scheduler.stop()
         self._lanes.join(timeout_s=1.0)
+        if self._processes is not None:
+            await asyncio.to_thread(self._processes.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._health.stop()
         self._http.stop()

@@ -20,6 +20,9 @@ EAGER = {"ZOO_OPTIMIZE": "off", "ZOO_PRECISION": "fp32"}
 TIER_S = 900.0
 """Longest wait for the compiled tier, which takes about a minute a network the first time and seconds out of the cache."""
 
+MOVED_S = 60.0
+"""Longest wait for eager networks to move; it takes some seconds."""
+
 
 class Zoo(Server):
     """`zoo serve` on free ports."""
@@ -70,6 +73,15 @@ class Zoo(Server):
             if time.monotonic() > end:
                 return {model: {**tier, "note": f"not settled in {patience_s:.0f} s"} for model, tier in tiers.items()}
             time.sleep(1.0)
+
+    def move(self, patience_s: float = MOVED_S) -> dict[str, dict[str, str]]:
+        """Waits until each eager network runs in processes of its own, where it is to; gives what is said of them."""
+        end = time.monotonic() + patience_s
+        while True:
+            tiers = {model: self._tier(model) for model in self.models}
+            if all("tier_processes" in tier for tier in tiers.values()) or time.monotonic() > end:
+                return tiers
+            time.sleep(0.5)
 
     def _tier(self, model: str) -> dict[str, str]:
         with grpc.insecure_channel(self.target, OPTIONS) as channel:

@@ -145,6 +145,7 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
 def _evidence(evidence: Evidence) -> str:
     """What runs, and what was measured when it was to be made faster, in one line."""
     runs = f"{evidence.tier} {evidence.precision}"
+    where = f", in {evidence.processes} processes of its own" if evidence.processes else ""
     told = [] if evidence.candidate in ("", runs) else [f"{evidence.candidate} was tried"]
     if evidence.speedup:
         told.append(
@@ -158,7 +159,7 @@ def _evidence(evidence: Evidence) -> str:
         told.append(f"compiled in {evidence.compile_s:.0f} s" + (", kept on disk" if evidence.cached else ""))
     if evidence.reason:
         told.append(evidence.reason)
-    return f"{runs}: {', '.join(told)}" if told else runs
+    return f"{runs}{where}: {', '.join(told)}" if told else runs + where
 
 
 def _memory(model: ModelInfo) -> str:

@@ -55,6 +55,8 @@ class Evidence:
     compile_s: float
     cached: bool
     reason: str
+    processes: int = 0
+    """In how many processes of its own it runs; 0: the server's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ def _evidence(message: pb.Evidence) -> Evidence:
         compile_s=seconds(message.compile_duration),
         cached=message.cached,
         reason=message.reason,
+        processes=message.processes,
     )
 
 

@@ -671,6 +671,7 @@ class Evidence(_message.Message):
     COMPILE_DURATION_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
     """What is in service: "eager" (operation by operation) or "compiled"."""
     precision: _builtins.str
@@ -695,6 +696,8 @@ class Evidence(_message.Message):
     """Whether the compiled code came from disk."""
     reason: _builtins.str
     """Why nothing faster is in service; empty where it is."""
+    processes: _builtins.int
+    """In how many processes of its own it runs, one a lane; 0 means the server's."""
     @_builtins.property
     def compile_duration(self) -> _duration_pb2.Duration:
         """How long the compilation took, now or when it was stored."""
@@ -715,10 +718,11 @@ class Evidence(_message.Message):
         compile_duration: _duration_pb2.Duration | None = ...,
         cached: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        processes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "compile_duration", b"compile_duration", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "max_error", b"max_error", "precision", b"precision", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "max_error", b"max_error", "precision", b"precision", "processes", b"processes", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015

@@ -17,6 +17,8 @@ class Evidence:
     """What is in service: `eager` (torch, operation by operation) or `compiled`."""
     precision: str
     """Number format of what is in service."""
+    processes: int = 0
+    """How many processes of its own it runs in, one a lane; 0: the server's."""
     candidate: str = ""
     """What was measured, for example `compiled bf16`; empty if nothing was."""
     speedup: float = 0.0

@@ -20,6 +20,8 @@ from service.types import Array, Item, Tensors
 
 LENGTHS = (1 / 8, 1 / 2, 3, 8)
 """Of further inputs, as multiples of the first golden one's; together with a length of 1 and of 2."""
+UNDECIDED = 0.05
+"""Logits. Classes that the reference itself tells apart by less, odds of 1.05 to 1, are equally right: rounding decides there."""
 AGREES = 1e-3
 """A cosine is not taken of rows whose outputs are all smaller than this: rounding alone turns them anyhow."""
 
@@ -190,14 +192,25 @@ def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Se
     for number, row in answers:
         expected, got = _decisions(card, reference[number]), _decisions(card, row)
         total += expected.size
-        same += int((expected == got).sum()) if expected.shape == got.shape else 0
+        if expected.shape != got.shape:
+            continue
+        agrees = expected == got
+        if got.size and not isinstance(card.recipe, AudioRecipe):
+            scores = np.atleast_2d(_first(card, reference[number]))
+            chosen = np.take_along_axis(scores, got.reshape(-1, 1), -1).reshape(got.shape)
+            agrees |= chosen >= scores.max(-1).reshape(got.shape) - UNDECIDED
+        same += int(agrees.sum())
     return same / total if total else None
+
+
+def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
+    return np.asarray(row[card.signature.outputs[0].name], np.float64)
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
     """What a row decides: its first class or likeliest next token, or of each frame whether there is speech; empty where nothing
     is decided."""
-    first: NDArray[np.float64] = np.asarray(row[card.signature.outputs[0].name], np.float64)
+    first = _first(card, row)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)
     if card.task.endswith("-classification") or card.task == "text-generation":

@@ -3,6 +3,8 @@
     READY ──► queue ──► one thread: compile (a process of its own) ──► right? ──► faster? ──► heads on it right, too? ──► event
     loop: swap
 
+A network that stays eager on a CPU moves into the lanes' processes instead (`runtime/lane_processes.py`), by the same checks.
+
 What fails on the way costs nothing but the attempt: the model goes on as it is, and its evidence says why.
 """
 
@@ -23,12 +25,14 @@ from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
 from service.registry.golden import golden_problem, items_of
 from service.registry.head_served import HeadServed
-from service.registry.probes import alone, closeness_problem, compare, invariance_problem, probe_items
+from service.registry.ledger import Measurement
+from service.registry.probes import Comparison, alone, closeness_problem, compare, invariance_problem, probe_items
 from service.registry.proving_heads import heads_problem
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
 from service.registry.timing import Timings, timed
 from service.runtime.compiled_cache import CannotCompile
+from service.runtime.lane_processes import CannotMove
 from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item, Tensors
@@ -55,6 +59,17 @@ class Compiled(Protocol):
         """Whether it came from disk."""
 
 
+class Moves(Protocol):
+    """What runs eager networks in processes of their own."""
+
+    @property
+    def lanes(self) -> int:
+        """How many processes."""
+
+    def open(self, card: Card, precision: str) -> Runtime:
+        """Blocks for seconds. Raises CannotMove."""
+
+
 class Compiles(Protocol):
     """What makes a network faster."""
 
@@ -69,6 +84,7 @@ class Compiles(Protocol):
 class _Work:
     served: ServedModel
     precisions: tuple[str, ...]
+    """To compile for; none for a network that is to stay eager."""
 
 
 class Tuner:
@@ -83,9 +99,11 @@ class Tuner:
         enter_thread: Callable[[], None] = lambda: None,
         after_swap: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
+        processes: Moves | None = None,
     ) -> None:
         """`has_instructions(precision)` says whether the device computes in it at full speed. In the tuner's thread
-        `enter_thread` is called once, and `after_swap` when the runtime before was let go. Nothing is compiled before `start`.
+        `enter_thread` is called once, and `after_swap` when the runtime before was let go. `processes`, where there are any, get
+        the networks that stay eager. Nothing is compiled before `start`.
         """
         self._registry = registry
         self._recorder = recorder
@@ -94,6 +112,7 @@ class Tuner:
         self._enter_thread = enter_thread
         self._after_swap = after_swap
         self._clock = clock
+        self._processes = processes
         self._loop = asyncio.get_running_loop()
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._stopped = False
@@ -115,6 +134,7 @@ class Tuner:
     def _ready(self, served: ServedModel) -> None:
         options = self._registry.status(served.name).options
         runs = served.runtime.precision
+        precisions: tuple[str, ...] = ()
         if options.optimize == "off":
             reason = "optimize is off"
         elif served.card.adapter is not None:
@@ -123,8 +143,14 @@ class Tuner:
             reason = "there is no reference to check anything against"
         else:
             reason = "it is about to be tried"
-            self._work.put(_Work(served, self._candidates(options.precision or "auto")))
+            precisions = self._candidates(options.precision or "auto")
+        if precisions or self._may_move(served):
+            self._work.put(_Work(served, precisions))
         self._settle(served, Evidence("eager", runs, reason=reason))
+
+    def _may_move(self, served: ServedModel) -> bool:
+        """A LoRA version would hold as many copies of its base's weights as there are processes."""
+        return self._processes is not None and served.reference is not None and served.card.adapter is None
 
     def _candidates(self, precision: str) -> tuple[str, ...]:
         """Precisions to compile for, the fastest first; one that is emulated is slower than fp32."""
@@ -177,7 +203,7 @@ class Tuner:
             del work  # else the next wait would keep an unloaded model from being freed
 
     def _tune(self, work: _Work) -> None:
-        """Tries candidates until one is right and faster."""
+        """Tries candidates until one is right and faster; what stays eager moves."""
         served = work.served
         for precision in work.precisions:
             if not self._registry.serves(served):
@@ -199,6 +225,36 @@ class Tuner:
                 self._after_swap()
                 log.info("a faster network serves", **fields, speedup=round(evidence.speedup, 2))
                 return
+        self._move(served)
+
+    def _move(self, served: ServedModel) -> None:
+        """Has a network that stays eager run in the lanes' processes, if it answers there as it does here."""
+        if self._processes is None or not self._may_move(served) or not self._registry.serves(served):
+            return
+        evidence = served.evidence
+        assert evidence is not None
+        measurement = Measurement(self._registry.ledger)  # so that nobody who measures takes the processes for his own
+        try:
+            runtime = self._processes.open(served.card, evidence.precision)
+        except CannotMove as error:
+            log.info("the network stays in this process", model=served.name, reason=str(error))
+            return
+        finally:
+            measurement.end()
+        try:
+            _, problem = self._compared(served, runtime)
+        except BaseException:
+            runtime.free()
+            raise
+        problem = problem or self._swap(served, replace(evidence, processes=self._processes.lanes), runtime, ())
+        if problem is not None:
+            runtime.free()
+            log.warning(
+                "the network stays in this process", model=served.name, reason=f"it answers otherwise: {problem}"
+            )
+        elif served.runtime is runtime:
+            self._after_swap()
+            log.info("the network runs in processes of its own", model=served.name, processes=self._processes.lanes)
 
     def _swap(self, served: ServedModel, evidence: Evidence, runtime: Runtime, timings: Timings) -> str | None:
         """Swaps once every head on the network is right on the new one, too. What is wrong with one that is not."""
@@ -267,6 +323,18 @@ class Tuner:
 
     def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> Evidence:
         """Adds the errors against the reference, and a reason if they are too large."""
+        found, problem = self._compared(served, runtime)
+        return replace(
+            evidence,
+            max_error=found.max_error,
+            cosine=found.cosine,
+            top1_agreement=found.top1_agreement,
+            reason="" if problem is None else f"it answers otherwise: {problem}",
+        )
+
+    @staticmethod
+    def _compared(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None]:
+        """How near a runtime's answers come to the reference, and what is wrong where that is not near enough."""
         task, reference = served.task, served.reference
         assert reference is not None
         golden = served.golden()
@@ -275,13 +343,7 @@ class Tuner:
         problem = closeness_problem(served.card, runtime.precision, found)
         if problem is None and runtime.precision == "fp32":
             problem = _exact_problem(task, runtime, items, golden)
-        return replace(
-            evidence,
-            max_error=found.max_error,
-            cosine=found.cosine,
-            top1_agreement=found.top1_agreement,
-            reason="" if problem is None else f"it answers otherwise: {problem}",
-        )
+        return found, problem
 
 
 def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item], golden: Sequence[GoldenItem]) -> str | None:

@@ -27,7 +27,7 @@ from model_zoo.network import load_network
 from model_zoo.store import Materialised
 from service.runtime.compiled_cache import LIBRARY, Job
 from service.runtime.network import as_network_takes
-from service.runtime.precision import in_precision
+from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
 ROWS, LENGTH = 4, 12
@@ -48,8 +48,10 @@ def compile_network(job: Job) -> dict[str, list[str]]:
     """Writes the library into the staging folder; gives names of inputs and outputs in its order. Raises Failed."""
     torch.set_num_threads(job.threads)  # the code is written for so many
     card, weights = Card.model_validate(job.card), Path(job.weights)
-    network = in_precision(load_network(card, Materialised(weights.parent, weights, {}, "")), job.precision)
-    network = network.to(memory_format=torch.channels_last)
+    loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
+    if job.precision != "fp32":
+        fold_batch_norms(loaded, example(card))
+    network = in_precision(loaded, job.precision).to(memory_format=torch.channels_last)
     names = [spec.name for spec in card.signature.inputs]
     archive = Path(job.staging) / "network.pt2"
     with torch.inference_mode():

@@ -28,7 +28,7 @@ import torch
 from model_zoo.card import Card
 from model_zoo.sources.digest import sha256_of_file
 
-FORMAT = 2
+FORMAT = 3
 """Part of the key: raise it when the worker or the runtime changes what the code must be."""
 KEPT = 64
 """Networks on disk; beyond it those used longest ago go."""
@@ -55,7 +55,7 @@ class Recipe:
     @classmethod
     def of(cls, card: Card, weights: str, precision: str, threads: int) -> Recipe:
         """The recipe of a card whose weights have a digest."""
-        fields = {"architecture", "signature", "recipe", "batching"}
+        fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
         return cls(weights, card.model_dump(mode="json", include=fields), precision, threads)
 
     def key(self) -> str:

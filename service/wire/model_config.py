@@ -100,6 +100,8 @@ def _evidence(evidence: Evidence | None) -> dict[str, str]:
     if evidence is None:
         return {}
     shown: dict[str, str] = {"tier": evidence.tier}
+    if evidence.processes:
+        shown["tier_processes"] = str(evidence.processes)
     if evidence.reason:
         shown["tier_reason"] = evidence.reason
     if not evidence.candidate:

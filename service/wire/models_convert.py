@@ -134,6 +134,7 @@ def _write_evidence(evidence: Evidence) -> pb.Evidence:
         compile_duration=duration(evidence.compile_s),
         cached=evidence.cached,
         reason=evidence.reason,
+        processes=evidence.processes,
     )
 
 

@@ -16,6 +16,7 @@ from service.registry.probes import (
     closeness_problem,
     compare,
     invariance_problem,
+    nearness,
     probe_items,
 )
 from service.types import Item, Tensors, TextInstance
@@ -104,6 +105,17 @@ CNN = Catalog.from_package().get("efficientnet_lite0")
 )
 def test_the_card_says_how_near_is_near_enough(precision: str, found: Comparison, problem: str | None) -> None:
     assert closeness_problem(CNN, precision, found) == problem
+
+
+def test_classes_that_the_reference_holds_for_equal_are_equally_right() -> None:
+    """The cat of the golden photo is as much an Egyptian as a tiger cat: their logits are 9.246 and 9.244."""
+    reference = [{"logits": np.array([9.246, 9.244, 8.5], np.float32)}]
+
+    def agreement(logits: list[float]) -> float | None:
+        return nearness(CNN, [(0, {"logits": np.array(logits, np.float32)})], reference).top1_agreement
+
+    assert agreement([9.23, 9.25, 8.5]) == 1.0, "rounding decides between them"
+    assert agreement([9.23, 9.22, 9.24]) == 0.0, "the third is no match for them"
 
 
 def test_a_card_may_bound_the_error_of_a_reduced_precision() -> None:

@@ -1,0 +1,92 @@
+"""A lane's process: `python -m service.runtime.lane_worker HANDLE THREADS`, started by `lane_processes.py` alone.
+
+It runs eager networks where no other thread wants the interpreter: torch gives its lock up and takes it back after each of a
+network's some hundred operations, and in the server's own process waits for it each time that the event loop or another lane is
+busy.
+
+A line of JSON comes on standard input and one goes out on standard output; arrays lie in the arena behind HANDLE.
+
+    {"do": "load", "network": key, "card": …, "weights": path, "base": path or null, "base_digest": …, "precision": …}
+    {"do": "run", "network": key, "inputs": notes}   → {"outputs": notes}
+    {"do": "free", "network": key}
+    {"do": "held"}                                   → {"bytes": private memory}
+
+What goes wrong is answered as {"error": its text, "out_of_memory": whether it was that}. Standard error is the server's. The end
+of standard input is the end of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_zoo.card import Card
+from model_zoo.network import load_network
+from model_zoo.store import Materialised
+from service.runtime.allocator import keep_freed_memory
+from service.runtime.arena import Arena, end_of
+from service.runtime.exhaustion import is_out_of_memory
+from service.runtime.memory import process_bytes
+from service.runtime.network import NetworkRuntime
+
+
+class Worker:
+    """The networks of one lane."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._networks: dict[str, NetworkRuntime] = {}
+
+    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Does what a line says and gives the answer. Raises whatever goes wrong."""
+        match order["do"]:
+            case "load":
+                card = Card.model_validate(order["card"])
+                base = _files(order["base"], order["base_digest"]) if order["base"] else None
+                network = load_network(card, _files(order["weights"], order["digest"]), base, share=True)
+                runtime = self._networks[order["network"]] = NetworkRuntime(network, "cpu", order["precision"])
+                return {"bytes": runtime.memory_bytes}
+            case "run":
+                inputs = order["inputs"]
+                outputs = self._networks[order["network"]].run(self._arena.views(inputs))
+                return {"outputs": self._arena.lay(outputs, end_of(inputs))}
+            case "free":
+                self._networks.pop(order["network"]).free()
+                return {}
+            case "held":
+                return {"bytes": process_bytes()}
+            case other:
+                raise ValueError(f"nobody knows how to {other}")
+
+
+def _files(weights: str, digest: str) -> Materialised:
+    path = Path(weights)
+    return Materialised(path.parent, path, {}, digest)
+
+
+def main() -> None:
+    """See the module."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it comes to the server as well, which drains first
+    keep_freed_memory()
+    torch.set_num_threads(int(sys.argv[2]))
+    worker = Worker(Arena(int(sys.argv[1])))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    for line in sys.stdin.buffer:
+        try:
+            answer = worker.obey(json.loads(line))
+        except Exception as error:
+            answer = {"error": traceback.format_exc(), "out_of_memory": is_out_of_memory(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
