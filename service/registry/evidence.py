@@ -17,8 +17,6 @@ class Evidence:
     """What is in service: `eager` (torch, operation by operation) or `compiled`."""
     precision: str
     """Number format of what is in service."""
-    processes: int = 0
-    """How many processes of its own it runs in, one a lane; 0: the server's."""
     candidate: str = ""
     """What was measured, for example `compiled bf16`; empty if nothing was."""
     speedup: float = 0.0
@@ -41,3 +39,5 @@ class Evidence:
     """Whether the compiled code came from disk."""
     reason: str = ""
     """One sentence on why nothing faster is in service; empty where it is."""
+    processes: int = 0
+    """How many processes of its own it runs in, one a lane; 0: the server's."""

@@ -33,6 +33,7 @@ from model_zoo.store import Materialised
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.arena import Arena, end_of
 from service.runtime.exhaustion import is_out_of_memory
+from service.runtime.lanes import give_way
 from service.runtime.memory import process_bytes
 from service.runtime.network import NetworkRuntime
 
@@ -74,6 +75,7 @@ def _files(weights: str, digest: str) -> Materialised:
 def main() -> None:
     """See the module."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it comes to the server as well, which drains first
+    give_way()
     keep_freed_memory()
     torch.set_num_threads(int(sys.argv[2]))
     worker = Worker(Arena(int(sys.argv[1])))

@@ -34,8 +34,8 @@ def environment(**settings: str) -> dict[str, str]:
     """The caller's environment without any setting of Zoo's, offline, and with `settings`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
     inherited.pop("FORCE_COLOR", None)
-    # Compiling networks would take the machine from the tests; the tests of tiers turn it on.
-    always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off"}
+    # Compiling networks, and a process more a lane, would take the machine from the tests; those of tiers turn it on.
+    always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off", "ZOO_LANE_PROCESSES": "off"}
     return inherited | {"ZOO_HOME": str(zoo_home())} | always | settings
 
 

@@ -5,6 +5,7 @@ A tiny network, because compiling a large one takes a minute.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -53,8 +54,12 @@ def test_a_model_becomes_faster_while_it_serves_and_stays_so(tmp_path: Path) -> 
         assert parameters(stubs)["tier_reason"] == "optimize is off"
     assert not (tmp_path / "compiled").exists()
 
+    # In fp32, which every processor has, and in which answers are the same to the fifth digit.
     for cached in (False, True):
-        with server(tmp_path, card, ZOO_OPTIMIZE="auto") as process, stubs_of(process.ready()) as stubs:
+        with (
+            server(tmp_path, card, ZOO_OPTIMIZE="auto", ZOO_PRECISION="fp32") as process,
+            stubs_of(process.ready()) as stubs,
+        ):
             eager = embeddings(stubs)  # as soon as it is ready, whatever it runs in
             process.wait_for("a faster network serves", model=NAME, cached=cached)
             shown = parameters(stubs)
@@ -94,3 +99,35 @@ def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> No
         assert process.wait() == 0
     for worker in workers:
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memfd_create")
+def test_a_network_that_stays_eager_runs_in_processes_of_its_own_and_outlives_them(tmp_path: Path) -> None:
+    import psutil
+
+    card = tmp_path / "card.json"
+    card.write_text(make_tiny(tmp_path, zoo_home()).model_dump_json())
+    settings = {"ZOO_LANE_PROCESSES": "auto", "ZOO_LANES": "2", "ZOO_CPU_THREADS": "2"}
+    with server(tmp_path, card, **settings) as process, stubs_of(process.ready()) as stubs:
+        expected = embeddings(stubs)  # as soon as it is ready, wherever it runs
+        process.wait_for("the network runs in processes of its own", model=NAME, processes=2)
+        shown = parameters(stubs)
+        assert (shown["tier"], shown["tier_processes"], shown["tier_reason"]) == ("eager", "2", "optimize is off")
+        me = psutil.Process(process.process.pid)
+
+        def lanes() -> list[psutil.Process]:
+            alive = [child for child in me.children() if child.status() != psutil.STATUS_ZOMBIE]
+            return [child for child in alive if "lane_worker" in " ".join(child.cmdline())]
+
+        first = lanes()
+        assert len(first) == 2
+        for again in range(2):
+            for got, want in zip(embeddings(stubs), expected, strict=True):
+                np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+            if not again:
+                for lane in first:
+                    lane.kill()  # as the system does where memory is short
+        assert {lane.pid for lane in lanes()} != {lane.pid for lane in first}
+        last = lanes()
+    for lane in [*first, *last]:
+        assert not lane.is_running() or lane.status() == psutil.STATUS_ZOMBIE

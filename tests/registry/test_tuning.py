@@ -21,6 +21,7 @@ from service.registry.loader import Loaded
 from service.registry.probes import alone, probe_items
 from service.registry.tuning import Tuner
 from service.runtime.compiled_cache import CannotCompile
+from service.runtime.lane_processes import CannotMove
 from service.settings import ModelOptions
 from service.types import Answer, Instance, Prediction, Tensors, TextInstance
 
@@ -111,10 +112,26 @@ class Compiler:
         self.gate.set()
 
 
+class Processes:
+    """Gives a network, or says why it has none."""
+
+    lanes = 2
+
+    def __init__(self, offer: Network | Exception) -> None:
+        self.offer = offer
+        self.asked: list[tuple[str, str]] = []
+
+    def open(self, card: Card, precision: str) -> Any:
+        self.asked.append((card.name, precision))
+        if isinstance(self.offer, Exception):
+            raise self.offer
+        return self.offer
+
+
 class Tuned:
     """A world with one model, a compiler that does as it is told, and a tuner between them."""
 
-    def __init__(self, within: World, has_bf16: bool) -> None:
+    def __init__(self, within: World, has_bf16: bool, processes: Any = None) -> None:
         self.world, self.clock, self.compiler = within, Clock(), Compiler()
         self.before = Network(self.clock, 0.010)
         self.after = Network(self.clock, 0.005)
@@ -129,6 +146,7 @@ class Tuned:
             lambda precision: has_bf16,
             enter_thread=lambda: self.threads.append(threading.current_thread().name),
             clock=self.clock,
+            processes=processes,
         )
 
     def _load(self, card: Card) -> Loaded:
@@ -165,11 +183,12 @@ async def tuned(
     has_bf16: bool = False,
     start: bool = True,
     home: Path = Path("/nowhere"),
+    processes: Any = None,
 ) -> AsyncIterator[Tuned]:
     given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
     async with world(load=False, given=given, versions=Versions(home)) as within:
         with_tuned(within, home)
-        made = Tuned(within, has_bf16)
+        made = Tuned(within, has_bf16, processes)
         made.compiler.offers["fp32"] = made.after
         await within.registry.load("adder")
         if start:
@@ -448,3 +467,53 @@ async def test_golden_items_that_cannot_be_read_speak_against_a_swap(tmp_path: P
         it.tuner.start()
         got = await it.outcome()
         assert got.reason.endswith("version 1 of 'mood', which rides on it: its golden items cannot be read")
+
+
+# ── what stays eager moves ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_stays_eager_moves_into_processes_of_its_own() -> None:
+    there = Network(Clock(), 0.010)
+    processes = Processes(there)
+    async with tuned(optimize="off", processes=processes) as it:
+        await until(lambda: it.evidence.processes == 2)
+        assert it.evidence == Evidence("eager", "fp32", processes=2, reason="optimize is off")
+        assert processes.asked == [("adder", "fp32")]
+        assert it.before.freed
+        rows = there.rows
+        assert await it.ask("7") == 15.0
+        assert there.rows == rows + 1
+
+
+async def test_so_does_what_could_not_be_made_faster_and_why_is_still_told() -> None:
+    there = Network(Clock(), 0.010)
+    async with tuned(start=False, processes=Processes(there)) as it:
+        it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
+        it.tuner.start()
+        await until(lambda: it.evidence.processes == 2)
+        assert (it.evidence.tier, it.evidence.reason) == ("eager", "there is no C++ compiler on this machine")
+
+
+async def test_what_was_made_faster_stays_where_the_lanes_are() -> None:
+    processes = Processes(Network(Clock(), 0.010))
+    async with tuned(processes=processes) as it:
+        await until(lambda: it.evidence.tier == "compiled")
+        await until(it.tuner._work.empty)
+        assert processes.asked == []
+
+
+async def test_what_answers_otherwise_there_stays_here() -> None:
+    there = Network(Clock(), 0.010, off=0.5)
+    async with tuned(optimize="off", processes=Processes(there)) as it:
+        await until(lambda: there.freed)
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert await it.ask("7") == 15.0
+        assert not it.before.freed
+
+
+async def test_what_cannot_move_stays_here() -> None:
+    processes = Processes(CannotMove("its weights have left this machine"))
+    async with tuned(optimize="off", processes=processes) as it:
+        await until(lambda: bool(processes.asked))
+        assert await it.ask("7") == 15.0
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")

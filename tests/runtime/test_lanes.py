@@ -1,13 +1,16 @@
 """Lanes pull jobs until there are none."""
 
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from service.runtime.device import DevicePlan
-from service.runtime.lanes import Lanes
+from service.runtime.lanes import NICENESS, Lanes
 
 PATIENCE_S = 20.0
 Job = Callable[[], None]
@@ -74,3 +77,20 @@ def test_a_lane_that_hangs_keeps_neither_join_nor_the_process() -> None:
     hang.set()
     lanes.join(PATIENCE_S)
     assert not lanes._threads[0].is_alive()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux only")
+def test_a_lane_on_a_cpu_lets_the_event_loop_go_before_it() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    jobs: queue.Queue[Job | None] = queue.Queue()
+    seen: queue.Queue[int] = queue.Queue()
+    jobs.put(lambda: seen.put(niceness()))
+    jobs.put(None)
+    lanes = Lanes(DevicePlan("cpu", 1, 1), lambda: jobs.get(timeout=PATIENCE_S))
+    lanes.start()
+    assert seen.get(timeout=PATIENCE_S) == max(NICENESS, before)
+    lanes.join(PATIENCE_S)
+    assert niceness() == before, "only the lane's"
