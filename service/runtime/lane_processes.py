@@ -3,8 +3,8 @@
     lane thread ── arrays into the arena, a line of JSON ──► lane's process: torch ── arrays, a line ──► lane thread
 
 The thread waits in a read meanwhile, which costs the interpreter nothing. A process that dies (killed for its memory, or by an
-input that breaks a kernel) is started again with all its networks; the batch that it died on is tried once more, and then fails
-as a batch does whose network raised, so that the scheduler finds the guilty row.
+input that breaks a kernel) is started again; the batch that it died on is tried once more, and then fails as a batch does whose
+network raised, so that the scheduler finds the guilty row.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class LaneProcesses:
             for worker in self._workers:
                 with self._borrow(worker):
                     try:
-                        held += worker.ready(self._orders())[key]
+                        held += worker.have(key, order)
                     except ProcessEnded:  # it had died idle, which nobody saw
-                        held += worker.ready(self._orders())[key]
+                        held += worker.have(key, order)
         except (OSError, LaneFailed, ProcessEnded) as error:
             self.close(key)
             log.warning("a network does not load in the lanes' processes", model=card.name, reason=str(error))
@@ -87,16 +87,17 @@ class LaneProcesses:
 
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
         """One batch, in whichever process is free. Raises LaneFailed, MemoryError, ProcessEnded, OSError."""
+        order = self._orders()[key]
         with self._borrow() as worker:
-            for attempt in (1, 2):
-                try:
-                    worker.ready(self._orders())
-                    return worker.run(key, tensors)
-                except ProcessEnded:
-                    log.warning("a lane's process ended and is started again", network=key, attempt=attempt)
-                    if attempt == 2 or self._stopped:
-                        raise
-        raise AssertionError("the loop returns or raises")
+            try:
+                worker.have(key, order)
+                return worker.run(key, tensors)
+            except ProcessEnded:
+                if self._stopped:
+                    raise
+                log.warning("a lane's process ended and is started again", network=key)
+            worker.have(key, order)
+            return worker.run(key, tensors)
 
     def close(self, key: str) -> None:
         """Forgets a network. Returns at once; the processes let go of it as they become free."""
@@ -108,11 +109,10 @@ class LaneProcesses:
         """Private memory of all processes, once each has let go of what was closed. Waits for the batches that run."""
         held = 0
         for worker in self._workers:
-            with self._borrow(worker):
+            with suppress(ProcessEnded, LaneFailed), self._borrow(worker):
                 if worker.runs:
-                    with suppress(ProcessEnded, LaneFailed):
-                        worker.tidy(self._orders())
-                        held += int(worker.ask({"do": "held"})["bytes"] or 0)
+                    worker.tidy(self._orders())
+                    held += int(worker.ask({"do": "held"})["bytes"] or 0)
         return held
 
     def stop(self) -> None:
@@ -218,16 +218,16 @@ class _Worker:
         """Whether there is a process."""
         return self._process is not None
 
-    def ready(self, orders: Mapping[str, dict[str, Any]]) -> dict[str, int]:
-        """Has the process hold what `orders` say, and starts it where there is none. Gives the bytes of each network."""
+    def have(self, key: str, order: Mapping[str, Any]) -> int:
+        """Has the process hold a network, and starts it where there is none. Gives the network's bytes.
+
+        After a restart each network comes back with its own next batch, so that none waits for, or fails with, another.
+        """
         if self._process is None:
             self._start()
-        if self._loaded.keys() != orders.keys():
-            self.tidy(orders)
-            for key, order in orders.items():
-                if key not in self._loaded:
-                    self._loaded[key] = int(self.ask(order)["bytes"])
-        return self._loaded
+        if key not in self._loaded:
+            self._loaded[key] = int(self.ask(order)["bytes"])
+        return self._loaded[key]
 
     def tidy(self, orders: Mapping[str, object]) -> None:
         """Has the process let go of what is in none of the `orders`."""

@@ -144,6 +144,13 @@ def test_networks_come_and_go_and_the_others_stay(world: World) -> None:
     assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
 
 
+def test_a_network_that_does_not_load_there_stays_home_and_harms_no_other(world: World) -> None:
+    broken = world.card.model_copy(update={"keep_in_fp32": ("no.such.module",)})
+    with pytest.raises(CannotMove, match="could not be loaded"):
+        world.processes.open(broken, "bf16")
+    assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+
+
 def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
     processes = LaneProcesses(Store(tmp_path), {}, PLAN)
     with pytest.raises(CannotMove, match="left this machine"):
