@@ -140,7 +140,7 @@ def test_networks_come_and_go_and_the_others_stay(world: World) -> None:
     with pytest.raises(RuntimeError, match="freed"):
         second.run(tokens(1, 2))
     assert world.processes.held_bytes() > 0
-    assert all(set(worker._loaded) == {world.there._key} for worker in world.processes._workers)
+    assert all(set(worker._loaded) <= {world.there._key} for worker in world.processes._workers)
     assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
 
 
