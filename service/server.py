@@ -61,7 +61,7 @@ from service.runtime.lanes import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
-from service.settings import Settings
+from service.settings import Settings, usable_memory_bytes
 from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
 from service.wire import open_inference
 from service.wire.calls import CountedServer
@@ -133,7 +133,8 @@ class Server:
             self._heads,
         )
         self._processes: LaneProcesses | None = None
-        if settings.lane_processes == "auto" and not settings.memory_budget_mib and worth_it(self._plan):
+        wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib
+        if wanted and worth_it(self._plan, usable_memory_bytes()):
             self._processes = LaneProcesses(self._store, {card.name: card for card in self._catalog}, self._plan)
         self._draining = False
         self._started = False

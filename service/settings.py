@@ -115,8 +115,8 @@ class Settings(BaseSettings):
     """`auto` compiles networks in the background and swaps them in once proven right and faster; `off` runs them as they are."""
 
     lane_processes: Literal["auto", "off"] = "auto"
-    """`auto` runs networks that stay eager in a process a lane, on a CPU with several lanes and without a memory budget; `off`
-    saves those processes' memory, some 300 MiB each."""
+    """`auto` runs networks that stay eager in a process a lane, on a CPU with several lanes, 4 GiB or more, and no memory
+    budget; `off` saves those processes' memory, some 500 MiB each."""
 
     memory_budget_mib: int = Field(default=0, ge=0, le=16_777_216)
     """Memory that loaded models may hold on the device; 0 sets no limit. Beyond it those used longest ago are unloaded."""

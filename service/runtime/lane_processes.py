@@ -28,6 +28,8 @@ from service.types import Array, Tensors
 
 log = logger(__name__)
 
+LEAST_MEMORY = 4 << 30
+"""Bytes of the machine or container. Each process takes about half a GiB for torch, weights and a batch."""
 END_S = 5.0
 """How long a process may take to end by itself."""
 
@@ -44,9 +46,10 @@ class ProcessEnded(RuntimeError):
     """A lane's process is no more."""
 
 
-def worth_it(plan: DevicePlan) -> bool:
-    """Whether lanes of a device gain by processes, and this system can have them. On a GPU each would be a CUDA context more."""
-    return plan.name == "cpu" and plan.lanes > 1 and available()
+def worth_it(plan: DevicePlan, memory_bytes: int) -> bool:
+    """Whether lanes of a device gain by processes, and this system can have them: it has `memory_bytes` in all. On a GPU each
+    would be a CUDA context more."""
+    return plan.name == "cpu" and plan.lanes > 1 and memory_bytes >= LEAST_MEMORY and available()
 
 
 class LaneProcesses:

@@ -16,6 +16,7 @@ from model_zoo.store import Store
 from runtime.tiny import make_tiny
 from service.runtime.device import DevicePlan
 from service.runtime.lane_processes import (
+    LEAST_MEMORY,
     CannotMove,
     LaneFailed,
     LaneProcesses,
@@ -31,7 +32,7 @@ PLAN = DevicePlan("cpu", LANES, 1)
 pytestmark = [
     pytest.mark.weights,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not worth_it(PLAN), reason="this system has no memfd_create"),
+    pytest.mark.skipif(not worth_it(PLAN, LEAST_MEMORY), reason="this system has no memfd_create"),
 ]
 
 
@@ -173,6 +174,7 @@ def test_after_the_stop_nobody_waits_and_no_process_is_left(tmp_path: Path, zoo_
             os.kill(pid, 0)
 
 
-def test_a_gpu_and_a_single_lane_have_none() -> None:
-    assert not worth_it(DevicePlan("cuda:0", 2, 1))
-    assert not worth_it(DevicePlan("cpu", 1, 2))
+def test_a_gpu_a_single_lane_and_a_small_machine_have_none() -> None:
+    assert not worth_it(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
+    assert not worth_it(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
+    assert not worth_it(PLAN, LEAST_MEMORY - 1)
