@@ -81,6 +81,8 @@ class LaneProcesses:
                     try:
                         held += worker.have(key, order)
                     except ProcessEnded:  # it had died idle, which nobody saw
+                        if self._stopped:
+                            raise
                         held += worker.have(key, order)
         except (OSError, LaneFailed, ProcessEnded) as error:
             self.close(key)

@@ -160,21 +160,20 @@ def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
     processes.stop()
 
 
-def test_after_the_stop_nobody_waits_and_no_process_is_left(tmp_path: Path, zoo_home: Path, served: Any) -> None:
-    served("all_minilm_l6_v2")
-    made = World(tmp_path, zoo_home)
-    pids = made.pids
-    assert len(pids) == LANES
-    made.processes.stop()
-    made.processes.stop()
-    with pytest.raises(ProcessEnded):
-        made.there.run(tokens(1, 2))
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
 def test_a_gpu_a_single_lane_and_a_small_machine_have_none() -> None:
     assert not worth_it(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
     assert not worth_it(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
     assert not worth_it(PLAN, LEAST_MEMORY - 1)
+
+
+def test_after_the_stop_nobody_waits_and_no_process_is_left(world: World) -> None:
+    """The last: the others need the processes."""
+    pids = world.pids
+    assert len(pids) == LANES
+    world.processes.stop()
+    world.processes.stop()
+    with pytest.raises(ProcessEnded):
+        world.there.run(tokens(1, 2))
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
