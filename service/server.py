@@ -135,7 +135,7 @@ class Server:
         self._processes: LaneProcesses | None = None
         wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib
         if wanted and worth_it(self._plan, usable_memory_bytes()):
-            self._processes = LaneProcesses(self._store, {card.name: card for card in self._catalog}, self._plan)
+            self._processes = LaneProcesses(self._store, self._plan)
         self._draining = False
         self._started = False
         self._began = time.monotonic()

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from model_zoo.card import Card, TunedSource
-from model_zoo.store import Materialised, Store
+from model_zoo.card import Card
+from model_zoo.store import Store
 from service.observability.log import logger
 from service.runtime.arena import Arena, available
 from service.runtime.device import DevicePlan
@@ -55,21 +55,28 @@ def worth_it(plan: DevicePlan, memory_bytes: int) -> bool:
 class LaneProcesses:
     """The processes of one device. None is started before the first network comes. Methods block; any thread may call them."""
 
-    def __init__(self, store: Store, bases: Mapping[str, Card], plan: DevicePlan) -> None:
-        """`store` knows the weights; `bases` are the cards that tuned versions may rest on."""
+    def __init__(self, store: Store, plan: DevicePlan) -> None:
+        """`store` knows the weights."""
         self.lanes = plan.lanes
         self._store = store
-        self._bases = bases
         self._workers = [_Worker(plan.threads_per_lane) for _ in range(plan.lanes)]
-        self._change = threading.Condition()  # guards the three below
+        self._change = threading.Condition()  # guards the four below
         self._free = [*self._workers]
         self._opened: dict[str, dict[str, Any]] = {}
         self._stopped = False
         self._names = 0
 
     def open(self, card: Card, precision: str) -> LaneRuntime:
-        """A card's network in every lane's process. Raises CannotMove."""
-        order = {"do": "load", "precision": precision, "card": card.model_dump(mode="json"), **self._files(card)}
+        """A card's network in every lane's process; not of one that needs the files of its base as well. Raises CannotMove."""
+        found = self._store.find(card)
+        if found is None:
+            raise CannotMove("its weights have left this machine")
+        order = {
+            "do": "load",
+            "precision": precision,
+            "card": card.model_dump(mode="json"),
+            "weights": str(found.weights),
+        }
         with self._change:
             self._names += 1
             key = order["network"] = f"{card.name}-{self._names}"
@@ -84,7 +91,7 @@ class LaneProcesses:
                         if self._stopped:
                             raise
                         held += worker.have(key, order)
-        except (OSError, LaneFailed, ProcessEnded) as error:
+        except (OSError, MemoryError, LaneFailed, ProcessEnded) as error:
             self.close(key)
             log.warning("a network does not load in the lanes' processes", model=card.name, reason=str(error))
             raise CannotMove("it could not be loaded in the lanes' processes; the server's log says why") from error
@@ -157,24 +164,6 @@ class LaneProcesses:
             with self._change:
                 self._free.append(worker)
                 self._change.notify_all()
-
-    def _files(self, card: Card) -> dict[str, str | None]:
-        """Where a network's files are. Raises CannotMove."""
-        files, base = self._store.find(card), None
-        source = card.source
-        if isinstance(source, TunedSource) and source.method != "full":
-            base = self._found(self._bases.get(source.base))
-        if files is None or (base is None and isinstance(source, TunedSource) and source.method != "full"):
-            raise CannotMove("its weights have left this machine")
-        return {
-            "weights": str(files.weights),
-            "digest": files.digest,
-            "base": str(base.weights) if base is not None else None,
-            "base_digest": base.digest if base is not None else "",
-        }
-
-    def _found(self, card: Card | None) -> Materialised | None:
-        return None if card is None else self._store.find(card)
 
 
 class LaneRuntime:

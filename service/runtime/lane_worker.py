@@ -6,7 +6,7 @@ busy.
 
 A line of JSON comes on standard input and one goes out on standard output; arrays lie in the arena behind HANDLE.
 
-    {"do": "load", "network": key, "card": …, "weights": path, "base": path or null, "base_digest": …, "precision": …}
+    {"do": "load", "network": key, "card": …, "weights": path, "precision": …}
     {"do": "run", "network": key, "inputs": notes}   → {"outputs": notes}
     {"do": "free", "network": key}
     {"do": "held"}                                   → {"bytes": private memory}
@@ -50,8 +50,8 @@ class Worker:
         match order["do"]:
             case "load":
                 card = Card.model_validate(order["card"])
-                base = _files(order["base"], order["base_digest"]) if order["base"] else None
-                network = load_network(card, _files(order["weights"], order["digest"]), base, share=True)
+                weights = Path(order["weights"])
+                network = load_network(card, Materialised(weights.parent, weights, {}, ""))
                 runtime = self._networks[order["network"]] = NetworkRuntime(network, "cpu", order["precision"])
                 return {"bytes": runtime.memory_bytes}
             case "run":
@@ -65,11 +65,6 @@ class Worker:
                 return {"bytes": process_bytes()}
             case other:
                 raise ValueError(f"nobody knows how to {other}")
-
-
-def _files(weights: str, digest: str) -> Materialised:
-    path = Path(weights)
-    return Materialised(path.parent, path, {}, digest)
 
 
 def main() -> None:

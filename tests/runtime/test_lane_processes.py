@@ -42,7 +42,7 @@ class World:
     def __init__(self, home: Path, real_home: Path) -> None:
         self.card: Card = make_tiny(home, real_home)
         store = Store(home)
-        self.processes = LaneProcesses(store, {}, PLAN)
+        self.processes = LaneProcesses(store, PLAN)
         self.there: LaneRuntime = self.processes.open(self.card, "fp32")
         materialised = store.find(self.card)
         assert materialised is not None
@@ -153,7 +153,7 @@ def test_a_network_that_does_not_load_there_stays_home_and_harms_no_other(world:
 
 
 def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
-    processes = LaneProcesses(Store(tmp_path), {}, PLAN)
+    processes = LaneProcesses(Store(tmp_path), PLAN)
     with pytest.raises(CannotMove, match="left this machine"):
         processes.open(world.card, "fp32")
     assert not any(worker.runs for worker in processes._workers), "no process for nothing"
