@@ -116,7 +116,7 @@ class Settings(BaseSettings):
 
     lane_processes: Literal["auto", "off"] = "auto"
     """`auto` runs networks that stay eager in a process a lane, on a CPU with several lanes, 4 GiB or more, and no memory
-    budget; `off` saves those processes' memory, some 500 MiB each."""
+    budget; `off` saves those processes' memory, 500 MiB or more each."""
 
     memory_budget_mib: int = Field(default=0, ge=0, le=16_777_216)
     """Memory that loaded models may hold on the device; 0 sets no limit. Beyond it those used longest ago are unloaded."""
