@@ -14,6 +14,16 @@ def logger(name: str) -> Any:
     return structlog.get_logger(name)
 
 
+class _CallerIsThere(logging.Filter):
+    """Drops what gRPC says, traceback and all, of an answer whose caller left just before: under load that is usual."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
+
+
+_CALLER_IS_THERE = _CallerIsThere()  # one, so that setting logging anew does not add it again
+
+
 def configure(level: str, style: str) -> None:
     """Sets the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal)."""
     people = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -42,3 +52,4 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
     )
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_CALLER_IS_THERE)

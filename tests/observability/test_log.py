@@ -53,3 +53,19 @@ def test_an_error_is_logged_without_what_the_caller_sent(style: str) -> None:
     assert "broken" in text
     assert "the caller's secret" not in text.replace('predict("the caller\'s secret")', "")
     assert "locals" not in text
+
+
+OF_GRPC = """
+import logging
+from service.observability.log import configure
+configure("info", "json")
+configure("info", "json")
+log = logging.getLogger("grpc._cython.cygrpc")
+log.exception("ExecuteBatchError raised in core by servicer method [/inference.GRPCInferenceService/ModelInfer]")
+log.error("Unexpected event loop")
+"""
+
+
+def test_an_answer_for_a_caller_who_just_left_is_no_error_in_the_log() -> None:
+    done = subprocess.run([sys.executable, "-c", OF_GRPC], capture_output=True, text=True, check=True)
+    assert done.stderr == "ERROR grpc._cython.cygrpc: Unexpected event loop\n"
