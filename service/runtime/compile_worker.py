@@ -27,6 +27,7 @@ from model_zoo.network import load_network
 from model_zoo.store import Materialised
 from service.runtime.compiled_cache import LIBRARY, Job
 from service.runtime.network import as_network_takes
+from service.runtime.packed_convolutions import PackConvolutions
 from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
@@ -34,9 +35,10 @@ ROWS, LENGTH = 4, 12
 """Of the example that is traced. Sizes of 0 and 1 would be taken for constants."""
 
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "freezing": True,  # weights are constants: batch norms fold into them, and they are packed as the kernels want them
     "aot_inductor.precompile_headers": False,  # pays off from the second network of one process on
+    "post_grad_custom_pre_pass": PackConvolutions(),
 }
 
 
