@@ -155,6 +155,8 @@ def _evidence(evidence: Evidence) -> str:
         told.append(f"largest error {evidence.max_error:.2g}, cosine {evidence.cosine:.6f}")
     if evidence.top1_agreement is not None:
         told.append(f"{evidence.top1_agreement:.0%} of decisions the same")
+    if evidence.length_step:
+        told.append(f"lengths just below a multiple of {evidence.length_step} are padded to it")
     if evidence.compile_s:
         told.append(f"compiled in {evidence.compile_s:.0f} s" + (", kept on disk" if evidence.cached else ""))
     if evidence.reason:

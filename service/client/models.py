@@ -57,6 +57,8 @@ class Evidence:
     reason: str
     processes: int = 0
     """In how many processes of its own it runs; 0: the server's."""
+    length_step: int = 0
+    """Rows a little shorter than a multiple of this are padded up to it, which is quicker; 0: none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,7 @@ def _evidence(message: pb.Evidence) -> Evidence:
         cached=message.cached,
         reason=message.reason,
         processes=message.processes,
+        length_step=message.length_step,
     )
 
 

@@ -672,6 +672,7 @@ class Evidence(_message.Message):
     CACHED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
+    LENGTH_STEP_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
     """What is in service: "eager" (operation by operation) or "compiled"."""
     precision: _builtins.str
@@ -698,6 +699,8 @@ class Evidence(_message.Message):
     """Why nothing faster is in service; empty where it is."""
     processes: _builtins.int
     """In how many processes of its own it runs, one a lane; 0 means the server's."""
+    length_step: _builtins.int
+    """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0 means that none are."""
     @_builtins.property
     def compile_duration(self) -> _duration_pb2.Duration:
         """How long the compilation took, now or when it was stored."""
@@ -719,10 +722,11 @@ class Evidence(_message.Message):
         cached: _builtins.bool = ...,
         reason: _builtins.str = ...,
         processes: _builtins.int = ...,
+        length_step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "compile_duration", b"compile_duration", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "max_error", b"max_error", "precision", b"precision", "processes", b"processes", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "length_step", b"length_step", "max_error", b"max_error", "precision", b"precision", "processes", b"processes", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015

@@ -39,5 +39,7 @@ class Evidence:
     """Whether the compiled code came from disk."""
     reason: str = ""
     """One sentence on why nothing faster is in service; empty where it is."""
+    length_step: int = 0
+    """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0: none are."""
     processes: int = 0
     """How many processes of its own it runs in, one a lane; 0: the server's."""

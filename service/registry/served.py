@@ -16,6 +16,7 @@ from service.registry.evidence import Evidence
 from service.registry.riding import answers
 from service.registry.slot import Slot
 from service.runtime.exhaustion import is_out_of_memory
+from service.runtime.lengths import quick_length
 from service.runtime.network import Runtime
 from service.scheduler.policy import LEAST_RETRY_S, Limits
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
@@ -113,7 +114,7 @@ class ServedModel:
                     name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond)
                 )
         preparing = max(0, self.rows_in_flight - self._submitted - self._settled)
-        late_s = self._network.refuse(rows, deadline, priority, preparing, length)
+        late_s = self._network.refuse(rows, self._in_time_for(deadline), priority, preparing, length)
         if late_s is not None:
             raise TooLate(late_s)
         self.rows_in_flight += rows
@@ -191,10 +192,11 @@ class ServedModel:
             return self._execute_in(runtime, items)
 
     def _execute_in(self, runtime: Runtime, items: Sequence[Item]) -> list[Row | ZooError]:
-        predicted_s = self._network.predicted_s(len(items), max(item.length for item in items))
+        longest = max(item.length for item in items)
+        predicted_s = self._network.predicted_s(len(items), longest)
         started = time.monotonic()
         try:
-            tensors, padding_ratio = self.task.collate(items)
+            tensors, padding_ratio = self.task.collate(items, self._length_for(longest))
             collated = time.monotonic()
             outputs = runtime.run(tensors)
         except Exception as error:
@@ -217,6 +219,12 @@ class ServedModel:
         )
         report = BatchReport(started, finished, len(items), padding_ratio, runtime.device, runtime.precision)
         return [row if isinstance(row, ZooError) else Row(row, report) for row in rows]
+
+    def _length_for(self, longest: int) -> int:
+        """What rows are padded to at least. The tier that a batch runs in may have just changed; any length is right in any."""
+        evidence = self.evidence
+        quick = evidence is not None and evidence.tier == "compiled" and evidence.length_step
+        return quick_length(longest, self.card.batching.max_length) if quick else 0
 
 
 def _weakly(execute: Execute) -> Execute:

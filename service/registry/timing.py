@@ -11,8 +11,10 @@ from service.registry.evidence import Evidence
 from service.registry.golden import items_of
 from service.registry.probes import probe_items
 from service.registry.served import ServedModel
+from service.runtime.lengths import MOST_ADDED, STEP, quick_length
 from service.runtime.network import Runtime
-from service.types import Tensors
+from service.tasks.base import Task
+from service.types import Item, Tensors
 
 LEAST_GAIN = 1.05
 """Geometric mean of the speed-ups at one row and at full batch below which a swap is not worth its memory and its risk. Batches
@@ -34,13 +36,15 @@ def timed(
     items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
     rows = served.limits.max_batch_size
     full = [items[i % len(items)] for i in range(rows)]
-    one_before, one_after = median_seconds((before, after), served.task.collate(items[:1])[0], clock)
-    full_before, full_after = median_seconds((before, after), served.task.collate(full)[0], clock)
+    one, together = served.task.collate(items[:1])[0], served.task.collate(full)[0]
+    one_before, one_after = median_seconds([(before, one), (after, one)], clock)
+    full_before, full_after = median_seconds([(before, together), (after, together)], clock)
     speedup, single = full_before / full_after, one_before / one_after
     slow = (
         f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
         f" expected at least {LEAST_GAIN:g} in the mean and {MOST_LOSS:g} at both"
     )
+    gains = math.sqrt(speedup * single) >= LEAST_GAIN and min(speedup, single) >= MOST_LOSS
     timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
     measured = replace(
         evidence,
@@ -48,20 +52,34 @@ def timed(
         single_speedup=single,
         rows_per_s=rows / full_after,
         rows_per_s_before=rows / full_before,
-        reason="" if math.sqrt(speedup * single) >= LEAST_GAIN and min(speedup, single) >= MOST_LOSS else slow,
+        reason="" if gains else slow,
+        length_step=STEP if gains and padding_gains(served.task, after, full, clock) else 0,
     )
     return measured, timings
 
 
-def median_seconds(runtimes: Sequence[Runtime], tensors: Tensors, clock: Callable[[], float]) -> list[float]:
-    """Median seconds of a batch in each runtime, turn by turn, so that what else the machine does hits all alike."""
-    took: list[list[float]] = [[] for _ in runtimes]
+def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
+    """Whether a full batch is quicker once it is padded up as `quick_length` says, at the most that it adds."""
+    longest = max(STEP, *(item.length for item in items))
+    whole = longest + MOST_ADDED + -(longest + MOST_ADDED) % STEP
+    length = whole - MOST_ADDED
+    as_it_is, padded = (task.collate(items, to)[0] for to in (length, whole))
+    most = task.card.batching.max_length
+    if quick_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
+        return False  # too long for this network, or nothing that could be longer
+    before, after = median_seconds([(runtime, as_it_is), (runtime, padded)], clock)
+    return before / after >= LEAST_GAIN
+
+
+def median_seconds(batches: Sequence[tuple[Runtime, Tensors]], clock: Callable[[], float]) -> list[float]:
+    """Median seconds of each batch in its runtime, turn by turn, so that what else the machine does hits all alike."""
+    took: list[list[float]] = [[] for _ in batches]
     began = clock()
-    for runtime in runtimes:  # the first run allocates
+    for runtime, tensors in batches:  # the first run allocates
         runtime.run(tensors)
     turns = int(TIMED_S / max(clock() - began, 1e-6))
     for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
-        for runtime, seconds in zip(runtimes, took, strict=True):
+        for (runtime, tensors), seconds in zip(batches, took, strict=True):
             start = clock()
             runtime.run(tensors)
             seconds.append(clock() - start)

@@ -93,8 +93,11 @@ class Task(ABC):
 
     # ── together ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def collate(self, items: Sequence[Item]) -> tuple[dict[str, Array], float]:
-        """Rows → one batch of arrays that own their memory, and the padded share of it (0..1)."""
+    def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        """Rows → one batch of arrays that own their memory, and the padded share of it (0..1).
+
+        Sequences under a mask are padded to the longest, and to `least_length` elements where that is more.
+        """
         return {name: np.stack([item.tensors[name] for item in items]) for name in self._specs}, 0.0
 
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:

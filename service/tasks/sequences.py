@@ -46,9 +46,9 @@ class MaskedSequence(Task):
             raise InvalidInput(f"{path}.{self.mask}", "expected zeros and ones, with at least one 1")
         return item
 
-    def collate(self, items: Sequence[Item]) -> tuple[dict[str, Array], float]:
-        """Rows → `[rows, longest, …]`, padded under a mask of zeros."""
-        longest = max(item.length for item in items)
+    def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        """Rows → `[rows, longest, …]`, padded under a mask of zeros; at least `least_length` long."""
+        longest = max(least_length, *(item.length for item in items))
         fills = {self.sequence: self.fill, self.mask: 0}
         batch = {name: pad_stack([i.tensors[name] for i in items], longest, fill) for name, fill in fills.items()}
         return batch, 1.0 - sum(item.length for item in items) / (longest * len(items))

@@ -58,8 +58,11 @@ class VoiceActivityDetection(Task):
                 outcomes.append(error)
         return outcomes
 
-    def collate(self, items: Sequence[Item]) -> tuple[dict[str, Array], float]:
-        """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future."""
+    def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future.
+
+        Frames are what it computes, one after another, so that more of them would gain nothing: `least_length` is not heeded.
+        """
         size = self._recipe.frame_samples
         longest = max(self._frame_count(item) for item in items) * size
         batch = pad_stack([item.tensors[self._samples] for item in items], longest, 0.0)

@@ -102,6 +102,8 @@ def _evidence(evidence: Evidence | None) -> dict[str, str]:
     shown: dict[str, str] = {"tier": evidence.tier}
     if evidence.processes:
         shown["tier_processes"] = str(evidence.processes)
+    if evidence.length_step:
+        shown["tier_length_step"] = str(evidence.length_step)
     if evidence.reason:
         shown["tier_reason"] = evidence.reason
     if not evidence.candidate:

@@ -135,6 +135,7 @@ def _write_evidence(evidence: Evidence) -> pb.Evidence:
         cached=evidence.cached,
         reason=evidence.reason,
         processes=evidence.processes,
+        length_step=evidence.length_step,
     )
 
 

@@ -67,13 +67,20 @@ def test_show_tells_what_was_done_to_make_it_fast(run: Run, zoo: FakeZoo) -> Non
     assert "eager fp32: optimize is off" in run("show", "silero_vad", "--server", zoo.target).stdout
     runtime.evidence.MergeFrom(
         models_pb2.Evidence(
-            tier="compiled", candidate="compiled fp32", speedup=1.9, single_speedup=1.2, max_error=3e-6, cosine=1.0
+            tier="compiled",
+            candidate="compiled fp32",
+            speedup=1.9,
+            single_speedup=1.2,
+            max_error=3e-6,
+            cosine=1.0,
+            length_step=16,
         )
     )
     runtime.evidence.ClearField("reason")
     text = run("show", "silero_vad", "--server", zoo.target).stdout
     assert "compiled fp32: measured at 1.90 × the rows a second, 1.20 × for a single row" in text
     assert "largest error 3e-06, cosine 1.000000" in text
+    assert "lengths just below a multiple of 16 are padded to it" in text
 
 
 def test_show_without_a_server_tells_the_card(run: Run, nowhere: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The door of a loaded model: who is let in, what is said to those who are not, and what the device's failures become."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,8 @@ from scheduler.fakes import until
 
 from registry.fakes import FakeRuntime, World, world
 from service.errors import InternalError, OutOfMemory, QueueFull, TooLate
-from service.types import InferReply, Prediction, TensorInstance, Tensors
+from service.registry.evidence import Evidence, Tier
+from service.types import InferReply, Item, Prediction, TensorInstance, Tensors
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,6 +50,30 @@ async def busy(w: World, *waiting: str) -> AsyncIterator[None]:
     finally:
         w.runtime().gate.set()
         await asyncio.gather(*calls)
+
+
+# ── lengths ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("tier", "step", "length", "padded_to"),
+    [("compiled", 16, 13, 16), ("compiled", 16, 5, 5), ("compiled", 0, 13, 0), ("eager", 16, 13, 0)],
+)
+async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
+    tier: Tier, step: int, length: int, padded_to: int
+) -> None:
+    async with world() as w:
+        asked: list[int] = []
+        collate = w.task().collate
+
+        def watched(items: Sequence[Item], least_length: int = 0) -> Any:
+            asked.append(least_length)
+            return collate(items, least_length)
+
+        w.task().collate = watched  # type: ignore[method-assign]
+        w.model().evidence = Evidence(tier, "bf16", length_step=step)
+        await w.model().submit([Item({"x": np.ones(1, np.float32)}, length)], math.inf).result()
+        assert asked == [padded_to]
 
 
 # ── too late ──────────────────────────────────────────────────────────────────────────────────────────────────────

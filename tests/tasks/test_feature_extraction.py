@@ -129,6 +129,16 @@ def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: FeatureExtract
     assert padding == pytest.approx((cells - sum(item.length for item in items)) / cells)
 
 
+def test_texts_may_be_padded_beyond_the_longest_and_never_below_it(task: FeatureExtraction) -> None:
+    items = prepare(task, "a", "two words")
+    batch, padding = task.collate(items, 16)
+    assert batch["input_ids"].shape == (2, 16)
+    assert batch["attention_mask"].sum(1).tolist() == [item.length for item in items]
+    assert padding == pytest.approx(1 - sum(item.length for item in items) / 32)
+    shorter, _ = task.collate(items, 2)
+    np.testing.assert_array_equal(shorter["input_ids"], task.collate(items)[0]["input_ids"])
+
+
 def test_texts_of_one_length_are_not_padded(task: FeatureExtraction) -> None:
     assert task.collate(prepare(task, "one", "two"))[1] == 0
 

@@ -18,12 +18,14 @@ MEASURED = Evidence(
     top1_agreement=1.0,
     compile_s=41.5,
     cached=True,
+    length_step=16,
 )
 
 
 def test_a_faster_network_shows_its_evidence() -> None:
     assert _evidence(MEASURED) == {
         "tier": "compiled",
+        "tier_length_step": "16",
         "tier_candidate": "compiled bf16",
         "tier_compile_seconds": "41.5",
         "tier_cached": "true",

@@ -347,14 +347,26 @@ async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
         w.model().evidence = Evidence(
-            "compiled", "bf16", "compiled bf16", 2.5, 250.0, 100.0, 1.5, 0.01, 0.9999, None, 30.0, processes=2
+            "compiled",
+            "bf16",
+            "compiled bf16",
+            2.5,
+            250.0,
+            100.0,
+            1.5,
+            0.01,
+            0.9999,
+            None,
+            30.0,
+            processes=2,
+            length_step=16,
         )
         w.registry.refresh("adder")
         shown = (await models.GetModel(pb.GetModelRequest(name="adder"))).model.runtime.evidence
         assert (shown.tier, shown.precision, shown.speedup, shown.cosine) == ("compiled", "bf16", 2.5, 0.9999)
         assert (shown.rows_per_second, shown.rows_per_second_before) == (250, 100)
         assert (shown.HasField("top1_agreement"), shown.compile_duration.seconds) == (False, 30)
-        assert shown.processes == 2
+        assert (shown.processes, shown.length_step) == (2, 16)
 
 
 # ── the catalog that ships ────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,58 @@
+"""Padding a text up to a whole vector is done only where it was measured to be quicker."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.registry.timing import padding_gains
+from service.types import Array, Item, Tensors
+
+
+class Network:
+    """Takes as many seconds as `cost` says for a length, on a clock of its own."""
+
+    device, precision, memory_bytes = "cpu", "bf16", 0
+
+    def __init__(self, cost: dict[int, float]) -> None:
+        self.cost = cost
+        self.now = 0.0
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        self.now += self.cost[tensors["ids"].shape[1]]
+        return {}
+
+    def free(self) -> None:
+        raise AssertionError("it goes on")
+
+
+def gains(cost: dict[int, float], longest: int = 9, most: int | None = 256, heeds: bool = True) -> bool:
+    def collate(items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        length = max(longest, least_length) if heeds else longest
+        return {"ids": np.zeros((len(items), length), np.int64)}, 0.0
+
+    network = Network(cost)
+    card = SimpleNamespace(batching=SimpleNamespace(max_length=most))
+    task: Any = SimpleNamespace(collate=collate, card=card)
+    items = [Item({}, length) for length in (3, longest)]
+    return padding_gains(task, network, items, lambda: network.now)
+
+
+@pytest.mark.parametrize(("padded_s", "gained"), [(0.8, True), (0.94, True), (0.96, False), (1.2, False)])
+def test_the_clock_decides(padded_s: float, gained: bool) -> None:
+    assert gains({28: 1.0, 32: padded_s}) is gained
+
+
+def test_a_network_that_takes_no_longer_texts_gets_none() -> None:
+    assert not gains({28: 1.0, 32: 0.1}, most=30)
+
+
+def test_inputs_that_padding_does_not_change_are_not_timed() -> None:
+    assert not gains({}, heeds=False)
+
+
+@pytest.mark.parametrize(("longest", "timed_at"), [(1, 28), (28, 28), (29, 44), (40, 44)])
+def test_what_is_timed_is_as_long_as_the_texts_at_hand(longest: int, timed_at: int) -> None:
+    assert gains({timed_at: 1.0, timed_at + 4: 0.5}, longest=longest)

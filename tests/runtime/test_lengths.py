@@ -1,0 +1,19 @@
+"""A length a little below a multiple of sixteen becomes it; others stay as they are."""
+
+import pytest
+
+from service.runtime.lengths import MOST_ADDED, STEP, quick_length
+
+
+@pytest.mark.parametrize("most", [None, 256])
+@pytest.mark.parametrize(
+    ("longest", "padded"), [(1, 1), (11, 11), (12, 16), (15, 16), (16, 16), (17, 17), (29, 32), (32, 32), (253, 256)]
+)
+def test_only_few_elements_are_added(longest: int, padded: int, most: int | None) -> None:
+    assert quick_length(longest, most) == padded
+
+
+def test_nothing_gets_longer_than_the_network_takes() -> None:
+    for most in range(1, 4 * STEP):
+        for longest in range(1, most + 1):
+            assert longest <= quick_length(longest, most) <= min(most, longest + MOST_ADDED)
