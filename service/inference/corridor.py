@@ -74,11 +74,11 @@ class Inference:
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
-        rows, length = len(request.instances), _length(served, request.instances[0])
+        rows, length = len(request.instances), _length(served, request.instances)
         with Visit(self._house, served, rows, began, deadline, request.priority, length) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
-                    parts = await self._walk(served, request, deadline, answers)
+                    parts = await self._walk(visit, request, answers)
             except TimeoutError:
                 self._recorder.rejected(served.name, served.version, "deadline")
                 raise DeadlineExceeded("before the answer was there") from None
@@ -172,27 +172,27 @@ class Inference:
 
     # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
 
-    async def _walk(self, served: Served, request: InferRequest, deadline: float, answers: bool) -> list[_Part]:
+    async def _walk(self, visit: Visit, request: InferRequest, answers: bool) -> list[_Part]:
         """Cuts the request into parts that are prepared together, and walks them side by side."""
-        parts = _cut(served, request)
+        parts = _cut(visit.served, request)
         if len(parts) == 1:
-            return [await self._part(served, request, parts[0], deadline, answers)]
+            return [await self._part(visit, request, parts[0], answers)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._part(served, request, span, deadline, answers)) for span in parts]
+            tasks = [group.create_task(self._part(visit, request, span, answers)) for span in parts]
         return [task.result() for task in tasks]
 
-    async def _part(self, served: Served, request: InferRequest, span: range, deadline: float, answers: bool) -> _Part:
+    async def _part(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> _Part:
         if _is_light(request.instances[span.start]):
-            return await self._prepared(served, request, span, deadline, answers)
-        async with served.room:
-            return await self._prepared(served, request, span, deadline, answers)
+            return await self._prepared(visit, request, span, answers)
+        async with visit.served.room.one(visit.claim):
+            return await self._prepared(visit, request, span, answers)
 
-    async def _prepared(
-        self, served: Served, request: InferRequest, span: range, deadline: float, answers: bool
-    ) -> _Part:
+    async def _prepared(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> _Part:
+        served, deadline = visit.served, visit.deadline
         t0 = time.monotonic()
-        items = list(await self._preprocess(served, request, span))
+        items = list(await self._preprocess(visit, request, span))
         t1 = time.monotonic()
+        visit.prepared(len(span))
         good = [item for item in items if isinstance(item, Item)]
         rows = iter(await served.submit(good, deadline, request.priority).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
@@ -241,14 +241,14 @@ class Inference:
                         ran = outcome.batch
             if following:
                 earlier_s += ran.finished - ran.started
-                served.resumes(len(following))
                 rows = await served.submit([*following.values()], deadline, request.priority).result()
                 for (i, then), row in zip(following.items(), rows, strict=True):
                     items[i], outcomes[i] = then, row
             going = following.keys()
         return earlier_s
 
-    async def _preprocess(self, served: Served, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
+    async def _preprocess(self, visit: Visit, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
+        served = visit.served
         instances = request.instances[span.start : span.stop]
         if _is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
             return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
@@ -258,7 +258,7 @@ class Inference:
         gather = self._gathers.get(preparer)
         if gather is None:
             gather = self._gathers[preparer] = Gather(preparer.task, self._pool, self._workers)
-        return await gather.prepare(raw, [request.path(i) for i in span])
+        return await gather.prepare(raw, [request.path(i) for i in span], visit.claim)
 
 
 def _refusal(error: ZooError) -> str:
@@ -292,14 +292,17 @@ def _is_light(instance: Instance | InvalidInput) -> bool:
     return isinstance(instance, TensorInstance | InvalidInput)
 
 
-def _length(served: Served, instance: Instance | InvalidInput) -> float | None:
-    """Of a row that comes as tensors; None where it has yet to be prepared, or is not as it should be."""
+def _length(served: Served, instances: Sequence[Instance | InvalidInput]) -> float | None:
+    """Of rows that come as tensors, in the mean; None where one has yet to be prepared, or is not as it should be."""
     along = served.card.batching.length_of
     if along is None:
         return 1.0
-    if not isinstance(instance, TensorInstance) or (array := instance.tensors.get(along)) is None or not array.ndim:
-        return None
-    return float(array.shape[0])
+    lengths = 0
+    for instance in instances:
+        if not isinstance(instance, TensorInstance) or (array := instance.tensors.get(along)) is None or not array.ndim:
+            return None
+        lengths += array.shape[0]
+    return lengths / len(instances)
 
 
 def _row(served: Served, instance: Instance | InvalidInput, path: str) -> Item | ZooError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from service.errors import DeadlineExceeded, InternalError, OutOfMemory, TooLate, ZooError
 from service.inference.visit import Visit
+from service.registry.head_served import Served
 from service.types import BatchReport, Item, Row, Tensors, Timing
 
 
@@ -29,6 +30,11 @@ class QuickCall:
         self._submitted = time.monotonic()
         self._submission = served.submit(items, visit.deadline, visit.priority, self._told)
         self._timer = asyncio.get_running_loop().call_at(visit.deadline, self._expired)
+
+    @property
+    def served(self) -> Served:
+        """Who is asked."""
+        return self._visit.served
 
     @property
     def seconds(self) -> float:
@@ -81,5 +87,4 @@ class QuickCall:
 
     def _leave(self, error: BaseException | None) -> None:
         self._timer.cancel()
-        self._visit.served.settle(self._visit.rows)
         self._visit.leave(error)

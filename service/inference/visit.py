@@ -35,7 +35,11 @@ class Visit:
     deadline: float
     priority: int
     length: float | None = None
-    """Of each row, where that is known before anything is prepared."""
+    """Of each row in the mean, where that is known before anything is prepared."""
+    claim: float = 0.0
+    """By what its rows are ordered while they are prepared."""
+    coming: int = 0
+    """Rows that have yet to be prepared."""
     ok: bool = False
     fault: bool = False
     """Whether something broke that is not the caller's doing."""
@@ -69,11 +73,21 @@ class Visit:
             # A call that ran out of time counts as one that took all of it.
             served.watch(self.fault or _is_fault(error), seconds)
 
+    def prepared(self, rows: int) -> None:
+        """So many are ready for their queue, or will never be."""
+        self.served.coming.remove(self.claim, rows)
+        self.coming -= rows
+
     def __enter__(self) -> Visit:
+        """For rows that are prepared inside; say when they are."""
         self.enter()
+        self.claim, self.coming = self.served.claim(self.deadline, self.priority), self.rows
+        self.served.coming.add(self.claim, self.rows)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self.coming:
+            self.prepared(self.coming)
         self.leave(error)
 
 

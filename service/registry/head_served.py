@@ -21,6 +21,7 @@ from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
+from service.registry.places import Coming, Places
 from service.registry.served import ServedModel, Watch
 from service.runtime.heads import Head
 from service.runtime.network import Runtime
@@ -99,9 +100,14 @@ class HeadServed:
         return self.base.evidence
 
     @property
-    def room(self) -> asyncio.Semaphore:
+    def room(self) -> Places:
         """The base's: what is prepared for a hundred heads is bounded as what is prepared for one."""
         return self.base.room
+
+    @property
+    def coming(self) -> Coming:
+        """The base's."""
+        return self.base.coming
 
     @property
     def queue_depth(self) -> int:
@@ -127,13 +133,9 @@ class HeadServed:
         riding = [Item(item.tensors, item.length, item.notes, rider) for item in items]
         return self.base.submit(riding, deadline, priority, told)
 
-    def settle(self, rows: int) -> None:
+    def claim(self, deadline: float, priority: int) -> float:
         """As of the base."""
-        self.base.settle(rows)
-
-    def resumes(self, rows: int) -> None:
-        """Rows that were answered will be submitted once more."""
-        self.base.resumes(rows)
+        return self.base.claim(deadline, priority)
 
     def replied(self, seconds: float) -> None:
         """How long after its batch had ended a call went on."""

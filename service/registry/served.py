@@ -13,12 +13,13 @@ from model_zoo.golden_items import GoldenItem
 from service.errors import InternalError, OutOfMemory, QueueFull, TooLate, ZooError
 from service.observability.recorder import Recorder
 from service.registry.evidence import Evidence
+from service.registry.places import Coming, Places
 from service.registry.riding import answers
 from service.registry.slot import Slot
 from service.runtime.exhaustion import is_out_of_memory
 from service.runtime.lengths import quick_length
 from service.runtime.network import Runtime
-from service.scheduler.policy import LEAST_RETRY_S, Limits
+from service.scheduler.policy import LEAST_RETRY_S, Limits, claim_of
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
 from service.scheduler.ticket import Told
 from service.tasks.base import Task
@@ -69,15 +70,16 @@ class ServedModel:
         self._slot = Slot(runtime)
         self.limits = limits
         self.rows_in_flight = 0
-        self.room = asyncio.Semaphore(PREPARED_AHEAD * limits.max_batch_size)
+        self.room = Places(PREPARED_AHEAD * limits.max_batch_size)
         """Held by whoever has raw instances prepared, from before preprocessing until their rows are answered. Counts what one
         call prepares: a photo or a recording, or a chunk of texts, of which even a full one is small."""
+        self.coming = Coming()
+        """Rows inside that are still prepared, or wait to be."""
         self._recorder = recorder
         self._scheduler = scheduler
         self._empty = asyncio.Event()
         self._empty.set()
         self._reply_s = 0.0  # from the end of a batch to where its calls go on: the event loop has others to serve
-        self._submitted = self._settled = 0  # rows in flight that the device has, and that it has answered
         self._network: ScheduledNetwork = scheduler.add(
             card.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
         )
@@ -113,30 +115,27 @@ class ServedModel:
                 raise QueueFull(
                     name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond)
                 )
-        preparing = max(0, self.rows_in_flight - self._submitted - self._settled)
+        preparing = self.coming.before(self.claim(deadline, priority))
         late_s = self._network.refuse(rows, self._in_time_for(deadline), priority, preparing, length)
         if late_s is not None:
             raise TooLate(late_s)
         self.rows_in_flight += rows
         self._empty.clear()
 
+    def claim(self, deadline: float, priority: int) -> float:
+        """By what rows that come now are ordered, from before they are prepared until they run."""
+        return claim_of(self._in_time_for(deadline), time.monotonic(), priority)
+
     def leave(self, rows: int) -> None:
         """A request that entered is answered or gone."""
         self.rows_in_flight -= rows
-        self._settled = max(0, self._settled - rows)
         if not self.rows_in_flight:
             self._empty.set()
 
     def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
-        """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual. Where `told` is called with the
-        outcomes, whoever gave it must `settle` the rows, told or not."""
-        self._submitted += len(items)
-        on_end = self.settle if told is None else None
-        return self._network.submit(items, self._in_time_for(deadline), priority, on_end, told)
-
-    def resumes(self, rows: int) -> None:
-        """Rows that were answered will be submitted once more: their answer takes several passes."""
-        self._settled -= rows
+        """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual. `told` is called with the
+        outcomes."""
+        return self._network.submit(items, self._in_time_for(deadline), priority, told)
 
     def _in_time_for(self, deadline: float) -> float:
         """When the device must be done so that the answer reaches its caller by the deadline."""
@@ -146,11 +145,6 @@ class ServedModel:
     def replied(self, seconds: float) -> None:
         """How long after its batch had ended a call went on."""
         self._reply_s += (seconds - self._reply_s) / 32
-
-    def settle(self, rows: int) -> None:
-        """Rows that were submitted have their outcome, or nobody waits for it."""
-        self._submitted -= rows
-        self._settled += rows
 
     def _seconds_for(self, rows: int) -> float:
         """In about how long so many places will be free."""
@@ -174,7 +168,7 @@ class ServedModel:
     def set_limits(self, limits: Limits) -> None:
         """New limits for whoever comes from now on; those inside are not sent away."""
         self.limits = limits
-        self.room = asyncio.Semaphore(PREPARED_AHEAD * limits.max_batch_size)
+        self.room = Places(PREPARED_AHEAD * limits.max_batch_size)
         self._network.set_limits(limits)
 
     async def idle(self) -> None:

@@ -38,6 +38,10 @@ REACH = 2.0
 SETTLED, PERIOD = 64, 16
 """After so many batches the law is solved for only at every sixteenth."""
 
+SAFETY = 2.0
+"""Mean errors of the predicted cost by which a batch must end before its deadlines. Under overload every batch is made of rows
+that can just be answered in time, so that a small error makes all of them late."""
+
 QUICK_S, QUICK_PERIOD = 0.001, 8
 """Of batches quicker than a millisecond only every eighth counts from then on: learning takes some microseconds."""
 
@@ -78,6 +82,11 @@ class Cost(Protocol):
 
     def observe(self, rows: int, length: int, seconds: float) -> None:
         """A batch ran."""
+
+
+def margin(cost: Cost) -> float:
+    """By what a prediction is multiplied where a deadline hangs on it."""
+    return 1.0 + SAFETY * cost.spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ than its share and BORROW_S.
 **How many rows a batch takes**: no more than a lane's even share of what is in flight (`_share`), so that lanes stay alike.
 
 **Which rows ride together**: `queue.py`, `packing.py`. **How long a batch takes**: `cost.py`. **What fits**: `memory_limit.py`.
+**How long an idle device waits for a fuller batch**, where an operator wants that: `delay.py`.
 """
 
 from __future__ import annotations
@@ -34,18 +35,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.scheduler.cost import Cost, Law
-from service.scheduler.queue import (
-    CLASS_S,
-    DEFAULT_PRIORITY,
-    LAST_PRIORITY,
-    PATIENCE_S,
-    PROBE_S,
-    Batch,
-    Entry,
-    Limits,
-    NetworkQueue,
-    claim_of,
-)
+from service.scheduler.entry import CLASS_S, DEFAULT_PRIORITY, LAST_PRIORITY, PATIENCE_S, Entry, claim_of
+from service.scheduler.queue import PROBE_S, Batch, Limits, NetworkQueue
 
 BORROW_S = 0.5
 """Device time per weight that near deadlines may take ahead of a queue's share."""
@@ -54,6 +45,7 @@ NEAR_S = 0.01
 """A row is near its deadline when one turn of all queues and this would make it late."""
 
 LEAST_RETRY_S = 0.01
+"""Whoever is turned away is told to try again no sooner than this."""
 
 INFINITY = float("inf")
 
@@ -201,7 +193,8 @@ class DevicePolicy:
         at = self.answered_at(queue, rows, deadline, now, priority, preparing)
         if at is None or at <= deadline:
             return None
-        queue.press(now)
+        if now + _alone_s(queue, law, rows, self.lanes) <= deadline:  # else no load made it late: nobody else is to pay
+            queue.press(now)
         return max(LEAST_RETRY_S, at - deadline)
 
     def _surely_before(self, queue: NetworkQueue, law: Law, rows: int, deadline: float, now: float) -> bool:
@@ -258,6 +251,14 @@ def _as_usual(queue: NetworkQueue, law: Law, rows: int, length: float) -> int:
     return max(1, round(rows * row_s(length) / usual_s)) if usual_s > 0.0 else rows
 
 
+def _alone_s(queue: NetworkQueue, law: Law, rows: int, lanes: int) -> float:
+    """What a request of so many usual rows takes on an idle device."""
+    length = queue.usual_length or 1.0
+    most = queue.most_rows(length)
+    rounds = (rows - 1) // most // lanes
+    return rounds * law.seconds(most, length) + law.seconds(min(most, rows), length) * (1.0 + queue.cost.spread)
+
+
 __all__ = [
     "BORROW_S",
     "CLASS_S",
@@ -271,4 +272,5 @@ __all__ = [
     "Entry",
     "Limits",
     "NetworkQueue",
+    "claim_of",
 ]

@@ -6,33 +6,22 @@ import itertools
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
-from service.scheduler.cost import Cost, Law
+from service.scheduler.cost import Cost, Law, margin
+from service.scheduler.delay import over_at, release
+from service.scheduler.entry import Entry, claim_of
 from service.scheduler.memory_limit import MemoryLimit
 from service.scheduler.packing import best_window
 from service.types import Item
-
-PATIENCE_S = 10.0
-"""After so long a far deadline counts as if it were due. It bounds how long near deadlines may pass a row."""
-
-CLASS_S = 5.0
-"""What one step of priority is worth."""
-
-DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
-"""Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
 
 PROBE_S = 2.0
 """A network of which nothing ran for so long may try one row against its prediction, so that a wrong one cannot last."""
 
 PRESSED_S = 1.0
-"""For so long after a row was turned away for its deadline, a queue counts as loaded beyond what it can do."""
+"""For so long after the load made it turn a row away, a queue counts as loaded beyond what it can do."""
 
 WORTH_ROWS = 0.25
 """Under that load, a small batch for the sake of its first row may cost others so many places. Less than one, since the row after
 it is mostly in the same need: seen in simulation at twice the capacity, 0.25 keeps batches full and 1 loses a tenth."""
-
-SAFETY = 2.0
-"""Mean errors of the predicted cost by which a batch must end before its deadlines. Under overload every batch is made of rows
-that can just be answered in time, so that a small error makes all of them late."""
 
 INFINITY = float("inf")
 
@@ -45,35 +34,12 @@ class Limits:
     max_queue_size: int
     """Most rows that may be in flight: in preprocessing, waiting, or running."""
     max_queue_delay_s: float = 0.0
-    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that is due
-    sooner ends the wait."""
+    """How long an idle device may wait for a fuller batch, counted from the oldest row's arrival. A row that must run sooner
+    to be in time ends the wait. It ends for all rows of the batch that it was for, on however many lanes they then run."""
     weight: float = 1.0
     """Share of a busy device, against the weights of the other networks that wait."""
     default_timeout_s: float = 60.0
     """For calls that bring no deadline."""
-
-
-class Entry:
-    """One row that waits. Lives in one queue; `item` is None once it was taken, dropped, or found late."""
-
-    __slots__ = ("arrival", "claim", "deadline", "index", "item", "length", "sequence", "ticket")
-
-    def __init__(
-        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, claim: float, sequence: int
-    ) -> None:
-        self.item: Item | None = item
-        self.ticket = ticket
-        self.index = index
-        self.deadline = deadline
-        self.arrival = arrival
-        self.claim = claim
-        self.sequence = sequence
-        self.length = item.length
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it still wants to run."""
-        return self.item is not None
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that makes it thrice as slow to make
@@ -93,11 +59,11 @@ class Batch:
     """None where the cost is not known yet."""
     cost: Cost
 
-
-def claim_of(deadline: float, now: float, priority: int = 0) -> float:
-    """By what a row that comes now is ordered in its queue; see the head of `policy.py`."""
-    claim = min(deadline, now + PATIENCE_S)
-    return claim + (min(priority, LAST_PRIORITY) - DEFAULT_PRIORITY) * CLASS_S if priority else claim
+    def late_s(self, entry: Entry) -> float:
+        """How much too late a hopeless row would have been answered; not above zero where only others stood in its way."""
+        law = self.cost.law
+        answered_at = self.started + (law.seconds(1, entry.length) * margin(self.cost) if law is not None else 0.0)
+        return answered_at - entry.deadline
 
 
 class NetworkQueue:
@@ -202,18 +168,16 @@ class NetworkQueue:
         if not self.order:
             return INFINITY
         delay_s = self.limits.max_queue_delay_s
-        if delay_s <= 0 or len(self.order) >= self.limits.max_batch_size:
+        if delay_s <= 0 or len(self.order) >= self.most_rows(self.order[0][2].length):
             return -INFINITY
-        ready = min(entry.arrival for _, _, entry in self.order) + delay_s
-        latest = min(entry.deadline for _, _, entry in self.order) - self.turn_s
-        return ready if latest > ready else -INFINITY  # waiting must not make a row late
+        return over_at([entry for _, _, entry in self.order], delay_s, self.cost, self.turn_s)
 
     def is_pressed(self, now: float) -> bool:
-        """Whether rows were turned away of late because of their deadlines."""
+        """Whether rows were turned away of late that would have been in time but for the load."""
         return now < self._pressed_until
 
     def press(self, now: float) -> None:
-        """A row was turned away because of its deadline."""
+        """A row was turned away that would have been in time but for the load."""
         self._pressed_until = now + PRESSED_S
 
     def may_probe(self, now: float) -> bool:
@@ -230,12 +194,14 @@ class NetworkQueue:
         Under more load than can be met, so is a row for whose sake a batch would have to be small and cost others their
         places (as the early drop of Nexus: Shen et al., 2019); see WORTH_ROWS.
         """
+        if self.limits.max_queue_delay_s > 0 and self.order:
+            release([entry for _, _, entry in self.order[: self.most_rows(self.order[0][2].length)]])
         cost, law = self.cost, self.cost.law
         if self._by_length is None and (batch := self._take_in_order(now, cost, law, share)) is not None:
             return batch
         late: list[Entry] = []
         hopeless: list[tuple[Entry, Item]] = []
-        margin = 1.0 + SAFETY * cost.spread
+        safety = margin(cost)
         rows: list[tuple[Entry, Item]] = []
         length = 1
         while self.order:
@@ -245,15 +211,18 @@ class NetworkQueue:
                 self._remove(first)
                 late.append(first)
                 continue
-            left_s = (first.deadline - now) / margin if length <= cost.reach else INFINITY
-            if law is not None and law.seconds(1, length) > left_s:
-                self._turn_away(first, now, hopeless)
+            left_s = (first.deadline - now) / safety if length <= cost.reach else INFINITY
+            if law is not None and (alone_s := law.seconds(1, length)) > left_s:
+                hopeless.append((first, self._remove(first)))
+                if first.arrival + alone_s * safety <= first.deadline:  # else no load made it late
+                    self.press(now)
                 continue
             chosen, length, free = self._companions(first, law, left_s, share)
             if len(chosen) < free and law is not None and self.is_pressed(now):
                 lost = law.fixed_s * (1.0 - len(chosen) / free) * free / law.seconds(free, length)
                 if lost > WORTH_ROWS:
-                    self._turn_away(first, now, hopeless)
+                    hopeless.append((first, self._remove(first)))
+                    self.press(now)
                     continue
             known = law is not None and length <= cost.reach
             answered_at = now + (law.seconds(len(chosen), length) if law is not None and known else 0.0)
@@ -274,7 +243,7 @@ class NetworkQueue:
         length = self.order[0][2].length if self.order else 1
         taken = self.order[: self.most_rows(length, share)]
         predicted_s = None if law is None else law.seconds(len(taken), length)
-        answered_at = now if predicted_s is None else now + predicted_s * (1.0 + SAFETY * cost.spread)
+        answered_at = now if predicted_s is None else now + predicted_s * margin(cost)
         rows: list[tuple[Entry, Item]] = []
         for _, _, entry in taken:
             if entry.deadline <= answered_at or entry.item is None:
@@ -285,10 +254,6 @@ class NetworkQueue:
         del self.order[: len(rows)]
         self.last_taken = now
         return Batch(self, rows, [], [], length, now, predicted_s, cost)
-
-    def _turn_away(self, entry: Entry, now: float, hopeless: list[tuple[Entry, Item]]) -> None:
-        hopeless.append((entry, self._remove(entry)))
-        self.press(now)
 
     def _companions(
         self, first: Entry, law: Law | None, left_s: float, share: int | None

@@ -13,43 +13,29 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from service.errors import DeadlineExceeded, Draining, InternalError, OutOfMemory, TooLate, ZooError
+from service.errors import DeadlineExceeded, Draining, InternalError, TooLate, ZooError
 from service.observability.log import logger
 from service.scheduler.cost import Cost, LearnedCost
-from service.scheduler.policy import Batch, DevicePolicy, Entry, Limits, NetworkQueue
+from service.scheduler.policy import LEAST_RETRY_S, Batch, DevicePolicy, Entry, Limits, NetworkQueue
+from service.scheduler.running import Execute, Outcome, Runner
 from service.scheduler.ticket import Ticket, Told
 from service.types import Item, Row
 
 log = logger(__name__)
 
-Execute = Callable[[Sequence[Item]], Sequence[Row | ZooError]]
-"""Runs one batch and gives one row for each item, in order, or the error of that row alone. Called in a lane's thread; may raise
-anything, and OutOfMemory where fewer rows might have fitted."""
-
-
-Outcome = tuple[Entry, Row | ZooError]
-
 
 class Submission:
     """Rows of one request on their way through a queue. Await `result()` or be told; leaving early drops what has not started."""
 
-    __slots__ = ("_entries", "_network", "_on_end", "_ticket")
+    __slots__ = ("_entries", "_network", "_ticket")
 
-    def __init__(
-        self,
-        network: ScheduledNetwork,
-        ticket: Ticket,
-        entries: list[Entry],
-        on_end: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, network: ScheduledNetwork, ticket: Ticket, entries: list[Entry]) -> None:
         self._network = network
         self._ticket = ticket
         self._entries = entries
-        self._on_end = on_end
 
     async def result(self) -> Sequence[Row | ZooError]:
         """One outcome for each item, in order."""
@@ -58,9 +44,6 @@ class Submission:
         except asyncio.CancelledError:
             self._network.abandon(self._entries)
             raise
-        finally:
-            if self._on_end is not None:
-                self._on_end(len(self._entries))
 
     def leave(self) -> None:
         """For whoever is told: nobody waits any more."""
@@ -71,27 +54,18 @@ class Submission:
 class ScheduledNetwork:
     """One network's place on the device: its queue and how its batches run."""
 
-    def __init__(self, scheduler: DeviceScheduler, queue: NetworkQueue, version: int, execute: Execute) -> None:
+    def __init__(self, scheduler: DeviceScheduler, queue: NetworkQueue, runner: Runner) -> None:
         self._scheduler = scheduler
         self.queue = queue
-        self.version = version
-        self.execute = execute
+        self.runner = runner
         self._costs: dict[object, Cost] = {}
 
-    def submit(
-        self,
-        items: Sequence[Item],
-        deadline: float,
-        priority: int = 0,
-        on_end: Callable[[int], None] | None = None,
-        told: Told | None = None,
-    ) -> Submission:
+    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
         """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
 
-        Call from the event loop; does not block. `on_end` is called with the number of rows once `result()` ends. `told` takes
-        the place of both: it is called with the outcomes.
+        Call from the event loop; does not block. `told` takes the place of `result()`: it is called with the outcomes.
         """
-        return self._scheduler.submit(self, items, deadline, priority, on_end, told)
+        return self._scheduler.submit(self, items, deadline, priority, told)
 
     def refuse(
         self, rows: int, deadline: float, priority: int = 0, preparing: int = 0, length: float | None = None
@@ -161,7 +135,8 @@ class DeviceScheduler:
         """Opens a queue for a version of a model. `variable_length`: its rows differ in length, and padding them costs time."""
         with self._work:
             queue = self._policy.add(name, limits, LearnedCost(), variable_length)
-            network = self._networks[queue] = ScheduledNetwork(self, queue, version, execute)
+            runner = Runner(queue, version, execute, self._clock, self._work)
+            network = self._networks[queue] = ScheduledNetwork(self, queue, runner)
         return network
 
     def remove(self, network: ScheduledNetwork) -> None:
@@ -177,7 +152,6 @@ class DeviceScheduler:
         items: Sequence[Item],
         deadline: float,
         priority: int,
-        on_end: Callable[[int], None] | None,
         told: Told | None,
     ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
@@ -194,7 +168,7 @@ class DeviceScheduler:
             self._loop.call_soon(self._wake)
         if refused:
             self._answer([(entry, Draining() if self._stopped else InternalError()) for entry in refused])
-        return Submission(network, ticket, entries, on_end)
+        return Submission(network, ticket, entries)
 
     def _wake(self) -> None:
         self._wake_due = False
@@ -271,52 +245,13 @@ class DeviceScheduler:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
         outcomes: list[Outcome] = []
         if batch.rows:
-            results = self._attempt(network, batch.rows)
-            ok = isinstance(results, list)
-            outcomes = results if isinstance(results, list) else self._apart(network, batch.rows, results)
+            outcomes, ok = network.runner.run(batch.rows)
             with self._work:
                 self._policy.finished(batch, self._clock(), ok)
         if batch.late or batch.hopeless:
             outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
-            outcomes += [(entry, TooLate()) for entry in batch.hopeless]
+            outcomes += [(entry, TooLate(max(LEAST_RETRY_S, batch.late_s(entry)))) for entry in batch.hopeless]
         self._answer(outcomes)
-
-    def _attempt(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]]) -> list[Outcome] | ZooError:
-        """Runs rows together. Where that fails: the error for a row that failed so alone.
-
-        Whatever was raised is let go of here, and with it the tensors of its frames: a retry may need their memory.
-        """
-        try:
-            results = network.execute([item for _, item in rows])
-            if len(results) != len(rows):
-                raise RuntimeError(f"{len(results)} outputs for {len(rows)} inputs")
-            return [(entry, result) for (entry, _), result in zip(rows, results, strict=True)]
-        except OutOfMemory:
-            log.warning("a batch did not fit into memory", network=network.queue.name, rows=len(rows))
-            with self._work:
-                network.queue.memory.exceeded(len(rows), _longest(rows))
-            return OutOfMemory()
-        except ZooError as error:
-            return error.with_traceback(None)
-        except Exception:
-            if len(rows) > 1:
-                log.warning("a batch failed and is halved", network=network.queue.name, rows=len(rows))
-                return InternalError()
-            reference = uuid.uuid4().hex[:12]
-            log.exception("execution failed", network=network.queue.name, version=network.version, reference=reference)
-            return InternalError(reference)
-
-    def _apart(self, network: ScheduledNetwork, rows: Sequence[tuple[Entry, Item]], error: ZooError) -> list[Outcome]:
-        """What failed together is run in halves, until the guilty row stands alone."""
-        if len(rows) == 1:
-            return [(rows[0][0], error)]
-        half = len(rows) // 2
-        outcomes: list[Outcome] = []
-        for part in (rows[:half], rows[half:]):
-            too_many = isinstance(error, OutOfMemory) and len(part) > network.queue.most_rows(_longest(part))
-            results = error if too_many else self._attempt(network, part)
-            outcomes += self._apart(network, part, results) if isinstance(results, ZooError) else results
-        return outcomes
 
     def _answer(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
@@ -327,12 +262,14 @@ class DeviceScheduler:
             log.debug("answers after the loop closed", rows=len(outcomes))
 
 
-def _longest(rows: Sequence[tuple[Entry, Item]]) -> int:
-    return max(entry.length for entry, _ in rows)
-
-
 def _fill(outcomes: Sequence[Outcome]) -> None:
     for entry, outcome in outcomes:
         ticket = entry.ticket
         assert isinstance(ticket, Ticket)
-        ticket.fill(entry.index, outcome)
+        try:
+            ticket.fill(entry.index, outcome)
+        except Exception:  # of whoever is told: the others of the batch are to have their answers all the same
+            log.exception("an answer could not be given")
+
+
+__all__ = ["DeviceScheduler", "Execute", "ScheduledNetwork", "Submission"]

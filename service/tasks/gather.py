@@ -2,13 +2,15 @@
 
 A trip to a thread and back costs about as much as tokenising a sentence, so what callers bring while the pool is busy, or
 within one turn of the event loop, goes together: up to as many instances as the task prepares well at once (`Task.chunk`).
-A caller who left before the trip began costs nothing.
+A caller who left before the trip began costs nothing. Where more wait than one trip takes, the earliest claims go first, as
+they do in the queue that comes next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import heapq
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,15 +39,16 @@ class Gather:
         self._task = task
         self._pool = pool
         self._most_trips = most_trips
-        self._waiting: deque[_Part] = deque()
+        self._waiting: list[tuple[float, int, _Part]] = []  # a heap
+        self._age = itertools.count()
         self._trips = 0
         self._due = False
 
-    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str]) -> Outcomes:
-        """One outcome for each instance, in order. `paths` name them for error texts."""
+    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str], claim: float = 0.0) -> Outcomes:
+        """One outcome for each instance, in order. `paths` name them for error texts; `claim`: see `scheduler/policy.py`."""
         loop = asyncio.get_running_loop()
         part = _Part(instances, paths, loop.create_future())
-        self._waiting.append(part)
+        heapq.heappush(self._waiting, (claim, next(self._age), part))
         if not self._due and self._trips < self._most_trips:
             self._due = True
             loop.call_soon(self._begin)  # not yet: others may come within this turn
@@ -61,13 +64,13 @@ class Gather:
         parts: list[_Part] = []
         count = 0
         while self._waiting:
-            part = self._waiting[0]
+            part = self._waiting[0][2]
             if not part.outcomes.done():
                 count += len(part.instances)
                 if parts and count > self._task.chunk:
                     break
                 parts.append(part)
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
         return parts
 
     def _trip(self, parts: list[_Part]) -> None:

@@ -8,12 +8,13 @@ replies.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import grpc
 
-from service.errors import NotFound, ZooError
+from service.errors import InvalidInput, NotFound, ZooError
 from service.inference import Inference, QuickCall, current_call
 from service.observability.recorder import Call, Recorder
 from service.pb import open_inference_pb2 as pb
@@ -23,7 +24,7 @@ from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.wire import model_config
 from service.wire.calls import Context, counted, deadline_of, readable, to_zoo_error
-from service.wire.open_inference_convert import infer_request, wanted_outputs
+from service.wire.open_inference_convert import checked_parameters, infer_request, wanted_outputs
 from service.wire.open_inference_quick import Quick, QuickModel, quick_reply, quick_response
 from service.wire.open_inference_reply import infer_response, stream_error, stream_reply
 from service.wire.raw_contents import Received, ViewsServer, received
@@ -114,9 +115,13 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         deadline = deadline_of(context)
 
         def begin(request: Incoming, stream: Replies) -> None:
-            self._begin(received(readable(request)), deadline, stream)
+            self._begin(received(readable(request)), deadline, context, stream)
 
-        await Stream(context, begin, STREAM_LIMIT).run()
+        stream: Replies = Stream(context, begin, STREAM_LIMIT)
+        try:
+            await stream.run()
+        finally:
+            self._count_left(stream, context)
 
     def _look(self, incoming: Received, deadline: float | None) -> Quick | None:
         """A request that brings the tensors of a model that answers now, if nothing about it is unusual."""
@@ -129,11 +134,11 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             model = self._quick_models[served] = QuickModel(served)
         return model.read(request, served, incoming.raws, deadline)
 
-    def _begin(self, incoming: Received, deadline: float | None, stream: Replies) -> None:
+    def _begin(self, incoming: Received, deadline: float | None, context: Context, stream: Replies) -> None:
         """One request of a stream, answered or failed; counted as a call of its own."""
         quick = self._look(incoming, deadline)
         if quick is None:
-            stream.start(self._stream_answer(incoming, deadline))
+            stream.start(self._stream_answer(incoming, deadline, context))
             return
         request_id = incoming.message.id
         about = Call(quick.served.name, str(quick.served.version), request_id)
@@ -163,8 +168,20 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         code = "OK" if error is None else code_of(error).name
         self._recorder.call_finished(about, "ModelStreamInfer", code, seconds)
 
+    def _count_left(self, stream: Replies, context: Context) -> None:
+        """Quick requests that a stream took along when it ended; the others counted themselves."""
+        remaining = context.time_remaining()
+        code = "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"  # as `counted` has it
+        for call in stream.under_way:
+            if isinstance(call, QuickCall):
+                about = Call(call.served.name, str(call.served.version))
+                self._recorder.call_finished(about, "ModelStreamInfer", code, call.seconds)
+
     async def _answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
         request, came = incoming.message, time.monotonic()
+        # A `timeout` runs while the model loads, too. What is wrong with it `infer_request` tells, once there is a model.
+        with suppress(InvalidInput):
+            deadline, _ = checked_parameters(request.parameters, deadline)
         # A model that cannot answer is told before a bad tensor, which only its card knows.
         served = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
         wanted = wanted_outputs(request, served.card)
@@ -172,9 +189,11 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         reply = await self._inference.infer(taken_apart, answers=False, served=served, came=came)
         return infer_response(request, wanted, served.task.labels, reply)
 
-    async def _stream_answer(self, incoming: Received, deadline: float | None) -> pb.ModelStreamInferResponse:
+    async def _stream_answer(
+        self, incoming: Received, deadline: float | None, context: Context
+    ) -> pb.ModelStreamInferResponse:
         try:
-            with counted(self._recorder, "ModelStreamInfer"):
+            with counted(self._recorder, "ModelStreamInfer", context):
                 return stream_reply(await self._answer(incoming, deadline))
         except ZooError as error:
             return stream_error(incoming.message, error)

@@ -37,14 +37,16 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
         def begin(
             message: pb.StreamPredictRequest, stream: Stream[pb.StreamPredictRequest, pb.StreamPredictResponse]
         ) -> None:
-            stream.start(self._stream_answer(readable(message).request, deadline))
+            stream.start(self._stream_answer(readable(message).request, deadline, context))
 
         await Stream(context, begin, STREAM_WINDOW).run()
 
-    async def _stream_answer(self, request: pb.PredictRequest, deadline: float | None) -> pb.StreamPredictResponse:
+    async def _stream_answer(
+        self, request: pb.PredictRequest, deadline: float | None, context: Context
+    ) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
         try:
-            with counted(self._recorder, "StreamPredict"):
+            with counted(self._recorder, "StreamPredict", context):
                 response = await self._answer(request, deadline)
                 return pb.StreamPredictResponse(request_id=response.request_id, response=response)
         except ZooError as error:

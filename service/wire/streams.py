@@ -9,6 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from grpc import aio
 
+from service.errors import DeadlineExceeded
+
 EOF: object = aio.EOF  # type: ignore[attr-defined]  # the stubs do not know it
 
 Request = TypeVar("Request")
@@ -63,7 +65,8 @@ class Stream(Generic[Request, Reply]):
 
     async def run(self) -> None:
         """Until the caller has sent all and got all. What `begin` or a read raises ends it; so does whoever cancels it, and
-        what is under way is cancelled in turn."""
+        what is under way is cancelled in turn, and stays in `under_way`. Raises DeadlineExceeded where the caller's time is
+        over at the end, though all was sent: gRPC, which cancels for that, may be a moment late."""
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._look)
         replies, write = self._replies, self._context.write
@@ -79,6 +82,8 @@ class Stream(Generic[Request, Reply]):
                 if reader.done():
                     reader.result()  # raises what ended it
                     if self._free == self._limit:
+                        if self._context.time_remaining() == 0:
+                            raise DeadlineExceeded("before the stream had ended")
                         return
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake

@@ -16,6 +16,7 @@ from scheduler.fakes import until
 from registry.fakes import FakeRuntime, World, world
 from service.errors import InternalError, OutOfMemory, QueueFull, TooLate
 from service.registry.evidence import Evidence, Tier
+from service.registry.served import PREPARED_AHEAD
 from service.types import InferReply, Item, Prediction, TensorInstance, Tensors
 
 pytestmark = pytest.mark.asyncio
@@ -115,13 +116,46 @@ async def test_requests_in_preparation_count_as_work_ahead() -> None:
     async with world() as w:
         teach(w)
         w.task().gate.clear()
-        first = asyncio.create_task(ask(w, *["1"] * 8))
-        await until(lambda: w.model().rows_in_flight == 8)
+        first = asyncio.create_task(ask(w, *["1"] * 12))
+        await until(lambda: w.model().rows_in_flight == 12)
         with pytest.raises(TooLate):
-            await ask(w, "2", deadline=time.monotonic() + 3.0)
+            await ask(w, "2", deadline=time.monotonic() + 10.5)
         w.task().gate.set()
         await first
-        assert isinstance((await ask(w, "2", deadline=time.monotonic() + 3.0)).predictions[0], Prediction)
+        assert isinstance((await ask(w, "2", deadline=time.monotonic() + 10.5)).predictions[0], Prediction)
+
+
+@pytest.mark.parametrize("who", [{"priority": 1}, {"deadline_s": 3.0}])
+async def test_those_who_go_first_are_not_behind_what_is_prepared_for_others(who: dict[str, float]) -> None:
+    async with world() as w:
+        teach(w)
+        w.task().gate.clear()
+        first = asyncio.create_task(ask(w, *["1"] * 12))
+        await until(lambda: w.model().rows_in_flight == 12)
+        deadline = time.monotonic() + who.get("deadline_s", 10.5)
+        w.runtime().gate.clear()
+        ours = asyncio.create_task(
+            ask(w, tensor(2.0), deadline=deadline, priority=int(who.get("priority", 0)))
+        )  # nothing to prepare
+        await until(lambda: w.runtime().batches)
+        assert w.runtime().batches == [[2.0]]
+        w.runtime().gate.set()
+        w.task().gate.set()
+        assert isinstance((await ours).predictions[0], Prediction)
+        await first
+
+
+async def test_raw_inputs_of_a_first_class_are_prepared_and_run_before_those_that_wait() -> None:
+    async with world(max_batch_size=1) as w:
+        w.task().gate.clear()
+        calls = [asyncio.create_task(ask(w, str(n), priority=9)) for n in range(20)]
+        await until(lambda: w.model().rows_in_flight == 20)
+        calls.append(asyncio.create_task(ask(w, "1000", priority=1)))
+        await until(lambda: w.model().rows_in_flight == 21)
+        w.task().gate.set()
+        await asyncio.gather(*calls)
+        at = [batch[0] for batch in w.runtime().batches].index(1000.0)
+        assert at <= PREPARED_AHEAD, "behind no more than what was being prepared"
 
 
 async def test_the_hint_of_a_full_queue_comes_from_what_rows_take() -> None:

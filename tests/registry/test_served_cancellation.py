@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import weakref
 from collections.abc import Sequence
@@ -55,8 +56,8 @@ def assert_nothing_left(w: World) -> None:
     """No one is inside any more, by every count there is."""
     served = w.model()
     assert served.rows_in_flight == served.queue_depth == 0
-    assert served._submitted == served._settled == 0
-    assert served.room._value == PREPARED_AHEAD * served.limits.max_batch_size
+    assert served.coming.before(math.inf) == 0
+    assert served.room.free == PREPARED_AHEAD * served.limits.max_batch_size
     assert w.inference._house.inside == 0
     assert w.sample("zoo_in_flight_requests", **LABELS) == 0
     assert w.sample("zoo_queue_depth", **LABELS) == 0
@@ -115,7 +116,7 @@ async def test_who_leaves_before_preprocessing_is_not_prepared() -> None:
         w.task().gate.clear()
         room = PREPARED_AHEAD * 1
         inside = [asyncio.create_task(ask(w, "1")) for _ in range(room)]
-        await until(lambda: w.model().room._value == 0)
+        await until(lambda: w.model().room.free == 0)
         outside = [asyncio.create_task(ask(w, "2")) for _ in range(5)]
         await until(lambda: w.model().rows_in_flight == room + 5)
         for call in outside:
@@ -131,7 +132,7 @@ async def test_who_leaves_in_preprocessing_is_not_run() -> None:
     async with world() as w:
         w.task().gate.clear()
         call = asyncio.create_task(ask(w, "1"))
-        await until(lambda: w.model().room._value < PREPARED_AHEAD * 4)
+        await until(lambda: w.model().room.free < PREPARED_AHEAD * 4)
         call.cancel()
         await asyncio.wait([call])
         w.task().gate.set()

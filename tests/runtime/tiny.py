@@ -19,6 +19,8 @@ from model_zoo.store import Store, _recipe_key
 from service.tasks.table import task_for
 
 NAME = "tiny_encoder"
+ONCE_COMPILED = "tiny-compiled"
+"""Folder of pytest's base temporary folder: whoever had the network compiled in fp32 leaves the cache there for other tests."""
 WIDTH = 32
 SENTENCE = "A man is playing a guitar."
 

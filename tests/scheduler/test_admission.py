@@ -55,6 +55,35 @@ def test_as_the_lane_comes_nearer_to_its_end_more_may_come_in() -> None:
     assert w.policy.refuse(q, 1, 0.95, 0.3) is None
 
 
+def beside_the_patient(*, asked: list[tuple[int, float]]) -> Batch:
+    """What runs after a full batch (42 ms), if a row that must go in a batch of twenty waits among many that have time, and
+    others asked meanwhile for more than there was time for."""
+    w = World()
+    q = w.queue(batch=32, cost=KnownCost(Law(0.010, 0.001, 0.0)))
+    push(q, *[60.0] * 32)
+    running = w.policy.next(0.0)
+    assert isinstance(running, Batch)
+    push(q, 0.042 + 0.0305, *[60.0] * 31)
+    for rows, deadline in asked:
+        assert w.policy.refuse(q, rows, deadline, 0.0) is not None
+    w.policy.finished(running, 0.042)
+    step = w.policy.next(0.042)
+    assert isinstance(step, Batch)
+    return step
+
+
+def test_who_asks_for_what_no_device_could_do_costs_nobody_else_an_answer() -> None:
+    one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second = (1, 0.001), (200, 0.1)
+    batch = beside_the_patient(asked=[one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second])
+    assert (len(batch.rows), len(batch.hopeless)) == (20, 0)
+
+
+def test_under_a_load_that_makes_others_late_batches_stay_full() -> None:
+    time_enough_on_an_idle_device = (1, 0.050)
+    batch = beside_the_patient(asked=[time_enough_on_an_idle_device])
+    assert (len(batch.rows), len(batch.hopeless)) == (31, 1)
+
+
 def test_lanes_share_what_waits() -> None:
     one, of_one = busy(lanes=1, waiting=0)
     two, of_two = busy(lanes=2, waiting=0)

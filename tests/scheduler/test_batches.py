@@ -84,6 +84,21 @@ def test_under_overload_one_row_does_not_cost_others_their_places() -> None:
     assert (len(batch.hopeless), len(batch.rows)) == (1, 7)
 
 
+@pytest.mark.parametrize(("came", "pressed"), [(0.0, False), (-1.0, True)])
+def test_only_a_row_that_the_load_made_late_tells_of_load(came: float, pressed: bool) -> None:
+    q = queue(batch=8, cost=KNOWN)
+    push(q, 0.15, 0.15, now=came)
+    assert len(q.take(0.0).hopeless) == 1
+    assert q.is_pressed(0.0) == pressed
+
+
+def test_who_is_hopeless_is_told_by_how_much() -> None:
+    q = queue(batch=8, cost=KnownCost(LAW, spread=0.1))
+    push(q, 0.15, 0.15)
+    batch = q.take(0.0)
+    assert batch.late_s(batch.hopeless[0]) == pytest.approx(0.2 * 1.2 - 0.15)
+
+
 def test_a_row_that_would_be_late_in_company_waits_for_another() -> None:
     q = queue(batch=8, cost=KNOWN)
     push(q, 3.0, priority=1)

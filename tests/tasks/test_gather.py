@@ -50,8 +50,8 @@ def gather(task: Task) -> Iterator[Callable[..., Any]]:
     with ThreadPoolExecutor(1) as pool:
         gathered = Gather(cast(Any, task), pool, 1)
 
-        async def prepare(*texts: bytes) -> Sequence[Item | ZooError]:
-            return await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts])
+        async def prepare(*texts: bytes, claim: float = 0.0) -> Sequence[Item | ZooError]:
+            return await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)
 
         yield prepare
         task.gate.set()
@@ -78,6 +78,19 @@ async def test_what_comes_while_the_pool_is_busy_goes_together(task: Task, gathe
     task.gate.set()
     assert [items[0].length for items in await asyncio.gather(first, *rest)] == [5, 1, 2, 3, 4, 5, 6]
     assert [len(trip) for trip in task.trips] == [1, 4, 2], "a chunk at most, in order"
+
+
+async def test_claims_go_first_and_equal_ones_by_age(task: Task, gather: Callable[..., Any]) -> None:
+    task.gate.clear()
+    calls = [asyncio.create_task(gather(b"first"))]
+    await settle()
+    calls += [asyncio.create_task(gather(b"late %d" % n, claim=9.0)) for n in range(4)]
+    await settle()
+    calls += [asyncio.create_task(gather(b"urgent %d" % n, claim=1.0)) for n in range(2)]
+    await settle()
+    task.gate.set()
+    await asyncio.gather(*calls)
+    assert task.trips[1:] == [[b"urgent 0", b"urgent 1", b"late 0", b"late 1"], [b"late 2", b"late 3"]]
 
 
 async def test_a_caller_of_more_than_a_chunk_is_not_cut(task: Task, gather: Callable[..., Any]) -> None:

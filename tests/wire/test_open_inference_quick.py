@@ -2,58 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from grpc import aio
-from registry.fakes import FakeTask, World, world
+from registry.fakes import FakeTask
 
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
-from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.tasks.base import Task
 from service.types import Item, TensorInstance
-from service.wire.calls import CountedServer
-from service.wire.open_inference import OpenInferenceServicer, add_to_server
-from service.wire.open_inference_quick import QuickModel
+
+from .whole import all_replies, asks, long_way, served
 
 pytestmark = pytest.mark.asyncio
-
-
-def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: Any) -> pb.ModelInferRequest:
-    request = pb.ModelInferRequest(model_name=model, id=request_id, **fields)
-    request.inputs.add(name="x", datatype="FP32", shape=[len(values), 1])
-    request.raw_input_contents.append(np.array(values, np.float32).tobytes())
-    return request
-
-
-@asynccontextmanager
-async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
-    """The whole server behind a port, but for the network."""
-    async with world(**options) as w:
-        server = aio.server()
-        counted: Any = CountedServer(server, w.recorder)
-        add_to_server(OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1"), counted)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield w, pb_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
-        finally:
-            await server.stop(None)
-
-
-def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QuickModel, "read", lambda *_: None)
-
-
-async def all_replies(stub: Any, requests: list[pb.ModelInferRequest]) -> list[pb.ModelStreamInferResponse]:
-    stream = stub.ModelStreamInfer(iter(requests))
-    return sorted([reply async for reply in stream], key=lambda reply: reply.infer_response.id)
 
 
 async def test_both_ways_give_the_same_messages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import numpy as np
@@ -14,8 +14,9 @@ from grpc import aio
 from service.errors import InvalidInput, NotFound, QueueFull
 from service.pb import prediction_pb2 as pb
 from service.types import InferReply, InferRequest, Prediction, Timing
-from service.wire.prediction import STREAM_WINDOW
+from service.wire.prediction import STREAM_WINDOW, PredictionServicer
 from wire.calls import PATIENCE_S, detail, echo, request, status_in, until, wired
+from wire.whole import Caller
 
 pytestmark = pytest.mark.asyncio
 GOOD = Prediction({"y": np.zeros(1, np.float32)})
@@ -195,6 +196,20 @@ async def test_a_client_that_leaves_its_stream_cancels_all_its_work() -> None:
         call.cancel()
         await until(lambda: not w.corridor.inside)
         assert sorted(w.corridor.cancelled) == list("01234")
+
+
+@pytest.mark.parametrize(("remaining", "code"), [(None, "CANCELLED"), (0.0, "DEADLINE_EXCEEDED")])
+async def test_every_request_that_a_stream_takes_along_is_counted(remaining: float | None, code: str) -> None:
+    async with wired() as w:
+        w.corridor.gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+        caller = Caller([message("a"), message("b")])
+        servicer = PredictionServicer(cast(Any, w.corridor), w.recorder)
+        stream = asyncio.create_task(servicer.StreamPredict(caller, caller))  # type: ignore[arg-type]
+        await until(lambda: len(w.corridor.inside) == 2)
+        caller.remaining = remaining
+        stream.cancel()
+        await asyncio.wait([stream])
+        assert w.calls("StreamPredict", code) == 2
 
 
 async def test_a_half_closed_stream_still_gets_its_answers() -> None:

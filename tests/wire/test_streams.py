@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import pytest
 from grpc import aio
 
+from service.errors import DeadlineExceeded
 from service.wire.streams import Stream
 
 pytestmark = pytest.mark.asyncio
@@ -21,6 +22,10 @@ class Caller:
         self.taken = 0
         self.replies: list[int] = []
         self.reads = asyncio.Semaphore(may_read)
+        self.remaining: float | None = None
+
+    def time_remaining(self) -> float | None:
+        return self.remaining
 
     async def read(self) -> object:
         request = next(self.requests, aio.EOF)
@@ -69,6 +74,14 @@ async def test_a_stream_without_requests_ends() -> None:
     caller = Caller([])
     await serve(caller, twice, 3)
     assert caller.replies == []
+
+
+async def test_a_stream_whose_time_is_over_does_not_end_well_even_if_all_was_sent() -> None:
+    caller = Caller(range(3))
+    caller.remaining = 0.0
+    with pytest.raises(DeadlineExceeded):
+        await serve(caller, twice, 3)
+    assert sorted(caller.replies) == [0, 2, 4]
 
 
 async def test_a_slow_reader_keeps_the_server_from_taking_more() -> None:

@@ -1,0 +1,71 @@
+"""A bounded number of places, and a line before them in which claims go first. See `scheduler/policy.py` for what a claim is."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Places:
+    """As a semaphore, but who waits goes by claim, then by age. Lives on the event loop."""
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self._line: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._age = itertools.count()
+
+    @asynccontextmanager
+    async def one(self, claim: float) -> AsyncIterator[None]:
+        """A place for the block. Whoever is cancelled in the line leaves it."""
+        if self.free:
+            self.free -= 1
+        else:
+            await self._wait(claim)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, claim: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._line, (claim, next(self._age), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # cancelled with the place already in hand
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """To whoever is first in the line and still wants it; it is free where nobody does."""
+        while self._line:
+            _, _, turn = heapq.heappop(self._line)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.free += 1
+
+
+class Coming:
+    """Rows that were let in and have yet to reach their queue, by claim: who comes now is behind those with an earlier one."""
+
+    def __init__(self) -> None:
+        self._claims: list[float] = []  # one a row, in order
+
+    def add(self, claim: float, rows: int) -> None:
+        """Rows that are let in."""
+        at = bisect_right(self._claims, claim)
+        self._claims[at:at] = [claim] * rows
+
+    def remove(self, claim: float, rows: int) -> None:
+        """Rows that were added with this claim: they are in the queue now, or never will be."""
+        at = bisect_left(self._claims, claim)
+        del self._claims[at : at + rows]
+
+    def before(self, claim: float) -> int:
+        """How many go before a row that comes now."""
+        return bisect_right(self._claims, claim)

@@ -1,0 +1,139 @@
+"""The scheduler on lanes that the test itself moves: no threads, so that every moment and every batch is known."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from scheduler.fakes import Clock, double, item, until, value_of
+from service.errors import DeadlineExceeded, OutOfMemory, TooLate, ZooError
+from service.scheduler.cost import KnownCost, Law
+from service.scheduler.policy import BORROW_S, LEAST_RETRY_S, Limits
+from service.scheduler.scheduler import DeviceScheduler
+from service.types import Item, Row
+
+pytestmark = pytest.mark.asyncio
+
+NEVER = float("inf")
+
+
+def on_a_lane(scheduler: DeviceScheduler) -> None:
+    """Runs the batch that is next. There must be one, or this waits for ever."""
+    job = scheduler.next_job()
+    assert job is not None
+    job()
+
+
+def nobody(_: Sequence[Row | ZooError]) -> None:
+    """For rows whose answers do not matter."""
+
+
+# ── shares ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_lanes_share_their_time_between_networks_by_weight() -> None:
+    clock = Clock()
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), clock, lanes=2)
+    heavy = scheduler.add("heavy", 1, Limits(4, 10**6, weight=3.0), double)
+    light = scheduler.add("light", 1, Limits(4, 10**6), double)
+    seconds, given = {heavy: 0.05, light: 0.02}, {heavy: 0.0, light: 0.0}
+    for network in seconds:
+        network.submit([item(0.0)] * 8000, NEVER, told=nobody)
+    lanes: list[tuple[float, int, Callable[[], None]]] = []
+
+    def begin(lane: int) -> None:
+        before = heavy.depth
+        job = scheduler.next_job()
+        assert job is not None
+        network = heavy if heavy.depth < before else light
+        given[network] += seconds[network]
+        heapq.heappush(lanes, (clock.now + seconds[network], lane, job))
+
+    begin(0)
+    begin(1)
+    while clock.now < 20.0:
+        clock.now, lane, job = heapq.heappop(lanes)
+        job()
+        begin(lane)
+    assert sum(given.values()) == pytest.approx(40.0, abs=0.2), "no lane is idle"
+    assert given[heavy] / 3.0 == pytest.approx(given[light], abs=BORROW_S + 0.1)
+    scheduler.stop()
+
+
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_memory_that_comes_back_is_used_again() -> None:
+    """Another process held half of it for a while."""
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
+    sizes: list[int] = []
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        sizes.append(len(items))
+        if len(sizes) == 1:
+            raise OutOfMemory
+        return double(items)
+
+    network = scheduler.add("m", 1, Limits(8, 10**6), run)
+    submission = network.submit([item(i) for i in range(1000)], NEVER)
+    while network.depth:
+        on_a_lane(scheduler)
+    assert sizes[:4] == [8, 4, 4, 4]
+    assert sizes[3:-1] == sorted(sizes[3:-1]), "step by step"
+    assert sizes[-2] == 8
+    assert [value_of(row) for row in await submission.result()] == [2 * i for i in range(1000)]
+
+
+async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_so_and_runs_no_more() -> None:
+    clock, tried = Clock(), list[list[float]]()
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        tried.append([float(i.tensors["x"][0]) for i in items])
+        clock.now += 4.0
+        if len(items) > 1:
+            raise RuntimeError
+        return double(items)
+
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
+    network = scheduler.add("m", 1, Limits(4, 64), run)
+    calls = [network.submit([item(i)], deadline) for i, deadline in enumerate([3.0, 10.0, 60.0, 60.0])]
+    on_a_lane(scheduler)
+    outcomes = [(await call.result())[0] for call in calls]
+    assert tried == [[0, 1, 2, 3], [1], [2, 3], [2], [3]]
+    assert isinstance(outcomes[0], DeadlineExceeded)
+    assert [value_of(outcome) for outcome in outcomes[1:]] == [2, 4, 6]
+
+
+async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> None:
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
+    network = scheduler.add("m", 1, Limits(4, 64), double)
+    answers: list[float] = []
+
+    def breaks(_: Sequence[Row | ZooError]) -> None:
+        raise RuntimeError("of the caller")
+
+    network.submit([item(1)], NEVER, told=breaks)
+    network.submit([item(2)], NEVER, told=lambda rows: answers.append(value_of(rows[0])))
+    on_a_lane(scheduler)
+    await until(lambda: answers)
+    assert answers == [4]
+
+
+# ── turned away ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> None:
+    clock = Clock()
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
+    network = scheduler.add("m", 1, Limits(8, 64), double)
+    network.queue.cost = KnownCost(Law(1.0, 0.01, 0.0))
+    network.queue.press(clock())
+    tight = network.submit([item(0)], 1.025)
+    network.submit([item(i) for i in range(7)], 9.0)
+    on_a_lane(scheduler)
+    (row,) = await tight.result()
+    assert isinstance(row, TooLate)
+    assert row.retry_after_s == LEAST_RETRY_S
