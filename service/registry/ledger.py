@@ -11,10 +11,10 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from model_zoo.card import Card
+from model_zoo.card import Card, TunedSource
 from service.runtime.memory import Reading
 from service.runtime.network import SharedPart
 
@@ -26,7 +26,7 @@ NOISE = MIB
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one loaded model holds, in bytes."""
+    """What one loaded model holds, or one that is to be loaded will, in bytes."""
 
     weights: int
     """Weights and buffers, as the runtime reports them at this moment."""
@@ -48,6 +48,9 @@ class Holding:
         return self.total - (self.shared.bytes if self.shared is not None else 0)
 
 
+NOTHING = Holding(0)
+
+
 class Measurement:
     """The change of a device's reading from here to `end`. Begin and end it in a thread that may wait."""
 
@@ -59,24 +62,29 @@ class Measurement:
         self._modules = len(sys.modules)
         self._before = ledger.begin(self)
 
+    def so_far(self) -> int | None:
+        """Bytes that came, or went where negative; None where that cannot be told."""
+        return self._ledger.change(self, self._before)
+
     def end(self) -> int | None:
-        """Bytes that came, or went where negative; None where that cannot be told. A second call measures on."""
+        """`so_far`, for the last time."""
         self.libraries = len(sys.modules) > self._modules
         return self._ledger.end(self, self._before)
 
 
 def freed(measurement: Measurement, weights: int) -> int | None:
     """Bytes that came back since the measurement began, None where that cannot be told. In a thread that may wait."""
-    change = measurement.end()
+    change = measurement.so_far()
     if change is not None and -change < weights // 2:
         # Something that refers to itself holds the weights. The collector looks among all objects, those that startup froze
-        # included, which halts the interpreter for some tenths of a second; so it is asked only then.
+        # included, which halts the interpreter for some tenths of a second; so it is asked only then. A load that begins
+        # meanwhile must know that somebody measures: what the collector finds is none of its bytes.
         frozen = gc.get_freeze_count() > 0
         gc.unfreeze()
         gc.collect()
         if frozen:
             gc.freeze()
-        change = measurement.end()
+    change = measurement.end()
     return None if change is None else max(0, -change)
 
 
@@ -92,7 +100,7 @@ class Ledger:
         self._open: set[Measurement] = set()
         self._lock = threading.Lock()  # guards `_open`
         self._holdings: dict[str, Holding] = {}
-        self._needs: dict[str, int] = {}
+        self._needs: dict[str, Holding] = {}
 
     # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,12 +113,17 @@ class Ledger:
             self._open.add(measurement)
         return self._read()
 
-    def end(self, measurement: Measurement, before: int | None) -> int | None:
+    def change(self, measurement: Measurement, before: int | None) -> int | None:
         """See Measurement."""
         after = self._read()
+        return None if measurement.spoilt or before is None or after is None else after - before
+
+    def end(self, measurement: Measurement, before: int | None) -> int | None:
+        """See Measurement."""
+        change = self.change(measurement, before)
         with self._lock:
             self._open.discard(measurement)
-        return None if measurement.spoilt or before is None or after is None else after - before
+        return change
 
     # ── the books ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,8 +132,7 @@ class Ledger:
     ) -> Holding:
         """Enters a model that was loaded; `libraries` says that its load imported some, `shared` is a part of `weights`."""
         beside = 0 if growth is None or libraries or growth - weights < NOISE else growth - weights
-        held = self._holdings[model] = Holding(weights, beside, growth, shared)
-        self._needs[model] = held.total
+        held = self._holdings[model] = self._needs[model] = Holding(weights, beside, growth, shared)
         return held
 
     def reweighed(self, model: str, weights: int, shared: SharedPart | None = None) -> Holding:
@@ -131,53 +143,74 @@ class Ledger:
 
     def unloaded(self, model: str, freed: int | None) -> int:
         """Strikes out a model of whose unload `freed` bytes were measured. Gives what it counted for."""
-        held = self._holdings.pop(model)
-        if freed is not None:  # what came back is what the next load takes
-            self._needs[model] = max(held.weights, freed)
+        held, need = self._holdings.pop(model), self._needs[model]
+        # What came back is what the next load takes, unless a faster form went, which a load does not begin with.
+        if freed is not None and held.weights == need.weights:
+            self._needs[model] = replace(need, beside=max(0, freed - need.weights))
         return held.total
 
     def holding(self, model: str) -> Holding | None:
         """What a model holds; None where it is not loaded."""
         return self._holdings.get(model)
 
-    def need(self, card: Card, model: str = "") -> int:
-        """Bytes that loading a model will take: what was measured of it before, else its parameters in fp32. `model` is the name
-        on its line, where that is not the card's."""
-        return self._needs.get(model or card.name, card.parameters * FP32_BYTES)
+    def need(self, card: Card, model: str = "") -> Holding:
+        """What a model will hold once it is loaded: what was measured of it before, else its parameters in fp32, of which a LoRA
+        version shares those of its base. `model` is the name on its line, where that is not the card's."""
+        known = self._needs.get(model or card.name)
+        return known or Holding(card.parameters * FP32_BYTES, shared=self._shared_with(card))
+
+    def _shared_with(self, card: Card) -> SharedPart | None:
+        """What a version that was never loaded will find in memory of its base."""
+        source = card.source
+        if not isinstance(source, TunedSource) or source.method != "lora":
+            return None
+        parts = [held.shared for held in self._holdings.values() if held.shared is not None]
+        return next((part for part in parts if part.digest == source.base_digest), None)
 
     @property
     def total(self) -> int:
         """What all loaded models count for; what they share, once."""
-        return _total(self._holdings) + self._heads()
+        return _total(self._holdings.values()) + self._heads()
 
     @property
     def weights(self) -> int:
         """Of that, weights and buffers."""
-        return _total(self._holdings) - sum(held.beside for held in self._holdings.values())
+        return _total(self._holdings.values()) - sum(held.beside for held in self._holdings.values())
+
+    def total_of(self, models: Iterable[str]) -> int:
+        """What some of the loaded models count for; what they share, once."""
+        return _total([self._holdings[model] for model in models if model in self._holdings])
 
     # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def missing(self, need: int) -> int:
-        """Bytes that must go before `need` more fit; 0 where they fit, or where nothing bounds them."""
-        return max(0, self.total + need - self.budget) if self.budget else 0
+    def added(self, need: Holding) -> int:
+        """Bytes by which `need` more would raise the total: what it shares with those that are loaded is there already."""
+        return _total([*self._holdings.values(), need]) - _total(self._holdings.values())
 
-    def to_evict(self, need: int, candidates: Iterable[str]) -> list[str] | None:
-        """Which of `candidates`, the first being the first to go, must be unloaded so that `need` bytes fit.
+    def missing(self, need: Holding) -> int:
+        """Bytes that must go before `need` more fits; 0 where it fits, or where nothing bounds them."""
+        return max(0, self.total + self.added(need) - self.budget) if self.budget else 0
 
-        None where all of them together would not do: then none has to go in vain.
+    def to_evict(self, need: Holding, candidates: Iterable[str]) -> list[str] | None:
+        """Which of `candidates`, the first being the first to go, must be unloaded so that `need` fits.
+
+        None where all of them together would not do: then none has to go in vain. Who shares weights with `need` comes last, as
+        those stay whoever goes.
         """
         missing = self.missing(need)
         left = dict(self._holdings)
-        beyond = _total(left) - missing  # what may stay
+        if need.shared is not None:
+            candidates = sorted(candidates, key=lambda model: left[model].shared == need.shared)
+        beyond = _total([*left.values(), need]) - missing  # what may stay, and come
         chosen: list[str] = []
         for model in candidates:
-            if _total(left) <= beyond:
+            if _total([*left.values(), need]) <= beyond:
                 break
             chosen.append(model)
             del left[model]
-        return None if _total(left) > beyond else chosen
+        return None if _total([*left.values(), need]) > beyond else chosen
 
 
-def _total(holdings: Mapping[str, Holding]) -> int:
-    shared = {held.shared for held in holdings.values() if held.shared is not None}
-    return sum(held.own for held in holdings.values()) + sum(part.bytes for part in shared)
+def _total(holdings: Collection[Holding]) -> int:
+    shared = {held.shared for held in holdings if held.shared is not None}
+    return sum(held.own for held in holdings) + sum(part.bytes for part in shared)

@@ -8,6 +8,7 @@ from service.errors import MemoryFull
 from service.observability.log import logger
 from service.registry.asking import Asking
 from service.registry.entry import Entry
+from service.registry.ledger import NOTHING, Holding
 from service.registry.room import to_evict
 
 log = logger(__name__)
@@ -20,24 +21,26 @@ class MakingRoom(Asking):
         """Takes a version out of service; the task gives what it held and what came back, in bytes."""
         raise NotImplementedError
 
-    async def _make_room(self, entry: Entry, need: int) -> None:
-        """Unloads what was used longest ago until `need` more bytes fit. Raises MemoryFull where that cannot be."""
+    async def _make_room(self, entry: Entry, need: Holding) -> None:
+        """Unloads what was used longest ago until `need` fits. Raises MemoryFull where that cannot be."""
         if not self.ledger.missing(need):
             return
         for leaving in [other.unloading for other in self._all() if other.unloading is not None]:
             await asyncio.shield(leaving)
-        reason = f"unloaded to make room for {entry.key!r}; a call brings it back"
-        # One after another, so that each is measured, and asked anew each time: somebody may have come to the next meanwhile.
         while self.ledger.missing(need):
             try:
-                victim = to_evict(self.ledger, entry, need, self._all())[0]
+                await self._evict_one(entry, need)
             except MemoryFull as error:
                 # Calls that wait for this model have deadlines, so they may wait for others to be done; who only loads may not.
                 if error.retry_after_s is None or not entry.awaited:
                     raise
                 await self._somebody_idle(error.retry_after_s)
-                continue
-            await asyncio.shield(self._begin_unload(victim, reason, comes_back=True))
+
+    async def _evict_one(self, entry: Entry, need: Holding) -> None:
+        """One after another goes, so that each is measured, and who is next is asked anew: somebody may have come meanwhile."""
+        victim = to_evict(self.ledger, entry, need, self._all())[0]
+        reason = f"unloaded to make room for {entry.key!r}; a call brings it back"
+        await asyncio.shield(self._begin_unload(victim, reason, comes_back=True))
 
     async def _somebody_idle(self, most_s: float) -> None:
         """Returns when a model that is in use now falls idle, and after `most_s` in any case."""
@@ -53,15 +56,24 @@ class MakingRoom(Asking):
                 wait.cancel()
 
     async def _keep_to_budget(self, entry: Entry) -> None:
-        """A model may hold more than was foreseen: others make room for that, too, as far as they can."""
+        """A model may hold more than was foreseen: others make room for that, too, as far as they can now.
+
+        Waits for nobody inside another: the model answers already, but its first callers, and the next load, wait for this.
+        """
         try:
-            await self._make_room(entry, 0)
+            while self.ledger.missing(need := self._less_what_leaves()):
+                await self._evict_one(entry, need)
         except MemoryFull:
             log.warning("models hold more than the budget", bytes=self.ledger.total, budget_bytes=self.ledger.budget)
 
+    def _less_what_leaves(self) -> Holding:
+        """Nothing more, with what is being unloaded counted as gone."""
+        leaving = [self.ledger.holding(other.key) for other in self._all() if other.unloading is not None]
+        return Holding(-sum(held.own for held in leaving if held is not None))
+
     def _check_room(self, entry: Entry) -> None:
         """Raises MemoryFull where a load could find no room, however long it waited."""
-        need = 0 if entry.is_head else self.ledger.need(entry.card, entry.key)
+        need = NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key)
         if self.ledger.missing(need) and not self._turn.locked():
             try:
                 to_evict(self.ledger, entry, need, self._all())

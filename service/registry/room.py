@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from service.errors import MemoryFull
 from service.registry.entry import Entry
-from service.registry.ledger import MIB, Ledger
+from service.registry.ledger import MIB, Holding, Ledger
 from service.registry.states import ModelState
 
 BUSY_RETRY_S = 1.0
 """When to try again a load that has no room only because others are in use."""
 
 
-def to_evict(ledger: Ledger, entry: Entry, need: int, entries: Iterable[Entry]) -> list[Entry]:
-    """Models whose unloading makes room for `need` bytes more of `entry`; none where they fit as it is.
+def to_evict(ledger: Ledger, entry: Entry, need: Holding, entries: Iterable[Entry]) -> list[Entry]:
+    """Models whose unloading makes room for what `entry` needs; none where it fits as it is.
 
     Raises MemoryFull, with the figures, where even all that may go would not do.
     """
@@ -27,10 +27,10 @@ def to_evict(ledger: Ledger, entry: Entry, need: int, entries: Iterable[Entry]) 
         return [idle[key] for key in chosen]
     pinned = [e.key for e in others if e.pinned]
     busy = [e.key for e in unpinned if e.in_use]
-    kept = sum(held.total for key in (*pinned, *busy) if (held := ledger.holding(key)) is not None)
+    kept = ledger.total_of([*pinned, *busy])
     why = "; ".join(f"{word}: {', '.join(names)}" for word, names in (("pinned", pinned), ("in use", busy)) if names)
     raise MemoryFull(
-        f"{entry.title} needs {need / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
+        f"{entry.title} needs {ledger.added(need) / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
         f"{kept / MIB:.1f} MiB cannot be freed now" + (f" ({why})" if why else ""),
         retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [e.key for e in unpinned]) is not None else None,
     )

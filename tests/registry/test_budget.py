@@ -112,6 +112,40 @@ async def test_a_model_that_turns_out_larger_than_its_card_says_makes_others_go(
         assert w.registry.ledger.total <= w.registry.ledger.budget
 
 
+async def test_a_model_that_turns_out_too_large_answers_though_nobody_can_go_and_loads_go_on() -> None:
+    async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100), on_demand=True, lanes=2) as w:
+        await w.registry.load("a")
+        w.runtime("a").gate.clear()
+        inside = asyncio.create_task(call(w, "a"))
+        await until(lambda: w.runtime("a").batches)
+        w.loader.held_bytes["b"] = 70 << 20
+        assert await call(w, "b") == 7
+        assert w.registry.ledger.total == 110 << 20
+        await w.registry.load("c")
+        assert ready(w) == "ac"
+        w.runtime("a").gate.set()
+        assert await inside == 7
+
+
+async def test_nobody_goes_for_a_model_that_is_too_large_when_one_who_leaves_is_enough() -> None:
+    async with world(
+        mib={"a": 40, "b": 40, "c": 10}, load=False, ledger=Ledger(budget_mib=115), on_demand=True, lanes=2
+    ) as w:
+        for name in "ac":
+            await w.registry.load(name)
+        w.runtime("a").gate.clear()
+        inside = asyncio.create_task(call(w, "a"))
+        await until(lambda: w.runtime("a").batches)
+        leaving = asyncio.create_task(w.registry.unload("a"))
+        await until(lambda: w.registry.status("a").state is ModelState.UNLOADING)
+        w.loader.held_bytes["b"] = 70 << 20
+        assert await call(w, "b") == 7
+        assert ready(w) == "bc"
+        w.runtime("a").gate.set()
+        await asyncio.gather(inside, leaving)
+        assert w.registry.ledger.total == 80 << 20
+
+
 async def test_a_load_waits_for_memory_that_somebody_is_giving_back() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=80)) as w:
         for name in "ab":

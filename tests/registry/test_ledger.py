@@ -6,8 +6,9 @@ from types import ModuleType
 
 import pytest
 
+from model_zoo.card import Card
 from registry.fakes import card
-from service.registry.ledger import MIB, NOISE, Ledger, Measurement, freed
+from service.registry.ledger import FP32_BYTES, MIB, NOISE, Holding, Ledger, Measurement, freed
 from service.runtime.network import SharedPart
 
 
@@ -88,14 +89,14 @@ def test_two_measurements_at_once_know_nothing_and_the_next_alone_does(device: D
 def test_the_next_load_is_foreseen_by_what_was_measured_and_the_first_by_the_card(device: Device) -> None:
     ledger = Ledger(device)
     small = card("small", parameters=MIB)
-    assert ledger.need(small) == 4 * MIB, "fp32"
+    assert ledger.need(small).total == 4 * MIB, "fp32"
     ledger.loaded("small", 4 * MIB, 7 * MIB, False)
-    assert ledger.need(small) == 7 * MIB
+    assert ledger.need(small).total == 7 * MIB
     assert ledger.unloaded("small", 6 * MIB) == 7 * MIB
-    assert ledger.need(small) == 6 * MIB, "what came back is what is taken again"
+    assert ledger.need(small).total == 6 * MIB, "what came back is what is taken again"
     ledger.loaded("small", 4 * MIB, 7 * MIB, False)
     ledger.unloaded("small", 10)
-    assert ledger.need(small) == 4 * MIB, "a network has its weights, whatever came back"
+    assert ledger.need(small).total == 4 * MIB, "a network has its weights, whatever came back"
     assert (ledger.total, ledger.holding("small")) == (0, None)
 
 
@@ -106,23 +107,36 @@ def test_a_faster_form_weighs_anew_and_keeps_what_is_beside(device: Device) -> N
     assert (held.weights, held.total, ledger.total) == (3 * MIB, 5 * MIB, 5 * MIB)
 
 
+def test_a_model_that_became_smaller_is_loaded_as_large_as_ever(device: Device) -> None:
+    ledger = Ledger(device)
+    net = card("net")
+    ledger.loaded("net", 90 * MIB, 95 * MIB, False)
+    ledger.reweighed("net", 45 * MIB)  # a form in bf16 was swapped in
+    ledger.unloaded("net", 50 * MIB)
+    assert ledger.need(net).total == 95 * MIB
+    ledger.loaded("net", 90 * MIB, 95 * MIB, False)
+    ledger.reweighed("net", 90 * MIB)  # looked at, and found as it was
+    ledger.unloaded("net", 93 * MIB)
+    assert ledger.need(net).total == 93 * MIB
+
+
 def test_without_a_budget_everything_fits(device: Device) -> None:
     ledger = Ledger(device)
     ledger.loaded("m", 10**15, None, False)
-    assert ledger.missing(10**15) == 0
-    assert ledger.to_evict(10**15, ["m"]) == []
+    assert ledger.missing(Holding(10**15)) == 0
+    assert ledger.to_evict(Holding(10**15), ["m"]) == []
 
 
 def test_as_few_go_as_must_and_nobody_goes_in_vain(device: Device) -> None:
     ledger = Ledger(device, budget_mib=10)
     for name in ("a", "b", "c"):
         ledger.loaded(name, 3 * MIB, None, False)
-    assert ledger.to_evict(MIB, ["b", "a"]) == []
-    assert ledger.to_evict(2 * MIB, ["b", "a"]) == ["b"]
-    assert ledger.to_evict(5 * MIB, ["b", "a", "c"]) == ["b", "a"]
-    assert ledger.to_evict(10 * MIB, ["b", "a", "c"]) == ["b", "a", "c"]
-    assert ledger.to_evict(10 * MIB, ["b", "a"]) is None
-    assert ledger.to_evict(11 * MIB, ["b", "a", "c"]) is None
+    assert ledger.to_evict(Holding(MIB), ["b", "a"]) == []
+    assert ledger.to_evict(Holding(2 * MIB), ["b", "a"]) == ["b"]
+    assert ledger.to_evict(Holding(5 * MIB), ["b", "a", "c"]) == ["b", "a"]
+    assert ledger.to_evict(Holding(10 * MIB), ["b", "a", "c"]) == ["b", "a", "c"]
+    assert ledger.to_evict(Holding(10 * MIB), ["b", "a"]) is None
+    assert ledger.to_evict(Holding(11 * MIB), ["b", "a", "c"]) is None
 
 
 def test_what_came_back_is_told_as_measured(device: Device) -> None:
@@ -138,6 +152,23 @@ def test_memory_that_refers_to_itself_is_found_by_the_collector(
     assert freed(Measurement(Ledger(device)), 70 * MIB) == 70 * MIB
 
 
+def test_a_load_that_begins_while_the_collector_looks_is_not_credited_with_what_it_finds(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(device)
+    loads: list[Measurement] = []
+
+    def collect() -> None:
+        loads.append(Measurement(ledger))
+        device.grows(-70)
+
+    monkeypatch.setattr("service.registry.ledger.gc.collect", collect)
+    unload = Measurement(ledger)
+    assert freed(unload, 70 * MIB) is None, "the load may have taken some of it"
+    assert loads[0].end() is None
+    assert Measurement(ledger).end() == 0, "and whoever comes after both knows again"
+
+
 def test_what_did_not_come_back_is_not_claimed(device: Device) -> None:
     unload = Measurement(Ledger(device))
     device.grows(20)
@@ -151,19 +182,49 @@ def test_what_models_share_counts_once_and_leaves_with_the_last_of_them() -> Non
         ledger.loaded(name, 82 * MIB, None, False, shared)
     assert ledger.total == ledger.weights == (80 + 3 * 2) * MIB
     assert [ledger.holding(name).own for name in ("base", "lora1")] == [2 * MIB, 2 * MIB]  # type: ignore[union-attr]
-    assert ledger.missing(20 * MIB) == 6 * MIB
-    assert ledger.to_evict(18 * MIB, ["base", "lora1", "lora2"]) == ["base", "lora1"]
-    assert ledger.to_evict(20 * MIB, ["base", "lora1"]) is None, "the last of them still holds what they share"
-    assert ledger.to_evict(20 * MIB, ["base", "lora1", "lora2"]) == ["base", "lora1", "lora2"]
+    assert ledger.missing(Holding(20 * MIB)) == 6 * MIB
+    assert ledger.to_evict(Holding(18 * MIB), ["base", "lora1", "lora2"]) == ["base", "lora1"]
+    assert ledger.to_evict(Holding(20 * MIB), ["base", "lora1"]) is None, "the last of them still holds what they share"
+    assert ledger.to_evict(Holding(20 * MIB), ["base", "lora1", "lora2"]) == ["base", "lora1", "lora2"]
     ledger.unloaded("base", None)
     assert ledger.total == (80 + 2 * 2) * MIB
     ledger.reweighed("lora1", 82 * MIB, None)  # it holds a copy of its own now
     assert ledger.total == (80 + 2 + 82) * MIB
 
 
+def lora(mib: int) -> Card:
+    """A version that was tuned by LoRA on the base whose weights have the digest dd…d."""
+    source = {"kind": "tuned", "base": "base", "base_digest": "d" * 64, "method": "lora", "files": {}}
+    return card("lora", parameters=mib * MIB // FP32_BYTES, source=source)
+
+
+def test_a_lora_version_needs_only_what_it_adds_to_its_loaded_base() -> None:
+    ledger = Ledger(budget_mib=100)
+    version, shared = lora(91), SharedPart("d" * 64, 90 * MIB)
+    assert ledger.added(ledger.need(version)) == 91 * MIB, "its base is away"
+    ledger.loaded("base", 90 * MIB, None, False, shared)
+    assert ledger.added(ledger.need(version)) == MIB, "never loaded before"
+    assert ledger.missing(ledger.need(version)) == 0
+    ledger.loaded("lora", 91 * MIB, None, False, shared)
+    ledger.unloaded("lora", MIB)
+    assert ledger.added(ledger.need(version)) == MIB, "loaded before"
+    ledger.reweighed("base", 45 * MIB)  # compiled, it has no weights left to share
+    assert ledger.missing(ledger.need(version)) == (45 + 91 - 100) * MIB
+
+
+def test_a_base_makes_room_for_its_own_lora_version_last() -> None:
+    ledger = Ledger(budget_mib=100)
+    ledger.loaded("base", 90 * MIB, None, False, SharedPart("d" * 64, 88 * MIB))
+    ledger.loaded("other", 9 * MIB, None, False)
+    need = ledger.need(lora(92))
+    assert (ledger.added(need), ledger.missing(need)) == (4 * MIB, 3 * MIB)
+    assert ledger.to_evict(need, ["base", "other"]) == ["other"]
+    assert ledger.to_evict(need, ["base"]) is None, "what they share stays"
+
+
 def test_heads_count_though_they_have_no_lines() -> None:
     ledger = Ledger(budget_mib=10, heads=lambda: 3 * MIB)
     ledger.loaded("base", 5 * MIB, None, False)
     assert ledger.total == 8 * MIB
-    assert ledger.missing(4 * MIB) == 2 * MIB
-    assert ledger.to_evict(4 * MIB, ["base"]) == ["base"]
+    assert ledger.missing(Holding(4 * MIB)) == 2 * MIB
+    assert ledger.to_evict(Holding(4 * MIB), ["base"]) == ["base"]

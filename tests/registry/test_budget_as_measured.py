@@ -1,0 +1,58 @@
+"""A memory budget and models that hold another amount than a load of them takes: swapped for a smaller form, or shared."""
+
+from typing import Any, cast
+
+import pytest
+
+from registry.fakes import FakeRuntime, World, world
+from service.errors import MemoryFull
+from service.registry.ledger import MIB, Ledger
+from service.registry.states import ModelState
+from service.runtime.network import SharedPart
+from service.settings import ModelOptions
+
+pytestmark = pytest.mark.asyncio
+
+
+class Device:
+    """Holds what the runtimes of a world hold, and those that were swapped in."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.swapped: list[FakeRuntime] = []
+
+    def __call__(self) -> int:
+        made = [] if self.world is None else [self.world.runtime(name) for name in self.world.loader.loaded]
+        return sum(runtime.memory_bytes for runtime in [*made, *self.swapped])
+
+
+async def test_a_model_that_was_swapped_for_a_smaller_form_comes_back_only_where_all_of_it_fits() -> None:
+    device = Device()
+    given = {"other": ModelOptions(pinned=True)}
+    sizes = {"net": 95, "other": 40}
+    async with world(mib=sizes, load=False, ledger=Ledger(device, 100), given=given) as w:
+        device.world = w
+        await w.registry.load("net")
+        device.swapped.append(FakeRuntime(45 * MIB))
+        w.model("net").use(cast(Any, device.swapped[0]))
+        w.registry.refresh("net")
+        assert w.registry.ledger.total == 45 * MIB
+        gone = await w.registry.unload("net")
+        assert (gone.held_bytes, gone.freed_bytes) == (45 * MIB, 45 * MIB)
+        await w.registry.load("other")
+        with pytest.raises(MemoryFull, match=r"needs 95.0 MiB of the memory budget of 100 MiB"):
+            await w.registry.load("net")
+        assert w.registry.ledger.total == 40 * MIB
+
+
+async def test_a_version_that_shares_its_bases_weights_fits_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it was loaded before tells what it shares."""
+    monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 90 * MIB), raising=False)
+    given = {"base": ModelOptions(pinned=True)}
+    async with world(mib={"base": 90, "lora": 91}, load=False, ledger=Ledger(budget_mib=100), given=given) as w:
+        await w.registry.load("lora")
+        await w.registry.unload("lora")
+        await w.registry.load("base")
+        assert (await w.registry.load("lora")).state is ModelState.READY
+        assert w.registry.status("base").state is ModelState.READY
+        assert w.registry.ledger.total == 91 * MIB
