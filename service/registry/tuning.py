@@ -5,7 +5,8 @@
 
 A network that stays eager on a CPU moves into the lanes' processes instead (`runtime/lane_processes.py`), by the same checks.
 
-What fails on the way costs nothing but the attempt: the model goes on as it is, and its evidence says why.
+What fails on the way costs nothing but the attempt: the model goes on as it is, its evidence says why, and the next candidate is
+tried.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import asyncio
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -73,8 +76,9 @@ class Moves(Protocol):
 class Compiles(Protocol):
     """What makes a network faster."""
 
-    def compile(self, card: Card, precision: str) -> Compiled:
-        """Blocks, maybe for minutes. Raises CannotCompile."""
+    def compile(self, card: Card, precision: str, before_load: Callable[[], object]) -> Compiled:
+        """Blocks, maybe for minutes. `before_load` is called once all that is left is to load into this process. Raises
+        CannotCompile."""
 
     def stop(self) -> None:
         """Ends what runs. From any thread."""
@@ -82,7 +86,8 @@ class Compiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    served: ServedModel
+    served: weakref.ref[ServedModel]
+    """One that is unloaded before its turn goes at once."""
     precisions: tuple[str, ...]
     """To compile for; none for a network that is to stay eager."""
 
@@ -144,9 +149,9 @@ class Tuner:
         else:
             reason = "it is about to be tried"
             precisions = self._candidates(options.precision or "auto")
-        if precisions or self._may_move(served):
-            self._work.put(_Work(served, precisions))
         self._settle(served, Evidence("eager", runs, reason=reason))
+        if precisions or self._may_move(served):
+            self._work.put(_Work(weakref.ref(served), precisions))
 
     def _may_move(self, served: ServedModel) -> bool:
         """A LoRA version would hold as many copies of its base's weights as there are processes."""
@@ -191,37 +196,29 @@ class Tuner:
     def _run(self) -> None:
         self._enter_thread()
         while (work := self._work.get()) is not None and not self._stopped:
+            served = work.served()
+            if served is None:
+                continue
             try:
-                self._tune(work)
+                self._tune(served, work.precisions)
             except Exception:  # a model must not suffer from the attempt; one that was unloaded meanwhile fails here
-                if self._registry.serves(work.served):
-                    log.exception("making a model faster failed", model=work.served.name)
-                    runs = work.served.runtime.precision
-                    self._tell(
-                        work.served, Evidence("eager", runs, reason="the attempt failed; the server's log says why")
-                    )
-            del work  # else the next wait would keep an unloaded model from being freed
+                if self._registry.serves(served):
+                    log.exception("moving a network failed", model=served.name)
+            del served  # else the next wait would keep an unloaded model from being freed
 
-    def _tune(self, work: _Work) -> None:
+    def _tune(self, served: ServedModel, precisions: Sequence[str]) -> None:
         """Tries candidates until one is right and faster; what stays eager moves."""
-        served = work.served
-        for precision in work.precisions:
+        for precision in precisions:
             if not self._registry.serves(served):
                 return
-            evidence, runtime, timings = self._try(served, precision)
+            evidence = self._try(served, precision)
             if self._stopped:
                 return
-            if runtime is not None and (problem := self._swap(served, evidence, runtime, timings)) is not None:
-                runtime.free()
-                reason = f"it answers otherwise: {problem}"
-                evidence = replace(evidence, tier="eager", precision=served.runtime.precision, reason=reason)
-                runtime = None
-            if runtime is None:
-                self._tell(served, evidence)
             fields = {"model": served.name, "candidate": evidence.candidate, "cached": evidence.cached}
-            if runtime is None:
+            if evidence.reason:
+                self._tell(served, evidence)
                 log.info("the network stays as it is", **fields, reason=evidence.reason)
-            elif served.runtime is runtime:
+            elif served.evidence is evidence:
                 self._after_swap()
                 log.info("a faster network serves", **fields, speedup=round(evidence.speedup, 2))
                 return
@@ -233,26 +230,27 @@ class Tuner:
             return
         evidence = served.evidence
         assert evidence is not None
-        measurement = Measurement(self._registry.ledger)  # so that nobody who measures takes the processes for his own
-        try:
-            runtime = self._processes.open(served.card, evidence.precision)
-        except CannotMove as error:
-            log.info("the network stays in this process", model=served.name, reason=str(error))
-            return
-        finally:
-            measurement.end()
-        try:
-            _, problem = self._compared(served, runtime)
-        except BaseException:
-            runtime.free()
-            raise
-        problem = problem or self._swap(served, replace(evidence, processes=self._processes.lanes), runtime, ())
-        if problem is not None:
-            runtime.free()
-            log.warning(
-                "the network stays in this process", model=served.name, reason=f"it answers otherwise: {problem}"
-            )
-        elif served.runtime is runtime:
+        with ExitStack() as measured:
+            self._measure(measured)
+            try:
+                runtime = self._processes.open(served.card, evidence.precision)
+            except CannotMove as error:
+                log.info("the network stays in this process", model=served.name, reason=str(error))
+                return
+            try:
+                _, problem = self._compared(served, runtime)
+                problem = problem or self._swap(served, replace(evidence, processes=self._processes.lanes), runtime, ())
+            except BaseException:
+                runtime.free()
+                raise
+            if problem is not None:
+                runtime.free()
+                log.warning(
+                    "the network stays in this process",
+                    model=served.name,
+                    reason=f"it answers otherwise: {problem}",
+                )
+        if served.runtime is runtime:
             self._after_swap()
             log.info("the network runs in processes of its own", model=served.name, processes=self._processes.lanes)
 
@@ -261,11 +259,7 @@ class Tuner:
         proven: set[HeadServed] = set()
         while True:
             heads = [head for head in self._registry.heads_on(served) if head not in proven]
-            try:
-                problem = heads_problem(served.task, runtime, heads, served.limits.max_batch_size)
-            except BaseException:
-                runtime.free()
-                raise
+            problem = heads_problem(served.task, runtime, heads, served.limits.max_batch_size)
             if problem is not None:
                 return problem
             proven.update(heads)
@@ -298,28 +292,42 @@ class Tuner:
             settled.wait(SETTLED_S)
         return outcome[0]
 
-    def _try(self, served: ServedModel, precision: str) -> tuple[Evidence, Runtime | None, Timings]:
-        """Compiles, checks and times. The runtime comes back if it is to serve, with what its batches took."""
-        before = served.runtime
-        stays = Evidence("eager", before.precision, candidate=f"compiled {precision}")
+    def _try(self, served: ServedModel, precision: str) -> Evidence:
+        """Compiles a candidate, and puts it to the proof. What it gives has a reason where the network stays as it is."""
+        stays = Evidence("eager", served.runtime.precision, candidate=f"compiled {precision}")
+        with ExitStack() as measured:  # ends after what is caught, which keeps a batch's memory while it is handled
+            try:
+                compiled = self._compiler.compile(served.card, precision, lambda: self._measure(measured))
+                stays = replace(stays, compile_s=compiled.compile_s, cached=compiled.cached)
+                return self._prove(served, compiled.runtime, stays)
+            except CannotCompile as error:
+                return replace(stays, reason=str(error))
+            except Exception:  # the next candidate may do better; one that was unloaded meanwhile fails here
+                if self._registry.serves(served):
+                    log.exception("making a model faster failed", model=served.name, candidate=stays.candidate)
+                return replace(stays, reason="the attempt failed; the server's log says why")
+
+    def _measure(self, until: ExitStack) -> None:
+        """From now on memory comes and goes that nobody who measures may take for his own."""
+        until.callback(Measurement(self._registry.ledger).end)
+
+    def _prove(self, served: ServedModel, runtime: Runtime, stays: Evidence) -> Evidence:
+        """Checks and times what was compiled, and swaps it in, or frees it and says why."""
         try:
-            compiled = self._compiler.compile(served.card, precision)
-        except CannotCompile as error:
-            return replace(stays, reason=str(error)), None, ()
-        runtime = compiled.runtime
-        evidence = replace(stays, compile_s=compiled.compile_s, cached=compiled.cached)
-        timings: Timings = ()
-        try:
-            evidence = self._check(served, runtime, evidence)
+            evidence = self._check(served, runtime, stays)
             if not evidence.reason:
-                evidence, timings = timed(served, before, runtime, evidence, self._clock)
+                evidence, timings = timed(served, served.runtime, runtime, evidence, self._clock)
+            if not evidence.reason:
+                serves = replace(evidence, tier="compiled", precision=runtime.precision)
+                problem = self._swap(served, serves, runtime, timings)
+                if problem is None:
+                    return serves
+                evidence = replace(evidence, length_step=0, reason=f"it answers otherwise: {problem}")
         except BaseException:  # as of a model that was unloaded meanwhile; what was compiled stays on disk
             runtime.free()
             raise
-        if evidence.reason:
-            runtime.free()
-            return evidence, None, ()
-        return replace(evidence, tier="compiled", precision=precision), runtime, timings
+        runtime.free()
+        return evidence
 
     def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> Evidence:
         """Adds the errors against the reference, and a reason if they are too large."""

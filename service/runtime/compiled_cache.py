@@ -3,7 +3,8 @@
     ZOO_HOME/compiled/             0700: what lies here is run as it is
       <key>/  network.so           key: sha256 over all that decides the code
               manifest.json        sha256 of the library, names of its tensors, what compiling took
-      .staging-<pid>-…/            what a worker is about to write; gone with its server
+      .staging-<pid>-<server>-…/   what a worker is about to write; gone with its server
+      inductor/, triton/           what torch compiled for a GPU, by its own keys
 
 A folder appears by rename, complete. What is not as its manifest says is thrown away and compiled anew. Where anybody but
 this user (or root) could have written, nothing is loaded at all.
@@ -18,7 +19,8 @@ import shutil
 import stat
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,13 @@ import torch
 from model_zoo.card import Card
 from model_zoo.sources.digest import sha256_of_file
 
-FORMAT = 3
+FORMAT = 4
 """Part of the key: raise it when the worker or the runtime changes what the code must be."""
 KEPT = 64
 """Networks on disk; beyond it those used longest ago go."""
 ABANDONED_S = 3600.0
+SERVER = uuid.uuid4().hex[:8]
+"""This process. Its id alone may have been that of the server before: in a container every one gets the same."""
 LIBRARY, MANIFEST = "network.so", "manifest.json"
 
 
@@ -100,6 +104,7 @@ class CompiledCache:
         if not self._folder.is_dir():
             return None
         self._check_private()
+        self._sweep_staging()
         manifest = _read_json(folder / MANIFEST)
         try:
             if manifest is None:
@@ -117,15 +122,17 @@ class CompiledCache:
 
     def staging(self) -> Path:
         """A new folder for a worker. Raises CannotCompile where it cannot be made, or not only this user can write."""
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_private()
+        with self._writable():
             self._sweep()
-            folder = self._folder / f".staging-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            folder = self._folder / f".staging-{os.getpid()}-{SERVER}-{uuid.uuid4().hex[:8]}"
             folder.mkdir(mode=0o700)
-        except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
-            raise CannotCompile(f"the folder for compiled networks cannot be written: {reason}") from error
+        return folder
+
+    def subfolder(self, name: str) -> Path:
+        """A folder that lasts, for code that torch keeps itself. Raises CannotCompile as `staging` does."""
+        with self._writable():
+            folder = self._folder / name
+            folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     def publish(self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float) -> Package:
@@ -157,6 +164,17 @@ class CompiledCache:
             raise CannotCompile("the compiled network was damaged as it was stored")
         return package
 
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        """The folder is there and private. Raises CannotCompile, also for what fails to be written inside."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_private()
+            yield
+        except OSError as error:
+            reason = (error.strerror or "unknown reason").lower()
+            raise CannotCompile(f"the folder for compiled networks cannot be written: {reason}") from error
+
     def _check_private(self) -> None:
         home = self._home.stat()
         if home.st_mode & stat.S_IWOTH and not home.st_mode & stat.S_ISVTX:
@@ -170,10 +188,7 @@ class CompiledCache:
 
     def _sweep(self) -> None:
         """Removes what other versions of torch made, what dead servers left, and what nobody used for longest."""
-        for staging in self._folder.glob(".staging-*"):
-            # A server in another container has a process id that means nothing here, hence the age as well.
-            if time.time() - staging.stat().st_mtime > ABANDONED_S and not _alive(int(staging.name.split("-")[1])):
-                shutil.rmtree(staging, ignore_errors=True)
+        self._sweep_staging()
         used: list[tuple[float, Path]] = []
         for folder in self._folder.glob("[0-9a-f]*"):
             manifest = _read_json(folder / MANIFEST)
@@ -183,6 +198,14 @@ class CompiledCache:
                 used.append((folder.stat().st_mtime, folder))
         for _, folder in sorted(used, reverse=True)[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep_staging(self) -> None:
+        """Removes what servers that were killed left. At every look, since the next one may find all that it wants compiled."""
+        for staging in self._folder.glob(".staging-*"):
+            with suppress(OSError):  # gone meanwhile
+                # A server in another container has a process id that means nothing here, hence the age as well.
+                if time.time() - staging.stat().st_mtime > ABANDONED_S and not _serves(*staging.name.split("-")[1:3]):
+                    shutil.rmtree(staging, ignore_errors=True)
 
 
 def processor() -> dict[str, Any]:
@@ -196,6 +219,11 @@ def _check_owner(path: Path) -> None:
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(str(path))
+
+
+def _serves(pid: str, server: str) -> bool:
+    """Whether the server lives that has this id, in whose name `server` tells it from others that had the id before."""
+    return server == SERVER if int(pid) == os.getpid() else _alive(int(pid))
 
 
 def _alive(pid: int) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Compiled:
 
 def compiler_for(home: Path, store: Store, plan: DevicePlan) -> Compiler | GraphCompiler:
     """What makes networks faster on a device."""
-    return GraphCompiler(store, plan.name) if plan.name.startswith("cuda") else Compiler(home, store, plan)
+    return GraphCompiler(home, store, plan.name) if plan.name.startswith("cuda") else Compiler(home, store, plan)
 
 
 class Compiler:
@@ -58,10 +59,10 @@ class Compiler:
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def compile(self, card: Card, precision: str) -> Compiled:
+    def compile(self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None) -> Compiled:
         """A card's network as compiled code, from disk where it was compiled before; else blocks for a minute or so.
 
-        Raises CannotCompile with the reason.
+        `before_load` is called once all that is left is to load the code into this process. Raises CannotCompile with the reason.
         """
         found = self._store.find(card)
         if found is None:
@@ -73,6 +74,7 @@ class Compiler:
         if package is None:
             job = Job(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
             package = self._make(key, job)
+        before_load()
         try:
             runtime = CompiledRuntime(package.library, package.inputs, package.outputs, precision, self._plan.lanes)
         except (OSError, RuntimeError, AttributeError) as error:
@@ -138,6 +140,7 @@ class Compiler:
                 line = worker.stdout.readline()
             finally:
                 late.cancel()
+                late.join()  # it may be about to kill, which must not happen once the worker was waited for
                 with self._lock:
                     self._worker = None
                 _bury(worker)
@@ -152,9 +155,12 @@ class Compiler:
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """Kills a worker and its session, unless it has ended."""
-    with suppress(ProcessLookupError):
-        if worker.poll() is None:
+    """Kills a worker and its session, of which compilers may be left where it has died itself.
+
+    Its id stands for that session until somebody waits for the worker, and maybe for another one after.
+    """
+    if worker.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, where all are dead
             os.killpg(worker.pid, signal.SIGKILL)
 
 

@@ -6,10 +6,12 @@ batches are filled up to sizes that are powers of two: as many graphs as there a
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,13 @@ import torch
 from model_zoo.card import AudioRecipe, Card, TextRecipe
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from service.runtime.compiled_cache import CannotCompile
+from service.runtime.compiled_cache import CannotCompile, CompiledCache
 from service.runtime.network import NetworkRuntime
 from service.types import Array, Tensors
+
+FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+"""Where torch keeps the code that it runs, by the variables that name the places. By itself it takes a folder of the system's for
+temporary files, with a name that anybody there can guess and take first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +41,33 @@ class Graphed:
 class GraphCompiler:
     """The same face as `compiler.Compiler`. Kernels are compiled in this process, by threads and processes of torch's own."""
 
-    def __init__(self, store: Store, device: str) -> None:
+    def __init__(self, home: Path, store: Store, device: str) -> None:
+        """`home` is ZOO_HOME; `store` knows the weights."""
+        self._cache = CompiledCache(home)
+        self._unnamed = [variable for variable in FOLDERS if variable not in os.environ]  # by the operator
         self._store = store
         self._device = device
 
-    def compile(self, card: Card, precision: str) -> Graphed:
-        """A card's network with compiled kernels. Raises CannotCompile."""
+    def compile(self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None) -> Graphed:
+        """A card's network with compiled kernels. `before_load` as of `Compiler.compile`. Raises CannotCompile."""
         found = self._store.find(card)
         if found is None:
             raise CannotCompile("its weights have left this machine")
         if isinstance(card.recipe, AudioRecipe):
             raise CannotCompile("recordings of any length would need a graph each")
+        self._keep_code_private()
+        before_load()
         began = time.monotonic()
         runtime = GraphedRuntime(load_network(card, found), self._device, precision, card)
         return Graphed(runtime, time.monotonic() - began)
 
     def stop(self) -> None:
         """Nothing to end."""
+
+    def _keep_code_private(self) -> None:
+        """Has torch keep its code where only this user can write. Raises CannotCompile."""
+        for variable in self._unnamed:
+            os.environ[variable] = str(self._cache.subfolder(FOLDERS[variable]))
 
 
 class GraphedRuntime(NetworkRuntime):

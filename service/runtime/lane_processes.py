@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,14 +24,19 @@ from model_zoo.store import Store
 from service.observability.log import logger
 from service.runtime.arena import Arena, available
 from service.runtime.device import DevicePlan
+from service.runtime.free_memory import free_bytes
 from service.types import Array, Tensors
 
 log = logger(__name__)
 
 LEAST_MEMORY = 4 << 30
 """Bytes of the machine or container. Each process takes about half a GiB for torch, weights and a batch."""
+PROCESS_MEMORY = 512 << 20
+"""Bytes that must be free for a process that is yet to be started, beside the weights."""
+FP32_BYTES = 4
 END_S = 5.0
 """How long a process may take to end by itself."""
+WORKER = (sys.executable, "-P", "-m", "service.runtime.lane_worker")
 
 
 class CannotMove(Exception):
@@ -55,10 +60,11 @@ def worth_it(plan: DevicePlan, memory_bytes: int) -> bool:
 class LaneProcesses:
     """The processes of one device. None is started before the first network comes. Methods block; any thread may call them."""
 
-    def __init__(self, store: Store, plan: DevicePlan) -> None:
-        """`store` knows the weights."""
+    def __init__(self, store: Store, plan: DevicePlan, free: Callable[[], int | None] = free_bytes) -> None:
+        """`store` knows the weights; `free` tells the memory that is left, None where it cannot."""
         self.lanes = plan.lanes
         self._store = store
+        self._free_bytes = free
         self._workers = [_Worker(plan.threads_per_lane) for _ in range(plan.lanes)]
         self._change = threading.Condition()  # guards the four below
         self._free = [*self._workers]
@@ -71,6 +77,7 @@ class LaneProcesses:
         found = self._store.find(card)
         if found is None:
             raise CannotMove("its weights have left this machine")
+        self._check_memory(card)
         order = {
             "do": "load",
             "precision": precision,
@@ -96,6 +103,17 @@ class LaneProcesses:
             log.warning("a network does not load in the lanes' processes", model=card.name, reason=str(error))
             raise CannotMove("it could not be loaded in the lanes' processes; the server's log says why") from error
         return LaneRuntime(self, key, precision, held)
+
+    def _check_memory(self, card: Card) -> None:
+        """Raises CannotMove where another copy of a network in every process would find no room. While weights are read they are
+        in fp32, whatever they become."""
+        weights = card.parameters * FP32_BYTES
+        need = sum(weights if worker.runs else weights + PROCESS_MEMORY for worker in self._workers)
+        free = self._free_bytes()
+        if free is not None and free < need:
+            raise CannotMove(
+                f"in the lanes' processes it would take about {need >> 20} MiB, and {free >> 20} MiB of memory are free"
+            )
 
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
         """One batch, in whichever process is free. Raises LaneFailed, MemoryError, ProcessEnded, OSError."""
@@ -257,12 +275,16 @@ class _Worker:
         return answer
 
     def _start(self) -> None:
-        self._loaded = {}
-        self._arena = arena = Arena()
-        command = (sys.executable, "-P", "-m", "service.runtime.lane_worker", str(arena.handle), str(self._threads))
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(arena.handle,)
-        )
+        arena = Arena()
+        command = (*WORKER, str(arena.handle), str(self._threads))
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  # our own module
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(arena.handle,)
+            )
+        except OSError:
+            arena.close()
+            raise
+        self._arena, self._loaded = arena, {}
 
     def kill(self) -> None:
         """Ends the process under whoever borrowed it. From any thread."""

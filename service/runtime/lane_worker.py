@@ -12,7 +12,8 @@ A line of JSON comes on standard input and one goes out on standard output; arra
     {"do": "held"}                                   → {"bytes": private memory}
 
 What goes wrong is answered as {"error": its text, "out_of_memory": whether it was that}. Standard error is the server's. The end
-of standard input is the end of the process.
+of standard input is the end of the process, and no signal is that asks: those come to the server as well, from a terminal, to its
+group or to its container, and it drains first.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Worker:
 
 def main() -> None:
     """See the module."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it comes to the server as well, which drains first
+    for asks in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asks, signal.SIG_IGN)
     give_way()
     keep_freed_memory()
     torch.set_num_threads(int(sys.argv[2]))

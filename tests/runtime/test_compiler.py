@@ -5,10 +5,12 @@ The worker is a script of a few lines here; the real one compiles in test_compil
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,6 +155,34 @@ child.wait()
         it.compile(CARD, "fp32")
 
 
+def test_what_the_worker_started_does_not_outlive_it_either(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system kills the worker alone, for its memory."""
+    runs("""
+import os, subprocess, sys
+command = [sys.executable, "-c", "import signal; signal.pause()"]
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+open(os.environ["TMPDIR"] + "/../../pid", "w").write(str(child.pid))
+os.kill(os.getpid(), 9)
+""")
+    bury = module._bury
+
+    def once_dead(worker: subprocess.Popen[bytes]) -> None:
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # its output ends a moment before it does
+        bury(worker)
+
+    monkeypatch.setattr(module, "_bury", once_dead)
+    with pytest.raises(CannotCompile, match="ended before it was done"):
+        compiler(home).compile(CARD, "fp32")
+    child = int((home / "compiled" / "pid").read_text())
+    try:
+        gone(child)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
 def gone(pid: int) -> None:
     """Returns once a process has ended; whoever inherits it may be slow to take note."""
     while True:
@@ -183,6 +213,23 @@ def test_the_worker_does_not_outlive_its_server() -> None:
         assert pipe is not None
         pipe.close()
     assert (worker.returncode, out) == (-9, b"")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_who_asks_hears_when_code_is_about_to_be_loaded(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    if cached:
+        compiler(home).compile(CARD, "fp32")
+    told: list[str] = []
+    monkeypatch.setattr(module, "CompiledRuntime", lambda *_: told.append("loads"))
+
+    def about_to_load() -> None:
+        told.append("about to load")
+        assert len(list((home / "compiled").iterdir())) == 1, "nothing is left to compile"
+
+    compiler(home).compile(CARD, "fp32", about_to_load)
+    assert told == ["about to load", "loads"]
 
 
 # ── the cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -278,14 +325,32 @@ def test_code_of_another_torch_and_leftovers_of_the_dead_go(
     (old / "manifest.json").write_text(json.dumps(manifest | {"torch": "1.0"}))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left, mine = (home / "compiled" / f".staging-{pid}-x" for pid in (ended.pid, os.getpid()))
-    for folder in (left, mine):
+    mine, me = CompiledCache(home).staging(), os.getpid()
+    left, same_pid, older = (
+        home / "compiled" / name
+        for name in (f".staging-{ended.pid}-x-y", f".staging-{me}-another-y", f".staging-{me}-x")
+    )
+    for folder in (left, same_pid, older):
         folder.mkdir()
+    for folder in (left, same_pid, older, mine):
         os.utime(folder, (0, 0))
     compiler(home).compile(CARD, "bf16")
     assert not old.exists()
     assert not left.exists()
+    assert not same_pid.exists(), "of a server before, as in a container, where every one has the same id"
+    assert not older.exists()
     assert mine.exists(), "its server lives"
+
+
+def test_what_the_dead_left_goes_though_nothing_is_left_to_compile(home: Path, runs: Any) -> None:
+    compiler(home).compile(CARD, "fp32")
+    left = home / "compiled" / f".staging-{os.getpid()}-another-y"
+    left.mkdir()
+    assert compiler(home).compile(CARD, "fp32").cached
+    assert left.exists(), "so young, it may be of a server in another container"
+    os.utime(left, (0, 0))
+    assert compiler(home).compile(CARD, "fp32").cached
+    assert not left.exists()
 
 
 def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """Eager networks in processes of their own answer as they do at home, at once and after a process has died."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,9 @@ from model_zoo.store import Store
 from runtime.tiny import make_tiny
 from service.runtime.device import DevicePlan
 from service.runtime.lane_processes import (
+    FP32_BYTES,
     LEAST_MEMORY,
+    PROCESS_MEMORY,
     CannotMove,
     LaneFailed,
     LaneProcesses,
@@ -42,7 +47,9 @@ class World:
     def __init__(self, home: Path, real_home: Path) -> None:
         self.card: Card = make_tiny(home, real_home)
         store = Store(home)
-        self.processes = LaneProcesses(store, PLAN)
+        self.home = home
+        self.free = 1 << 40
+        self.processes = LaneProcesses(store, PLAN, lambda: self.free)
         self.there: LaneRuntime = self.processes.open(self.card, "fp32")
         materialised = store.find(self.card)
         assert materialised is not None
@@ -128,6 +135,17 @@ def test_a_process_that_was_killed_is_started_again_and_nobody_notices(world: Wo
     assert set(world.pids) != set(before)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_server_ends_none_while_it_drains(world: World, number: signal.Signals) -> None:
+    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+    before = world.pids
+    for pid in before:
+        os.kill(pid, number)
+    assert len(world.there.run(tokens(2, 4))["embedding"]) == 2
+    assert world.processes.held_bytes() > 0  # asks every one
+    assert world.pids == before
+
+
 def test_networks_come_and_go_and_the_others_stay(world: World) -> None:
     second = world.processes.open(world.card, "bf16")
     assert (second.precision, second.tier, second.device) == ("bf16", "eager", "cpu")
@@ -150,6 +168,67 @@ def test_a_network_that_does_not_load_there_stays_home_and_harms_no_other(world:
     with pytest.raises(CannotMove, match="could not be loaded"):
         world.processes.open(broken, "bf16")
     assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+
+
+def test_a_network_that_memory_has_no_room_for_stays_home(world: World) -> None:
+    copies = LANES * world.card.parameters * FP32_BYTES
+    world.free = copies - 1
+    with pytest.raises(
+        CannotMove, match=r"^in the lanes' processes it would take about \d+ MiB, and \d+ MiB of memory are "
+    ):
+        world.processes.open(world.card, "fp32")
+    world.free = copies
+    world.processes.open(world.card, "fp32").free()
+    world.free = 1 << 40
+    fresh = LaneProcesses(Store(world.home), PLAN, lambda: copies + LANES * PROCESS_MEMORY - 1)
+    with pytest.raises(CannotMove, match="of memory are free"):
+        fresh.open(world.card, "fp32")
+    assert not any(worker.runs for worker in fresh._workers), "no process for nothing"
+
+
+def test_a_system_that_starts_no_process_leaves_nothing_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("service.runtime.lane_processes.subprocess.Popen", full)
+    processes = LaneProcesses(Store(world.home), PLAN, lambda: None)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(3):
+        with pytest.raises(CannotMove, match="could not be loaded"):
+            processes.open(world.card, "fp32")
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from model_zoo.card import Card
+from model_zoo.store import Store
+from service.runtime.device import DevicePlan
+from service.runtime.lane_processes import LaneProcesses
+processes = LaneProcesses(Store(Path(sys.argv[1])), DevicePlan("cpu", 2, 1), lambda: None)
+processes.open(Card.model_validate_json(sys.stdin.readline()), "fp32")
+print(*(worker._process.pid for worker in processes._workers), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_death_of_the_server_leaves_no_process(world: World) -> None:
+    command = [sys.executable, "-c", SERVER, str(world.home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(world.card.model_dump_json().encode() + b"\n")
+        server.stdin.flush()
+        lanes = [os.pidfd_open(int(pid)) for pid in server.stdout.readline().split()]
+        server.kill()
+    assert len(lanes) == LANES
+    for lane in lanes:
+        ended, _, _ = select.select([lane], [], [], 60)
+        if not ended:
+            signal.pidfd_send_signal(lane, signal.SIGKILL)
+        os.close(lane)
+        assert ended
 
 
 def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
