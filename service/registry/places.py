@@ -66,6 +66,9 @@ class Coming:
         at = bisect_left(self._claims, claim)
         del self._claims[at : at + rows]
 
+    def __bool__(self) -> bool:
+        return bool(self._claims)
+
     def before(self, claim: float) -> int:
         """How many go before a row that comes now."""
         return bisect_right(self._claims, claim)

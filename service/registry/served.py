@@ -115,7 +115,7 @@ class ServedModel:
                 raise QueueFull(
                     name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(beyond)
                 )
-        preparing = self.coming.before(self.claim(deadline, priority))
+        preparing = self.coming.before(self.claim(deadline, priority)) if self.coming else 0
         late_s = self._network.refuse(rows, self._in_time_for(deadline), priority, preparing, length)
         if late_s is not None:
             raise TooLate(late_s)
