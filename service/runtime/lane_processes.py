@@ -279,7 +279,11 @@ class _Worker:
         command = (*WORKER, str(arena.handle), str(self._threads))
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(arena.handle,)
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(arena.handle,),
+                start_new_session=True,  # a signal to the server's group must not find it before it can ignore that
             )
         except OSError:
             arena.close()

@@ -135,6 +135,11 @@ def test_a_process_that_was_killed_is_started_again_and_nobody_notices(world: Wo
     assert set(world.pids) != set(before)
 
 
+def test_no_process_is_in_the_group_that_a_terminal_or_a_supervisor_signals(world: World) -> None:
+    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+    assert os.getpgid(0) not in {os.getpgid(pid) for pid in world.pids}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_all_processes_of_a_server_ends_none_while_it_drains(world: World, number: signal.Signals) -> None:
     world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
