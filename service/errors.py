@@ -118,12 +118,16 @@ class DeadlineExceeded(ZooError):
 
 
 class TooLate(DeadlineExceeded):
-    """Turned away before its deadline passed. `retry_after_s`: when the same request would be in time."""
+    """Turned away before its deadline passed. `retry_after_s`: when the same request would be in time; None where it is too
+    short of time even for an idle device."""
 
     reason = "TOO_LATE"
 
     def __init__(self, retry_after_s: float | None = None) -> None:
-        ZooError.__init__(self, "the answer would come after the deadline, because of the work ahead of this request")
+        ahead, alone = "because of the work ahead of this request", "which leaves less time than it takes by itself"
+        ZooError.__init__(
+            self, f"the answer would come after the deadline, {alone if retry_after_s is None else ahead}"
+        )
         self.retry_after_s = retry_after_s
 
 

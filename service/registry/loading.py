@@ -16,7 +16,7 @@ from service.observability.log import logger
 from service.registry.background import in_daemon
 from service.registry.entry import NOT_LOADED, Entry, failure, not_ready
 from service.registry.head_served import Served
-from service.registry.ledger import Measurement, freed
+from service.registry.ledger import NOTHING, Measurement, freed
 from service.registry.loader import Loaded
 from service.registry.loading_heads import LoadingHeads, awaited, queue_depth
 from service.registry.options import AT_NEXT_LOAD, changed, in_effect, limits_of
@@ -29,6 +29,8 @@ log = logger(__name__)
 
 class Loading(LoadingHeads):
     """A registry that loads and unloads. All methods belong to the event loop."""
+
+    _tidying: asyncio.Task[None] | None = None
 
     async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> Served:
         """`resolve`; a version that is away but comes back when it is called is waited for, by all callers the one load.
@@ -122,12 +124,16 @@ class Loading(LoadingHeads):
                 self._recorder.model_memory(name, entry.number, held.total)
                 for rider in entry.riders:
                     self._refresh(self._books[rider.name])
+                if self.ledger.missing(NOTHING):  # as where versions share the weights that it had before
+                    self._tidying = asyncio.create_task(self._back_to_budget(entry), name=f"budget-{entry.key}")
         self._refresh(book)
 
     async def close(self) -> None:
         """Stops loading; a load that already runs is left to itself. Nothing else may be called after."""
         if self._giving_back is not None:
             self._giving_back.cancel()
+        if self._tidying is not None:
+            self._tidying.cancel()
         for entry in self._all():
             if entry.loading is not None and not entry.loading.done():
                 entry.loading.cancel()
@@ -160,6 +166,10 @@ class Loading(LoadingHeads):
                 loaded, growth, libraries = await self._measured_load(entry)
                 self._enter(entry, loaded, growth, libraries)
                 await self._keep_to_budget(entry)
+
+    async def _back_to_budget(self, entry: Entry) -> None:
+        async with self._turn:
+            await self._keep_to_budget(entry)
 
     async def _measured_load(self, entry: Entry) -> tuple[Loaded, int | None, bool]:
         """What was loaded, how much the device's reading grew, and whether libraries came along."""

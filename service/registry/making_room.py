@@ -68,8 +68,9 @@ class MakingRoom(Asking):
 
     def _less_what_leaves(self) -> Holding:
         """Nothing more, with what is being unloaded counted as gone."""
-        leaving = [self.ledger.holding(other.key) for other in self._all() if other.unloading is not None]
-        return Holding(-sum(held.own for held in leaving if held is not None))
+        every = [other for other in self._all() if self.ledger.holding(other.key) is not None]
+        staying = self.ledger.total_of(other.key for other in every if other.unloading is None)
+        return Holding(staying - self.ledger.total_of(other.key for other in every))
 
     def _check_room(self, entry: Entry) -> None:
         """Raises MemoryFull where a load could find no room, however long it waited."""

@@ -118,7 +118,7 @@ class ServedModel:
         preparing = self.coming.before(self.claim(deadline, priority)) if self.coming else 0
         late_s = self._network.refuse(rows, self._in_time_for(deadline), priority, preparing, length)
         if late_s is not None:
-            raise TooLate(late_s)
+            raise TooLate(late_s if late_s < math.inf else None)
         self.rows_in_flight += rows
         self._empty.clear()
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from service.observability.log import logger
 from service.registry.evidence import Evidence
 from service.registry.golden import items_of
 from service.registry.probes import probe_items
@@ -15,6 +16,8 @@ from service.runtime.lengths import MOST_ADDED, STEP, quick_length
 from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item, Tensors
+
+log = logger(__name__)
 
 LEAST_GAIN = 1.05
 """Geometric mean of the speed-ups at one row and at full batch below which a swap is not worth its memory and its risk. Batches
@@ -53,22 +56,36 @@ def timed(
         rows_per_s=rows / full_after,
         rows_per_s_before=rows / full_before,
         reason="" if gains else slow,
-        length_step=STEP if gains and padding_gains(served.task, after, full, clock) else 0,
+        length_step=STEP if gains and _padding_gains(served.task, after, full, clock) else 0,
     )
     return measured, timings
 
 
 def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
-    """Whether a full batch is quicker once it is padded up as `quick_length` says, at the most that it adds."""
+    """Whether a full batch is quicker once it is padded up as `quick_length` says, at the most that it adds, and a row alone
+    about as quick."""
     longest = max(STEP, *(item.length for item in items))
     whole = longest + MOST_ADDED + -(longest + MOST_ADDED) % STEP
     length = whole - MOST_ADDED
     as_it_is, padded = (task.collate(items, to)[0] for to in (length, whole))
+    alone, alone_padded = (task.collate(items[:1], to)[0] for to in (length, whole))
     most = task.card.batching.max_length
     if quick_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
         return False  # too long for this network, or nothing that could be longer
     before, after = median_seconds([(runtime, as_it_is), (runtime, padded)], clock)
-    return before / after >= LEAST_GAIN
+    if before / after < LEAST_GAIN:
+        return False
+    before, after = median_seconds([(runtime, alone), (runtime, alone_padded)], clock)
+    return before / after >= MOST_LOSS
+
+
+def _padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
+    """The same for a network that is right and faster, and stays so though it may be too much for a longer batch."""
+    try:
+        return padding_gains(task, runtime, items, clock)
+    except Exception:
+        log.warning("whether padding gains could not be timed", model=task.card.name, exc_info=True)
+        return False
 
 
 def median_seconds(batches: Sequence[tuple[Runtime, Tensors]], clock: Callable[[], float]) -> list[float]:

@@ -212,7 +212,7 @@ class Tuner:
             if not self._registry.serves(served):
                 return
             evidence = self._try(served, precision)
-            if self._stopped:
+            if self._stopped or not self._registry.serves(served):
                 return
             fields = {"model": served.name, "candidate": evidence.candidate, "cached": evidence.cached}
             if evidence.reason:

@@ -14,9 +14,13 @@ MOST_ADDED = 4
 """Elements. Beyond, the padding costs as much as it saves."""
 
 
+LEAST = 2 * STEP - MOST_ADDED
+"""Shorter rows stay as they are: of those the padding would be a larger part than of any that was timed."""
+
+
 def quick_length(longest: int, most: int | None) -> int:
     """What rows of which the longest is `longest` are best padded to; `most` is what the network takes."""
     missing = -longest % STEP
-    if missing > MOST_ADDED or (most is not None and longest + missing > most):
+    if longest < LEAST or missing > MOST_ADDED or (most is not None and longest + missing > most):
         return longest
     return longest + missing

@@ -175,7 +175,8 @@ class DevicePolicy:
         preparing: int = 0,
         length: float | None = None,
     ) -> float | None:
-        """None to let a request of `rows` in; where it would be late, seconds after which it would not be.
+        """None to let a request of `rows` in; where it would be late, seconds after which it would not be: infinity where that
+        is never.
 
         `preparing` rows came before it and are on their way to the queue. `length`: of its rows, where that is known
         already; else they count as usual ones, which short rows after long ones are not. Never refuses on an idle device,
@@ -193,8 +194,9 @@ class DevicePolicy:
         at = self.answered_at(queue, rows, deadline, now, priority, preparing)
         if at is None or at <= deadline:
             return None
-        if now + _alone_s(queue, law, rows, self.lanes) <= deadline:  # else no load made it late: nobody else is to pay
-            queue.press(now)
+        if now + _alone_s(queue, law, rows, self.lanes) > deadline:
+            return INFINITY  # it is no load that makes it late: nobody else is to pay for it, and waiting does not help
+        queue.press(now)
         return max(LEAST_RETRY_S, at - deadline)
 
     def _surely_before(self, queue: NetworkQueue, law: Law, rows: int, deadline: float, now: float) -> bool:

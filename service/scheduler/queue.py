@@ -61,9 +61,12 @@ class Batch:
 
     def late_s(self, entry: Entry) -> float:
         """How much too late a hopeless row would have been answered; not above zero where only others stood in its way."""
+        return self.started + self.alone_s(entry) - entry.deadline
+
+    def alone_s(self, entry: Entry) -> float:
+        """What a row takes by itself, with the margin that deadlines are given; 0 where that is not known."""
         law = self.cost.law
-        answered_at = self.started + (law.seconds(1, entry.length) * margin(self.cost) if law is not None else 0.0)
-        return answered_at - entry.deadline
+        return law.seconds(1, entry.length) * margin(self.cost) if law is not None else 0.0
 
 
 class NetworkQueue:

@@ -70,7 +70,7 @@ class ScheduledNetwork:
     def refuse(
         self, rows: int, deadline: float, priority: int = 0, preparing: int = 0, length: float | None = None
     ) -> float | None:
-        """None where `rows` may come in; where they would be late, seconds after which they would not be.
+        """None where `rows` may come in; where they would be late, seconds after which they would not be, infinity for never.
 
         `preparing` rows are on their way to the queue before them. `length`: of each, where that is known already.
         """
@@ -250,7 +250,7 @@ class DeviceScheduler:
                 self._policy.finished(batch, self._clock(), ok)
         if batch.late or batch.hopeless:
             outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
-            outcomes += [(entry, TooLate(max(LEAST_RETRY_S, batch.late_s(entry)))) for entry in batch.hopeless]
+            outcomes += [(entry, _too_late(batch, entry)) for entry in batch.hopeless]
         self._answer(outcomes)
 
     def _answer(self, outcomes: Sequence[Outcome]) -> None:
@@ -273,3 +273,9 @@ def _fill(outcomes: Sequence[Outcome]) -> None:
 
 
 __all__ = ["DeviceScheduler", "Execute", "ScheduledNetwork", "Submission"]
+
+
+def _too_late(batch: Batch, entry: Entry) -> TooLate:
+    late_s = batch.late_s(entry)
+    # Of one that would have been late on an idle device as well, no later call will be in time.
+    return TooLate(max(LEAST_RETRY_S, late_s) if entry.arrival + batch.alone_s(entry) <= entry.deadline else None)

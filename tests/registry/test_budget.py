@@ -9,6 +9,7 @@ from registry.fakes import World, world
 from service.errors import DeadlineExceeded, MemoryFull, NotFound, NotReady
 from service.registry.ledger import Ledger
 from service.registry.states import ModelState
+from service.runtime.network import SharedPart
 from service.settings import ModelOptions
 
 pytestmark = pytest.mark.asyncio
@@ -127,12 +128,16 @@ async def test_a_model_that_turns_out_too_large_answers_though_nobody_can_go_and
         assert await inside == 7
 
 
-async def test_nobody_goes_for_a_model_that_is_too_large_when_one_who_leaves_is_enough() -> None:
+@pytest.mark.parametrize("shared_mib", [0, 38])
+async def test_nobody_goes_for_a_model_that_is_too_large_when_one_who_leaves_is_enough(shared_mib: int) -> None:
     async with world(
         mib={"a": 40, "b": 40, "c": 10}, load=False, ledger=Ledger(budget_mib=115), on_demand=True, lanes=2
     ) as w:
         for name in "ac":
             await w.registry.load(name)
+        if shared_mib:  # with a version that could come, and is not there
+            w.runtime("a").shared = SharedPart("d" * 64, shared_mib << 20)  # type: ignore[attr-defined]
+            w.registry.refresh("a")
         w.runtime("a").gate.clear()
         inside = asyncio.create_task(call(w, "a"))
         await until(lambda: w.runtime("a").batches)

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytest
+from scheduler.fakes import until
 
 from registry.fakes import FakeRuntime, World, world
 from service.errors import MemoryFull
@@ -43,6 +44,28 @@ async def test_a_model_that_was_swapped_for_a_smaller_form_comes_back_only_where
         with pytest.raises(MemoryFull, match=r"needs 95.0 MiB of the memory budget of 100 MiB"):
             await w.registry.load("net")
         assert w.registry.ledger.total == 40 * MIB
+
+
+async def test_a_base_that_is_made_fast_beside_a_version_of_it_makes_others_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code shares no weights: those in fp32 stay for the version."""
+    monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 40 * MIB), raising=False)
+    sizes = {"base": 40, "lora": 41, "other": 50}
+    async with world(mib=sizes, load=False, ledger=Ledger(budget_mib=100)) as w:
+        await w.registry.load("lora")
+        await w.registry.unload("lora")
+        await w.registry.load("other")
+        w.runtime("other").shared = None  # type: ignore[attr-defined]
+        w.registry.refresh("other")
+        for name in ("base", "lora"):
+            await w.registry.load(name)
+        assert w.registry.ledger.total == 91 * MIB
+        compiled: Any = FakeRuntime(40 * MIB)
+        compiled.shared = None
+        w.model("base").use(compiled)
+        w.registry.refresh("base")
+        await until(lambda: w.registry.ledger.holding("other") is None)
+        assert w.registry.ledger.total == 81 * MIB
+        assert w.registry.status("lora").state is ModelState.READY
 
 
 async def test_a_version_that_shares_its_bases_weights_fits_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

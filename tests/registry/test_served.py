@@ -58,7 +58,7 @@ async def busy(w: World, *waiting: str) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize(
     ("tier", "step", "length", "padded_to"),
-    [("compiled", 16, 13, 16), ("compiled", 16, 5, 5), ("compiled", 0, 13, 0), ("eager", 16, 13, 0)],
+    [("compiled", 16, 30, 32), ("compiled", 16, 5, 5), ("compiled", 0, 30, 0), ("eager", 16, 30, 0)],
 )
 async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
     tier: Tier, step: int, length: int, padded_to: int
@@ -86,13 +86,22 @@ async def test_who_cannot_be_answered_in_time_is_told_at_once_and_nothing_is_pre
         async with busy(w):
             w.task().calls.clear()
             with pytest.raises(TooLate) as caught:
-                await ask(w, "1", deadline=time.monotonic() + 0.5)
+                await ask(w, "1", deadline=time.monotonic() + 1.5)
             assert caught.value.retry_after_s is not None
             assert 0.1 < caught.value.retry_after_s <= 2.0
             assert w.task().calls == []
             assert w.sample("zoo_rejected_total", **LABELS, reason="too_late") == 1
             assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 0
             assert w.model().rows_in_flight == 1
+
+
+async def test_who_gives_less_time_than_a_row_takes_by_itself_is_not_told_to_try_again() -> None:
+    async with world() as w:
+        teach(w)
+        async with busy(w):
+            with pytest.raises(TooLate, match="less time than it takes by itself") as caught:
+                await ask(w, "1", deadline=time.monotonic() + 0.5)
+            assert caught.value.retry_after_s is None
 
 
 async def test_who_has_time_waits_for_a_turn() -> None:

@@ -12,28 +12,35 @@ from service.types import Array, Item, Tensors
 
 
 class Network:
-    """Takes as many seconds as `cost` says for a length, on a clock of its own."""
+    """Takes as many seconds as `cost` says for a length, or for one row of it `alone`, on a clock of its own."""
 
     device, precision, memory_bytes = "cpu", "bf16", 0
 
-    def __init__(self, cost: dict[int, float]) -> None:
-        self.cost = cost
+    def __init__(self, cost: dict[int, float], alone: dict[int, float]) -> None:
+        self.cost, self.alone = cost, alone
         self.now = 0.0
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        self.now += self.cost[tensors["ids"].shape[1]]
+        rows, length = tensors["ids"].shape
+        self.now += self.alone.get(length, self.cost[length]) if rows == 1 else self.cost[length]
         return {}
 
     def free(self) -> None:
         raise AssertionError("it goes on")
 
 
-def gains(cost: dict[int, float], longest: int = 9, most: int | None = 256, heeds: bool = True) -> bool:
+def gains(
+    cost: dict[int, float],
+    longest: int = 9,
+    most: int | None = 256,
+    heeds: bool = True,
+    alone: dict[int, float] | None = None,
+) -> bool:
     def collate(items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
         length = max(longest, least_length) if heeds else longest
         return {"ids": np.zeros((len(items), length), np.int64)}, 0.0
 
-    network = Network(cost)
+    network = Network(cost, alone or {})
     card = SimpleNamespace(batching=SimpleNamespace(max_length=most))
     task: Any = SimpleNamespace(collate=collate, card=card)
     items = [Item({}, length) for length in (3, longest)]
@@ -43,6 +50,11 @@ def gains(cost: dict[int, float], longest: int = 9, most: int | None = 256, heed
 @pytest.mark.parametrize(("padded_s", "gained"), [(0.8, True), (0.94, True), (0.96, False), (1.2, False)])
 def test_the_clock_decides(padded_s: float, gained: bool) -> None:
     assert gains({28: 1.0, 32: padded_s}) is gained
+
+
+@pytest.mark.parametrize(("alone_s", "gained"), [(1.05, True), (1.2, False)])
+def test_a_row_alone_must_not_lose_by_it(alone_s: float, gained: bool) -> None:
+    assert gains({28: 1.0, 32: 0.8}, alone={28: 1.0, 32: alone_s}) is gained
 
 
 def test_a_network_that_takes_no_longer_texts_gets_none() -> None:

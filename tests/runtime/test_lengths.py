@@ -1,4 +1,4 @@
-"""A length a little below a multiple of sixteen becomes it; others stay as they are."""
+"""A length a little below a multiple of sixteen becomes it, from 28 on; others stay as they are."""
 
 import pytest
 
@@ -7,7 +7,8 @@ from service.runtime.lengths import MOST_ADDED, STEP, quick_length
 
 @pytest.mark.parametrize("most", [None, 256])
 @pytest.mark.parametrize(
-    ("longest", "padded"), [(1, 1), (11, 11), (12, 16), (15, 16), (16, 16), (17, 17), (29, 32), (32, 32), (253, 256)]
+    ("longest", "padded"),
+    [(1, 1), (12, 12), (15, 15), (27, 27), (28, 32), (29, 32), (31, 32), (32, 32), (33, 33), (253, 256)],
 )
 def test_only_few_elements_are_added(longest: int, padded: int, most: int | None) -> None:
     assert quick_length(longest, most) == padded

@@ -1,5 +1,6 @@
 """Who may come in, and who is told at once that he would be late."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,12 @@ def test_only_what_goes_before_a_row_counts() -> None:
     w, q = busy()
     assert w.policy.refuse(q, 1, 0.75, 0.0) is None, "it passes all that waits: 0.5 s for the lane and 0.2 of its own"
     assert w.policy.refuse(q, 1, 0.65, 0.0) == pytest.approx(0.05)
+
+
+def test_nobody_is_told_to_try_again_with_too_little_time_for_an_idle_device() -> None:
+    w, q = busy()
+    assert w.policy.refuse(q, 1, 0.19, 0.0) == math.inf
+    assert w.policy.refuse(q, 1, 0.21, 0.0) == pytest.approx(0.7 - 0.21)
 
 
 def test_rows_on_their_way_to_the_queue_count() -> None:
