@@ -6,7 +6,7 @@
     QueueFull         RESOURCE_EXHAUSTED   RetryInfo
     MemoryFull        RESOURCE_EXHAUSTED   RetryInfo where others are only in use
     OutOfMemory       RESOURCE_EXHAUSTED
-    DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was turned away before its deadline
+    DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was turned away before its deadline, if a wait helps
     IllegalMove       FAILED_PRECONDITION
     AlreadyExists     ALREADY_EXISTS
     QuotaExceeded     RESOURCE_EXHAUSTED
