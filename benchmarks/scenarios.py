@@ -14,7 +14,7 @@ CONCURRENCY = (1, 8, 32, 64)
 P99_BOUND = 5.0
 """MLPerf's Server scenario here: the p99 may be this many times the single latency."""
 PROBES = 7
-LOWEST = 0.3
+LOWEST = 0.1
 """Of the Offline rate: where the search for the Server rate begins."""
 MOST_LATE = 0.01
 
