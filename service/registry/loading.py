@@ -8,9 +8,10 @@ from ending.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from model_zoo.card import Card
 from service.errors import DeadlineExceeded, IllegalMove
 from service.observability.log import logger
 from service.registry.background import in_daemon
@@ -23,6 +24,7 @@ from service.registry.options import AT_NEXT_LOAD, changed, in_effect, limits_of
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.registry.status import ModelStatus, Unloaded
+from service.runtime.lanes import LOADS_NICENESS, give_way
 
 log = logger(__name__)
 
@@ -176,7 +178,7 @@ class Loading(LoadingHeads):
         thread = f"load-{entry.key}"
         measurement = await in_daemon(partial(Measurement, self.ledger), thread)
         try:
-            loaded = await in_daemon(partial(self._loader.load, entry.card), thread)
+            loaded = await in_daemon(partial(_gently, self._loader.load, entry.card), thread)
         finally:  # in another thread, since the loader's own stack is none of the model's
             growth = await in_daemon(measurement.end, thread)
         return loaded, growth, measurement.libraries
@@ -285,3 +287,9 @@ class Loading(LoadingHeads):
         await asyncio.shield(self._begin_load(entry))
         if entry.state is ModelState.UNAVAILABLE:
             raise failure(entry)
+
+
+def _gently(load: Callable[[Card], Loaded], card: Card) -> Loaded:
+    """In a thread of its own, which ends with the load."""
+    give_way(LOADS_NICENESS)
+    return load(card)

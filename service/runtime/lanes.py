@@ -19,6 +19,8 @@ NICENESS = 5
 whose deadlines then pass before anybody has read them, while the lanes find nothing to do. Trials of some seconds at twice the
 capacity with `all_minilm_l6_v2` in bf16 had 0.16 to 0.38 of the capacity answered in time without, 0.42 to 0.66 with it. Jobs, at
 idle priority, still come after lanes."""
+LOADS_NICENESS = 10
+"""Of threads that load a network, which check it by batches of all sizes: those who are served come first."""
 
 
 class Lanes:
@@ -58,8 +60,8 @@ class Lanes:
             del job  # a lane that waits for the next would else keep the last one's network from being freed
 
 
-def give_way() -> None:
+def give_way(niceness: int = NICENESS) -> None:
     """The calling thread comes after those of usual priority from now on. Linux, where priorities belong to threads."""
     if sys.platform.startswith("linux"):
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))

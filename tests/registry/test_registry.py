@@ -1,13 +1,19 @@
 """Loading, unloading and resolving, with a loader that does as a test says."""
 
 import asyncio
+import os
+import sys
+import threading
 
 import pytest
 from scheduler.fakes import until
 
+from model_zoo.card import Card
 from registry.fakes import PATIENCE_S, World, world
 from service.errors import IllegalMove, NotFound, NotReady
+from service.registry.loader import Loaded
 from service.registry.states import ModelState
+from service.runtime.lanes import NICENESS
 
 pytestmark = pytest.mark.asyncio
 
@@ -330,3 +336,17 @@ async def test_closing_stops_a_load_that_nobody_waits_for() -> None:
         w.loader.gate.set()
         await asyncio.wait([task])
         assert task.cancelled()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux only")
+async def test_a_load_comes_after_those_who_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(load=False) as w:
+        load, priorities = w.loader.load, list[int]()
+
+        def watched(card: Card) -> Loaded:
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return load(card)
+
+        monkeypatch.setattr(w.loader, "load", watched)
+        await w.registry.load("adder")
+        assert [priority > NICENESS for priority in priorities] == [True]
