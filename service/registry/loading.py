@@ -126,7 +126,8 @@ class Loading(LoadingHeads):
                 self._recorder.model_memory(name, entry.number, held.total)
                 for rider in entry.riders:
                     self._refresh(self._books[rider.name])
-                if self.ledger.missing(NOTHING):  # as where versions share the weights that it had before
+                tidies = self._tidying is not None and not self._tidying.done()  # until all fits: once is enough
+                if self.ledger.missing(NOTHING) and not tidies:  # as where versions share the weights that it had before
                     self._tidying = asyncio.create_task(self._back_to_budget(entry), name=f"budget-{entry.key}")
         self._refresh(book)
 
