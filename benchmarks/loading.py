@@ -2,8 +2,8 @@
 
     python -m benchmarks.loading [--callers 8] [--seconds 6] [--rounds 3]
 
-Another model is loaded and, once it is READY, unloaded over and over while callers of `efficientnet_lite0` wait for their answers.
-Nobody waits for it to be made faster.
+Another model is loaded and, once it is READY, unloaded over and over while callers of `efficientnet_lite0` wait for their
+answers. Nobody waits for it to be made faster.
 """
 
 from __future__ import annotations
