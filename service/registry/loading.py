@@ -127,7 +127,9 @@ class Loading(LoadingHeads):
                 for rider in entry.riders:
                     self._refresh(self._books[rider.name])
                 tidies = self._tidying is not None and not self._tidying.done()  # until all fits: once is enough
-                if self.ledger.missing(NOTHING) and not tidies:  # as where versions share the weights that it had before
+                if (
+                    self.ledger.missing(NOTHING) and not tidies
+                ):  # as where versions share the weights that it had before
                     self._tidying = asyncio.create_task(self._back_to_budget(entry), name=f"budget-{entry.key}")
         self._refresh(book)
 
