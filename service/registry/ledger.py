@@ -19,7 +19,8 @@ from service.runtime.memory import Reading
 from service.runtime.network import SharedPart
 
 MIB = 1 << 20
-FP32_BYTES = 4
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Of one parameter."""
 NOISE = MIB
 """Bytes that a measurement cannot tell: pages that are free in part only, what threads keep for themselves. Seen: 0.2 MB."""
 
@@ -36,6 +37,8 @@ class Holding:
     """How much the device's reading grew over the load, with whatever else came along; None where it could not be told."""
     shared: SharedPart | None = None
     """Of `weights`, those that others may hold as well, in memory once."""
+    precision: str = "fp32"
+    """In which it was loaded, or will be. What runs in place of that later may be in another."""
 
     @property
     def total(self) -> int:
@@ -128,17 +131,23 @@ class Ledger:
     # ── the books ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def loaded(
-        self, model: str, weights: int, growth: int | None, libraries: bool, shared: SharedPart | None = None
+        self,
+        model: str,
+        weights: int,
+        growth: int | None,
+        libraries: bool,
+        shared: SharedPart | None = None,
+        precision: str = "fp32",
     ) -> Holding:
         """Enters a model that was loaded; `libraries` says that its load imported some, `shared` is a part of `weights`."""
         beside = 0 if growth is None or libraries or growth - weights < NOISE else growth - weights
-        held = self._holdings[model] = self._needs[model] = Holding(weights, beside, growth, shared)
+        held = self._holdings[model] = self._needs[model] = Holding(weights, beside, growth, shared, precision)
         return held
 
     def reweighed(self, model: str, weights: int, shared: SharedPart | None = None) -> Holding:
         """A loaded model's weights changed, as when a faster form of it was swapped in."""
         old = self._holdings[model]
-        held = self._holdings[model] = Holding(weights, old.beside, old.growth, shared)
+        held = self._holdings[model] = replace(old, weights=weights, shared=shared)
         return held
 
     def unloaded(self, model: str, freed: int | None) -> int:
@@ -153,11 +162,15 @@ class Ledger:
         """What a model holds; None where it is not loaded."""
         return self._holdings.get(model)
 
-    def need(self, card: Card, model: str = "") -> Holding:
-        """What a model will hold once it is loaded: what was measured of it before, else its parameters in fp32, of which a LoRA
-        version shares those of its base. `model` is the name on its line, where that is not the card's."""
+    def need(self, card: Card, model: str = "", precision: str = "auto") -> Holding:
+        """What a model will hold once it is loaded: what was measured of it before in this precision, else its parameters, of
+        which a LoRA version in fp32 shares those of its base. `model` is the name on its line, where that is not the card's."""
+        precision = "fp32" if precision == "auto" else precision  # a faster form is looked for once it answers
         known = self._needs.get(model or card.name)
-        return known or Holding(card.parameters * FP32_BYTES, shared=self._shared_with(card))
+        if known is not None and known.precision == precision:
+            return known
+        shared = self._shared_with(card) if precision == "fp32" else None  # a cast one holds its weights alone
+        return Holding(card.parameters * BYTES[precision], shared=shared, precision=precision)
 
     def _shared_with(self, card: Card) -> SharedPart | None:
         """What a version that was never loaded will find in memory of its base."""

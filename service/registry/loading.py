@@ -126,10 +126,9 @@ class Loading(LoadingHeads):
                 self._recorder.model_memory(name, entry.number, held.total)
                 for rider in entry.riders:
                     self._refresh(self._books[rider.name])
+                # There may be less room now, as where versions share the weights that it had before.
                 tidies = self._tidying is not None and not self._tidying.done()  # until all fits: once is enough
-                if (
-                    self.ledger.missing(NOTHING) and not tidies
-                ):  # as where versions share the weights that it had before
+                if self.ledger.missing(NOTHING) and not tidies:
                     self._tidying = asyncio.create_task(self._back_to_budget(entry), name=f"budget-{entry.key}")
         self._refresh(book)
 
@@ -167,7 +166,8 @@ class Loading(LoadingHeads):
     async def _load(self, entry: Entry) -> None:
         with self._failing(entry):
             async with self._turn:
-                await self._make_room(entry, self.ledger.need(entry.card, entry.key))
+                precision = entry.options.precision or "auto"
+                await self._make_room(entry, self.ledger.need(entry.card, entry.key, precision))
                 loaded, growth, libraries = await self._measured_load(entry)
                 self._enter(entry, loaded, growth, libraries)
                 await self._keep_to_budget(entry)
@@ -204,7 +204,8 @@ class Loading(LoadingHeads):
         entry.load_s, entry.last_used = loaded.load_s, self._clock()
         entry.comes_back = self._on_demand or entry.version is not None
         runtime = loaded.runtime
-        held = self.ledger.loaded(entry.key, runtime.memory_bytes, growth, libraries, getattr(runtime, "shared", None))
+        shared = getattr(runtime, "shared", None)
+        held = self.ledger.loaded(entry.key, runtime.memory_bytes, growth, libraries, shared, runtime.precision)
         # Asked through the entry: the gauge refers to itself, and a model to which it refers would stay for the collector.
         self._recorder.model_loaded(entry.name, entry.number, loaded.load_s, held.total, lambda: queue_depth(entry))
         unproven = [rider for rider in entry.riders if rider.proven_in != runtime.precision]

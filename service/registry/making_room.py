@@ -74,7 +74,7 @@ class MakingRoom(Asking):
 
     def _check_room(self, entry: Entry) -> None:
         """Raises MemoryFull where a load could find no room, however long it waited."""
-        need = NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key)
+        need = NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key, entry.options.precision or "auto")
         if self.ledger.missing(need) and not self._turn.locked():
             try:
                 to_evict(self.ledger, entry, need, self._all())

@@ -15,13 +15,15 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self.free = count
+        """Below zero while more are inside than a smaller count allows."""
+        self._count = count
         self._line: list[tuple[float, int, asyncio.Future[None]]] = []
         self._age = itertools.count()
 
     @asynccontextmanager
     async def one(self, claim: float) -> AsyncIterator[None]:
         """A place for the block. Whoever is cancelled in the line leaves it."""
-        if self.free:
+        if self.free > 0:
             self.free -= 1
         else:
             await self._wait(claim)
@@ -29,6 +31,12 @@ class Places:
             yield
         finally:
             self._pass_on()
+
+    def resize(self, count: int) -> None:
+        """Another number of places. Nobody is sent away; with more of them, those in the line come in."""
+        self.free += count - self._count
+        self._count = count
+        self._let_in()
 
     async def _wait(self, claim: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -41,13 +49,16 @@ class Places:
             raise
 
     def _pass_on(self) -> None:
-        """To whoever is first in the line and still wants it; it is free where nobody does."""
-        while self._line:
+        self.free += 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Free places go to those who are first in the line and still want one."""
+        while self.free > 0 and self._line:
             _, _, turn = heapq.heappop(self._line)
             if not turn.done():
+                self.free -= 1
                 turn.set_result(None)
-                return
-        self.free += 1
 
 
 class Coming:

@@ -168,7 +168,7 @@ class ServedModel:
     def set_limits(self, limits: Limits) -> None:
         """New limits for whoever comes from now on; those inside are not sent away."""
         self.limits = limits
-        self.room = Places(PREPARED_AHEAD * limits.max_batch_size)
+        self.room.resize(PREPARED_AHEAD * limits.max_batch_size)
         self._network.set_limits(limits)
 
     async def idle(self) -> None:

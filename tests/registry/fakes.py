@@ -23,7 +23,7 @@ from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
-from service.registry.ledger import FP32_BYTES, MIB
+from service.registry.ledger import BYTES, MIB
 from service.registry.loader import Loaded
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
@@ -216,7 +216,7 @@ async def world(
     """
     sizes = {name: size * MIB for name, size in (mib or {}).items()}
     cards = [card(name) for name in names or () if name not in sizes]
-    cards += [card(name, parameters=size // FP32_BYTES) for name, size in sizes.items()]
+    cards += [card(name, parameters=size // BYTES["fp32"]) for name, size in sizes.items()]
     cards = cards or [card("adder")]
     options = ModelOptions(
         max_batch_size=max_batch_size,

@@ -70,6 +70,15 @@ async def test_a_model_that_is_in_use_stays_and_another_goes() -> None:
         assert await inside == 7
 
 
+async def test_a_model_that_is_to_run_in_half_the_bytes_needs_half_the_room() -> None:
+    given = {"whale": ModelOptions(precision="bf16")}
+    async with world(mib={**SIZES, "whale": 120}, load=False, ledger=Ledger(budget_mib=100), given=given) as w:
+        w.loader.held_bytes["whale"] = 60 << 20
+        await w.registry.load("a")
+        await w.registry.load("whale")
+        assert ready(w) == "awhale"
+
+
 async def test_what_has_no_room_is_refused_with_the_figures_and_nobody_goes_in_vain() -> None:
     async with world(mib={**SIZES, "whale": 101}, load=False, ledger=Ledger(budget_mib=100)) as w:
         for name in "ab":

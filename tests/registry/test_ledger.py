@@ -8,7 +8,7 @@ import pytest
 
 from model_zoo.card import Card
 from registry.fakes import card
-from service.registry.ledger import FP32_BYTES, MIB, NOISE, Holding, Ledger, Measurement, freed
+from service.registry.ledger import BYTES, MIB, NOISE, Holding, Ledger, Measurement, freed
 from service.runtime.network import SharedPart
 
 
@@ -98,6 +98,18 @@ def test_the_next_load_is_foreseen_by_what_was_measured_and_the_first_by_the_car
     ledger.unloaded("small", 10)
     assert ledger.need(small).total == 4 * MIB, "a network has its weights, whatever came back"
     assert (ledger.total, ledger.holding("small")) == (0, None)
+
+
+def test_what_was_measured_in_one_precision_says_nothing_of_another(device: Device) -> None:
+    ledger = Ledger(device)
+    net = card("net", parameters=MIB)
+    assert ledger.need(net, precision="bf16").total == 2 * MIB
+    ledger.loaded("net", 4 * MIB, 7 * MIB, False)
+    assert ledger.need(net, precision="bf16").total == 2 * MIB, "loaded in fp32 so far"
+    ledger.unloaded("net", None)
+    ledger.loaded("net", 2 * MIB, 5 * MIB, False, precision="bf16")
+    ledger.unloaded("net", None)
+    assert [ledger.need(net, precision=p).total // MIB for p in ("bf16", "auto", "fp32")] == [5, 4, 4]
 
 
 def test_a_faster_form_weighs_anew_and_keeps_what_is_beside(device: Device) -> None:
@@ -195,7 +207,7 @@ def test_what_models_share_counts_once_and_leaves_with_the_last_of_them() -> Non
 def lora(mib: int) -> Card:
     """A version that was tuned by LoRA on the base whose weights have the digest dd…d."""
     source = {"kind": "tuned", "base": "base", "base_digest": "d" * 64, "method": "lora", "files": {}}
-    return card("lora", parameters=mib * MIB // FP32_BYTES, source=source)
+    return card("lora", parameters=mib * MIB // BYTES["fp32"], source=source)
 
 
 def test_a_lora_version_needs_only_what_it_adds_to_its_loaded_base() -> None:
@@ -210,6 +222,13 @@ def test_a_lora_version_needs_only_what_it_adds_to_its_loaded_base() -> None:
     assert ledger.added(ledger.need(version)) == MIB, "loaded before"
     ledger.reweighed("base", 45 * MIB)  # compiled, it has no weights left to share
     assert ledger.missing(ledger.need(version)) == (45 + 91 - 100) * MIB
+
+
+def test_a_lora_version_that_is_cast_shares_nothing() -> None:
+    ledger = Ledger(budget_mib=100)
+    ledger.loaded("base", 90 * MIB, None, False, SharedPart("d" * 64, 90 * MIB))
+    assert ledger.added(ledger.need(lora(92), precision="bf16")) == 46 * MIB
+    assert ledger.missing(ledger.need(lora(92), precision="bf16")) == 36 * MIB
 
 
 def test_a_base_makes_room_for_its_own_lora_version_last() -> None:

@@ -56,6 +56,32 @@ async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_nex
     assert (entered, places.free) == (["next"], 1)
 
 
+async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
+    places, leave, entered = Places(2), asyncio.Semaphore(0), list[str]()
+
+    async def visit(name: str) -> None:
+        async with places.one(0.0):
+            entered.append(name)
+            await leave.acquire()
+
+    calls = [asyncio.create_task(visit(name)) for name in "abcde"]
+    await turn()
+    places.resize(1)
+    leave.release()
+    await turn()
+    assert entered == ["a", "b"], "one of two left, and the other has the only place"
+    leave.release()
+    await turn()
+    assert entered == ["a", "b", "c"]
+    places.resize(3)
+    await turn()
+    assert entered == ["a", "b", "c", "d", "e"], "who waited needs nobody to leave"
+    for _ in range(3):
+        leave.release()
+    await asyncio.gather(*calls)
+    assert places.free == 3
+
+
 async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() -> None:
     rng = random.Random(4)
     places, inside, most = Places(3), 0, 0
@@ -76,10 +102,13 @@ async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() 
         calls.append(asyncio.create_task(visit(rng.random(), rng.randrange(4))))
         if rng.random() < 0.4:
             rng.choice(calls).cancel()
+        if rng.random() < 0.1:
+            places.resize(rng.randrange(1, 4))
         if rng.random() < 0.5:
             await asyncio.sleep(0)
+    places.resize(2)
     await asyncio.gather(*calls, return_exceptions=True)
-    assert (inside, most, places.free, places._line) == (0, 3, 3, [])
+    assert (inside, most, places.free, places._line) == (0, 3, 2, [])
 
 
 async def test_rows_that_come_are_behind_earlier_claims_only() -> None:
