@@ -1,13 +1,15 @@
 """Convolutions whose weights were put into the kernels' order give the same answers, for any number of rows."""
 
 import copy
-from typing import Any
+from operator import attrgetter
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
-from torch.fx import Graph, GraphModule
+from torch.fx import Graph, GraphModule, Node
 
+from service.runtime.compile_worker import OPTIONS
 from service.runtime.packed_convolutions import ROWS, PackConvolutions
 
 pytestmark = pytest.mark.skipif(not torch._C._has_mkldnn, reason="torch has no oneDNN here")
@@ -54,3 +56,46 @@ def test_pictures_of_varying_size_leave_weights_as_they_are() -> None:
     before = str(module.graph)
     PackConvolutions()(module.graph)
     assert str(module.graph) == before
+
+
+class Enough(Exception):
+    """What comes after the pass is a minute of a C++ compiler's."""
+
+
+class Watched(PackConvolutions):
+    """Keeps which weights were in order before and after the pass, then ends the compilation."""
+
+    seen: ClassVar[list[tuple[list[bool], list[bool]]]] = []  # not of the object, which Inductor copies
+
+    def __call__(self, graph: Graph) -> None:
+        before = self._in_order(graph)
+        super().__call__(graph)
+        if before:  # it is called for what is computed from constants alone, too
+            self.seen.append((before, self._in_order(graph)))
+            raise Enough
+
+    @staticmethod
+    def _in_order(graph: Graph) -> list[bool]:
+        found = []
+        for node in graph.nodes:
+            if node.op == "call_function" and "convolution" in str(node.target):
+                weight = node.args[1]
+                assert isinstance(weight, Node)
+                assert weight.op == "get_attr", "a constant by now"
+                found.append(attrgetter(str(weight.target))(graph.owning_module).is_mkldnn)
+        return found
+
+
+@torch.inference_mode()
+def test_the_compiler_calls_it_once_weights_are_constants_and_before_anything_is_written() -> None:
+    """Inductor's hook is a moment among many; another release of torch may move it."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1)).eval()
+    network = network.to(memory_format=torch.channels_last)
+    rows = torch.export.Dim("rows", min=1, max=ROWS)
+    pictures = torch.zeros(4, 3, 16, 16).to(memory_format=torch.channels_last)
+    program = torch.export.export(network, (pictures,), dynamic_shapes=({0: rows},))
+    assert any(isinstance(value, PackConvolutions) for value in OPTIONS.values())
+    options = {key: Watched() if isinstance(value, PackConvolutions) else value for key, value in OPTIONS.items()}
+    with pytest.raises(Exception, match=Enough.__name__):
+        torch._inductor.aoti_compile_and_package(program, inductor_configs=options)
+    assert Watched.seen == [([False, False], [True, True])]
