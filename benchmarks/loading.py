@@ -32,6 +32,7 @@ class Loads:
 
     def __init__(self, target: str) -> None:
         self.count = 0
+        self._failed: Exception | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(target,))
 
@@ -42,13 +43,18 @@ class Loads:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+        if self._failed is not None:  # figures beside fewer loads would say less than they seem to
+            raise self._failed
 
     def _run(self, target: str) -> None:
-        with Client(target) as client:
-            while not self._end.is_set():
-                client.load(LOADED)
-                client.unload(LOADED)
-                self.count += 1
+        try:
+            with Client(target) as client:
+                while not self._end.is_set():
+                    client.load(LOADED)
+                    client.unload(LOADED)
+                    self.count += 1
+        except Exception as error:
+            self._failed = error
 
 
 def main() -> None:

@@ -348,7 +348,7 @@ async def test_a_call_that_is_late_is_counted_once_however_many_rows_it_had() ->
 
 async def test_rows_that_the_queue_found_late_are_one_call_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late:
-        def __init__(self, items: Any, deadline: float, priority: int) -> None:
+        def __init__(self, items: Any, *_: Any, **__: Any) -> None:
             self.rows = len(items)
 
         async def result(self) -> list[ZooError]:

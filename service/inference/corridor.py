@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
@@ -21,16 +20,26 @@ from service.errors import (
     TooLate,
     ZooError,
 )
+from service.inference.parts import (
+    Part,
+    broken,
+    cut,
+    is_light,
+    mean_length,
+    postprocess,
+    row_of,
+    slowest,
+    tensors_only,
+    timing_of,
+)
 from service.inference.quick import QuickCall
 from service.inference.visit import House, Visit
-from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
 from service.registry.head_served import Served
 from service.registry.registry import Registry
+from service.scheduler.entry import Came
 from service.tasks.gather import Gather
-from service.types import InferReply, InferRequest, Instance, Item, Prediction, Row, TensorInstance, Tensors, Timing
-
-log = logger(__name__)
+from service.types import InferReply, InferRequest, Item, Prediction, Row, Tensors
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
@@ -74,7 +83,7 @@ class Inference:
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
-        rows, length = len(request.instances), _length(served, request.instances)
+        rows, length = len(request.instances), mean_length(served, request.instances)
         with Visit(self._house, served, rows, began, deadline, request.priority, length) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -82,7 +91,7 @@ class Inference:
             except TimeoutError:
                 self._recorder.rejected(served.name, served.version, "deadline")
                 raise DeadlineExceeded("before the answer was there") from None
-            visit.timing = _slowest([timing for _, timing in parts])
+            visit.timing = slowest([timing for _, timing in parts])
             predictions = [prediction for part, _ in parts for prediction in part]
             visit.fault = any(isinstance(p, InternalError | OutOfMemory) for p in predictions)
             visit.answered = sum(isinstance(prediction, Prediction) for prediction in predictions)
@@ -172,42 +181,42 @@ class Inference:
 
     # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
 
-    async def _walk(self, visit: Visit, request: InferRequest, answers: bool) -> list[_Part]:
+    async def _walk(self, visit: Visit, request: InferRequest, answers: bool) -> list[Part]:
         """Cuts the request into parts that are prepared together, and walks them side by side."""
-        parts = _cut(visit.served, request)
+        parts = cut(visit.served, request)
         if len(parts) == 1:
             return [await self._part(visit, request, parts[0], answers)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._part(visit, request, span, answers)) for span in parts]
         return [task.result() for task in tasks]
 
-    async def _part(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> _Part:
-        if _is_light(request.instances[span.start]):
+    async def _part(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> Part:
+        if is_light(request.instances[span.start]):
             return await self._prepared(visit, request, span, answers)
         async with visit.served.room.one(visit.claim):
             return await self._prepared(visit, request, span, answers)
 
-    async def _prepared(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> _Part:
-        served, deadline = visit.served, visit.deadline
+    async def _prepared(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> Part:
+        served, deadline, came = visit.served, visit.deadline, Came(visit.began, visit.claim)
         t0 = time.monotonic()
         items = list(await self._preprocess(visit, request, span))
         t1 = time.monotonic()
         visit.prepared(len(span))
         good = [item for item in items if isinstance(item, Item)]
-        rows = iter(await served.submit(good, deadline, request.priority).result() if good else ())
+        rows = iter(await served.submit(good, deadline, came=came).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
-        earlier_s = await self._go_on(served, request, items, outcomes, deadline) if answers else 0.0
+        earlier_s = await self._go_on(served, request, items, outcomes, deadline, came) if answers else 0.0
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
             work = (served, request, items, outcomes, span)
             if len(span) <= served.task.light_rows:
-                predictions = _postprocess(*work)
+                predictions = postprocess(*work)
             else:
                 loop = asyncio.get_running_loop()
-                predictions = await loop.run_in_executor(self._pool, _postprocess, *work)
+                predictions = await loop.run_in_executor(self._pool, postprocess, *work)
         else:
-            predictions = [_tensors_only(served, i, o) for i, o in zip(items, outcomes, strict=True)]
-        timing = _timing(outcomes, t0, t1, t2, time.monotonic(), earlier_s)
+            predictions = [tensors_only(served, i, o) for i, o in zip(items, outcomes, strict=True)]
+        timing = timing_of(outcomes, t0, t1, t2, time.monotonic(), earlier_s)
         if timing.batch_rows:
             served.replied(max(0.0, t2 - t1 - timing.queue_s - timing.execute_s))
         return predictions, timing
@@ -219,6 +228,7 @@ class Inference:
         items: list[Item | ZooError],
         outcomes: list[Row | ZooError],
         deadline: float,
+        came: Came,
     ) -> float:
         """Answers that take several passes: queues the next pass of every row that has one (`Task.next_item`), until none has.
 
@@ -235,13 +245,13 @@ class Inference:
                     try:
                         then = served.task.next_item(item, outcome.tensors, request.options)
                     except Exception:
-                        outcomes[i], then = _broken(served), None
+                        outcomes[i], then = broken(served), None
                     if then is not None:
                         following[i] = then
                         ran = outcome.batch
             if following:
                 earlier_s += ran.finished - ran.started
-                rows = await served.submit([*following.values()], deadline, request.priority).result()
+                rows = await served.submit([*following.values()], deadline, came=came).result()
                 for (i, then), row in zip(following.items(), rows, strict=True):
                     items[i], outcomes[i] = then, row
             going = following.keys()
@@ -250,9 +260,9 @@ class Inference:
     async def _preprocess(self, visit: Visit, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
         served = visit.served
         instances = request.instances[span.start : span.stop]
-        if _is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
-            return [_row(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
-        raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: _cut mixes nothing
+        if is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
+            return [row_of(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+        raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: cut mixes nothing
         # Heads on one base go together, unless an instance is of a wrong kind: that is told in the name of its own model.
         preparer = served.preparer if isinstance(raw[0], served.task.raw_types) else served
         gather = self._gathers.get(preparer)
@@ -266,108 +276,3 @@ def _refusal(error: ZooError) -> str:
     if isinstance(error, DeadlineExceeded):
         return "deadline"
     return "memory_full" if isinstance(error, MemoryFull) else "not_ready"
-
-
-_Part = tuple[list[Prediction | ZooError], Timing]
-
-
-def _cut(served: Served, request: InferRequest) -> list[range]:
-    """Spans of instances to prepare together: all tensors at once, raw ones in the task's chunks, never mixed."""
-    instances = request.instances
-    spans: list[range] = []
-    start = 0
-    while start < len(instances):
-        light = _is_light(instances[start])
-        most = len(instances) if light else start + served.task.chunk
-        end = start + 1
-        while end < min(most, len(instances)) and _is_light(instances[end]) == light:
-            end += 1
-        spans.append(range(start, end))
-        start = end
-    return spans
-
-
-def _is_light(instance: Instance | InvalidInput) -> bool:
-    """Whether there is nothing to decode: tensors, or what could not be read."""
-    return isinstance(instance, TensorInstance | InvalidInput)
-
-
-def _length(served: Served, instances: Sequence[Instance | InvalidInput]) -> float | None:
-    """Of rows that come as tensors, in the mean; None where one has yet to be prepared, or is not as it should be."""
-    along = served.card.batching.length_of
-    if along is None:
-        return 1.0
-    lengths = 0
-    for instance in instances:
-        if not isinstance(instance, TensorInstance) or (array := instance.tensors.get(along)) is None or not array.ndim:
-            return None
-        lengths += array.shape[0]
-    return lengths / len(instances)
-
-
-def _row(served: Served, instance: Instance | InvalidInput, path: str) -> Item | ZooError:
-    if isinstance(instance, InvalidInput):
-        return instance
-    assert isinstance(instance, TensorInstance)
-    try:
-        return served.task.row(instance, path)
-    except InvalidInput as error:
-        return error
-
-
-def _tensors_only(served: Served, item: Item | ZooError, outcome: Row | ZooError) -> Prediction | ZooError:
-    if isinstance(outcome, ZooError):
-        return outcome
-    assert isinstance(item, Item)
-    return Prediction(served.task.shown(outcome.tensors), None, item.notes)
-
-
-def _postprocess(
-    served: Served,
-    request: InferRequest,
-    items: Sequence[Item | ZooError],
-    outcomes: Sequence[Row | ZooError],
-    span: range,
-) -> list[Prediction | ZooError]:
-    """In the pool. An instance that came as tensors gets tensors back, without an answer for people."""
-    predictions: list[Prediction | ZooError] = []
-    for i, item, outcome in zip(span, items, outcomes, strict=True):
-        if isinstance(outcome, ZooError):
-            predictions.append(outcome)
-            continue
-        assert isinstance(item, Item)
-        raw = not isinstance(request.instances[i], TensorInstance)
-        try:
-            answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
-            predictions.append(Prediction(served.task.shown(outcome.tensors), answer, item.notes))
-        except ZooError as error:
-            predictions.append(error)
-        except Exception:  # its neighbours have nothing to do with it
-            predictions.append(_broken(served))
-    return predictions
-
-
-def _broken(served: Served) -> InternalError:
-    """What became of a row whose outputs the task could make nothing of. To be called where the exception is handled."""
-    reference = uuid.uuid4().hex[:12]
-    log.exception("an answer could not be made", model=served.name, version=served.version, reference=reference)
-    return InternalError(reference)
-
-
-def _timing(
-    outcomes: Sequence[Row | ZooError], t0: float, t1: float, t2: float, t3: float, earlier_s: float = 0.0
-) -> Timing:
-    """What the slowest row saw. t0..t1 preprocess, t1..t2 queue and device, t2..t3 postprocess. On the device it was for
-    `earlier_s` before its last pass."""
-    reports = [outcome.batch for outcome in outcomes if isinstance(outcome, Row)]
-    if not reports:
-        return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2)
-    last = max(reports, key=lambda report: report.finished)
-    largest = max(report.rows for report in reports)
-    queue_s = max(0.0, last.started - t1 - earlier_s)
-    execute_s = earlier_s + last.finished - last.started
-    return Timing(t1 - t0, queue_s, execute_s, t3 - t2, largest, last.padding_ratio, last.device, last.precision)
-
-
-def _slowest(timings: Sequence[Timing]) -> Timing:
-    return max(timings, key=lambda t: t.preprocess_s + t.queue_s + t.execute_s + t.postprocess_s)

@@ -82,8 +82,10 @@ class QuickCall:
                 reason = "too_late" if isinstance(error, TooLate) else "deadline"
                 visit.house.recorder.rejected(served.name, served.version, reason)
             self.outcome = error
-        self._leave(None)
-        self._answered(self)
+        try:
+            self._leave(None)
+        finally:
+            self._answered(self)
 
     def _leave(self, error: BaseException | None) -> None:
         self._timer.cancel()

@@ -25,6 +25,7 @@ from service.registry.places import Coming, Places
 from service.registry.served import ServedModel, Watch
 from service.runtime.heads import Head
 from service.runtime.network import Runtime
+from service.scheduler.entry import Came
 from service.scheduler.policy import Limits
 from service.scheduler.scheduler import Submission
 from service.scheduler.ticket import Told
@@ -127,11 +128,18 @@ class HeadServed:
         if not self.rows_in_flight:
             self._empty.set()
 
-    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
+    def submit(
+        self,
+        items: Sequence[Item],
+        deadline: float,
+        priority: int = 0,
+        told: Told | None = None,
+        came: Came | None = None,
+    ) -> Submission:
         """Queues rows with the base's; each is answered by this head."""
         rider = self._rider
         riding = [Item(item.tensors, item.length, item.notes, rider) for item in items]
-        return self.base.submit(riding, deadline, priority, told)
+        return self.base.submit(riding, deadline, priority, told, came)
 
     def claim(self, deadline: float, priority: int) -> float:
         """As of the base."""

@@ -164,12 +164,13 @@ class Loading(LoadingHeads):
             raise IllegalMove(f"{entry.title} carries {names}, which cannot answer without it; unload those first")
 
     async def _load(self, entry: Entry) -> None:
-        with self._failing(entry):
-            async with self._turn:
+        async with self._turn:
+            with self._failing(entry):
                 precision = entry.options.precision or "auto"
                 await self._make_room(entry, self.ledger.need(entry.card, entry.key, precision))
                 loaded, growth, libraries = await self._measured_load(entry)
                 self._enter(entry, loaded, growth, libraries)
+            if entry.state is ModelState.READY:
                 await self._keep_to_budget(entry)
 
     async def _back_to_budget(self, entry: Entry) -> None:
@@ -225,7 +226,10 @@ class Loading(LoadingHeads):
             growth_bytes=growth,
         )
         for listener in self.on_ready:
-            listener(served)
+            try:
+                listener(served)
+            except Exception:  # it answers, whoever else errs
+                log.exception("a model is ready, and who was told failed", model=entry.name, version=entry.number)
 
     def _begin_unload(self, entry: Entry, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
         served, entry.served = entry.served, None
@@ -249,7 +253,10 @@ class Loading(LoadingHeads):
         self._recorder.model_unloaded(name, version)
         weights = runtime.memory_bytes
         measurement = await in_daemon(partial(Measurement, self.ledger), f"unload-{entry.key}")
-        runtime.free()
+        try:
+            runtime.free()
+        except Exception:  # it must not stay on its way out for ever
+            log.exception("a network could not be freed as it should", model=name, version=version)
         del served, runtime  # tokenizers and the like go with the last reference
         measured = await in_daemon(partial(freed, measurement, weights), f"unload-{entry.key}")
         held = self.ledger.unloaded(entry.key, measured)
@@ -294,6 +301,7 @@ class Loading(LoadingHeads):
 
 
 def _gently(load: Callable[[Card], Loaded], card: Card) -> Loaded:
-    """In a thread of its own, which ends with the load."""
+    """In a thread of its own, which ends with the load. What libraries start meanwhile for good keeps its niceness: threads of
+    scipy's BLAS were seen, which nothing that serves uses."""
     give_way(LOADS_NICENESS)
     return load(card)

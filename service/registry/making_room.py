@@ -65,6 +65,8 @@ class MakingRoom(Asking):
                 await self._evict_one(entry, need)
         except MemoryFull:
             log.warning("models hold more than the budget", bytes=self.ledger.total, budget_bytes=self.ledger.budget)
+        except Exception:  # of one that was to go; the model that came answers all the same
+            log.exception("room could not be made", model=entry.name, version=entry.number)
 
     def _less_what_leaves(self) -> Holding:
         """Nothing more, with what is being unloaded counted as gone."""

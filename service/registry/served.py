@@ -19,6 +19,7 @@ from service.registry.slot import Slot
 from service.runtime.exhaustion import is_out_of_memory
 from service.runtime.lengths import quick_length
 from service.runtime.network import Runtime
+from service.scheduler.entry import Came
 from service.scheduler.policy import LEAST_RETRY_S, Limits, claim_of
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
 from service.scheduler.ticket import Told
@@ -132,10 +133,17 @@ class ServedModel:
         if not self.rows_in_flight:
             self._empty.set()
 
-    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
+    def submit(
+        self,
+        items: Sequence[Item],
+        deadline: float,
+        priority: int = 0,
+        told: Told | None = None,
+        came: Came | None = None,
+    ) -> Submission:
         """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual. `told` is called with the
-        outcomes."""
-        return self._network.submit(items, self._in_time_for(deadline), priority, told)
+        outcomes. `came`: when their request did, with its `claim`."""
+        return self._network.submit(items, self._in_time_for(deadline), priority, told, came)
 
     def _in_time_for(self, deadline: float) -> float:
         """When the device must be done so that the answer reaches its caller by the deadline."""

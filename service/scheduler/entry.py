@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from service.types import Item
 
 PATIENCE_S = 10.0
@@ -14,20 +16,30 @@ DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
 """Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
 
 
+class Came(NamedTuple):
+    """What rows that had to be prepared keep from when their request came in."""
+
+    at: float
+    claim: float
+
+
 class Entry:
     """One row that waits. Lives in one queue; `item` is None once it was taken, dropped, or found late."""
 
-    __slots__ = ("arrival", "claim", "deadline", "index", "item", "length", "released", "sequence", "ticket")
+    __slots__ = ("arrival", "came", "claim", "deadline", "index", "item", "length", "released", "sequence", "ticket")
 
     def __init__(
-        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, claim: float, sequence: int
+        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, came: Came, sequence: int
     ) -> None:
         self.item: Item | None = item
         self.ticket = ticket
         self.index = index
         self.deadline = deadline
         self.arrival = arrival
-        self.claim = claim
+        """In its queue."""
+        self.came = came.at
+        """Its request, into the server."""
+        self.claim = came.claim
         self.sequence = sequence
         self.length = item.length
         self.released = False

@@ -179,8 +179,9 @@ class DevicePolicy:
         is never.
 
         `preparing` rows came before it and are on their way to the queue. `length`: of its rows, where that is known
-        already; else they count as usual ones, which short rows after long ones are not. Never refuses on an idle device,
-        nor while the cost is not known, nor where nothing of this network ran for long (PROBE_S): refusing teaches nothing.
+        already; else they count as usual ones, which short rows after long ones are not. Never refuses on an idle device that
+        nobody is on the way to, nor while the cost is not known, nor where nothing of this network ran for long (PROBE_S):
+        refusing teaches nothing.
         """
         if not preparing and not queue.order and (not self._running or queue.may_probe(now)):
             return None
@@ -254,11 +255,12 @@ def _as_usual(queue: NetworkQueue, law: Law, rows: int, length: float) -> int:
 
 
 def _alone_s(queue: NetworkQueue, law: Law, rows: int, lanes: int) -> float:
-    """What a request of so many usual rows takes on an idle device."""
+    """What a request of so many usual rows takes on an idle device, whose lanes share them."""
     length = queue.usual_length or 1.0
     most = queue.most_rows(length)
-    rounds = (rows - 1) // most // lanes
-    return rounds * law.seconds(most, length) + law.seconds(min(most, rows), length) * (1.0 + queue.cost.spread)
+    rounds = (rows - 1) // (most * lanes)
+    share = -(-(rows - rounds * most * lanes) // lanes)
+    return rounds * law.seconds(most, length) + law.seconds(share, length) * (1.0 + queue.cost.spread)
 
 
 __all__ = [

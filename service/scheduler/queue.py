@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service.scheduler.cost import Cost, Law, margin
 from service.scheduler.delay import over_at, release
-from service.scheduler.entry import Entry, claim_of
+from service.scheduler.entry import Came, Entry, claim_of
 from service.scheduler.memory_limit import MemoryLimit
 from service.scheduler.packing import best_window
 from service.types import Item
@@ -105,11 +105,20 @@ class NetworkQueue:
 
     # ── coming, leaving ───────────────────────────────────────────────────────────────────────────────────────
 
-    def push(self, item: Item, ticket: object, index: int, deadline: float, now: float, priority: int = 0) -> Entry:
-        """Adds a row. `ticket` and `index` are the caller's own."""
-        claim = claim_of(deadline, now, priority)
-        sequence = next(self._sequence)
-        entry = Entry(item, ticket, index, deadline, now, claim, sequence)
+    def push(
+        self,
+        item: Item,
+        ticket: object,
+        index: int,
+        deadline: float,
+        now: float,
+        priority: int = 0,
+        came: Came | None = None,
+    ) -> Entry:
+        """Adds a row. `ticket` and `index` are the caller's own. `came`: of a request that came before now."""
+        came = came or Came(now, claim_of(deadline, now, priority))
+        claim, sequence = came.claim, next(self._sequence)
+        entry = Entry(item, ticket, index, deadline, now, came, sequence)
         key = (claim, sequence, entry)
         order = self.order
         if not order or order[-1][0] <= claim:
@@ -217,7 +226,7 @@ class NetworkQueue:
             left_s = (first.deadline - now) / safety if length <= cost.reach else INFINITY
             if law is not None and (alone_s := law.seconds(1, length)) > left_s:
                 hopeless.append((first, self._remove(first)))
-                if first.arrival + alone_s * safety <= first.deadline:  # else no load made it late
+                if first.came + alone_s * safety <= first.deadline:  # else no load made it late
                     self.press(now)
                 continue
             chosen, length, free = self._companions(first, law, left_s, share)

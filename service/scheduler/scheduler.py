@@ -19,6 +19,7 @@ from functools import partial
 from service.errors import DeadlineExceeded, Draining, InternalError, TooLate, ZooError
 from service.observability.log import logger
 from service.scheduler.cost import Cost, LearnedCost
+from service.scheduler.entry import Came
 from service.scheduler.policy import LEAST_RETRY_S, Batch, DevicePolicy, Entry, Limits, NetworkQueue
 from service.scheduler.running import Execute, Outcome, Runner
 from service.scheduler.ticket import Ticket, Told
@@ -60,12 +61,20 @@ class ScheduledNetwork:
         self.runner = runner
         self._costs: dict[object, Cost] = {}
 
-    def submit(self, items: Sequence[Item], deadline: float, priority: int = 0, told: Told | None = None) -> Submission:
+    def submit(
+        self,
+        items: Sequence[Item],
+        deadline: float,
+        priority: int = 0,
+        told: Told | None = None,
+        came: Came | None = None,
+    ) -> Submission:
         """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
 
-        Call from the event loop; does not block. `told` takes the place of `result()`: it is called with the outcomes.
+        Call from the event loop; does not block. `told` takes the place of `result()`: it is called with the outcomes. `came`:
+        of rows whose request came before now; its claim is then theirs, whatever the priority.
         """
-        return self._scheduler.submit(self, items, deadline, priority, told)
+        return self._scheduler.submit(self, items, deadline, priority, told, came)
 
     def refuse(
         self, rows: int, deadline: float, priority: int = 0, preparing: int = 0, length: float | None = None
@@ -153,13 +162,14 @@ class DeviceScheduler:
         deadline: float,
         priority: int,
         told: Told | None,
+        came: Came | None = None,
     ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
         ticket = Ticket(len(items), told)
         now = self._clock()
         queue = network.queue
         with self._work:
-            entries = [queue.push(item, ticket, i, deadline, now, priority) for i, item in enumerate(items)]
+            entries = [queue.push(item, ticket, i, deadline, now, priority, came) for i, item in enumerate(items)]
             refused = [] if queue in self._networks else queue.empty()
         if not self._wake_due:
             # Once for all requests that this turn of the loop brings: they can ride together, and a lane that woke now
@@ -243,15 +253,16 @@ class DeviceScheduler:
 
     def _run(self, network: ScheduledNetwork, batch: Batch) -> None:
         """In a lane: runs a batch and sends every row its own outcome. Never raises."""
-        outcomes: list[Outcome] = []
+        if batch.late or batch.hopeless:  # told at once: nothing that runs now changes it
+            refused: list[Outcome] = []
+            refused += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
+            refused += [(entry, _too_late(batch, entry)) for entry in batch.hopeless]
+            self._answer(refused)
         if batch.rows:
             outcomes, ok = network.runner.run(batch.rows)
             with self._work:
                 self._policy.finished(batch, self._clock(), ok)
-        if batch.late or batch.hopeless:
-            outcomes += [(entry, DeadlineExceeded("while the request waited for the device")) for entry in batch.late]
-            outcomes += [(entry, _too_late(batch, entry)) for entry in batch.hopeless]
-        self._answer(outcomes)
+            self._answer(outcomes)
 
     def _answer(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
@@ -276,6 +287,8 @@ __all__ = ["DeviceScheduler", "Execute", "ScheduledNetwork", "Submission"]
 
 
 def _too_late(batch: Batch, entry: Entry) -> TooLate:
-    late_s = batch.late_s(entry)
-    # Of one that would have been late on an idle device as well, no later call will be in time.
-    return TooLate(max(LEAST_RETRY_S, late_s) if entry.arrival + batch.alone_s(entry) <= entry.deadline else None)
+    can_wait_s = entry.deadline - entry.came - batch.alone_s(entry)
+    if can_wait_s < 0.0:
+        return TooLate(None)  # it would have been late on an idle device as well, and so will be every later call
+    taken_s = batch.predicted_s or 0.0 if batch.rows else 0.0  # the lane, by the rows that go instead
+    return TooLate(max(LEAST_RETRY_S, batch.late_s(entry), taken_s - can_wait_s))

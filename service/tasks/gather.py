@@ -39,7 +39,9 @@ class Gather:
         self._task = task
         self._pool = pool
         self._most_trips = most_trips
-        self._waiting: list[tuple[float, int, _Part]] = []  # a heap
+        self._waiting: list[tuple[float, int]] = []  # a heap of claims and ages
+        self._parts: dict[int, _Part] = {}
+        """Of those who wait, by age. Who leaves is out of it at once, with all that it brought; in the heap a number stays."""
         self._age = itertools.count()
         self._trips = 0
         self._due = False
@@ -47,12 +49,16 @@ class Gather:
     async def prepare(self, instances: Sequence[Instance], paths: Sequence[str], claim: float = 0.0) -> Outcomes:
         """One outcome for each instance, in order. `paths` name them for error texts; `claim`: see `scheduler/policy.py`."""
         loop = asyncio.get_running_loop()
-        part = _Part(instances, paths, loop.create_future())
-        heapq.heappush(self._waiting, (claim, next(self._age), part))
+        age = next(self._age)
+        part = self._parts[age] = _Part(instances, paths, loop.create_future())
+        heapq.heappush(self._waiting, (claim, age))
         if not self._due and self._trips < self._most_trips:
             self._due = True
             loop.call_soon(self._begin)  # not yet: others may come within this turn
-        return await part.outcomes
+        try:
+            return await part.outcomes
+        finally:
+            self._parts.pop(age, None)
 
     def _begin(self) -> None:
         self._due = False
@@ -64,12 +70,14 @@ class Gather:
         parts: list[_Part] = []
         count = 0
         while self._waiting:
-            part = self._waiting[0][2]
-            if not part.outcomes.done():
+            age = self._waiting[0][1]
+            part = self._parts.get(age)
+            if part is not None and not part.outcomes.done():
                 count += len(part.instances)
                 if parts and count > self._task.chunk:
                     break
                 parts.append(part)
+            self._parts.pop(age, None)
             heapq.heappop(self._waiting)
         return parts
 
@@ -88,6 +96,8 @@ class Gather:
                 part.outcomes.cancel()
             return
         error = job.exception()
+        if error is None and len(job.result()) != (count := sum(len(part.instances) for part in parts)):
+            error = RuntimeError(f"{len(job.result())} outcomes for {count} instances")
         if error is None:
             outcomes = iter(job.result())
             for part in parts:

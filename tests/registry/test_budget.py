@@ -45,6 +45,34 @@ async def test_who_was_used_longest_ago_makes_room() -> None:
         assert w.registry.ledger.total == 80 << 20
 
 
+async def test_one_that_breaks_on_its_way_out_is_gone_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100)) as w:
+        for name in "ab":
+            await w.registry.load(name)
+
+        def breaks() -> None:
+            raise RuntimeError("a pipe that is closed")
+
+        monkeypatch.setattr(w.runtime("a"), "free", breaks)
+        await w.registry.load("c")
+        assert ready(w) == "bc"
+        await w.registry.load("a")
+        assert ready(w) == "ac"
+
+
+async def test_who_is_told_of_a_model_and_errs_takes_it_from_nobody() -> None:
+    async with world("a", load=False) as w:
+        told: list[str] = []
+
+        def errs(served: object) -> None:
+            raise RuntimeError("of whoever listens")
+
+        w.registry.on_ready += [errs, lambda served: told.append(served.name)]
+        await w.registry.load("a")
+        assert (ready(w), told) == ("a", ["a"])
+        assert await call(w, "a") == 7
+
+
 async def test_nobody_goes_while_there_is_room() -> None:
     async with world(mib=SIZES, ledger=Ledger(budget_mib=120)) as w:
         assert ready(w) == "abc"

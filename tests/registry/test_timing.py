@@ -1,13 +1,13 @@
 """Padding a text up to a whole vector is done only where it was measured to be quicker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.registry.timing import padding_gains
+from service.registry.timing import _padding_gains, padding_gains
 from service.types import Array, Item, Tensors
 
 
@@ -35,16 +35,17 @@ def gains(
     most: int | None = 256,
     heeds: bool = True,
     alone: dict[int, float] | None = None,
+    how: Callable[..., bool] = padding_gains,
 ) -> bool:
     def collate(items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
         length = max(longest, least_length) if heeds else longest
         return {"ids": np.zeros((len(items), length), np.int64)}, 0.0
 
     network = Network(cost, alone or {})
-    card = SimpleNamespace(batching=SimpleNamespace(max_length=most))
+    card = SimpleNamespace(name="tiny", batching=SimpleNamespace(max_length=most))
     task: Any = SimpleNamespace(collate=collate, card=card)
     items = [Item({}, length) for length in (3, longest)]
-    return padding_gains(task, network, items, lambda: network.now)
+    return how(task, network, items, lambda: network.now)
 
 
 @pytest.mark.parametrize(("padded_s", "gained"), [(0.8, True), (0.94, True), (0.96, False), (1.2, False)])
@@ -68,3 +69,10 @@ def test_inputs_that_padding_does_not_change_are_not_timed() -> None:
 @pytest.mark.parametrize(("longest", "timed_at"), [(1, 28), (28, 28), (29, 44), (40, 44)])
 def test_what_is_timed_is_as_long_as_the_texts_at_hand(longest: int, timed_at: int) -> None:
     assert gains({timed_at: 1.0, timed_at + 4: 0.5}, longest=longest)
+
+
+def test_a_network_that_longer_batches_are_too_much_for_goes_on_without() -> None:
+    fails_at_32 = {28: 1.0}
+    with pytest.raises(KeyError):
+        gains(fails_at_32)
+    assert gains(fails_at_32, how=_padding_gains) is False

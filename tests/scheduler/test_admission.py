@@ -50,6 +50,16 @@ def test_nobody_is_told_to_try_again_with_too_little_time_for_an_idle_device() -
     assert w.policy.refuse(q, 1, 0.21, 0.0) == pytest.approx(0.7 - 0.21)
 
 
+def test_what_an_idle_device_would_spread_over_its_lanes_is_never_said_to_be_impossible() -> None:
+    w, q = busy(lanes=2, waiting=0, cost=KnownCost(Law(0.0, 1.0, 0.0)))
+    # Four a batch, four seconds: sixteen rows take an idle device eight, a round of 4 and 4 and another.
+    assert w.policy.refuse(q, 16, 7.9, 0.0) == math.inf
+    assert w.policy.refuse(q, 16, 8.1, 0.0) == pytest.approx(12.0 - 8.1)
+    # Three take it two seconds, of 2 and 1.
+    assert w.policy.refuse(q, 3, 1.9, 0.0) == math.inf
+    assert w.policy.refuse(q, 3, 2.1, 0.0) == pytest.approx(7.0 - 2.1)
+
+
 def test_rows_on_their_way_to_the_queue_count() -> None:
     w, q = busy(waiting=0)
     assert w.policy.refuse(q, 1, 0.75, 0.0) is None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from scheduler.fakes import Clock, double, item, until, value_of
+from scheduler.fakes import PATIENCE_S, Clock, double, item, until, value_of
 from service.errors import DeadlineExceeded, OutOfMemory, TooLate, ZooError
 from service.scheduler.cost import KnownCost, Law
-from service.scheduler.policy import BORROW_S, LEAST_RETRY_S, Limits
+from service.scheduler.entry import Came
+from service.scheduler.policy import BORROW_S, Limits
 from service.scheduler.scheduler import DeviceScheduler
 from service.types import Item, Row
 
@@ -136,4 +138,53 @@ async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> Non
     on_a_lane(scheduler)
     (row,) = await tight.result()
     assert isinstance(row, TooLate)
-    assert row.retry_after_s == LEAST_RETRY_S
+    assert row.retry_after_s == pytest.approx(1.07 - 0.015), "the lane is taken for so long, and it can wait a little"
+
+
+async def test_who_is_turned_away_hears_of_it_before_the_batch_beside_them_has_run() -> None:
+    go = threading.Event()
+
+    def run(items: Sequence[Item]) -> list[Row]:
+        assert go.wait(PATIENCE_S)
+        return double(items)
+
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
+    network = scheduler.add("m", 1, Limits(8, 64), run)
+    network.queue.cost = KnownCost(Law(1.0, 0.01, 0.0))
+    late, in_time = network.submit([item(0)], 0.5), network.submit([item(1)], 9.0)
+    lane = asyncio.create_task(asyncio.to_thread(on_a_lane, scheduler))
+    try:
+        (row,) = await asyncio.wait_for(late.result(), PATIENCE_S / 2)
+    finally:
+        go.set()
+    assert isinstance(row, TooLate)
+    assert value_of((await in_time.result())[0]) == 2
+    await lane
+
+
+@pytest.mark.parametrize(("came", "comes_back"), [(0.0, True), (1.9, False)])
+async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float, comes_back: bool) -> None:
+    """It needs a second. With two of them, half of which somebody else took, another time may be better; with one tenth it
+    may not."""
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(1.9))
+    network = scheduler.add("m", 1, Limits(8, 64), double)
+    network.queue.cost = KnownCost(Law(1.0, 0.0, 0.0))
+    late = network.submit([item(0)], 2.0, came=Came(came, 2.0))
+    network.submit([item(1)], 9.0)
+    on_a_lane(scheduler)
+    (row,) = await late.result()
+    assert isinstance(row, TooLate)
+    assert (row.retry_after_s is not None) is comes_back
+    assert network.queue.is_pressed(1.9) is comes_back, "only a load presses"
+
+
+async def test_a_claim_that_came_along_counts_in_the_queue() -> None:
+    scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(5.0))
+    network = scheduler.add("m", 1, Limits(1, 64), double)
+    order: list[str] = []
+    network.submit([item(1)], NEVER, told=lambda _: order.append("came now"))
+    network.submit([item(2)], NEVER, told=lambda _: order.append("came before"), came=Came(2.0, 12.0))
+    for _ in range(2):
+        on_a_lane(scheduler)
+    await until(lambda: len(order) == 2)
+    assert order == ["came before", "came now"]

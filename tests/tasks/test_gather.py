@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -121,6 +123,41 @@ async def test_who_left_before_the_trip_costs_nothing(task: Task, gather: Callab
     task.gate.set()
     await asyncio.gather(first, stays)
     assert task.trips == [[b"first"], [b"stays"]]
+
+
+async def test_what_was_brought_goes_with_who_brought_it_though_others_are_before_them(
+    task: Task, gather: Callable[..., Any]
+) -> None:
+    class Photo:
+        """What bytes are asked for here, but can be referred to weakly."""
+
+        def decode(self) -> str:
+            return "photo"
+
+    task.gate.clear()
+    first = asyncio.create_task(gather(b"first"))
+    await settle()
+    photo = Photo()
+    gone = weakref.ref(photo)
+    left = asyncio.create_task(gather(photo, claim=9.0))
+    before = [asyncio.create_task(gather(b"before")) for _ in range(8)]
+    await settle()
+    del photo
+    left.cancel()
+    await asyncio.wait([left])
+    del left
+    gc.collect()  # a cancelled future keeps the frames that it went through, and they keep it
+    assert gone() is None
+    task.gate.set()
+    await asyncio.gather(first, *before)
+
+
+async def test_too_few_outcomes_are_a_mistake_that_nobody_waits_for(
+    task: Task, gather: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "preprocess", lambda instances, _: [Item({}, 1) for _ in instances][1:])
+    outcomes = await asyncio.gather(gather(b"one"), gather(b"two", b"three"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
 
 
 async def test_who_leaves_during_the_trip_takes_nobody_along(task: Task, gather: Callable[..., Any]) -> None:
