@@ -107,14 +107,14 @@ def main() -> None:
                 report["cases"][case.name] = merged(report["cases"].get(case.name, {}), measure(case, wanted, plan))
             except (PeerFailed, psutil.Error) as error:  # somebody died under load; the other cases need not
                 console.print(f"[red]{case.name} failed[/]: {error}")
-                report["cases"][case.name] = {"failed": str(error)}
+                report["cases"].setdefault(case.name, {"failed": str(error)})  # what --add keeps is no worse for it
             save()  # after each case: a run that ends early has not been for nothing
     if arguments.only in "null":
         try:
             report["null"] = null(plan)
         except (PeerFailed, psutil.Error) as error:
             console.print(f"[red]null failed[/]: {error}")
-            report["null"] = {"failed": str(error)}
+            report.setdefault("null", {"failed": str(error)})
     report["took_s"] = time.monotonic() - began
     save()
     console.print(
