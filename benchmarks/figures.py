@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 Round = dict[str, Any]
@@ -53,12 +54,14 @@ def _at(turn: Round, path: Sequence[str]) -> float | None:
 
 
 def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A case measured before with what was measured of it now; a scenario that both have is now's, and whoever takes part now is
-    absent no more."""
+    """A case measured before with what was measured of it now; a scenario that both have is now's, whoever takes part now is
+    absent no more, and peaks of memory are those of all that was measured."""
     result = {**before, **now}
     for key in set(before) & set(now):
         if isinstance(before[key], dict) and isinstance(now[key], dict):
             result[key] = {**before[key], **now[key]}
+    for name in set(before.get("memory", {})) & set(now.get("memory", {})):
+        result["memory"][name] = max(before["memory"][name], now["memory"][name], key=itemgetter("peak_mib"))
     if "absent" in result and "settings" in now:
         result["absent"] = {name: why for name, why in result["absent"].items() if name not in now["settings"]}
     if "rounds" in before and "rounds" in now:

@@ -55,6 +55,15 @@ def test_measuring_one_scenario_again_keeps_the_others() -> None:
     assert merged({}, now) == now
 
 
+def test_a_scenario_that_takes_less_memory_takes_nothing_from_the_peak() -> None:
+    before = {"memory": {"zoo": {"peak_mib": 9.0, "pss_mib": 3.0}, "triton": {"peak_mib": 5.0, "pss_mib": 4.0}}}
+    now = {"memory": {"zoo": {"peak_mib": 7.0, "pss_mib": 4.0}, "triton": {"peak_mib": 6.0, "pss_mib": 2.0}}}
+    assert merged(before, now)["memory"] == {
+        "zoo": {"peak_mib": 9.0, "pss_mib": 3.0},
+        "triton": {"peak_mib": 6.0, "pss_mib": 2.0},
+    }
+
+
 def test_whoever_takes_part_at_last_is_absent_no_more() -> None:
     before = {"absent": {"triton": "it ended", "litserve": "not installed"}, "settings": {"zoo": {}}}
     now = {"absent": {}, "settings": {"triton": {"instances": 2}}}
