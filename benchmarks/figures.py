@@ -64,6 +64,8 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         result["memory"][name] = max(before["memory"][name], now["memory"][name], key=itemgetter("peak_mib"))
     if "absent" in result and "settings" in now:
         result["absent"] = {name: why for name, why in result["absent"].items() if name not in now["settings"]}
+    if "rounds" in now:
+        result.pop("failed", None)
     if "rounds" in before and "rounds" in now:
         none: Round = {}
         pairs = itertools.zip_longest(before["rounds"], now["rounds"], fillvalue=none)

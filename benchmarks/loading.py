@@ -40,10 +40,10 @@ class Loads:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        if self._failed is not None:  # figures beside fewer loads would say less than they seem to
+        if kind is None and self._failed is not None:  # figures beside fewer loads would say less than they seem to
             raise self._failed
 
     def _run(self, target: str) -> None:

@@ -38,7 +38,7 @@ from service.observability.recorder import Call, Recorder
 from service.registry.head_served import Served
 from service.registry.registry import Registry
 from service.scheduler.entry import Came
-from service.tasks.gather import Gather
+from service.tasks.gather import Gather, Prepared
 from service.types import InferReply, InferRequest, Item, Prediction, Row, Tensors
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
@@ -197,12 +197,14 @@ class Inference:
             return await self._prepared(visit, request, span, answers)
 
     async def _prepared(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> Part:
-        served, deadline, came = visit.served, visit.deadline, Came(visit.began, visit.claim)
+        served, deadline = visit.served, visit.deadline
         t0 = time.monotonic()
-        items = list(await self._preprocess(visit, request, span))
+        prepared = await self._preprocess(visit, request, span)
+        items = list(prepared.outcomes)
         t1 = time.monotonic()
         visit.prepared(len(span))
         good = [item for item in items if isinstance(item, Item)]
+        came = Came(visit.began + prepared.seconds, visit.claim)
         rows = iter(await served.submit(good, deadline, came=came).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
         earlier_s = await self._go_on(served, request, items, outcomes, deadline, came) if answers else 0.0
@@ -251,17 +253,20 @@ class Inference:
                         ran = outcome.batch
             if following:
                 earlier_s += ran.finished - ran.started
-                rows = await served.submit([*following.values()], deadline, came=came).result()
+                # Its turn is one of now: with that of its first pass, a long answer would go before all that come meanwhile.
+                turn = Came(came.at + earlier_s, served.claim(deadline, request.priority))
+                rows = await served.submit([*following.values()], deadline, came=turn).result()
                 for (i, then), row in zip(following.items(), rows, strict=True):
                     items[i], outcomes[i] = then, row
             going = following.keys()
         return earlier_s
 
-    async def _preprocess(self, visit: Visit, request: InferRequest, span: range) -> Sequence[Item | ZooError]:
+    async def _preprocess(self, visit: Visit, request: InferRequest, span: range) -> Prepared:
         served = visit.served
         instances = request.instances[span.start : span.stop]
         if is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
-            return [row_of(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+            rows = [row_of(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+            return Prepared(rows, 0.0)
         raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: cut mixes nothing
         # Heads on one base go together, unless an instance is of a wrong kind: that is told in the name of its own model.
         preparer = served.preparer if isinstance(raw[0], served.task.raw_types) else served

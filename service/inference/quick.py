@@ -53,8 +53,10 @@ class QuickCall:
         visit.house.recorder.rejected(visit.served.name, visit.served.version, "deadline")
         self.outcome = error = DeadlineExceeded("before the answer was there")
         self._submission.leave()
-        self._leave(error)
-        self._answered(self)
+        try:
+            self._leave(error)
+        finally:
+            self._answered(self)
 
     def _told(self, outcomes: Sequence[Row | ZooError]) -> None:
         visit, served = self._visit, self._visit.served

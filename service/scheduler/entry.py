@@ -20,6 +20,7 @@ class Came(NamedTuple):
     """What rows that had to be prepared keep from when their request came in."""
 
     at: float
+    """Then, and as much later as it took for its own sake: whatever else passed before its queue was others' doing."""
     claim: float
 
 
@@ -38,7 +39,7 @@ class Entry:
         self.arrival = arrival
         """In its queue."""
         self.came = came.at
-        """Its request, into the server."""
+        """See `Came`."""
         self.claim = came.claim
         self.sequence = sequence
         self.length = item.length

@@ -226,7 +226,7 @@ class NetworkQueue:
             left_s = (first.deadline - now) / safety if length <= cost.reach else INFINITY
             if law is not None and (alone_s := law.seconds(1, length)) > left_s:
                 hopeless.append((first, self._remove(first)))
-                if first.came + alone_s * safety <= first.deadline:  # else no load made it late
+                if first.arrival + alone_s * safety <= first.deadline:  # else no load of the device made it late
                     self.press(now)
                 continue
             chosen, length, free = self._companions(first, law, left_s, share)

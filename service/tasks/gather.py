@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.errors import ZooError
 from service.tasks.base import Task
@@ -22,13 +23,22 @@ from service.types import Instance, Item
 Outcomes = Sequence[Item | ZooError]
 
 
+class Prepared(NamedTuple):
+    """What became of one caller's instances."""
+
+    outcomes: Outcomes
+    """One for each, in order."""
+    seconds: float
+    """That the trip took, without the wait for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What one caller brought, and where its outcomes go."""
 
     instances: Sequence[Instance]
     paths: Sequence[str]
-    outcomes: asyncio.Future[Outcomes]
+    outcomes: asyncio.Future[Prepared]
 
 
 class Gather:
@@ -46,8 +56,8 @@ class Gather:
         self._trips = 0
         self._due = False
 
-    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str], claim: float = 0.0) -> Outcomes:
-        """One outcome for each instance, in order. `paths` name them for error texts; `claim`: see `scheduler/policy.py`."""
+    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str], claim: float = 0.0) -> Prepared:
+        """`paths` name them for error texts; `claim`: see `scheduler/policy.py`."""
         loop = asyncio.get_running_loop()
         age = next(self._age)
         part = self._parts[age] = _Part(instances, paths, loop.create_future())
@@ -86,10 +96,11 @@ class Gather:
         instances = [instance for part in parts for instance in part.instances]
         paths = [path for part in parts for path in part.paths]
         loop = asyncio.get_running_loop()
+        began = loop.time()
         job = loop.run_in_executor(self._pool, self._task.preprocess, instances, paths)
-        job.add_done_callback(lambda done: self._returned(parts, done))
+        job.add_done_callback(lambda done: self._returned(parts, done, loop.time() - began))
 
-    def _returned(self, parts: list[_Part], job: asyncio.Future[list[Item | ZooError]]) -> None:
+    def _returned(self, parts: list[_Part], job: asyncio.Future[list[Item | ZooError]], seconds: float) -> None:
         self._trips -= 1
         if job.cancelled():  # the pool was shut down
             for part in parts:
@@ -103,7 +114,7 @@ class Gather:
             for part in parts:
                 own = [next(outcomes) for _ in part.instances]
                 if not part.outcomes.done():
-                    part.outcomes.set_result(own)
+                    part.outcomes.set_result(Prepared(own, seconds))
         elif len(parts) == 1:
             if not parts[0].outcomes.done():
                 parts[0].outcomes.set_exception(error)

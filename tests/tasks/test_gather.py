@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ class Task:
 
     def __init__(self) -> None:
         self.trips: list[list[bytes]] = []
+        self.took: list[float] = []
+        """What callers were told of how long their trips took, in the order in which they were told."""
         self.gate = threading.Event()
         self.gate.set()
 
@@ -53,7 +56,9 @@ def gather(task: Task) -> Iterator[Callable[..., Any]]:
         gathered = Gather(cast(Any, task), pool, 1)
 
         async def prepare(*texts: bytes, claim: float = 0.0) -> Sequence[Item | ZooError]:
-            return await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)
+            prepared = await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)
+            task.took.append(prepared.seconds)
+            return prepared.outcomes
 
         yield prepare
         task.gate.set()
@@ -80,6 +85,20 @@ async def test_what_comes_while_the_pool_is_busy_goes_together(task: Task, gathe
     task.gate.set()
     assert [items[0].length for items in await asyncio.gather(first, *rest)] == [5, 1, 2, 3, 4, 5, 6]
     assert [len(trip) for trip in task.trips] == [1, 4, 2], "a chunk at most, in order"
+
+
+async def test_who_waits_for_others_is_told_how_long_the_own_trip_took(task: Task, gather: Callable[..., Any]) -> None:
+    began = time.monotonic()
+    task.gate.clear()
+    calls = [asyncio.create_task(gather(b"first"))]
+    await settle()
+    calls.append(asyncio.create_task(gather(b"second")))
+    await settle()
+    task.gate.set()
+    await asyncio.gather(*calls)
+    first_s, second_s = task.took
+    assert first_s > 0.0 < second_s
+    assert first_s + second_s <= time.monotonic() - began
 
 
 async def test_claims_go_first_and_equal_ones_by_age(task: Task, gather: Callable[..., Any]) -> None:
