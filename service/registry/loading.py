@@ -166,8 +166,7 @@ class Loading(LoadingHeads):
     async def _load(self, entry: Entry) -> None:
         async with self._turn:
             with self._failing(entry):
-                precision = entry.options.precision or "auto"
-                await self._make_room(entry, self.ledger.need(entry.card, entry.key, precision))
+                await self._make_room(entry, self._need(entry))
                 loaded, growth, libraries = await self._measured_load(entry)
                 self._enter(entry, loaded, growth, libraries)
             if entry.state is ModelState.READY:

@@ -74,9 +74,13 @@ class MakingRoom(Asking):
         staying = self.ledger.total_of(other.key for other in every if other.unloading is None)
         return Holding(staying - self.ledger.total_of(other.key for other in every))
 
+    def _need(self, entry: Entry) -> Holding:
+        """What a version will hold once it is loaded; a head holds nothing that is foreseen."""
+        return NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key, entry.options.precision or "auto")
+
     def _check_room(self, entry: Entry) -> None:
         """Raises MemoryFull where a load could find no room, however long it waited."""
-        need = NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key, entry.options.precision or "auto")
+        need = self._need(entry)
         if self.ledger.missing(need) and not self._turn.locked():
             try:
                 to_evict(self.ledger, entry, need, self._all())
