@@ -59,7 +59,7 @@ class NullTask(Task):
 class NullLoader:
     """Gives the network that costs nothing."""
 
-    def load(self, card: Card) -> Loaded:
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
         return Loaded(NullTask(card), NetworkRuntime(Null(), "cpu"), 0.0)
 
     def load_head(self, card: Card) -> LoadedHead:

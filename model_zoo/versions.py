@@ -7,11 +7,14 @@
       model.safetensors    all weights (method full), or what the method adds to the base (head, lora)
       labels.txt           classes, one a line in the order of the logits
       golden.safetensors   a few held-out items and the outputs that the worker got
+      held_out.safetensors which examples were held out, and the outputs that the worker got (model_zoo/held_out.py)
       lineage.json         base, base_sha256, dataset_id, dataset_sha256, method, job_id, seed, hyperparameters, zoo_version,
                            task, metrics, baseline_metrics, rival, created (seconds since 1970), training_seconds
       report.json, report.html, curves.json
       manifest.json        of every file above its role, size and sha256; written last
     ZOO_HOME/versions/<model>/.last      the greatest number that was ever given
+    ZOO_HOME/versions/<model>/.checks-<n>.json
+                           what a server measured of version n on the tiers and precisions that it met; it may be removed
 
 Invariants. A folder appears under its number by rename, complete, and is never edited. A number is given once: that of a
 deleted version does not come again. Hence a reader needs no lock; publishing holds one per model, across processes.
@@ -32,6 +35,7 @@ from pydantic import ValidationError
 
 from model_zoo.card import Card, TunedSource
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
+from model_zoo.held_out import HELD_OUT
 from model_zoo.locking import exclusive
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Materialised
@@ -40,7 +44,9 @@ __all__ = ["MODEL_NAME", "Version", "Versions"]
 
 CARD, WEIGHTS, GOLDEN = "card.json", "model.safetensors", "golden.safetensors"
 LINEAGE, REPORT, PAGE, MANIFEST = "lineage.json", "report.json", "report.html", "manifest.json"
-_LAST, _DELETED = ".last", ".deleted-"
+_LAST, _DELETED, _CHECKS = ".last", ".deleted-", ".checks-"
+_MOST_CHECKS = 32
+"""Of one version; the oldest go."""
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,62}")
 """What a model may be called, whole: no dots, no separators, so that a name is never a path."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -65,12 +71,23 @@ class Version:
         """``golden.safetensors``; see ``model_zoo/golden_items.py``."""
         return self.files.folder / GOLDEN
 
+    @property
+    def home(self) -> Path:
+        """``ZOO_HOME``."""
+        return self.files.folder.parents[2]
+
+    @property
+    def held_out(self) -> Path:
+        """``held_out.safetensors``; see ``model_zoo/held_out.py``."""
+        return self.files.folder / HELD_OUT
+
 
 class Versions:
     """The fine-tuned versions under one home. Threads and processes may share a home."""
 
     def __init__(self, home: Path) -> None:
         """Remember where home is; nothing is created before it is needed."""
+        self.home = home
         self._folder = home / "versions"
 
     def models(self) -> list[str]:
@@ -190,6 +207,7 @@ class Versions:
                 last = max([self._last(model), *self.numbers(model)])
                 self._note_last(model, last)
                 folder.rename(doomed)
+                self._checks_of(model, number).unlink(missing_ok=True)
                 _flush_folder(folder.parent)
         except FileNotFoundError as error:  # somebody was faster
             raise UnknownVersion(model, number) from error
@@ -203,6 +221,33 @@ class Versions:
             folder.rename(self._folder / model / str(number))
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
+
+    def checks(self, model: str, number: int) -> dict[str, Any]:
+        """What was noted of a version by `note_check`; empty where nothing was, or it cannot be read."""
+        return _read_json(self._checks_of(model, number)) if _is_name(model) else {}
+
+    def note_check(self, model: str, number: int, key: str, document: Mapping[str, Any]) -> None:
+        """Keep what was measured of a version under a key, beside what is kept already. It appears by rename.
+
+        Does nothing for a version that is gone. Raises StoreUnusable.
+        """
+        if not self.has(model, number):
+            return
+        path = self._checks_of(model, number)
+        draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
+        try:
+            with exclusive(path.parent / ".lock"):
+                noted = self.checks(model, number) | {key: dict(document)}
+                kept = dict(list(noted.items())[-_MOST_CHECKS:])
+                draft.write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+                draft.replace(path)
+        except OSError as error:
+            raise StoreUnusable(error.strerror or type(error).__name__) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _checks_of(self, model: str, number: int) -> Path:
+        return self._folder / model / f"{_CHECKS}{number}.json"
 
     def tidy(self) -> None:
         """Remove what was withdrawn, also by a process that was ended before it could. What cannot be removed stays."""

@@ -122,15 +122,17 @@ def _columns(model: ModelInfo | LocalModel) -> list[str]:
 
 
 def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
+    from service.cli import runs
     from service.client import ModelInfo
 
     if not isinstance(model, ModelInfo):
         return {"weights": model.weights_folder}
     traffic = model.traffic
-    runs = f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
+    here = f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {
-        "runs": runs if model.device else "",
+        "runs": here if model.device else "",
         "made fast": _evidence(model.evidence) if model.evidence else "",
+        **runs.facts(model),
         "memory": _memory(model) if model.device else "",
         "options": ", ".join(f"{name}={option_text(value)}" for name, value in model.options.items()),
         "versions": ", ".join(str(number) for number in model.versions),

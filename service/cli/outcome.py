@@ -9,6 +9,7 @@ import typer
 
 from service.cli.console import complain, harmless, print_json, remark, say, show_table, table
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
+from service.cli.runs import runs_on
 from service.cli.words import age, figure, jsonable
 from service.client import NotFound, ZooClientError
 
@@ -77,12 +78,23 @@ def _print_success(client: Client, job: Job, server: str) -> None:
     except ZooClientError as error:  # the result is there all the same
         remark(error.message)
         return
+    for line in _runs(client, job):
+        say(line)
     is_stable = model.aliases.get("stable") == job.version
     if not is_stable:
         say("to make it the stable one:")
         say(f"  zoo promote {job.model} {job.version}{where}")
     say("to call it:")
     say(f"  {call_line(job.model, model.raw_input, version=0 if is_stable else job.version, server=server)}")
+
+
+def _runs(client: Client, job: Job) -> list[str]:
+    """On what the result runs now."""
+    try:
+        found = client.versions(job.model).versions
+    except ZooClientError:  # the result is there all the same
+        return []
+    return next((runs_on(version) for version in found if version.number == job.version), [])
 
 
 def _report(client: Client, job: Job) -> VersionReport | None:

@@ -56,6 +56,7 @@ def report(
 ) -> None:
     """Show how a fine-tuned version did on held-out data."""
     from service.cli.outcome import figures
+    from service.cli.runs import served
     from service.cli.words import jsonable
     from service.client import Client
 
@@ -74,6 +75,8 @@ def report(
     show_table(figures(found.report))
     if found.report.get("primary"):
         say("* decides about promotion")
+    for line in served(found.report):
+        say(line)
     if html is not None:
         say(f"the whole report is in {html}")
 

@@ -37,6 +37,7 @@ from service.client.errors import (
 )
 from service.client.jobs import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 from service.client.models import (
+    Decisions,
     Evidence,
     ModelInfo,
     ServerStatus,
@@ -71,6 +72,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "DatasetReport",
+    "Decisions",
     "Embedding",
     "Evidence",
     "FineTuned",

@@ -62,6 +62,31 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """How a fine-tuned version decides on a tier and a precision, against fp32, on held-out examples of its own data.
+
+    Intervals hold 95 %. `models.proto` says what each figure is.
+    """
+
+    runs: str
+    """Tier and precision that were judged: `compiled bf16`."""
+    examples: int
+    flips: int | None
+    """Decisions that differ; None where the answer is a number."""
+    flips_low: float
+    flips_high: float
+    metric: str
+    reference: float
+    """In fp32."""
+    value: float
+    change: float
+    change_low: float
+    change_high: float
+    problem: str
+    """Which bound is missed; empty where the version may run so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Where calls that name no version go."""
 
@@ -111,6 +136,12 @@ class ModelInfo:
     options: Mapping[str, Option] = field(default_factory=dict)
     """How it is served: every option with the value in effect."""
     evidence: Evidence | None = None
+    decisions: tuple[Decisions, ...] = ()
+    """Of a fine-tuned version, on what was looked at; the latest last."""
+    carried_by: str = ""
+    """Of a fine-tuned head: the model whose network it runs on, its base or the fp32 runtime of its base."""
+    note: str = ""
+    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
     base: str = ""
     """The model that it was tuned from; empty for a model of the zoo."""
     traffic: Traffic = field(default_factory=Traffic)
@@ -221,6 +252,9 @@ def _fields(message: pb.Model) -> dict[str, Any]:
         "growth_bytes": runtime.growth_bytes if runtime.HasField("growth_bytes") else None,
         "options": {option.name: value for option, value in message.options.ListFields()},
         "evidence": _evidence(runtime.evidence) if runtime.HasField("evidence") else None,
+        "decisions": read_decisions(runtime),
+        "carried_by": runtime.carried_by,
+        "note": runtime.note,
         "base": message.base,
         "traffic": read_traffic(message.traffic),
         "columns": tuple(TableColumn(c.name, c.kind, tuple(c.categories)) for c in message.columns),
@@ -232,6 +266,27 @@ def _fields(message: pb.Model) -> dict[str, Any]:
 def read_traffic(message: pb.Traffic) -> Traffic:
     """Where calls that name no version go."""
     return Traffic(message.stable, message.canary, message.canary_share, message.rolled_back_reason)
+
+
+def read_decisions(runtime: pb.Runtime) -> tuple[Decisions, ...]:
+    """How a version decides on what was looked at."""
+    return tuple(
+        Decisions(
+            runs=found.runs,
+            examples=found.example_count,
+            flips=found.flips if found.HasField("flips") else None,
+            flips_low=found.flips_low,
+            flips_high=found.flips_high,
+            metric=found.metric,
+            reference=found.reference,
+            value=found.value,
+            change=found.change,
+            change_low=found.change_low,
+            change_high=found.change_high,
+            problem=found.problem,
+        )
+        for found in runtime.decisions
+    )
 
 
 def _evidence(message: pb.Evidence) -> Evidence:

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.client.datasets import Dataset
 from service.client.jobs import Job
-from service.client.models import ModelInfo, Traffic, read_model, read_traffic
+from service.client.models import Decisions, ModelInfo, Traffic, read_decisions, read_model, read_traffic
 from service.client.plain import moment, plain, word
 from service.client.results import seconds
 from service.pb import models_pb2 as pb
@@ -58,6 +58,14 @@ class ModelVersion:
     """Of its own files."""
     memory_bytes: int
     """Beside what it shares with its base; 0 where it is not loaded."""
+    runs: str = ""
+    """Tier and precision of what runs it, `compiled bf16`; empty where it is not loaded."""
+    carried_by: str = ""
+    """Of a head: the model whose network it runs on, its base or the fp32 runtime of its base."""
+    decisions: tuple[Decisions, ...] = ()
+    """On tiers and precisions that were looked at; the latest last."""
+    note: str = ""
+    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,10 @@ def read_version(message: pb.ModelVersion) -> ModelVersion:
         created=moment(message, "create_time"),
         size_bytes=message.size_bytes,
         memory_bytes=message.memory_bytes,
+        runs=f"{message.runtime.evidence.tier} {message.runtime.precision}".strip(),
+        carried_by=message.runtime.carried_by,
+        decisions=read_decisions(message.runtime),
+        note=message.runtime.note,
     )
 
 

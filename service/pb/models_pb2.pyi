@@ -285,6 +285,7 @@ class ModelVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number."""
     state: Global___ModelState.ValueType
@@ -307,6 +308,10 @@ class ModelVersion(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was published; not set for a model of the zoo."""
 
+    @_builtins.property
+    def runtime(self) -> Global___Runtime:
+        """What runs it; not set where it is not loaded."""
+
     def __init__(
         self,
         *,
@@ -318,10 +323,11 @@ class ModelVersion(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         size_bytes: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
+        runtime: Global___Runtime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage", "runtime", b"runtime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "lineage", b"lineage", "memory_bytes", b"memory_bytes", "number", b"number", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "lineage", b"lineage", "memory_bytes", b"memory_bytes", "number", b"number", "runtime", b"runtime", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -607,6 +613,9 @@ class Runtime(_message.Message):
     WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
     GROWTH_BYTES_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    CARRIED_BY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """For example "cpu" or "cuda:0"."""
     precision: _builtins.str
@@ -621,6 +630,10 @@ class Runtime(_message.Message):
     """How much the process (on a GPU: what it has allocated there) grew over the load, code of libraries that this load
     was the first to need included. Not set where it could not be told.
     """
+    carried_by: _builtins.str
+    """For a fine-tuned head: the model whose network it runs on. That is its base, or the fp32 runtime of its base, "NAME@fp32"."""
+    note: _builtins.str
+    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
     @_builtins.property
     def load_duration(self) -> _duration_pb2.Duration:
         """How long loading took, from weights on disk to ready."""
@@ -628,6 +641,12 @@ class Runtime(_message.Message):
     @_builtins.property
     def evidence(self) -> Global___Evidence:
         """What was done to make it fast, and why."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decisions]:
+        """How a fine-tuned version decides on tiers and precisions that were looked at, against fp32; the latest last. Empty for
+        a model of the zoo, and where nothing but fp32 was looked at.
+        """
 
     def __init__(
         self,
@@ -639,16 +658,83 @@ class Runtime(_message.Message):
         weights_bytes: _builtins.int = ...,
         growth_bytes: _builtins.int | None = ...,
         evidence: Global___Evidence | None = ...,
+        decisions: _abc.Iterable[Global___Decisions] | None = ...,
+        carried_by: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes", "evidence", b"evidence", "growth_bytes", b"growth_bytes", "load_duration", b"load_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes", "device", b"device", "evidence", b"evidence", "growth_bytes", b"growth_bytes", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "precision", b"precision", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes", "carried_by", b"carried_by", "decisions", b"decisions", "device", b"device", "evidence", b"evidence", "growth_bytes", b"growth_bytes", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "note", b"note", "precision", b"precision", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__growth_bytes: _TypeAlias = _typing.Literal["growth_bytes"]  # noqa: Y015
     _WhichOneofArgType__growth_bytes: _TypeAlias = _typing.Literal["_growth_bytes", b"_growth_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__growth_bytes) -> _WhichOneofReturnType__growth_bytes | None: ...
 
 Global___Runtime: _TypeAlias = Runtime  # noqa: Y015
+
+@_typing.final
+class Decisions(_message.Message):
+    """How a fine-tuned version decides on a tier and a precision, against fp32, on held-out examples of its own data. Intervals
+    hold 95 %.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    EXAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    FLIPS_LOW_FIELD_NUMBER: _builtins.int
+    FLIPS_HIGH_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CHANGE_LOW_FIELD_NUMBER: _builtins.int
+    CHANGE_HIGH_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    runs: _builtins.str
+    """Tier and precision that were judged, for example "compiled bf16"."""
+    example_count: _builtins.int
+    """Held-out examples."""
+    flips: _builtins.int
+    """Decisions that differ from fp32; not set where the answer is a number."""
+    flips_low: _builtins.float
+    """Interval of the share of flips, 0..1."""
+    flips_high: _builtins.float
+    metric: _builtins.str
+    """The version's primary metric: in fp32, on what was judged, and the change with its interval."""
+    reference: _builtins.float
+    value: _builtins.float
+    change: _builtins.float
+    change_low: _builtins.float
+    change_high: _builtins.float
+    problem: _builtins.str
+    """Which bound is missed, in one sentence; empty where the version may run so."""
+    def __init__(
+        self,
+        *,
+        runs: _builtins.str = ...,
+        example_count: _builtins.int = ...,
+        flips: _builtins.int | None = ...,
+        flips_low: _builtins.float = ...,
+        flips_high: _builtins.float = ...,
+        metric: _builtins.str = ...,
+        reference: _builtins.float = ...,
+        value: _builtins.float = ...,
+        change: _builtins.float = ...,
+        change_low: _builtins.float = ...,
+        change_high: _builtins.float = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flips", b"_flips", "flips", b"flips"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flips", b"_flips", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "example_count", b"example_count", "flips", b"flips", "flips_high", b"flips_high", "flips_low", b"flips_low", "metric", b"metric", "problem", b"problem", "reference", b"reference", "runs", b"runs", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flips: _TypeAlias = _typing.Literal["flips"]  # noqa: Y015
+    _WhichOneofArgType__flips: _TypeAlias = _typing.Literal["_flips", b"_flips"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flips) -> _WhichOneofReturnType__flips | None: ...
+
+Global___Decisions: _TypeAlias = Decisions  # noqa: Y015
 
 @_typing.final
 class Evidence(_message.Message):

@@ -147,6 +147,7 @@ class Book:
             None if on_disk is None else on_disk.created,
             0 if on_disk is None else on_disk.size_bytes,
             held,
+            runtime_info(entry, ledger),
         )
 
     def _unknown(self, version: str) -> NotFound:

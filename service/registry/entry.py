@@ -8,16 +8,26 @@ from typing import NamedTuple
 from model_zoo.card import Card, TunedSource
 from model_zoo.versions import Version
 from service.errors import MemoryFull, NotReady, ZooError
+from service.registry.check_record import CheckRecord, key_of, runs_as
+from service.registry.decisions import Decisions
+from service.registry.head_checks import HeadCheck
 from service.registry.head_served import Served
 from service.registry.ledger import Ledger
 from service.registry.loader import LoadedHead
 from service.registry.options import in_effect
+from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.registry.status import RuntimeInfo
+from service.runtime.network import Runtime
 from service.settings import ModelOptions
 
 FIRST_VERSION = 1
 NOT_LOADED = "not loaded"
+
+
+def fp32_name(model: str) -> str:
+    """What the fp32 runtime of a model is called that serves those of its heads which its own runtime does not."""
+    return f"{model}@fp32"
 
 
 class NoRoom(NamedTuple):
@@ -38,12 +48,19 @@ class Entry:
         comes_back: bool,
         version: Version | None = None,
         base: Entry | None = None,
+        stands_in_for: str = "",
     ) -> None:
-        """`version` is its place on disk, for one that was tuned; `base` carries it, for a head."""
+        """`version` is its place on disk, for one that was tuned; `base` carries it, for a head. `stands_in_for`: the model whose
+        network this is, for an fp32 runtime beside the model's own."""
         self.card = card
         self.version = version
         self.number = FIRST_VERSION if version is None else version.number
+        self.home = base
+        """The base that a head was tuned on."""
         self.base = base
+        """What carries a head: its home, or the fp32 runtime of its home."""
+        self.stands_in_for = stands_in_for
+        self.record = CheckRecord(version)
         self.riders: list[Entry] = []
         """Heads that are READY on this one."""
         self.defaults = defaults
@@ -56,8 +73,8 @@ class Entry:
         """Set while it answers: it is READY, and so is its base."""
         self.head: LoadedHead | None = None
         """Set while a head is READY, whether its base is there or comes back at a call."""
-        self.proven_in = ""
-        """Precision of the base in which a head was asked for its golden items."""
+        self.proven: dict[str, HeadCheck] = {}
+        """How a head did on runtimes of its base, by `key_of`; it may answer on those where it holds."""
         self.load_s = 0.0
         self.loading: asyncio.Task[None] | None = None
         self.unloading: asyncio.Task[tuple[int, int]] | None = None
@@ -70,12 +87,14 @@ class Entry:
         """From when on a load may be tried anew that other servers' names ask for and that failed; on the registry's clock."""
         self.awaited = 0
         """Calls that wait for its load; they must get in before it may go again."""
+        self.wanted = 0
+        """Of an fp32 runtime: how many are about to move heads to it."""
         self.last_used = 0.0
 
     @property
     def name(self) -> str:
         """Of the model."""
-        return self.card.name
+        return fp32_name(self.stands_in_for) if self.stands_in_for else self.card.name
 
     @property
     def title(self) -> str:
@@ -92,6 +111,31 @@ class Entry:
         """Whether it rides on a base's runtime."""
         source = self.card.source
         return isinstance(source, TunedSource) and source.method == "head"
+
+    def may_ride(self, runtime: Runtime) -> bool:
+        """Whether a READY head is known to hold on a runtime of its base. What it was read from is eager fp32."""
+        key = key_of(runtime)
+        return self.proven[key].problem is None if key in self.proven else runs_as(runtime) == "eager fp32"
+
+    @property
+    def decisions(self) -> tuple[Decisions, ...]:
+        """How it decides on what was looked at, against fp32; what it runs on now comes last."""
+        if isinstance(self.served, ServedModel):
+            return () if self.served.decisions is None else (self.served.decisions,)
+        found = {} if self.served is None else dict(self.proven)
+        if self.served is not None and (now := found.pop(key_of(self.served.runtime), None)) is not None:
+            found[""] = now
+        return tuple(check.decisions for check in found.values() if check.decisions is not None)
+
+    @property
+    def note(self) -> str:
+        """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
+        if isinstance(self.served, ServedModel):
+            return self.served.note
+        if self.base is None or not self.base.stands_in_for:
+            return ""
+        problems = [check.problem for check in self.proven.values() if check.problem]
+        return f"on {self.base.stands_in_for!r} itself, {problems[-1]}" if problems else ""
 
     def answers(self) -> bool:
         """Whether it does now."""
@@ -143,10 +187,28 @@ def runtime_info(entry: Entry, ledger: Ledger) -> RuntimeInfo | None:
     runs = served.runtime
     if entry.head is not None:
         held = entry.head.head.memory_bytes
-        return RuntimeInfo(runs.device, runs.precision, held, entry.load_s, held, None, served.evidence)
+        return RuntimeInfo(
+            runs.device,
+            runs.precision,
+            held,
+            entry.load_s,
+            held,
+            evidence=served.evidence,
+            decisions=entry.decisions,
+            carried_by="" if entry.base is None else entry.base.name,
+            note=entry.note,
+        )
     line = ledger.holding(entry.key)
     if line is None:
         return None
     return RuntimeInfo(
-        runs.device, runs.precision, line.total, entry.load_s, line.weights, line.growth, served.evidence
+        runs.device,
+        runs.precision,
+        line.total,
+        entry.load_s,
+        line.weights,
+        line.growth,
+        served.evidence,
+        entry.decisions,
+        note=entry.note,
     )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
 from service.observability.recorder import Recorder
+from service.registry.check_record import CheckRecord
 from service.registry.evidence import Evidence
 from service.registry.places import Coming, Places
 from service.registry.served import ServedModel, Watch
@@ -66,10 +67,12 @@ class HeadServed:
         limits: Limits,
         recorder: Recorder,
         golden: Callable[[], Sequence[GoldenItem]] = tuple,
+        record: CheckRecord | None = None,
     ) -> None:
-        """`golden` reads the head's golden items."""
+        """`golden` reads the head's golden items; `record` has its held-out examples."""
         self.card = card
         self.golden = golden
+        self.record = record or CheckRecord(None)
         self.name = card.name
         self.version = version
         self.task = task

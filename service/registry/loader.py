@@ -14,10 +14,13 @@ from model_zoo.errors import SourceUnavailable, ZooModelError
 from model_zoo.golden_items import GoldenItem, read_golden_items
 from model_zoo.network import Network, load_network
 from model_zoo.store import Materialised, Progress, Store
-from model_zoo.versions import GOLDEN
+from model_zoo.versions import GOLDEN, Version, Versions
 from service.errors import NotReady
 from service.observability.log import logger
+from service.registry.check_record import CheckRecord
+from service.registry.decisions import Decisions
 from service.registry.golden import golden_problem, items_of
+from service.registry.network_checks import decisions_of
 from service.registry.probes import Runs, alone, closeness_problem, compare, invariance_problem, probe_items
 from service.runtime.heads import Head, HeadPool
 from service.runtime.network import NetworkRuntime
@@ -49,6 +52,10 @@ class Loaded:
     """Rows, length and seconds of batches that ran in warming up: the first that is known of its cost."""
     golden: Callable[[], Sequence[GoldenItem]] = no_golden
     """Reads the golden items of a tuned version; a model of the zoo has cases on its card."""
+    decisions: Decisions | None = None
+    """How a tuned version decides in a reduced precision, against fp32."""
+    note: str = ""
+    """Why it runs otherwise than its options say; empty where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,9 @@ class LoadedHead:
 class Loads(Protocol):
     """What the registry asks of a loader."""
 
-    def load(self, card: Card) -> Loaded:
-        """Blocks until the card's network is ready to run, or raises NotReady."""
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        """Blocks until the card's network is ready to run, or raises NotReady. `precision` where the model's option is not
+        meant."""
 
     def load_head(self, card: Card) -> LoadedHead:
         """Reads a version that was tuned by `head`, in milliseconds. Raises NotReady."""
@@ -94,8 +102,11 @@ class Loader:
         self._progress = progress
         self._precision = precision
 
-    def load(self, card: Card) -> Loaded:
-        """Raises NotReady with a reason fit for a client."""
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        """Raises NotReady with a reason fit for a client.
+
+        A tuned version that does not hold in the precision it was to run in runs in fp32 instead: its job has published it.
+        """
         with _told(card.name):
             files, base = self._files(card)
             started = time.monotonic()
@@ -108,19 +119,35 @@ class Loader:
             runtime = NetworkRuntime(network, self._device)
             timings = _warm_up(task, runtime)
             problem = golden_problem(task, runtime, golden())
-            if problem is not None:
+            if problem is not None and not self._decides_alike(task, runtime, card, files):
                 raise NotReady(f"the golden check failed: {problem}")
             items = probe_items(task, items_of(card, golden())) if card.golden or golden() else []
             reference = alone(task, runtime, items)
             problem = invariance_problem(task, runtime, reference, items) if items else None
             if problem is not None:
                 raise NotReady(f"the batch-invariance check failed: {problem}")
-            precision = self._precision(card.name)
+            precision = precision or self._precision(card.name)
+            note, decisions = "", None
             if precision not in ("auto", "fp32"):
-                if not items:
-                    raise NotReady(f"it cannot run in {precision}: there is nothing to check it with")
-                runtime, timings = self._reduced(task, network, precision, reference, items), []  # those were of fp32
-            return Loaded(task, runtime, time.monotonic() - started, reference if items else None, timings, golden)
+                record = CheckRecord(self._version_of(card, files))
+                try:
+                    if not items:
+                        raise NotReady(f"it cannot run in {precision}: there is nothing to check it with")
+                    # Those were the timings of fp32.
+                    (runtime, decisions), timings = (
+                        self._reduced(task, network, precision, reference, items, record),
+                        [],
+                    )
+                except NotReady as error:
+                    if not _is_tuned(card):
+                        raise
+                    note = f"{error.message}; it runs in fp32"
+                    log.warning("a version runs in fp32", model=card.name, reason=error.message)
+                    network = self._build(card, files, base)[1]  # the other one was cast
+                    runtime = NetworkRuntime(network, self._device)
+                    timings = _warm_up(task, runtime)
+            spent = time.monotonic() - started
+            return Loaded(task, runtime, spent, reference if items else None, timings, golden, decisions, note)
 
     def load_head(self, card: Card) -> LoadedHead:
         """See Loads. What was read is not checked against anything yet: that takes the base."""
@@ -161,16 +188,45 @@ class Loader:
         return self._store.materialise(card, self._progress(card.name))
 
     def _reduced(
-        self, task: Task, network: Network, precision: str, reference: Sequence[Tensors], items: Sequence[Item]
-    ) -> NetworkRuntime:
-        """The network in the precision that it must run in, near enough to fp32. Raises NotReady."""
+        self,
+        task: Task,
+        network: Network,
+        precision: str,
+        reference: Sequence[Tensors],
+        items: Sequence[Item],
+        record: CheckRecord,
+    ) -> tuple[NetworkRuntime, Decisions | None]:
+        """The network in the precision that it must run in, near enough to fp32; a tuned one by its decisions. Raises
+        NotReady."""
         runtime = NetworkRuntime(network, self._device, precision)
         _warm_up(task, runtime)
-        rows = min(len(items), task.card.batching.max_batch_size)
-        problem = closeness_problem(task.card, precision, compare(task, runtime, reference, items, rows))
+        rows = task.card.batching.max_batch_size
+        decisions = decisions_of(task, runtime, record, rows)
+        if decisions is not None:
+            problem = decisions.problem or None
+        else:
+            found = compare(task, runtime, reference, items, min(len(items), rows))
+            problem = closeness_problem(task.card, precision, found)
         if problem is not None:
             raise NotReady(f"it cannot run in {precision}: {problem}")
-        return runtime
+        return runtime, decisions
+
+    def _decides_alike(self, task: Task, runtime: NetworkRuntime, card: Card, files: Materialised) -> bool:
+        """Whether a tuned version that misses its golden items, as on another processor or with another torch, decides as it did
+        where it was trained."""
+        record = CheckRecord(self._version_of(card, files))
+        decisions = decisions_of(task, runtime, record, card.batching.max_batch_size)
+        return decisions is not None and decisions.holds
+
+    @staticmethod
+    def _version_of(card: Card, files: Materialised) -> Version | None:
+        """The version that a tuned card is of; None where its folder cannot be opened, or for a model of the zoo."""
+        if not _is_tuned(card):
+            return None
+        try:
+            return Versions(files.folder.parents[2]).open(card.name, int(files.folder.name))
+        except (ZooModelError, ValueError):
+            return None
 
     def _mend(self, card: Card) -> tuple[Materialised, Materialised | None]:
         """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew.

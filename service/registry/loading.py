@@ -11,11 +11,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from model_zoo.card import Card
 from service.errors import DeadlineExceeded, IllegalMove
 from service.observability.log import logger
 from service.registry.background import in_daemon
-from service.registry.entry import NOT_LOADED, Entry, failure, not_ready
+from service.registry.entry import NOT_LOADED, Entry, failure, fp32_name, not_ready
 from service.registry.head_served import Served
 from service.registry.ledger import NOTHING, Measurement, freed
 from service.registry.loader import Loaded
@@ -110,6 +109,9 @@ class Loading(LoadingHeads):
             if entry.served is not None:
                 entry.served.set_limits(limits_of(entry.options))
         self._refresh(book)
+        beside = self._books.get(fp32_name(name))
+        if beside is not None:  # its options are the base's, but for the precision and for who may go first
+            self.set_options(beside.name, {o: v for o, v in changes.items() if o not in ("precision", "pinned")})
         entry = book.primary
         log.info("options changed", model=name, options=entry.options.model_dump())
         away = entry.state is ModelState.UNAVAILABLE
@@ -181,10 +183,16 @@ class Loading(LoadingHeads):
         thread = f"load-{entry.key}"
         measurement = await in_daemon(partial(Measurement, self.ledger), thread)
         try:
-            loaded = await in_daemon(partial(_gently, self._loader.load, entry.card), thread)
+            loaded = await in_daemon(partial(_gently, self._load_of(entry)), thread)
         finally:  # in another thread, since the loader's own stack is none of the model's
             growth = await in_daemon(measurement.end, thread)
         return loaded, growth, measurement.libraries
+
+    def _load_of(self, entry: Entry) -> Callable[[], Loaded]:
+        """What loads a version's network. Blocks when called."""
+        if entry.stands_in_for:
+            return partial(self._loader.load, entry.card, "fp32")
+        return partial(self._loader.load, entry.card)
 
     def _enter(self, entry: Entry, loaded: Loaded, growth: int | None, libraries: bool) -> None:
         """A network was loaded: it enters the books, and from now on it answers."""
@@ -198,7 +206,10 @@ class Loading(LoadingHeads):
             self._recorder,
             loaded.reference,
             loaded.golden,
+            name=entry.name,
+            record=entry.record,
         )
+        served.decisions, served.note = loaded.decisions, loaded.note
         for timing in loaded.timings:
             served.learn(*timing)
         entry.load_s, entry.last_used = loaded.load_s, self._clock()
@@ -208,13 +219,15 @@ class Loading(LoadingHeads):
         held = self.ledger.loaded(entry.key, runtime.memory_bytes, growth, libraries, shared, runtime.precision)
         # Asked through the entry: the gauge refers to itself, and a model to which it refers would stay for the collector.
         self._recorder.model_loaded(entry.name, entry.number, loaded.load_s, held.total, lambda: queue_depth(entry))
-        unproven = [rider for rider in entry.riders if rider.proven_in != runtime.precision]
+        unproven = [rider for rider in entry.riders if not rider.may_ride(runtime)]
         for rider in entry.riders:
             if rider.head is not None and rider not in unproven:
                 rider.served = self._on_base(rider, rider.head)
         self._move(entry, ModelState.READY, "")
         for rider in unproven:
-            self._begin_unload(rider, "its base runs in another precision; a call has it checked anew", comes_back=True)
+            self._begin_unload(
+                rider, "its base runs otherwise than before; a call has it checked anew", comes_back=True
+            )
         log.info(
             "model is ready",
             model=entry.name,
@@ -235,8 +248,8 @@ class Loading(LoadingHeads):
         entry.comes_back = comes_back
         for rider in entry.riders:  # those inside them are inside the base, which waits for them
             rider.served = None
-        if entry.head is not None and entry.base is not None:
-            entry.base.riders.remove(entry)
+        if entry.head is not None:
+            self._leave(entry)
         self._move(entry, ModelState.UNLOADING, "")
         if isinstance(served, ServedModel):
             work = self._unload(entry, served, reason)
@@ -299,8 +312,8 @@ class Loading(LoadingHeads):
             raise failure(entry)
 
 
-def _gently(load: Callable[[Card], Loaded], card: Card) -> Loaded:
+def _gently(load: Callable[[], Loaded]) -> Loaded:
     """In a thread of its own, which ends with the load. What libraries start meanwhile for good keeps its niceness: threads of
     scipy's BLAS were seen, which nothing that serves uses."""
     give_way(LOADS_NICENESS)
-    return load(card)
+    return load()

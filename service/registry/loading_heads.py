@@ -1,20 +1,27 @@
-"""Heads: versions without a network of their own. They are read in milliseconds, proved on their base, and go where it goes."""
+"""Heads: versions without a network of their own. They are read in milliseconds, checked on their base, and go where it goes.
+
+base runs in fp32, or the head holds on its tier and precision ──► the head runs on the base
+the head does not hold there                                  ──► it runs on an fp32 runtime of the base, `NAME@fp32`, which
+                                                                  exists as long as a head needs it
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from model_zoo.golden_items import read_golden_items
-from service.errors import MemoryFull, NotReady, QueueFull
+from service.errors import MemoryFull, NotReady, QueueFull, ZooError
 from service.observability.log import logger
 from service.registry.background import in_daemon
-from service.registry.entry import Entry, NoRoom
-from service.registry.golden import answers_problem, items_of
+from service.registry.book import Book
+from service.registry.check_record import key_of, runs_as
+from service.registry.entry import Entry, NoRoom, fp32_name
+from service.registry.head_checks import Checking, HeadCheck, checking
 from service.registry.head_served import HeadServed
 from service.registry.loader import LoadedHead
 from service.registry.making_room import MakingRoom
@@ -22,12 +29,15 @@ from service.registry.options import limits_of
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.runtime.memory import give_back
-from service.types import Row
+from service.runtime.network import Runtime
+from service.types import Item, Row, Tensors
 
 log = logger(__name__)
 
-GOLDEN_CHECK_S = 60.0
-"""How long the golden check of a head may wait in the base's queue."""
+CHECK_S = 60.0
+"""How long a batch of a head's check may wait in the base's queue."""
+LAST = 9
+"""Priority of a check: after whoever calls."""
 LONGEST_PAUSE_S = 0.1
 GIVE_BACK_S = 1.0
 """After the last of several heads was loaded."""
@@ -43,28 +53,141 @@ class LoadingHeads(MakingRoom):
         raise NotImplementedError
 
     async def _load_head(self, entry: Entry) -> None:
-        """Brings the base, reads the head, and asks it for its golden items in one batch with whoever else is there."""
-        with self._failing(entry), awaited(entry):
-            base = entry.base
-            if base is None:
+        """Reads the head, and finds a runtime of its base on which it holds: the base's own, else an fp32 one beside it."""
+        with self._failing(entry), staying(entry):
+            home = entry.home
+            if home is None:
                 raise NotReady("its base is not in the zoo")
-            await self._bring(base)
-            began = time.monotonic()
-            loaded = await in_daemon(partial(self._loader.load_head, entry.card), f"load-{entry.key}")
-            try:
-                asked = None
-                while base.served is None or base.served.runtime is not asked:  # it went, or was exchanged meanwhile
+            self._ride(entry, home)
+            with staying(home):
+                await self._bring(home)
+                began = time.monotonic()
+                loaded = await in_daemon(partial(self._loader.load_head, entry.card), f"load-{entry.key}")
+                try:
+                    entered = await self._entered(entry, loaded, began)
+                except BaseException:
+                    loaded.head.free()
+                    raise
+            if not entered:  # from here on the base may make room for its fp32 runtime
+                await self._load_in_fp32(entry, loaded, self._fp32_of(home), began)
+
+    async def _load_in_fp32(self, entry: Entry, loaded: LoadedHead, base: Entry, began: float) -> None:
+        """Puts a head on the fp32 runtime of its base."""
+        self._ride(entry, base)
+        try:
+            with staying(base):
+                if not await self._entered(entry, loaded, began):
+                    raise NotReady("it does not hold on an fp32 runtime of its base either")
+        except BaseException:
+            loaded.head.free()
+            self._leave(entry)
+            raise
+
+    async def _entered(self, entry: Entry, loaded: LoadedHead, began: float) -> bool:
+        """Puts a head on its base if it holds there as the base runs now. False where it does not and an fp32 runtime may help.
+
+        Raises NotReady for a head that does not hold in fp32, MemoryFull.
+        """
+        base = entry.base
+        assert base is not None
+        while True:
+            while not base.answers():
+                await self._bring(base)
+            on_base = self._on_base(entry, loaded)
+            runtime = on_base.runtime
+            found = await _checked(on_base, loaded)
+            if base.served is None or base.served.runtime is not runtime:
+                continue  # of a runtime that went, or was exchanged, the outcome says nothing
+            entry.proven[key_of(runtime)] = found
+            if found.problem is None:
+                self._enter_head(entry, loaded, time.monotonic() - began)
+                return True
+            if runs_as(runtime) == "eager fp32" or base.stands_in_for:
+                raise NotReady(found.problem)
+            log.info("a head needs an fp32 runtime", model=entry.name, version=entry.number, reason=found.problem)
+            return False
+
+    # ── the fp32 runtime of a base ────────────────────────────────────────────────────────────────────────────────
+
+    def _fp32_of(self, home: Entry) -> Entry:
+        """The fp32 runtime of a base for those of its heads that do not hold on its own; the first that needs it makes it.
+
+        It is a model of its own in the ledger, in the metrics and in lists, with the options of the base.
+        """
+        name = fp32_name(home.name)
+        book = self._books.get(name)
+        if book is None:
+            given = self._books[home.name].given.model_copy(update={"precision": "fp32", "pinned": None})
+            entry = Entry(home.card, self._defaults(home.card), given, comes_back=True, stands_in_for=home.name)
+            book = Book(name, given, [entry], tuned=False)
+            self._add_book(book)
+        return book.primary
+
+    def _ride(self, entry: Entry, base: Entry) -> None:
+        """From now on this base carries a head."""
+        if entry.base is not base:
+            self._leave(entry)
+            entry.base = base
+
+    def _leave(self, entry: Entry) -> None:
+        """A head goes from what carries it. An fp32 runtime that carries nobody goes, too."""
+        base = entry.base
+        if base is None:
+            return
+        if entry in base.riders:
+            base.riders.remove(entry)
+        if base.stands_in_for:
+            entry.base = entry.home
+            self._let_go_of_fp32(base)
+
+    def _let_go_of_fp32(self, base: Entry) -> None:
+        if base.riders or base.awaited or base.wanted or any(other.base is base for other in self._all()):
+            return
+        if base.state is ModelState.READY:
+            unloading = self._begin_unload(base, "no version needs it any more", comes_back=True)
+            unloading.add_done_callback(lambda _: self._let_go_of_fp32(base))
+        elif base.state is ModelState.UNAVAILABLE and self._books.pop(base.name, None) is not None:
+            del self._statuses[base.name]
+            self._recorder.model_gone(base.name, tuple(ModelState))
+
+    async def carry_in_fp32(self, served: ServedModel, heads: Collection[HeadServed]) -> None:
+        """Moves heads to the fp32 runtime of their base, and returns once nobody is inside them on the base itself.
+
+        For heads that do not hold on what is about to run the base. Those for which no memory is left are moved all the same: the
+        next call has the runtime loaded.
+        """
+        moving = [rider for rider in self._riders_on(served) if rider.served in heads]
+        if not moving:
+            return
+        home = moving[0].home
+        assert home is not None
+        base = self._fp32_of(home)
+        base.wanted += 1
+        try:
+            with staying(home):  # it is about to be faster for everybody else
+                try:
                     while not base.answers():
                         await self._bring(base)
-                    on_base = self._on_base(entry, loaded)
-                    asked = on_base.runtime
-                    problem = await _head_problem(on_base, loaded)
-                    if problem is not None:
-                        raise NotReady(f"the golden check failed: {problem}")
-            except BaseException:
-                loaded.head.free()
-                raise
-            self._enter_head(entry, loaded, time.monotonic() - began)
+                except ZooError as error:
+                    log.warning("an fp32 runtime for heads is not loaded yet", model=base.name, reason=error.message)
+            for rider in moving:
+                self._move_to(rider, base)
+        finally:
+            base.wanted -= 1
+            self._let_go_of_fp32(base)
+        for head in heads:
+            await head.idle()
+
+    def _move_to(self, entry: Entry, base: Entry) -> None:
+        """A READY head changes what carries it. One that went meanwhile is left alone."""
+        if entry.head is None or entry.base is base or entry.state is not ModelState.READY:
+            return
+        self._leave(entry)
+        entry.base = base
+        base.riders.append(entry)
+        entry.served = self._on_base(entry, entry.head) if base.served is not None else None
+        self._changed(self._books[entry.name])
+        log.info("a head moves to an fp32 runtime", model=entry.name, version=entry.number, base=base.name)
 
     async def _bring(self, base: Entry) -> None:
         """Has a base loaded for a head. Raises NotReady, MemoryFull."""
@@ -82,7 +205,6 @@ class LoadingHeads(MakingRoom):
         assert entry.base is not None
         # Without the golden items, which are a hundred times the head: it is held to them once.
         entry.head, entry.served = replace(loaded, golden=()), self._on_base(entry, loaded)
-        entry.proven_in = entry.served.runtime.precision
         entry.base.riders.append(entry)
         entry.load_s, entry.last_used, entry.comes_back = load_s, self._clock(), True
         held = loaded.head.memory_bytes
@@ -112,15 +234,30 @@ class LoadingHeads(MakingRoom):
         assert isinstance(base, ServedModel)
         limits = limits_of(entry.options)
         golden = partial(read_golden_items, entry.name, entry.version.golden) if entry.version is not None else tuple
-        return HeadServed(entry.card, entry.number, loaded.task, loaded.head, base, limits, self._recorder, golden)
+        return HeadServed(
+            entry.card, entry.number, loaded.task, loaded.head, base, limits, self._recorder, golden, entry.record
+        )
 
     def heads_on(self, served: ServedModel) -> list[HeadServed]:
         """Those that answer from a loaded base's features now. From any thread."""
+        return [rider.served for rider in self._riders_on(served) if isinstance(rider.served, HeadServed)]
+
+    def heads_hold(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> None:
+        """Notes how heads on a loaded base did on the runtime that takes its place."""
+        for rider in self._riders_on(served):
+            found = checks.get(rider.served) if isinstance(rider.served, HeadServed) else None
+            if found is not None:
+                rider.proven[key_of(runtime)] = found
+
+    def stands_in(self, served: ServedModel) -> bool:
+        """Whether a network is the fp32 runtime of a base, for heads. From any thread."""
+        book = self._books.get(served.name)
+        return book is not None and bool(book.primary.stands_in_for)
+
+    def _riders_on(self, served: ServedModel) -> list[Entry]:
         book = self._books.get(served.name)
         entry = None if book is None else book.entries.get(served.version)
-        if entry is None or entry.served is not served:
-            return []
-        return [rider.served for rider in [*entry.riders] if isinstance(rider.served, HeadServed)]
+        return [] if entry is None or entry.served is not served else [*entry.riders]
 
     async def _unload_head(self, entry: Entry, served: HeadServed | None, reason: str) -> tuple[int, int]:
         """Gives what the head held, twice: no measurement could tell kilobytes."""
@@ -162,36 +299,59 @@ class LoadingHeads(MakingRoom):
 @contextmanager
 def awaited(entry: Entry) -> Iterator[None]:
     """Somebody waits for a version: neither it nor its base may go before he got in."""
-    waits = [entry] if entry.base is None else [entry, entry.base]
-    for each in waits:
-        each.awaited += 1
+    with staying(entry) if entry.base is None else staying(entry, entry.base):
+        yield
+
+
+@contextmanager
+def staying(*entries: Entry) -> Iterator[None]:
+    """Versions that may not make room for others in the block."""
+    for entry in entries:
+        entry.awaited += 1
     try:
         yield
     finally:
-        for each in waits:
-            each.awaited -= 1
+        for entry in entries:
+            entry.awaited -= 1
 
 
-async def _head_problem(served: HeadServed, loaded: LoadedHead) -> str | None:
-    """What is wrong with a head's answers to its golden items, all in one batch of the base; None if nothing is."""
-    if not loaded.golden:
-        return None
-    items = items_of(served.card, loaded.golden)
+async def _checked(served: HeadServed, loaded: LoadedHead) -> HeadCheck:
+    """Checks a head through the queue of its base, in batches with whoever else is there; callers come first."""
+    runtime = served.runtime
+    steps = checking(served.task, runtime, loaded.golden, served.record, served.base.limits.max_batch_size)
+    answers: list[Tensors] | None = None
+    while True:
+        step = await in_daemon(partial(_step, steps, answers), f"check-{served.name}")
+        if isinstance(step, HeadCheck):
+            return step
+        rows = await _asked(served, step)
+        if len(rows) < len(step):
+            return HeadCheck("it could not answer; the server's log says why")
+        answers = [row.tensors for row in rows]
+
+
+def _step(steps: Checking, answers: list[Tensors] | None) -> Sequence[Item] | HeadCheck:
+    try:
+        return steps.send(answers)
+    except StopIteration as end:
+        found: HeadCheck = end.value
+        return found
+
+
+async def _asked(served: HeadServed, items: Sequence[Item]) -> list[Row]:
+    """What a head answers; fewer rows where it fails."""
     base = served.base
     while True:
         try:
             base.enter(len(items))
             break
-        except QueueFull as full:  # callers come first
+        except QueueFull as full:
             await asyncio.sleep(min(full.retry_after_s, LONGEST_PAUSE_S))
     try:
-        outcomes = await served.submit(items, time.monotonic() + GOLDEN_CHECK_S).result()
+        outcomes = await served.submit(items, time.monotonic() + CHECK_S, LAST).result()
     finally:
         base.leave(len(items))
-    rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
-    if len(rows) < len(items):
-        return "it could not answer; the server's log says why"
-    return answers_problem(served.card, served.runtime.precision, [row.tensors for row in rows], loaded.golden)
+    return [outcome for outcome in outcomes if isinstance(outcome, Row)]
 
 
 def queue_depth(entry: Entry) -> int:

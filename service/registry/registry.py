@@ -26,6 +26,7 @@ from service.registry.names import CANARY, STABLE, Change, Move, Names
 from service.registry.naming import MovedError
 from service.registry.promotion import decide
 from service.registry.served import ServedModel
+from service.registry.serving_report import serving, with_serving
 from service.registry.states import ModelState
 from service.registry.status import (
     ModelStatus,
@@ -202,7 +203,8 @@ class Registry(Following):
             report, html = await in_daemon(partial(self._versions.report, name, entry.number), f"report-{entry.key}")
         except ZooModelError as error:
             raise NotFound("report", f"{name} {entry.number}", known=str(error)) from error
-        return VersionReport(entry.number, report, html)
+        noted = await in_daemon(entry.record.all_noted, f"report-{entry.key}")
+        return VersionReport(entry.number, {**report, "serving": serving(noted)}, with_serving(html, noted))
 
 
 __all__ = [

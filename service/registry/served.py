@@ -12,6 +12,8 @@ from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
 from service.errors import InternalError, OutOfMemory, QueueFull, TooLate, ZooError
 from service.observability.recorder import Recorder
+from service.registry.check_record import CheckRecord
+from service.registry.decisions import Decisions
 from service.registry.evidence import Evidence
 from service.registry.places import Coming, Places
 from service.registry.riding import answers
@@ -55,16 +57,25 @@ class ServedModel:
         recorder: Recorder,
         reference: Sequence[Tensors] | None = None,
         golden: Callable[[], Sequence[GoldenItem]] = tuple,
+        *,
+        name: str = "",
+        record: CheckRecord | None = None,
     ) -> None:
-        """`golden` reads the golden items of a tuned version."""
+        """`golden` reads the golden items of a tuned version; `record` has its held-out examples. `name` where it is served under
+        another name than the card's."""
         self.card = card
-        self.name = card.name
+        self.name = name or card.name
+        self.record = record or CheckRecord(None)
         self.version = version
         self.task = task
         self.reference = reference
         """What the network answers to the probes in fp32; None where nothing may take its place."""
         self.evidence: Evidence | None = None
         """Of making it faster, once that was tried."""
+        self.note = ""
+        """Why it runs otherwise than its options say; empty where it does not."""
+        self.decisions: Decisions | None = None
+        """How a tuned version decides on what runs it now, against fp32; None where that was not measured, or runs in fp32."""
         self.golden = golden
         self.watch: Watch | None = None
         """Told of every call that ended, while traffic is split between two versions."""
@@ -82,7 +93,7 @@ class ServedModel:
         self._empty.set()
         self._reply_s = 0.0  # from the end of a batch to where its calls go on: the event loop has others to serve
         self._network: ScheduledNetwork = scheduler.add(
-            card.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
+            self.name, version, limits, _weakly(self._execute), variable_length=card.batching.length_of is not None
         )
         self._network.use_cost(_key(runtime))
 
@@ -244,4 +255,4 @@ def _weakly(execute: Execute) -> Execute:
 
 def _key(runtime: Runtime) -> tuple[str, str]:
     """What a cost holds for: how a network runs, and in which numbers."""
-    return getattr(runtime, "tier", ""), runtime.precision
+    return runtime.tier, runtime.precision

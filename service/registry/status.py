@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_zoo.card import Card
+from service.registry.decisions import Decisions
 from service.registry.evidence import Evidence
 from service.registry.states import ModelState
 from service.settings import ModelOptions
@@ -26,6 +27,12 @@ class RuntimeInfo:
     growth_bytes: int | None = None
     """How much the device's reading grew over the load; None where it could not be told."""
     evidence: Evidence | None = None
+    decisions: tuple[Decisions, ...] = ()
+    """How a tuned version decides on what was looked at, against fp32; the latest last."""
+    carried_by: str = ""
+    """Of a head: the model whose network it runs on."""
+    note: str = ""
+    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,8 @@ class VersionStatus:
     """Of its own files; 0 where they are not on this machine."""
     memory_bytes: int = 0
     """What it holds beside what it shares with its base; 0 where it is not loaded."""
+    runtime: RuntimeInfo | None = None
+    """What runs it; None where it is not loaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -25,12 +25,14 @@ from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
 from service.observability.log import logger
 from service.observability.recorder import Recorder
+from service.registry.decisions import Decisions
 from service.registry.evidence import Evidence
 from service.registry.golden import golden_problem, items_of
+from service.registry.head_checks import HeadCheck, check_head
 from service.registry.head_served import HeadServed
 from service.registry.ledger import Measurement
+from service.registry.network_checks import decisions_of
 from service.registry.probes import Comparison, alone, closeness_problem, compare, invariance_problem, probe_items
-from service.registry.proving_heads import heads_problem
 from service.registry.registry import Registry
 from service.registry.served import ServedModel
 from service.registry.timing import Timings, timed
@@ -42,6 +44,9 @@ from service.types import Item, Tensors
 
 log = logger(__name__)
 
+LOOK_S = 0.5
+"""How often whoever waits for the loop looks whether the server stops."""
+NO_CHECKS: Mapping[HeadServed, HeadCheck] = {}
 SETTLED_S = 10.0
 """How long the event loop may take to swap; it takes microseconds unless it has stopped."""
 
@@ -169,20 +174,25 @@ class Tuner:
         evidence: Evidence,
         runtime: Runtime | None = None,
         timings: Timings = (),
-        proven: Collection[HeadServed] = (),
+        checks: Mapping[HeadServed, HeadCheck] = NO_CHECKS,
+        decisions: Decisions | None = None,
     ) -> bool:
         """Swaps, if there is a runtime, and tells what runs. Drops all of it if the model was unloaded meanwhile.
 
-        False where a head came that is not `proven` in this runtime; then nothing has changed.
+        False where a head is on the network that does not hold in this runtime, or came after the `checks`; then nothing has
+        changed.
         """
         if self._stopped or not self._registry.serves(served):
             if runtime is not None:
                 runtime.free()
             return True
-        if runtime is not None and not {*self._registry.heads_on(served)} <= {*proven}:
+        holding = {head for head, found in checks.items() if found.problem is None}
+        if runtime is not None and not {*self._registry.heads_on(served)} <= holding:
             return False
         if runtime is not None:
+            self._registry.heads_hold(served, runtime, checks)
             served.use(runtime)
+            served.decisions = decisions
             for rows, length, seconds in timings:  # what the scheduler learned was of the other one
                 served.learn(rows, length, seconds)
         served.evidence = evidence
@@ -238,8 +248,9 @@ class Tuner:
                 log.info("the network stays in this process", model=served.name, reason=str(error))
                 return
             try:
-                _, problem = self._compared(served, runtime)
-                problem = problem or self._swap(served, replace(evidence, processes=self._processes.lanes), runtime, ())
+                _, problem, decisions = self._compared(served, runtime)
+                moved = replace(evidence, processes=self._processes.lanes)
+                problem = problem or self._swap(served, moved, runtime, (), decisions)
             except BaseException:
                 runtime.free()
                 raise
@@ -254,17 +265,45 @@ class Tuner:
             self._after_swap()
             log.info("the network runs in processes of its own", model=served.name, processes=self._processes.lanes)
 
-    def _swap(self, served: ServedModel, evidence: Evidence, runtime: Runtime, timings: Timings) -> str | None:
-        """Swaps once every head on the network is right on the new one, too. What is wrong with one that is not."""
-        proven: set[HeadServed] = set()
+    def _swap(
+        self,
+        served: ServedModel,
+        evidence: Evidence,
+        runtime: Runtime,
+        timings: Timings,
+        decisions: Decisions | None = None,
+    ) -> str | None:
+        """Swaps once every head on the network was checked on the new one. Heads that do not hold there move to an fp32
+        runtime of
+        the base first. What is wrong, where the network keeps its runtime: that is an fp32 runtime for heads, and one of them
+        does not hold on the faster one."""
+        checks: dict[HeadServed, HeadCheck] = {}
         while True:
-            heads = [head for head in self._registry.heads_on(served) if head not in proven]
-            problem = heads_problem(served.task, runtime, heads, served.limits.max_batch_size)
-            if problem is not None:
-                return problem
-            proven.update(heads)
-            if self._tell(served, evidence, runtime, timings, proven):
+            for head in self._registry.heads_on(served):
+                if head not in checks:
+                    checks[head] = check_head(served.task, runtime, head, served.limits.max_batch_size)
+            failed = {head: found.problem for head, found in checks.items() if found.problem is not None}
+            if failed and self._registry.stands_in(served):
+                head, problem = next(iter(failed.items()))
+                return f"version {head.version} of {head.name!r}, which rides on it: {problem}"
+            if failed and not self._carried_in_fp32(served, failed):
+                return "the server is shutting down"
+            if self._tell(served, evidence, runtime, timings, checks, decisions):
                 return None
+
+    def _carried_in_fp32(self, served: ServedModel, heads: Collection[HeadServed]) -> bool:
+        """Has the loop move heads to an fp32 runtime, and waits for that. False where the server stops first."""
+        moved = asyncio.run_coroutine_threadsafe(self._registry.carry_in_fp32(served, heads), self._loop)
+        while not self._stopped:
+            try:
+                moved.result(timeout=LOOK_S)
+            except TimeoutError:
+                if not moved.done():
+                    continue
+                raise
+            return True
+        moved.cancel()
+        return False
 
     def _tell(
         self,
@@ -272,7 +311,8 @@ class Tuner:
         evidence: Evidence,
         runtime: Runtime | None = None,
         timings: Timings = (),
-        proven: Collection[HeadServed] = (),
+        checks: Mapping[HeadServed, HeadCheck] = NO_CHECKS,
+        decisions: Decisions | None = None,
     ) -> bool:
         """Has it settled on the loop, and waits for that; gives what `_settle` gives."""
         settled = threading.Event()
@@ -280,7 +320,7 @@ class Tuner:
 
         def settle() -> None:
             try:
-                outcome[0] = self._settle(served, evidence, runtime, timings, proven)
+                outcome[0] = self._settle(served, evidence, runtime, timings, checks, decisions)
             finally:
                 settled.set()
 
@@ -314,12 +354,12 @@ class Tuner:
     def _prove(self, served: ServedModel, runtime: Runtime, stays: Evidence) -> Evidence:
         """Checks and times what was compiled, and swaps it in, or frees it and says why."""
         try:
-            evidence = self._check(served, runtime, stays)
+            evidence, decisions = self._check(served, runtime, stays)
             if not evidence.reason:
                 evidence, timings = timed(served, served.runtime, runtime, evidence, self._clock)
             if not evidence.reason:
                 serves = replace(evidence, tier="compiled", precision=runtime.precision)
-                problem = self._swap(served, serves, runtime, timings)
+                problem = self._swap(served, serves, runtime, timings, decisions)
                 if problem is None:
                     return serves
                 evidence = replace(evidence, length_step=0, reason=f"it answers otherwise: {problem}")
@@ -329,29 +369,37 @@ class Tuner:
         runtime.free()
         return evidence
 
-    def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> Evidence:
-        """Adds the errors against the reference, and a reason if they are too large."""
-        found, problem = self._compared(served, runtime)
-        return replace(
+    def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> tuple[Evidence, Decisions | None]:
+        """Adds the errors against the reference, and a reason if they are too large. Gives a tuned version's decisions, too."""
+        found, problem, decisions = self._compared(served, runtime)
+        checked = replace(
             evidence,
             max_error=found.max_error,
             cosine=found.cosine,
             top1_agreement=found.top1_agreement,
             reason="" if problem is None else f"it answers otherwise: {problem}",
         )
+        return checked, decisions
 
     @staticmethod
-    def _compared(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None]:
-        """How near a runtime's answers come to the reference, and what is wrong where that is not near enough."""
+    def _compared(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None, Decisions | None]:
+        """How near a runtime's answers come to the reference, and what is wrong where that is not near enough.
+
+        In a reduced precision a tuned version is judged by its decisions, where its held-out examples are there.
+        """
         task, reference = served.task, served.reference
         assert reference is not None
         golden = served.golden()
         items = probe_items(task, items_of(served.card, golden))
         found = compare(task, runtime, reference, items, served.limits.max_batch_size)
+        if runtime.precision != "fp32":
+            decisions = decisions_of(task, runtime, served.record, served.limits.max_batch_size)
+            if decisions is not None:
+                return found, decisions.problem or None, decisions
         problem = closeness_problem(served.card, runtime.precision, found)
         if problem is None and runtime.precision == "fp32":
             problem = _exact_problem(task, runtime, items, golden)
-        return found, problem
+        return found, problem, None
 
 
 def _exact_problem(task: Task, runtime: Runtime, items: Sequence[Item], golden: Sequence[GoldenItem]) -> str | None:

@@ -22,6 +22,10 @@ class Runtime(Protocol):
     """What serves a model's batches, however it was made."""
 
     @property
+    def tier(self) -> str:
+        """`eager` or `compiled`."""
+
+    @property
     def device(self) -> str:
         """As torch writes it: `cpu`, `cuda:0`."""
 

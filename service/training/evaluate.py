@@ -64,6 +64,18 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricChange:
+    """The primary metric of a network on one runtime and on another, on the same examples."""
+
+    metric: str
+    higher_is_better: bool
+    before: float
+    after: float
+    change: Value
+    """After minus before."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClassFigures:
     """One class."""
 
@@ -154,6 +166,19 @@ def evaluate(
         not_compared=rival.reason if isinstance(rival, NotCompared) else "",
     )
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
+
+
+def metric_change(task: str, before: Predictions, after: Predictions, *, seed: int) -> MetricChange:
+    """What the primary metric loses or gains where the same examples are answered by another runtime of the same network.
+
+    For tasks with a class or a number for each example. The interval of the change is that of a paired bootstrap.
+    """
+    primary, higher_is_better = _primary(task, before)
+    nothing = np.zeros(0)
+    found = _compare(task, primary, after, before, nothing, seed)
+    return MetricChange(
+        primary, higher_is_better, found.metrics[primary], _figures(task, after, nothing)[primary], found.difference
+    )
 
 
 def is_classification(task: str) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.card import FEATURES, Card
+from model_zoo.held_out import HeldOut
 from model_zoo.network import TunedNetwork
 from model_zoo.store import Materialised
 from service.datasets.dataset import Splits
@@ -43,6 +44,8 @@ class Result:
     splits: Splits
     rival: Predictions | NotCompared | None = None
     baseline_outputs: NDArray[Any] | None = None
+    decided: HeldOut | None = None
+    """By which a server judges the version on a tier or a precision."""
 
 
 def finish(job: Job, result: Result, say: Say, told: Told) -> None:
@@ -74,6 +77,7 @@ def finish(job: Job, result: Result, say: Say, told: Told) -> None:
         splits=result.splits,
         mistakes=worst_mistakes(job.task, job.labels, result.held_out, job.examples),
         training_s=result.state.seconds,
+        held_out=result.decided,
     )
     say(Finished(metrics=evaluation.figures()))
 

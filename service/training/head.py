@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model_zoo.card import Card, ImageRecipe, RecordRecipe, TunedSource
+from model_zoo.held_out import HeldOut
 from model_zoo.network import Head
 from service.tasks.rows import columns_of, columns_width
 from service.tasks.table import read_labels, task_for
@@ -110,6 +111,8 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         splits=splits,
         mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
         training_s=time.monotonic() - began,
+        # What the head of the version says, which `raw` is not where the head has learned from validation data at last.
+        held_out=HeldOut(job.info.id, np.array(splits[test], np.int64), targets[test], _run(fitted.head, inputs[test])),
     )
     _say_verdict(evaluation, say)
     say(Finished(metrics=evaluation.figures()))

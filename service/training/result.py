@@ -18,6 +18,7 @@ from torch import Tensor
 
 from model_zoo.card import Card, SourceFile, TunedSource
 from model_zoo.golden_items import write_golden_items
+from model_zoo.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.store import Materialised
 from service import __version__
 from service.datasets.dataset import DatasetInfo, Splits
@@ -49,6 +50,7 @@ def write_result(
     splits: Splits,
     mistakes: Sequence[Mistake],
     training_s: float,
+    held_out: HeldOut | None = None,
 ) -> None:
     """Writes `folder/result/`, or leaves nothing there. One that is there from an attempt before is replaced.
 
@@ -56,6 +58,7 @@ def write_result(
         card: `source.files` is filled in here.
         state: tensors as `model_zoo.network.load_network` reads them.
         golden: inputs and outputs of a few items, single rows without the rows axis.
+        held_out: by which a server judges the version on a tier or a precision; None where its task decides nothing.
     """
     draft, final = folder / DRAFT, folder / RESULT
     shutil.rmtree(draft, ignore_errors=True)
@@ -82,6 +85,9 @@ def write_result(
     card = card.model_copy(update={"source": source})
 
     write_golden_items(draft / "golden.safetensors", golden)
+    if held_out is not None:
+        roles["held_out"] = HELD_OUT
+        write_held_out(draft / HELD_OUT, held_out.thinned())
     (draft / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
     lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
     report = report_of(order, evaluation, curves, splits, mistakes)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model_zoo.card import Card, TargetScale
+from model_zoo.held_out import HeldOut
 from service.training.checkpoint import Checkpoints
 from service.training.conformal import with_interval
 from service.training.criteria import (
@@ -113,7 +114,8 @@ def teach(
     say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     told.check()
     judged = outputs_of("validation") if settle is None else settle(outputs_of)
-    held_out: NDArray[np.floating] = outputs_of("test")
+    raw = outputs_of("test")
+    held_out: NDArray[np.floating] = raw
     scale = lesson.scale
     if scale is not None:
         scale = with_interval(scale, unscaled(judged, scale), lesson.targets["validation"])
@@ -128,6 +130,7 @@ def teach(
         golden=golden(lesson.prepared, lesson.splits["test"]),
         state=state,
         splits=lesson.splits,
+        decided=HeldOut(job.info.id, np.array(lesson.splits["test"], np.int64), lesson.targets["test"], raw),
     )
     finish(job, result, say, told)
 

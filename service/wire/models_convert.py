@@ -7,6 +7,7 @@ from typing import Any
 
 from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec
 from service.pb import models_pb2 as pb
+from service.registry.decisions import Decisions
 from service.registry.evidence import Evidence
 from service.registry.states import ModelState
 from service.registry.status import ModelStatus, RuntimeInfo, Traffic, VersionStatus
@@ -86,6 +87,7 @@ def write_version(status: VersionStatus) -> pb.ModelVersion:
         create_time=timestamp(status.created),
         size_bytes=status.size_bytes,
         memory_bytes=status.memory_bytes,
+        runtime=None if status.runtime is None else _write_runtime(status.runtime),
     )
 
 
@@ -116,7 +118,15 @@ def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
         weights_bytes=info.weights_bytes,
         growth_bytes=info.growth_bytes,
         evidence=_write_evidence(info.evidence) if info.evidence is not None else None,
+        decisions=[_write_decisions(decisions) for decisions in info.decisions],
+        carried_by=info.carried_by,
+        note=info.note,
     )
+
+
+def _write_decisions(decisions: Decisions) -> pb.Decisions:
+    figures = decisions.model_dump()
+    return pb.Decisions(example_count=figures.pop("examples"), **figures)
 
 
 def _write_evidence(evidence: Evidence) -> pb.Evidence:

@@ -105,6 +105,7 @@ class FakeRuntime:
 
     device = "cpu"
     precision = "fp32"
+    tier = "eager"
 
     def __init__(self, held_bytes: int = 4096) -> None:
         self.held_bytes = held_bytes
@@ -151,7 +152,16 @@ class FakeLoader:
     def fail(self, name: str, *errors: Exception) -> None:
         self.failures[name] = deque(errors)
 
-    def load(self, card: Card) -> Loaded:
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        if precision is not None:  # beside the model's own network
+            made = Loaded(FakeTask(card), cast(Any, FakeRuntime(self.held_bytes.get(card.name, 4096))), 0.25)
+            made.runtime.precision = precision
+            name = f"{card.name}@{precision}"
+            self.loads[name] += 1
+            if self.failures.get(name):
+                raise self.failures[name].popleft()
+            self.loaded[name] = made
+            return made
         self.loads[card.name] += 1
         self.entered.release()
         assert self.gate.wait(PATIENCE_S)

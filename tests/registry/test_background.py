@@ -52,7 +52,7 @@ class Failing(Loader):
 class Erring(Failing):
     """One that does not keep its promise of NotReady."""
 
-    def load(self, card: Card) -> Any:
+    def load(self, card: Card, precision: str | None = None) -> Any:
         return self._files(card)
 
 

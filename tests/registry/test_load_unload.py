@@ -81,7 +81,7 @@ class Remembering(Loader):
         super().__init__(*given)
         self.made: list[weakref.ref[object]] = []
 
-    def load(self, card: Card) -> Loaded:
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
         loaded = super().load(card)
         self.made += [weakref.ref(loaded.runtime), weakref.ref(loaded.runtime._network), weakref.ref(loaded.task)]
         return loaded

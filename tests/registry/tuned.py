@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from model_zoo.card import Card
 from model_zoo.golden_items import read_golden_items, write_golden_items
+from model_zoo.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.versions import GOLDEN, Versions
 from registry.fakes import FakeLoader, FakeRuntime, FakeTask, World
@@ -49,22 +50,31 @@ def result_folder(
     golden: Sequence[tuple[float, float]] | None = None,
     columns: int = 0,
     job_id: str = "job",
+    held_out: tuple[str, Sequence[float]] | None = None,
 ) -> Path:
-    """A complete version folder without a number. The head gives slope · y + offset (and adds the columns' sum)."""
+    """A complete version folder without a number. The head gives slope · y + offset (and adds the columns' sum).
+
+    `held_out`: a data set and its texts, numbers. The head is a classifier of two classes then, the first where
+    slope · y + offset is above 0, and is right about all of them.
+    """
     folder = home / "jobs" / uuid.uuid4().hex / "result"
     folder.mkdir(parents=True)
     inputs = 1 + columns
     weight = np.array([[slope, *[1.0] * columns]], np.float32)
+    bias = np.array([offset], np.float32)
+    if held_out is not None:
+        weight, bias = np.array([[slope], [0.0]], np.float32), np.array([offset, 0.0], np.float32)
     tensors = {
         "head.mean": np.zeros(inputs, np.float32),
         "head.scale": np.ones(inputs, np.float32),
         "head.out.weight": weight,
-        "head.out.bias": np.array([offset], np.float32),
+        "head.out.bias": bias,
     }
     save_file(tensors, folder / "model.safetensors")
     digest = sha256_of_file(folder / "model.safetensors")
     shown = base_card(base)
     tensor = {"datatype": "FP32", "shape": [-1, 1]}
+    logits = tensor | {"shape": [-1, len(bias)]}
     source = {
         "kind": "tuned",
         "base": base,
@@ -77,13 +87,21 @@ def result_folder(
         "task": "text-classification",
         "source": source,
         "golden": [],
-        "signature": {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "logits", **tensor}]},
-        "head": {"kind": "linear", "inputs": inputs, "outputs": 1, "columns": columns} if method == "head" else None,
+        "signature": {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "logits", **logits}]},
+        "head": {"kind": "linear", "inputs": inputs, "outputs": len(bias), "columns": columns}
+        if method == "head"
+        else None,
         "tolerance": {"max_abs_error": 0.001},
     }
     (folder / "card.json").write_text(Card.model_validate(document).model_dump_json())
     pairs = [(3.0, slope * 7.0 + offset)] if golden is None else golden
-    rows = [({"x": np.array([x], np.float32)}, {"logits": np.array([y], np.float32)}) for x, y in pairs]
+    rest = [] if held_out is None else [0.0]
+    rows = [({"x": np.array([x], np.float32)}, {"logits": np.array([y, *rest], np.float32)}) for x, y in pairs]
+    if held_out is not None:
+        dataset, numbers = held_out
+        first = np.array([[slope * (2.0 * x + 1.0) + offset, 0.0] for x in numbers], np.float32)
+        targets = first.argmax(1).astype(np.float64)
+        write_held_out(folder / HELD_OUT, HeldOut(dataset, np.arange(len(numbers)), targets, first))
     write_golden_items(folder / GOLDEN, rows if not columns else [])
     lineage = {"base": base, "method": method, "job_id": job_id, "created": 1.7e9}
     (folder / "lineage.json").write_text(json.dumps(lineage))
@@ -134,8 +152,8 @@ class TunedLoader(FakeLoader):
         head = Head(card.name, card.head, files.weights, self.pool)
         return LoadedHead(TunedTask(card), head, read_golden_items(card.name, files.folder / GOLDEN))
 
-    def load(self, card: Card) -> Loaded:
-        made = super().load(card)
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        made = super().load(card, precision)
         if card.source.kind == "tuned":
             made = Loaded(TunedTask(card), cast(Any, FakeRuntime()), 0.1)
             self.loaded[f"{card.name}:{self.loads[card.name]}"] = made

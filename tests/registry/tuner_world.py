@@ -147,6 +147,8 @@ class Tuned:
         self.before = Network(self.clock, 0.010)
         self.after = Network(self.clock, 0.005)
         self.after.tier = "compiled"
+        self.beside: list[Network] = []
+        """fp32 runtimes of "adder" that were loaded for heads."""
         self.task: Task | None = None
         self.threads: list[str] = []
         self._load_others = within.loader.load
@@ -161,9 +163,12 @@ class Tuned:
             processes=processes,
         )
 
-    def _load(self, card: Card) -> Loaded:
+    def _load(self, card: Card, precision: str | None = None) -> Loaded:
         if card.name != "adder":
             return self._load_others(card)
+        if precision is not None:
+            self.beside.append(Network(self.clock, 0.010, precision))
+            return Loaded(Task(card), cast(Any, self.beside[-1]), 0.1)
         self.task = task = Task(card)
         reference = alone(task, Network(Clock(), 0.0), probe_items(task))
         return Loaded(task, cast(Any, self.before), 0.1, reference)

@@ -1,0 +1,76 @@
+"""The held-out examples that judge a fine-tuned version: ``held_out.safetensors``.
+
+The file names examples of a data set and keeps what the network gave for them in fp32. It holds no copy of the examples: when the
+data set is deleted, the version keeps its golden items only.
+
+Keys: ``indices`` int64 ``(n,)``, places in the data set; ``targets`` float64 ``(n,)``, indices of classes or numbers in the
+units of the data; ``outputs`` float32 ``(n, k)``, rows of the network's first output. The metadata name the data set.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from model_zoo.errors import ConversionFailed
+
+__all__ = ["HELD_OUT", "MOST_HELD_OUT", "HeldOut", "read_held_out", "write_held_out"]
+
+HELD_OUT = "held_out.safetensors"
+MOST_HELD_OUT = 512
+"""Examples. With so many, no flip at all means at most 0.7 % of flips with 95 % confidence."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out examples of one version, n of them."""
+
+    dataset: str
+    """Id of the data set."""
+    indices: NDArray[np.int64]
+    """Places in the data set, ``(n,)``."""
+    targets: NDArray[np.float64]
+    """Indices of classes, or numbers in the units of the data, ``(n,)``."""
+    outputs: NDArray[np.float32]
+    """What the worker's network gave in fp32: rows of the first output, ``(n, k)``."""
+
+    def thinned(self, most: int = MOST_HELD_OUT) -> "HeldOut":
+        """At most so many of the examples, evenly spread."""
+        count = len(self.indices)
+        if count <= most:
+            return self
+        some = np.arange(most) * count // most
+        return HeldOut(self.dataset, self.indices[some], self.targets[some], self.outputs[some])
+
+
+def write_held_out(path: Path, held_out: HeldOut) -> None:
+    """Write the file."""
+    arrays: dict[str, NDArray[Any]] = {
+        "indices": np.ascontiguousarray(held_out.indices, np.int64),
+        "targets": np.ascontiguousarray(held_out.targets, np.float64),
+        "outputs": np.ascontiguousarray(held_out.outputs, np.float32),
+    }
+    save_file(arrays, path, metadata={"dataset": held_out.dataset})
+
+
+def read_held_out(model: str, path: Path) -> HeldOut | None:
+    """The examples of a file; None where there is no file, as in versions that an earlier Zoo made.
+
+    Raises:
+        ConversionFailed: the file cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            dataset = str((file.metadata() or {})["dataset"])
+            indices, targets, outputs = (file.get_tensor(name) for name in ("indices", "targets", "outputs"))
+        if not (indices.ndim == targets.ndim == 1 and len(indices) == len(targets) == len(outputs)):
+            raise ValueError("lengths differ")
+        return HeldOut(dataset, indices, targets, outputs.reshape(len(outputs), -1))
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise ConversionFailed(model, "its held-out examples cannot be read") from error
