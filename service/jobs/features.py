@@ -29,7 +29,7 @@ from service.registry.registry import Registry
 from service.registry.served import ServedModel
 from service.runtime.heads import Tap
 from service.tasks.base import Task
-from service.training.feature_cache import FeatureCache, features_folder, gaps
+from service.training.feature_cache import EXACT, REDUCED, FeatureCache, features_folder, gaps
 from service.training.feature_inputs import base_instance, features_task
 from service.types import Item, Row
 
@@ -139,7 +139,7 @@ class FeatureExtraction:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Features `(n, D)` and ok `(n)` of a stretch of the dataset; D is 0 where nothing could be prepared."""
         quiet = _Quiet(self._registry)
-        rows: dict[int, NDArray[np.float32]] = {}
+        rows: dict[int, tuple[NDArray[np.float32], int]] = {}
         finished = 0
 
         async def go(numbers: Sequence[int], items: Sequence[Item]) -> None:
@@ -164,10 +164,10 @@ class FeatureExtraction:
                     under_way.add(group.create_task(go([i for i, _ in good], [item for _, item in good])))
                 finished += len(some)
                 on_done(min(finished, len(indices) - 1))
-        width = len(next(iter(rows.values()))) if rows else 0
+        width = len(next(iter(rows.values()))[0]) if rows else 0
         features, ok = np.zeros((len(indices), width), np.float32), np.zeros(len(indices), np.uint8)
-        for number, row in rows.items():
-            features[number - indices.start], ok[number - indices.start] = row, 1
+        for number, (row, precision) in rows.items():
+            features[number - indices.start], ok[number - indices.start] = row, precision
         return features, ok
 
     async def _prepared(self, task: Task, examples: Examples, some: range) -> list[Item | ZooError]:
@@ -177,8 +177,9 @@ class FeatureExtraction:
         found = await asyncio.gather(*(self._in_pool(_prepare, task, examples, part) for part in parts))
         return [outcome for part in found for outcome in part]
 
-    async def _ask(self, base: str, items: Sequence[Item], quiet: _Quiet) -> list[NDArray[np.float32]]:
-        """Rows of features, in order. Raises _StoppedError where the base does not answer, ZooError where it is gone."""
+    async def _ask(self, base: str, items: Sequence[Item], quiet: _Quiet) -> list[tuple[NDArray[np.float32], int]]:
+        """Rows of features, in order, each with EXACT or REDUCED. Raises _StoppedError where the base does not answer,
+        ZooError where it is gone."""
         tapped = [Item(item.tensors, item.length, item.notes, TAP) for item in items]
         while True:
             served = await self._registry.acquire(base, "", time.monotonic() + DEADLINE_S)
@@ -194,10 +195,13 @@ class FeatureExtraction:
         finally:
             quiet.ours -= len(items)
             served.leave(len(items))
-        rows = [outcome.tensors[Tap.OUTPUT] for outcome in outcomes if isinstance(outcome, Row)]
+        rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         if len(rows) < len(items):
             raise _StoppedError("the base did not answer")
-        return [np.asarray(row, np.float32) for row in rows]
+        return [
+            (np.asarray(row.tensors[Tap.OUTPUT], np.float32), EXACT if row.batch.precision == "fp32" else REDUCED)
+            for row in rows
+        ]
 
     async def _in_pool(self, work: Callable[[Unpack[Given]], T], *arguments: *Given) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

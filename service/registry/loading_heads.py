@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -150,13 +150,16 @@ class LoadingHeads(MakingRoom):
             del self._statuses[base.name]
             self._recorder.model_gone(base.name, tuple(ModelState))
 
-    async def carry_in_fp32(self, served: ServedModel, heads: Collection[HeadServed]) -> None:
+    async def carry_in_fp32(
+        self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]
+    ) -> None:
         """Moves heads to the fp32 runtime of their base, and returns once nobody is inside them on the base itself.
 
-        For heads that do not hold on what is about to run the base. Those for which no memory is left are moved all the same: the
-        next call has the runtime loaded.
+        For heads that do not hold on `runtime`, which is about to run the base: how they did there. Those for which no memory
+        is left are moved all the same: the next call has the runtime loaded.
         """
-        moving = [rider for rider in self._riders_on(served) if rider.served in heads]
+        self.heads_hold(served, runtime, checks)
+        moving = [rider for rider in self._riders_on(served) if rider.served in checks]
         if not moving:
             return
         home = moving[0].home
@@ -175,7 +178,7 @@ class LoadingHeads(MakingRoom):
         finally:
             base.wanted -= 1
             self._let_go_of_fp32(base)
-        for head in heads:
+        for head in checks:
             await head.idle()
 
     def _move_to(self, entry: Entry, base: Entry) -> None:
@@ -187,7 +190,13 @@ class LoadingHeads(MakingRoom):
         base.riders.append(entry)
         entry.served = self._on_base(entry, entry.head) if base.served is not None else None
         self._changed(self._books[entry.name])
-        log.info("a head moves to an fp32 runtime", model=entry.name, version=entry.number, base=base.name)
+        log.info(
+            "a head moves to an fp32 runtime",
+            model=entry.name,
+            version=entry.number,
+            base=base.name,
+            reason=entry.note,
+        )
 
     async def _bring(self, base: Entry) -> None:
         """Has a base loaded for a head. Raises NotReady, MemoryFull."""

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -282,18 +282,18 @@ class Tuner:
             for head in self._registry.heads_on(served):
                 if head not in checks:
                     checks[head] = check_head(served.task, runtime, head, served.limits.max_batch_size)
-            failed = {head: found.problem for head, found in checks.items() if found.problem is not None}
+            failed = {head: found for head, found in checks.items() if found.problem is not None}
             if failed and self._registry.stands_in(served):
-                head, problem = next(iter(failed.items()))
-                return f"version {head.version} of {head.name!r}, which rides on it: {problem}"
-            if failed and not self._carried_in_fp32(served, failed):
+                head, found = next(iter(failed.items()))
+                return f"version {head.version} of {head.name!r}, which rides on it: {found.problem}"
+            if failed and not self._carried_in_fp32(served, runtime, failed):
                 return "the server is shutting down"
             if self._tell(served, evidence, runtime, timings, checks, decisions):
                 return None
 
-    def _carried_in_fp32(self, served: ServedModel, heads: Collection[HeadServed]) -> bool:
+    def _carried_in_fp32(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> bool:
         """Has the loop move heads to an fp32 runtime, and waits for that. False where the server stops first."""
-        moved = asyncio.run_coroutine_threadsafe(self._registry.carry_in_fp32(served, heads), self._loop)
+        moved = asyncio.run_coroutine_threadsafe(self._registry.carry_in_fp32(served, runtime, checks), self._loop)
         while not self._stopped:
             try:
                 moved.result(timeout=LOOK_S)

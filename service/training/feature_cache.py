@@ -2,11 +2,12 @@
 
 `ZOO_HOME/features/<first 16 of the base's digest>-<how examples were prepared>-<dataset id>/`:
 
-    chunk-<start>-<stop>.safetensors   features: float32 (n, D), ok: uint8 (n); of the examples start … stop - 1
+    chunk-<start>-<stop>.safetensors   features: float32 (n, D), ok: uint8 (n), see below; of the examples start … stop - 1
     complete.json                      {"count": N, "width": D}, once every example is in a chunk
 
-Rows stand in the order of the data set. `ok` is 0 where an example could not be preprocessed; its features are zeros. Files
-appear by rename, complete, so that the server and a worker may write side by side: who is last wins, with the same numbers.
+Rows stand in the order of the data set. `ok` is 0 where an example could not be preprocessed, and its features are zeros;
+`EXACT` where the backbone ran in fp32, `REDUCED` where the server's ran in a reduced precision. Files appear by rename,
+complete, so that the server and a worker may write side by side: the last one wins, with the same numbers.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from service import __version__
 from service.datasets.dataset import FEATURES
 
 COMPLETE = "complete.json"
+EXACT, REDUCED = 1, 2
 CHUNK = 256
 """Examples of one chunk: what a crash may cost."""
 _NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
 
 
-PREPARATION = 2
+PREPARATION = 3
 """Raise it when a task's preprocessing comes to give other tensors for the same example: earlier features are of no use then."""
 
 

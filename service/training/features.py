@@ -14,7 +14,7 @@ from model_zoo.network import Network, load_network
 from service.errors import ZooError
 from service.tasks.base import Task
 from service.training.failures import CannotTrain
-from service.training.feature_cache import FeatureCache, features_folder, gaps
+from service.training.feature_cache import EXACT, REDUCED, FeatureCache, features_folder, gaps
 from service.training.feature_inputs import base_instance, features_task
 from service.training.job import Job, Say
 from service.training.spec import Log, Progress
@@ -41,6 +41,8 @@ class Features:
     """`(N, D)`, zeros where `ok` is false."""
     ok: NDArray[np.bool_]
     """`(N)`: whether the example could be prepared, and the backbone gave numbers for it."""
+    reduced: NDArray[np.bool_]
+    """`(N)`: whether the backbone ran in a reduced precision, as a server's fast tier does."""
 
     def usable(self, indices: Sequence[int]) -> tuple[int, ...]:
         """Those that have features."""
@@ -67,7 +69,7 @@ def backbone_features(job: Job, say: Say, told: Told) -> Features:
         raise CannotTrain("the features on disk cannot be read back; delete them and run the job again")
     if not cache.complete:
         cache.finish(features.shape[1])
-    found = Features(features, ok.astype(np.bool_))
+    found = Features(features, ok != 0, ok == REDUCED)
     if not found.ok.any():
         raise CannotTrain(f"not one of the {len(ok)} examples could be prepared for {job.base.name!r}")
     _report_left_out(job, found, say)
@@ -89,23 +91,41 @@ def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
 
 
 def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, told: Told) -> None:
-    assert job.files is not None
-    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
-    if job.base.architecture.builder == "timm":
-        network = network.to(memory_format=torch.channels_last)
+    network, task = _eager(job)
     total, done, began = len(known), int(known.sum()), time.monotonic()
     at_start = done
     for start, stop in gaps(known):
-        features, ok = _chunk(job, network, task, range(start, stop), told)
+        features, ok = _computed(job, network, task, range(start, stop), told)
         cache.write(start, features, ok)
         done += stop - start
         left = (time.monotonic() - began) / (done - at_start) * (total - done)
         say(Progress(phase="features", ratio=SHARE * done / total, step=done, steps=total, remaining_s=round(left, 1)))
 
 
+def in_fp32(job: Job, features: Features, indices: Sequence[int], told: Told) -> NDArray[np.float32]:
+    """Features of a few examples, `(n, D)`, as the backbone gives them in fp32: those that came from a reduced precision are
+    computed anew. They are the reference by which servers judge the head on other tiers."""
+    rows = features.rows[list(indices)]
+    wanted = [position for position, index in enumerate(indices) if features.reduced[index]]
+    if wanted:
+        found, ok = _computed(job, *_eager(job), [indices[position] for position in wanted], told)
+        good = ok == EXACT
+        rows[np.array(wanted)[good]] = found[good]
+    return rows
+
+
+def _eager(job: Job) -> tuple[Network, Task]:
+    """The backbone in fp32, and what prepares examples for it."""
+    assert job.files is not None
+    network, task = load_network(job.base, job.files).to(job.order.device), features_task(job.base, job.files)
+    if job.base.architecture.builder == "timm":
+        network = network.to(memory_format=torch.channels_last)
+    return network, task
+
+
 @torch.inference_mode()
-def _chunk(
-    job: Job, network: Network, task: Task, indices: range, told: Told
+def _computed(
+    job: Job, network: Network, task: Task, indices: Sequence[int], told: Told
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Features `(n, D)` and ok `(n)`. Neighbours in length ride together, so that little is padded."""
     items: list[tuple[int, Item]] = []
@@ -114,7 +134,7 @@ def _chunk(
         some = indices[at : at + PREPARE]
         examples = [job.examples[i] for i in some]
         outcomes = task.preprocess([base_instance(e) for e in examples], [e.origin for e in examples])
-        items += [(i, outcome) for i, outcome in zip(some, outcomes, strict=True) if not isinstance(outcome, ZooError)]
+        items += [(at + i, outcome) for i, outcome in enumerate(outcomes) if not isinstance(outcome, ZooError)]
     items.sort(key=lambda pair: pair[1].length)
     features: NDArray[np.float32] | None = None
     ok = np.zeros(len(indices), np.uint8)
@@ -126,9 +146,9 @@ def _chunk(
         found = network.features(**inputs).float().cpu().numpy()  # (rows, D)
         if features is None:
             features = np.zeros((len(indices), found.shape[1]), np.float32)
-        rows = np.array([i - indices.start for i, _ in batch])
+        rows = np.array([i for i, _ in batch])
         good = np.isfinite(found).all(axis=1)
-        features[rows[good]], ok[rows[good]] = found[good], 1
+        features[rows[good]], ok[rows[good]] = found[good], EXACT
     if features is None:
         features = np.zeros((len(indices), _width(network, task, job.order.device)), np.float32)
     return features, ok

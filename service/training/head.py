@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from service.training.conformal import with_interval
 from service.training.criteria import target_scale, unscaled
 from service.training.evaluate import Evaluation, Predictions, evaluate
 from service.training.failures import CannotTrain
-from service.training.features import SHARE, Features, backbone_features
+from service.training.features import SHARE, Features, backbone_features, in_fp32
 from service.training.finish import draft_files
 from service.training.head_fit import FittedHead, Xy, fit_head
 from service.training.job import Job, Say, open_job
@@ -45,7 +46,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
     features = backbone_features(job, say, told)
     recipe = _recipe(job)
     splits = _splits(job, features, say)
-    inputs = {name: _inputs(job, features, recipe, indices) for name, indices in splits.items()}
+    inputs = {name: _inputs(job, features.rows[list(indices)], recipe, indices) for name, indices in splits.items()}
     targets = {name: job.targets(indices) for name, indices in splits.items()}
     scale = None if job.classifies else target_scale(targets["train"])
 
@@ -96,6 +97,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         base_digest=job.files.digest,
         output_size=float(np.abs(raw).max()),
     )
+    reference = _reference(job, features, recipe, fitted.head, splits[test], told)
     write_result(
         order,
         folder,
@@ -104,15 +106,14 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         dataset=job.info,
         card=card,
         state={f"head.{name}": tensor for name, tensor in fitted.head.state_dict().items()},
-        golden=_golden(job, card, splits[test], _run(fitted.head, inputs[test][:GOLDEN])),
+        golden=_golden(job, card, reference.indices.tolist(), reference.outputs),
         evaluation=evaluation,
         curves=fitted.curves,
         hyperparameters=_hyperparameters(job, fitted),
         splits=splits,
         mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
         training_s=time.monotonic() - began,
-        # What the head of the version says, which `raw` is not where the head has learned from validation data at last.
-        held_out=HeldOut(job.info.id, np.array(splits[test], np.int64), targets[test], _run(fitted.head, inputs[test])),
+        held_out=reference,
     )
     _say_verdict(evaluation, say)
     say(Finished(metrics=evaluation.figures()))
@@ -151,14 +152,27 @@ def _row(job: Job, index: int) -> RowInstance:
     return row
 
 
-def _inputs(job: Job, features: Features, recipe: RecordRecipe | None, indices: Sequence[int]) -> NDArray[np.float32]:
-    """What the head gets: the backbone's features, and behind them the row's columns, `(n, D)`."""
-    rows = features.rows[list(indices)]
+def _inputs(
+    job: Job, rows: NDArray[np.float32], recipe: RecordRecipe | None, indices: Sequence[int]
+) -> NDArray[np.float32]:
+    """What the head gets for these examples: the backbone's features of each, `rows`, and behind them its row's columns, `(n,
+    D)`."""
     if recipe is None or not len(indices):
         width = 0 if recipe is None else columns_width(recipe.row)
         return np.concatenate([rows, np.zeros((len(rows), width), np.float32)], axis=1)
     columns = np.stack([columns_of(recipe.row, _row(job, i).cells) for i in indices])
     return np.concatenate([rows, columns], axis=1)
+
+
+def _reference(
+    job: Job, features: Features, recipe: RecordRecipe | None, head: Head, held_out: Sequence[int], told: Told
+) -> HeldOut:
+    """What the version says to held-out examples in fp32, whatever ran the backbone when its features were computed."""
+    indices = np.array(held_out, np.int64)
+    some = HeldOut(job.info.id, indices, job.targets(held_out), np.zeros((len(indices), 0), np.float32)).thinned()
+    chosen = some.indices.tolist()
+    rows = in_fp32(job, features, chosen, told)
+    return replace(some, outputs=_run(head, _inputs(job, rows, recipe, chosen)))
 
 
 def _whole(targets: NDArray[np.float64], job: Job) -> NDArray[np.float64] | NDArray[np.int64]:
@@ -202,7 +216,7 @@ def _riding_rival(job: Job, held_out: Predictions, x: NDArray[np.float32]) -> Pr
 def _golden(
     job: Job, card: Card, indices: Sequence[int], outputs: NDArray[np.float32]
 ) -> list[tuple[Tensors, Tensors]]:
-    """The network's inputs of a few held-out examples, as the task will prepare them, and the head's answers."""
+    """The network's inputs of a few held-out examples, as the task will prepare them, and the head's answers in fp32."""
     task = task_for(card, draft_files(job, card))
     some = [job.examples[i] for i in indices[:GOLDEN]]
     items = task.preprocess([e.instance for e in some], [e.origin for e in some])
