@@ -69,6 +69,8 @@ def _print_success(client: Client, job: Job, server: str) -> None:
     say(f"{job.model} version {job.version} is there{took}", "green")
     if job.promotion_outcome:
         say(job.promotion_outcome)
+    for line in _runs(client, job):
+        say(line)
     where = "" if server == DEFAULT_SERVER else f" --server {server}"
     if found is not None:
         say("to look at its report:")
@@ -78,8 +80,6 @@ def _print_success(client: Client, job: Job, server: str) -> None:
     except ZooClientError as error:  # the result is there all the same
         remark(error.message)
         return
-    for line in _runs(client, job):
-        say(line)
     is_stable = model.aliases.get("stable") == job.version
     if not is_stable:
         say("to make it the stable one:")

@@ -7,7 +7,8 @@ without one changed answer. What its caller sees is the class, or the number wit
 A version holds where both bounds are kept:
 
     flips   of the classes that it names, at most `MOST_FLIPS` differ; one always may, since one example proves nothing
-    metric  the primary metric is not worse by more than the promotion gate would forgive, or by more than one example's share
+    metric  the primary metric is not worse by more than `MOST_LOSS`, or one example's share where that is more; an error grows by
+            no more than the promotion gate forgives
 
 The intervals say how sure the figures are (95 %): the score interval of the flips (Wilson 1927), and a paired bootstrap of
 the change.
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from model_zoo.card import Card
-from service.registry.promotion import POINTS, RATIO
+from service.registry.promotion import RATIO
 from service.training.evaluate import Predictions, is_classification, metric_change
 from service.training.intervals import share_interval
 
 MOST_FLIPS = 0.02
 """Share of held-out decisions that another tier or precision may change."""
+MOST_LOSS = 0.01
+"""Of a metric where more is better, 0..1: one decision in a hundred for the worse."""
 JUDGED_TASKS = ("-classification", "regression")
 _SEED = 0
 
@@ -99,7 +102,7 @@ def judge(
         flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
-    allowed = max(POINTS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
+    allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
     problem = ""
     if not np.isfinite(outputs).all():
         problem = "its answers are not finite numbers"

@@ -56,7 +56,7 @@ def test_logits_near_the_reference_with_changed_decisions_do_not_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("examples", "flips", "holds"), [(10, 1, True), (10, 2, False), (1000, 4, True), (1000, 20, False)]
+    ("examples", "flips", "holds"), [(10, 1, True), (10, 2, False), (210, 2, True), (1000, 10, True), (1000, 20, False)]
 )
 def test_one_flip_is_forgiven_and_more_are_held_to_the_share_and_to_the_metric(
     examples: int, flips: int, holds: bool
@@ -68,7 +68,7 @@ def test_one_flip_is_forgiven_and_more_are_held_to_the_share_and_to_the_metric(
     if flips == 20:
         assert flips <= MOST_FLIPS * examples
         assert found.problem == (
-            "accuracy is 0.98 on 1000 held-out examples, in fp32 1; it may be worse by 0.005 at most"
+            "accuracy is 0.98 on 1000 held-out examples, in fp32 1; it may be worse by 0.01 at most"
         )
 
 
