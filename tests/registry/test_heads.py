@@ -13,7 +13,7 @@ from scheduler.fakes import until
 
 from model_zoo.versions import Versions
 from registry.fakes import FakeRuntime, World, world
-from registry.tuned import TunedLoader, publish, result_folder, with_tuned
+from registry.tuned import TunedLoader, publish, result_folder, with_tuned, write_manifest
 from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, QueueFull
 from service.registry.head_served import HeadServed
 from service.registry.served import ServedModel
@@ -389,3 +389,28 @@ async def test_a_head_whose_base_comes_back_in_another_precision_is_checked_befo
             cast(Any, FakeRuntime).precision = kept
         assert w.runtime().batches == [[3.0], [3.0]], "its golden item, and the call"
         assert w.registry.status("head0").state is READY
+
+
+@pytest.mark.parametrize(("golden", "serves"), [([28.5, 2.0], True), ([2.0, 28.5], False), ([28.5, 12.0], False)])
+async def test_a_head_of_an_earlier_release_whose_golden_items_are_of_bf16_serves_in_fp32(
+    tmp_path: Path, golden: list[float], serves: bool
+) -> None:
+    from model_zoo.golden_items import write_golden_items
+
+    async with world() as w:
+        with_tuned(w, tmp_path)
+        cast(Any, w.registry)._versions = Versions(tmp_path)
+        folder = result_folder(tmp_path, "old", 4.0, held_out=("gone", [3.0, 3.0]))  # it says 28 and 0
+        (folder / "held_out.safetensors").unlink()
+        write_golden_items(
+            folder / "golden.safetensors",
+            [({"x": np.array([3.0], np.float32)}, {"logits": np.array(golden, np.float32)})],
+        )
+        write_manifest(folder)
+        Versions(tmp_path).publish("old", folder)
+        if serves:
+            await w.registry.add_version("old", 1)
+            assert await ask(w, "old", "3", version="1") == 28.0
+        else:
+            with pytest.raises(NotReady, match="the golden check failed"):
+                await w.registry.add_version("old", 1)
