@@ -45,8 +45,10 @@ class FakeStore:
         raise self.error
 
 
-def loader(store: object, offline: bool = False) -> Loader:
-    return Loader(cast(Store, store), "cpu", offline, lambda model: lambda done, total, what: None)
+def loader(store: object, offline: bool = False, precision: str = "auto") -> Loader:
+    return Loader(
+        cast(Store, store), "cpu", offline, lambda model: lambda done, total, what: None, lambda model: precision
+    )
 
 
 @pytest.fixture

@@ -82,6 +82,21 @@ def test_a_version_whose_weights_are_not_those_that_were_published_is_not_served
         loader(FakeStore(found)).load(card)
 
 
+def test_a_version_that_does_not_hold_in_the_precision_it_was_to_run_in_serves_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, found = published(table_card(target=TARGET), of(FLATS), tmp_path)
+    monkeypatch.setattr("service.registry.loader.closeness_problem", lambda card, precision, found: "it is too far off")
+    loaded = loader(FakeStore(found), precision="bf16").load(card)
+    assert loaded.runtime.precision == "fp32"
+    assert loaded.note == "it cannot run in bf16: it is too far off; it runs in fp32"
+    [item] = loaded.task.preprocess([of(FLATS)], ["x"])
+    assert isinstance(item, Item)
+    [row] = loaded.task.split(loaded.runtime.run(loaded.task.collate([item])[0]), [item])
+    [golden] = loaded.golden()
+    np.testing.assert_allclose(row["value"], golden.outputs["value"], atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["tabular_mlp", "series_gru"])
 @pytest.mark.parametrize("offline", [False, True])
 def test_a_network_that_was_never_tuned_says_what_it_needs(name: str, offline: bool) -> None:
