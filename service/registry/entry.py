@@ -147,9 +147,14 @@ class Entry:
         return self.options.pinned or any(rider.options.pinned for rider in self.riders)
 
     @property
+    def expected(self) -> bool:
+        """Whether somebody waits to get in, or into a head that it carries."""
+        return bool(self.awaited) or any(rider.awaited for rider in self.riders)
+
+    @property
     def in_use(self) -> bool:
         """Whether somebody is inside, or waits to get in."""
-        return bool(self.awaited) or (self.served is not None and self.served.rows_in_flight > 0)
+        return self.expected or (self.served is not None and self.served.rows_in_flight > 0)
 
     @property
     def seen(self) -> tuple[ModelState, str]:

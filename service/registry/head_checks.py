@@ -11,7 +11,7 @@ hold in fp32 is damaged.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from model_zoo.errors import ZooModelError
@@ -65,9 +65,16 @@ def check_head(base: Task, runtime: Runtime, head: HeadServed, most_rows: int) -
 
 
 def checking(
-    task: Task, runtime: Runtime, golden: Sequence[GoldenItem], record: CheckRecord, most_rows: int
+    task: Task,
+    runtime: Runtime,
+    golden: Sequence[GoldenItem],
+    record: CheckRecord,
+    most_rows: int,
+    still: Callable[[], bool] = lambda: True,
 ) -> Checking:
     """The check as a generator, for whoever can ask the head: it yields items, is sent their answers, and returns a HeadCheck.
+
+    `still` says whether `runtime` has given all the answers; figures of a runtime that was exchanged meanwhile are not noted.
 
     What comes between two yields may block. `task` is the head's.
     """
@@ -77,13 +84,13 @@ def checking(
         problem = items_problem(card, rows, golden)
         if problem is None:
             return HOLDS
-        decisions = yield from _decisions(task, runtime, record, most_rows)
+        decisions = yield from _decisions(task, runtime, record, most_rows, still)
         if decisions is None:
             return HOLDS if decide_alike(rows, golden) else HeadCheck(f"the golden check failed: {problem}")
         return HeadCheck(
             f"the golden check failed: {problem}; {decisions.problem}" if decisions.problem else None, decisions
         )
-    decisions = yield from _decisions(task, runtime, record, most_rows)
+    decisions = yield from _decisions(task, runtime, record, most_rows, still)
     if decisions is not None:
         return HeadCheck(decisions.problem or None, decisions)
     if not golden:
@@ -92,7 +99,9 @@ def checking(
     return HeadCheck(answers_problem(card, precision, rows, golden))
 
 
-def _decisions(task: Task, runtime: Runtime, record: CheckRecord, most_rows: int) -> _Deciding:
+def _decisions(
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, still: Callable[[], bool]
+) -> _Deciding:
     """The figures as they were noted, or measured now and noted; None where there are no held-out examples."""
     key = key_of(runtime)
     decisions = record.noted(key)
@@ -102,7 +111,7 @@ def _decisions(task: Task, runtime: Runtime, record: CheckRecord, most_rows: int
     for numbers, items in trial.batches(most_rows):
         _add(trial, numbers, (yield items))
     decisions = trial.decisions(runs_as(runtime))
-    if decisions is not None:
+    if decisions is not None and still():
         record.note(key, decisions)
     return decisions
 

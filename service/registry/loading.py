@@ -18,7 +18,7 @@ from service.registry.entry import NOT_LOADED, Entry, failure, fp32_name, not_re
 from service.registry.head_served import Served
 from service.registry.ledger import NOTHING, Measurement, freed
 from service.registry.loader import Loaded
-from service.registry.loading_heads import LoadingHeads, awaited, queue_depth
+from service.registry.loading_heads import LoadingHeads, queue_depth, staying
 from service.registry.options import AT_NEXT_LOAD, changed, in_effect, limits_of
 from service.registry.served import ServedModel
 from service.registry.states import ModelState
@@ -48,7 +48,7 @@ class Loading(LoadingHeads):
             raise DeadlineExceeded("before the request arrived")
         try:
             async with asyncio.timeout_at(until):
-                with awaited(entry):
+                with staying(entry):
                     while not entry.answers():
                         await self._bring_back(entry)
                     return self._admitted(entry)

@@ -306,13 +306,6 @@ class LoadingHeads(MakingRoom):
 
 
 @contextmanager
-def awaited(entry: Entry) -> Iterator[None]:
-    """Somebody waits for a version: neither it nor its base may go before he got in."""
-    with staying(entry) if entry.base is None else staying(entry, entry.base):
-        yield
-
-
-@contextmanager
 def staying(*entries: Entry) -> Iterator[None]:
     """Versions that may not make room for others in the block."""
     for entry in entries:
@@ -327,7 +320,10 @@ def staying(*entries: Entry) -> Iterator[None]:
 async def _checked(served: HeadServed, loaded: LoadedHead) -> HeadCheck:
     """Checks a head through the queue of its base, in batches with whoever else is there; callers come first."""
     runtime = served.runtime
-    steps = checking(served.task, runtime, loaded.golden, served.record, served.base.limits.max_batch_size)
+    most_rows = served.base.limits.max_batch_size
+    steps = checking(
+        served.task, runtime, loaded.golden, served.record, most_rows, lambda: served.base.runtime is runtime
+    )
     answers: list[Tensors] | None = None
     while True:
         step = await in_daemon(partial(_step, steps, answers), f"check-{served.name}")

@@ -32,7 +32,7 @@ class MakingRoom(Asking):
                 await self._evict_one(entry, need)
             except MemoryFull as error:
                 # Calls that wait for this model have deadlines, so they may wait for others to be done; who only loads may not.
-                if error.retry_after_s is None or not entry.awaited:
+                if error.retry_after_s is None or not entry.expected:
                     raise
                 await self._somebody_idle(error.retry_after_s)
 

@@ -307,14 +307,14 @@ async def test_a_faster_fp32_runtime_that_a_head_does_not_hold_on_is_not_taken(
 ) -> None:
     stored.clear()
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
-        golden = [(6.0, -500.0)]
-        number = publish(tmp_path, "near", 1000.0, offset=-13500.0, golden=golden, held_out=(DATA, [6.0] * 20))
+        golden = [(6.0, -0.00390625)]
+        number = publish(tmp_path, "near", 1000.0, offset=-13000.00390625, golden=golden, held_out=(DATA, [6.0] * 20))
         assert "is stable" in await it.world.registry.take("near", number)
         it.after.off = 5e-6  # the base allows as much; the head multiplies it by 1,000
         await swapped(it, tmp_path)
         await until(lambda: "rides on it" in cast(Any, it.world.registry.status("adder@fp32").runtime).evidence.reason)
         assert it.after.freed
-        assert await ask(it.world, "near", "6") == [-500.0, 0.0]
+        assert await ask(it.world, "near", "6") == [-0.00390625, 0.0]
 
 
 # ── budget ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -340,6 +340,13 @@ async def test_a_budget_for_one_network_serves_the_base_and_its_head_in_turns(tm
             assert await ask(w, "adder", "3") == [7.0 + OFF]
             assert w.registry.status("moods").state is ModelState.UNAVAILABLE, "a call brings it back"
         assert w.registry.ledger.total <= 100 << 20
+        entry = cast(Any, w.registry)._books["moods"].entries[1]
+        await w.registry.load("moods")
+        await cast(Any, w.registry)._begin_unload(entry, "its base runs otherwise than before", comes_back=True)
+        async with asyncio.timeout(5.0):
+            assert await ask(w, "moods", "3") == [-0.5, 0.0], (
+                "a caller who waits keeps no memory from what it waits for"
+            )
 
 
 async def test_a_head_that_is_wrong_in_fp32_too_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
