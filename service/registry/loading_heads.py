@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from model_zoo.golden_items import read_golden_items
-from service.errors import MemoryFull, NotReady, QueueFull, ZooError
+from service.errors import MemoryFull, NotReady, ZooError
 from service.observability.log import logger
 from service.registry.background import in_daemon
 from service.registry.book import Book
 from service.registry.check_record import key_of, runs_as
 from service.registry.entry import Entry, NoRoom, fp32_name
-from service.registry.head_checks import Checking, HeadCheck, checking
+from service.registry.head_checks import HeadCheck
+from service.registry.head_queue_check import check_in_queue
 from service.registry.head_served import HeadServed
 from service.registry.loader import LoadedHead
 from service.registry.making_room import MakingRoom
@@ -30,15 +31,9 @@ from service.registry.served import ServedModel
 from service.registry.states import ModelState
 from service.runtime.memory import give_back
 from service.runtime.network import Runtime
-from service.types import Item, Row, Tensors
 
 log = logger(__name__)
 
-CHECK_S = 60.0
-"""How long a batch of a head's check may wait in the base's queue."""
-LAST = 9
-"""Priority of a check: after whoever calls."""
-LONGEST_PAUSE_S = 0.1
 GIVE_BACK_S = 1.0
 """After the last of several heads was loaded."""
 
@@ -95,7 +90,7 @@ class LoadingHeads(MakingRoom):
                 await self._bring(base)
             on_base = self._on_base(entry, loaded)
             runtime = on_base.runtime
-            found = await _checked(on_base, loaded)
+            found = await check_in_queue(on_base, loaded)
             if base.served is None or base.served.runtime is not runtime:
                 continue  # of a runtime that went, or was exchanged, the outcome says nothing
             entry.proven[key_of(runtime)] = found
@@ -315,48 +310,6 @@ def staying(*entries: Entry) -> Iterator[None]:
     finally:
         for entry in entries:
             entry.awaited -= 1
-
-
-async def _checked(served: HeadServed, loaded: LoadedHead) -> HeadCheck:
-    """Checks a head through the queue of its base, in batches with whoever else is there; callers come first."""
-    runtime = served.runtime
-    most_rows = served.base.limits.max_batch_size
-    steps = checking(
-        served.task, runtime, loaded.golden, served.record, most_rows, lambda: served.base.runtime is runtime
-    )
-    answers: list[Tensors] | None = None
-    while True:
-        step = await in_daemon(partial(_step, steps, answers), f"check-{served.name}")
-        if isinstance(step, HeadCheck):
-            return step
-        rows = await _asked(served, step)
-        if len(rows) < len(step):
-            return HeadCheck("it could not answer; the server's log says why")
-        answers = [row.tensors for row in rows]
-
-
-def _step(steps: Checking, answers: list[Tensors] | None) -> Sequence[Item] | HeadCheck:
-    try:
-        return steps.send(answers)
-    except StopIteration as end:
-        found: HeadCheck = end.value
-        return found
-
-
-async def _asked(served: HeadServed, items: Sequence[Item]) -> list[Row]:
-    """What a head answers; fewer rows where it fails."""
-    base = served.base
-    while True:
-        try:
-            base.enter(len(items))
-            break
-        except QueueFull as full:
-            await asyncio.sleep(min(full.retry_after_s, LONGEST_PAUSE_S))
-    try:
-        outcomes = await served.submit(items, time.monotonic() + CHECK_S, LAST).result()
-    finally:
-        base.leave(len(items))
-    return [outcome for outcome in outcomes if isinstance(outcome, Row)]
 
 
 def queue_depth(entry: Entry) -> int:
