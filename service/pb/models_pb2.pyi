@@ -699,15 +699,21 @@ class Decisions(_message.Message):
     flips: _builtins.int
     """Decisions that differ from fp32; not set where the answer is a number."""
     flips_low: _builtins.float
-    """Interval of the share of flips, 0..1."""
+    """Lower end of the interval of the share of flips, 0..1."""
     flips_high: _builtins.float
+    """Upper end of that interval."""
     metric: _builtins.str
-    """The version's primary metric: in fp32, on what was judged, and the change with its interval."""
+    """The version's primary metric, by which versions are compared."""
     reference: _builtins.float
+    """The metric in fp32."""
     value: _builtins.float
+    """The metric on what was judged."""
     change: _builtins.float
+    """`value` minus `reference`."""
     change_low: _builtins.float
+    """Lower end of the interval of the change."""
     change_high: _builtins.float
+    """Upper end of that interval."""
     problem: _builtins.str
     """Which bound is missed, in one sentence; empty where the version may run so."""
     def __init__(
