@@ -47,7 +47,9 @@ class Delimited:
         self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
         self._quotes, self._nul = (True, False) if self._wide or not size else _marks(path)
         with self._text() as lines:
-            self._above, self.delimiter = _preamble(list(islice(iter(lines.next_line, ""), LOOKED_AT + 10)), form)
+            first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
+        self._above, self.delimiter = _preamble(first, form)
+        self._spaced = _spaced(first, self.delimiter)
 
     def header(self) -> list[str]:
         """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
@@ -108,7 +110,7 @@ class Delimited:
         for _ in range(self._above):
             lines.next_line()
         source = lines if self._quotes else iter(lines.file)
-        reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes)
+        reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes, skipinitialspace=self._spaced)
         while True:
             if mender is not None:
                 mender.problem = ""
@@ -194,6 +196,11 @@ def _delimiter(lines: list[str], form: str) -> str:
     most = max(alike(sign) for sign in possible)
     agreed = [sign for sign in possible if most and alike(sign) == most] or possible
     return max(agreed, key=header.count)
+
+
+def _spaced(lines: list[str], delimiter: str) -> bool:
+    """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
+    return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
 
 
 def _outside(line: str) -> str:

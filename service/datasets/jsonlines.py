@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class JsonLines:
     def header(self) -> list[str]:
         """Names of the first rows, in the order in which they come. Raises InvalidInput where there are none."""
         names: dict[str, None] = {}
-        for row in self.rows():
+        for row in self.rows((), lambda sentence: None):
             names.update(dict.fromkeys(row.cells))
             if row.number >= LOOKED_AT or len(names) > self._limits.columns:
                 break
@@ -39,9 +39,10 @@ class JsonLines:
         self.unnamed = tuple(name for name in names if not name)
         return list(names)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in their order. Raises InvalidInput for a line that is too long."""
+    def rows(self, columns: tuple[str, ...], note: Callable[[str], None]) -> Iterator[Row]:
+        """All rows in their order; `note` hears of names that come too late. Raises InvalidInput for a line that is too long."""
         number, longest = 0, 16 * self._limits.text_bytes
+        known, late = frozenset(columns), dict[str, int]()
         cleaned = _Cleaned()
         with self._path.open("rb") as file:
             while line := file.readline(longest + 1):
@@ -52,7 +53,16 @@ class JsonLines:
                 number += 1
                 if len(line) > longest:
                     raise InvalidInput("data", f"{shown(self._name)}: row {number} is longer than {longest} bytes")
-                yield _row(number, line, cleaned)
+                row = _row(number, line, cleaned)
+                if known and not row.cells.keys() <= known and len(late) < self._limits.columns:
+                    for name in row.cells.keys() - known:
+                        late.setdefault(name, number)
+                yield row
+        for name, first in sorted(late.items()):
+            note(
+                f"column {shown(name)} comes first in row {first} and was left out; name every column in one of the first"
+                f" {LOOKED_AT} rows"
+            )
 
 
 class _Cleaned(dict[str, str]):

@@ -78,12 +78,15 @@ class RowColumns:
     def remarks(self) -> list[str]:
         """What should be known of the columns once all rows were read: which had empty cells."""
         missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
+        many = [
+            f"column {shown(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
+            f" {MOST_CATEGORIES:,} most frequent are known to a model"
+            for name, seen in self._seen.items()
+            if len(seen) > MOST_CATEGORIES
+        ]
         more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
-        return (
-            [f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"]
-            if missing
-            else []
-        )
+        empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"
+        return [empty, *many] if missing else many
 
     def inputs(self) -> tuple[ColumnInfo, ...]:
         """The columns in order, with the categories read so far."""

@@ -50,8 +50,7 @@ class Table:
 
         Raises InvalidInput where the file breaks off or is too long.
         """
-        rows = self._file.rows() if isinstance(self._file, JsonLines) else self._file.rows(self.columns, note)
-        for row in rows:
+        for row in self._file.rows(self.columns, note):
             if row.number > self._limits.rows:
                 raise InvalidInput(
                     "data", f"{shown(self.name)} has more than {self._limits.rows} rows, which is the limit"

@@ -50,10 +50,10 @@ def test_whole_numbers_read_as_numbers_are_said_to_be(tmp_path: Path) -> None:
 def test_everything_that_is_guessed_of_a_table_is_said_once(tmp_path: Path) -> None:
     info = read(tmp_path, "a.csv", prices(target="target")).info
     assert [said.partition(",")[0] for said in info.report.inferred] == [
-        "split: drawn by Zoo",
         "kind: table",
         "target: target",
         "task: tabular-regression",
+        "split: drawn by Zoo",
     ]
     assert all(", because " in said for said in info.report.inferred)
 

@@ -128,6 +128,24 @@ def test_a_tsv_with_commas_and_a_csv_with_tabs_are_read(tmp_path: Path) -> None:
     assert cells(rows_of(tmp_path, "a\tb\n1\t2\n", "a.csv")[0]) == [("1", "2")]
 
 
+def test_a_space_before_a_quotation_mark_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    assert cells(rows_of(tmp_path, '"text", "label"\n"a, b", "pos"\n"c", "neg"\n')[0]) == [
+        ("a, b", "pos"),
+        ("c", "neg"),
+    ]
+
+
+def test_a_column_of_json_that_comes_too_late_is_named(tmp_path: Path) -> None:
+    text = '{"a": 1}\n' * 1024 + '{"a": 1, "b": 2}\n'
+    _, (note,) = rows_of(tmp_path, text, "a.jsonl")
+    assert note.startswith("column 'b' comes first in row 1025 and was left out")
+
+
+def test_a_column_that_json_names_twice_costs_that_row_alone(tmp_path: Path) -> None:
+    rows, _ = rows_of(tmp_path, '{"a": 1, " a": 2}\n{"a": 1, "a": 2}\n{"a": 3}\n', "a.jsonl")
+    assert cells(rows) == ["names a column twice", "names a column twice", (3,)]
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     rows, notes = rows_of(tmp_path, b"a,b\n1,\xff\n2,\0\n3,4\n")
     assert cells(rows) == ["is not UTF-8 text", "holds NUL characters, which no text does", ("3", "4")]
