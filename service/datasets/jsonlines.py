@@ -86,9 +86,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
 def _row(number: int, line: bytes, cleaned: _Cleaned) -> Row:
     try:
-        record = json.loads(line, object_pairs_hook=_once)
+        record = _DECODER.decode(line.decode())
     except _TwiceNamed:
         return Row(number, {}, "names a column twice")
     except UnicodeDecodeError:
