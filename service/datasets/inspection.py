@@ -12,7 +12,7 @@ from service.datasets.cells import category as category
 from service.datasets.cells import is_missing as is_missing
 from service.datasets.cells import number as number
 from service.datasets.inferred import Infer, nowhere
-from service.datasets.notation import DECIMALS, GROUPINGS, PLAIN, Notation, fits, written
+from service.datasets.notation import PLAIN, WAYS, Notation, fits, written
 from service.datasets.readings import decide
 from service.datasets.tables import Cell, Table
 from service.datasets.words import shown
@@ -107,10 +107,8 @@ class Summary:
             self.decorated += count
             self.enclosed += count * found.enclosed
             self.units[found.unit] += count
-            for decimal in DECIMALS:
-                for grouping in GROUPINGS:
-                    if grouping != decimal and fits(found.body, decimal, grouping):
-                        self.bodies[decimal, grouping] += count
+            for way in WAYS:
+                self.bodies[way] += count * fits(found.body, *way)
             if len(self.samples) < 1_000:
                 self.samples[name] = None
         elif len(name) <= 64 and _MEASURED.fullmatch(name):

@@ -18,6 +18,8 @@ Decimal = Literal[".", ","]
 Grouping = Literal["", ",", ".", " ", "'"]
 DECIMALS: tuple[Decimal, ...] = (".", ",")
 GROUPINGS: tuple[Grouping, ...] = ("", ",", ".", " ", "'")
+WAYS = tuple((decimal, grouping) for decimal in DECIMALS for grouping in GROUPINGS if decimal != grouping)
+"""All that a column may be written by."""
 _SPACES = {ord(c): " " for c in "\u00a0\u202f\u2009\u2007\u2002\u2003\u2008\u200a\u205f\u3000"}
 _SAME = {**_SPACES, ord("’"): "'", ord("\u02bc"): "'", ord("−"): "-", ord("\u2013"): "-", ord("\ufe63"): "-"}
 _WRITTEN = re.compile(
@@ -86,8 +88,8 @@ def written(text: str) -> Written | None:
     if after and not (is_currency(after) or after.casefold() in UNITS):
         return None
     body = found["body"].strip(" ")
-    if not body or body[-1] in "'":
-        return None
+    if not body or not any(fits(body, *way) for way in WAYS):
+        return None  # a date, a version, a telephone number
     return Written(body, bool(signs) and signs[0] != "+", before or after, bool(found["open"]))
 
 

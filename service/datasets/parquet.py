@@ -85,13 +85,13 @@ class Parquet:
             raise InvalidInput("data", f"{shown(self._name)} cannot be read behind row {number}") from None
         for name, failed in unreadable.items():
             if failed:
-                note(f"column {shown(name)} holds {counted(failed, 'cell')} that cannot be read; they count as empty")
+                note(f"column {shown(name)}: {counted(failed, 'cell')} cannot be read, taken as empty")
 
     def _open(self) -> Any:
         import pyarrow.parquet
 
         try:
-            return pyarrow.parquet.ParquetFile(self._path)
+            return pyarrow.parquet.ParquetFile(self._path, coerce_int96_timestamp_unit="us")
         except Exception as error:
             if not _is_of_the_data(error):
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from service.datasets.inferred import Infer
-from service.datasets.notation import DECIMALS, GROUPINGS, Decimal, Grouping, Notation, fits, has_sign, written
+from service.datasets.notation import WAYS, Decimal, Grouping, Notation, fits, has_sign, written
 from service.datasets.words import listed, shown
 
 if TYPE_CHECKING:
@@ -37,14 +37,12 @@ def decide(summaries: Sequence[Summary], delimiter: str, infer: Infer) -> None:
 def _possible(summary: Summary) -> list[_Way]:
     """Decimal sign and sign between thousands by which all cells of a column can be read; the plainest first."""
     found: list[_Way] = []
-    for decimal in DECIMALS:
-        for grouping in GROUPINGS:
-            if grouping == decimal or summary.bodies[decimal, grouping] < summary.decorated:
-                continue
-            if decimal == "," and summary.points > (summary.groups if grouping == "." else 0):
-                continue
-            found.append((decimal, grouping))
-            break
+    for decimal, grouping in WAYS:
+        if summary.bodies[decimal, grouping] < summary.decorated or any(decimal == other for other, _ in found):
+            continue
+        if decimal == "," and summary.points > (summary.groups if grouping == "." else 0):
+            continue
+        found.append((decimal, grouping))
     return found
 
 
@@ -105,9 +103,8 @@ def _decide(
 def _two_ways(samples: Sequence[str]) -> tuple[str, str]:
     """Two numbers that no reading fits both of."""
     bodies = {name: found.body for name in samples if (found := written(name)) is not None}
-    ways = [(d, g) for d in DECIMALS for g in GROUPINGS if d != g]
-    first = min(bodies, key=lambda name: sum(fits(bodies[name], *way) for way in ways))
-    fitting = [way for way in ways if fits(bodies[first], *way)]
+    first = min(bodies, key=lambda name: sum(fits(bodies[name], *way) for way in WAYS))
+    fitting = [way for way in WAYS if fits(bodies[first], *way)]
     second = next((n for n, body in bodies.items() if not any(fits(body, *way) for way in fitting)), first)
     return first, second
 

@@ -116,7 +116,16 @@ def test_a_target_without_one_reading_is_refused_with_the_cure(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "cells", [["A5", "B7"], ["(1)", "(2)"], ["Q1", "Q2"], ["12:30", "13:45"], ["2024-01-02", "2024-01-03"]]
+    "cells",
+    [
+        ["A5", "B7"],
+        ["(1)", "(2)"],
+        ["Q1", "Q2"],
+        ["12:30", "13:45"],
+        ["01.02.2023", "14.02.2023"],
+        ["1.2.3", "1.10.2"],
+        ["2024-01-02", "2024-01-03"],
+    ],
 )
 def test_names_with_digits_stay_names(tmp_path: Path, cells: list[str]) -> None:
     info = read(tmp_path, "a.csv", table(cells)).info

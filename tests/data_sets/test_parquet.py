@@ -38,6 +38,20 @@ def test_dates_that_python_does_not_hold_cost_no_row(tmp_path: Path, name: str) 
     assert (info.report.examples, info.report.skipped_count, info.labels) == (40, 0, ("neg", "pos"))
 
 
+def test_dates_that_spark_writes_are_read_beyond_nanoseconds(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    times = pyarrow.array([datetime.datetime(9999, 12, 31)] * 2, pyarrow.timestamp("us"))
+    pyarrow.parquet.write_table(pyarrow.table({"x": times}), buffer, use_deprecated_int96_timestamps=True)
+    (tmp_path / "upload.part").write_bytes(buffer.getvalue())
+    rows = list(Table(tmp_path / "upload.part", "a.parquet", Limits()).rows())
+    assert [row.cells["x"] for row in rows] == ["9999-12-31T00:00:00"] * 2
+
+
+def test_a_list_of_dates_that_python_does_not_hold_is_empty_and_named(tmp_path: Path) -> None:
+    times = pyarrow.array([[253402300800]], pyarrow.list_(pyarrow.timestamp("s")))
+    assert cells_of(tmp_path, times) == ([None], ["column 'x': 1 cell cannot be read, taken as empty"])
+
+
 @pytest.mark.parametrize(
     ("array", "cells"),
     [
