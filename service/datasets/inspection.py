@@ -197,7 +197,8 @@ def inspect(table: Table, infer: Infer = nowhere) -> dict[str, Summary]:
         for name, summary in summaries.items():
             summary.see(row.cells.get(name))
     if not read:
-        raise InvalidInput("data", f"{shown(table.name)} has no row that can be read{problem}")
+        cure = "; save the file as UTF-8" if problem.endswith("is not UTF-8 text") else ""
+        raise InvalidInput("data", f"{shown(table.name)} has no row that can be read{problem}{cure}")
     for summary in summaries.values():
         summary.close()
     written_otherwise = [summary for summary in summaries.values() if summary.may_be_decorated]

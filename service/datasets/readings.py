@@ -96,7 +96,7 @@ def _decide(
         grouping = ","
     summary.notation = Notation(decimal, grouping, unit)
     marks = (grouping or "0", decimal)
-    sample = max(samples, key=lambda name: (sum(mark in name for mark in marks), -len(name)))
+    sample = max(samples, key=lambda name: (sum(mark in name for mark in marks), min(len(name), 8)))
     _tell(summary, sample, why, infer)
 
 

@@ -87,7 +87,7 @@ def test_a_first_line_of_data_is_remarked_on(tmp_path: Path) -> None:
     ("data", "problem"),
     [
         (b"x,y\n" + b"1,2,3\n" * 9, "row 1: expected 2 cells as in the header, got 3"),
-        (b"text,label\n" + "schön,a\n".encode("latin-1") * 9, "row 1: is not UTF-8 text"),
+        (b"text,label\n" + "schön,a\n".encode("latin-1") * 9, "row 1: is not UTF-8 text; save the file as UTF-8"),
         (
             b'text,label\n"one\n',
             "row 1: expected 2 cells as in the header, got 1, perhaps because a quotation mark is not closed",
