@@ -184,7 +184,9 @@ def _of_table(
     columns = columns.model_copy(update={"split": split})
     if looks_like_data(summaries):
         wishes.infer(
-            "header", "the first line", "a table begins with the names of its columns; this one looks like data"
+            "header",
+            "the first line",
+            "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
         )
     kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
