@@ -37,6 +37,7 @@ def read_header(message: pb.UploadHeader, owner: str) -> Header:
         columns=read_columns(message.columns),
         display_name=message.display_name,
         owner=owner,
+        task=message.task,
     )
 
 
@@ -108,4 +109,5 @@ def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
         duplicate_count=report.duplicates,
         target_statistics=report.target_statistics,
         duration=duration(report.duration_s),
+        inferred=report.inferred,
     )
