@@ -17,12 +17,17 @@ from service.datasets.targets import add_target, read_class
 from service.datasets.words import counted, shown
 from service.errors import InvalidInput
 
+_CHECKS = {
+    DatasetKind.AUDIO_FOLDER: check_sound,
+    DatasetKind.IMAGE_FOLDER: check_picture,
+    DatasetKind.IMAGE_TABLE: check_picture,
+}
+
 
 def check(files: Files, path: PurePosixPath, kind: DatasetKind, limits: Limits) -> tuple[str, str]:
     """(digest, "") of a picture or sound, or ("", what is wrong with it)."""
-    file = files.root / path
-    problem = check_sound(file, limits) if kind is DatasetKind.AUDIO_FOLDER else check_picture(file, limits)
-    return ("", problem) if problem else (digest_of(file.read_bytes()), "")
+    data, problem = _CHECKS[kind](files.root / path, limits)
+    return ("", problem) if problem else (digest_of(data), "")
 
 
 class MediaFolders:
