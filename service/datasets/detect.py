@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from service.datasets.archives import extract
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
-from service.datasets.folders import Files, look, places
+from service.datasets.folders import Files, look
+from service.datasets.in_archive import InArchive, Litter
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
+from service.datasets.places import places, split_folders_alone
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
 from service.datasets.reader_series import Series
@@ -52,8 +54,9 @@ def reader_for(
     """
     end = ending(file_name)
     if end in ARCHIVES:
-        extract(data, ARCHIVES[end], raw, limits)
-        return _of_files(look(raw), kind, columns, limits)
+        litter = Litter()
+        extract(data, ARCHIVES[end], raw, limits, litter.add)
+        return _of_files(look(raw), litter, kind, columns, limits, infer)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
     if end in TEXTS:
@@ -68,9 +71,11 @@ def reader_for(
     return _of_table(Table(data, file_name, limits), kind, columns, limits)
 
 
-def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_files(
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, infer: Infer
+) -> Reader:
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return _of_media(files, kind, columns, limits)
+        return _of_media(files, litter, kind, columns, limits, infer)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -80,13 +85,26 @@ def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
             inner = next((path for path in files.others if path.suffix.lower() in PACKED), None)
             hint = f", only another archive, {shown(str(inner))}; send that one" if inner else ""
             raise nothing_found(f"pictures, sounds, texts or tables{hint}")
+        if kind is not DatasetKind.PLAIN_TEXT and (problem := split_folders_alone(files.texts)):
+            hint = "; or read all files as one text (kind plain_text)" if kind is None else ""
+            raise InvalidInput("data", problem + hint)
         classes = {place.label for place in places(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
-            return TextFolders(files, limits)
+            return _beside(TextFolders(files, limits), files, files.texts, "text", litter)
         if kind in (None, DatasetKind.PLAIN_TEXT):
-            return PlainText(files.root, files.texts, limits)
+            return _beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
         raise nothing_found("table")
-    return _of_table(_only_table(files, limits), kind, columns, limits)
+    table = _only_table(files, limits)
+    return _beside(_of_table(table, kind, columns, limits), files, files.tables, "table", litter)
+
+
+def _beside(
+    reader: Reader, files: Files, used: Iterable[PurePosixPath], what: str, litter: Litter, **why: str
+) -> Reader:
+    """The reader with what lies beside the files that it uses; `why` by path where they are not of another sort."""
+    there = set(used)
+    passed = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
+    return InArchive(reader, what, passed, litter) if passed or litter.count else reader
 
 
 def _only_table(files: Files, limits: Limits) -> Table:
@@ -97,17 +115,26 @@ def _only_table(files: Files, limits: Limits) -> Table:
     return Table(files.root / files.tables[0], str(files.tables[0]), limits)
 
 
-def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_media(
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, infer: Infer
+) -> Reader:
     if kind is None and files.pictures and files.sounds:
         raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
     sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
-    wanted = files.sounds if sounds else files.pictures
+    wanted, what = (files.sounds, "sound") if sounds else (files.pictures, "picture")
     if not wanted:
         raise nothing_found("sounds (.wav, .flac, .ogg)" if sounds else "pictures (.jpg, .png, .webp)")
     folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
+
+    def by_folders(unused: str = "", why: str = "") -> Reader:
+        reader = MediaFolders(files, folder_kind, limits)
+        said = {unused: why} if unused else {}
+        _infer_classes(wanted, why, infer)
+        return _beside(reader, files, wanted, what, litter, **said)
+
     named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
     if not named and len(files.tables) != 1:
-        return MediaFolders(files, folder_kind, limits)
+        return by_folders()
     if not files.tables:
         raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
     table = _only_table(files, limits)
@@ -116,22 +143,48 @@ def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
     image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
     if not image:
         if not named:
-            return MediaFolders(files, folder_kind, limits)
+            return by_folders(table.name, "no column of it names the files")
         raise InvalidInput(
             "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
         )
     rest = _rest(table, summaries, columns, image)
     split = columns.split or find_split(rest)
     rest.pop(split, None)
+    if not named and not by_usual_name(TARGETS, rest) and len(_classes(wanted)) > 1:
+        return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
     target = columns.target or find_target(rest)
     summary = rest.pop(target)
     found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
-    what = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE)
+    target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE)
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
-    return MediaTable(files, table, complete, found, what, row, limits)
+    infer(
+        "target",
+        f"column {shown(target)} of {shown(table.name)}",
+        "that table names the files; --target decides otherwise",
+    )
+    reader = MediaTable(files, table, complete, found, target_kind, row, limits)
+    return _beside(reader, files, (*wanted, *files.tables), what, litter)
+
+
+def _classes(paths: Sequence[PurePosixPath]) -> list[str]:
+    return sorted({place.label for place in places(paths)} - {""})
+
+
+def _infer_classes(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> None:
+    found = places(paths)
+    why = (
+        f"the files lie in these folders; the table beside them is not used: {unused}"
+        if unused
+        else "the files lie in these folders"
+    )
+    infer("classes", listed(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")
+    if any(place.split for place in found):
+        infer(
+            "splits", listed(sorted({place.split for place in found} - {""})), "folders above the classes are called so"
+        )
 
 
 def _names_files(summaries: Mapping[str, Summary], names: set[str]) -> str:

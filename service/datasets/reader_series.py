@@ -51,6 +51,10 @@ class Series:
         inputs = tuple(ColumnInfo(name=name, kind="number") for name in self._channels)
         return Shape(DatasetKind.SERIES, self._columns, Target.NONE, inputs, channels=len(self._channels))
 
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """Series by series, in the order in which they begin."""
         yield from self._whole(skip) if self._lists else self._by_rows(skip, warn)
@@ -97,9 +101,9 @@ class Series:
             if self._columns.time:
                 values = self._in_order(called, gathered, values, warn)
             if problem := _too_short(len(values)):
-                skip(self._table.name, gathered.first_row, f"{called} {problem}")
+                skip(self._table.name, gathered.first_row, f"{called} {problem}", len(values))
             else:
-                yield self._draft(values, gathered.first_row, gathered.split)
+                yield self._draft(values, gathered.first_row, gathered.split, len(values))
 
     def _add(self, row: Row, series: dict[str, _Gathered]) -> str:
         at = 0.0
@@ -162,9 +166,9 @@ class Series:
             warn(f"{called} has {counted(found, 'gap')} in its times; the steps around one count as neighbours")
         return values
 
-    def _draft(self, values: NDArray[np.float64], row: int, split: str) -> Draft:
+    def _draft(self, values: NDArray[np.float64], row: int, split: str, rows: int = 1) -> Draft:
         flat = np.ascontiguousarray(values).reshape(-1)
-        return Draft({"values": flat}, digest_of(flat.tobytes()), self._table.name, row, split=split)
+        return Draft({"values": flat}, digest_of(flat.tobytes()), self._table.name, row, split=split, pieces=rows)
 
 
 def _too_short(steps: int) -> str:

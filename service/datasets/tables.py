@@ -45,6 +45,8 @@ class Table:
         self._path = path
         self._limits = limits
         self._form = PurePosixPath(name).suffix.lower()  # the file here may be called otherwise
+        self.count = 0
+        """Rows that were met when they were last gone through."""
         self.unnamed: tuple[str, ...] = ()
         """Columns that have no name of their own, as an index written by pandas."""
         self.columns = self._header()
@@ -61,7 +63,9 @@ class Table:
     def rows(self) -> Iterator[Row]:
         """All rows in their order. Raises InvalidInput where the file breaks off or is too long."""
         read = {".jsonl": self._jsonl, ".ndjson": self._jsonl, ".parquet": self._parquet}.get(self._form, self._csv)
+        self.count = 0
         for row in read():
+            self.count = row.number
             if row.number > self._limits.rows:
                 raise InvalidInput(
                     "data", f"{shown(self.name)} has more than {self._limits.rows} rows, which is the limit"

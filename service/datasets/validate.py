@@ -66,7 +66,7 @@ def validate(staging: Path) -> DatasetInfo:
     shape = reader.shape()
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write(reader, findings, folder, raw, order.id)
-    report = findings.report(time.monotonic() - started)
+    report = findings.report(time.monotonic() - started, reader.entered())
     shape = reader.shape()  # with the categories that were met
     info = DatasetInfo(
         id=order.id,

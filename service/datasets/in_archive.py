@@ -1,0 +1,57 @@
+"""What an archive held beside that of which examples are made: nothing that came in is lost without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from service.datasets.draft import Draft, Reader, Shape, Skip, Warn
+from service.datasets.folders import remark_on
+
+NAMES_KEPT = 100
+LITTER = "is hidden, or left by an operating system"
+
+
+class Litter:
+    """Files that were not even unpacked: the first by name, all by number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: list[str] = []
+
+    def add(self, name: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.names) < NAMES_KEPT:
+            self.names.append(name)
+
+
+class InArchive:
+    """A reader (the protocol `Reader`), and behind its examples the files that it does not look at."""
+
+    def __init__(self, reader: Reader, what: str, passed: Sequence[tuple[PurePosixPath, str]], litter: Litter) -> None:
+        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none."""
+        self._reader = reader
+        self._what = what
+        self._passed = passed
+        self._litter = litter
+
+    def shape(self) -> Shape:
+        """See `Reader`."""
+        return self._reader.shape()
+
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._reader.entered() + len(self._passed) + self._litter.count
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """See `Reader`."""
+        yield from self._reader.drafts(skip, warn)
+        for path, reason in self._passed:
+            skip(str(path), 0, reason or f"is no {self._what} ({path.suffix.lower() or 'no ending'})", example=False)
+        if others := [path for path, reason in self._passed if not reason]:
+            warn(remark_on(others, self._what))
+        for name in self._litter.names:
+            skip(name, 0, LITTER, example=False)
+        if rest := self._litter.count - len(self._litter.names):
+            skip("", 0, LITTER, rest, example=False)
