@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from service.client import ModelInfo
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 _KINDS = {
     "image": PICTURES,
-    "audio": frozenset({".wav", ".flac", ".ogg"}),
+    "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"}),
 }
 """Endings of the files that a folder is searched for. A file that is named itself may have any."""
 STDIN = "-"

@@ -58,7 +58,7 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Pa
     except OSError as error:
         found.left_out.append(LeftOut(below or ".", _why(error)))
         return
-    before = len(found.files)
+    before = len(found.files), len(found.empty)
     for entry in entries:
         name = below + "/" * bool(below) + _readable(entry.name)
         if reason := _reason(entry, root):
@@ -71,11 +71,7 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Pa
             found.left_out.append(LeftOut(name, "lies too deep, or beyond too many files"))
         else:
             _walk(Path(entry.path), name, (*above, identity), root, found)
-    if (
-        below
-        and len(found.files) == before
-        and not any(one.name.startswith(f"{below}/") for one in found.left_out[-1:])
-    ):
+    if below and (len(found.files), len(found.empty)) == before:
         found.empty.append(below)
 
 

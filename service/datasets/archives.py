@@ -58,7 +58,10 @@ def extract(archive: Path, form: str, folder: Path, limits: Limits, passed: Call
     unpack = _Unpacking(folder, archive.stat().st_size, limits, passed)
     try:
         for name, content in _zip(archive, limits) if form == "zip" else _tar(archive, limits):
-            unpack.write(name, content)
+            if content is None:
+                unpack.folder(name)
+            else:
+                unpack.write(name, content)
     except NotImplementedError:
         raise InvalidInput(FIELD, "the zip is packed in a way that is not supported; use deflate") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
@@ -105,6 +108,15 @@ class _Unpacking:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
 
+    def folder(self, name: str) -> None:
+        """One that the archive names by itself: if nothing lies in it, that is worth a word."""
+        path = safe_path(name)
+        if path is not None:
+            try:
+                self._folder.joinpath(*path.parts).mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
+
     def _count(self, more: int) -> None:
         self._bytes += more
         if self._bytes > self._limits.dataset_bytes:
@@ -141,7 +153,7 @@ def is_litter(path: PurePosixPath) -> bool:
     )
 
 
-def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         if len(members) > 4 * limits.files:
@@ -152,6 +164,7 @@ def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
             name = zip_name(member)
             path = safe_path(name)
             if name.endswith("/") and not member.file_size:
+                yield name, None
                 continue
             mode = member.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -173,7 +186,7 @@ def _no_file(name: str) -> InvalidInput:
     )
 
 
-def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
     seen = 0
     with closing(tarfile.open(archive, "r:*")) as file:
         while (member := file.next()) is not None:
@@ -183,7 +196,7 @@ def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
                 raise InvalidInput(FIELD, f"the archive holds more than {limits.files} files, which is the limit")
             name = tar_name(member.name)
             if member.isdir():
-                safe_path(name)
+                yield name, None
                 continue
             if not member.isreg():
                 raise _no_file(name)

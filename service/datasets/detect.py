@@ -104,7 +104,9 @@ def _beside(
     """The reader with what lies beside the files that it uses; `why` by path where they are not of another sort."""
     there = set(used)
     passed = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
-    return InArchive(reader, what, passed, litter) if passed or litter.count else reader
+    if passed or litter.count or files.empty:
+        return InArchive(reader, what, passed, litter, files.empty)
+    return reader
 
 
 def _only_table(files: Files, limits: Limits) -> Table:

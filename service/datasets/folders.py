@@ -23,6 +23,8 @@ class Files:
     tables: tuple[PurePosixPath, ...]
     others: tuple[PurePosixPath, ...]
     """Of no use."""
+    empty: tuple[PurePosixPath, ...] = ()
+    """Folders in which nothing lies."""
 
     def __len__(self) -> int:
         return sum(map(len, (self.pictures, self.sounds, self.texts, self.tables, self.others)))
@@ -36,7 +38,8 @@ class Files:
 def look(root: Path) -> Files:
     """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes."""
     sorts: dict[str, list[PurePosixPath]] = {"pictures": [], "sounds": [], "texts": [], "tables": [], "others": []}
-    for path in _walk(root):
+    empty: list[PurePosixPath] = []
+    for path in _walk(root, empty):
         suffix = path.suffix.lower()
         if suffix in PICTURES or suffix in OTHER_PICTURES:
             sort = "pictures"
@@ -48,12 +51,14 @@ def look(root: Path) -> Files:
             with (root / path).open("rb") as file:
                 sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(file.read(12)), "others")
         sorts[sort].append(path)
-    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()})
+    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty)))
 
 
-def _walk(root: Path) -> Iterator[PurePosixPath]:
-    for folder, _, names in os.walk(root):
+def _walk(root: Path, empty: list[PurePosixPath]) -> Iterator[PurePosixPath]:
+    for folder, folders, names in os.walk(root):
         below = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        if not folders and not names and below.parts:
+            empty.append(below)
         yield from (below / name for name in names)
 
 

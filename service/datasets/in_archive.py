@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from service.datasets.draft import Draft, Reader, Shape, Skip, Warn
 from service.datasets.folders import remark_on
+from service.datasets.words import listed
 
 NAMES_KEPT = 100
 LITTER = "is hidden, or left by an operating system"
@@ -29,12 +30,20 @@ class Litter:
 class InArchive:
     """A reader (the protocol `Reader`), and behind its examples the files that it does not look at."""
 
-    def __init__(self, reader: Reader, what: str, passed: Sequence[tuple[PurePosixPath, str]], litter: Litter) -> None:
-        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none."""
+    def __init__(
+        self,
+        reader: Reader,
+        what: str,
+        passed: Sequence[tuple[PurePosixPath, str]],
+        litter: Litter,
+        empty: Sequence[PurePosixPath] = (),
+    ) -> None:
+        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none; `empty`: folders."""
         self._reader = reader
         self._what = what
         self._passed = passed
         self._litter = litter
+        self._empty = empty
 
     def shape(self) -> Shape:
         """See `Reader`."""
@@ -51,6 +60,8 @@ class InArchive:
             skip(str(path), 0, reason or f"is no {self._what} ({path.suffix.lower() or 'no ending'})", example=False)
         if others := [path for path, reason in self._passed if not reason]:
             warn(remark_on(others, self._what))
+        if self._empty:
+            warn(f"nothing lies in {listed([str(path) for path in self._empty])}")
         for name in self._litter.names:
             skip(name, 0, LITTER, example=False)
         if rest := self._litter.count - len(self._litter.names):
