@@ -8,9 +8,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOST_FILES = 1_000_000
-"""Beyond which a walk ends: links that lead to each other can make a folder look endless."""
-DEEPEST = 64
+MOST_FILES, MOST_FOLDERS, DEEPEST = 1_000_000, 100_000, 32
+"""Beyond these a walk ends: links that lead to each other can make a folder look endless."""
 WINDOWS = "cp1252"
 """The code page of most names that are no UTF-8."""
 
@@ -33,6 +32,7 @@ class Folder:
     empty: list[str] = field(default_factory=list)
     """Folders without a file, which the server is told of."""
     left_out: list[LeftOut] = field(default_factory=list)
+    folders: int = 0
 
 
 def look_into(root: Path) -> Folder:
@@ -58,6 +58,7 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Pa
     except OSError as error:
         found.left_out.append(LeftOut(below or ".", _why(error)))
         return
+    found.folders += 1
     before = len(found.files), len(found.empty)
     for entry in entries:
         name = below + "/" * bool(below) + _readable(entry.name)
@@ -67,8 +68,8 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Pa
             found.files.append((name, Path(entry.path)))
         elif (identity := _identity(Path(entry.path))) in above:
             found.left_out.append(LeftOut(name, "is a link to a folder that it lies in"))
-        elif len(above) >= DEEPEST or len(found.files) >= MOST_FILES:
-            found.left_out.append(LeftOut(name, "lies too deep, or beyond too many files"))
+        elif len(above) >= DEEPEST or len(found.files) >= MOST_FILES or found.folders >= MOST_FOLDERS:
+            found.left_out.append(LeftOut(name, "lies too deep, or beyond too many files and folders"))
         else:
             _walk(Path(entry.path), name, (*above, identity), root, found)
     if below and (len(found.files), len(found.empty)) == before:

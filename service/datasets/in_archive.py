@@ -38,7 +38,9 @@ class InArchive:
         litter: Litter,
         empty: Sequence[PurePosixPath] = (),
     ) -> None:
-        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none; `empty`: folders."""
+        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none;
+        `empty`: folders.
+        """
         self._reader = reader
         self._what = what
         self._passed = passed
