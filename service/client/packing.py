@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOST_FILES, MOST_FOLDERS, DEEPEST = 1_000_000, 100_000, 32
+MOST_FILES, DEEPEST, MOST_LINKS = 1_000_000, 32, 3
 """Beyond these a walk ends: links that lead to each other can make a folder look endless."""
 WINDOWS = "cp1252"
 """The code page of most names that are no UTF-8."""
@@ -32,14 +32,13 @@ class Folder:
     empty: list[str] = field(default_factory=list)
     """Folders without a file, which the server is told of."""
     left_out: list[LeftOut] = field(default_factory=list)
-    folders: int = 0
 
 
 def look_into(root: Path) -> Folder:
     """Goes through a folder. Hidden files are left out; so are links that lead out of it, nowhere, or in a circle. Blocks."""
     found = Folder()
     real = Path(os.path.realpath(root))
-    _walk(real, "", (_identity(real),), real, found)
+    _walk(real, "", (_identity(real),), 0, real, found)
     names: dict[str, Path] = {}
     for name, path in sorted(found.files, key=lambda item: (item[0], os.fsencode(item[1]))):
         if name in names:
@@ -51,14 +50,13 @@ def look_into(root: Path) -> Folder:
     return found
 
 
-def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Path, found: Folder) -> None:
-    """`above`: the folders on the way to here, by device and number."""
+def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], links: int, root: Path, found: Folder) -> None:
+    """`above`: the folders on the way to here, by device and number; `links`: how many of them are links."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         found.left_out.append(LeftOut(below or ".", _why(error)))
         return
-    found.folders += 1
     before = len(found.files), len(found.empty)
     for entry in entries:
         name = below + "/" * bool(below) + _readable(entry.name)
@@ -68,10 +66,10 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], root: Pa
             found.files.append((name, Path(entry.path)))
         elif (identity := _identity(Path(entry.path))) in above:
             found.left_out.append(LeftOut(name, "is a link to a folder that it lies in"))
-        elif len(above) >= DEEPEST or len(found.files) >= MOST_FILES or found.folders >= MOST_FOLDERS:
-            found.left_out.append(LeftOut(name, "lies too deep, or beyond too many files and folders"))
+        elif len(above) >= DEEPEST or len(found.files) >= MOST_FILES or links + entry.is_symlink() > MOST_LINKS:
+            found.left_out.append(LeftOut(name, "lies too deep, beyond too many files, or behind too many links"))
         else:
-            _walk(Path(entry.path), name, (*above, identity), root, found)
+            _walk(Path(entry.path), name, (*above, identity), links + entry.is_symlink(), root, found)
     if below and (len(found.files), len(found.empty)) == before:
         found.empty.append(below)
 
