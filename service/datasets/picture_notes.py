@@ -76,11 +76,12 @@ def notes_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
             elif marker == 0xE1 and not xmp and data[start + 4 : start + 4 + len(XMP)] == XMP:
                 xmp = data[start + 4 + len(XMP) : stop]
         return exif, xmp
-    exif, xmp, raw = info.get("exif"), info.get("xmp"), info.get("Raw profile type exif")
-    if not exif and isinstance(raw, str):  # as ImageMagick writes it into a PNG: three lines, then hexadecimal digits
+    found, notes, raw = info.get("exif"), info.get("xmp"), info.get("Raw profile type exif")
+    if not found and isinstance(raw, str):  # as ImageMagick writes it into a PNG: three lines, then hexadecimal digits
         with suppress(ValueError):
-            exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-    return (exif if isinstance(exif, bytes) else b"").removeprefix(EXIF), xmp if isinstance(xmp, bytes) else b""
+            found = bytes.fromhex("".join(raw.split("\n")[3:]))
+    exif, xmp = (note if isinstance(note, bytes) else b"" for note in (found, notes))
+    return exif.removeprefix(EXIF), xmp
 
 
 def orientation_of(notes: tuple[bytes, bytes]) -> int:

@@ -62,7 +62,9 @@ class VoiceActivityDetection(Task):
     def row(self, instance: TensorInstance, path: str) -> Item:
         """As of every task; NaN and infinity are refused as they are in recordings."""
         item = super().row(instance, path)
-        refuse_bad_samples(item.tensors[self._samples], self._recipe.sample_rate, f"{path}.{self._samples}")
+        refuse_bad_samples(
+            np.asarray(item.tensors[self._samples], np.float32), self._recipe.sample_rate, f"{path}.{self._samples}"
+        )
         return item
 
     def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:

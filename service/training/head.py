@@ -18,6 +18,7 @@ from model_zoo.held_out import HeldOut
 from model_zoo.network import Head
 from service.tasks.rows import columns_of, columns_width
 from service.tasks.table import read_labels, task_for
+from service.training.accounting import account
 from service.training.columns import row_recipe
 from service.training.conformal import with_interval
 from service.training.criteria import target_scale, unscaled
@@ -114,6 +115,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
         training_s=time.monotonic() - began,
         held_out=reference,
+        accounting=account(job, splits),
     )
     _say_verdict(evaluation, say)
     say(Finished(metrics=evaluation.figures()))

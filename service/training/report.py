@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from model_zoo.card import Card, RecordRecipe, RowRecipe, SeriesRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
+from service.training.accounting import Accounting
 from service.training.charts import curve_charts, reliability_chart
 from service.training.evaluate import Evaluation, is_classification
 from service.training.intervals import Value
@@ -79,6 +80,7 @@ def page(
     splits: Splits,
     curves: Sequence[Metric],
     mistakes: Sequence[Mistake],
+    accounting: Accounting | None = None,
 ) -> str:
     """The whole page."""
     rival = lineage.get("rival")
@@ -101,6 +103,7 @@ def page(
         right=_right(evaluation),
         dataset=dataset,
         skipped=dataset.report.skipped[:MOST_SKIPPED],
+        accounting=accounting,
         counts=sorted(dataset.report.class_counts.items()),
         splits={name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
         lineage={**lineage, "metrics": None, "baseline_metrics": None, "rival": None},

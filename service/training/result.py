@@ -22,6 +22,7 @@ from model_zoo.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.store import Materialised
 from service import __version__
 from service.datasets.dataset import DatasetInfo, Splits
+from service.training.accounting import Accounting
 from service.training.evaluate import Evaluation
 from service.training.intervals import Value
 from service.training.mistakes import Mistake
@@ -51,6 +52,7 @@ def write_result(
     mistakes: Sequence[Mistake],
     training_s: float,
     held_out: HeldOut | None = None,
+    accounting: Accounting | None = None,
 ) -> None:
     """Writes `folder/result/`, or leaves nothing there. One that is there from an attempt before is replaced.
 
@@ -91,10 +93,11 @@ def write_result(
     (draft / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
     lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
     report = report_of(order, evaluation, curves, splits, mistakes)
+    report["accounting"] = None if accounting is None else _fields(accounting)
     _write_json(draft / "lineage.json", lineage)
     _write_json(draft / "report.json", report)
     _write_json(draft / "curves.json", report["curves"])
-    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes)
+    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes, accounting)
     (draft / "report.html").write_text(html, encoding="utf-8")
     roles |= {
         "card": "card.json",
