@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.client.errors import BadInput
-from service.client.packing import LeftOut
 from service.client.plain import moment, word, words_of
 from service.client.results import seconds
+from service.folder_walk import LeftOut
 from service.pb import fine_tuning_pb2 as pb
 
 _KIND, _STATE = "DATASET_KIND_", "DATASET_STATE_"

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from service.client.errors import BadInput
-from service.client.packing import Folder, LeftOut, look_into
 from service.client.plan import FileWork
+from service.folder_walk import Folder, LeftOut, look_into
 from service.pb import fine_tuning_pb2 as pb
 
 CHUNK = 512 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from service.datasets.archives import extract
-from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.dataset import Columns, DatasetKind, Skipped
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
 from service.datasets.folders import Files, look
@@ -47,14 +47,16 @@ def reader_for(
     limits: Limits,
     *,
     infer: Infer = nowhere,
+    left_out: Sequence[Skipped] = (),
 ) -> Reader:
-    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
+    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why; `left_out` are files
+    that belong to an archive and are not in it.
 
     Raises InvalidInput where data and wishes do not fit.
     """
     end = ending(file_name)
     if end in ARCHIVES:
-        litter = Litter()
+        litter = Litter(left_out)
         extract(data, ARCHIVES[end], raw, limits, litter.add)
         return _of_files(look(raw), litter, kind, columns, limits, infer)
     if kind in MEDIA:

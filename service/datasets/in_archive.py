@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from service.datasets.dataset import Skipped
 from service.datasets.draft import Draft, Reader, Shape, Skip, Warn
 from service.datasets.folders import remark_on
 from service.datasets.words import listed
@@ -16,15 +17,31 @@ LITTER = "is hidden, or left by an operating system"
 class Litter:
     """Files that were not even unpacked: the first by name, all by number."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.names: list[str] = []
+    def __init__(self, left_out: Sequence[Skipped] = ()) -> None:
+        """`left_out` have reasons of their own."""
+        self._left_out = left_out
+        self._count = 0
+        self._names: list[str] = []
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self._count + len(self._left_out)
 
     def add(self, name: str) -> None:
-        """One more."""
-        self.count += 1
-        if len(self.names) < NAMES_KEPT:
-            self.names.append(name)
+        """One more that a system left behind."""
+        self._count += 1
+        if len(self._names) < NAMES_KEPT:
+            self._names.append(name)
+
+    def tell(self, skip: Skip) -> None:
+        """Skips each."""
+        for one in self._left_out:
+            skip(one.file, 0, one.reason, example=False)
+        for name in self._names:
+            skip(name, 0, LITTER, example=False)
+        if rest := self._count - len(self._names):
+            skip("", 0, LITTER, rest, example=False)
 
 
 class InArchive:
@@ -64,7 +81,4 @@ class InArchive:
             warn(remark_on(others, self._what))
         if self._empty:
             warn(f"nothing lies in {listed([str(path) for path in self._empty])}")
-        for name in self._litter.names:
-            skip(name, 0, LITTER, example=False)
-        if rest := self._litter.count - len(self._litter.names):
-            skip("", 0, LITTER, rest, example=False)
+        self._litter.tell(skip)

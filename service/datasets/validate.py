@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
 from service.datasets.limits import MIB, Limits
 from service.errors import InvalidInput
 
@@ -47,6 +47,8 @@ class Order(BaseModel):
     uri: str
     owner: str
     limits: Limits
+    left_out: tuple[Skipped, ...] = ()
+    """Files of a folder on the server that were not even copied."""
 
 
 def validate(staging: Path) -> DatasetInfo:
@@ -62,7 +64,16 @@ def validate(staging: Path) -> DatasetInfo:
     folder.mkdir()
     raw.mkdir()
     inferred = Inferred()
-    reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits, infer=inferred.infer)
+    reader = reader_for(
+        order.data,
+        order.file_name,
+        order.kind,
+        order.columns,
+        raw,
+        order.limits,
+        infer=inferred.infer,
+        left_out=order.left_out,
+    )
     shape = reader.shape()
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write(reader, findings, folder, raw, order.id)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from data_sets.making import photos, picture, read, sound, tarred, zipped
-from service.client.packing import look_into
 from service.client.upload import opened, silent
 from service.datasets.dataset import DatasetKind
 from service.datasets.endings import ending
 from service.errors import InvalidInput
+from service.folder_walk import look_into
 
 
 def refusal(tmp_path: Path, data: bytes, file_name: str = "a.zip", **how: object) -> InvalidInput:
@@ -427,7 +427,7 @@ def test_what_is_no_file_or_cannot_be_read_is_named(pets: Path, monkeypatch: pyt
                 raise PermissionError(13, "Permission denied", path)
             return real(path, *how, **more)
 
-        monkeypatch.setattr("service.client.packing.os.open", denied)
+        monkeypatch.setattr("service.folder_walk.os.open", denied)
         names, left_out = sent(pets)
     assert names == ["cat/0.jpg", "cat/1.jpg", "dog/0.jpg"]
     assert left_out == {

@@ -1,4 +1,7 @@
-"""The files of a folder that is to be sent: links are followed within it, and what cannot be sent is named."""
+"""The files of a folder that becomes a dataset: links are followed within it, and what is left out is named.
+
+The client sends a folder so, and the server reads one so that lies under its roots.
+"""
 
 from __future__ import annotations
 
