@@ -136,7 +136,7 @@ class Findings:
         if self._skipped:
             first = self._skipped[0]
             where = f"{shown(first.file)}, row {first.row}" if first.row else shown(first.file)
-            why = f"; {self._skipped_count} left out, the first is {where}: {first.reason}"
+            why = f"; {self._left_out or self._skipped_count} left out, the first is {where}: {first.reason}"
         if not self._examples:
             raise InvalidInput("data", f"holds no example that can be used{why}")
         if self._target is Target.CLASS:
