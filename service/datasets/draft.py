@@ -39,7 +39,7 @@ class Draft:
 class Skip(Protocol):
     """Tells that (file, row) was left out, and why."""
 
-    def __call__(self, file: str, row: int, reason: str, count: int = 1, *, example: bool = True) -> None:
+    def __call__(self, file: str, row: int, reason: str, count: int = 1, /, *, example: bool = True) -> None:
         """`count`: rows, lines or files that go with it; `example`: whether it could have been one, and is no by-product."""
 
 

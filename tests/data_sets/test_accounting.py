@@ -120,7 +120,7 @@ CELLS = st.sampled_from(["1", "2.5", "", "NA", "nan", "inf", "1e999", "x", "a,b"
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=12), st.booleans())
 def test_every_row_of_a_table_is_used_or_skipped(rows: list[list[str]], packed: bool) -> None:
     good = [[str(i), "uv"[i % 2], "yes" if i % 3 else "no"] for i in range(12)]
-    rows = [[*row[:2], "yes" if row[2] in ("1", "x") else ""] if len(row) == 3 else row for row in rows]
+    rows = [[*row[:2], *("yes" if cell in ("1", "x") else "" for cell in row[2:])] for row in rows]
     buffer = io.StringIO()
     csv.writer(buffer).writerows([["size", "form", "label"], *good, *rows])
     blank = sum(len(row) == 1 and not row[0].strip() for row in rows)  # an empty line is no row
