@@ -103,6 +103,8 @@ def print_findings(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
     where = f" ({dataset.display_name})" if dataset.display_name else ""
     classes = f" of {len(report.class_counts)} classes" if report.class_counts else ""
     say(f"dataset {dataset.id}{where}: {report.examples} examples{classes}, {dataset.kind}")
+    for line in report.inferred:
+        say(f"  {line}")
     if report.class_counts:
         say(f"  {_counts(report.class_counts)}")
     if report.split_counts:

@@ -58,6 +58,8 @@ class DatasetReport:
     """Groups of examples with the same content."""
     target_statistics: Mapping[str, float]
     duration_s: float
+    inferred: tuple[str, ...] = ()
+    """What was found out because the upload did not say it (kind, task, target, split, classes), and why: one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +152,5 @@ def _report(message: pb.DatasetReport) -> DatasetReport:
         duplicates=message.duplicate_count,
         target_statistics=dict(message.target_statistics),
         duration_s=seconds(message.duration),
+        inferred=tuple(message.inferred),
     )

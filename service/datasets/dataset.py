@@ -72,6 +72,8 @@ class Report(_Part):
     """Groups of examples with the same content."""
     target_statistics: dict[str, float] = Field(default_factory=dict)
     duration_s: float = 0.0
+    inferred: tuple[str, ...] = ()
+    """What was found out because nobody said it, and why: one line each."""
 
 
 class ColumnInfo(_Part):

@@ -10,6 +10,7 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
 from service.datasets.folders import Files, look, places
+from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
@@ -36,9 +37,19 @@ MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_T
 
 
 def reader_for(
-    data: Path, file_name: str, kind: DatasetKind | None, columns: Columns, raw: Path, limits: Limits
+    data: Path,
+    file_name: str,
+    kind: DatasetKind | None,
+    columns: Columns,
+    raw: Path,
+    limits: Limits,
+    *,
+    infer: Infer = nowhere,
 ) -> Reader:
-    """The reader of a file. An archive is unpacked into `raw`. Raises InvalidInput where data and wishes do not fit."""
+    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
+
+    Raises InvalidInput where data and wishes do not fit.
+    """
     end = ending(file_name)
     if end in ARCHIVES:
         extract(data, ARCHIVES[end], raw, limits)

@@ -7,6 +7,7 @@ from collections import Counter
 
 from service.datasets.dataset import DatasetKind, Report, Skipped
 from service.datasets.draft import Draft, Target
+from service.datasets.inferred import Inferred
 from service.datasets.limits import Limits
 from service.datasets.words import counted, listed, shown
 from service.errors import InvalidInput
@@ -24,7 +25,10 @@ MUCH_SKIPPED = 0.1
 class Findings:
     """What validation finds, example by example."""
 
-    def __init__(self, kind: DatasetKind, target: Target, limits: Limits) -> None:
+    def __init__(self, kind: DatasetKind, target: Target, limits: Limits, inferred: Inferred | None = None) -> None:
+        """`inferred`: what was found out before the first example was read; `infer` adds to it."""
+        self._inferred = inferred or Inferred()
+        self.infer = self._inferred.infer
         self._kind = kind
         self._target = target
         self._limits = limits
@@ -109,6 +113,7 @@ class Findings:
             duplicates=len(self._seen),
             target_statistics=statistics,
             duration_s=duration_s,
+            inferred=self._inferred.lines(),
         )
 
     def refuse(self) -> None:

@@ -54,15 +54,17 @@ def validate(staging: Path) -> DatasetInfo:
     from service.datasets.canonical import write
     from service.datasets.detect import reader_for
     from service.datasets.findings import Findings
+    from service.datasets.inferred import Inferred
 
     started = time.monotonic()
     order = Order.model_validate_json((staging / ORDER).read_bytes())
     folder, raw = staging / DATASET, staging / RAW
     folder.mkdir()
     raw.mkdir()
-    reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits)
+    inferred = Inferred()
+    reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits, infer=inferred.infer)
     shape = reader.shape()
-    findings = Findings(shape.kind, shape.target, order.limits)
+    findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write(reader, findings, folder, raw, order.id)
     report = findings.report(time.monotonic() - started)
     shape = reader.shape()  # with the categories that were met

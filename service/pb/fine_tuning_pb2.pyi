@@ -383,6 +383,7 @@ class DatasetReport(_message.Message):
     DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
     TARGET_STATISTICS_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    INFERRED_FIELD_NUMBER: _builtins.int
     example_count: _builtins.int
     """Examples that can be used."""
     skipped_count: _builtins.int
@@ -413,6 +414,12 @@ class DatasetReport(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """How long checking took."""
 
+    @_builtins.property
+    def inferred(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was found out because the header did not say it (kind, task, target, split, classes), and why. One line each, such as
+        "target: price, because it is the last column; --target decides otherwise".
+        """
+
     def __init__(
         self,
         *,
@@ -425,10 +432,11 @@ class DatasetReport(_message.Message):
         duplicate_count: _builtins.int = ...,
         target_statistics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         duration: _duration_pb2.Duration | None = ...,
+        inferred: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "duplicate_count", b"duplicate_count", "duration", b"duration", "example_count", b"example_count", "skipped", b"skipped", "skipped_count", b"skipped_count", "split_counts", b"split_counts", "target_statistics", b"target_statistics", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "duplicate_count", b"duplicate_count", "duration", b"duration", "example_count", b"example_count", "inferred", b"inferred", "skipped", b"skipped", "skipped_count", b"skipped_count", "split_counts", b"split_counts", "target_statistics", b"target_statistics", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,6 +516,7 @@ class UploadHeader(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """For people. At most 128 characters."""
     kind: Global___DatasetKind.ValueType
@@ -522,6 +531,10 @@ class UploadHeader(_message.Message):
     """Name of the file, whose ending says what it is: .zip, .tar, .tar.gz, .csv, .jsonl, .parquet, .txt. Required, unless `uri` is set."""
     uri: _builtins.str
     """Where the server itself finds the data (`file://…`, `s3://…`), under one of the roots that it was allowed. No bytes follow."""
+    task: _builtins.str
+    """What is to be learned, by its Hugging Face id, for example "tabular-classification". Decides whether a target of whole
+    numbers is read as classes or as numbers, and which kind the data are; found out from the data where it is empty.
+    """
     @_builtins.property
     def columns(self) -> Global___DatasetColumns:
         """Which columns mean what."""
@@ -537,10 +550,11 @@ class UploadHeader(_message.Message):
         file_name: _builtins.str = ...,
         uri: _builtins.str = ...,
         columns: Global___DatasetColumns | None = ...,
+        task: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "display_name", b"display_name", "file_name", b"file_name", "kind", b"kind", "offset", b"offset", "sha256", b"sha256", "size_bytes", b"size_bytes", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "display_name", b"display_name", "file_name", b"file_name", "kind", b"kind", "offset", b"offset", "sha256", b"sha256", "size_bytes", b"size_bytes", "task", b"task", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

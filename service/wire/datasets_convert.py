@@ -108,4 +108,5 @@ def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
         duplicate_count=report.duplicates,
         target_statistics=report.target_statistics,
         duration=duration(report.duration_s),
+        inferred=report.inferred,
     )
