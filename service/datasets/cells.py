@@ -11,8 +11,8 @@ from service.datasets.notation import PLAIN, Notation, plain
 from service.datasets.tables import Cell
 
 MISSING = frozenset(
-    ("", "na", "n/a", "n.a.", "nan", "null", "none", "?", "-", "–", "—", "<na>", "nat", "#n/a", "#na")
-    + ("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
+    ("", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "<na>", "?", "-", "–", "—")  # noqa: RUF005
+    + ("#n/a", "#na", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 )
 """What stands for an empty cell in a column of numbers, in any case of letters."""
 _DIGITS = Context(prec=100)

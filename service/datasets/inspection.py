@@ -127,7 +127,11 @@ class Summary:
             self.groups += count * (len(text) - point == 4 and 0 < len(head) < 4 and head[0] != "0")
         if value.is_integer():
             head = text[: point if point >= 0 else None].removeprefix("-")
-            like = head.isdigit() and (head[0] != "0" or head == "0") and not text[len(text) if point < 0 else point + 1 :].strip("0")
+            like = (
+                head.isdigit()
+                and (head[0] != "0" or head == "0")
+                and not text[len(text) if point < 0 else point + 1 :].strip("0")
+            )
             self.unlike += count * (not like)
 
     @property

@@ -111,5 +111,3 @@ def _tell(summary: Summary, sample: str, why: str, infer: Infer) -> None:
     value = summary.notation.number(sample)
     unit = f" {summary.notation.unit}" if summary.notation.unit else ""
     infer(f"numbers of {shown(summary.name)}", f"{shown(sample)} is {value:.12g}{unit}", why)
-
-

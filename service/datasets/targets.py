@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from service.datasets.dataset import Columns
 from service.datasets.draft import SPLITS, Draft, Target
-from service.datasets.inspection import Summary, category, is_missing, number
+from service.datasets.inspection import Summary, is_missing, number
 from service.datasets.tables import Cell
 from service.datasets.words import has_control, listed, no_such_column, shown
 from service.errors import InvalidInput
