@@ -24,6 +24,7 @@ DISTINCT = 2_000
 """Different values that are told apart; beyond it there are simply many."""
 MOSTLY_NUMBERS = 0.95
 _MEASURED = re.compile(r"[+-]?\d[\d.,' ]*\D{1,20}", re.ASCII)
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?", re.ASCII)
 _REMEMBERED, _LONGEST_REMEMBERED = 4_096, 256
 
 
@@ -126,13 +127,7 @@ class Summary:
             head = text[:point].lstrip("+-")
             self.groups += count * (len(text) - point == 4 and 0 < len(head) < 4 and head[0] != "0")
         if value.is_integer():
-            head = text[: point if point >= 0 else None].removeprefix("-")
-            like = (
-                head.isdigit()
-                and (head[0] != "0" or head == "0")
-                and not text[len(text) if point < 0 else point + 1 :].strip("0")
-            )
-            self.unlike += count * (not like)
+            self.unlike += count * (_WHOLE.fullmatch(text) is None)
 
     @property
     def filled(self) -> int:
