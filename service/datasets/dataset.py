@@ -84,6 +84,10 @@ class ColumnInfo(_Part):
     """`number` or `category`."""
     categories: tuple[str, ...] = ()
     """Those seen, sorted; of a category."""
+    decimal: str = "."
+    grouping: str = ""
+    unit: str = ""
+    """How its numbers are written, see `notation.py`: decimal sign, sign between thousands, currency or unit."""
 
 
 class DatasetInfo(_Part):

@@ -38,7 +38,8 @@ class Delimited:
         self._name = name
         self._limits = limits
         self.unnamed: tuple[str, ...] = ()
-        self._raw_header: list[str] = []
+        self._given: list[str] = []
+        """The header's names, empty ones too."""
         with path.open("rb") as file:
             start = file.read(4)
             file.seek(0, 2)
@@ -54,8 +55,8 @@ class Delimited:
             header = next(self._records(lines, None), None)
         if header is None:
             raise InvalidInput("data", f"{shown(self._name)} is empty")
-        self._raw_header = header
         given = [clean_name(name) for name in header]
+        self._given = given
         names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
         self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
         if any(not is_text(name) or "\0" in name for name in names):
@@ -86,7 +87,7 @@ class Delimited:
                     yield Row(number, {}, "is not UTF-8 text")
                 elif self._nul and any("\0" in cell for cell in cells):
                     yield Row(number, {}, "holds NUL characters, which no text does")
-                elif cells == self._raw_header:
+                elif cells[0].strip() == self._given[0] and [clean_name(cell) for cell in cells] == self._given:
                     yield Row(number, {}, "repeats the header")
                 else:
                     yield Row(number, dict(zip(columns, cells, strict=True)))

@@ -108,7 +108,8 @@ class Mender:
             self._mended = True
             return cells
         count = len(first.rstrip("\r\n").split(self._delimiter))
-        self.problem = f"expected {self._expected} cells as in the header, got {count}, perhaps because a quotation mark is not closed"
+        because = "perhaps because a quotation mark is not closed"
+        self.problem = f"expected {self._expected} cells as in the header, got {count}, {because}"
         return [""] * self._expected
 
     def check(self, cells: list[str]) -> list[str]:
