@@ -24,12 +24,14 @@ from service.datasets.targets import (
     TIMES,
     by_usual_name,
     check_named,
+    cleaned,
     find_split,
     find_target,
     kind_of,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
 from service.datasets.times import moment
+from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
 
@@ -44,16 +46,20 @@ def reader_for(
     raw: Path,
     limits: Limits,
     *,
+    task: str = "",
     infer: Infer = nowhere,
 ) -> Reader:
     """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
 
-    Raises InvalidInput where data and wishes do not fit.
+    `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. Raises InvalidInput where
+    data and wishes do not fit.
     """
+    columns = cleaned(columns)
+    wishes = wishes_of(task, kind, infer)
     end = ending(file_name)
     if end in ARCHIVES:
         extract(data, ARCHIVES[end], raw, limits)
-        return _of_files(look(raw), kind, columns, limits)
+        return _of_files(look(raw), kind, columns, limits, wishes)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
     if end in TEXTS:
@@ -63,14 +69,17 @@ def reader_for(
             )
         raw.mkdir(exist_ok=True)
         return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
-    if kind is DatasetKind.PLAIN_TEXT:
+    if DatasetKind.PLAIN_TEXT in (kind, *wishes.kinds):
         raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {shown(file_name)}")
-    return _of_table(Table(data, file_name, limits), kind, columns, limits)
+    return _of_table(Table(data, file_name, limits), kind, columns, limits, wishes)
 
 
-def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_files(
+    files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+) -> Reader:
+    kind = wishes.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return _of_media(files, kind, columns, limits)
+        return _of_media(files, kind, columns, limits, wishes)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -86,7 +95,7 @@ def _of_files(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
         if kind in (None, DatasetKind.PLAIN_TEXT):
             return PlainText(files.root, files.texts, limits)
         raise nothing_found("table")
-    return _of_table(_only_table(files, limits), kind, columns, limits)
+    return _of_table(_only_table(files, limits), kind, columns, limits, wishes)
 
 
 def _only_table(files: Files, limits: Limits) -> Table:
@@ -97,7 +106,9 @@ def _only_table(files: Files, limits: Limits) -> Table:
     return Table(files.root / files.tables[0], str(files.tables[0]), limits)
 
 
-def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_media(
+    files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+) -> Reader:
     if kind is None and files.pictures and files.sounds:
         raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
     sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
@@ -112,7 +123,7 @@ def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
         raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
     table = _only_table(files, limits)
     check_named(columns, table.columns)
-    summaries = inspect(table)
+    summaries = inspect(table, wishes.infer)
     image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
     if not image:
         if not named:
@@ -121,17 +132,17 @@ def _of_media(files: Files, kind: DatasetKind | None, columns: Columns, limits: 
             "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
         )
     rest = _rest(table, summaries, columns, image)
-    split = columns.split or find_split(rest)
+    split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
-    target = columns.target or find_target(rest)
+    target = columns.target or find_target(rest, wishes.infer)
     summary = rest.pop(target)
     found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
-    what = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE)
+    what = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
-    return MediaTable(files, table, complete, found, what, row, limits)
+    return MediaTable(files, table, complete, found, what, row, limits, summary.reading)
 
 
 def _names_files(summaries: Mapping[str, Summary], names: set[str]) -> str:
@@ -150,42 +161,68 @@ def _rest(table: Table, summaries: Mapping[str, Summary], columns: Columns, *use
     return {name: summary for name, summary in summaries.items() if name not in out}
 
 
-def _of_table(table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_table(
+    table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+) -> Reader:
     if columns.image:
         raise InvalidInput(
             "header.columns.image", "files are named by a table only inside a zip or tar that holds them"
         )
     check_named(columns, table.columns)
-    rest = _rest(table, inspect(table), columns)
-    split = columns.split or find_split(rest)
+    summaries = inspect(table, wishes.infer)
+    rest = _rest(table, summaries, columns)
+    if left_out := [name for name in table.unnamed if name not in rest and name not in columns.ignored]:
+        columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
+        wishes.infer("columns left out", listed(left_out), "they have no name of their own, as an index has none")
+    split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
     columns = columns.model_copy(update={"split": split})
+    kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
-        kind = _kind(rest, columns)
+        kind = _kind(rest, columns, wishes.infer)
     if kind is DatasetKind.SERIES:
         return _series(table, columns, rest, limits)
     if kind is DatasetKind.TEXT:
         text = columns.text or _text(_flat(rest), columns.target)
         if not text:
-            raise InvalidInput(
-                "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
-            )
+            if rest:
+                raise InvalidInput(
+                    "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
+                )
+            raise InvalidInput("header.columns.text", "there is no column left that could hold the text")
+        if not columns.text:
+            wishes.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
         rest.pop(text)
-        target = columns.target or find_target(rest)
+        target = columns.target or find_target(rest, wishes.infer)
         complete = columns.model_copy(update={"text": text, "target": target})
-        return TextTable(table, complete, kind_of(rest[target]), limits)
-    target = columns.target or find_target(rest)
-    what = kind_of(rest.pop(target))
-    return TableRows(table, columns.model_copy(update={"target": target}), what, rest, limits)
+        what = kind_of(summaries[target], wishes=wishes, kind=kind)
+        return TextTable(table, complete, what, limits, summaries[target].reading)
+    target = columns.target or find_target(rest, wishes.infer)
+    summary = rest.pop(target)
+    what = kind_of(summary, wishes=wishes)
+    columns = columns.model_copy(update={"target": target})
+    return TableRows(table, columns, what, rest, limits, summary.reading)
 
 
-def _kind(rest: Mapping[str, Summary], columns: Columns) -> DatasetKind:
+def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere) -> DatasetKind:
     """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
     if columns.text:
+        infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
-    if columns.time or columns.series or _like_series(rest, columns):
+    if columns.time or columns.series or (series := _like_series(rest, columns)):
+        why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
+        infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    return DatasetKind.TEXT if _text(_flat(rest), columns.target) else DatasetKind.TABLE
+    if text := _text(_flat(rest), columns.target):
+        infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
+        return DatasetKind.TEXT
+    infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
+    return DatasetKind.TABLE
+
+
+def _why_text(text: str) -> str:
+    named = text.strip().casefold() in TEXT_NAMES
+    return f"a text is often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
 
 
 def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
@@ -193,18 +230,22 @@ def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
     return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
 
 
-def _like_series(rest: Mapping[str, Summary], columns: Columns) -> bool:
+def _like_series(rest: Mapping[str, Summary], columns: Columns) -> str:
+    """Why the columns look like series; empty where they do not."""
     labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
     if any(summary.lists for summary in rest.values()):
         if columns.target:
-            return columns.target not in _flat(rest)
-        return not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
+            like = columns.target not in _flat(rest)
+        else:
+            like = not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
+        return "its cells are lists of numbers" if like else ""
     time = by_usual_name(TIMES, rest)
     if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
-        return False
+        return ""
     others = [summary for name, summary in rest.items() if name != time]
     words = [summary for summary in others if not summary.numeric]
-    return len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
+    like = len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
+    return f"times in {shown(time)} stand beside numbers" if like else ""
 
 
 def _text(rest: Mapping[str, Summary], target: str) -> str:

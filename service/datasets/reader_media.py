@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files, places
-from service.datasets.inspection import Summary
+from service.datasets.inspection import Reading, Summary
 from service.datasets.limits import Limits
 from service.datasets.media import check_picture, check_sound
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Cell, Table
-from service.datasets.targets import add_target, read_class
+from service.datasets.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.words import counted, shown
 from service.errors import InvalidInput
 
@@ -45,7 +45,7 @@ class MediaFolders:
         if others:
             warn(f"passed over {counted(others, 'file')} without a {'sound' if sounds else 'picture'}")
         for path, place in zip(paths, places(paths), strict=True):
-            label, problem = read_class(place.label, self._limits.name_characters)
+            label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = "lies in no folder, so its class is not known"
             digest = ""
@@ -69,7 +69,10 @@ class MediaTable:
         target: Target,
         row: Mapping[str, Summary],
         limits: Limits,
+        reading: Reading = AS_WRITTEN,
     ) -> None:
+        """`reading`: of the target's column."""
+        self._reading = reading
         self._files = files
         self._table = table
         self._columns = columns
@@ -92,13 +95,15 @@ class MediaTable:
         for sentence in self._row.warnings:
             warn(sentence)
         checked: dict[PurePosixPath, tuple[str, str]] = {}
-        for row in self._table.rows():
+        for row in self._table.rows(warn):
             problem, path = row.problem, None
             if not problem:
                 path, problem = self._find(row.cells.get(self._columns.image))
             draft = Draft({}, "", self._table.name, row.number)
             if path is not None and not problem:
-                problem = add_target(draft, row.cells, self._columns, self._target, self._limits.name_characters)
+                problem = add_target(
+                    draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                )
             if path is not None and not problem:
                 cells, problem = self._row.read(row.cells)
                 if self._row.columns:

@@ -53,10 +53,10 @@ class Series:
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """Series by series, in the order in which they begin."""
-        yield from self._whole(skip) if self._lists else self._by_rows(skip, warn)
+        yield from self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
 
-    def _whole(self, skip: Skip) -> Iterator[Draft]:
-        for row in self._table.rows():
+    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        for row in self._table.rows(warn):
             problem = row.problem
             values: NDArray[np.float64] = np.empty((0, len(self._channels)))
             if not problem:
@@ -87,7 +87,7 @@ class Series:
 
     def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         series: dict[str, _Gathered] = {}
-        for row in self._table.rows():
+        for row in self._table.rows(warn):
             problem = row.problem or self._add(row, series)
             if problem:
                 skip(self._table.name, row.number, problem)

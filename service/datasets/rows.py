@@ -80,7 +80,9 @@ class RowColumns:
         missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
         more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
         return (
-            [f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"] if missing else []
+            [f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"]
+            if missing
+            else []
         )
 
     def inputs(self) -> tuple[ColumnInfo, ...]:
