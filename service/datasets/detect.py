@@ -13,6 +13,7 @@ from service.datasets.folders import Files, look, places
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
+from service.datasets.notation import PLAIN
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
 from service.datasets.reader_series import Series
@@ -262,6 +263,7 @@ def _text(rest: Mapping[str, Summary], target: str) -> str:
 
 def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Limits) -> Reader:
     time = columns.time or by_usual_name(TIMES, rest)
+    notations = {name: summary.notation for name, summary in rest.items()}
     rest.pop(time, None)
     lists = [name for name, summary in rest.items() if summary.lists]
     words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
@@ -280,4 +282,4 @@ def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Li
             )
         series = words[0] if words else ""
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
-    return Series(table, complete, channels, bool(lists), limits)
+    return Series(table, complete, channels, bool(lists), limits, [notations.get(name, PLAIN) for name in channels])

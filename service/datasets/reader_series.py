@@ -13,6 +13,7 @@ from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.inspection import category, number
 from service.datasets.limits import Limits
+from service.datasets.notation import PLAIN, Notation
 from service.datasets.tables import Cell, Row, Table
 from service.datasets.targets import read_split
 from service.datasets.times import gaps, moment
@@ -38,8 +39,17 @@ class _Gathered:
 class Series:
     """Rows of (time, series, numbers), or a row for each series with lists of numbers."""
 
-    def __init__(self, table: Table, columns: Columns, channels: Sequence[str], lists: bool, limits: Limits) -> None:
-        """`channels`: the columns of numbers. `lists`: whether their cells are whole series."""
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        channels: Sequence[str],
+        lists: bool,
+        limits: Limits,
+        notations: Sequence[Notation] = (),
+    ) -> None:
+        """`channels`: the columns of numbers, written in these `notations`. `lists`: whether their cells are whole series."""
+        self._notations = tuple(notations) or (PLAIN,) * len(channels)
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)
@@ -48,7 +58,16 @@ class Series:
 
     def shape(self) -> Shape:
         """All known from the start."""
-        inputs = tuple(ColumnInfo(name=name, kind="number") for name in self._channels)
+        inputs = tuple(
+            ColumnInfo(
+                name=name,
+                kind="number",
+                decimal=notation.decimal,
+                grouping=notation.grouping,
+                unit=notation.unit,
+            )
+            for name, notation in zip(self._channels, self._notations, strict=True)
+        )
         return Shape(DatasetKind.SERIES, self._columns, Target.NONE, inputs, channels=len(self._channels))
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
@@ -115,7 +134,10 @@ class Series:
             if of is None:
                 return "does not say which series it belongs to"
             name = of
-        numbers = [number(row.cells.get(channel)) for channel in self._channels]
+        numbers = [
+            number(row.cells.get(channel), notation)
+            for channel, notation in zip(self._channels, self._notations, strict=True)
+        ]
         for channel, value in zip(self._channels, numbers, strict=True):
             if value is None or not math.isfinite(value):
                 return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected a number"

@@ -42,6 +42,7 @@ class Order(BaseModel):
     sha256: str
     size_bytes: int
     kind: DatasetKind | None
+    task: str = ""
     columns: Columns
     display_name: str
     uri: str
@@ -62,7 +63,16 @@ def validate(staging: Path) -> DatasetInfo:
     folder.mkdir()
     raw.mkdir()
     inferred = Inferred()
-    reader = reader_for(order.data, order.file_name, order.kind, order.columns, raw, order.limits, infer=inferred.infer)
+    reader = reader_for(
+        order.data,
+        order.file_name,
+        order.kind,
+        order.columns,
+        raw,
+        order.limits,
+        task=order.task,
+        infer=inferred.infer,
+    )
     shape = reader.shape()
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write(reader, findings, folder, raw, order.id)

@@ -1,4 +1,4 @@
-"""What a caller wants learned from data: task, kind and target fit each other, and what is wanted decides over what is guessed."""
+"""What a caller wants learned from data. It decides over what is guessed."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_bad_json_lines_are_named(tmp_path: Path) -> None:
         (22, "expected a JSON object"),
         (23, "the text is a list or object"),
         (24, "expected a JSON object"),
-        (25, "5.0 is no text"),
+        (25, "5 is no text"),
         (26, "is not JSON"),
     ]
 
