@@ -209,6 +209,11 @@ class NumberColumn(_Part):
     mean: float
     std: float = Field(gt=0)
     fill: float
+    decimal: Literal[".", ","] = "."
+    grouping: Literal["", ",", ".", " ", "'"] = ""
+    unit: str = ""
+    """How texts in this column write numbers, as those did that it was learned from: decimal sign, sign between thousands, and
+    a currency or unit beside them."""
 
 
 class CategoryColumn(_Part):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,10 @@ import numpy as np
 
 from service.client.errors import BadInput
 from service.pb import prediction_pb2 as pb
+
+_EXACT = 2**53
+"""Up to which whole numbers are doubles as they are."""
+_MOST_DIGITS = 308
 
 Cell = float | str | bool | None
 """What stands in one column of a row."""
@@ -43,6 +46,8 @@ def row(cells: Mapping[Any, Any]) -> pb.Instance:
                 field.bool_value = plain
             case str():
                 field.string_value = _text(plain, f"column {name!r}")
+            case int() if abs(plain) > _EXACT:  # a message has doubles alone, which would merge it with its neighbours
+                field.string_value = _digits(plain, name)
             case int() | float():
                 try:
                     field.number_value = float(plain)
@@ -86,7 +91,13 @@ def of_json(document: Any, raw_input: str) -> pb.Instance:
 
 def _number(digits: str) -> float | int:
     value = float(digits)  # of any number of digits at once, where int() takes its time or refuses
-    return int(value) if math.isfinite(value) and abs(value) < 2**53 else value
+    return int(digits) if len(digits) <= _MOST_DIGITS else value
+
+
+def _digits(value: int, name: str) -> str:
+    if abs(value) >= 10**_MOST_DIGITS:
+        raise BadInput(f"column {name!r} holds a number that no double holds")
+    return str(value)
 
 
 def _is_number(value: object) -> bool:

@@ -24,7 +24,7 @@ def number(cell: Cell, notation: Notation = PLAIN) -> float | None:
     `notation`: how the column's numbers are written, where they are texts.
     """
     if isinstance(cell, str):  # first: of CSV all are
-        return plain(cell) if notation is PLAIN else notation.number(cell)
+        return plain(cell) if notation is PLAIN or notation == PLAIN else notation.number(cell)
     if cell is None or isinstance(cell, bool | list):
         return None
     try:

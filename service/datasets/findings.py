@@ -9,6 +9,7 @@ from service.datasets.dataset import DatasetKind, Report, Skipped
 from service.datasets.draft import Draft, Target
 from service.datasets.inferred import Inferred
 from service.datasets.limits import Limits
+from service.datasets.notation import plain
 from service.datasets.words import counted, listed, shown
 from service.errors import InvalidInput
 
@@ -20,6 +21,7 @@ FEWEST_CHARACTERS = 1_000
 """Of plain text."""
 MOST_WARNINGS = 50
 MUCH_SKIPPED = 0.1
+MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
 class Findings:
@@ -38,6 +40,7 @@ class Findings:
         self._trained: set[str] = set()
         self._skipped: list[Skipped] = []
         self._skipped_count = 0
+        self._reasons: Counter[str] = Counter()
         self._warnings: dict[str, None] = {}
         self._seen: dict[bytes, list[tuple[str, str | float | None]]] = {}
         self._once: dict[bytes, tuple[str, str | float | None]] = {}
@@ -48,6 +51,8 @@ class Findings:
     def skip(self, file: str, row: int, reason: str) -> None:
         """An example is left out."""
         self._skipped_count += 1
+        if reason in MISSING_TARGET:
+            self._reasons[reason] += 1
         if len(self._skipped) < self._limits.skipped_shown:
             self._skipped.append(Skipped(file=_clean(file), row=row, reason=_clean(reason)))
 
@@ -91,7 +96,7 @@ class Findings:
     def labels(self) -> tuple[str, ...]:
         """Class names, sorted: as numbers where all of them are whole numbers."""
         if all(name.isascii() and name.removeprefix("-").isdigit() for name in self._classes):
-            return tuple(sorted(self._classes, key=int))
+            return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
         return tuple(sorted(self._classes))
 
     def report(self, duration_s: float) -> Report:
@@ -175,6 +180,17 @@ class Findings:
         for alike in folded.values():
             if len(alike) > 1:
                 self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
+        same: dict[float, list[str]] = {}
+        for name in self.labels():
+            if (value := plain(name)) is not None:
+                same.setdefault(value, []).append(name)
+        for alike in same.values():
+            if len(alike) > 1:
+                self.warn(f"classes that are the same number, written otherwise: {listed(alike)}")
+        if empty := sum(self._reasons.values()):
+            self.warn(
+                f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
+            )
         tiny = [name for name in self.labels() if self._classes[name] < TINY_CLASS]
         if tiny:
             self.warn(f"classes with fewer than {TINY_CLASS} examples: {listed(tiny)}")

@@ -10,10 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from service.datasets.units import UNITS, is_currency
 
-DECIMALS, GROUPINGS = ".,", ("", ",", ".", " ", "'")
+Decimal = Literal[".", ","]
+Grouping = Literal["", ",", ".", " ", "'"]
+DECIMALS: tuple[Decimal, ...] = (".", ",")
+GROUPINGS: tuple[Grouping, ...] = ("", ",", ".", " ", "'")
 _SPACES = {ord(c): " " for c in "\u00a0\u202f\u2009\u2007\u2002\u2003\u2008\u200a\u205f\u3000"}
 _SAME = {**_SPACES, ord("’"): "'", ord("\u02bc"): "'", ord("−"): "-", ord("\u2013"): "-", ord("\ufe63"): "-"}
 _WRITTEN = re.compile(
@@ -29,11 +33,16 @@ _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)"
 class Notation:
     """How the numbers of a column are written. The default is how programs write them: `-1234.5`, `1.5e3`."""
 
-    decimal: str = "."
-    grouping: str = ""
+    decimal: Decimal = "."
+    grouping: Grouping = ""
     """Between thousands; empty where nothing stands there. A space stands for every kind of space."""
     unit: str = ""
     """Written before or after each number: a currency, `%`, `kg`; numbers are in this unit. Empty where there is none."""
+
+    @property
+    def is_plain(self) -> bool:
+        """As programs write numbers."""
+        return self == PLAIN
 
     def number(self, text: str) -> float | None:
         """The number that a text holds, infinite included; None where it holds none."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from service.datasets.dataset import ColumnInfo
 from service.datasets.inspection import Summary, category, is_missing, number
-from service.datasets.notation import PLAIN, Notation
+from service.datasets.notation import PLAIN
 from service.datasets.tables import Cell
 from service.datasets.words import MOST_LISTED, counted, shown
 
@@ -94,11 +94,9 @@ class RowColumns:
                 categories=tuple(sorted(text for text, _ in self._seen[name].most_common(MOST_CATEGORIES)))
                 if kind == "category"
                 else (),
-                **_as_fields(self._notations.get(name, PLAIN)),
+                decimal=self._notations.get(name, PLAIN).decimal,
+                grouping=self._notations.get(name, PLAIN).grouping,
+                unit=self._notations.get(name, PLAIN).unit,
             )
             for name, kind in self.columns
         )
-
-
-def _as_fields(notation: Notation) -> dict[str, str]:
-    return {"decimal": notation.decimal, "grouping": notation.grouping, "unit": notation.unit}

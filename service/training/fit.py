@@ -107,7 +107,8 @@ def _task(dataset: DatasetInfo, asked: str) -> str:
     if asked not in fits:
         other = {CLASSIFICATION.get(dataset.kind), REGRESSION.get(dataset.kind)} - {None, fits[0]}
         read = "classes" if dataset.labels else "numbers"
-        hint = f"; their targets were read as {read}: upload them with this task to decide" if asked in other else ""
+        again = asked in other and dataset.kind in (DatasetKind.TEXT, DatasetKind.TABLE)
+        hint = f"; their targets were read as {read}: upload them with this task to decide" if again else ""
         raise InvalidInput("spec.task", f"{_cut(asked)!r} does not fit these data{hint or f'; {_meant(asked, fits)}'}")
     return asked
 
