@@ -29,6 +29,7 @@ from service.datasets.targets import (
     find_split,
     find_target,
     kind_of,
+    looks_like_data,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
 from service.datasets.times import moment
@@ -174,10 +175,14 @@ def _of_table(
     rest = _rest(table, summaries, columns)
     if left_out := [name for name in table.unnamed if name not in rest and name not in columns.ignored]:
         columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
-        wishes.infer("columns left out", listed(left_out), "they have no name of their own, as an index has none")
+        wishes.infer("columns without a name", f"left out {listed(left_out)}", "an index has no name")
     split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
     columns = columns.model_copy(update={"split": split})
+    if looks_like_data(summaries):
+        wishes.infer(
+            "header", "the first line", "a table begins with the names of its columns; this one looks like data"
+        )
     kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
         kind = _kind(rest, columns, wishes.infer)
@@ -197,6 +202,9 @@ def _of_table(
         target = columns.target or find_target(rest, wishes.infer)
         complete = columns.model_copy(update={"text": text, "target": target})
         what = kind_of(summaries[target], wishes=wishes, kind=kind)
+        if unused := [name for name in rest if name != target]:
+            why = "a text is learned from alone; --kind table uses them instead"
+            wishes.infer("columns left out", listed(unused), why)
         return TextTable(table, complete, what, limits, summaries[target].reading)
     target = columns.target or find_target(rest, wishes.infer)
     summary = rest.pop(target)
@@ -223,7 +231,7 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere)
 
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
-    return f"a text is often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
+    return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
 
 
 def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:

@@ -63,6 +63,7 @@ def find_split(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
     """A column that says nothing but `train`, `validation` and `test`."""
     name = by_usual_name(SPLIT_COLUMNS, summaries)
     if not name:
+        infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
         return ""
     if strange := [value for value in summaries[name].distinct if value.casefold() not in SPLITS]:
         infer(
@@ -101,7 +102,7 @@ def find_target(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str
 def looks_like_data(summaries: Mapping[str, Summary]) -> bool:
     """Whether what should be names of columns are rather cells: numbers, or what the column holds again and again."""
     return any(
-        number(name, summary.notation) is not None or summary.distinct.get(name, 0) > 1
+        ("." in name and number(name) is not None) or summary.distinct.get(name, 0) > 1
         for name, summary in summaries.items()
     )
 
@@ -123,6 +124,7 @@ def kind_of(
     if not summary.distinct:
         raise InvalidInput("header.columns.target", f"{name} is empty in every row")
     if wishes.target is Target.CLASS:
+        _tell_classes(summary, wishes)
         return Target.CLASS
     values, filled = summary.values, summary.filled
     many = f"more than {DISTINCT - 1:,}" if values >= DISTINCT else f"{values:,}"
@@ -146,9 +148,16 @@ def kind_of(
     else:
         why = f"{held}, not more than {MOST_NUMBER_CLASSES}, and they come again"
         wishes.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
+        _tell_classes(summary, wishes)
         return Target.CLASS
     wishes.infer("task", as_number, f"{why}; --task {as_class} decides otherwise")
     return Target.NUMBER
+
+
+def _tell_classes(summary: Summary, wishes: Wishes) -> None:
+    if summary.points and summary.reading.whole:
+        why = f"{shown(summary.name)} holds nothing but whole numbers, of which 1.0 and 1 are one"
+        wishes.infer("classes", "called by whole numbers, without .0", why)
 
 
 def _refuse_unread(summary: Summary, wanted: Target | None) -> None:
