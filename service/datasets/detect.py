@@ -18,6 +18,7 @@ from service.datasets.reader_media import MediaFolders, MediaTable, nothing_foun
 from service.datasets.reader_rows import TableRows
 from service.datasets.reader_series import Series
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
+from service.datasets.sniff import foreign
 from service.datasets.tables import Table
 from service.datasets.targets import (
     FILES,
@@ -69,6 +70,8 @@ def reader_for(
             raise InvalidInput(
                 "header.kind", f"a text file is plain text; {kind} comes as a table, got {shown(file_name)}"
             )
+        if what := foreign(data, end):
+            raise InvalidInput("data", f"{shown(file_name)} is {what}")
         raw.mkdir(exist_ok=True)
         return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
     if DatasetKind.PLAIN_TEXT in (kind, *wishes.kinds):
@@ -259,7 +262,12 @@ def _like_series(rest: Mapping[str, Summary], columns: Columns) -> str:
 
 def _text(rest: Mapping[str, Summary], target: str) -> str:
     """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
-    words = {name: summary for name, summary in rest.items() if not summary.numeric and name != target}
+    labels = TARGETS[:-1]
+    words = {
+        name: summary
+        for name, summary in rest.items()
+        if not summary.numeric and not summary.unread and name != target and name.casefold() not in labels
+    }
     if usual := by_usual_name(TEXT_NAMES, words):
         return usual
     prose = [name for name, summary in words.items() if summary.prose]

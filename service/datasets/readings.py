@@ -91,7 +91,8 @@ def _decide(
         else:
             why = f"a point is rather the decimal sign; {CURE} to decide otherwise"
         grouping = dict(possible)[decimal]
-    summary.notation = Notation(decimal, grouping, unit)
+    # What is left are minus signs as people write them, which are read in every notation but that of programs.
+    summary.notation = Notation(decimal, grouping or ("" if unit or decimal == "," else ","), unit)
     marks = (grouping or "0", decimal)
     sample = max(samples, key=lambda name: (sum(mark in name for mark in marks), -len(name)))
     _tell(summary, sample, why, infer)
