@@ -136,10 +136,10 @@ def _upload(client: Client, data: str, kind: str, columns: Columns | None, task:
     shown = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     speed = (TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*shown, *speed, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("asking", total=None)
+        shown_bar = bar.add_task("asking", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total or None, description=harmless(what))
+            bar.update(shown_bar, completed=done, total=total or None, description=harmless(what))
 
         try:
             return client.upload_dataset(data, kind=kind, columns=columns, task=task, progress=progress)

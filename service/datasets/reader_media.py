@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files, places
-from service.datasets.inspection import Reading, Summary
+from service.datasets.inspection import Summary
 from service.datasets.limits import Limits
 from service.datasets.media import check_picture, check_sound
 from service.datasets.rows import RowColumns

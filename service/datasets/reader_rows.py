@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
-from service.datasets.inspection import Reading, Summary
+from service.datasets.inspection import Summary
 from service.datasets.limits import Limits
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Table

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files, places
-from service.datasets.inspection import Reading
 from service.datasets.limits import Limits
 from service.datasets.tables import Cell, Table
 from service.datasets.targets import AS_WRITTEN, add_target, read_folder

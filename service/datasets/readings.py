@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from service.datasets.inferred import Infer
-from service.datasets.notation import DECIMALS, GROUPINGS, Notation, fits, has_sign, written
+from service.datasets.notation import DECIMALS, GROUPINGS, Decimal, Grouping, Notation, fits, has_sign, written
 from service.datasets.words import listed, shown
 
 if TYPE_CHECKING:
     from service.datasets.inspection import Summary
 
 CURE = "write them with a point for decimals and nothing else between the digits"
-_SIGNS = {".": "point", ",": "comma"}
+_Way = tuple[Decimal, Grouping]
+"""Decimal sign, and sign between thousands."""
+_SIGNS: dict[str, str] = {".": "point", ",": "comma"}
 
 
 def decide(summaries: Sequence[Summary], delimiter: str, infer: Infer) -> None:
@@ -32,9 +34,9 @@ def decide(summaries: Sequence[Summary], delimiter: str, infer: Infer) -> None:
             _tell(summary, sample, "other columns write decimals with a comma", infer)
 
 
-def _possible(summary: Summary) -> list[tuple[str, str]]:
+def _possible(summary: Summary) -> list[_Way]:
     """Decimal sign and sign between thousands by which all cells of a column can be read; the plainest first."""
-    found = []
+    found: list[_Way] = []
     for decimal in DECIMALS:
         for grouping in GROUPINGS:
             if grouping == decimal or summary.bodies[decimal, grouping] < summary.decorated:
@@ -46,23 +48,23 @@ def _possible(summary: Summary) -> list[tuple[str, str]]:
     return found
 
 
-def _matters(summary: Summary, possible: Sequence[tuple[str, str]]) -> bool:
+def _matters(summary: Summary, possible: Sequence[_Way]) -> bool:
     """Whether the readings of a column differ: `1,234` is two numbers, `1 234` is one."""
     return len(possible) > 1 and len({grouping for _, grouping in possible}) > 1
 
 
-def _of_others(summaries: Sequence[Summary], possible: dict[str, list[tuple[str, str]]]) -> str:
-    """The decimal sign of the columns that leave no doubt; empty where there are none, or they differ."""
-    signs = {"." for s in summaries if s.name not in possible and s.numeric and s.points > s.groups}
+def _of_others(summaries: Sequence[Summary], possible: dict[str, list[_Way]]) -> Decimal | None:
+    """The decimal sign of the columns that leave no doubt; None where there are none, or they differ."""
+    signs: set[Decimal] = {"." for s in summaries if s.name not in possible and s.numeric and s.points > s.groups}
     for summary in summaries:
         found = possible.get(summary.name, [])
         if len(found) == 1 and (found[0][0] == "," or found[0][1] == "," or summary.points):
             signs.add(found[0][0])
-    return signs.pop() if len(signs) == 1 else ""
+    return signs.pop() if len(signs) == 1 else None
 
 
 def _decide(
-    summary: Summary, possible: Sequence[tuple[str, str]], of_others: str, delimiter: str, infer: Infer
+    summary: Summary, possible: Sequence[_Way], of_others: Decimal | None, delimiter: str, infer: Infer
 ) -> None:
     samples = list(summary.samples)
     units = {has_sign(unit): unit for unit in summary.units if unit}
@@ -92,7 +94,9 @@ def _decide(
             why = f"a point is rather the decimal sign; {CURE} to decide otherwise"
         grouping = dict(possible)[decimal]
     # What is left are minus signs as people write them, which are read in every notation but that of programs.
-    summary.notation = Notation(decimal, grouping or ("" if unit or decimal == "," else ","), unit)
+    if not grouping and not unit and decimal == ".":
+        grouping = ","
+    summary.notation = Notation(decimal, grouping, unit)
     marks = (grouping or "0", decimal)
     sample = max(samples, key=lambda name: (sum(mark in name for mark in marks), -len(name)))
     _tell(summary, sample, why, infer)

@@ -6,10 +6,11 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import SPLITS, Draft, Target
 from service.datasets.inferred import Infer, nowhere
-from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Reading, Summary, is_missing, number
+from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Summary, is_missing, number
 from service.datasets.tables import Cell
 from service.datasets.wishes import NONE, Wishes, task_names
 from service.datasets.words import clean_name, counted, has_control, listed, no_such_column, shown

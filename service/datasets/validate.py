@@ -171,8 +171,8 @@ def main() -> None:
     sys.meta_path.insert(0, _WithoutPandas())
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
-    _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
     try:
+        _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
         said = answer(staging)
     except BaseException:
         traceback.print_exc()  # into the log
