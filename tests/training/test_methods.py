@@ -253,14 +253,18 @@ def trained_on(home: Path, folder: Path, values: np.ndarray) -> dict[str, float]
     return {"error": found["metrics"]["mae"]["value"] / size, "baseline": found["baseline"]["mae"] / size}
 
 
+@pytest.fixture(scope="module")
+def usual(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    return trained_on(home, tmp_path_factory.mktemp("usual"), sales(0.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("level", "size"),
     [(0.0, 1e19), (5e20, 1e20), (0.0, 1e-19), (0.0, 1e140), (0.0, 1e-150), (1e9, 0.01), (-1.7e12, 1e3)],
 )
 def test_a_series_of_any_size_and_level_is_learned_as_well_as_one_about_zero(
-    home: Path, tmp_path: Path, level: float, size: float
+    home: Path, tmp_path: Path, usual: dict[str, float], level: float, size: float
 ) -> None:
-    usual = trained_on(home, tmp_path / "usual", sales(0.0, 1.0))
     other = trained_on(home, tmp_path / "other", sales(level, size))
     assert other["baseline"] == pytest.approx(usual["baseline"], rel=1e-3)
     assert other["error"] == pytest.approx(usual["error"], rel=0.02)
