@@ -18,12 +18,12 @@ from service.datasets.reader_media import MediaFolders, MediaTable, nothing_foun
 from service.datasets.reader_rows import TableRows
 from service.datasets.reader_series import Series
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
+from service.datasets.series_columns import find_clock, find_time, flat, like_series, series_column
 from service.datasets.sniff import foreign
 from service.datasets.tables import Table
 from service.datasets.targets import (
     FILES,
     TARGETS,
-    TIMES,
     by_usual_name,
     check_named,
     cleaned,
@@ -33,7 +33,6 @@ from service.datasets.targets import (
     looks_like_data,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
-from service.datasets.times import moment
 from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
@@ -176,7 +175,8 @@ def _of_table(
     check_named(columns, table.columns)
     summaries = inspect(table, wishes.infer)
     rest = _rest(table, summaries, columns)
-    if left_out := [name for name in table.unnamed if name not in rest and name not in columns.ignored]:
+    time = columns.time or find_time({name: summaries[name] for name in (*rest, *table.unnamed)})
+    if left_out := [name for name in table.unnamed if name not in (*rest, *columns.ignored, time)]:
         columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
         wishes.infer("columns without a name", f"left out {listed(left_out)}", "an index has no name")
     split = columns.split or find_split(rest, wishes.infer)
@@ -188,11 +188,13 @@ def _of_table(
         )
     kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
-        kind = _kind(rest, columns, wishes.infer)
+        kind = _kind(rest, columns, time, wishes.infer)
     if kind is DatasetKind.SERIES:
-        return _series(table, columns, rest, limits)
+        return _series(table, columns, rest, time, limits, wishes.infer)
+    if time in table.unnamed and time not in (*rest, *columns.ignored):
+        columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or _text(_flat(rest), columns.target)
+        text = columns.text or _text(flat(rest), columns.target)
         if not text:
             if rest:
                 raise InvalidInput(
@@ -216,16 +218,16 @@ def _of_table(
     return TableRows(table, columns, what, rest, limits, summary.reading)
 
 
-def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere) -> DatasetKind:
+def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer = nowhere) -> DatasetKind:
     """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
     if columns.text:
         infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
-    if columns.time or columns.series or (series := _like_series(rest, columns)):
+    if columns.time or columns.series or (series := like_series(rest, columns, time)):
         why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
         infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    if text := _text(_flat(rest), columns.target):
+    if text := _text(flat(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
     infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
@@ -235,29 +237,6 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere)
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
     return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
-
-
-def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Without columns that hold lists or objects, which are of use to a series alone."""
-    return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
-
-
-def _like_series(rest: Mapping[str, Summary], columns: Columns) -> str:
-    """Why the columns look like series; empty where they do not."""
-    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
-    if any(summary.lists for summary in rest.values()):
-        if columns.target:
-            like = columns.target not in _flat(rest)
-        else:
-            like = not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
-        return "its cells are lists of numbers" if like else ""
-    time = by_usual_name(TIMES, rest)
-    if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
-        return ""
-    others = [summary for name, summary in rest.items() if name != time]
-    words = [summary for summary in others if not summary.numeric]
-    like = len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
-    return f"times in {shown(time)} stand beside numbers" if like else ""
 
 
 def _text(rest: Mapping[str, Summary], target: str) -> str:
@@ -277,12 +256,14 @@ def _text(rest: Mapping[str, Summary], target: str) -> str:
     return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).few else ""
 
 
-def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Limits) -> Reader:
-    time = columns.time or by_usual_name(TIMES, rest)
-    notations = {name: summary.notation for name, summary in rest.items()}
-    rest.pop(time, None)
+def _series(
+    table: Table, columns: Columns, rest: dict[str, Summary], time: str, limits: Limits, infer: Infer
+) -> Reader:
+    named, found_clock = find_clock(rest, columns.time or time)
+    time = columns.time or named
+    clock = "" if columns.time else found_clock
+    rest = {name: summary for name, summary in rest.items() if name not in (time, clock)}
     lists = [name for name, summary in rest.items() if summary.lists]
-    words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
     channels = (
         [columns.target]
         if columns.target
@@ -292,10 +273,15 @@ def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Li
         raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
     series = columns.series
     if not series and not lists and not columns.target:
-        if len(words) > 1:
-            raise InvalidInput(
-                "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
-            )
-        series = words[0] if words else ""
+        series = series_column(rest)
+    if not columns.time and time and not lists:
+        infer("time", shown(time), "its cells are times; name the column of the time to decide otherwise")
+    if not columns.series and series:
+        infer(
+            "series",
+            f"a series for each of {shown(series)}",
+            "it is the only column of words; name the column otherwise",
+        )
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
-    return Series(table, complete, channels, bool(lists), limits, [notations.get(name, PLAIN) for name in channels])
+    notations = {name: rest[name].reading.notation for name in channels if name in rest}
+    return Series(table, complete, channels, bool(lists), limits, notations=notations, clock=clock, infer=infer)

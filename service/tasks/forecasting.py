@@ -45,7 +45,9 @@ def spread_of(contexts: Array) -> NDArray[np.float64]:
     values = np.asarray(contexts, np.float64)
     peak = np.abs(values).max(axis=-2, keepdims=True)
     whole = np.where(peak > 0, peak, 1.0)
-    spread = (values / whole).std(axis=-2, keepdims=True)  # of parts of the largest: squares neither overflow nor vanish
+    spread = (values / whole).std(
+        axis=-2, keepdims=True
+    )  # of parts of the largest: squares neither overflow nor vanish
     return np.where(spread <= STILL, 0.0, spread * whole)
 
 
