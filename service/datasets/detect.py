@@ -13,17 +13,14 @@ from service.datasets.folders import Files, look, places
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
-from service.datasets.notation import PLAIN
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
-from service.datasets.reader_series import Series
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
-from service.datasets.series_columns import find_clock, find_time, flat, like_series, series_column
+from service.datasets.series_columns import find_time, flat, like_series, series_reader
 from service.datasets.sniff import foreign
 from service.datasets.tables import Table
 from service.datasets.targets import (
     FILES,
-    TARGETS,
     by_usual_name,
     check_named,
     cleaned,
@@ -33,6 +30,7 @@ from service.datasets.targets import (
     looks_like_data,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
+from service.datasets.text_column import text_column
 from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
@@ -190,11 +188,11 @@ def _of_table(
     if kind is None:
         kind = _kind(rest, columns, time, wishes.infer)
     if kind is DatasetKind.SERIES:
-        return _series(table, columns, rest, time, limits, wishes.infer)
+        return series_reader(table, columns, rest, time, limits, wishes.infer)
     if time in table.unnamed and time not in (*rest, *columns.ignored):
         columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or _text(flat(rest), columns.target)
+        text = columns.text or text_column(flat(rest), columns.target)
         if not text:
             if rest:
                 raise InvalidInput(
@@ -227,7 +225,7 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer
         why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
         infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    if text := _text(flat(rest), columns.target):
+    if text := text_column(flat(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
     infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
@@ -237,51 +235,3 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
     return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
-
-
-def _text(rest: Mapping[str, Summary], target: str) -> str:
-    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
-    labels = TARGETS[:-1]
-    words = {
-        name: summary
-        for name, summary in rest.items()
-        if not summary.numeric and not summary.unread and name != target and name.casefold() not in labels
-    }
-    if usual := by_usual_name(TEXT_NAMES, words):
-        return usual
-    prose = [name for name, summary in words.items() if summary.prose]
-    numbers = [name for name, s in rest.items() if s.numeric and name != target and name.casefold() not in TARGETS]
-    if len(prose) == 1 and (not numbers or len(rest) == 2):
-        return prose[0]
-    return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).few else ""
-
-
-def _series(
-    table: Table, columns: Columns, rest: dict[str, Summary], time: str, limits: Limits, infer: Infer
-) -> Reader:
-    named, found_clock = find_clock(rest, columns.time or time)
-    time = columns.time or named
-    clock = "" if columns.time else found_clock
-    rest = {name: summary for name, summary in rest.items() if name not in (time, clock)}
-    lists = [name for name, summary in rest.items() if summary.lists]
-    channels = (
-        [columns.target]
-        if columns.target
-        else lists or [name for name, summary in rest.items() if summary.numeric and name != columns.series]
-    )
-    if not channels:
-        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
-    series = columns.series
-    if not series and not lists and not columns.target:
-        series = series_column(rest)
-    if not columns.time and time and not lists:
-        infer("time", shown(time), "its cells are times; name the column of the time to decide otherwise")
-    if not columns.series and series:
-        infer(
-            "series",
-            f"a series for each of {shown(series)}",
-            "it is the only column of words; name the column otherwise",
-        )
-    complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
-    notations = {name: rest[name].reading.notation for name in channels if name in rest}
-    return Series(table, complete, channels, bool(lists), limits, notations=notations, clock=clock, infer=infer)

@@ -18,7 +18,7 @@ def equal(one: float, other: float) -> bool:
 
 
 def better(ours: float, theirs: float, *, higher: bool) -> bool:
-    """Whether `ours` is better; `higher`: whether more is. Equal figures are not, and neither is NaN nor what stands beside it."""
+    """Whether `ours` is better; `higher`: whether more is. Equal figures are not; NaN is not, nor is a figure beside it."""
     if math.isnan(ours) or math.isnan(theirs) or equal(ours, theirs):
         return False
     return ours > theirs if higher else ours < theirs

@@ -41,10 +41,11 @@ class JsonLines:
 
     def rows(self) -> Iterator[Row]:
         """All rows in their order. Raises InvalidInput for a line that is too long."""
-        number, longest = 0, 16 * self._limits.text_bytes
+        number, at, longest = 0, 0, 16 * self._limits.text_bytes
         cleaned = _Cleaned()
         with self._path.open("rb") as file:
             while line := file.readline(longest + 1):
+                at += 1
                 if number == 0:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if not line.strip():
@@ -52,7 +53,9 @@ class JsonLines:
                 number += 1
                 if len(line) > longest:
                     raise InvalidInput("data", f"{shown(self._name)}: row {number} is longer than {longest} bytes")
-                yield _row(number, line, cleaned)
+                row = _row(number, line, cleaned)
+                row.line = at
+                yield row
 
 
 class _Cleaned(dict[str, str]):

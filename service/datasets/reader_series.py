@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -28,6 +29,19 @@ SHORTEST = 16
 LARGEST = 1e150
 """The squares of larger numbers are infinite."""
 _SAMPLED_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One series."""
+
+    name: str
+    """Empty where the file holds but one."""
+    values: NDArray[np.float64]
+    """`(steps, channels)`."""
+    row: int
+    """Where it begins."""
+    split: str
 
 
 class _Gathered:
@@ -58,9 +72,9 @@ class Series:
         shortest: int = SHORTEST,
         infer: Infer = nowhere,
     ) -> None:
-        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how each
-        writes its numbers. `clock`: a column with the time of
-        the day, where that of the time holds the day alone. `shortest`: fewer steps are no series."""
+        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
+        each writes its numbers. `clock`: a column with the time of the day, where that of the time holds the day alone.
+        `shortest`: fewer steps are no series."""
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)
@@ -88,9 +102,16 @@ class Series:
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """Series by series, in the order in which they begin."""
-        yield from self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
+        for found in self.named(skip, warn):
+            flat = np.ascontiguousarray(found.values).reshape(-1)
+            digest = digest_of(flat.tobytes())
+            yield Draft({"values": flat}, digest, self._table.name, found.row, split=found.split)
 
-    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def named(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        """The same with their names."""
+        return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
+
+    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Named]:
         for row in self._table.rows(warn):
             problem = row.problem
             values: NDArray[np.float64] = np.empty((0, len(self._channels)))
@@ -103,7 +124,7 @@ class Series:
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                yield self._draft(values, row.number, split)
+                yield Named(f"row {row.number}", values, row.number, split)
 
     def _from_lists(self, cells: Mapping[str, Cell]) -> tuple[NDArray[np.float64], str]:
         empty = np.empty((0, len(self._channels)))
@@ -122,7 +143,7 @@ class Series:
             return empty, "holds a number that is NaN or infinite"
         return (values, "") if (np.abs(values) <= LARGEST).all() else (empty, f"holds a number beyond {LARGEST:g}")
 
-    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Named]:
         if self._columns.time:
             sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
             self._ways = fitting(sample)
@@ -157,7 +178,7 @@ class Series:
             if problem := self._too_short(len(values)):
                 skip(self._table.name, gathered.first_row, f"{self._called(name)} {problem}")
             else:
-                yield self._draft(values, gathered.first_row, gathered.split)
+                yield Named(name, values, gathered.first_row, gathered.split)
 
     def _called(self, name: str) -> str:
         return f"series {shown(name)}" if name else "the series"
@@ -205,10 +226,6 @@ class Series:
             times.append(found.get(way, math.nan))
         gathered.values.extend(value for value in numbers if value is not None)
         return ""
-
-    def _draft(self, values: NDArray[np.float64], row: int, split: str) -> Draft:
-        flat = np.ascontiguousarray(values).reshape(-1)
-        return Draft({"values": flat}, digest_of(flat.tobytes()), self._table.name, row, split=split)
 
     def _too_short(self, steps: int) -> str:
         least = self._shortest

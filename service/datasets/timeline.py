@@ -27,7 +27,7 @@ class Timeline:
     """The times of one series, as its rows come."""
 
     def __init__(self, called: str, way: str, times: Floats, *, zoned: bool) -> None:
-        """`called`: the series in a sentence. `times`: NaN where a row cannot be read in this way. `zoned`: times say their zone."""
+        """`called`: the series in a sentence. `times`: NaN where a row cannot be read so. `zoned`: they say their zone."""
         self._called = called
         self._way = way
         self._times = times
@@ -80,13 +80,16 @@ class Timeline:
 
     @staticmethod
     def _follow_each_other(rows: Rows) -> bool:
-        """Whether these rows are in the file as they are here, up or down. Otherwise nobody can tell which of two hours is first."""
+        """Whether these rows are in the file as they are here, up or down. Else nobody can tell which of two hours is first."""
         return bool((np.diff(rows) > 0).all() or (np.diff(rows) < 0).all())
 
     def _two_of_one_time(self, times: Floats, rows: Rows, twice: list[int], one_series: bool) -> InvalidInput:
         at = twice[0]
         when = self._shown(float(times[at]))
-        said = f"{self._called} has {counted(len(twice), 'row')} of the same time as another: rows {rows[at - 1]} and {rows[at]} are of {when}"
+        said = (
+            f"{self._called} has {counted(len(twice), 'row')} of the same time as another: rows {rows[at - 1]} and {rows[at]} "
+            f"are of {when}"
+        )
         if self._way == CLOCK:
             return InvalidInput("header.columns.time", f"{said}, a time of day without a date; add the date")
         if self._local and len(twice) < 0.05 * len(times) and times[at] % 86_400 < 4 * 3_600 and times[at] % 60 == 0:
