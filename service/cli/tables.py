@@ -122,9 +122,9 @@ def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
     from service.datasets.series_columns import NoNumbers, open_series
 
     with opened(path, name) as table:
-        roles = {kind: known.role(kind, table.columns) for kind in ("time", "series")}
+        columns = Columns(time=known.role("time", table.columns), series=known.role("series", table.columns))
         try:
-            reader = open_series(table, Columns(**roles), known.channels(table.columns), Limits())
+            reader = open_series(table, columns, known.channels(table.columns), Limits())
         except NoNumbers:
             raise Unreadable("no column of the file holds numbers alone") from None
         found = False

@@ -79,7 +79,7 @@ def number_of(value: object) -> float | None:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | Fraction | np.number):
         return None
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (OverflowError, TypeError, ValueError):
         return None
 
@@ -91,7 +91,7 @@ def _of_numpy(value: np.generic, name: str) -> Plain:
         return None if np.isnat(value) else str(value.astype("timedelta64[us]").item())
     plain = value.item()
     if isinstance(plain, np.generic):  # long doubles have no Python type
-        return float(plain)  # type: ignore[arg-type]
+        return float(plain)
     return plain_cell(plain, name)
 
 

@@ -47,6 +47,24 @@ def apart(*figures: float, digits: int = 4, percent: bool = False, grouped: bool
     return tuple(shown[i] for i in same)
 
 
+def against(figure: float, bound: float, form: str = ".2g", bound_form: str = "") -> tuple[str, str]:
+    """A figure and the bound that it misses, in these formats, or with as many digits more as tell them apart.
+
+    `bound_form`: of the bound, where it is another.
+    """
+    shown, other = f"{figure:{form}}", f"{bound:{bound_form or form}}"
+    digits = 1
+    while _same(shown, other) and not equal(figure, bound) and digits < MOST_DIGITS:
+        digits += 1
+        form = f".{digits}%" if form.endswith("%") else f".{digits}g"
+        shown, other = f"{figure:{form}}", f"{bound:{form}}"
+    return shown, other
+
+
+def _same(one: str, other: str) -> bool:
+    return float(one.rstrip("%")) == float(other.rstrip("%"))
+
+
 def _shown(figure: float, digits: int, more: int, percent: bool, grouped: bool) -> str:
     if not math.isfinite(figure):
         return "NaN" if math.isnan(figure) else "infinite" if figure > 0 else "-infinite"

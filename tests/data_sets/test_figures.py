@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.figures import apart, better, equal
+from service.datasets.figures import against, apart, better, equal
 
 FIGURES = st.floats(allow_nan=False, allow_infinity=False, width=64)
 
@@ -58,3 +58,21 @@ def test_equal_figures_and_nan_are_never_better(pair: tuple[float, float], highe
 def test_rounding_makes_no_difference_and_more_does() -> None:
     assert equal(0.1 + 0.2, 0.3)
     assert not equal(0.3, 0.3001)
+
+
+@pytest.mark.parametrize(
+    ("figure", "bound", "form", "bound_form", "shown"),
+    [
+        (0.9989, 0.999, ".5f", "g", ("0.99890", "0.999")),
+        (0.9989999, 0.999, ".5f", "g", ("0.9989999", "0.999")),
+        (0.0010001, 0.001, ".2g", "", ("0.0010001", "0.001")),
+        (0.98, 1.0, ".1%", "", ("98.0%", "100.0%")),
+        (0.89999, 0.9, ".1%", "", ("89.999%", "90.000%")),
+        (math.nan, 0.001, ".2g", "", ("nan", "0.001")),
+        (math.inf, 0.001, ".2g", "", ("inf", "0.001")),
+    ],
+)
+def test_a_figure_that_misses_its_bound_looks_unlike_it(
+    figure: float, bound: float, form: str, bound_form: str, shown: tuple[str, str]
+) -> None:
+    assert against(figure, bound, form, bound_form) == shown
