@@ -23,6 +23,7 @@ AS_TYPED = {
     "kind": "--kind",
     "method": "--method",
     "header.kind": "--kind",
+    "header.task": "--task",
     "zoo-owner": "--owner",
     "header.columns.ignored": "--ignore",
     "spec.seed": "--seed",
@@ -39,7 +40,9 @@ def finetune(
     ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Model whose next version the result becomes.")],
     method: Annotated[str, typer.Option(metavar="METHOD", help=f"How the base is adapted: {_METHODS}.")] = "auto",
-    task: Annotated[str, typer.Option(metavar="TASK", help="What the result does; follows from base and data.")] = "",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="What the result does; decides over what the data look like.")
+    ] = "",
     kind: Annotated[str, typer.Option(metavar="KIND", help="Kind of data, for example image_folder.")] = "",
     text: Annotated[str, typer.Option(metavar=_COLUMN, help="Column of the text.")] = "",
     target: Annotated[str, typer.Option(metavar=_COLUMN, help="Column of the label or number to learn.")] = "",
@@ -81,7 +84,7 @@ def finetune(
             if dataset is None:
                 # What will be refused is refused before anything is sent.
                 client.check_job(base, name, kinds=(kind,) if kind else kinds_in(data), **how)
-                dataset = _upload(client, data, kind, columns)
+                dataset = _upload(client, data, kind, columns, task)
             _show_dataset(dataset, as_json)
             job = client.create_job(base, dataset.id, name, promote=promote, **how)
         except ZooClientError as error:
@@ -126,20 +129,20 @@ def _stored(client: Client, data: str, kind: str, columns: Columns | None) -> Da
     return found
 
 
-def _upload(client: Client, data: str, kind: str, columns: Columns | None) -> Dataset:
+def _upload(client: Client, data: str, kind: str, columns: Columns | None, task: str) -> Dataset:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = err()
     shown = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     speed = (TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*shown, *speed, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("asking", total=None)
+        shown_bar = bar.add_task("asking", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total or None, description=harmless(what))
+            bar.update(shown_bar, completed=done, total=total or None, description=harmless(what))
 
         try:
-            return client.upload_dataset(data, kind=kind, columns=columns, progress=progress)
+            return client.upload_dataset(data, kind=kind, columns=columns, task=task, progress=progress)
         except KeyboardInterrupt:
             bar.stop()
             remark("stopped; what was sent is kept, and the same command goes on where it stopped")

@@ -45,12 +45,15 @@ class AsyncTuningClient:
         kind: str = "",
         columns: Columns | Mapping[str, str] | None = None,
         display_name: str = "",
+        task: str = "",
         progress: Progress = silent,
         timeout: float | None = None,
     ) -> Dataset:
         """Stores a file, a folder or what the server finds at a URI; returns once it is checked. `progress` is called from
         other threads."""
-        return await self._run(tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout))
+        return await self._run(
+            tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout, task=task)
+        )
 
     async def _upload(self, upload: Upload) -> pb.UploadDatasetResponse:
         trouble: list[Exception] = []

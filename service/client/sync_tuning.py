@@ -44,18 +44,20 @@ class TuningClient:
         kind: str = "",
         columns: Columns | Mapping[str, str] | None = None,
         display_name: str = "",
+        task: str = "",
         progress: Progress = silent,
         timeout: float | None = None,
     ) -> Dataset:
         """Stores a file, a folder or what the server finds at a URI; returns once it is checked.
 
         A folder is packed into an archive that is the same each time. `kind` (`image_folder`, `text`, `table` and so on) and
-        `columns` (`{"text": "review", "target": "stars"}`) are found out where they are not given. `progress` gets the bytes
+        `columns` (`{"text": "review", "target": "stars"}`) are found out where they are not given, and so is
+        whether classes or numbers are to be learned, unless `task` (`text-classification`) says so. `progress` gets the bytes
         done, the bytes in all, and `packing`, `reading`, `sending` or `checking`; from another thread while it sends. An upload
         that breaks off goes on where it stopped, by itself or at the next call. Raises BadInput for what cannot be read,
         InvalidRequest for what cannot be learned from.
         """
-        return self._run(tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout))
+        return self._run(tuning.upload(data, kind, columns, display_name, progress, self._retry, timeout, task=task))
 
     def _upload(self, upload: Upload) -> pb.UploadDatasetResponse:
         trouble: list[Exception] = []

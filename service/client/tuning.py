@@ -42,10 +42,14 @@ def upload(
     progress: Progress,
     retry: Retry,
     timeout: float | None,
+    task: str = "",
 ) -> Plan[Dataset]:
     """Stores a file, a folder or what the server finds at a URI; goes on where it stopped when the connection breaks."""
     header = pb.UploadHeader(
-        display_name=display_name, kind=kind_value(kind), columns=None if columns is None else write_columns(columns)
+        display_name=display_name,
+        kind=kind_value(kind),
+        columns=None if columns is None else write_columns(columns),
+        task=task,
     )
     if isinstance(data, str) and "://" in data:
         header.uri = data
@@ -181,7 +185,7 @@ def finetune(
     if not isinstance(data, Dataset):
         kinds = (kind,) if kind else (yield Look(data))
         yield from check_job(request, kinds, CALL_TIMEOUT_S)
-        data = yield from upload(data, kind, columns, "", progress, retry, None)
+        data = yield from upload(data, kind, columns, "", progress, retry, None, request.spec.task)
     request.spec.dataset_id = data.id
     created = yield from create_job(request, CALL_TIMEOUT_S)
     yield Watch(created.id, on_event)

@@ -21,6 +21,8 @@ SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
 """Beginnings of variables that a process which opens strangers' files has no use for."""
 LOG = "log.txt"
 LOG_SHOWN = 4000
+OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc of size")
+"""What libraries say before they give up for want of memory."""
 LONGEST_ANSWER = 1 << 20
 
 _log = structlog.get_logger(__name__)
@@ -83,20 +85,30 @@ def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
         raise StorageFull("the disk has no room for the dataset beside its upload")
     if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
         raise InvalidInput(str(error.get("field", "")), str(error.get("problem", "")))
-    if code == -signal.SIGXCPU:
-        raise InvalidInput(
-            "data",
-            f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once",
-        )
     log = (staging / LOG).read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace")
-    if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+    if code < 0:
         _log.error("dataset_validation_died", code=code, log=log)
-        raise InvalidInput(
-            "data", "ended the process that read it, perhaps because it takes too much memory; send less at once"
-        )
+        raise InvalidInput("data", _died_of(-code, log, limits))
     reference = staging.name[-8:]
     _log.error("dataset_validation_failed", code=code, log=log, reference=reference)
     raise InternalError(reference)
+
+
+def _died_of(number: int, log: str, limits: Limits) -> str:
+    """Why the child ended without an answer, as far as signal and log tell."""
+    if number == signal.SIGXCPU:
+        return f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once"
+    if any(sign in log for sign in OUT_OF_MEMORY):
+        return f"takes more than {limits.memory_mib} MiB of memory to read; send less at once"
+    if number == signal.SIGKILL:
+        return (
+            "the process that read it was killed from outside (SIGKILL), as systems do that run out of memory;"
+            " try again, or send less at once"
+        )
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return f"the process that read it was ended from outside ({name}); try again"
+    return f"the program that reads it crashed on it ({name}): the file is probably damaged; write it anew, or as another format"
 
 
 def _environment(staging: Path) -> dict[str, str]:

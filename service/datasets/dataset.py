@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.datasets.notation import Notation
 from service.types import Instance
 
 
@@ -89,6 +90,15 @@ class ColumnInfo(_Part):
     """`number` or `category`."""
     categories: tuple[str, ...] = ()
     """Those seen, sorted; of a category."""
+    decimal: Literal[".", ","] = "."
+    grouping: Literal["", ",", ".", " ", "'"] = ""
+    unit: str = ""
+    """How its numbers are written, see `notation.py`: decimal sign, sign between thousands, currency or unit."""
+
+    @property
+    def notation(self) -> Notation:
+        """How its numbers are written."""
+        return Notation(self.decimal, self.grouping, self.unit)
 
 
 class DatasetInfo(_Part):

@@ -17,21 +17,24 @@ from service.datasets.limits import Limits
 from service.datasets.places import places, split_folders_alone
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
-from service.datasets.reader_series import Series
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
+from service.datasets.series_columns import find_time, flat, like_series, series_reader
+from service.datasets.sniff import foreign
 from service.datasets.tables import Table
 from service.datasets.targets import (
     FILES,
     TARGETS,
-    TIMES,
     by_usual_name,
     check_named,
+    cleaned,
     find_split,
     find_target,
     kind_of,
+    looks_like_data,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
-from service.datasets.times import moment
+from service.datasets.text_column import text_column
+from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
 
@@ -46,19 +49,22 @@ def reader_for(
     raw: Path,
     limits: Limits,
     *,
+    task: str = "",
     infer: Infer = nowhere,
     left_out: Sequence[Skipped] = (),
 ) -> Reader:
-    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why; `left_out` are files
-    that belong to an archive and are not in it.
+    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
 
-    Raises InvalidInput where data and wishes do not fit.
+    `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. `left_out`: files that belong
+    to an archive and are not in it. Raises InvalidInput where data and wishes do not fit.
     """
+    columns = cleaned(columns)
+    wishes = wishes_of(task, kind, infer)
     end = ending(file_name)
     if end in ARCHIVES:
         litter = Litter(left_out)
         extract(data, ARCHIVES[end], raw, limits, litter.add)
-        return _of_files(look(raw), litter, kind, columns, limits, infer)
+        return _of_files(look(raw), litter, kind, columns, limits, wishes)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
     if end in TEXTS:
@@ -66,18 +72,21 @@ def reader_for(
             raise InvalidInput(
                 "header.kind", f"a text file is plain text; {kind} comes as a table, got {shown(file_name)}"
             )
+        if what := foreign(data, end):
+            raise InvalidInput("data", f"{shown(file_name)} is {what}")
         raw.mkdir(exist_ok=True)
         return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
-    if kind is DatasetKind.PLAIN_TEXT:
+    if DatasetKind.PLAIN_TEXT in (kind, *wishes.kinds):
         raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {shown(file_name)}")
-    return _of_table(Table(data, file_name, limits), kind, columns, limits)
+    return _of_table(Table(data, file_name, limits), kind, columns, limits, wishes)
 
 
 def _of_files(
-    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, infer: Infer
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
 ) -> Reader:
+    kind = wishes.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return _of_media(files, litter, kind, columns, limits, infer)
+        return _of_media(files, litter, kind, columns, limits, wishes)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -97,7 +106,7 @@ def _of_files(
             return _beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
         raise nothing_found("table")
     table = _only_table(files, limits)
-    return _beside(_of_table(table, kind, columns, limits), files, files.tables, "table", litter)
+    return _beside(_of_table(table, kind, columns, limits, wishes), files, files.tables, "table", litter)
 
 
 def _beside(
@@ -120,7 +129,7 @@ def _only_table(files: Files, limits: Limits) -> Table:
 
 
 def _of_media(
-    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, infer: Infer
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
 ) -> Reader:
     if kind is None and files.pictures and files.sounds:
         raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
@@ -133,7 +142,7 @@ def _of_media(
     def by_folders(unused: str = "", why: str = "") -> Reader:
         reader = MediaFolders(files, folder_kind, limits)
         said = {unused: why} if unused else {}
-        _infer_classes(wanted, why, infer)
+        _infer_classes(wanted, why, wishes.infer)
         return _beside(reader, files, wanted, what, litter, **said)
 
     named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
@@ -143,7 +152,7 @@ def _of_media(
         raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
     table = _only_table(files, limits)
     check_named(columns, table.columns)
-    summaries = inspect(table)
+    summaries = inspect(table, wishes.infer)
     image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
     if not image:
         if not named:
@@ -152,24 +161,19 @@ def _of_media(
             "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
         )
     rest = _rest(table, summaries, columns, image)
-    split = columns.split or find_split(rest)
+    split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
     if not named and not by_usual_name(TARGETS, rest) and len(_classes(wanted)) > 1:
         return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
-    target = columns.target or find_target(rest)
+    target = columns.target or find_target(rest, wishes.infer)
     summary = rest.pop(target)
     found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
-    target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE)
+    target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
-    infer(
-        "target",
-        f"column {shown(target)} of {shown(table.name)}",
-        "that table names the files; --target decides otherwise",
-    )
-    reader = MediaTable(files, table, complete, found, target_kind, row, limits)
+    reader = MediaTable(files, table, complete, found, target_kind, row, limits, summary.reading)
     return _beside(reader, files, (*wanted, *files.tables), what, litter)
 
 
@@ -207,93 +211,77 @@ def _rest(table: Table, summaries: Mapping[str, Summary], columns: Columns, *use
     return {name: summary for name, summary in summaries.items() if name not in out}
 
 
-def _of_table(table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits) -> Reader:
+def _of_table(
+    table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+) -> Reader:
     if columns.image:
         raise InvalidInput(
             "header.columns.image", "files are named by a table only inside a zip or tar that holds them"
         )
     check_named(columns, table.columns)
-    rest = _rest(table, inspect(table), columns)
-    split = columns.split or find_split(rest)
+    summaries = inspect(table, wishes.infer)
+    rest = _rest(table, summaries, columns)
+    time = columns.time or find_time({name: summaries[name] for name in (*rest, *table.unnamed)})
+    if left_out := [name for name in table.unnamed if name not in (*rest, *columns.ignored, time)]:
+        columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
+        wishes.infer("columns without a name", f"left out {listed(left_out)}", "an index has no name")
+    split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
     columns = columns.model_copy(update={"split": split})
+    if looks_like_data(summaries):
+        wishes.infer(
+            "header",
+            "the first line",
+            "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
+        )
+    kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
-        kind = _kind(rest, columns)
+        kind = _kind(rest, columns, time, wishes.infer)
     if kind is DatasetKind.SERIES:
-        return _series(table, columns, rest, limits)
+        return series_reader(table, columns, rest, time, limits, wishes.infer)
+    if time in table.unnamed and time not in (*rest, *columns.ignored):
+        columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or _text(_flat(rest), columns.target)
+        text = columns.text or text_column(flat(rest), columns.target)
         if not text:
-            raise InvalidInput(
-                "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
-            )
+            if rest:
+                raise InvalidInput(
+                    "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
+                )
+            raise InvalidInput("header.columns.text", "there is no column left that could hold the text")
+        if not columns.text:
+            wishes.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
         rest.pop(text)
-        target = columns.target or find_target(rest)
+        target = columns.target or find_target(rest, wishes.infer)
         complete = columns.model_copy(update={"text": text, "target": target})
-        return TextTable(table, complete, kind_of(rest[target]), limits)
-    target = columns.target or find_target(rest)
-    what = kind_of(rest.pop(target))
-    return TableRows(table, columns.model_copy(update={"target": target}), what, rest, limits)
+        what = kind_of(summaries[target], wishes=wishes, kind=kind)
+        if unused := [name for name in rest if name != target]:
+            why = "a text is learned from alone; --kind table uses them instead"
+            wishes.infer("columns left out", listed(unused), why)
+        return TextTable(table, complete, what, limits, summaries[target].reading)
+    target = columns.target or find_target(rest, wishes.infer)
+    summary = rest.pop(target)
+    what = kind_of(summary, wishes=wishes)
+    columns = columns.model_copy(update={"target": target})
+    return TableRows(table, columns, what, rest, limits, summary.reading)
 
 
-def _kind(rest: Mapping[str, Summary], columns: Columns) -> DatasetKind:
+def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer = nowhere) -> DatasetKind:
     """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
     if columns.text:
+        infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
-    if columns.time or columns.series or _like_series(rest, columns):
+    if columns.time or columns.series or (series := like_series(rest, columns, time)):
+        why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
+        infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    return DatasetKind.TEXT if _text(_flat(rest), columns.target) else DatasetKind.TABLE
+    if text := text_column(flat(rest), columns.target):
+        infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
+        return DatasetKind.TEXT
+    infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
+    return DatasetKind.TABLE
 
 
-def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Without columns that hold lists or objects, which are of use to a series alone."""
-    return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
-
-
-def _like_series(rest: Mapping[str, Summary], columns: Columns) -> bool:
-    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
-    if any(summary.lists for summary in rest.values()):
-        if columns.target:
-            return columns.target not in _flat(rest)
-        return not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
-    time = by_usual_name(TIMES, rest)
-    if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
-        return False
-    others = [summary for name, summary in rest.items() if name != time]
-    words = [summary for summary in others if not summary.numeric]
-    return len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
-
-
-def _text(rest: Mapping[str, Summary], target: str) -> str:
-    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
-    words = {name: summary for name, summary in rest.items() if not summary.numeric and name != target}
-    if usual := by_usual_name(TEXT_NAMES, words):
-        return usual
-    prose = [name for name, summary in words.items() if summary.prose]
-    numbers = [name for name, s in rest.items() if s.numeric and name != target and name.casefold() not in TARGETS]
-    if len(prose) == 1 and (not numbers or len(rest) == 2):
-        return prose[0]
-    return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).few else ""
-
-
-def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Limits) -> Reader:
-    time = columns.time or by_usual_name(TIMES, rest)
-    rest.pop(time, None)
-    lists = [name for name, summary in rest.items() if summary.lists]
-    words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
-    channels = (
-        [columns.target]
-        if columns.target
-        else lists or [name for name, summary in rest.items() if summary.numeric and name != columns.series]
-    )
-    if not channels:
-        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
-    series = columns.series
-    if not series and not lists and not columns.target:
-        if len(words) > 1:
-            raise InvalidInput(
-                "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
-            )
-        series = words[0] if words else ""
-    complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
-    return Series(table, complete, channels, bool(lists), limits)
+def _why_text(text: str) -> str:
+    named = text.strip().casefold() in TEXT_NAMES
+    return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"

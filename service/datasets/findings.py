@@ -10,6 +10,7 @@ from service.datasets.dataset import DatasetKind, Report, Skipped
 from service.datasets.draft import Draft, Target
 from service.datasets.inferred import Inferred
 from service.datasets.limits import Limits
+from service.datasets.notation import plain
 from service.datasets.words import counted, listed, shown
 from service.errors import InvalidInput
 
@@ -24,6 +25,7 @@ MUCH_SKIPPED = 0.1
 MOST_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
 """Names, values and figures: reasons that differ in them alone are one reason."""
+MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
 class Findings:
@@ -103,7 +105,7 @@ class Findings:
     def labels(self) -> tuple[str, ...]:
         """Class names, sorted: as numbers where all of them are whole numbers."""
         if all(name.isascii() and name.removeprefix("-").isdigit() for name in self._classes):
-            return tuple(sorted(self._classes, key=int))
+            return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
         return tuple(sorted(self._classes))
 
     def report(self, duration_s: float, entered: int = 0) -> Report:
@@ -189,6 +191,17 @@ class Findings:
         for alike in folded.values():
             if len(alike) > 1:
                 self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
+        same: dict[float, list[str]] = {}
+        for name in self.labels():
+            if (value := plain(name)) is not None:
+                same.setdefault(value, []).append(name)
+        for alike in same.values():
+            if len(alike) > 1:
+                self.warn(f"classes that are the same number, written otherwise: {listed(alike)}")
+        if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
+            self.warn(
+                f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
+            )
         tiny = [name for name in self.labels() if self._classes[name] < TINY_CLASS]
         if tiny:
             self.warn(f"classes with fewer than {TINY_CLASS} examples: {listed(tiny)}")

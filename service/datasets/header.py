@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.endings import ending
 from service.datasets.limits import MIB, Limits
+from service.datasets.wishes import wishes_of
 from service.errors import InvalidInput
 
 LONGEST_NAME = 128
@@ -28,6 +29,8 @@ class Header:
     columns: Columns = field(default_factory=Columns)
     display_name: str = ""
     owner: str = ""
+    task: str = ""
+    """What is to be learned, by its Hugging Face id; found out where it is empty."""
 
 
 def dataset_id_of(header: Header) -> str:
@@ -37,6 +40,7 @@ def dataset_id_of(header: Header) -> str:
         "ending": ending(header.file_name),
         "kind": header.kind,
         "reader": READER,
+        **({"task": header.task} if header.task else {}),
     }
     return hashlib.sha256(f"{header.sha256}{json.dumps(how, sort_keys=True)}".encode()).hexdigest()[:32]
 
@@ -52,6 +56,7 @@ def check_header(header: Header, limits: Limits) -> None:
     if not 0 <= header.offset <= header.size_bytes:
         raise InvalidInput("header.offset", f"expected 0 to header.size_bytes, got {header.offset}")
     ending(header.file_name)
+    wishes_of(header.task, header.kind)
     check_name(header.display_name)
 
 

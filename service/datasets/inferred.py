@@ -7,12 +7,14 @@ from collections.abc import Callable
 MOST_LINES = 100
 LONGEST_LINE = 500
 
+ORDER = ("kind", "text", "target", "task", "classes", "split")
+
 Infer = Callable[[str, str, str], None]
 """Tells (what, value, why): `infer("kind", "table", "no column holds texts; --kind text decides otherwise")`."""
 
 
 class Inferred:
-    """Collects what was inferred, in order. One line for each `what`; the last one counts."""
+    """Collects what was inferred. One line for each `what`; the last one counts."""
 
     def __init__(self) -> None:
         self._lines: dict[str, str] = {}
@@ -23,8 +25,9 @@ class Inferred:
             self._lines[what] = _bounded(f"{what}: {value}, because {why}")
 
     def lines(self) -> tuple[str, ...]:
-        """All of them, as a report keeps them."""
-        return tuple(self._lines.values())
+        """All of them, as a report keeps them: what the data are, then what is learned, then the rest as it came."""
+        first = [what for what in ORDER if what in self._lines]
+        return tuple(self._lines[what] for what in (*first, *(what for what in self._lines if what not in ORDER)))
 
 
 def nowhere(what: str, value: str, why: str) -> None:

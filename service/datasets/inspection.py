@@ -2,98 +2,130 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 
+from service.datasets.cells import Reading
+from service.datasets.cells import category as category
+from service.datasets.cells import is_missing as is_missing
+from service.datasets.cells import number as number
+from service.datasets.inferred import Infer, nowhere
+from service.datasets.notation import PLAIN, WAYS, Notation, fits, written
+from service.datasets.readings import decide
 from service.datasets.tables import Cell, Table
 from service.datasets.words import shown
 from service.errors import InvalidInput
 
 INSPECTED_ROWS = 20_000
+
 DISTINCT = 2_000
 """Different values that are told apart; beyond it there are simply many."""
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""What stands for an empty cell in a column of numbers, in any case of letters."""
 MOSTLY_NUMBERS = 0.95
-MOSTLY_COMMAS = 0.95
-_COMMA = re.compile(r"[+-]?[\d.]*\d,\d+", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.IGNORECASE)
-
-
-def number(cell: Cell) -> float | None:
-    """The number that a cell holds, infinite and NaN included; None where it is none. A truth value is none."""
-    if isinstance(cell, str):  # first: of CSV all are
-        text = cell.strip()
-        return float(text) if _NUMBER.fullmatch(text) else None
-    return None if isinstance(cell, bool) or cell is None or isinstance(cell, list) else cell
-
-
-def is_missing(cell: Cell) -> bool:
-    """Whether a cell stands for no number."""
-    if isinstance(cell, str):
-        return cell.strip().casefold() in MISSING
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def category(cell: Cell) -> str | None:
-    """A cell as the name of a category or class, None where it is empty: `3` for 3.0, `true` for a truth value."""
-    if isinstance(cell, str):  # first: of CSV all are
-        text = " ".join(cell.split())
-        folded = text.casefold()
-        if folded in ("true", "false"):  # as pandas writes truth values, and as JSON does
-            return folded
-        return None if folded in ("", "nan") else text
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, float):
-        if math.isnan(cell):
-            return None
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
-    return None
+_MEASURED = re.compile(r"[+-]?\d[\d.,' ]*\D{1,20}", re.ASCII)
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?", re.ASCII)
+_REMEMBERED, _LONGEST_REMEMBERED = 4_096, 256
 
 
 @dataclass(slots=True)
 class Summary:
-    """What was seen of one column."""
+    """What was seen of one column. Complete after `close`."""
 
     name: str
     rows: int = 0
     missing: int = 0
     numbers: int = 0
+    """Cells that hold a number as programs write it, or in the column's own notation."""
     whole: int = 0
     """Numbers without a fraction."""
-    commas: int = 0
-    """What people write for numbers where the comma is the decimal point."""
     lists: int = 0
     """Lists and objects."""
     words: int = 0
     distinct: Counter[str] = field(default_factory=Counter)
+    """By name, as written, cut where it is long."""
+    notation: Notation = PLAIN
+    """How its numbers are written; decided once for the whole column."""
+    unread: str = ""
+    """Why cells that look like numbers are not read as such; a clause with what to do about it."""
+    points: int = 0
+    """Plain numbers with a decimal point."""
+    groups: int = 0
+    """Those of them that could be grouped thousands: `1.234`."""
+    decorated: int = 0
+    """Texts that people read as numbers, and programs do not."""
+    enclosed: int = 0
+    """Those of them in parentheses."""
+    unlike: int = 0
+    """Whole numbers that are written otherwise than programs do: `007`, `+1`, `1E2`."""
+    bodies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many of the decorated can be written so: by decimal sign and sign between thousands."""
+    units: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
+    """Texts that begin with a number and go on with something that is no known unit."""
+    samples: dict[str, None] = field(default_factory=dict)
+    """Some of the decorated."""
+    _seen: dict[str, int] = field(default_factory=dict)
 
     def see(self, cell: Cell) -> None:
-        """One more cell."""
-        self.rows += 1
+        """One more cell. Texts that come again are looked at once."""
+        if type(cell) is str:
+            count = self._seen.get(cell)
+            if count is not None:
+                self._seen[cell] = count + 1
+                return
+            if len(self._seen) < _REMEMBERED and len(cell) <= _LONGEST_REMEMBERED:
+                self._seen[cell] = 1
+                return
+        self._see(cell, 1)
+
+    def close(self) -> None:
+        """All cells were seen."""
+        for cell, count in self._seen.items():
+            self._see(cell, count)
+        self._seen.clear()
+
+    def _see(self, cell: Cell, count: int) -> None:
+        self.rows += count
         if isinstance(cell, list):
-            self.lists += 1
+            self.lists += count
             return
         if is_missing(cell):
-            self.missing += 1
+            self.missing += count
             if cell is None or (isinstance(cell, str) and not cell.strip()):
                 return
-        value = number(cell)
-        if value is not None and not math.isnan(value):
-            self.numbers += 1
-            self.whole += value.is_integer()
         name = category(cell)
         if name is None:
             return
-        self.commas += isinstance(cell, str) and _COMMA.fullmatch(cell.strip()) is not None
-        self.words += name.count(" ") + 1
-        key = str(value) if value is not None else name[:256]
+        value = number(cell)
+        if value is not None:
+            self.numbers += count
+            self.whole += count * value.is_integer()
+            if isinstance(cell, str):
+                self._see_plain(name, value, count)
+        elif len(name) <= 64 and (found := written(name)) is not None:
+            self.decorated += count
+            self.enclosed += count * found.enclosed
+            self.units[found.unit] += count
+            for way in WAYS:
+                self.bodies[way] += count * fits(found.body, *way)
+            if len(self.samples) < 1_000:
+                self.samples[name] = None
+        elif len(name) <= 64 and _MEASURED.fullmatch(name):
+            self.measured += count
+        self.words += count * (name.count(" ") + 1)
+        key = name[:256]
         if key in self.distinct or len(self.distinct) < DISTINCT:
-            self.distinct[key] += 1
+            self.distinct[key] += count
+
+    def _see_plain(self, text: str, value: float, count: int) -> None:
+        point = text.find(".")
+        if point >= 0:
+            self.points += count
+            head = text[:point].lstrip("+-")
+            self.groups += count * (len(text) - point == 4 and 0 < len(head) < 4 and head[0] != "0")
+        if value.is_integer():
+            self.unlike += count * (_WHOLE.fullmatch(text) is None)
 
     @property
     def filled(self) -> int:
@@ -101,14 +133,37 @@ class Summary:
         return self.rows - self.missing
 
     @property
-    def numeric(self) -> bool:
-        """Nearly all of its cells that hold something hold numbers."""
-        return self.numbers > 0 and self.numbers >= MOSTLY_NUMBERS * self.filled
+    def may_be_decorated(self) -> bool:
+        """Nearly all of its cells are read as numbers by people, and not all of them by programs."""
+        return self.decorated > 0 and self.numbers + self.decorated >= MOSTLY_NUMBERS * self.filled
 
     @property
-    def with_comma(self) -> bool:
-        """Nearly all of its cells that hold something are numbers with a decimal comma."""
-        return self.commas > 0 and self.commas >= MOSTLY_COMMAS * self.filled
+    def numeric(self) -> bool:
+        """Nearly all of its cells that hold something hold numbers, and there is one way to read them."""
+        found = self.numbers if self.notation is PLAIN else self.numbers + self.decorated
+        return found > 0 and not self.unread and found >= MOSTLY_NUMBERS * self.filled
+
+    @property
+    def reading(self) -> Reading:
+        """How its cells are read."""
+        whole = self.whole == self.filled and not self.unlike and self.notation is PLAIN
+        return Reading(self.notation, whole)
+
+    @property
+    def values(self) -> int:
+        """How many different values it has, numbers that are written in two ways counted once; at most `DISTINCT`."""
+        if not self.numeric:
+            return len(self.distinct)
+        found = {number(name, self.notation) for name in self.distinct}
+        return len(found)
+
+    @property
+    def all_whole(self) -> bool:
+        """All of its numbers are whole."""
+        if self.notation is PLAIN:
+            return self.whole == self.numbers
+        found = (number(name, self.notation) for name in self.distinct)
+        return all(value is None or value.is_integer() for value in found)
 
     @property
     def few(self) -> bool:
@@ -126,11 +181,15 @@ class Summary:
         )
 
 
-def inspect(table: Table) -> dict[str, Summary]:
-    """Each column's summary, in order. Raises InvalidInput where not one row can be read."""
+def inspect(table: Table, infer: Infer = nowhere) -> dict[str, Summary]:
+    """Each column's summary, in order. How numbers are written is decided over all rows; the rest over the first ones.
+
+    `infer` hears of numbers that are not written as programs do. Raises InvalidInput where not one row can be read.
+    """
     summaries = {name: Summary(name) for name in table.columns}
     read, problem = 0, ""
-    for row in islice(table.rows(), INSPECTED_ROWS):
+    rows = table.rows()
+    for row in islice(rows, INSPECTED_ROWS):
         if row.problem:
             problem = problem or f"; row {row.number}: {row.problem}"
             continue
@@ -138,5 +197,17 @@ def inspect(table: Table) -> dict[str, Summary]:
         for name, summary in summaries.items():
             summary.see(row.cells.get(name))
     if not read:
-        raise InvalidInput("data", f"{shown(table.name)} has no row that can be read{problem}")
+        cure = "; save the file as UTF-8" if problem.endswith("is not UTF-8 text") else ""
+        raise InvalidInput("data", f"{shown(table.name)} has no row that can be read{problem}{cure}")
+    for summary in summaries.values():
+        summary.close()
+    written_otherwise = [summary for summary in summaries.values() if summary.may_be_decorated]
+    if written_otherwise:
+        for row in rows:
+            if not row.problem:
+                for summary in written_otherwise:
+                    summary.see(row.cells.get(summary.name))
+        for summary in written_otherwise:
+            summary.close()
+    decide(tuple(summaries.values()), table.delimiter, infer)
     return summaries

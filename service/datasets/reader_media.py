@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files
@@ -15,7 +16,7 @@ from service.datasets.named_files import NamedFiles
 from service.datasets.places import places, split_folders_alone
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Cell, Table
-from service.datasets.targets import add_target, read_class
+from service.datasets.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.words import shown
 from service.errors import InvalidInput
 
@@ -55,7 +56,7 @@ class MediaFolders:
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
         for path, place in zip(self._paths, places(self._paths), strict=True):
-            label, problem = read_class(place.label, self._limits.name_characters)
+            label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = place.problem or "lies in no folder, so its class is not known"
             digest = ""
@@ -79,7 +80,10 @@ class MediaTable:
         target: Target,
         row: Mapping[str, Summary],
         limits: Limits,
+        reading: Reading = AS_WRITTEN,
     ) -> None:
+        """`reading`: of the target's column."""
+        self._reading = reading
         self._files = files
         self._table = table
         self._columns = columns
@@ -104,13 +108,15 @@ class MediaTable:
         for sentence in self._row.warnings:
             warn(sentence)
         checked: dict[PurePosixPath, tuple[str, str]] = {}
-        for row in self._table.rows():
+        for row in self._table.rows(warn):
             problem, path = row.problem, None
             if not problem:
                 path, problem = self._find(row.cells.get(self._columns.image))
             draft = Draft({}, "", self._table.name, row.number)
             if path is not None and not problem:
-                problem = add_target(draft, row.cells, self._columns, self._target, self._limits.name_characters)
+                problem = add_target(
+                    draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                )
                 draft.split = draft.split or self._splits.get(path, "")
             if path is not None and not problem:
                 cells, problem = self._row.read(row.cells)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.inspection import Summary
 from service.datasets.limits import Limits
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Table
-from service.datasets.targets import add_target
+from service.datasets.targets import AS_WRITTEN, add_target
 from service.errors import InvalidInput
 
 
@@ -18,12 +19,20 @@ class TableRows:
     """Every row an example."""
 
     def __init__(
-        self, table: Table, columns: Columns, target: Target, row: Mapping[str, Summary], limits: Limits
+        self,
+        table: Table,
+        columns: Columns,
+        target: Target,
+        row: Mapping[str, Summary],
+        limits: Limits,
+        reading: Reading = AS_WRITTEN,
     ) -> None:
+        """`row`: of the columns that are inputs; `reading`: of the target's column."""
         self._table = table
-        self._columns = columns
+        self._reading = reading
         self._target = target
         self._row = RowColumns(row)
+        self._columns = columns.model_copy(update={"ignored": (*columns.ignored, *self._row.left_out)})
         self._limits = limits
         if not self._row.columns:
             why = "".join(f"; {sentence}" for sentence in self._row.warnings[:5])
@@ -41,10 +50,10 @@ class TableRows:
         """In the order of the rows."""
         for sentence in self._row.warnings:
             warn(sentence)
-        for row in self._table.rows():
+        for row in self._table.rows(warn):
             draft = Draft({}, "", self._table.name, row.number)
             problem = row.problem or add_target(
-                draft, row.cells, self._columns, self._target, self._limits.name_characters
+                draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
             )
             if not problem:
                 cells, problem = self._row.read(row.cells)
@@ -54,3 +63,5 @@ class TableRows:
                 skip(self._table.name, row.number, problem)
             else:
                 yield draft
+        for sentence in self._row.remarks():
+            warn(sentence)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files
 from service.datasets.limits import Limits
 from service.datasets.places import places
 from service.datasets.tables import Cell, Table
-from service.datasets.targets import add_target, read_class
+from service.datasets.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.words import shown
 
 BLOCK = 4096
@@ -26,7 +27,11 @@ def text_digest(text: str) -> str:
 class TextTable:
     """A table with a column of texts."""
 
-    def __init__(self, table: Table, columns: Columns, target: Target, limits: Limits) -> None:
+    def __init__(
+        self, table: Table, columns: Columns, target: Target, limits: Limits, reading: Reading = AS_WRITTEN
+    ) -> None:
+        """`reading`: of the target's column."""
+        self._reading = reading
         self._table = table
         self._columns = columns
         self._target = target
@@ -42,14 +47,16 @@ class TextTable:
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """In the order of the rows."""
-        for row in self._table.rows():
+        for row in self._table.rows(warn):
             text = row.cells.get(self._columns.text)
             draft = Draft({}, "", self._table.name, row.number)
             problem = row.problem
             if not problem and (not isinstance(text, str) or not text.strip()):
                 problem = _no_text(text)
             if not problem:
-                problem = add_target(draft, row.cells, self._columns, self._target, self._limits.name_characters)
+                problem = add_target(
+                    draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                )
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
@@ -82,7 +89,7 @@ class TextFolders:
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
         for path, place in zip(self._files.texts, places(self._files.texts), strict=True):
-            label, problem = read_class(place.label, self._limits.name_characters)
+            label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = place.problem or "lies in no folder, so its class is not known"
             text = ""

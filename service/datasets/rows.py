@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from service.datasets.dataset import ColumnInfo
 from service.datasets.inspection import Summary, category, is_missing, number
+from service.datasets.notation import PLAIN
 from service.datasets.tables import Cell
-from service.datasets.words import shown
+from service.datasets.words import MOST_LISTED, counted, shown
 
 MOST_CATEGORIES = 1_000
 """Of one column, the most frequent; a rarer one is as good as unknown to a model."""
 _COUNTED = 20_000
-AS_NUMBERS = "its numbers have commas; write them without, and with a point for decimals"
 
 
 class RowColumns:
@@ -24,6 +24,8 @@ class RowColumns:
         """`summaries`: of the columns that are inputs. What is no use as one is left out, with a warning."""
         kept: list[tuple[str, str]] = []
         self.warnings: list[str] = []
+        self.left_out: list[str] = []
+        """Columns that are no use as an input."""
         for name, summary in summaries.items():
             if summary.lists and not summary.distinct:
                 self.warnings.append(f"column {shown(name)} holds lists or objects and was left out")
@@ -33,18 +35,24 @@ class RowColumns:
                 kept.append((name, "number"))
             elif summary.few:
                 kept.append((name, "category"))
-                if summary.with_comma:
-                    self.warnings.append(f"column {shown(name)} counts as words: {AS_NUMBERS}")
-            elif summary.with_comma:
-                self.warnings.append(f"column {shown(name)} was left out: {AS_NUMBERS}")
+                if summary.unread:
+                    self.warnings.append(f"column {shown(name)} counts as words: {summary.unread}")
+            elif summary.unread:
+                self.warnings.append(f"column {shown(name)} was left out: {summary.unread}")
             else:
                 self.warnings.append(f"column {shown(name)} is different in nearly every row and was left out")
+            if not kept or kept[-1][0] != name:
+                self.left_out.append(name)
         self.columns = tuple(kept)
+        self._notations = {name: summaries[name].notation for name, kind in kept if kind == "number"}
+        self._empty = dict.fromkeys((name for name, _ in kept), 0)
+        self._rows = 0
         self._seen: dict[str, Counter[str]] = {name: Counter() for name, kind in kept if kind == "category"}
 
     def read(self, cells: Mapping[str, Cell]) -> tuple[dict[str, float | str | None], str]:
         """(cells by column, "") or (nothing of use, what is wrong). A cell that is missing or infinite is None."""
         row: dict[str, float | str | None] = {}
+        empty: list[str] = []
         for name, kind in self.columns:
             cell = cells.get(name)
             if kind == "category":
@@ -53,12 +61,32 @@ class RowColumns:
                 if text is not None and (text in seen or len(seen) < _COUNTED):
                     seen[text] += 1
                 row[name] = text
+                if text is None:
+                    empty.append(name)
                 continue
-            value = number(cell)
+            value = number(cell, self._notations[name])
             if value is None and not is_missing(cell):
                 return {}, f"column {shown(name)} holds {shown(cell)} where the others are numbers"
             row[name] = value if value is not None and math.isfinite(value) else None
+            if row[name] is None:
+                empty.append(name)
+        self._rows += 1
+        for name in empty:
+            self._empty[name] += 1
         return row, ""
+
+    def remarks(self) -> list[str]:
+        """What should be known of the columns once all rows were read: which had empty cells."""
+        missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
+        many = [
+            f"column {shown(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
+            f" {MOST_CATEGORIES:,} most frequent are known to a model"
+            for name, seen in self._seen.items()
+            if len(seen) > MOST_CATEGORIES
+        ]
+        more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
+        empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"
+        return [empty, *many] if missing else many
 
     def inputs(self) -> tuple[ColumnInfo, ...]:
         """The columns in order, with the categories read so far."""
@@ -69,6 +97,9 @@ class RowColumns:
                 categories=tuple(sorted(text for text, _ in self._seen[name].most_common(MOST_CATEGORIES)))
                 if kind == "category"
                 else (),
+                decimal=self._notations.get(name, PLAIN).decimal,
+                grouping=self._notations.get(name, PLAIN).grouping,
+                unit=self._notations.get(name, PLAIN).unit,
             )
             for name, kind in self.columns
         )

@@ -29,6 +29,7 @@ from service.datasets.header import Header, check_header, check_name, check_sha2
 from service.datasets.library import InUse, Library, Page, nobody
 from service.datasets.limits import MIB, Limits
 from service.datasets.validate import DATASET, FULL, ORDER, Order
+from service.datasets.wishes import wishes_of
 from service.errors import InvalidInput, NotReady, StorageFull
 
 __all__ = ["CHUNK", "DatasetStore", "Header", "Page", "Stored", "Upload"]
@@ -206,6 +207,7 @@ class DatasetStore(Library):
         columns: Columns | None = None,
         display_name: str = "",
         owner: str = "",
+        task: str = "",
     ) -> Stored:
         """Fetch data that lie under one of the roots, a file or a folder, and make them a dataset.
 
@@ -214,6 +216,7 @@ class DatasetStore(Library):
         """
         remote.allowed(uri, self._roots)
         check_name(display_name)
+        wishes_of(task, kind)
         path = self._home / uploads.UPLOADS / f".fetch-{uuid.uuid4().hex}.part"
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         stop = threading.Event()
@@ -229,6 +232,7 @@ class DatasetStore(Library):
                 columns or Columns(),
                 display_name,
                 owner,
+                task,
             )
             existing = await asyncio.to_thread(read_info, self._home, dataset_id_of(header))
             if existing is not None:
@@ -258,6 +262,7 @@ class DatasetStore(Library):
                     sha256=header.sha256,
                     size_bytes=header.size_bytes,
                     kind=header.kind,
+                    task=header.task,
                     columns=header.columns,
                     display_name=header.display_name,
                     uri=uri,

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 
-from service.datasets.dataset import Columns
+from service.datasets.cells import Reading
+from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import SPLITS, Draft, Target
-from service.datasets.inspection import Summary, category, is_missing, number
+from service.datasets.inferred import Infer, nowhere
+from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Summary, is_missing, number
 from service.datasets.tables import Cell
-from service.datasets.words import has_control, listed, no_such_column, shown
+from service.datasets.wishes import NONE, Wishes, task_names
+from service.datasets.words import clean_name, counted, has_control, listed, no_such_column, shown
 from service.errors import InvalidInput
 
 TARGETS = ("label", "target", "class", "category", "labels", "class_name", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "comment", "document")
 SPLIT_COLUMNS = ("split", "subset", "partition")
-TIMES = ("time", "timestamp", "datetime", "date", "ds", "month")
+TIMES = ("time", "timestamp", "datetime", "date", "ds", "month", "datum", "zeit", "zeitstempel", "fecha")
 FILES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
+MEANINGS = ("text", "target", "image", "split", "time", "series")
+AS_WRITTEN = Reading()
 MOST_NUMBER_CLASSES = 20
 """Whole numbers are classes where there are no more different ones than this, and each comes twice on average."""
+
+
+def cleaned(columns: Columns) -> Columns:
+    """The names that a caller gave, as those of a table's header are cleaned."""
+    roles = {meaning: clean_name(getattr(columns, meaning)) for meaning in MEANINGS}
+    return columns.model_copy(update={**roles, "ignored": tuple(map(clean_name, columns.ignored))})
 
 
 def check_named(columns: Columns, names: Sequence[str]) -> None:
     """Raises InvalidInput for a column that the caller named and the table has not, or that means two things."""
     meanings: dict[str, str] = {}
-    for meaning in ("text", "target", "image", "split", "time", "series"):
+    for meaning in MEANINGS:
         name = getattr(columns, meaning)
         if not name:
             continue
@@ -48,63 +60,135 @@ def by_usual_name(usual: Sequence[str], summaries: Mapping[str, Summary]) -> str
     return next((folded[name] for name in usual if name in folded), "")
 
 
-def find_split(summaries: Mapping[str, Summary]) -> str:
+def find_split(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
     """A column that says nothing but `train`, `validation` and `test`."""
     name = by_usual_name(SPLIT_COLUMNS, summaries)
-    return name if name and all(value.casefold() in SPLITS for value in summaries[name].distinct) else ""
+    if not name:
+        infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
+        return ""
+    if strange := [value for value in summaries[name].distinct if value.casefold() not in SPLITS]:
+        infer(
+            "split",
+            "drawn by Zoo",
+            f"column {shown(name)} holds {listed(strange[:3])}, and a split is train, validation or test;"
+            " the column counts as an input",
+        )
+        return ""
+    infer("split", name, "the column is called so and says which examples are held out; --split decides otherwise")
+    return name
 
 
-def find_target(summaries: Mapping[str, Summary]) -> str:
+def find_target(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
     """The column to be learned, by its usual name, or the only one there is. Raises InvalidInput where that is not clear."""
-    found = by_usual_name(TARGETS, summaries) or (next(iter(summaries)) if len(summaries) == 1 else "")
-    if not found:
-        data = any(number(name) is not None for name in summaries)
-        hint = "; the first line is to name the columns, and this one looks like data" if data else ""
+    found = by_usual_name(TARGETS, summaries)
+    if found:
+        infer("target", found, "a column to be learned is often called so; --target decides otherwise")
+        return found
+    if len(summaries) == 1:
+        found = next(iter(summaries))
+        infer("target", found, "no other column is left; --target decides otherwise")
+        return found
+    if not summaries:
         raise InvalidInput(
             "header.columns.target",
-            f"cannot tell which column is to be learned; name one of {listed(tuple(summaries))}{hint}",
+            "there is no column left to be learned; perhaps the cells are separated by something else than , ; | or tab",
         )
-    return found
+    hint = "; the first line is to name the columns, and this one looks like data" if looks_like_data(summaries) else ""
+    raise InvalidInput(
+        "header.columns.target",
+        f"cannot tell which column is to be learned; name one of {listed(tuple(summaries))}{hint}",
+    )
 
 
-def kind_of(summary: Summary, *, number_wanted: bool = False) -> Target:
+def looks_like_data(summaries: Mapping[str, Summary]) -> bool:
+    """Whether what should be names of columns are rather cells: numbers, or what the column holds again and again."""
+    return any(
+        ("." in name and number(name) is not None) or summary.distinct.get(name, 0) > 1
+        for name, summary in summaries.items()
+    )
+
+
+def kind_of(
+    summary: Summary,
+    *,
+    number_wanted: bool = False,
+    wishes: Wishes = NONE,
+    kind: DatasetKind = DatasetKind.TABLE,
+) -> Target:
     """Whether a target is a class or a number: whole numbers of few values are classes unless a number is wanted.
 
-    Raises InvalidInput where there is nothing to learn in it.
+    `wishes`: what the caller said, which decides. Raises InvalidInput where there is nothing to learn in it, or not that.
     """
+    name = shown(summary.name)
     if summary.lists and not summary.distinct:
-        raise InvalidInput(
-            "header.columns.target", f"{shown(summary.name)} holds lists or objects; a text or number can be learned"
-        )
+        raise InvalidInput("header.columns.target", f"{name} holds lists or objects; a text or number can be learned")
     if not summary.distinct:
-        raise InvalidInput("header.columns.target", f"{shown(summary.name)} is empty in every row")
-    values = len(summary.distinct)
-    if summary.with_comma and values > MOST_NUMBER_CLASSES:
+        raise InvalidInput("header.columns.target", f"{name} is empty in every row")
+    if wishes.target is Target.CLASS:
+        _tell_classes(summary, wishes)
+        return Target.CLASS
+    values, filled = summary.values, summary.filled
+    many = f"more than {DISTINCT - 1:,}" if values >= DISTINCT else f"{values:,}"
+    as_class, as_number = task_names(kind)
+    if not summary.numeric:
+        _refuse_unread(summary, wishes.target)
+        sample = shown(next(iter(summary.distinct)))
+        wishes.infer("task", as_class, f"{name} holds texts, {many} different ones such as {sample}")
+        return Target.CLASS
+    if wishes.target is Target.NUMBER or number_wanted:
+        return Target.NUMBER
+    held = f"{name} holds {many} different whole numbers"
+    if not summary.all_whole:
+        why = f"{name} holds numbers with fractions"
+    elif summary.notation.unit:
+        why = f"{name} holds numbers with {summary.notation.unit}"
+    elif values > MOST_NUMBER_CLASSES:
+        why = f"{held}, more than {MOST_NUMBER_CLASSES}"
+    elif 2 * values > filled:
+        why = f"{held} in {counted(filled, 'row')}, so that hardly one comes twice"
+    else:
+        why = f"{held}, not more than {MOST_NUMBER_CLASSES}, and they come again"
+        wishes.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
+        _tell_classes(summary, wishes)
+        return Target.CLASS
+    wishes.infer("task", as_number, f"{why}; --task {as_class} decides otherwise")
+    return Target.NUMBER
+
+
+def _tell_classes(summary: Summary, wishes: Wishes) -> None:
+    if summary.points and summary.reading.whole:
+        why = f"{shown(summary.name)} holds nothing but whole numbers, of which 1.0 and 1 are one"
+        wishes.infer("classes", "called by whole numbers, without .0", why)
+
+
+def _refuse_unread(summary: Summary, wanted: Target | None) -> None:
+    """Raises InvalidInput for a target that people would read as numbers and that is none as it is written."""
+    name, sample = shown(summary.name), shown(next(iter(summary.distinct)))
+    many = summary.values > MOST_NUMBER_CLASSES
+    if summary.unread and (many or wanted is Target.NUMBER):
+        raise InvalidInput("header.columns.target", f"{name} holds numbers, but {summary.unread}")
+    measured = summary.numbers + summary.decorated + summary.measured >= MOSTLY_NUMBERS * summary.filled
+    if measured and (wanted is Target.NUMBER or (many and 2 * summary.values > summary.filled)):
         raise InvalidInput(
             "header.columns.target",
-            f"{shown(summary.name)} holds numbers with commas, such as {shown(next(iter(summary.distinct)))};"
-            " write them without, and with a point for decimals",
+            f"{name} holds numbers with something beside them, such as {sample}; write the numbers alone, with a point for"
+            " decimals",
         )
-    if not summary.numeric:
-        return Target.CLASS
-    classes = summary.whole == summary.numbers and values <= MOST_NUMBER_CLASSES and 2 * values <= summary.numbers
-    return Target.CLASS if classes and not number_wanted else Target.NUMBER
+    if wanted is Target.NUMBER:
+        raise InvalidInput("header.task", f"a number is to be learned, and {name} holds texts, such as {sample}")
 
 
-def read_class(cell: Cell, name_characters: int) -> tuple[str, str]:
-    """(class, "") or ("", what is wrong)."""
-    if (
-        isinstance(cell, str)
-        and (value := number(cell)) is not None
-        and value.is_integer()
-        and not cell.strip().isdigit()
-    ):
-        cell = value  # "1.0" and "1" are one class
-    name = category(cell)
+def read_class(cell: Cell, name_characters: int, reading: Reading = AS_WRITTEN) -> tuple[str, str]:
+    """(class, "") or ("", what is wrong). A class is called as it is written: `1E2`, `+1` and `007` are no numbers here."""
+    name = reading.name(cell)
     if isinstance(cell, list):
         return "", "the target is a list; expected a text or number"
     if name is None:
         return "", "the target is NaN" if _is_nan(cell) else "the target is empty"
+    return _checked(name, name_characters)
+
+
+def _checked(name: str, name_characters: int) -> tuple[str, str]:
     if len(name) > name_characters:
         return "", f"the class has a name of more than {name_characters} characters"
     if has_control(name):
@@ -112,9 +196,15 @@ def read_class(cell: Cell, name_characters: int) -> tuple[str, str]:
     return name, ""
 
 
-def read_number(cell: Cell) -> tuple[float, str]:
+def read_folder(name: str, name_characters: int) -> tuple[str, str]:
+    """(class, "") or ("", what is wrong), of a folder: its name as it is written, whatever it looks like."""
+    name = " ".join(name.split())
+    return _checked(name if name.isascii() else unicodedata.normalize("NFC", name), name_characters)
+
+
+def read_number(cell: Cell, reading: Reading = AS_WRITTEN) -> tuple[float, str]:
     """(number, "") or (0, what is wrong)."""
-    value = number(cell)
+    value = number(cell, reading.notation)
     if value is None or math.isnan(value):
         if _is_nan(cell):
             return 0.0, "the target is NaN"
@@ -136,13 +226,20 @@ def read_split(cell: Cell) -> tuple[str, str]:
     return (split, "") if split else ("", f"the split is {shown(cell)}; expected train, validation or test")
 
 
-def add_target(draft: Draft, cells: Mapping[str, Cell], columns: Columns, target: Target, name_characters: int) -> str:
-    """Reads target and split of a row into its draft; gives what is wrong, or nothing."""
+def add_target(
+    draft: Draft,
+    cells: Mapping[str, Cell],
+    columns: Columns,
+    target: Target,
+    name_characters: int,
+    reading: Reading = AS_WRITTEN,
+) -> str:
+    """Reads target and split of a row into its draft; gives what is wrong, or nothing. `reading`: of the target's column."""
     problem = ""
     if target is Target.CLASS:
-        draft.label, problem = read_class(cells.get(columns.target), name_characters)
+        draft.label, problem = read_class(cells.get(columns.target), name_characters, reading)
     elif target is Target.NUMBER:
-        draft.number, problem = read_number(cells.get(columns.target))
+        draft.number, problem = read_number(cells.get(columns.target), reading)
     if not problem and columns.split:
         draft.split, problem = read_split(cells.get(columns.split))
     return problem

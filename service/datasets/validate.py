@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -28,6 +29,8 @@ from service.errors import InvalidInput
 ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
 RAW = "raw"
 NICENESS = 10
+FAILED = 70
+"""Exit status after an error that is no fault of the data; the log says which."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,6 +45,7 @@ class Order(BaseModel):
     sha256: str
     size_bytes: int
     kind: DatasetKind | None
+    task: str = ""
     columns: Columns
     display_name: str
     uri: str
@@ -71,6 +75,7 @@ def validate(staging: Path) -> DatasetInfo:
         order.columns,
         raw,
         order.limits,
+        task=order.task,
         infer=inferred.infer,
         left_out=order.left_out,
     )
@@ -169,8 +174,13 @@ def main() -> None:
     sys.meta_path.insert(0, _WithoutPandas())
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
-    _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
-    said = answer(staging)
+    try:
+        _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
+        said = answer(staging)
+    except BaseException:
+        traceback.print_exc()  # into the log
+        sys.stderr.flush()
+        os._exit(FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
     os._exit(0)  # nothing is left to do, and libraries take long to go

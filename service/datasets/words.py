@@ -21,6 +21,12 @@ def has_control(name: str) -> bool:
     )
 
 
+def clean_name(name: str) -> str:
+    """The name of a column: without spaces around it, composed (NFC)."""
+    name = name.strip()
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def shown(value: object) -> str:
     """A value in quotes, cut where it is long."""
     text = repr(value)

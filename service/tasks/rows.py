@@ -1,9 +1,9 @@
 """A row of a table → what networks take, by the recipe on the card. Serving and training call the same functions.
 
-Cells mean what they mean in a dataset (`service.datasets.inspection`): in a column of numbers a number, or a text that is one
-("70", " -1.5e3 "); in a column of categories a text, a truth value ("true", "false") or a number (3 and 3.0 are both "3").
-None, NaN and a blank text are empty cells, as is "n/a" among numbers, and so is a column that did not come: numbers are filled
-in by the recipe, categories are unknown.
+Cells mean what they mean in a dataset (`service.datasets.cells`): in a column of numbers a number, or a text that is one, as
+programs write it ("70", " -1.5e3 ") or as the training data did ("1.234,50 €"); in a column of categories a text, a truth value
+("true", "false") or a number (3 and 3.0 are both "3"). None, NaN and a blank text are empty cells, as is "n/a" among numbers, and
+so is a column that did not come: numbers are filled in by the recipe, categories are unknown.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.card import CategoryColumn, RowRecipe, TensorSpec
-from service.datasets.inspection import category, is_missing, number
+from model_zoo.card import CategoryColumn, NumberColumn, RowRecipe, TensorSpec
+from service.datasets.cells import category, is_missing, number
+from service.datasets.notation import PLAIN, Notation
+from service.datasets.words import clean_name
 from service.errors import InvalidInput
 
 Cell = int | float | str | bool | None
@@ -85,7 +87,8 @@ def columns_of(recipe: RowRecipe, cells: Cells, path: str = "") -> NDArray[np.fl
 
 def row_notes(recipe: RowRecipe, cells: Cells) -> dict[str, str | int | float | bool]:
     """What a caller should know of a row that `encode_row` took: which columns were empty, which categories are new."""
-    filled = [c.name for c in recipe.numbers if number_of(cells.get(c.name), c.name, "") is None]
+    cells = _cleaned(recipe, cells)
+    filled = [c.name for c in recipe.numbers if number_of(cells.get(c.name), c.name, "", _notation(c)) is None]
     unseen = []
     for column in recipe.categories:
         text = category_of(cells.get(column.name))
@@ -97,12 +100,11 @@ def row_notes(recipe: RowRecipe, cells: Cells) -> dict[str, str | int | float | 
     return {key: _cut(", ".join(names), LONGEST_NOTE) for key, names in notes.items() if names}
 
 
-def number_of(cell: Cell, column: str, path: str) -> float | None:
+def number_of(cell: Cell, column: str, path: str, notation: Notation = PLAIN) -> float | None:
     """The number in a cell, None where it is empty. Raises InvalidInput where it is none, or not finite."""
-    plain = _plain(cell)
-    value = number(plain)
-    if value is None and not is_missing(plain):
-        raise _wrong(column, path, f"takes a number, got {_cut(str(plain), LONGEST_NAME)!r}")
+    value = number(cell, notation)
+    if value is None and not is_missing(cell):
+        raise _wrong(column, path, f"takes a number, got {_cut(str(cell), LONGEST_NAME)!r}")
     if value is None or math.isnan(value):
         return None
     if math.isinf(value):
@@ -112,7 +114,7 @@ def number_of(cell: Cell, column: str, path: str) -> float | None:
 
 def category_of(cell: Cell) -> str | None:
     """A cell as one of the texts that categories are known by, None where it is empty."""
-    return category(_plain(cell))
+    return category(cell)
 
 
 def known_columns(recipe: RowRecipe) -> frozenset[str]:
@@ -120,21 +122,23 @@ def known_columns(recipe: RowRecipe) -> frozenset[str]:
     return frozenset(_column_names(recipe))
 
 
-def _plain(cell: Cell) -> float | str | bool | None:
-    """A whole number of Python as the double that it is everywhere else."""
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        try:
-            return float(cell)
-        except OverflowError:
-            return math.inf
-    return cell
+def _notation(column: NumberColumn) -> Notation:
+    return Notation(column.decimal, column.grouping, column.unit)
+
+
+def _cleaned(recipe: RowRecipe, cells: Cells) -> Cells:
+    """Cells by the names that columns have on the card: without spaces around them, composed."""
+    if cells.keys() <= known_columns(recipe):
+        return cells
+    return {clean_name(name): cell for name, cell in cells.items()}
 
 
 def _read(recipe: RowRecipe, cells: Cells, path: str) -> tuple[list[float | None], list[str | None]]:
     """What the cells of the recipe's columns hold."""
+    cells = _cleaned(recipe, cells)
     if not cells.keys() <= known_columns(recipe):
         raise _unknown_column(recipe, cells, path)
-    numbers = [number_of(cells.get(column.name), column.name, path) for column in recipe.numbers]
+    numbers = [number_of(cells.get(c.name), c.name, path, _notation(c)) for c in recipe.numbers]
     return numbers, [category_of(cells.get(column.name)) for column in recipe.categories]
 
 

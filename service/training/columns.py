@@ -31,16 +31,21 @@ def row_recipe(
     for column in columns:
         cells = [row.get(column.name) for row in rows]
         if column.kind == "number":
-            found = [value for cell in cells if (value := number_of(cell, column.name, "")) is not None]
+            found = [
+                value for cell in cells if (value := number_of(cell, column.name, "", column.notation)) is not None
+            ]
             values = np.array(found or [0.0], np.float64)
             spread = float(values.std())
-            still = spread <= 1e-12 * max(1.0, float(np.abs(values).max()))
+            still = spread <= 1e-12 * float(np.abs(values).max())
             numbers.append(
                 NumberColumn(
                     name=column.name,
                     mean=float(values.mean()),
                     std=1.0 if still else spread,
                     fill=float(np.median(values)),
+                    decimal=column.decimal,
+                    grouping=column.grouping,
+                    unit=column.unit,
                 )
             )
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from model_zoo.card import Card, InitialSource
 from service.datasets.dataset import DatasetInfo, DatasetKind
+from service.datasets.wishes import CLASSIFICATION, REGRESSION, UNLABELLED
 from service.errors import InvalidInput
 from service.training.hyperparameters import resolve
 from service.training.spec import JobSpec, Method
@@ -39,26 +40,6 @@ TAKES = {
     "characters": "texts, or plain text",
     "row": "a table",
     "series": "series",
-}
-
-CLASSIFICATION = {
-    DatasetKind.IMAGE_FOLDER: "image-classification",
-    DatasetKind.AUDIO_FOLDER: "audio-classification",
-    DatasetKind.TEXT: "text-classification",
-    DatasetKind.TABLE: "tabular-classification",
-}
-
-REGRESSION = {
-    DatasetKind.IMAGE_FOLDER: "regression",
-    DatasetKind.AUDIO_FOLDER: "regression",
-    DatasetKind.TEXT: "regression",
-    DatasetKind.TABLE: "tabular-regression",
-    DatasetKind.IMAGE_TABLE: "image-tabular-regression",
-}
-
-UNLABELLED = {
-    DatasetKind.SERIES: "time-series-forecasting",
-    DatasetKind.PLAIN_TEXT: "text-generation",
 }
 
 
@@ -124,7 +105,11 @@ def _task(dataset: DatasetInfo, asked: str) -> str:
     if not asked:
         return fits[0]
     if asked not in fits:
-        raise InvalidInput("spec.task", f"{_cut(asked)!r} does not fit these data; {_meant(asked, fits)}")
+        other = {CLASSIFICATION.get(dataset.kind), REGRESSION.get(dataset.kind)} - {None, fits[0]}
+        read = "classes" if dataset.labels else "numbers"
+        again = asked in other and dataset.kind in (DatasetKind.TEXT, DatasetKind.TABLE)
+        hint = f"; their targets were read as {read}: upload them with this task to decide" if again else ""
+        raise InvalidInput("spec.task", f"{_cut(asked)!r} does not fit these data{hint or f'; {_meant(asked, fits)}'}")
     return asked
 
 

@@ -54,6 +54,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             columns=read_columns(header.columns),
             display_name=header.display_name,
             owner=owner,
+            task=header.task,
         )
         return await self._stopping.first(fetching)
 

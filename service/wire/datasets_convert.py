@@ -37,6 +37,7 @@ def read_header(message: pb.UploadHeader, owner: str) -> Header:
         columns=read_columns(message.columns),
         display_name=message.display_name,
         owner=owner,
+        task=message.task,
     )
 
 

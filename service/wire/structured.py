@@ -32,6 +32,8 @@ MOST_TOGETHER = 200_000
 base64 have no comma, and do not count."""
 MOST_PARTS = 16
 LONGEST_NAME = 64
+MOST_DIGITS = 308
+"""Of a whole number that is kept exactly."""
 
 
 # ── zoo.v1 ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -98,7 +100,7 @@ def read_record(message: pb.Record, path: str, read_part: Callable[[pb.Instance,
 
 def parse_row(data: bytes, path: str) -> RowInstance:
     """A JSON object → its cells."""
-    return _row(_parsed(data, path, "an object of cells by column", LONGEST_ROW), path)
+    return _row(_parsed(data, path, "an object of cells by column", LONGEST_ROW, _exact), path)
 
 
 def parse_series(data: bytes, path: str) -> SeriesInstance:
@@ -123,7 +125,7 @@ def parse_series(data: bytes, path: str) -> SeriesInstance:
 
 def parse_record(data: bytes, path: str) -> RecordInstance:
     """A JSON object with parts `image` (base64) and `row` (an object)."""
-    document = _parsed(data, path, "an object with an image in base64 and a row", None)
+    document = _parsed(data, path, "an object with an image in base64 and a row", None, _exact)
     if not isinstance(document, dict):
         raise InvalidInput(path, f"expected JSON of an object with an image and a row, got {_kind_of(document)}")
     parts: dict[str, Instance] = {}
@@ -158,7 +160,9 @@ def _check_together(cells: int, field: str) -> None:
         raise InvalidInput(field, f"expected at most {MOST_TOGETHER:,} cells in one request, got {cells:,}")
 
 
-def _parsed(data: bytes, path: str, wanted: str, longest: int | None) -> Any:
+def _parsed(
+    data: bytes, path: str, wanted: str, longest: int | None, parse_int: Callable[[str], float | int] = float
+) -> Any:
     if longest is not None and len(data) > longest:
         raise InvalidInput(path, f"expected at most {longest:,} bytes of JSON, got {len(data):,}")
 
@@ -171,8 +175,9 @@ def _parsed(data: bytes, path: str, wanted: str, longest: int | None) -> Any:
         return document
 
     try:
-        # Numbers as doubles, as they are in zoo.v1; and no digits are so many that reading them takes long.
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_int=float)
+        # Numbers as doubles, as they are in zoo.v1; and no digits are so many that reading them takes long. Whole numbers in
+        # cells stay exact: they may be names.
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_int=parse_int)
         if b"\\u" in data:  # an escape can say what UTF-8 cannot, and no reply could repeat it
             json.dumps(document, ensure_ascii=False).encode()
         return document
@@ -207,6 +212,12 @@ def _unbase64(value: Any, path: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInput(path, "expected base64, got characters or a length that it does not have") from None
+
+
+def _exact(digits: str) -> float | int:
+    """A whole number as the double that it is, or exactly where it is none and not too long."""
+    value = float(digits)
+    return value if abs(value) <= 2**53 or len(digits) > MOST_DIGITS else int(digits)
 
 
 def _bad_cell(name: str, path: str, came: str) -> InvalidInput:

@@ -45,7 +45,8 @@ def test_one_line_goes_from_data_to_the_line_that_calls_the_result(run: Run, zoo
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].endswith("(photos.zip): 48 examples of 3 classes, image_folder")
-    assert lines[1] == "  dog 25, cat 20, mug 3"
+    assert lines[1] == "  kind: image_folder, because the archive holds pictures"
+    assert lines[2] == "  dog 25, cat 20, mug 3"
     assert "    cat/a.jpg: it is no picture" in lines
     assert "  warning: class 'mug' has only 3 examples" in lines
     assert "RUNNING" in lines
@@ -87,6 +88,7 @@ def test_every_option_reaches_the_server(run: Run, zoo: FakeZoo, tmp_path: Path)
     assert done.exit_code == 0, done.output
     [header] = zoo.calls["UploadDataset.header"]
     columns = header.columns
+    assert header.task == "regression"
     assert (columns.text, columns.target, columns.split, list(columns.ignored)) == (
         "review",
         "stars",

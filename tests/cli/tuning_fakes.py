@@ -130,6 +130,7 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         report = pb.DatasetReport(
             example_count=48,
             class_counts={"cat": 20, "dog": 25, "mug": 3},
+            inferred=["kind: image_folder, because the archive holds pictures"],
             skipped_count=2,
             skipped=[pb.SkippedExample(file="cat/a.jpg", reason="it is no picture")],
             warnings=["class 'mug' has only 3 examples"],

@@ -51,12 +51,17 @@ def test_a_file_arrives_whole_and_comes_back_as_a_checked_dataset(zoo: Any, clie
     file.write_bytes(data)
     seen: list[tuple[int, int, str]] = []
     dataset = client.upload_dataset(
-        file, kind="text", columns={"text": "review", "target": "stars"}, progress=lambda *x: seen.append(x)
+        file,
+        kind="text",
+        columns={"text": "review", "target": "stars"},
+        task="regression",
+        progress=lambda *x: seen.append(x),
     )
     assert zoo.uploads[dataset.sha256] == data
     [header] = zoo.calls["UploadDataset.header"]
     assert (header.file_name, header.size_bytes, header.offset) == ("reviews.csv", len(data), 0)
-    assert (header.columns.text, header.columns.target) == ("review", "stars")
+    assert (header.columns.text, header.columns.target, header.task) == ("review", "stars", "regression")
+    assert dataset.report.inferred == ("kind: image_folder, because the archive holds pictures",)
     assert (dataset.kind, dataset.state, dataset.existed, dataset.display_name) == (
         "text",
         "READY",

@@ -79,6 +79,7 @@ def read(
     data: bytes,
     kind: DatasetKind | None = None,
     limits: Limits | None = None,
+    task: str = "",
     **columns: Any,
 ) -> StoredExamples:
     """Validate in this process, and open. Raises what validation does."""
@@ -93,6 +94,7 @@ def read(
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
         kind=kind,
+        task=task,
         columns=Columns(**columns),
         display_name="",
         uri="",

@@ -172,7 +172,7 @@ async def test_a_caller_who_leaves_during_validation_ends_it(
 @pytest.mark.parametrize(
     ("script", "kind", "says"),
     [
-        ("kill -9 $$", InvalidInput, "takes too much memory"),
+        ("kill -9 $$", InvalidInput, "killed from outside (SIGKILL)"),
         ("kill -XCPU $$", InvalidInput, "seconds of processor time"),
         ("echo Traceback /secret >&2; exit 1", ZooError, "internal error"),
         ("""echo '{"full": true}'""", StorageFull, "no room"),

@@ -79,6 +79,13 @@ DATA: dict[str, tuple[bytes, str, dict[str, Any], str, str]] = {
         "leads out of it",
     ),
     "a zip that is cut off": (zip_of({"cat/1.png": PHOTO * 500})[:-30], "photos.zip", {}, "data", "cut off"),
+    "a workbook that is called CSV": (
+        zip_of({"xl/workbook.xml": b"<workbook/>"}),
+        "prices.csv",
+        {},
+        "data",
+        "is an Excel workbook: save it as CSV",
+    ),
     "an ending that nobody reads": (b"x" * 10, "photos.rar", {}, "header.file_name", ".rar"),
     "a URI outside of what is allowed": (b"", "", {"uri": "file:///etc/passwd"}, "header.uri", ""),
 }
@@ -119,6 +126,18 @@ def test_a_row_whose_target_is_no_number_is_left_out_with_its_row(made: Made, tm
     assert report.examples == 58
     for row in report.skipped:
         assert row.reason.startswith("the target is")
+
+
+def test_a_task_decides_over_what_whole_numbers_look_like(raw: Stubs) -> None:
+    data = texts(*(f"a text about topic {i % 30} for time {i},{i % 30}" for i in range(240)))
+    guessed = upload(raw, data, "topics.csv").dataset
+    [line] = [line for line in guessed.report.inferred if line.startswith("task: ")]
+    assert line.endswith("more than 20; --task text-classification decides otherwise")
+    refusal = refused(lambda: create(raw, guessed, TRANSFORMER, task="text-classification"))
+    assert (refusal.field, "upload them with this task" in refusal.message) == ("spec.task", True)
+    decided = upload(raw, data, "topics.csv", task="text-classification").dataset
+    assert len(decided.report.class_counts) == 30
+    assert decided.id != guessed.id
 
 
 def test_a_file_name_that_is_a_path_leads_nowhere(raw: Stubs, made: Made) -> None:

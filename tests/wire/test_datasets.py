@@ -50,12 +50,13 @@ async def test_header_and_bytes_reach_the_store_in_order() -> None:
     async with tuning() as t:
         columns = pb.DatasetColumns(text="review", target="stars", ignored=["id"])
         first = header(sha256=SHA.upper(), kind=pb.DATASET_KIND_TEXT, columns=columns, display_name="Reviews", offset=2)
+        first.header.task = "text-classification"
         reply = await t.stub.UploadDataset(iter([first, chunk(b"abc"), chunk(b""), chunk(b"def")]))
         [upload] = t.datasets.uploads
         assert upload.chunks == [b"abc", b"", b"def"]
         told = upload.header
         assert (told.sha256, told.size_bytes, told.offset, told.file_name) == (SHA, 8, 2, "a.csv")
-        assert (told.kind, told.display_name) == (DatasetKind.TEXT, "Reviews")
+        assert (told.kind, told.task, told.display_name) == (DatasetKind.TEXT, "text-classification", "Reviews")
         assert told.columns == Columns(text="review", target="stars", ignored=("id",))
         assert (reply.dataset.id, reply.existed, upload.ended) == ("new", False, "finished")
         assert t.calls("UploadDataset", "OK") == 1
@@ -191,6 +192,7 @@ async def test_a_dataset_is_told_with_all_that_validation_found() -> None:
         assert (report.example_count, dict(report.class_counts)) == (48, {"cat": 20, "dog": 28})
         assert report.skipped[0] == pb.SkippedExample(file="cat/a.jpg", row=3, reason="it is no picture")
         assert (report.duplicate_count, report.duration.ToTimedelta().total_seconds()) == (2, 1.5)
+        assert list(report.inferred) == ["kind: text, because a column is called so"]
         assert found.create_time.seconds == int(dataset().created.timestamp())
 
 

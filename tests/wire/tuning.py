@@ -41,6 +41,7 @@ def dataset(name: str = "d1", kind: DatasetKind = DatasetKind.IMAGE_FOLDER) -> D
         duplicates=2,
         target_statistics={"mean": 0.5},
         duration_s=1.5,
+        inferred=("kind: text, because a column is called so",),
     )
     return DatasetInfo(
         id=name,

@@ -1,0 +1,216 @@
+"""Rows of CSV and TSV, read with the csv module. What it would merge without a word is told apart here.
+
+A cell that begins with a quotation mark ends with one before a delimiter or the end of a line, and may hold line ends. Where that
+leads nowhere, the mark belongs to the text, and each line is a row of its own (`quoting.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from service.datasets.limits import Limits
+from service.datasets.quoting import Lines, Mender
+from service.datasets.table_row import Row, is_text
+from service.datasets.words import clean_name, shown
+from service.errors import InvalidInput
+
+DELIMITERS = ",;\t|"
+LOOKED_AT = 20
+"""Lines by which the delimiter is found out."""
+_SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
+_NAMED_ROWS = 20
+
+Note = Callable[[str], None]
+
+
+class Delimited:
+    """A file of lines with cells. It can be gone through more than once."""
+
+    def __init__(self, path: Path, name: str, form: str, limits: Limits) -> None:
+        """`form`: the end of its name. Raises InvalidInput where it is no text."""
+        self._path = path
+        self._name = name
+        self._limits = limits
+        self.unnamed: tuple[str, ...] = ()
+        self._given: list[str] = []
+        """The header's names, empty ones too."""
+        self._line = 0
+        """Of the file, the last of the row that was read last."""
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0, 2)
+            size = file.tell()
+        self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
+        self._quotes, self._nul = (True, False) if self._wide or not size else _marks(path)
+        with self._text() as lines:
+            first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
+        self._above, self.delimiter = _preamble(first, form)
+        self._spaced = _spaced(first, self.delimiter)
+
+    def header(self) -> list[str]:
+        """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
+        with self._text() as lines:
+            header = next(self._records(lines, None), None)
+        if header is None:
+            raise InvalidInput("data", f"{shown(self._name)} is empty")
+        given = [clean_name(name) for name in header]
+        self._given = given
+        names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
+        self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
+        if any(not is_text(name) or "\0" in name for name in names):
+            raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
+        return names
+
+    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
+        """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
+        expected, number, no_text = len(columns), 0, 0
+        with self._text() as lines:
+            mender = Mender(lines, self._path_sample, self.delimiter, expected, self._limits)
+            records = self._records(lines, mender)
+            next(records, None)
+            mender.forget()
+            for cells in records:
+                if not cells or (len(cells) == 1 and expected > 1 and not cells[0].strip()):
+                    continue  # an empty line
+                number += 1
+                mender.note_row(number)
+                if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
+                    del cells[expected:]  # lines that end with a delimiter
+                if mender.problem:
+                    yield Row(number, {}, mender.problem, self._line)
+                elif len(cells) != expected:
+                    yield Row(
+                        number,
+                        {},
+                        f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}",
+                        self._line,
+                    )
+                elif not is_text("".join(cells)):
+                    no_text += 1
+                    yield Row(number, {}, "is not UTF-8 text", self._line)
+                elif self._nul and any("\0" in cell for cell in cells):
+                    yield Row(number, {}, "holds NUL characters, which no text does", self._line)
+                elif cells[0].strip() == self._given[0] and [clean_name(cell) for cell in cells] == self._given:
+                    yield Row(number, {}, "repeats the header", self._line)
+                else:
+                    yield Row(number, dict(zip(columns, cells, strict=True)), "", self._line)
+            if mender.mended:
+                rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
+                more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
+                s = "" if len(mender.mended) == 1 else "s"
+                note(
+                    f"row{s} {rows}{more} of {shown(self._name)}: a quotation mark is not closed or not doubled; it counts as"
+                    " part of the text, and each line as a row"
+                )
+        if no_text:
+            note(f"rows that are not UTF-8 text: {no_text}; save the file as UTF-8")
+
+    def _records(self, lines: Lines, mender: Mender | None) -> Iterator[list[str]]:
+        """The header and all rows, as cells."""
+        csv.field_size_limit(self._limits.text_bytes)
+        for _ in range(self._above):
+            lines.next_line()
+        source = lines if self._quotes else iter(lines.file)
+        reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes, skipinitialspace=self._spaced)
+        while True:
+            if mender is not None:
+                mender.problem = ""
+            lines.held.clear()
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                if mender is None:
+                    lines.give_back(lines.held[1:])
+                    cells = next(csv.reader(lines.held[:1], delimiter=self.delimiter), [])
+                elif self._quotes:
+                    cells = mender.mend()
+                else:
+                    mender.problem, cells = mender.too_long, [""] * 2
+            else:
+                if len(lines.held) > 1 and mender is not None:
+                    cells = mender.check(cells)
+            self._line = lines.line if self._quotes else self._above + reader.line_num
+            yield cells
+
+    @contextmanager
+    def _text(self) -> Iterator[Lines]:
+        encoding, errors = ("utf-16", "replace") if self._wide else ("utf-8-sig", "surrogateescape")
+        with self._path.open(encoding=encoding, errors=errors, newline="") as file:
+            yield Lines(file, self._limits.text_bytes)
+
+    def _path_sample(self) -> Iterator[str]:
+        """Lines of the file from its beginning."""
+        with self._text() as lines:
+            yield from iter(lines.next_line, "")
+
+
+def _marks(path: Path) -> tuple[bool, bool]:
+    """Whether a file holds quotation marks, and NUL bytes."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b'"') >= 0, content.find(b"\0") >= 0
+
+
+def _why(cells: list[str]) -> str:
+    return ", perhaps because a quotation mark is not closed" if any("\n" in cell for cell in cells) else ""
+
+
+def _preamble(lines: list[str], form: str) -> tuple[int, str]:
+    """How many lines stand above the header, and the delimiter.
+
+    Above it there may be Excel's `sep=;`, empty lines, and comments: lines that begin with `#` and have not as many cells as
+    what follows.
+    """
+    above, told = 0, ""
+    while above < len(lines) and not lines[above].strip():
+        above += 1
+    if above < len(lines) and (sep := _SEP.fullmatch(lines[above].strip("\r\n \ufeff"))):
+        told = sep[1]
+        above += 1
+    start = above
+    while above < len(lines) and (lines[above].lstrip().startswith("#") or not lines[above].strip()):
+        above += 1
+    body = [line for line in lines[above:] if line.strip()]
+    if above > start:
+        last = lines[above - 1]
+        delimiter = told or _delimiter(body[:LOOKED_AT] or [last], form)
+        if not body or (delimiter in last and last.count(delimiter) == body[0].count(delimiter)):
+            above -= 1  # the header itself begins with "#"
+        return above, delimiter
+    return above, told or _delimiter(body[:LOOKED_AT], form)
+
+
+def _delimiter(lines: list[str], form: str) -> str:
+    """The one that the header has and that the lines below have as often; where that does not tell, the commonest."""
+    if not lines:
+        return ","
+    header = _outside(lines[0])
+    if form == ".tsv" and "\t" in header:
+        return "\t"
+    possible = [sign for sign in DELIMITERS if sign in header]
+    if not possible:
+        return "\t" if form == ".tsv" else ","
+
+    def alike(sign: str) -> int:
+        return sum(_outside(line).count(sign) == header.count(sign) for line in lines[1:])
+
+    most = max(alike(sign) for sign in possible)
+    agreed = [sign for sign in possible if most and alike(sign) == most] or possible
+    return max(agreed, key=header.count)
+
+
+def _spaced(lines: list[str], delimiter: str) -> bool:
+    """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
+    return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
+
+
+def _outside(line: str) -> str:
+    """What stands outside of quotation marks."""
+    return "".join(line.split('"')[::2])

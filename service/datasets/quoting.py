@@ -1,0 +1,209 @@
+"""Rows of a CSV whose quotation marks do not come in pairs: told apart line by line where that is possible."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import TextIO
+
+from service.datasets.limits import Limits
+from service.errors import InvalidInput
+
+MOST_HELD = 16
+"""Texts of the largest size that one row may take; beyond it a quotation mark is not closed."""
+MOST_WASTED = 64 << 20
+"""Characters that may be read again in all, so that no file takes time without end."""
+LONGEST_LOOKED_AT = 1 << 16
+"""Characters of a line in which pairs of quotation marks are looked for."""
+SAMPLED, FEW = 2_000, 50
+
+
+class TooLong(csv.Error):
+    """A row goes on and on."""
+
+
+class Lines:
+    """The physical lines of a file, kept until the row that they belong to is complete."""
+
+    def __init__(self, file: TextIO, text_bytes: int) -> None:
+        self.file = file
+        self.held: list[str] = []
+        """Lines since the last row."""
+        self._again: list[str] = []
+        self._longest = text_bytes
+        self._read = 0
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else self.next_line()
+        if not line:
+            raise StopIteration
+        held = self.held
+        held.append(line)
+        if len(held) > 1 and (len(held) & 63) == 0 and sum(map(len, held)) > MOST_HELD * self._longest:
+            raise TooLong
+        return line
+
+    def next_line(self) -> str:
+        """The next line of the file; empty at its end. Of one that is far too long, the beginning."""
+        most = MOST_HELD * self._longest
+        self._read += 1
+        line = self.file.readline(most)
+        if len(line) == most and not line.endswith(("\n", "\r")):
+            while (rest := self.file.readline(most)) and not rest.endswith(("\n", "\r")):
+                pass
+        return line
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that was taken and not given back."""
+        return self._read - len(self._again)
+
+    def give_back(self, lines: list[str]) -> None:
+        """Lines that were read too far."""
+        self._again.extend(reversed(lines))
+
+
+class Mender:
+    """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
+
+    def __init__(
+        self, lines: Lines, again: Callable[[], Iterator[str]], delimiter: str, expected: int, limits: Limits
+    ) -> None:
+        """`again` goes through the file's lines from its beginning; `expected` is how many cells a row has."""
+        self._lines = lines
+        self._again = again
+        self._delimiter = delimiter
+        self._expected = expected
+        self._most = limits.text_bytes
+        self._wasted = 0
+        self._few: dict[int, set[str]] | None = None
+        self._mended = False
+        self.mended: list[int] = []
+        """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
+        self.problem = ""
+        """What is wrong with the row at hand."""
+        self.too_long = f"holds a cell of more than {self._most} bytes"
+
+    def forget(self) -> None:
+        """The header is no row."""
+        self._mended = False
+
+    def note_row(self, number: int) -> None:
+        """The row at hand has this number."""
+        if self._mended:
+            self._mended = False
+            if not self.problem:
+                self.mended.append(number)
+
+    def mend(self) -> list[str]:
+        """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
+        first, rest = self._lines.held[0], self._lines.held[1:]
+        self._give_back(rest)
+        if len(first) >= self._most and max(map(len, first.split(self._delimiter))) > self._most:
+            self.problem = self.too_long
+            return [""] * self._expected
+        if '\\"' in first and (cells := self._escaped(first)) is not None:
+            return cells
+        cells = self._of_line(first) or []
+        if cells:
+            self._mended = True
+            return cells
+        count = len(first.rstrip("\r\n").split(self._delimiter))
+        because = "perhaps because a quotation mark is not closed"
+        self.problem = f"expected {self._expected} cells as in the header, got {count}, {because}"
+        return [""] * self._expected
+
+    def check(self, cells: list[str]) -> list[str]:
+        """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""
+        held = self._lines.held
+        if len(cells) != self._expected:
+            own = self._of_line(held[0])
+            if own is None or not self._like_row(held[0]):
+                return cells
+        elif not self._like_rows(held):
+            return cells
+        first = held[0]
+        self._give_back(held[1:])
+        self._mended = True
+        return self._of_line(first) or [""] * self._expected
+
+    def _give_back(self, lines: list[str]) -> None:
+        self._wasted += sum(map(len, lines))
+        if self._wasted > MOST_WASTED:
+            raise InvalidInput(
+                "data", "its quotation marks do not come in pairs; double those inside of a cell, and close each"
+            )
+        self._lines.give_back(lines)
+        self._lines.held[1:] = []
+
+    def _of_line(self, line: str) -> list[str] | None:
+        """Cells of a line in which quotation marks end a cell only where it ends; None where they are not as many as wanted."""
+        line = line.rstrip("\r\n")
+        if len(line) <= LONGEST_LOOKED_AT:
+            found = [
+                match[0] if match[1] is None else match[1].replace('""', '"')
+                for match in _cells(self._delimiter).finditer(line)
+            ]
+            if len(found) == self._expected:
+                return found
+        literal = line.split(self._delimiter)
+        return literal if len(literal) == self._expected else None
+
+    def _escaped(self, first: str) -> list[str] | None:
+        """Cells of a row whose quotation marks are escaped by a backslash, over several lines where it has them."""
+        self._lines.give_back([first])
+        self._lines.held.clear()
+        reader = csv.reader(self._lines, delimiter=self._delimiter, escapechar="\\", doublequote=False, strict=True)
+        try:
+            cells = next(reader)
+        except (csv.Error, StopIteration):
+            cells = []
+        if len(cells) == self._expected:
+            return cells
+        held = self._lines.held[:]
+        self._lines.held.clear()
+        self._lines.held.append(first)
+        self._wasted += sum(map(len, held))
+        self._lines.give_back(held[1:])
+        return None
+
+    def _like_rows(self, lines: list[str]) -> bool:
+        """Whether each line has the cells of a row, and in columns of few values, those that other rows have."""
+        if self._expected < 2:
+            return False
+        wanted = self._expected - 1
+        if any(line.count(self._delimiter) != wanted for line in lines):
+            return False
+        if not self._values():
+            return self._delimiter == "\t" or len(lines) > 2
+        return all(map(self._like_row, lines))
+
+    def _like_row(self, line: str) -> bool:
+        cells = line.rstrip("\r\n").split(self._delimiter)
+        return len(cells) == self._expected and all(
+            cells[at].strip('"') in values for at, values in self._values().items()
+        )
+
+    def _values(self) -> dict[int, set[str]]:
+        """Values of columns that have few, by place, in the first lines of the file that have no quotation mark."""
+        if self._few is None:
+            rows = [
+                line.rstrip("\r\n").split(self._delimiter)
+                for line in islice(self._again(), 1, SAMPLED)
+                if '"' not in line and line.count(self._delimiter) == self._expected - 1
+            ]
+            columns = [set(column) for column in zip(*rows, strict=True)]
+            self._few = {at: values for at, values in enumerate(columns) if len(values) <= min(FEW, len(rows) // 2)}
+        return self._few
+
+
+@lru_cache(maxsize=16)
+def _cells(delimiter: str) -> re.Pattern[str]:
+    d = re.escape(delimiter)
+    return re.compile(rf'(?:(?<=^)|(?<={d}))(?:"((?:[^"]|"(?!{d}|$))*)"(?={d}|$)|[^{d}]*)(?={d}|$)')
