@@ -307,6 +307,20 @@ class PypiSource(_Part):
         return self
 
 
+class TrainedColumns(_Part):
+    """The columns of the table that a version was trained on, by what they mean; empty where there is none."""
+
+    text: str = ""
+    target: str = ""
+    image: str = ""
+    split: str = ""
+    time: str = ""
+    series: str = ""
+    channels: tuple[str, ...] = ()
+    """Of a series: its numbers, in the order in which the network takes them."""
+    ignored: tuple[str, ...] = ()
+
+
 class TunedSource(_Part):
     """A version folder that a fine-tune job has published under ``ZOO_HOME/versions/``."""
 
@@ -318,6 +332,8 @@ class TunedSource(_Part):
     method: Literal["head", "full", "lora"]
     files: dict[str, SourceFile]
     """By role: ``weights`` always. With ``head`` and ``lora`` what is not here is the base's."""
+    columns: TrainedColumns | None = None
+    """None where the data were no table, and of versions that an earlier Zoo has made."""
 
 
 class InitialSource(_Part):

@@ -16,9 +16,9 @@ and of the way from a user's data to the next version:
               └─ registry  loads the version, and moves `stable` if it is better
 
 Imports point one way, `server, cli → wire → inference → jobs → registry → training → tasks → scheduler → runtime → datasets
-→ database → model_zoo`; `errors`, `types`, `settings` and `observability` are leaves. `server.py` alone wires objects together,
-with its parts `startup.py` and `fine_tuning.py`. grpc and protobuf live in `wire/`, `client` and `server.py`; torch in
-`training/`, `tasks/`, `runtime/` and `model_zoo/`.
+→ database → model_zoo`; `errors`, `types`, `settings`, `folder_walk` and `observability` are leaves. `server.py` alone wires
+objects together, with its parts `startup.py` and `fine_tuning.py`. grpc and protobuf live in `wire/`, `client` and `server.py`;
+torch in `training/`, `tasks/`, `runtime/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

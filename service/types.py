@@ -159,6 +159,16 @@ class Item:
     """What preprocessing has to tell the caller, for example `{"truncated": True}`."""
     head: RunsOnFeatures | None = None
     """Who answers from the backbone's features; None where the network's own outputs are the answer."""
+    units: Units | None = None
+    """Of a series that the task has scaled; None where the tensors are in the units of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What a scaled series was, float64 `[1, channels]` each: its numbers are `scaled × scale + centre`."""
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
 
 class RunsOnFeatures(Protocol):

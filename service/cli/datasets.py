@@ -114,8 +114,18 @@ def print_findings(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
     if report.duplicates:
         groups = "content is" if report.duplicates == 1 else "contents are"
         say(f"  {report.duplicates} {groups} there more than once")
+    if dataset.left_out:
+        say(f"  not sent {len(dataset.left_out)}:", "yellow")
+        for one in dataset.left_out[:most_skipped]:
+            say(f"    {one.name} {one.reason}", "yellow")
+        if len(dataset.left_out) > most_skipped:
+            say(f"    … and {len(dataset.left_out) - most_skipped} more", "yellow")
     if report.skipped_count:
-        say(f"  left out {report.skipped_count}:", "yellow")
+        of = f" of {report.input_count}" if report.input_count else ""
+        say(f"  left out {report.skipped_count}{of}:", "yellow")
+        if len(report.skipped_reasons) > 1:
+            for reason, count in sorted(report.skipped_reasons.items(), key=lambda item: -item[1]):
+                say(f"    {count} × {reason}", "yellow")
         for skipped in report.skipped[:most_skipped]:
             row = f", row {skipped.row}" if skipped.row else ""
             say(f"    {skipped.file}{row}: {skipped.reason}", "yellow")

@@ -10,8 +10,9 @@ import typer
 from service.cli.console import complain, harmless, print_json, remark, say, show_table, table
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
 from service.cli.runs import runs_on
-from service.cli.words import age, figure, jsonable
+from service.cli.words import age, jsonable
 from service.client import NotFound, ZooClientError
+from service.datasets.figures import apart
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,12 +46,11 @@ def figures(report: Mapping[str, Any]) -> Table:
     primary = report.get("primary")
     metrics = report.get("metrics") or {}
     for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct has no order
-        value = metrics[name]
-        cells = [harmless(f"{name} *" if name == primary else name), _value(value), _interval(value)]
-        cells.append(_value(_of(baseline, name)))
-        if rival:
-            cells.append(_value(_of(rival, name)))
-        rows.add_row(*cells)
+        found = [_value(value) for value in (metrics[name], _of(baseline, name), _of(rival, name))]
+        known = iter(apart(*(value for value in found if value is not None)))
+        ours, base, before = ("" if value is None else next(known) for value in found)
+        cells = [harmless(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
+        rows.add_row(*cells, *([before] if rival else []))
     return rows
 
 
@@ -111,13 +111,14 @@ def _of(figures: Mapping[str, Any], name: str) -> Any:
     return inner.get(name) if isinstance(inner, Mapping) else figures.get(name)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any) -> float | None:
     if isinstance(value, Mapping):
         value = value.get("value")
-    return figure(value) if isinstance(value, int | float) else ""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _interval(value: Any) -> str:
     if not isinstance(value, Mapping) or value.get("low") is None or value.get("high") is None:
         return ""
-    return f"{figure(value['low'])} to {figure(value['high'])}"
+    low, _, high = apart(value["low"], value.get("value", value["low"]), value["high"])
+    return f"{low} to {high}"

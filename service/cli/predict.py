@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILE|FOLDER|TEXT|JSON...",
-            help="Files or folders; texts for a text model; JSON, .csv or .jsonl for rows and series; - is stdin.",
+            help="Files, folders or archives of them; texts for a text model; JSON or tables for rows and series; - is stdin.",
         ),
     ],
     server: Server = DEFAULT_SERVER,
@@ -37,6 +38,9 @@ def predict(
         float | None, typer.Option(metavar="T", help="0 writes the likeliest, larger values dare more, up to 2.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="Of what is left to chance in writing.")] = None,
+    text: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column of a table that holds the texts.", show_default=False)
+    ] = "",
     priority: Annotated[
         int, typer.Option(metavar="N", help="1 goes first where requests wait, 9 last, 0 as usual.")
     ] = 0,
@@ -54,9 +58,9 @@ def predict(
     failed = False
     with Client(server) as client:
         asked = client.model(model)
-        given: Iterable[Source] = sources(inputs, asked, version)
+        given: Iterable[Source] = sources(inputs, asked, version, text)
         if not (asked.raw_input == "text" and STDIN in inputs):
-            given = list(given)
+            given = _few_or_all(given)
         try:
             for name, outcome in _counted(_ask(client, model, given, options), given, quiet=as_json):
                 failed |= isinstance(outcome, PredictionError)
@@ -68,6 +72,16 @@ def predict(
             answers.print_answers(rows, timing)
     if failed:
         raise typer.Exit(1)
+
+
+def _few_or_all(given: Iterable[Source]) -> Iterable[Source]:
+    """A list of what is little; of a large file the rows as they are read."""
+    rest = iter(given)
+    first = list(islice(rest, _AT_ONCE))
+    return first if len(first) < _AT_ONCE else chain(first, rest)
+
+
+_AT_ONCE = 1000
 
 
 def _ask(client: Client, model: str, given: Iterable[Source], options: dict[str, Any]) -> Iterator[Row]:

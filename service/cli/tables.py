@@ -1,12 +1,13 @@
 """Rows, series and records on the command line of `zoo predict`: JSON as it stands there, or files of many.
 
-A row model takes `'{"area": 70}'`, a `.csv` with a header, a `.jsonl` with an object a line, or a `.json` with one object or an
-array of them; `-` is JSON Lines on stdin. Cells of a `.csv` are sent as texts: the model knows which of its columns are
-numbers. A record names its picture in the column `image`, or in the only one that holds a name as pictures have, as a path from
-where the file lies. Columns of the training table that are no inputs, such as the target, are left out with a remark.
+A row model takes `'{"area": 70}'`, a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`), or a `.json` with one object or an array of
+them; `-` is JSON Lines on stdin. Tables are read by the code that reads them when they are uploaded. Cells of a `.csv` are sent
+as texts: the model knows which of its columns are numbers, and how those are written. A record names its picture in the column
+that it had in training, in the column `image`, or in the only one that holds a name as pictures have, as a path from where the
+file lies. Columns of the training table that are no inputs, such as the target, are left out with a remark.
 
-A series model takes `'[1, 2, 3]'`, a `.json`, a `.jsonl` with a series a line, or a `.csv` with a step a line and a column for
-each channel, columns that hold something else than numbers left out; `-` is one number a line on stdin.
+A series model takes `'[1, 2, 3]'`, a `.json`, a `.jsonl` with a series a line, or a table as it takes for training: each series
+in it is forecast. Tables without a header hold a step a line; `-` is one number a line on stdin.
 """
 
 from __future__ import annotations
@@ -15,48 +16,20 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.cli.console import remark
-from service.cli.sources import PICTURES, STDIN, Source
+from service.cli.known import Known, Unreadable
+from service.cli.sources import ARCHIVES, PICTURES, STDIN, TABLES, Source, unpacked, what_is
 
 if TYPE_CHECKING:
-    from service.client import ModelInfo
+    from service.datasets.tables import Table
 
 IMAGE = "image"
-_SHOWN = 8
-"""Columns that a sentence names."""
-
-
-class _Unreadable(Exception):
-    """One sentence for people."""
-
-
-class Known:
-    """The columns that a model knows of."""
-
-    def __init__(self, model: ModelInfo, version: str) -> None:
-        self._inputs = [column.name for column in model.columns]
-        self._no_inputs = {model.target_column, *model.ignored_columns} - {""}
-        self._exact = bool(self._inputs) and not version  # another version may know others
-        self._target, self._told = model.target_column, set[str]()
-
-    def check(self, header: Sequence[str]) -> None:
-        """Raises _Unreadable for a table with a column that the model does not know: once, rather than for every row."""
-        strange = [name for name in header if name not in self._inputs and name not in self._no_inputs]
-        if self._exact and strange:
-            takes = ", ".join(map(repr, self._inputs[:_SHOWN])) + (" …" if len(self._inputs) > _SHOWN else "")
-            raise _Unreadable(f"the model has no column {strange[0]!r}; it takes {takes}")
-
-    def inputs_of(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row without what is no input. The first time, a remark tells of it."""
-        for name in sorted((self._no_inputs & row.keys()) - self._told):
-            self._told.add(name)
-            why = "is what the model tells" if name == self._target else "was ignored when the model was trained"
-            remark(f"column {name!r} {why}; it is left out")
-        return {name: cell for name, cell in row.items() if name not in self._no_inputs}
+_EXACT = 2**53
+_TABLES = TABLES | {".txt"}
 
 
 def structured(argument: str, raw_input: str, known: Known) -> Iterator[Source]:
@@ -67,39 +40,186 @@ def structured(argument: str, raw_input: str, known: Known) -> Iterator[Source]:
         elif argument == STDIN:
             yield from _of_stdin(raw_input, known)
         else:
-            yield from _of_file(Path(argument), raw_input, known)
-    except _Unreadable as error:
+            yield from _of_path(argument, raw_input, known)
+    except Unreadable as error:
         yield Source(argument, problem=str(error))
 
 
 def _of_stdin(raw_input: str, known: Known) -> Iterator[Source]:
     if raw_input == "series":
-        yield from _of_csv(STDIN, _decoded(sys.stdin.buffer.read()), raw_input, Path(), known)
+        yield from _of_csv(STDIN, _decoded(sys.stdin.buffer.read()))
     else:
         yield from _of_lines(STDIN, map(_decoded, sys.stdin.buffer), raw_input, Path(), known)
 
 
+def _of_path(argument: str, raw_input: str, known: Known) -> Iterator[Source]:
+    """A file, or the only table in a folder or an archive."""
+    path, found = Path(argument), what_is(argument)
+    if not found and "://" in argument:
+        raise Unreadable("is a URL; download it, and give the file")
+    packed = found == "file" and path.name.lower().endswith(ARCHIVES)
+    if found != "folder" and not packed:
+        yield from _of_file(path, raw_input, known)
+        return
+    folder = unpacked(path) if packed else path
+    tables = sorted(p for p in folder.rglob("*") if p.suffix.lower() in TABLES and not p.name.startswith("."))
+    if len(tables) != 1:
+        here = "holds several tables; give one of them" if tables else "holds no table"
+        raise Unreadable(here if packed or tables else "is a directory")
+    yield from of_table(tables[0], str(path / tables[0].relative_to(folder)), raw_input, known)
+
+
 def _of_file(path: Path, raw_input: str, known: Known) -> Iterator[Source]:
-    if raw_input == "record" and path.suffix.lower() in PICTURES:
-        raise _Unreadable(
+    suffix = path.suffix.lower()
+    if raw_input == "record" and suffix in PICTURES:
+        raise Unreadable(
             f'takes a picture with its columns: expected {{"{IMAGE}": "{path.name}", "COLUMN": value}} or a .csv'
         )
+    if suffix == ".json":
+        document = _parsed(_decoded(content(path)))
+        many = isinstance(document, list) and raw_input != "series"
+        for i, part in enumerate(document if many else [document]):
+            yield _of_json(f"{path}:{i + 1}" if many else str(path), part, raw_input, path.parent, known)
+    elif suffix not in _TABLES:
+        content(path)  # what is not there is said first
+        raise Unreadable(f"expected JSON or a file of .csv, .jsonl or .json, to make a {raw_input} of")
+    elif raw_input == "series" and suffix in (".jsonl", ".ndjson") and _begins_with_list(path):
+        yield from _of_lines(str(path), _decoded(content(path)).splitlines(), raw_input, path.parent, known)
+    elif raw_input == "series" and suffix in (".csv", ".tsv", ".txt") and _has_no_header(path):
+        yield from _of_csv(str(path), _decoded(content(path)))
+    else:
+        yield from of_table(path, str(path), raw_input, known)
+
+
+def of_table(path: Path, name: str, raw_input: str, known: Known) -> Iterator[Source]:
+    """The inputs in a table that lies at `path` and is called `name`. Raises Unreadable."""
+    if raw_input == "series":
+        yield from _series_of_table(path, name, known)
+        return
+    with opened(path, name) as table:
+        if table.name.lower().endswith((".csv", ".tsv", ".txt", ".parquet")) and raw_input == "row":
+            known.check(table.columns)
+        image = known.role("image", table.columns)
+        for row in table.rows():
+            at = f"{name}:{row.line or row.number}"
+            if row.problem:
+                yield Source(at, problem=row.problem)
+                continue
+            cells = {column: _sendable(cell) for column, cell in row.cells.items()}
+            try:
+                if raw_input == "record":
+                    yield _record(at, cells, path.parent, known, image)
+                else:
+                    yield Source(at, known.inputs_of(cells))
+            except Unreadable as error:
+                yield Source(at, problem=str(error))
+
+
+def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
+    from service.cli.console import remark
+    from service.datasets.dataset import Columns
+    from service.datasets.limits import Limits
+    from service.datasets.series_columns import NoNumbers, open_series
+
+    with opened(path, name) as table:
+        columns = Columns(time=known.role("time", table.columns), series=known.role("series", table.columns))
+        try:
+            reader = open_series(table, columns, known.channels(table.columns), Limits())
+        except NoNumbers:
+            raise Unreadable("no column of the file holds numbers alone") from None
+        found = False
+        skipped = 0
+
+        def skip(_file: str, row: int, reason: str, _count: int = 1, *, example: bool = True) -> None:
+            nonlocal skipped
+            skipped += 1
+            if skipped <= _TOLD:
+                remark(f"{name}, row {row} is left out: {reason}")
+
+        for series in reader.named(skip, remark):
+            found = True
+            yield Source(f"{name}:{series.name}" if series.name else name, series.values.tolist())
+        if skipped > _TOLD:
+            remark(f"and {skipped - _TOLD} rows more")
+        if not found:
+            raise Unreadable("the file holds no series that can be read")
+
+
+_TOLD = 5
+"""Rows that are left out, and named."""
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[Table]:
+    """A table; inside, too, what is wrong with the file becomes Unreadable."""
+    from service.datasets.limits import Limits
+    from service.datasets.tables import Table
+    from service.errors import InvalidInput
+
     try:
-        text = _decoded(path.read_bytes())
-    except OSError as error:
-        raise _Unreadable((error.strerror or type(error).__name__).lower()) from None
-    match path.suffix.lower():
-        case ".csv" | ".tsv" | ".txt":
-            yield from _of_csv(str(path), text, raw_input, path.parent, known)
-        case ".jsonl" | ".ndjson":
-            yield from _of_lines(str(path), text.splitlines(), raw_input, path.parent, known)
-        case ".json":
-            document = _parsed(text)
-            many = isinstance(document, list) and raw_input != "series"
-            for i, part in enumerate(document if many else [document]):
-                yield _of_json(f"{path}:{i + 1}" if many else str(path), part, raw_input, path.parent, known)
-        case _:
-            raise _Unreadable(f"expected JSON or a file of .csv, .jsonl or .json, to make a {raw_input} of")
+        yield Table(path, Path(name).name, Limits())
+    except InvalidInput as error:
+        raise Unreadable(error.problem) from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(of_system(error)) from None
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise Unreadable(
+            "a Parquet file needs the package 'pyarrow', which the extra `server` of zoo-serving brings; or save it as CSV"
+        ) from None
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file. Raises Unreadable."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise Unreadable(of_system(error)) from None
+
+
+def of_system(error: OSError | ValueError) -> str:
+    """Why the system gives no file of a name."""
+    if not isinstance(error, OSError):
+        return "no file has such a name"  # a NUL character in it
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _begins_with_list(path: Path) -> bool:
+    with opened_text(path) as file:
+        return next((line for line in file if line.strip()), "").lstrip()[:1] == "["
+
+
+def _has_no_header(path: Path) -> bool:
+    """Whether the first line holds numbers alone, as those below it do."""
+    with opened_text(path) as file:
+        first = file.readline(1 << 16).strip()
+    return bool(first) and all(_number(cell) is not None for cell in next(iter(_reader(first)), []))
+
+
+@contextmanager
+def opened_text(path: Path) -> Iterator[Any]:
+    """A file as text, whatever its bytes are."""
+    try:
+        with path.open("rb") as file:
+            wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(encoding="utf-16" if wide else "utf-8-sig", errors="replace") as text:
+            yield text
+    except (OSError, ValueError) as error:
+        raise Unreadable(of_system(error)) from None
+
+
+def _sendable(cell: Any) -> Any:
+    """A cell as a call takes it: what a double does not hold goes as its digits, and an empty text is no cell."""
+    if isinstance(cell, str):
+        return cell or None
+    if isinstance(cell, list) and len(cell) == 1 and isinstance(cell[0], dict):
+        return cell[0]  # as the reader of tables gives an object
+    if isinstance(cell, bool | float | list):
+        return cell
+    if isinstance(cell, int):
+        return cell if abs(cell) < _EXACT else str(cell)
+    return cell if cell is None else str(cell)
 
 
 def _of_lines(name: str, lines: Iterable[str], raw_input: str, folder: Path, known: Known) -> Iterator[Source]:
@@ -107,7 +227,7 @@ def _of_lines(name: str, lines: Iterable[str], raw_input: str, folder: Path, kno
         if line.strip():
             try:
                 yield _of_json(f"{name}:{i}", _parsed(line), raw_input, folder, known)
-            except _Unreadable as error:
+            except Unreadable as error:
                 yield Source(f"{name}:{i}", problem=str(error))
 
 
@@ -123,41 +243,32 @@ def _of_json(name: str, document: Any, raw_input: str, folder: Path, known: Know
     return _record(name, document, folder, known) if raw_input == "record" else Source(name, known.inputs_of(document))
 
 
-def _record(name: str, cells: dict[str, Any], folder: Path, known: Known) -> Source:
-    """`{"image": path, "row": {…}}`, or all in one object. A column of another name will do if it alone names a picture."""
+def _record(name: str, cells: dict[str, Any], folder: Path, known: Known, column: str = "") -> Source:
+    """`{"image": path, "row": {…}}`, or all in one object. A column of another name will do if it alone names a picture.
+
+    `column`: the one of the picture, where that is known.
+    """
     named = [key for key, cell in cells.items() if isinstance(cell, str) and Path(cell).suffix.lower() in PICTURES]
-    key = IMAGE if IMAGE in cells else named[0] if len(named) == 1 else IMAGE
+    key = column or known.role("image", tuple(cells)) or (IMAGE if IMAGE in cells else "")
+    key = key or (named[0] if len(named) == 1 else IMAGE)
     image = cells.get(key)
     if not isinstance(image, str) or not image:
         return Source(name, problem=f"names no picture: expected its path as {IMAGE!r}")
     row = cells.get("row")
     if not isinstance(row, dict):
         row = {column: cell for column, cell in cells.items() if column != key}
-    return Source(name, {IMAGE: folder / image, "row": known.inputs_of(row)})
+    return Source(name, {IMAGE: folder / image.strip(), "row": known.inputs_of(row)})
 
 
-def _of_csv(name: str, text: str, raw_input: str, folder: Path, known: Known) -> Iterator[Source]:
+def _of_csv(name: str, text: str) -> Iterator[Source]:
+    """A series without a header."""
     try:
-        lines = [(reader.line_num, cells) for reader in [_reader(text)] for cells in reader if cells]
+        lines = [cells for cells in _reader(text) if cells]
     except csv.Error:
-        raise _Unreadable("the file is no table of comma-separated values") from None
+        raise Unreadable("the file is no table of comma-separated values") from None
     if not lines:
-        raise _Unreadable("the file is empty")
-    if raw_input == "series":
-        yield Source(name, _series([cells for _, cells in lines]))
-        return
-    header = lines[0][1]
-    if len(set(header)) < len(header):
-        raise _Unreadable("two columns of the file have the same name")
-    if raw_input == "row":
-        known.check(header)
-    for number, cells in lines[1:]:
-        at = f"{name}:{number}"
-        if len(cells) != len(header):
-            yield Source(at, problem=f"expected {len(header)} cells as the header has, got {len(cells)}")
-            continue
-        row = {column: cell or None for column, cell in zip(header, cells, strict=True)}
-        yield _record(at, row, folder, known) if raw_input == "record" else Source(at, known.inputs_of(row))
+        raise Unreadable("the file is empty")
+    yield Source(name, _series(lines))
 
 
 def _reader(text: str) -> Any:
@@ -174,7 +285,7 @@ def _series(lines: list[list[str]]) -> list[list[float]]:
     columns = [[_number(cells[i]) if i < len(cells) else None for cells in body] for i in range(width)]
     kept = [column for column in columns if column and None not in column]
     if not kept:
-        raise _Unreadable("no column of the file holds numbers alone")
+        raise Unreadable("no column of the file holds numbers alone")
     return [list(step) for step in zip(*kept, strict=True)]
 
 
@@ -189,11 +300,11 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _Unreadable(f"expected UTF-8, got a byte that is not at position {error.start}") from None
+        raise Unreadable(f"expected UTF-8, got a byte that is not at position {error.start}") from None
 
 
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text, parse_int=float)
     except (ValueError, RecursionError):
-        raise _Unreadable("is not valid JSON") from None
+        raise Unreadable("is not valid JSON") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.client.errors import BadInput
 from service.client.plain import moment, word, words_of
 from service.client.results import seconds
+from service.folder_walk import LeftOut
 from service.pb import fine_tuning_pb2 as pb
 
 _KIND, _STATE = "DATASET_KIND_", "DATASET_STATE_"
@@ -58,6 +59,10 @@ class DatasetReport:
     """Groups of examples with the same content."""
     target_statistics: Mapping[str, float]
     duration_s: float
+    input_count: int = 0
+    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) that came in. Each is used or skipped."""
+    skipped_reasons: Mapping[str, int] = field(default_factory=dict)
+    """How many were skipped for which reason."""
     inferred: tuple[str, ...] = ()
     """What was found out because the upload did not say it (kind, task, target, split, classes), and why: one line each."""
 
@@ -82,6 +87,8 @@ class Dataset:
     owner: str
     existed: bool = False
     """Whether the server had it before this upload."""
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    """What was not sent of a folder, and why; of the one who uploaded it alone."""
 
 
 def kind_value(name: str) -> pb.DatasetKind.ValueType:
@@ -153,4 +160,6 @@ def _report(message: pb.DatasetReport) -> DatasetReport:
         target_statistics=dict(message.target_statistics),
         duration_s=seconds(message.duration),
         inferred=tuple(message.inferred),
+        input_count=message.input_count,
+        skipped_reasons=dict(message.skipped_reasons),
     )

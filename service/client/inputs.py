@@ -11,7 +11,7 @@ import numpy as np
 from service.client.errors import BadInput
 from service.client.models import ModelInfo
 from service.client.plan import Plan, Read
-from service.client.structured import Cell, is_cell, is_record, is_series, of_json, parse, row, series
+from service.client.structured import Cell, flat_record, is_record, is_series, of_json, parse, row, series
 from service.client.tensors import tensor_map
 from service.pb import prediction_pb2 as pb
 from service.types import Array, SamplesInstance
@@ -51,21 +51,28 @@ def instance(value: Any, model: Plan[ModelInfo]) -> Plan[pb.Instance]:
         case list() | tuple():
             return series(value)
         case Mapping() if is_record(value):
-            parts = {}
-            for name, part in value.items():
-                parts[str(name)] = yield from _part(str(name), part)
-            return pb.Instance(record=pb.Record(parts=parts))
-        case Mapping() if all(is_cell(cell) for cell in value.values()):  # plain numbers may be a tensor's, too
+            if value.keys() <= {"image", "row"}:
+                return (yield from _record(value))
+            known = yield from model  # a path or bytes may be a cell, too
+            return row(value) if known.raw_input == "row" else (yield from _record(flat_record(value)))
+        case Mapping() if value and all(isinstance(part, np.ndarray) and part.ndim for part in value.values()):
+            return _named(value)
+        case Mapping():  # plain numbers may be a tensor's
             known = yield from model
             return row(value) if known.raw_input == "row" else _named(value)
-        case Mapping():
-            return _named(value)
         case _:
             kind = type(value).__name__
             raise BadInput(
                 f"an input is of type {kind}; a Path, bytes, str, array, dict of arrays or cells, list of numbers or sound was "
                 "expected"
             )
+
+
+def _record(value: Mapping[Any, Any]) -> Plan[pb.Instance]:
+    parts = {}
+    for name, part in value.items():
+        parts[str(name)] = yield from _part(str(name), part)
+    return pb.Instance(record=pb.Record(parts=parts))
 
 
 def _part(name: str, value: Any) -> Plan[pb.Instance]:

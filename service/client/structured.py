@@ -4,64 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from service.client.cells import is_cell as is_cell
+from service.client.cells import number_of, plain_cell
 from service.client.errors import BadInput
 from service.pb import prediction_pb2 as pb
 
-_EXACT = 2**53
-"""Up to which whole numbers are doubles as they are."""
 _MOST_DIGITS = 308
+"""Of a whole number: what has more is no double."""
 
-Cell = float | str | bool | None
-"""What stands in one column of a row."""
-
-
-def is_cell(value: object) -> bool:
-    """Whether a value can stand in a column."""
-    return value is None or isinstance(value, str | bool | int | float | np.generic)
+Cell = float | str | bool | Decimal | date | time | timedelta | PurePath | None
+"""What stands in one column of a row; see `cells.py`."""
 
 
 def is_series(value: object) -> bool:
-    """Whether a list is one series rather than many inputs: of numbers alone."""
-    return isinstance(value, list | tuple) and bool(value) and all(_is_number(part) for part in value)
+    """Whether a list is one series rather than many inputs: of numbers and gaps alone."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return any(part is not None for part in value) and all(number_of(part) is not None for part in value)
 
 
 def row(cells: Mapping[Any, Any]) -> pb.Instance:
-    """A row of a table: numbers, texts, truth values or None by column."""
+    """A row of a table: numbers, texts, truth values or None by column; see `cells.py` for what becomes of others."""
     made = pb.Instance()
     made.row.SetInParent()
     for name, value in cells.items():
         if not isinstance(name, str):
             raise BadInput(f"a column is called {name!r}; a name is a text")
         field = made.row.fields[_text(name, "a column's name")]
-        plain = value.item() if isinstance(value, np.generic) else value
-        match plain:
+        match plain_cell(value, name):
             case None:
                 field.null_value = 0  # type: ignore[assignment]  # the only value of its enum
-            case bool():
-                field.bool_value = plain
-            case str():
-                field.string_value = _text(plain, f"column {name!r}")
-            case int() if abs(plain) > _EXACT:  # a message has doubles alone, which would merge it with its neighbours
-                field.string_value = _digits(plain, name)
-            case int() | float():
-                try:
-                    field.number_value = float(plain)
-                except OverflowError:
-                    raise BadInput(f"column {name!r} holds a number that no double holds") from None
-            case _:
-                kind = type(value).__name__
-                raise BadInput(f"column {name!r} holds a {kind}; a number, text, truth value or None was expected")
+            case bool() as truth:
+                field.bool_value = truth
+            case str() as text:
+                field.string_value = _text(text, f"column {name!r}")
+            case number:
+                field.number_value = number
     return made
 
 
 def series(values: Any) -> pb.Instance:
     """Numbers in time: `[steps]` or `[steps, channels]`; None is a gap."""
     try:
+        if isinstance(values, list | tuple) and all(number_of(part) is not None for part in values):
+            values = [number_of(part) for part in values]
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise BadInput("a series holds something else than numbers, or steps of unlike lengths") from None
@@ -94,16 +87,6 @@ def _number(digits: str) -> float | int:
     return int(digits) if len(digits) <= _MOST_DIGITS else value
 
 
-def _digits(value: int, name: str) -> str:
-    if abs(value) >= 10**_MOST_DIGITS:
-        raise BadInput(f"column {name!r} holds a number that no double holds")
-    return str(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
 def _text(text: str, what: str) -> str:
     try:
         text.encode()
@@ -115,3 +98,10 @@ def _text(text: str, what: str) -> str:
 def is_record(value: Mapping[Any, Any]) -> bool:
     """Whether a mapping is several inputs that belong together: one of its parts is a row, a path or encoded bytes."""
     return any(isinstance(part, Mapping | Path | bytes | bytearray | memoryview) for part in value.values())
+
+
+def flat_record(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A record whose cells stand beside its picture, `{"image": …, "area": 70}`, with a row of them."""
+    if "row" in value or "image" not in value:
+        return dict(value)
+    return {"image": value["image"], "row": {name: cell for name, cell in value.items() if name != "image"}}

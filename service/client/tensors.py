@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from service.client.cells import number_of
 from service.client.errors import BadInput, ZooClientError
 from service.pb import prediction_pb2 as pb
 from service.types import DTYPES, Array, Tensors
@@ -24,11 +25,25 @@ def arrays(message: pb.TensorMap) -> Tensors:
 
 
 def _tensor(name: str, array: Array) -> pb.Tensor:
+    if array.dtype == object:
+        array = _numbers(name, array)
     little = array.dtype.newbyteorder("<")
     datatype = _NAMES.get(little)
     if datatype is None:
         raise BadInput(f"tensor {name!r} has dtype {array.dtype}, which no model takes; known are {', '.join(DTYPES)}")
     return pb.Tensor(datatype=datatype, shape=array.shape, data=array.astype(little, copy=False).tobytes())
+
+
+def _numbers(name: str, array: Array) -> Array:
+    """An array of Python's objects as numbers. Raises BadInput for the first that is none."""
+    flat = [number_of(value) for value in array.ravel().tolist()]
+    if None in flat:
+        at = flat.index(None)
+        where = [int(i) for i in np.unravel_index(at, array.shape)]
+        kind = type(array.ravel()[at]).__name__
+        hint = "; its rows may differ in length" if kind in ("list", "tuple", "ndarray") else ""
+        raise BadInput(f"tensor {name!r} holds a {kind} at {where}; a number was expected{hint}")
+    return np.array(flat, np.float64).reshape(array.shape)
 
 
 def _array(name: str, tensor: pb.Tensor) -> Array:

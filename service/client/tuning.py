@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from service.client.channel import Retry
@@ -67,7 +68,8 @@ def upload(
                 if offset > known:
                     known = offset
                     patience.progressed()
-                return (yield from _send(messages(source, header, offset, progress), timeout))
+                stored = yield from _send(messages(source, header, offset, progress), timeout)
+                return replace(stored, left_out=source.left_out)
             except ZooClientError as error:
                 offset = -1
                 yield Pause(patience.pause(error))

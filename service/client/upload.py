@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 from service.client.errors import BadInput
 from service.client.plan import FileWork
+from service.folder_walk import Folder, LeftOut, look_into
 from service.pb import fine_tuning_pb2 as pb
 
 CHUNK = 512 * 1024
@@ -28,8 +28,8 @@ _PICTURES = ("image_folder", "image_table")
 _KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"), _TABLES),
     **dict.fromkeys((".txt", ".text", ".md"), ("text", "plain_text")),
-    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp"), _PICTURES),
-    **dict.fromkeys((".wav", ".flac", ".ogg"), ("audio_folder",)),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"), _PICTURES),
+    **dict.fromkeys((".wav", ".flac", ".ogg", ".oga", ".opus"), ("audio_folder",)),
 }
 """Kinds of data to which a file may belong."""
 
@@ -48,6 +48,8 @@ class Source:
     size_bytes: int
     made: ExitStack
     """What goes away."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Of a folder: what is not sent, and why."""
 
     def __enter__(self) -> Self:
         return self
@@ -89,17 +91,19 @@ def opened(path: Path, progress: Progress) -> Source:
     Raises BadInput for what cannot be read or holds nothing.
     """
     with ExitStack() as made:
+        left_out: tuple[LeftOut, ...] = ()
         try:
             if path.is_dir():
                 folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="zoo-upload-")))
                 archive = folder / f"{path.resolve().name or 'data'}.zip"
-                _pack(path, archive, progress)
-                path = archive
+                inside = look_into(path)
+                _pack(inside, str(path), archive, progress)
+                path, left_out = archive, tuple(inside.left_out)
             sha256, size = _digest(path, progress)
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
             raise BadInput(f"cannot read {error.filename or str(path)!r}: {why}", reason="UNREADABLE_FILE") from None
-        return Source(path, path.name, sha256, size, made.pop_all())
+        return Source(path, path.name, sha256, size, made.pop_all(), left_out)
 
 
 def kinds_in(data: str | Path) -> tuple[str, ...]:
@@ -110,8 +114,8 @@ def kinds_in(data: str | Path) -> tuple[str, ...]:
     if isinstance(data, str) and "://" in data:
         return ()
     path = Path(data)
-    files = _files(path) if path.is_dir() else [path]
-    endings = {file.suffix.lower() for file in files}
+    names = [name for name, _ in look_into(path).files] if path.is_dir() else [path.name]
+    endings = {PurePosixPath(name).suffix.lower() for name in names}
     return tuple(dict.fromkeys(kind for end in sorted(endings) for kind in _KINDS.get(end, ())))
 
 
@@ -147,30 +151,27 @@ def _digest(path: Path, progress: Progress) -> tuple[str, int]:
     return digest.hexdigest(), done
 
 
-def _pack(folder: Path, archive: Path, progress: Progress) -> None:
-    """All files of a folder in order of name, without times and owners. Hidden files and links are left out.
+def _pack(folder: Folder, shown: str, archive: Path, progress: Progress) -> None:
+    """All files of a folder in order of name, without times and owners.
 
     Stored, not deflated: pictures and sounds are compressed already.
     """
-    files = sorted(_files(folder), key=lambda file: file.relative_to(folder).as_posix())
-    if not files:
-        raise BadInput(f"the folder {str(folder)!r} holds no files", reason="EMPTY_FOLDER")
-    total, done = sum(file.stat().st_size for file in files), 0
+    if not folder.files:
+        why = f"; {folder.left_out[0].name!r} {folder.left_out[0].reason}" if folder.left_out else ""
+        raise BadInput(f"the folder {shown!r} holds no files{why}", reason="EMPTY_FOLDER")
+    total, done = sum(path.stat().st_size for _, path in folder.files), 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
-        for file in files:
-            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _LONG_AGO)
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            with file.open("rb") as content, packed.open(entry, "w", force_zip64=True) as place:
+        for name in folder.empty:
+            packed.writestr(_entry(f"{name}/"), b"")
+        for name, path in folder.files:
+            with path.open("rb") as content, packed.open(_entry(name), "w", force_zip64=True) as place:
                 while chunk := content.read(CHUNK):
                     place.write(chunk)
                     done += len(chunk)
                     progress(done, max(total, done), "packing")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(here, name)
-            if not name.startswith(".") and path.is_file() and not path.is_symlink():
-                yield path
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _LONG_AGO)
+    entry.create_system, entry.external_attr = 3, (0o755 << 16 | 0x10) if name.endswith("/") else 0o644 << 16
+    return entry

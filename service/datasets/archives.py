@@ -1,23 +1,25 @@
 """Unpacks users' zip and tar files. Nothing is ever written outside the folder, whatever the archive says.
 
 What could only be meant to harm is refused whole: paths that lead out, links, devices, two files of one name, far more data
-than the archive's size can honestly hold. What people's computers put into archives by themselves (`__MACOSX`, names that
-begin with a dot) is passed over.
+than the archive's size can honestly hold. What people's computers put into archives by themselves (`__MACOSX`, `Thumbs.db`,
+names that begin with a dot) is passed over, and counted.
 """
 
 from __future__ import annotations
 
+import io
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from service.datasets.limits import MIB, Limits
+from service.datasets.member_names import tar_name, zip_name
 from service.datasets.words import has_control, shown
 from service.errors import InvalidInput
 
@@ -29,31 +31,60 @@ LONGEST_PART = 255
 """Bytes of one part of a path, as file systems have it."""
 
 FIELD = "data"
+LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
+LITTER_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+"""What operating systems leave behind, in lower case, beside names that begin with a dot."""
+INSTEAD = (
+    (b"PK", "zip", "a zip; call it .zip"),
+    (b"Rar!\x1a\x07", "", "a RAR archive; pack a .zip"),
+    (b"7z\xbc\xaf\x27\x1c", "", "a 7-Zip archive; pack a .zip"),
+    (b"\x28\xb5\x2f\xfd", "", "packed by Zstandard; pack a .zip or .tar.gz"),
+    (b"\x1f\x8b", "tar", "packed by gzip; call it .tar.gz, or pack a .zip"),
+    (b"BZh", "tar", "packed by bzip2; pack a .zip"),
+    (b"\xfd7zXZ\x00", "tar", "packed by xz; pack a .zip"),
+)
+"""(first bytes, form that they belong to, what the file is and what to do) of files that are called .zip or .tar."""
 
 
-def extract(archive: Path, form: str, folder: Path, limits: Limits) -> int:
-    """Unpack into `folder`, which must be empty. Gives how many files it holds now.
+def nobody(name: str) -> None:
+    """Hears of a file that was passed over, and does nothing."""
+
+
+def extract(archive: Path, form: str, folder: Path, limits: Limits, passed: Callable[[str], None] = nobody) -> int:
+    """Unpack into `folder`, which must be empty. Gives how many files it holds now; `passed` hears of those passed over.
 
     Raises InvalidInput with what is wrong; the folder is then to be thrown away.
     """
-    unpack = _Unpacking(folder, archive.stat().st_size, limits)
+    unpack = _Unpacking(folder, archive.stat().st_size, limits, passed)
     try:
         for name, content in _zip(archive, limits) if form == "zip" else _tar(archive, limits):
-            unpack.write(name, content)
+            if content is None:
+                unpack.folder(name)
+            else:
+                unpack.write(name, content)
     except NotImplementedError:
         raise InvalidInput(FIELD, "the zip is packed in a way that is not supported; use deflate") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk; those of gzip and bz2 about their data have no number
-        raise InvalidInput(FIELD, f"the {form} file is broken or cut off") from None
+        raise InvalidInput(FIELD, _why_not(archive, form)) from None
     return unpack.files
+
+
+def _why_not(archive: Path, form: str) -> str:
+    """Why a file could not be unpacked, by its first bytes."""
+    with archive.open("rb") as file:
+        start = file.read(8)
+    other = next((what for mark, of, what in INSTEAD if of != form and start.startswith(mark)), "")
+    return f"the file is no {form}, but {other}" if other else f"the {form} file is broken or cut off"
 
 
 class _Unpacking:
     """Counts while it writes: what headers promise is not believed."""
 
-    def __init__(self, folder: Path, packed_bytes: int, limits: Limits) -> None:
+    def __init__(self, folder: Path, packed_bytes: int, limits: Limits, passed: Callable[[str], None]) -> None:
         self.files = 0
+        self._passed = passed
         self._folder = folder
         self._limits = limits
         self._most_honest = max(HONEST_BYTES, packed_bytes * limits.ratio)
@@ -62,6 +93,7 @@ class _Unpacking:
     def write(self, name: str, content: IO[bytes]) -> None:
         path = safe_path(name)
         if path is None:
+            self._passed(name)
             return
         self.files += 1
         if self.files > self._limits.files:
@@ -75,6 +107,15 @@ class _Unpacking:
                     file.write(chunk)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
+
+    def folder(self, name: str) -> None:
+        """One that the archive names by itself: if nothing lies in it, that is worth a word."""
+        path = safe_path(name)
+        if path is not None:
+            try:
+                self._folder.joinpath(*path.parts).mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
 
     def _count(self, more: int) -> None:
         self._bytes += more
@@ -90,9 +131,9 @@ class _Unpacking:
 def safe_path(name: str) -> PurePosixPath | None:
     """Where a member goes below the folder; None for what is passed over. Raises InvalidInput for a path that leads out."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or (path.parts and path.parts[0][1:2] == ":"):
+    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0][1:2] == ":"):
         raise InvalidInput(FIELD, f"the archive holds {shown(name)}, a path that leads out of it")
-    if not path.parts or any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+    if not path.parts or is_litter(path):
         return None
     if len(path.parts) > DEEPEST:
         raise InvalidInput(FIELD, f"the archive's folders are more than {DEEPEST} deep")
@@ -104,28 +145,48 @@ def safe_path(name: str) -> PurePosixPath | None:
     return path
 
 
-def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+def is_litter(path: PurePosixPath) -> bool:
+    """Whether an operating system left a file behind, or somebody hid it."""
+    return (
+        any(part.startswith(".") or part.casefold() in LITTER_FOLDERS for part in path.parts)
+        or path.name.casefold() in LITTER_FILES
+    )
+
+
+def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         if len(members) > 4 * limits.files:
             raise InvalidInput(FIELD, f"the archive holds more than {limits.files} files, which is the limit")
         for member in members:
+            if "\0" in member.orig_filename:
+                raise InvalidInput(FIELD, "the archive holds a name with a NUL in it")
+            name = zip_name(member)
+            path = safe_path(name)
+            if name.endswith("/") and not member.file_size:
+                yield name, None
+                continue
             mode = member.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise InvalidInput(FIELD, f"the archive holds {shown(member.filename)}, a link or device")
-            if member.orig_filename != member.filename and "\\" not in member.orig_filename:
-                raise InvalidInput(FIELD, "the archive holds a name with a NUL in it")
-            if safe_path(member.filename) is None or member.is_dir():
+                raise _no_file(name)
+            if path is not None and member.flag_bits & 0x1:
+                raise InvalidInput(FIELD, f"the zip is encrypted ({shown(name)}); send it without a password")
+            if path is None:
+                yield name, io.BytesIO()
                 continue
-            if member.flag_bits & 0x1:
-                raise InvalidInput(
-                    FIELD, f"the zip is encrypted ({shown(member.filename)}); send it without a password"
-                )
             with file.open(member) as content:
-                yield member.filename, content
+                yield name, content
 
 
-def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
+def _no_file(name: str) -> InvalidInput:
+    return InvalidInput(
+        FIELD,
+        f"the archive holds {shown(name)}, a link or device; pack the files that links lead to (zip without -y,"
+        " tar --dereference --hard-dereference)",
+    )
+
+
+def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
     seen = 0
     with closing(tarfile.open(archive, "r:*")) as file:
         while (member := file.next()) is not None:
@@ -133,12 +194,13 @@ def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes]]]:
             seen += 1
             if seen > 4 * limits.files:
                 raise InvalidInput(FIELD, f"the archive holds more than {limits.files} files, which is the limit")
+            name = tar_name(member.name)
             if member.isdir():
-                safe_path(member.name)
+                yield name, None
                 continue
             if not member.isreg():
-                raise InvalidInput(FIELD, f"the archive holds {shown(member.name)}, a link or device")
+                raise _no_file(name)
             content = file.extractfile(member)
             if content is not None:
                 with content:
-                    yield member.name, content
+                    yield name, content

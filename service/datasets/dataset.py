@@ -66,6 +66,7 @@ class Report(_Part):
     class_counts: dict[str, int] = Field(default_factory=dict)
     split_counts: dict[str, int] = Field(default_factory=dict)
     skipped_count: int = 0
+    """Of what is counted by `input_count`."""
     skipped: tuple[Skipped, ...] = ()
     """The first of them."""
     warnings: tuple[str, ...] = ()
@@ -73,6 +74,10 @@ class Report(_Part):
     """Groups of examples with the same content."""
     target_statistics: dict[str, float] = Field(default_factory=dict)
     duration_s: float = 0.0
+    input_count: int = 0
+    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) that came in. Each is used or skipped."""
+    skipped_reasons: dict[str, int] = Field(default_factory=dict)
+    """How many were skipped for which reason; together `skipped_count`."""
     inferred: tuple[str, ...] = ()
     """What was found out because nobody said it, and why: one line each."""
 

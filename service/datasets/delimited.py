@@ -40,6 +40,8 @@ class Delimited:
         self.unnamed: tuple[str, ...] = ()
         self._given: list[str] = []
         """The header's names, empty ones too."""
+        self._line = 0
+        """Of the file, the last of the row that was read last."""
         with path.open("rb") as file:
             start = file.read(4)
             file.seek(0, 2)
@@ -81,18 +83,23 @@ class Delimited:
                 if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
                     del cells[expected:]  # lines that end with a delimiter
                 if mender.problem:
-                    yield Row(number, {}, mender.problem)
+                    yield Row(number, {}, mender.problem, self._line)
                 elif len(cells) != expected:
-                    yield Row(number, {}, f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}")
+                    yield Row(
+                        number,
+                        {},
+                        f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}",
+                        self._line,
+                    )
                 elif not is_text("".join(cells)):
                     no_text += 1
-                    yield Row(number, {}, "is not UTF-8 text")
+                    yield Row(number, {}, "is not UTF-8 text", self._line)
                 elif self._nul and any("\0" in cell for cell in cells):
-                    yield Row(number, {}, "holds NUL characters, which no text does")
+                    yield Row(number, {}, "holds NUL characters, which no text does", self._line)
                 elif cells[0].strip() == self._given[0] and [clean_name(cell) for cell in cells] == self._given:
-                    yield Row(number, {}, "repeats the header")
+                    yield Row(number, {}, "repeats the header", self._line)
                 else:
-                    yield Row(number, dict(zip(columns, cells, strict=True)))
+                    yield Row(number, dict(zip(columns, cells, strict=True)), "", self._line)
             if mender.mended:
                 rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
                 more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
@@ -130,6 +137,7 @@ class Delimited:
             else:
                 if len(lines.held) > 1 and mender is not None:
                     cells = mender.check(cells)
+            self._line = lines.line if self._quotes else self._above + reader.line_num
             yield cells
 
     @contextmanager

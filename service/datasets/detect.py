@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from service.datasets.archives import extract
-from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.dataset import Columns, DatasetKind, Skipped
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
-from service.datasets.folders import Files, look, places
+from service.datasets.folders import Files, look
+from service.datasets.in_archive import InArchive, Litter
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
-from service.datasets.notation import PLAIN
+from service.datasets.places import places, split_folders_alone
 from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
-from service.datasets.reader_series import Series
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
+from service.datasets.series_columns import find_time, flat, like_series, series_reader
 from service.datasets.sniff import foreign
 from service.datasets.tables import Table
 from service.datasets.targets import (
     FILES,
     TARGETS,
-    TIMES,
     by_usual_name,
     check_named,
     cleaned,
@@ -33,7 +33,7 @@ from service.datasets.targets import (
     looks_like_data,
 )
 from service.datasets.targets import TEXTS as TEXT_NAMES
-from service.datasets.times import moment
+from service.datasets.text_column import text_column
 from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
@@ -51,18 +51,20 @@ def reader_for(
     *,
     task: str = "",
     infer: Infer = nowhere,
+    left_out: Sequence[Skipped] = (),
 ) -> Reader:
     """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
 
-    `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. Raises InvalidInput where
-    data and wishes do not fit.
+    `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. `left_out`: files that belong
+    to an archive and are not in it. Raises InvalidInput where data and wishes do not fit.
     """
     columns = cleaned(columns)
     wishes = wishes_of(task, kind, infer)
     end = ending(file_name)
     if end in ARCHIVES:
-        extract(data, ARCHIVES[end], raw, limits)
-        return _of_files(look(raw), kind, columns, limits, wishes)
+        litter = Litter(left_out)
+        extract(data, ARCHIVES[end], raw, limits, litter.add)
+        return _of_files(look(raw), litter, kind, columns, limits, wishes)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
     if end in TEXTS:
@@ -80,11 +82,11 @@ def reader_for(
 
 
 def _of_files(
-    files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
 ) -> Reader:
     kind = wishes.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return _of_media(files, kind, columns, limits, wishes)
+        return _of_media(files, litter, kind, columns, limits, wishes)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -94,13 +96,28 @@ def _of_files(
             inner = next((path for path in files.others if path.suffix.lower() in PACKED), None)
             hint = f", only another archive, {shown(str(inner))}; send that one" if inner else ""
             raise nothing_found(f"pictures, sounds, texts or tables{hint}")
+        if kind is not DatasetKind.PLAIN_TEXT and (problem := split_folders_alone(files.texts)):
+            hint = "; or read all files as one text (kind plain_text)" if kind is None else ""
+            raise InvalidInput("data", problem + hint)
         classes = {place.label for place in places(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
-            return TextFolders(files, limits)
+            return _beside(TextFolders(files, limits), files, files.texts, "text", litter)
         if kind in (None, DatasetKind.PLAIN_TEXT):
-            return PlainText(files.root, files.texts, limits)
+            return _beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
         raise nothing_found("table")
-    return _of_table(_only_table(files, limits), kind, columns, limits, wishes)
+    table = _only_table(files, limits)
+    return _beside(_of_table(table, kind, columns, limits, wishes), files, files.tables, "table", litter)
+
+
+def _beside(
+    reader: Reader, files: Files, used: Iterable[PurePosixPath], what: str, litter: Litter, **why: str
+) -> Reader:
+    """The reader with what lies beside the files that it uses; `why` by path where they are not of another sort."""
+    there = set(used)
+    passed = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
+    if passed or litter.count or files.empty:
+        return InArchive(reader, what, passed, litter, files.empty)
+    return reader
 
 
 def _only_table(files: Files, limits: Limits) -> Table:
@@ -112,18 +129,25 @@ def _only_table(files: Files, limits: Limits) -> Table:
 
 
 def _of_media(
-    files: Files, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
 ) -> Reader:
     if kind is None and files.pictures and files.sounds:
         raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
     sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
-    wanted = files.sounds if sounds else files.pictures
+    wanted, what = (files.sounds, "sound") if sounds else (files.pictures, "picture")
     if not wanted:
         raise nothing_found("sounds (.wav, .flac, .ogg)" if sounds else "pictures (.jpg, .png, .webp)")
     folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
+
+    def by_folders(unused: str = "", why: str = "") -> Reader:
+        reader = MediaFolders(files, folder_kind, limits)
+        said = {unused: why} if unused else {}
+        _infer_classes(wanted, why, wishes.infer)
+        return _beside(reader, files, wanted, what, litter, **said)
+
     named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
     if not named and len(files.tables) != 1:
-        return MediaFolders(files, folder_kind, limits)
+        return by_folders()
     if not files.tables:
         raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
     table = _only_table(files, limits)
@@ -132,22 +156,43 @@ def _of_media(
     image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
     if not image:
         if not named:
-            return MediaFolders(files, folder_kind, limits)
+            return by_folders(table.name, "no column of it names the files")
         raise InvalidInput(
             "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
         )
     rest = _rest(table, summaries, columns, image)
     split = columns.split or find_split(rest, wishes.infer)
     rest.pop(split, None)
+    if not named and not by_usual_name(TARGETS, rest) and len(_classes(wanted)) > 1:
+        return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
     target = columns.target or find_target(rest, wishes.infer)
     summary = rest.pop(target)
     found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
     if found is DatasetKind.IMAGE_TABLE and not row:
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
-    what = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
+    target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
-    return MediaTable(files, table, complete, found, what, row, limits, summary.reading)
+    reader = MediaTable(files, table, complete, found, target_kind, row, limits, summary.reading)
+    return _beside(reader, files, (*wanted, *files.tables), what, litter)
+
+
+def _classes(paths: Sequence[PurePosixPath]) -> list[str]:
+    return sorted({place.label for place in places(paths)} - {""})
+
+
+def _infer_classes(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> None:
+    found = places(paths)
+    why = (
+        f"the files lie in these folders; the table beside them is not used: {unused}"
+        if unused
+        else "the files lie in these folders"
+    )
+    infer("classes", listed(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")
+    if any(place.split for place in found):
+        infer(
+            "splits", listed(sorted({place.split for place in found} - {""})), "folders above the classes are called so"
+        )
 
 
 def _names_files(summaries: Mapping[str, Summary], names: set[str]) -> str:
@@ -176,7 +221,8 @@ def _of_table(
     check_named(columns, table.columns)
     summaries = inspect(table, wishes.infer)
     rest = _rest(table, summaries, columns)
-    if left_out := [name for name in table.unnamed if name not in rest and name not in columns.ignored]:
+    time = columns.time or find_time({name: summaries[name] for name in (*rest, *table.unnamed)})
+    if left_out := [name for name in table.unnamed if name not in (*rest, *columns.ignored, time)]:
         columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
         wishes.infer("columns without a name", f"left out {listed(left_out)}", "an index has no name")
     split = columns.split or find_split(rest, wishes.infer)
@@ -190,11 +236,13 @@ def _of_table(
         )
     kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
-        kind = _kind(rest, columns, wishes.infer)
+        kind = _kind(rest, columns, time, wishes.infer)
     if kind is DatasetKind.SERIES:
-        return _series(table, columns, rest, limits)
+        return series_reader(table, columns, rest, time, limits, wishes.infer)
+    if time in table.unnamed and time not in (*rest, *columns.ignored):
+        columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or _text(_flat(rest), columns.target)
+        text = columns.text or text_column(flat(rest), columns.target)
         if not text:
             if rest:
                 raise InvalidInput(
@@ -218,16 +266,16 @@ def _of_table(
     return TableRows(table, columns, what, rest, limits, summary.reading)
 
 
-def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere) -> DatasetKind:
+def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer = nowhere) -> DatasetKind:
     """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
     if columns.text:
         infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
-    if columns.time or columns.series or (series := _like_series(rest, columns)):
+    if columns.time or columns.series or (series := like_series(rest, columns, time)):
         why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
         infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    if text := _text(_flat(rest), columns.target):
+    if text := text_column(flat(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
     infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
@@ -237,67 +285,3 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, infer: Infer = nowhere)
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
     return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
-
-
-def _flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Without columns that hold lists or objects, which are of use to a series alone."""
-    return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
-
-
-def _like_series(rest: Mapping[str, Summary], columns: Columns) -> str:
-    """Why the columns look like series; empty where they do not."""
-    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
-    if any(summary.lists for summary in rest.values()):
-        if columns.target:
-            like = columns.target not in _flat(rest)
-        else:
-            like = not labelled and not by_usual_name(TEXT_NAMES, _flat(rest))
-        return "its cells are lists of numbers" if like else ""
-    time = by_usual_name(TIMES, rest)
-    if not time or columns.target or any(moment(value) is None for value in list(rest[time].distinct)[:100]):
-        return ""
-    others = [summary for name, summary in rest.items() if name != time]
-    words = [summary for summary in others if not summary.numeric]
-    like = len(others) > len(words) and len(words) <= 1 and all(summary.few for summary in words) and not labelled
-    return f"times in {shown(time)} stand beside numbers" if like else ""
-
-
-def _text(rest: Mapping[str, Summary], target: str) -> str:
-    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
-    labels = TARGETS[:-1]
-    words = {
-        name: summary
-        for name, summary in rest.items()
-        if not summary.numeric and not summary.unread and name != target and name.casefold() not in labels
-    }
-    if usual := by_usual_name(TEXT_NAMES, words):
-        return usual
-    prose = [name for name, summary in words.items() if summary.prose]
-    numbers = [name for name, s in rest.items() if s.numeric and name != target and name.casefold() not in TARGETS]
-    if len(prose) == 1 and (not numbers or len(rest) == 2):
-        return prose[0]
-    return next(iter(words)) if len(words) == 1 and len(rest) == 2 and not next(iter(words.values())).few else ""
-
-
-def _series(table: Table, columns: Columns, rest: dict[str, Summary], limits: Limits) -> Reader:
-    time = columns.time or by_usual_name(TIMES, rest)
-    notations = {name: summary.notation for name, summary in rest.items()}
-    rest.pop(time, None)
-    lists = [name for name, summary in rest.items() if summary.lists]
-    words = [name for name, summary in rest.items() if not summary.numeric and not summary.lists]
-    channels = (
-        [columns.target]
-        if columns.target
-        else lists or [name for name, summary in rest.items() if summary.numeric and name != columns.series]
-    )
-    if not channels:
-        raise InvalidInput("data", f"{shown(table.name)} has no column of numbers to forecast")
-    series = columns.series
-    if not series and not lists and not columns.target:
-        if len(words) > 1:
-            raise InvalidInput(
-                "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
-            )
-        series = words[0] if words else ""
-    complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
-    return Series(table, complete, channels, bool(lists), limits, [notations.get(name, PLAIN) for name in channels])

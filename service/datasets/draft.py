@@ -32,10 +32,17 @@ class Draft:
     label: str | None = None
     number: float | None = None
     split: str = ""
+    pieces: int = 1
+    """Rows, lines or files that it was made of."""
 
 
-Skip = Callable[[str, int, str], None]
-"""Tells that (file, row) was left out, and why."""
+class Skip(Protocol):
+    """Tells that (file, row) was left out, and why."""
+
+    def __call__(self, file: str, row: int, reason: str, count: int = 1, /, *, example: bool = True) -> None:
+        """`count`: rows, lines or files that go with it; `example`: whether it could have been one, and is no by-product."""
+
+
 Warn = Callable[[str], None]
 
 
@@ -60,6 +67,9 @@ class Reader(Protocol):
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """The examples in their order. Raises InvalidInput where nothing at all can be made of the data."""
+
+    def entered(self) -> int:
+        """Rows, lines and files that came in, once `drafts` has ended: each is in a draft, or was skipped."""
 
 
 def digest_of(*parts: bytes | str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 
 from service.datasets.dataset import DatasetKind, Report, Skipped
@@ -21,6 +22,9 @@ FEWEST_CHARACTERS = 1_000
 """Of plain text."""
 MOST_WARNINGS = 50
 MUCH_SKIPPED = 0.1
+MOST_REASONS = 50
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
+"""Names, values and figures: reasons that differ in them alone are one reason."""
 MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
@@ -39,8 +43,10 @@ class Findings:
         self._splits: Counter[str] = Counter()
         self._trained: set[str] = set()
         self._skipped: list[Skipped] = []
-        self._skipped_count = 0
+        self._skipped_count = self._left_out = 0
         self._reasons: Counter[str] = Counter()
+        self.used = 0
+        """Rows, lines and files that went into examples."""
         self._warnings: dict[str, None] = {}
         self._seen: dict[bytes, list[tuple[str, str | float | None]]] = {}
         self._once: dict[bytes, tuple[str, str | float | None]] = {}
@@ -48,11 +54,13 @@ class Findings:
         self._mean = self._squares = 0.0
         self._least, self._most = math.inf, -math.inf
 
-    def skip(self, file: str, row: int, reason: str) -> None:
-        """An example is left out."""
-        self._skipped_count += 1
-        if reason in MISSING_TARGET:
-            self._reasons[reason] += 1
+    def skip(self, file: str, row: int, reason: str, count: int = 1, *, example: bool = True) -> None:
+        """An example is left out, or something that is none."""
+        self._skipped_count += count
+        if example:
+            self._left_out += count
+        kind = _QUOTED.sub("…", _clean(reason))
+        self._reasons[kind if kind in self._reasons or len(self._reasons) < MOST_REASONS else "other reasons"] += count
         if len(self._skipped) < self._limits.skipped_shown:
             self._skipped.append(Skipped(file=_clean(file), row=row, reason=_clean(reason)))
 
@@ -64,6 +72,7 @@ class Findings:
     def add(self, draft: Draft) -> None:
         """An example is kept."""
         self._examples += 1
+        self.used += draft.pieces
         self._splits[draft.split] += 1
         if draft.label is not None:
             self._classes[draft.label] += 1
@@ -99,8 +108,8 @@ class Findings:
             return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
         return tuple(sorted(self._classes))
 
-    def report(self, duration_s: float) -> Report:
-        """What was found. Raises InvalidInput where it is not enough to learn from."""
+    def report(self, duration_s: float, entered: int = 0) -> Report:
+        """What was found in so many rows, lines and files. Raises InvalidInput where it is not enough to learn from."""
         self.refuse()
         self._remark()
         splits = dict(sorted(self._splits.items())) if any(self._splits) else {}
@@ -114,6 +123,8 @@ class Findings:
             split_counts=splits,
             skipped_count=self._skipped_count,
             skipped=tuple(self._skipped),
+            input_count=entered,
+            skipped_reasons=dict(self._reasons.most_common()),
             warnings=tuple(self._warnings),
             duplicates=len(self._seen),
             target_statistics=statistics,
@@ -127,7 +138,7 @@ class Findings:
         if self._skipped:
             first = self._skipped[0]
             where = f"{shown(first.file)}, row {first.row}" if first.row else shown(first.file)
-            why = f"; {self._skipped_count} left out, the first is {where}: {first.reason}"
+            why = f"; {self._left_out or self._skipped_count} left out, the first is {where}: {first.reason}"
         if not self._examples:
             raise InvalidInput("data", f"holds no example that can be used{why}")
         if self._target is Target.CLASS:
@@ -167,13 +178,13 @@ class Findings:
             raise InvalidInput("header.columns.split", "no example is in the split 'train'")
 
     def _remark(self) -> None:
-        total = self._examples + self._skipped_count
+        total = self._examples + self._left_out
         pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # of which an example is made of many
         if self._kind in pieces:
-            if self._skipped_count:
-                self.warn(f"left out {counted(self._skipped_count, pieces[self._kind])}")
-        elif self._skipped_count > MUCH_SKIPPED * total:
-            self.warn(f"left out {self._skipped_count} of {counted(total, 'example')}")
+            if self._left_out:
+                self.warn(f"left out {counted(self._left_out, pieces[self._kind])}")
+        elif self._left_out > MUCH_SKIPPED * total:
+            self.warn(f"left out {self._left_out} of {counted(total, 'example')}")
         folded: dict[str, list[str]] = {}
         for name in self.labels():
             folded.setdefault(name.casefold(), []).append(name)
@@ -187,7 +198,7 @@ class Findings:
         for alike in same.values():
             if len(alike) > 1:
                 self.warn(f"classes that are the same number, written otherwise: {listed(alike)}")
-        if empty := sum(self._reasons.values()):
+        if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
             self.warn(
                 f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
             )

@@ -1,14 +1,15 @@
-"""The files of an unpacked archive, and what their folders say: `class/file`, or `train/class/file`."""
+"""The files of an unpacked archive, by sort; and those of them that are of no use, each with the reason."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from service.datasets.draft import SPLITS
-from service.datasets.endings import OTHER_PICTURES, OTHER_SOUNDS, PICTURES, SOUNDS, TABLES, TEXTS
+from service.datasets.endings import OTHER_PICTURES, OTHER_SOUNDS, PICTURES, SOUNDS, TABLES, TEXTS, looks_like
+from service.datasets.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,54 +23,49 @@ class Files:
     tables: tuple[PurePosixPath, ...]
     others: tuple[PurePosixPath, ...]
     """Of no use."""
+    empty: tuple[PurePosixPath, ...] = ()
+    """Folders in which nothing lies."""
 
     def __len__(self) -> int:
         return sum(map(len, (self.pictures, self.sounds, self.texts, self.tables, self.others)))
 
+    def all(self) -> Iterator[PurePosixPath]:
+        """Every one, sort after sort."""
+        for sort in (self.pictures, self.sounds, self.texts, self.tables, self.others):
+            yield from sort
+
 
 def look(root: Path) -> Files:
-    """Sort the files below a folder by their endings."""
+    """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes."""
     sorts: dict[str, list[PurePosixPath]] = {"pictures": [], "sounds": [], "texts": [], "tables": [], "others": []}
-    for path in _walk(root):
+    empty: list[PurePosixPath] = []
+    for path in _walk(root, empty):
         suffix = path.suffix.lower()
         if suffix in PICTURES or suffix in OTHER_PICTURES:
             sort = "pictures"
         elif suffix in SOUNDS or suffix in OTHER_SOUNDS:
             sort = "sounds"
+        elif suffix in TEXTS or suffix in TABLES:
+            sort = "texts" if suffix in TEXTS else "tables"
         else:
-            sort = "texts" if suffix in TEXTS else "tables" if suffix in TABLES else "others"
+            with (root / path).open("rb") as file:
+                sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(file.read(12)), "others")
         sorts[sort].append(path)
-    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()})
+    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty)))
 
 
-def _walk(root: Path) -> Iterator[PurePosixPath]:
-    for folder, _, names in os.walk(root):
+def _walk(root: Path, empty: list[PurePosixPath]) -> Iterator[PurePosixPath]:
+    for folder, folders, names in os.walk(root):
         below = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        if not folders and not names and below.parts:
+            empty.append(below)
         yield from (below / name for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Class and split of a file, by its folders; an empty class where it lies in none."""
-
-    label: str
-    split: str
-
-
-def places(paths: Sequence[PurePosixPath]) -> list[Place]:
-    """What the folders of files that belong together say.
-
-    Folders that all share above the classes (`photos/cats/1.jpg`) are no classes. Where the next ones are all called as
-    splits, they are splits. The folder below names the class; deeper ones do not count.
-    """
-    folders = [path.parts[:-1] for path in paths]
-    while folders and all(len(parts) > 1 for parts in folders) and len({parts[0] for parts in folders}) == 1:
-        folders = [parts[1:] for parts in folders]
-    named = [parts[0].casefold() for parts in folders if parts]
-    are_splits = bool(named) and all(name in SPLITS for name in named) and any(len(parts) > 1 for parts in folders)
-    found = []
-    for parts in folders:
-        split = SPLITS[parts[0].casefold()] if are_splits and parts else ""
-        rest = parts[1:] if split else parts
-        found.append(Place(" ".join(rest[0].split()) if rest else "", split))
-    return found
+def remark_on(paths: Sequence[PurePosixPath], what: str) -> str:
+    """`passed over 12 files without a picture: .txt 10, .json 2`."""
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    more = " …" if len(most) > 8 else ""
+    kinds = ", ".join(f"{end} {count}" for end, count in most[:8])
+    return f"passed over {counted(len(paths), 'file')} without a {what}: {kinds}{more}"

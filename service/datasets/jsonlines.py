@@ -41,11 +41,12 @@ class JsonLines:
 
     def rows(self, columns: tuple[str, ...], note: Callable[[str], None]) -> Iterator[Row]:
         """All rows in their order; `note` hears of names that come too late. Raises InvalidInput for a line that is too long."""
-        number, longest = 0, 16 * self._limits.text_bytes
+        number, at, longest = 0, 0, 16 * self._limits.text_bytes
         known, late = frozenset(columns), dict[str, int]()
         cleaned = _Cleaned()
         with self._path.open("rb") as file:
             while line := file.readline(longest + 1):
+                at += 1
                 if number == 0:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if not line.strip():
@@ -57,6 +58,7 @@ class JsonLines:
                 if known and not row.cells.keys() <= known and len(late) < self._limits.columns:
                     for name in row.cells.keys() - known:
                         late.setdefault(name, number)
+                row.line = at
                 yield row
         for name, first in sorted(late.items()):
             note(

@@ -1,68 +1,65 @@
-"""Whether a picture or sound can be used: decoded whole, at little memory, so that a job meets no surprise."""
+"""Whether a picture or sound can be used: decoded whole, at little memory, as a job and a served model decode it."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from service.datasets.limits import MIB, Limits
+from service.datasets.pictures import DamagedPicture, LargePicture, NotAPicture, load_picture, to_rgb
 
-FORMATS = ("JPEG", "PNG", "WEBP")
-"""As callers of a served model may send them."""
-SOUND_FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")
-MOST_HERTZ = 192_000
-FRAMES = 1 << 16
-
-Image.MAX_IMAGE_PIXELS = None  # the limit below is checked before anything is decoded
-warnings.filterwarnings("ignore", module=r"PIL\.")
+FINEST = 1
+"""Pixels of the shorter side, at which a JPEG is decoded as small as it can be: as strict, much faster."""
 
 
-def check_picture(path: Path, limits: Limits) -> str:
-    """What is wrong with a picture; empty where nothing is."""
+def check_picture(path: Path, limits: Limits) -> tuple[bytes, str]:
+    """(content, "") of a picture, or what is wrong with it."""
     if problem := _check_size(path, limits):
-        return problem
+        return b"", problem
+    data = path.read_bytes()
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > limits.pixels:
-                return f"is {width} × {height} pixels; at most {limits.pixels} are taken"
-            image.draft("RGB", (width // 8 or 1, height // 8 or 1))  # a JPEG is decoded smaller: as strict, much faster
-            image.load()
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        return "is no JPEG, PNG or WebP picture"
-    except Exception:  # Pillow's readers raise whatever comes up on broken files
-        return "is a broken or cut off picture"
-    return ""
+        picture = load_picture(data, limits.pixels, FINEST)
+        to_rgb(picture.image.crop((0, 0, 1, 1)))
+    except LargePicture as large:
+        return b"", f"is {large.width} × {large.height} pixels; at most {limits.pixels} are taken"
+    except NotAPicture as other:
+        if other.form:
+            return b"", f"is a picture of format {other.form}; convert it to JPEG, PNG or WebP"
+        return b"", "is no JPEG, PNG or WebP picture"
+    except DamagedPicture:
+        return b"", "is a broken or cut off picture"
+    return data, ""
 
 
-def check_sound(path: Path, limits: Limits) -> str:
-    """What is wrong with a sound; empty where nothing is."""
-    import soundfile  # only where there are sounds
+def check_sound(path: Path, limits: Limits) -> tuple[bytes, str]:
+    """(content, "") of a sound, or what is wrong with it."""
+    from service.datasets import sounds  # libsndfile is loaded only where there are sounds
 
     if problem := _check_size(path, limits):
-        return problem
+        return b"", problem
+    data = path.read_bytes()
     try:
-        with soundfile.SoundFile(path) as sound:
-            if sound.format not in SOUND_FORMATS:
-                return f"is no WAV, FLAC or OGG sound, but {sound.format}"
-            if sound.samplerate > MOST_HERTZ:
-                return f"has {sound.samplerate} samples a second; at most {MOST_HERTZ} are taken"
-            if sound.frames > limits.audio_seconds * sound.samplerate:
-                return f"is longer than {limits.audio_seconds:g} seconds"
-            if sound.channels > 16:
-                return f"has {sound.channels} channels; at most 16 are taken"
-            frames = sum(len(block) for block in sound.blocks(FRAMES, dtype="float32"))
-    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError):
-        return "is no WAV, FLAC or OGG sound, or it is broken"
-    return "" if frames else "holds no sound"
+        with sounds.Sound(data) as sound:
+            if not 1 <= sound.rate <= sounds.MOST_HERTZ:
+                return b"", f"has {sound.rate} samples a second; at most {sounds.MOST_HERTZ} are taken"
+            frames = sum(map(len, sound.mono(limits.audio_seconds)))
+    except sounds.NotASound as other:
+        if other.form:
+            return b"", f"is no WAV, FLAC or OGG sound, but {other.form}"
+        return b"", "is no WAV, FLAC or OGG sound, or it is broken"
+    except sounds.DamagedSound:
+        return b"", "is no WAV, FLAC or OGG sound, or it is broken"
+    except sounds.LongSound:
+        return b"", f"is longer than {limits.audio_seconds:g} seconds"
+    except sounds.BadSamples as bad:
+        return b"", bad.problem
+    return (data, "") if frames else (b"", "holds no sound")
 
 
 def _check_size(path: Path, limits: Limits) -> str:
     size = path.stat().st_size
     if not size:
         return "is empty"
-    return f"is larger than {limits.file_bytes // MIB} MiB" if size > limits.file_bytes else ""
+    if size > limits.file_bytes:
+        most = limits.file_bytes / MIB
+        return f"is larger than {most:g} MiB"
+    return ""

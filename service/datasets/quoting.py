@@ -34,6 +34,7 @@ class Lines:
         """Lines since the last row."""
         self._again: list[str] = []
         self._longest = text_bytes
+        self._read = 0
 
     def __iter__(self) -> Lines:
         return self
@@ -51,11 +52,17 @@ class Lines:
     def next_line(self) -> str:
         """The next line of the file; empty at its end. Of one that is far too long, the beginning."""
         most = MOST_HELD * self._longest
+        self._read += 1
         line = self.file.readline(most)
         if len(line) == most and not line.endswith(("\n", "\r")):
             while (rest := self.file.readline(most)) and not rest.endswith(("\n", "\r")):
                 pass
         return line
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that was taken and not given back."""
+        return self._read - len(self._again)
 
     def give_back(self, lines: list[str]) -> None:
         """Lines that were read too far."""

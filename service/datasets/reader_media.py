@@ -8,47 +8,57 @@ from pathlib import PurePosixPath
 from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
-from service.datasets.folders import Files, places
+from service.datasets.folders import Files
 from service.datasets.inspection import Summary
 from service.datasets.limits import Limits
 from service.datasets.media import check_picture, check_sound
+from service.datasets.named_files import NamedFiles
+from service.datasets.places import places, split_folders_alone
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Cell, Table
 from service.datasets.targets import AS_WRITTEN, add_target, read_folder
-from service.datasets.words import counted, shown
+from service.datasets.words import shown
 from service.errors import InvalidInput
+
+_CHECKS = {
+    DatasetKind.AUDIO_FOLDER: check_sound,
+    DatasetKind.IMAGE_FOLDER: check_picture,
+    DatasetKind.IMAGE_TABLE: check_picture,
+}
 
 
 def check(files: Files, path: PurePosixPath, kind: DatasetKind, limits: Limits) -> tuple[str, str]:
     """(digest, "") of a picture or sound, or ("", what is wrong with it)."""
-    file = files.root / path
-    problem = check_sound(file, limits) if kind is DatasetKind.AUDIO_FOLDER else check_picture(file, limits)
-    return ("", problem) if problem else (digest_of(file.read_bytes()), "")
+    data, problem = _CHECKS[kind](files.root / path, limits)
+    return ("", problem) if problem else (digest_of(data), "")
 
 
 class MediaFolders:
     """`class/file`, or `train/class/file`."""
 
     def __init__(self, files: Files, kind: DatasetKind, limits: Limits) -> None:
+        """Raises InvalidInput for folders of splits without folders of classes."""
         self._files = files
         self._kind = kind
         self._limits = limits
+        self._paths = files.sounds if kind is DatasetKind.AUDIO_FOLDER else files.pictures
+        if problem := split_folders_alone(self._paths):
+            raise InvalidInput("data", problem)
 
     def shape(self) -> Shape:
         """All known from the start."""
         return Shape(self._kind, Columns(), Target.CLASS)
 
+    def entered(self) -> int:
+        """See `Reader`."""
+        return len(self._paths)
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
-        sounds = self._kind is DatasetKind.AUDIO_FOLDER
-        paths = self._files.sounds if sounds else self._files.pictures
-        others = len(self._files) - len(paths)
-        if others:
-            warn(f"passed over {counted(others, 'file')} without a {'sound' if sounds else 'picture'}")
-        for path, place in zip(paths, places(paths), strict=True):
+        for path, place in zip(self._paths, places(self._paths), strict=True):
             label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
-                problem = "lies in no folder, so its class is not known"
+                problem = place.problem or "lies in no folder, so its class is not known"
             digest = ""
             if not problem:
                 digest, problem = check(self._files, path, self._kind, self._limits)
@@ -82,14 +92,16 @@ class MediaTable:
         self._row = RowColumns(row)
         self._limits = limits
         paths = files.sounds if kind is DatasetKind.AUDIO_FOLDER else files.pictures
-        self._paths = frozenset(paths)
-        self._by_name: dict[str, list[PurePosixPath]] = {}
-        for path in paths:
-            self._by_name.setdefault(path.name, []).append(path)
+        self._named = NamedFiles(paths, PurePosixPath(table.name).parent)
+        self._splits = {} if columns.split else {p: place.split for p, place in zip(paths, places(paths), strict=True)}
 
     def shape(self) -> Shape:
         """Categories of the rows are complete once the drafts have ended."""
         return Shape(self._kind, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns)
+
+    def entered(self) -> int:
+        """See `Reader`: rows, and files that no row names."""
+        return self._table.count + len(self._named.unnamed())
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each row whose file is there and can be read."""
@@ -105,6 +117,7 @@ class MediaTable:
                 problem = add_target(
                     draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
                 )
+                draft.split = draft.split or self._splits.get(path, "")
             if path is not None and not problem:
                 cells, problem = self._row.read(row.cells)
                 if self._row.columns:
@@ -120,24 +133,16 @@ class MediaTable:
                 skip(self._table.name, row.number, problem)
             else:
                 yield draft
+        if unnamed := self._named.unnamed():
+            for path in unnamed:
+                skip(str(path), 0, f"no row of {shown(self._table.name)} names it", example=False)
+            more = f" and {len(unnamed) - 1} more" if len(unnamed) > 1 else ""
+            warn(f"no row of {shown(self._table.name)} names {shown(str(unnamed[0]))}{more}")
 
     def _find(self, cell: Cell) -> tuple[PurePosixPath | None, str]:
-        """The file that a cell names: below the table's folder, the archive's, or by its name alone where that is unique."""
-        if not isinstance(cell, str) or not cell.strip():
-            return None, f"{shown(self._columns.image)} names no file"
-        named = PurePosixPath(cell.strip().replace("\\", "/"))
-        if named.is_absolute() or ".." in named.parts:
-            return None, f"{shown(cell)} leads out of the archive"
-        for path in (PurePosixPath(self._table.name).parent / named, named):
-            if path in self._paths:
-                return path, ""
-        same = self._by_name.get(named.name, [])
-        if len(same) == 1:
-            return same[0], ""
-        return (
-            None,
-            f"there are several files called {shown(named.name)}" if same else f"there is no file {shown(cell)}",
-        )
+        if isinstance(cell, str) and cell.strip():
+            return self._named.find(cell)
+        return None, f"{shown(self._columns.image)} names no file"
 
 
 def nothing_found(what: str) -> InvalidInput:

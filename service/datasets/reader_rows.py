@@ -42,6 +42,10 @@ class TableRows:
         """Categories are complete once the drafts have ended."""
         return Shape(DatasetKind.TABLE, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns)
 
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """In the order of the rows."""
         for sentence in self._row.warnings:

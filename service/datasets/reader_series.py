@@ -5,34 +5,54 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
-from service.datasets.inspection import category, number
+from service.datasets.inferred import Infer, nowhere
+from service.datasets.inspection import category, is_missing, number
 from service.datasets.limits import Limits
 from service.datasets.notation import PLAIN, Notation
 from service.datasets.tables import Cell, Row, Table
 from service.datasets.targets import read_split
-from service.datasets.times import gaps, moment
-from service.datasets.words import counted, shown
+from service.datasets.timeline import Timeline, choose
+from service.datasets.times import LOCAL, fitting, no_time, readings
+from service.datasets.words import shown
 from service.errors import InvalidInput
 
 SHORTEST = 16
 """Steps of a series that something can be learned from."""
-MOST_GAPS = 0.05
-"""Share of steps that may be longer than the others; beyond it the series has no step."""
+LARGEST = 1e150
+"""The squares of larger numbers are infinite."""
+_SAMPLED_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One series."""
+
+    name: str
+    """Empty where the file holds but one."""
+    values: NDArray[np.float64]
+    """`(steps, channels)`."""
+    row: int
+    """Where it begins."""
+    split: str
 
 
 class _Gathered:
     """One series while its rows come in."""
 
-    def __init__(self, first_row: int) -> None:
+    def __init__(self, first_row: int, ways: int) -> None:
         self.first_row = first_row
-        self.times = array("d")
+        self.times = tuple(array("d") for _ in range(ways))
+        """Of each row, for each way of reading; NaN where the row cannot be read so."""
         self.values = array("d")
+        self.rows = array("q")
         self.split = ""
 
 
@@ -46,15 +66,25 @@ class Series:
         channels: Sequence[str],
         lists: bool,
         limits: Limits,
-        notations: Sequence[Notation] = (),
+        *,
+        notations: Mapping[str, Notation] | None = None,
+        clock: str = "",
+        shortest: int = SHORTEST,
+        infer: Infer = nowhere,
     ) -> None:
-        """`channels`: the columns of numbers, written in these `notations`. `lists`: whether their cells are whole series."""
-        self._notations = tuple(notations) or (PLAIN,) * len(channels)
+        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
+        each writes its numbers. `clock`: a column with the time of the day, where that of the time holds the day alone.
+        `shortest`: fewer steps are no series."""
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)
         self._lists = lists
         self._limits = limits
+        self._notations = [(notations or {}).get(name, PLAIN) for name in channels]
+        self._clock = clock
+        self._shortest = shortest
+        self._infer = infer
+        self._ways: tuple[str, ...] = ()
 
     def shape(self) -> Shape:
         """All known from the start."""
@@ -70,11 +100,23 @@ class Series:
         )
         return Shape(DatasetKind.SERIES, self._columns, Target.NONE, inputs, channels=len(self._channels))
 
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """Series by series, in the order in which they begin."""
-        yield from self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
+        for found in self.named(skip, warn):
+            flat = np.ascontiguousarray(found.values).reshape(-1)
+            digest = digest_of(flat.tobytes())
+            pieces = 1 if self._lists else len(found.values)
+            yield Draft({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
 
-    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def named(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        """The same with their names."""
+        return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
+
+    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Named]:
         for row in self._table.rows(warn):
             problem = row.problem
             values: NDArray[np.float64] = np.empty((0, len(self._channels)))
@@ -83,11 +125,11 @@ class Series:
             split = ""
             if not problem and self._columns.split:
                 split, problem = read_split(row.cells.get(self._columns.split))
-            problem = problem or _too_short(len(values))
+            problem = problem or self._too_short(len(values))
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                yield self._draft(values, row.number, split)
+                yield Named(f"row {row.number}", values, row.number, split)
 
     def _from_lists(self, cells: Mapping[str, Cell]) -> tuple[NDArray[np.float64], str]:
         empty = np.empty((0, len(self._channels)))
@@ -102,45 +144,74 @@ class Series:
             return empty, "expected lists of numbers"
         if values.ndim != 2:
             return empty, "expected lists of numbers"
-        return (values, "") if np.isfinite(values).all() else (empty, "holds a number that is NaN or infinite")
+        if not np.isfinite(values).all():
+            return empty, "holds a number that is NaN or infinite"
+        return (values, "") if (np.abs(values) <= LARGEST).all() else (empty, f"holds a number beyond {LARGEST:g}")
 
-    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        if self._columns.time:
+            sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
+            self._ways = fitting(sample)
+            if not self._ways:
+                bad = next((cell for cell in sample if not is_missing(cell) and not readings(cell)), None)
+                column = shown(self._columns.time)
+                raise InvalidInput(
+                    "header.columns.time", f"the times in column {column} are of no one kind: {no_time(bad)}"
+                )
         series: dict[str, _Gathered] = {}
         for row in self._table.rows(warn):
             problem = row.problem or self._add(row, series)
             if problem:
                 skip(self._table.name, row.number, problem)
+        lines: dict[str, Timeline] = {}
+        if self._columns.time:
+            of_ways = [[np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._ways))]
+            at = choose(self._columns.time, self._ways, of_ways, self._infer)
+            lines = {
+                name: Timeline(self._called(name), self._ways[at], times, zoned=LOCAL in self._ways)
+                for name, times in zip(series, of_ways[at], strict=True)
+            }
         for name, gathered in series.items():
             values = np.frombuffer(gathered.values, np.float64).reshape(-1, len(self._channels))
-            called = f"series {shown(name)}" if name else "the series"
-            if self._columns.time:
-                values = self._in_order(called, gathered, values, warn)
-            if problem := _too_short(len(values)):
-                skip(self._table.name, gathered.first_row, f"{called} {problem}")
+            if name in lines:
+                rows = np.frombuffer(gathered.rows, np.int64)
+                hint = not self._columns.series
+                kept, left_out = lines[name].order(values, rows, warn, self._infer, one_series=hint)
+                for number_, why in left_out:
+                    skip(self._table.name, number_, why)
+                values = values[kept]
+            if problem := self._too_short(len(values)):
+                skip(self._table.name, gathered.first_row, f"{self._called(name)} {problem}", len(values))
             else:
-                yield self._draft(values, gathered.first_row, gathered.split)
+                yield Named(name, values, gathered.first_row, gathered.split)
+
+    def _called(self, name: str) -> str:
+        return f"series {shown(name)}" if name else "the series"
+
+    def _time_of(self, cells: Mapping[str, Cell]) -> Cell:
+        day = cells.get(self._columns.time)
+        return f"{day} {cells.get(self._clock)}" if self._clock else day
 
     def _add(self, row: Row, series: dict[str, _Gathered]) -> str:
-        at = 0.0
+        found: Mapping[str, float] = {}
         if self._columns.time:
-            found = moment(row.cells.get(self._columns.time))
-            if found is None:
-                written = shown(row.cells.get(self._columns.time))
-                return f"{written} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
-            at = found
+            time = self._time_of(row.cells)
+            found = readings(time)
+            if not any(way in found for way in self._ways):
+                return "has no time" if is_missing(time) else no_time(time)
         name = ""
         if self._columns.series:
             of = category(row.cells.get(self._columns.series))
             if of is None:
                 return "does not say which series it belongs to"
             name = of
-        numbers = [
-            number(row.cells.get(channel), notation)
-            for channel, notation in zip(self._channels, self._notations, strict=True)
-        ]
+        cells = [row.cells.get(channel) for channel in self._channels]
+        numbers = [number(cell, notation) for cell, notation in zip(cells, self._notations, strict=True)]
         for channel, value in zip(self._channels, numbers, strict=True):
-            if value is None or not math.isfinite(value):
-                return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected a number"
+            if value is None or not abs(value) <= LARGEST:
+                finite = value is not None and math.isfinite(value)
+                wanted = f"a number of at most {LARGEST:g}" if finite else "a number"
+                return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected {wanted}"
         split = ""
         if self._columns.split:
             split, problem = read_split(row.cells.get(self._columns.split))
@@ -148,46 +219,19 @@ class Series:
                 return problem
         if name not in series and len(series) >= self._limits.files:
             raise InvalidInput("data", f"there are more than {self._limits.files} series, which is the limit")
-        gathered = series.setdefault(name, _Gathered(row.number))
-        if gathered.times and split != gathered.split:
+        gathered = series.setdefault(name, _Gathered(row.number, len(self._ways)))
+        if gathered.rows and split != gathered.split:
             raise InvalidInput(
                 "header.columns.split",
                 f"row {row.number} puts a series into a second split; a series is in one, and is otherwise cut by time",
             )
         gathered.split = split
-        gathered.times.append(at)
+        gathered.rows.append(row.number)
+        for way, times in zip(self._ways, gathered.times, strict=True):
+            times.append(found.get(way, math.nan))
         gathered.values.extend(value for value in numbers if value is not None)
         return ""
 
-    def _in_order(
-        self, called: str, gathered: _Gathered, values: NDArray[np.float64], warn: Warn
-    ) -> NDArray[np.float64]:
-        """By time, each time once, in equal steps."""
-        times = np.frombuffer(gathered.times, np.float64)
-        order = np.argsort(times, kind="stable")
-        if (order != np.arange(len(order))).any():
-            warn(f"{called} was not in order of time and was sorted")
-        times, values = times[order], values[order]
-        twice = int((np.diff(times) == 0).sum())
-        if twice:
-            hint = (
-                "" if self._columns.series else "; if there are several series, name the column that tells them apart"
-            )
-            raise InvalidInput("header.columns.time", f"{called} has {twice} rows of the same time as another{hint}")
-        found = gaps(times)
-        if found > MOST_GAPS * len(times):
-            raise InvalidInput(
-                "header.columns.time",
-                f"{called} has no constant step: {found} of {max(len(times) - 1, 0)} steps differ from the usual one",
-            )
-        if found:
-            warn(f"{called} has {counted(found, 'gap')} in its times; the steps around one count as neighbours")
-        return values
-
-    def _draft(self, values: NDArray[np.float64], row: int, split: str) -> Draft:
-        flat = np.ascontiguousarray(values).reshape(-1)
-        return Draft({"values": flat}, digest_of(flat.tobytes()), self._table.name, row, split=split)
-
-
-def _too_short(steps: int) -> str:
-    return f"has {steps} steps; at least {SHORTEST} are needed" if steps < SHORTEST else ""
+    def _too_short(self, steps: int) -> str:
+        least = self._shortest
+        return f"has {steps} steps; at least {least} are needed" if steps < least else ""

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 from service.datasets.cells import Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
-from service.datasets.folders import Files, places
+from service.datasets.folders import Files
 from service.datasets.limits import Limits
+from service.datasets.places import places
 from service.datasets.tables import Cell, Table
 from service.datasets.targets import AS_WRITTEN, add_target, read_folder
-from service.datasets.words import counted, shown
+from service.datasets.words import shown
 
 BLOCK = 4096
 """Characters of plain text in one example, and at most a line more."""
@@ -39,6 +40,10 @@ class TextTable:
     def shape(self) -> Shape:
         """All known from the start."""
         return Shape(DatasetKind.TEXT, self._columns, self._target)
+
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """In the order of the rows."""
@@ -77,14 +82,16 @@ class TextFolders:
         """All known from the start."""
         return Shape(DatasetKind.TEXT, Columns(), Target.CLASS)
 
+    def entered(self) -> int:
+        """See `Reader`."""
+        return len(self._files.texts)
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
-        if others := len(self._files) - len(self._files.texts):
-            warn(f"passed over {counted(others, 'file')} without text")
         for path, place in zip(self._files.texts, places(self._files.texts), strict=True):
             label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
-                problem = "lies in no folder, so its class is not known"
+                problem = place.problem or "lies in no folder, so its class is not known"
             text = ""
             if not problem:
                 text, problem = _read(self._files.root / path, self._limits)
@@ -114,46 +121,63 @@ class PlainText:
         self._texts = texts
         self._limits = limits
         self._name = name
+        self._entered = 0
 
     def shape(self) -> Shape:
         """All known from the start."""
         return Shape(DatasetKind.PLAIN_TEXT, Columns(), Target.NONE)
 
+    def entered(self) -> int:
+        """See `Reader`: lines."""
+        return self._entered
+
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
+        self._entered = 0
         for path in self._texts:
-            name = self._name or str(path)
-            block: list[str] = []
-            size, first = 0, 1
-            for number, line in enumerate(self._lines(self._root / path), start=1):
-                if line is None:
-                    skip(name, number, "is not UTF-8 text")
-                    continue
+            yield from self._of_file(path, self._name or str(path), skip)
+
+    def _of_file(self, path: PurePosixPath, name: str, skip: Skip) -> Iterator[Draft]:
+        block: list[str] = []
+        size, first, lines = 0, 1, 0
+        number, begins, named = 0, True, 0
+        for piece in self._pieces(self._root / path):
+            number += begins
+            good = piece.isascii() or _decoded(piece)
+            if not good and named != number:  # a very long line comes in pieces; it counts once, by its first
+                skip(name, number, "is not UTF-8 text", int(begins))
+                named = number
+            if good:
                 if not block:
                     first = number
-                block.append(line)
-                size += len(line)
-                if size >= BLOCK:
-                    yield _block(block, name, first)
-                    block, size = [], 0
-            if "".join(block).strip():
-                yield _block(block, name, first)
+                block.append(piece)
+                lines += begins
+                size += len(piece)
+            begins = piece.endswith("\n")
+            if size >= BLOCK:
+                yield _block(block, name, first, lines)
+                block, size, lines = [], 0, 0
+        self._entered += number
+        if "".join(block).strip():
+            yield _block(block, name, first, lines)
+        elif lines:
+            skip(name, first, "is blank to the end of the file", lines)
 
-    def _lines(self, path: Path) -> Iterator[str | None]:
-        """Lines with their ends, a very long one in pieces; None for one that cannot be decoded."""
+    def _pieces(self, path: Path) -> Iterator[str]:
+        """Lines with their ends, a very long one in pieces; half surrogates stand for bytes that are no text."""
         with path.open("rb") as file:
             wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
         with path.open(
             encoding="utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape"
         ) as text:
-            while line := text.readline(BLOCK):
-                yield line if line.isascii() or _decoded(line) else None
+            while piece := text.readline(BLOCK):
+                yield piece
 
 
 def _decoded(line: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in line)
 
 
-def _block(lines: Sequence[str], name: str, first: int) -> Draft:
-    text = "".join(lines)
-    return Draft({"text": text}, text_digest(text), name, first)
+def _block(pieces: Sequence[str], name: str, first: int, lines: int) -> Draft:
+    text = "".join(pieces)
+    return Draft({"text": text}, text_digest(text), name, first, pieces=lines)

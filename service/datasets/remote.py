@@ -21,6 +21,7 @@ from service.datasets.endings import ending
 from service.datasets.limits import MIB, Limits
 from service.datasets.words import shown
 from service.errors import InvalidInput, NotReady, ZooError
+from service.folder_walk import LeftOut, look_into
 
 CHUNK = 4 * MIB
 RETRY_S = 10.0
@@ -40,6 +41,8 @@ class Fetched:
     sha256: str
     size_bytes: int
     file_name: str
+    left_out: tuple[LeftOut, ...] = ()
+    """Of a folder: what was not copied, and why."""
 
 
 def fetch(uri: str, roots: Sequence[str], into: Path, limits: Limits, stop: threading.Event) -> Fetched:
@@ -131,8 +134,8 @@ def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
     filesystem.invalidate_cache()  # listings are kept otherwise, and new files not seen
     name = PurePosixPath(path).name
     if filesystem.isdir(path):
-        _pack(filesystem, scheme, path, target, limits)
-        return Fetched(target.sha256, target.size, f"{name}.tar")
+        left_out = _pack(filesystem, scheme, path, target, limits)
+        return Fetched(target.sha256, target.size, f"{name}.tar", left_out)
     ending(name)
     if scheme == "file" and not Path(path).is_file():
         raise FileNotFoundError(path)  # or a pipe, which would be waited for
@@ -142,16 +145,23 @@ def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
     return Fetched(target.sha256, target.size, name)
 
 
-def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: Limits) -> None:
-    files = sorted(filesystem.find(path, detail=True).items())
+def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: Limits) -> tuple[LeftOut, ...]:
+    """Gives what was left out: a link that leads out of the folder or nowhere, a pipe, which would be waited for."""
+    left_out: tuple[LeftOut, ...] = ()
+    if scheme == "file":
+        folder = look_into(Path(path))
+        files = [(name, str(file), file.stat().st_size) for name, file in folder.files]
+        left_out = tuple(folder.left_out)
+    else:
+        below = PurePosixPath(str(filesystem._strip_protocol(path)))
+        found = sorted(filesystem.find(path, detail=True).items())
+        files = [(str(PurePosixPath(file).relative_to(below)), file, int(detail["size"])) for file, detail in found]
     if len(files) > limits.files:
         raise InvalidInput(FIELD, f"holds {len(files)} files; the limit is {limits.files}")
-    below = PurePosixPath(str(filesystem._strip_protocol(path)))
     with tarfile.open(fileobj=cast(IO[bytes], target), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for file, detail in files:
-            if scheme == "file" and not (Path(file).is_file() and Path(file).resolve().is_relative_to(Path(path))):
-                continue  # a link that leads out of the folder or nowhere, a pipe, which would be waited for
-            member = tarfile.TarInfo(str(PurePosixPath(file).relative_to(below)))
-            member.size = int(detail["size"])
+        for name, file, size in files:
+            member = tarfile.TarInfo(name)
+            member.size = size
             with filesystem.open(file, "rb") as source:
                 tar.addfile(member, source)
+    return left_out

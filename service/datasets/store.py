@@ -23,7 +23,7 @@ from typing import TypeVar
 import structlog
 
 from service.datasets import child, remote, staging, uploads
-from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, dataset_folder
+from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
 from service.datasets.examples import read_info
 from service.datasets.header import Header, check_header, check_name, check_sha256, dataset_id_of
 from service.datasets.library import InUse, Library, Page, nobody
@@ -237,14 +237,17 @@ class DatasetStore(Library):
             existing = await asyncio.to_thread(read_info, self._home, dataset_id_of(header))
             if existing is not None:
                 return Stored(existing, existed=True)
-            return await self._make(dataset_id_of(header), header, path, uri)
+            left_out = tuple(Skipped(file=one.name, reason=one.reason) for one in fetched.left_out)
+            return await self._make(dataset_id_of(header), header, path, uri, left_out)
         except OSError as error:
             raise _full(error) from None
         finally:
             stop.set()
             path.unlink(missing_ok=True)
 
-    async def _make(self, dataset_id: str, header: Header, data: Path, uri: str) -> Stored:
+    async def _make(
+        self, dataset_id: str, header: Header, data: Path, uri: str, left_out: tuple[Skipped, ...] = ()
+    ) -> Stored:
         """Validate in a child and publish."""
         async with self._validating:
             try:
@@ -265,6 +268,7 @@ class DatasetStore(Library):
                     uri=uri,
                     owner=header.owner,
                     limits=self._limits,
+                    left_out=left_out,
                 )
                 (folder.folder / ORDER).write_text(order.model_dump_json(), encoding="utf-8")
                 await child.run(folder.folder, self._limits)

@@ -19,6 +19,8 @@ class Row:
     """The first below the header is 1."""
     cells: dict[str, Cell]
     problem: str = ""
+    line: int = 0
+    """The last line of the file that belongs to it, from 1; 0 where the file has no lines, or each is a row."""
 
 
 def is_text(value: str) -> bool:

@@ -38,6 +38,8 @@ class Table:
             self._file = JsonLines(path, name, limits)
         else:
             self._file = Delimited(path, name, form, limits)
+        self.count = 0
+        """Rows that were met when they were last gone through."""
         self.delimiter = self._file.delimiter
         """Between cells; empty where the format has none."""
         self.columns = self._checked(self._file.header())
@@ -50,7 +52,9 @@ class Table:
 
         Raises InvalidInput where the file breaks off or is too long.
         """
+        self.count = 0
         for row in self._file.rows(self.columns, note):
+            self.count = row.number
             if row.number > self._limits.rows:
                 raise InvalidInput(
                     "data", f"{shown(self.name)} has more than {self._limits.rows} rows, which is the limit"

@@ -19,7 +19,7 @@ from service.errors import InvalidInput
 TARGETS = ("label", "target", "class", "category", "labels", "class_name", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "comment", "document")
 SPLIT_COLUMNS = ("split", "subset", "partition")
-TIMES = ("time", "timestamp", "datetime", "date", "ds", "month")
+TIMES = ("time", "timestamp", "datetime", "date", "ds", "month", "datum", "zeit", "zeitstempel", "fecha")
 FILES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
 MEANINGS = ("text", "target", "image", "split", "time", "series")
 AS_WRITTEN = Reading()

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
 from service.datasets.limits import MIB, Limits
 from service.errors import InvalidInput
 
@@ -51,6 +51,8 @@ class Order(BaseModel):
     uri: str
     owner: str
     limits: Limits
+    left_out: tuple[Skipped, ...] = ()
+    """Files of a folder on the server that were not even copied."""
 
 
 def validate(staging: Path) -> DatasetInfo:
@@ -75,11 +77,12 @@ def validate(staging: Path) -> DatasetInfo:
         order.limits,
         task=order.task,
         infer=inferred.infer,
+        left_out=order.left_out,
     )
     shape = reader.shape()
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write(reader, findings, folder, raw, order.id)
-    report = findings.report(time.monotonic() - started)
+    report = findings.report(time.monotonic() - started, reader.entered())
     shape = reader.shape()  # with the categories that were met
     info = DatasetInfo(
         id=order.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -36,6 +37,11 @@ def listed(names: Sequence[str]) -> str:
     """Names, separated by commas; the first of many."""
     more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
     return ", ".join(shown(name) for name in names[:MOST_LISTED]) + more
+
+
+def above(value: float, limit: float) -> str:
+    """A figure over a limit, rounded up: it never looks like the limit itself."""
+    return f"{math.ceil(value):,}" if math.ceil(value) > limit else f"more than {limit:g}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -66,7 +66,7 @@ def tensors_only(served: Served, item: Item | ZooError, outcome: Row | ZooError)
     if isinstance(outcome, ZooError):
         return outcome
     assert isinstance(item, Item)
-    return Prediction(served.task.shown(outcome.tensors), None, item.notes)
+    return Prediction(served.task.shown(outcome.tensors, item), None, item.notes)
 
 
 def postprocess(
@@ -86,7 +86,7 @@ def postprocess(
         raw = not isinstance(request.instances[i], TensorInstance)
         try:
             answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
-            predictions.append(Prediction(served.task.shown(outcome.tensors), answer, item.notes))
+            predictions.append(Prediction(served.task.shown(outcome.tensors, item), answer, item.notes))
         except ZooError as error:
             predictions.append(error)
         except Exception:  # its neighbours have nothing to do with it

@@ -374,6 +374,26 @@ class DatasetReport(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SkippedReasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EXAMPLE_COUNT_FIELD_NUMBER: _builtins.int
     CLASS_COUNTS_FIELD_NUMBER: _builtins.int
     SPLIT_COUNTS_FIELD_NUMBER: _builtins.int
@@ -384,12 +404,20 @@ class DatasetReport(_message.Message):
     TARGET_STATISTICS_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     INFERRED_FIELD_NUMBER: _builtins.int
+    INPUT_COUNT_FIELD_NUMBER: _builtins.int
+    SKIPPED_REASONS_FIELD_NUMBER: _builtins.int
     example_count: _builtins.int
     """Examples that can be used."""
     skipped_count: _builtins.int
-    """How many examples were left out."""
+    """How many were left out of what came in, counted as `input_count` counts it: examples that cannot be used, and files that
+    are none.
+    """
     duplicate_count: _builtins.int
     """Groups of examples with the same content."""
+    input_count: _builtins.int
+    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) that came in. Each is used, or counted
+    by `skipped_count`.
+    """
     @_builtins.property
     def class_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Examples by class, for data with labels."""
@@ -420,6 +448,10 @@ class DatasetReport(_message.Message):
         "target: price, because it is the last column; --target decides otherwise".
         """
 
+    @_builtins.property
+    def skipped_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many were left out for which reason; together `skipped_count`."""
+
     def __init__(
         self,
         *,
@@ -433,10 +465,12 @@ class DatasetReport(_message.Message):
         target_statistics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         inferred: _abc.Iterable[_builtins.str] | None = ...,
+        input_count: _builtins.int = ...,
+        skipped_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "duplicate_count", b"duplicate_count", "duration", b"duration", "example_count", b"example_count", "inferred", b"inferred", "skipped", b"skipped", "skipped_count", b"skipped_count", "split_counts", b"split_counts", "target_statistics", b"target_statistics", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "duplicate_count", b"duplicate_count", "duration", b"duration", "example_count", b"example_count", "inferred", b"inferred", "input_count", b"input_count", "skipped", b"skipped", "skipped_count", b"skipped_count", "skipped_reasons", b"skipped_reasons", "split_counts", b"split_counts", "target_statistics", b"target_statistics", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

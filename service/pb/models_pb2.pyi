@@ -165,7 +165,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableColumn]:
-        """The columns of a row that it takes, where it takes rows or records. Only GetModel fills it."""
+        """The columns that it takes, where it takes rows or records, or was trained on a table of texts or series. Only GetModel fills it."""
 
     @_builtins.property
     def ignored_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -207,7 +207,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class TableColumn(_message.Message):
-    """One column of a row."""
+    """One column of a table."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -217,7 +217,9 @@ class TableColumn(_message.Message):
     name: _builtins.str
     """Its name."""
     kind: _builtins.str
-    """"number" or "category"."""
+    """"number" or "category"; "text" or "image" for the column that holds or names it; "time" or "series" for those of a series that
+    are no numbers.
+    """
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Values that it was trained on, of a category; others count as unknown."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from model_zoo.card import Card
+from service.datasets.figures import apart
 from service.registry.promotion import RATIO
 from service.training.evaluate import Predictions, is_classification, metric_change
 from service.training.intervals import share_interval
@@ -68,7 +69,8 @@ class Decisions(BaseModel):
     def sentence(self) -> str:
         """The figures, for a person."""
         change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
-        metric = f"{self.metric} {self.value:.4g} (fp32: {self.reference:.4g}, {change})"
+        value, reference = apart(self.value, self.reference)
+        metric = f"{self.metric} {value} (fp32: {reference}, {change})"
         if self.flips is None:
             return f"{metric} on {self.examples} held-out examples"
         share = f"{self.flips_low:.1%} to {self.flips_high:.1%}"
@@ -103,6 +105,7 @@ def judge(
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
     allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
+    after_shown, before_shown = apart(found.after, found.before)
     problem = ""
     if not np.isfinite(outputs).all():
         problem = "its answers are not finite numbers"
@@ -110,7 +113,7 @@ def judge(
         problem = f"{flips} of {count} held-out decisions differ from fp32; at most {MOST_FLIPS:.0%} may"
     elif (flips is None or flips > 1) and loss > allowed + _ROUNDING:
         problem = (
-            f"{found.metric} is {found.after:.4g} on {count} held-out examples, in fp32 {found.before:.4g}; it may be worse by"
+            f"{found.metric} is {after_shown} on {count} held-out examples, in fp32 {before_shown}; it may be worse by"
             f" {allowed:.2g} at most"
         )
     return Decisions(

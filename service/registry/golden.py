@@ -8,6 +8,7 @@ import numpy as np
 
 from model_zoo.card import Card
 from model_zoo.golden_items import GoldenItem
+from service.datasets.figures import against
 from service.errors import InternalError
 from service.registry.probes import Runs, closeness_problem, nearness
 from service.tasks.base import Task
@@ -47,7 +48,8 @@ def items_problem(card: Card, rows: Sequence[Tensors], golden: Sequence[GoldenIt
             error = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
             if not error <= allowed:
                 which = f"item {number + 1} of {len(golden)}"
-                return f"{which} differs by {error:.2g} from what training got; allowed is {allowed:.2g}"
+                came, most = against(error, allowed)
+                return f"{which} differs by {came} from what training got; allowed is {most}"
     return None
 
 

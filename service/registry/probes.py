@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.card import AudioRecipe, Card
+from service.datasets.figures import against
 from service.errors import InternalError
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
@@ -100,7 +101,8 @@ def invariance_problem(task: Task, runtime: Runs, reference: Sequence[Tensors], 
     for batch in batched(task, runtime, items, [rows]):
         worst = max(_error(row, reference[number]) for number, row in batch)
         if not worst <= allowed:
-            return f"an answer in a batch of {len(batch)} differs by {worst:.2g} from the one alone; allowed is {allowed:.2g}"
+            came, most = against(worst, allowed)
+            return f"an answer in a batch of {len(batch)} differs by {came} from the one alone; allowed is {most}"
     return None
 
 
@@ -126,12 +128,15 @@ def closeness_problem(card: Card, precision: str, found: Comparison) -> str | No
     bounds = tolerance.reduced_precision if reduced else tolerance.compiled
     most = bounds.max_abs_error if reduced or bounds.max_abs_error is not None else tolerance.max_abs_error
     if most is not None and not found.max_error <= most:
-        return f"outputs differ by {found.max_error:.2g} from the reference; allowed is {most:.2g}"
+        came, allowed = against(found.max_error, most)
+        return f"outputs differ by {came} from the reference; allowed is {allowed}"
     if not found.cosine >= bounds.min_cosine:
-        return f"the cosine to the reference is {found.cosine:.5f}; expected at least {bounds.min_cosine:g}"
+        came, wanted = against(found.cosine, bounds.min_cosine, ".5f", "g")
+        return f"the cosine to the reference is {came}; expected at least {wanted}"
     if found.top1_agreement is not None and not found.top1_agreement >= bounds.min_top1_agreement:
         least = bounds.min_top1_agreement
-        return f"{found.top1_agreement:.1%} of decisions are those of the reference; expected at least {least:.1%}"
+        came, wanted = against(found.top1_agreement, least, ".1%")
+        return f"{came} of decisions are those of the reference; expected at least {wanted}"
     if not np.isfinite(found.max_error):
         return "outputs are not finite"
     return None

@@ -1,7 +1,7 @@
 """The gate before `stable`: whether a new version is good enough by its report. Pure.
 
 It is when its primary metric, on held-out data, is better than the baseline's, and not worse than that of the version that is
-stable now, measured on the same data. A difference below the tolerance counts as none.
+stable now, measured on the same data. A difference below the tolerance counts as none; equal figures are not better.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from service.datasets.figures import apart, better
 
 POINTS = 0.005
 """Tolerance for a metric where more is better (a share of 0..1): half a point."""
@@ -37,13 +39,15 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
         return Decision(False, f"its report has no {primary}")
     if baseline is None:
         return Decision(False, f"its report has no baseline for {primary}")
-    shown, kind = f"{primary} {mine:.4g}", _kind(report.get("baseline"))
-    if not (mine > baseline if higher else mine < baseline):
-        return Decision(False, f"{shown} is not better than the baseline's {baseline:.4g}{kind}")
-    said = f"{shown} is better than the baseline's {baseline:.4g}{kind}"
+    rival = report.get("rival")
+    theirs = _value(rival.get("metrics"), primary) if isinstance(rival, Mapping) else None
+    ours, beside, other = apart(mine, baseline, mine if theirs is None else theirs)
+    shown, kind = f"{primary} {ours}", _kind(report.get("baseline"))
+    if not better(mine, baseline, higher=higher):
+        return Decision(False, f"{shown} is not better than the baseline's {beside}{kind}")
+    said = f"{shown} is better than the baseline's {beside}{kind}"
     if stable is None:
         return Decision(True, said)
-    rival = report.get("rival")
     if not isinstance(rival, Mapping) or str(rival.get("version")) != str(stable):
         reason = report.get("not_compared")
         why = f" ({reason})" if isinstance(reason, str) and reason else ""
@@ -51,14 +55,13 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
             False,
             f"{said}, but it was not compared with version {stable}, which is stable now{why}; promote it by hand",
         )
-    theirs = _value(rival.get("metrics"), primary)
     if theirs is None:
         # The stable version could not be measured on this data, as when the classes are others.
         return Decision(False, f"{said}, but version {stable}, which is stable now, has no {primary} on the same data")
     allowed = POINTS if higher else RATIO * abs(theirs)
     if (theirs - mine if higher else mine - theirs) > allowed:
-        return Decision(False, f"{shown} is worse than the {theirs:.4g} of version {stable}, which stays stable")
-    return Decision(True, f"{said} and not worse than the {theirs:.4g} of version {stable}, which was stable")
+        return Decision(False, f"{shown} is worse than the {other} of version {stable}, which stays stable")
+    return Decision(True, f"{said} and not worse than the {other} of version {stable}, which was stable")
 
 
 def _value(metrics: object, name: str) -> float | None:

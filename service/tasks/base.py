@@ -137,8 +137,9 @@ class Task(ABC):
         if options.seed is not None and options.seed < 0:
             raise InvalidInput("options.seed", f"expected 0 or more, got {options.seed}")
 
-    def shown(self, row: Tensors) -> Tensors:
-        """A row of outputs as callers get it: a number that was learned in spreads from the mean comes in its own units.
+    def shown(self, row: Tensors, item: Item | None = None) -> Tensors:
+        """A row of outputs as callers get it: a number that was learned in spreads from the mean comes in its own units, and so
+        does what follows from an `item` whose numbers the task has scaled.
 
         The network does not do so itself: in few bits a number far from 0 would lose what tells it from its neighbours.
         """

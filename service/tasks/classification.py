@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from model_zoo.card import ClassificationExpectation
 from model_zoo.golden import Expectation
+from service.datasets.figures import against
 from service.tasks.answers import best_labels
 from service.tasks.base import Task
 from service.types import Answer, Classification, Item, Options, Tensors
@@ -29,4 +30,5 @@ class Classifying(Task):
         best = answer.labels[0]
         if best.name in (expect.label, *expect.or_labels) and best.score >= expect.min_score:
             return None
-        return f"expected {expect.label!r} with at least {expect.min_score:g}, got {best.name!r} with {best.score:.3f}"
+        came, least = against(best.score, expect.min_score, ".3f", "g")
+        return f"expected {expect.label!r} with at least {least}, got {best.name!r} with {came}"

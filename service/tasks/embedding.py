@@ -9,6 +9,7 @@ import numpy as np
 
 from model_zoo.card import EmbeddingExpectation
 from model_zoo.golden import Expectation
+from service.datasets.figures import against
 from service.tasks.base import Task
 from service.types import Answer, Embedding, Item, Options, Tensors
 
@@ -33,11 +34,14 @@ class Embeds(Task):
         assert isinstance(answer, Embedding)
         error = float(np.abs(answer.values[: len(expect.values)] - np.asarray(expect.values)).max())
         if not error <= expect.tolerance:
-            return f"the embedding is off by {error:.2g}, allowed is {expect.tolerance:.2g}"
+            came, allowed = against(error, expect.tolerance)
+            return f"the embedding is off by {came}, allowed is {allowed}"
         for pair in expect.pairs:
             other = answer_of[pair.text]
             assert isinstance(other, Embedding)
             cosine = float(answer.values @ other.values)
             if not pair.at_least <= cosine <= pair.at_most:
-                return f"likeness to {pair.text!r} is {cosine:.3f}, expected {pair.at_least:g}..{pair.at_most:g}"
+                missed = pair.at_least if cosine < pair.at_least else pair.at_most
+                came, _ = against(cosine, missed, ".3f", "g")
+                return f"likeness to {pair.text!r} is {came}, expected {pair.at_least:g}..{pair.at_most:g}"
         return None

@@ -13,15 +13,15 @@ from model_zoo.card import Card, SeriesRecipe, TensorSpec
 from model_zoo.golden import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, reject_kind
-from service.types import Answer, Array, Forecast, Instance, Item, Options, SeriesInstance, Tensors
+from service.types import Answer, Array, Forecast, Instance, Item, Options, SeriesInstance, Tensors, Units
 
 CONTEXT, FORECAST = "context", "forecast"
 """Names of the tensors."""
 
-LARGEST = 1e18
-"""The squares of larger numbers are beyond what the network's numbers hold."""
-STILL = 1e-6
-"""As in the network: a spread less than this part of the largest number is rounding, and the context constant."""
+LARGEST = 1e150
+"""The squares of larger numbers are infinite, and so would be the figures of a report."""
+STILL = 1e-12
+"""A spread less than this part of the largest number is rounding, and the context constant."""
 
 
 def series_inputs(recipe: SeriesRecipe) -> tuple[TensorSpec, ...]:
@@ -43,9 +43,40 @@ def series_arguments(recipe: SeriesRecipe) -> dict[str, Any]:
 def spread_of(contexts: Array) -> NDArray[np.float64]:
     """Standard deviation over the steps, `(…, steps, channels)` → `(…, 1, channels)`; 0 for a channel that is constant."""
     values = np.asarray(contexts, np.float64)
-    spread = values.std(axis=-2, keepdims=True)
-    still = spread <= STILL * np.abs(values).max(axis=-2, keepdims=True)
-    return np.where(still, 0.0, spread)
+    peak = np.abs(values).max(axis=-2, keepdims=True)
+    whole = np.where(peak > 0, peak, 1.0)
+    spread = (values / whole).std(
+        axis=-2, keepdims=True
+    )  # of parts of the largest: squares neither overflow nor vanish
+    return np.where(spread <= STILL, 0.0, spread * whole)
+
+
+def units_of(contexts: Array) -> Units:
+    """How to scale contexts `(…, steps, channels)`, so that float32 holds them whatever their level and size.
+
+    The network forecasts the same, scaled or not; but it computes in float32, where a large level swallows a small movement
+    and squares overflow from 1e19 on. The scale is the power of two next to the spread, and the centre a multiple of it:
+    dividing by it is exact, and whole numbers stay whole. The centre of a constant channel is its value.
+    """
+    values = np.asarray(contexts, np.float64)
+    spread = spread_of(values)
+    peak = np.abs(values).max(axis=-2, keepdims=True)
+    size = np.where(spread > 0, spread, np.where(peak > 0, peak, 1.0))
+    scale = np.exp2(np.round(np.log2(size)))
+    middle = (values / scale).mean(axis=-2, keepdims=True)
+    return Units(np.where(spread > 0, np.round(middle) * scale, values[..., -1:, :]), scale)
+
+
+def scaled(contexts: Array, units: Units) -> NDArray[np.float32]:
+    """Contexts as the network gets them. A constant channel is 0 in every step, without the rounding that it may have."""
+    values = np.asarray(contexts, np.float64)
+    moves = spread_of(values) > 0
+    return np.where(moves, (values - units.centre) / units.scale, 0.0).astype(np.float32)
+
+
+def unscaled(forecasts: Array, units: Units) -> NDArray[np.float64]:
+    """What the network gave for scaled contexts, in the units of the data."""
+    return np.asarray(forecasts, np.float64) * units.scale + units.centre
 
 
 class TimeSeriesForecasting(Task):
@@ -65,7 +96,7 @@ class TimeSeriesForecasting(Task):
             self._scale = np.array(card.forecast.lower), np.array(card.forecast.upper)  # (horizon, channels) each
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
-        """Series → their last steps, float32 `[context, channels]`, as they are: the network scales them."""
+        """Series → their last steps, float32 `[context, channels]`, scaled by their own level and spread (`units_of`)."""
         return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
 
     def _one(self, instance: Instance, path: str) -> Item | ZooError:
@@ -77,7 +108,8 @@ class TimeSeriesForecasting(Task):
             return error
         steps = len(instance.values)
         notes = {"truncated": True, "steps": steps} if steps > len(context) else {}
-        return Item({CONTEXT: context.astype(np.float32)}, notes=notes)
+        units = units_of(context)
+        return Item({CONTEXT: scaled(context, units)}, notes=notes, units=units)
 
     def _context(self, values: NDArray[np.float64], path: str) -> NDArray[np.float64]:
         steps, channels = values.shape
@@ -96,10 +128,19 @@ class TimeSeriesForecasting(Task):
             raise InvalidInput(path, f"expected finite numbers of at most {LARGEST:g}, got {came:g} in {at}")
         return context
 
+    def shown(self, row: Tensors, item: Item | None = None) -> Tensors:
+        """In the units of the caller, also where the context was scaled."""
+        if item is None or item.units is None:
+            return row
+        return {name: unscaled(array, item.units).astype(array.dtype) for name, array in row.items()}
+
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
-        """`[horizon, channels]` as it is, with intervals unless the context stood still: they are as wide as it moved."""
+        """`[horizon, channels]` in the caller's units, with intervals unless the context stood still: they are as wide as it
+        moved."""
         values = np.asarray(row[FORECAST], np.float64)
         spread = spread_of(item.tensors[CONTEXT])  # (1, channels)
+        if item.units is not None:
+            values, spread = unscaled(values, item.units), spread * item.units.scale
         if self._scale is None or not spread.all():
             return Forecast(values)
         lower, upper = self._scale

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +9,29 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from model_zoo.card import Card, ImageRecipe
 from model_zoo.golden import GoldenInput, golden_path
+from service.datasets.pictures import (
+    DamagedPicture,
+    LargePicture,
+    NotAPicture,
+    Picture,
+    load_picture,
+    to_rgb,
+    upright_of,
+)
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, reject_kind
 from service.types import ImageInstance, Instance, Item
 
-FORMATS = ("JPEG", "PNG", "WEBP")  # Pillow's JPEG reader takes MPO as well, which it does not know by that name
 KEEP_TIMES = 2
 """A JPEG much larger than the network's picture is decoded at a smaller scale that keeps so many times the pixels a side.
 What the resize makes of it is within a grey level, on average, of what it makes of the whole."""
 
-ORIENTATION = 0x0112
 SIDEWAYS, FROM_RIGHT, FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""The EXIF tag, and its values that swap width and height, that put what was stored last at the left, or at the top."""
-
-# The card's own bound is checked on the header, before any pixel is decoded; Pillow's global one would only warn first.
-Image.MAX_IMAGE_PIXELS = None
-# Pillow remarks on odd metadata; nobody has a use for it. Once and for all, since `catch_warnings` is not safe between threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+"""Values of EXIF's orientation that swap width and height, that put what was stored last at the left, or at the top."""
 
 
 class ImageReader:
@@ -113,42 +113,27 @@ def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> D
     if not data:
         raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise InvalidInput(path, f"expected at most {max_pixels:,} pixels, got {width:,} × {height:,}")
-        if shorter:
-            image.draft(None, (width * shorter // min(width, height), height * shorter // min(width, height)))
-        image.load()
-        scale = round(width / image.width)
-        orientation = image.getexif().get(ORIENTATION, 1)
-        upright = _to_rgb(ImageOps.exif_transpose(image))
-        if orientation in SIDEWAYS:
-            width, height = height, width
-        left = upright.width - width / scale if orientation in FROM_RIGHT else 0.0
-        top = upright.height - height / scale if orientation in FROM_BELOW else 0.0
-        return Decoded(upright, (width, height), (left, top), scale)
-    except UnidentifiedImageError:
+        return _upright(load_picture(data, max_pixels, shorter))
+    except LargePicture as large:
+        raise InvalidInput(
+            path, f"expected at most {max_pixels:,} pixels, got {large.width:,} × {large.height:,}"
+        ) from None
+    except NotAPicture:
         raise InvalidInput(path, "expected a JPEG, PNG or WebP image, got something else") from None
-    except InvalidInput:
-        raise
-    except Exception:  # decoders raise whatever they like on damaged files: OSError, SyntaxError, struct.error …
+    except DamagedPicture:
         raise InvalidInput(path, "the image is truncated or damaged") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel and more: Pillow would clip, not scale
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        return _on_white(image.convert("RGBA"))
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """What is transparent shows white, as a browser shows it: the colours stored there are nobody's, and often rubbish."""
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
+def _upright(picture: Picture) -> Decoded:
+    (width, height), orientation = picture.size, picture.orientation
+    scale = round(width / picture.image.width)
+    turn = upright_of(orientation)
+    upright = to_rgb(picture.image if turn is None else picture.image.transpose(turn))
+    if orientation in SIDEWAYS:
+        width, height = height, width
+    left = upright.width - width / scale if orientation in FROM_RIGHT else 0.0
+    top = upright.height - height / scale if orientation in FROM_BELOW else 0.0
+    return Decoded(upright, (width, height), (left, top), scale)
 
 
 def resize_and_crop(decoded: Decoded, recipe: ImageRecipe) -> Image.Image:

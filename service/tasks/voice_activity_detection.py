@@ -13,7 +13,7 @@ from model_zoo.card import AudioRecipe, Card, SpeechExpectation
 from model_zoo.golden import Expectation, GoldenInput, golden_path
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, pad_stack
-from service.tasks.sounds import mono_samples
+from service.tasks.sounds import mono_samples, refuse_bad_samples
 from service.types import (
     Answer,
     Array,
@@ -24,6 +24,7 @@ from service.types import (
     SamplesInstance,
     Segment,
     Segments,
+    TensorInstance,
     Tensors,
 )
 
@@ -57,6 +58,14 @@ class VoiceActivityDetection(Task):
             except InvalidInput as error:
                 outcomes.append(error)
         return outcomes
+
+    def row(self, instance: TensorInstance, path: str) -> Item:
+        """As of every task; NaN and infinity are refused as they are in recordings."""
+        item = super().row(instance, path)
+        refuse_bad_samples(
+            np.asarray(item.tensors[self._samples], np.float32), self._recipe.sample_rate, f"{path}.{self._samples}"
+        )
+        return item
 
     def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
         """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future.

@@ -36,7 +36,7 @@ def row_recipe(
             ]
             values = np.array(found or [0.0], np.float64)
             spread = float(values.std())
-            still = spread <= 1e-12 * max(1.0, float(np.abs(values).max()))
+            still = spread <= 1e-12 * float(np.abs(values).max())
             numbers.append(
                 NumberColumn(
                     name=column.name,

@@ -70,7 +70,7 @@ def regression_figures(
 def target_scale(targets: NDArray[np.float64]) -> TargetScale:
     """Mean and spread of the training targets. Raises CannotTrain where there is nothing to learn."""
     spread = float(targets.std())
-    if not spread > 1e-12 * max(1.0, float(np.abs(targets).max())):
+    if not spread > 1e-12 * float(np.abs(targets).max()):
         raise CannotTrain(f"the target is {targets[0]:g} in every training example; there is nothing to learn")
     return TargetScale(mean=float(targets.mean()), std=spread)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.datasets.dataset import Examples
-from service.errors import ZooError
+from service.errors import InvalidInput, ZooError
 from service.tasks.base import Task
 from service.training.failures import CannotTrain
 from service.training.loop import Batch
 from service.training.seeds import order_of
-from service.training.spec import Log, Said
 from service.training.told import Told
 from service.types import Item
 
 CACHE_BYTES = 256 * 2**20
 """Prepared examples kept in memory; those beyond are prepared again each time."""
-MOST_REPORTED = 5
 CHUNK = 32
 
 
@@ -33,23 +31,20 @@ class Prepared:
         self._examples = examples
         self._left = cache_bytes
         self._kept: dict[int, Item] = {}
+        self.left_out: dict[int, str] = {}
+        """Examples that the task cannot prepare, and why."""
 
-    def usable(self, indices: Sequence[int], say: Callable[[Said], None], told: Told) -> tuple[int, ...]:
-        """Those that the task can prepare; the others are reported."""
+    def usable(self, indices: Sequence[int], told: Told) -> tuple[int, ...]:
+        """Those that the task can prepare; the others are in `left_out`."""
         good: list[int] = []
-        bad: list[str] = []
         for at in range(0, len(indices), CHUNK):
             told.check()
             some = indices[at : at + CHUNK]
             for index, outcome in zip(some, self._outcomes(some), strict=True):
                 if isinstance(outcome, ZooError):
-                    bad.append(f"{self._examples[index].origin}: {outcome.message}")
+                    self.left_out[index] = outcome.problem if isinstance(outcome, InvalidInput) else outcome.message
                 else:
                     good.append(index)
-        for line in bad[:MOST_REPORTED]:
-            say(Log(level="warning", text=f"left out {line}"))
-        if len(bad) > MOST_REPORTED:
-            say(Log(level="warning", text=f"left out {len(bad) - MOST_REPORTED} more examples"))
         return tuple(good)
 
     def items(self, indices: Sequence[int]) -> list[Item]:

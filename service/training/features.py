@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model_zoo.network import Network, load_network
 from service.errors import ZooError
 from service.tasks.base import Task
+from service.training.accounting import reason_of, tell_left_out
 from service.training.failures import CannotTrain
 from service.training.feature_cache import EXACT, REDUCED, FeatureCache, features_folder, gaps
 from service.training.feature_inputs import base_instance, features_task
@@ -30,7 +31,9 @@ PREPARE = 32
 """Examples that are preprocessed together."""
 ROWS = 16
 """Of one batch: beyond, a CPU gains next to nothing."""
-MOST_REPORTED = 5
+MOST_ASKED = 1000
+"""Examples that are prepared once more, to learn why they cannot be."""
+NO_NUMBERS = "the network gave no numbers for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,9 @@ def backbone_features(job: Job, say: Say, told: Told) -> Features:
     if not cache.complete:
         cache.finish(features.shape[1])
     found = Features(features, ok != 0, ok == REDUCED)
+    _report_left_out(job, found, say)
     if not found.ok.any():
         raise CannotTrain(f"not one of the {len(ok)} examples could be prepared for {job.base.name!r}")
-    _report_left_out(job, found, say)
     say(Progress(phase="features", ratio=SHARE, step=len(ok), steps=len(ok)))
     return found
 
@@ -160,8 +163,16 @@ def _width(network: Network, task: Task, device: str) -> int:
 
 
 def _report_left_out(job: Job, features: Features, say: Say) -> None:
-    bad = np.flatnonzero(~features.ok)
-    for i in bad[:MOST_REPORTED].tolist():
-        say(Log(level="warning", text=f"left out {job.examples[i].origin}: it could not be prepared for the network"))
-    if len(bad) > MOST_REPORTED:
-        say(Log(level="warning", text=f"left out {len(bad) - MOST_REPORTED} more examples"))
+    """The cache does not hold why; so the task is asked again."""
+    bad: list[int] = np.flatnonzero(~features.ok).tolist()
+    if not bad:
+        return
+    assert job.files is not None
+    task = features_task(job.base, job.files)
+    for index in bad[MOST_ASKED:]:
+        job.left_out[index] = "could not be prepared for the network"
+    for index in bad[:MOST_ASKED]:
+        example = job.examples[index]
+        (outcome,) = task.preprocess([base_instance(example)], [example.origin])
+        job.left_out[index] = reason_of(outcome) if isinstance(outcome, ZooError) else NO_NUMBERS
+    tell_left_out(job, say)

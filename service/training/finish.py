@@ -16,6 +16,7 @@ from model_zoo.held_out import HeldOut
 from model_zoo.network import TunedNetwork
 from model_zoo.store import Materialised
 from service.datasets.dataset import Splits
+from service.training.accounting import account
 from service.training.checkpoint import State
 from service.training.evaluate import NotCompared, Predictions, evaluate
 from service.training.job import Job, Say
@@ -78,6 +79,7 @@ def finish(job: Job, result: Result, say: Say, told: Told) -> None:
         mistakes=worst_mistakes(job.task, job.labels, result.held_out, job.examples),
         training_s=result.state.seconds,
         held_out=result.decided,
+        accounting=account(job, result.splits),
     )
     say(Finished(metrics=evaluation.figures()))
 

@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from model_zoo.card import Card, ImageRecipe, RecordRecipe, TunedSource
 from model_zoo.held_out import HeldOut
 from model_zoo.network import Head
+from service.datasets.figures import apart
 from service.tasks.rows import columns_of, columns_width
 from service.tasks.table import read_labels, task_for
+from service.training.accounting import account
 from service.training.columns import row_recipe
 from service.training.conformal import with_interval
 from service.training.criteria import target_scale, unscaled
@@ -114,6 +116,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
         training_s=time.monotonic() - began,
         held_out=reference,
+        accounting=account(job, splits),
     )
     _say_verdict(evaluation, say)
     say(Finished(metrics=evaluation.figures()))
@@ -236,9 +239,5 @@ def _hyperparameters(job: Job, fitted: FittedHead) -> dict[str, float | int | st
 
 def _say_verdict(evaluation: Evaluation, say: Say) -> None:
     primary = evaluation.primary
-    ours, theirs = evaluation.metrics[primary].value, evaluation.baseline.metrics.get(primary, float("nan"))
-    say(
-        Log(
-            level="info", text=f"{primary} {ours:.4g} on {evaluation.examples} held-out examples; baseline {theirs:.4g}"
-        )
-    )
+    ours, theirs = apart(evaluation.metrics[primary].value, evaluation.baseline.metrics.get(primary, float("nan")))
+    say(Log(level="info", text=f"{primary} {ours} on {evaluation.examples} held-out examples; baseline {theirs}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Job:
     examples: StoredExamples
     splits: Splits
     knobs: Hyperparameters
+    left_out: dict[int, str] = field(default_factory=dict)
+    """Examples that the job cannot use, by index, and why. Filled as they are met."""
 
     @property
     def info(self) -> DatasetInfo:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from model_zoo.card import CharacterRecipe, TunedSource
 from model_zoo.network import load_network
 from service.tasks.characters import Alphabet
+from service.training.accounting import tell_left_out
 from service.training.checkpoint import Checkpoints
 from service.training.data import TensorBatches
 from service.training.evaluate import NotCompared, Predictions
@@ -58,6 +59,7 @@ def train_language_model(order: WorkOrder, folder: Path, say: Say, told: Told) -
     alphabet = Alphabet(job.files.files[recipe.alphabet], recipe)
     window, pad = recipe.window, recipe.pad_id
     texts = {split: texts_of(job, alphabet, recipe, split) for split in ("train", "validation", "test")}
+    tell_left_out(job, say)
 
     network = load_network(job.base, job.files).requires_grad_(True)
     card = tuned_card(
@@ -127,6 +129,8 @@ def texts_of(job: Job, alphabet: Alphabet, recipe: CharacterRecipe, split: str) 
         ids = alphabet.encode(text.data.decode())
         if len(ids):
             found.append(np.concatenate([front, ids]))
+        else:
+            job.left_out[index] = f"holds no character that {job.base.name!r} knows"
     if not found:
         raise CannotTrain(f"there is no text for {split} with characters that {job.base.name!r} knows; give more text")
     return found

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from service.datasets.figures import apart
 from service.runtime.precision import has_instructions
 from service.training.checkpoint import Checkpoints, State
 from service.training.failures import Diverged
@@ -171,7 +172,8 @@ def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float =
     elif weight > HUGE_WEIGHT:
         seen = f"a weight has become {weight:.3g}"
     elif loss > EXPLODED * max(state.first_loss or 0.0, 1.0):
-        seen = f"the loss rose from {state.first_loss:.3g} to {loss:.3g}"
+        before, now = apart(state.first_loss or 0.0, loss, digits=3)
+        seen = f"the loss rose from {before} to {now}"
     else:
         return
     checkpoints.keep_best()

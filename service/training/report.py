@@ -17,6 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from model_zoo.card import Card, RecordRecipe, RowRecipe, SeriesRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
+from service.datasets.figures import apart, better, equal
+from service.training.accounting import Accounting
 from service.training.charts import curve_charts, reliability_chart
 from service.training.evaluate import Evaluation, is_classification
 from service.training.intervals import Value
@@ -32,8 +34,6 @@ MOST_SKIPPED = 20
 LABEL_CHARACTERS = 60
 SHOWN_COLUMNS = 3
 """Of a row that is shown as an example; a column that is left out is an empty cell."""
-ROUNDING = 1e-12
-"""What is smaller is rounding noise."""
 NO_WEIGHTS = "0" * 64
 """The digest of a base that comes without any."""
 
@@ -79,6 +79,7 @@ def page(
     splits: Splits,
     curves: Sequence[Metric],
     mistakes: Sequence[Mistake],
+    accounting: Accounting | None = None,
 ) -> str:
     """The whole page."""
     rival = lineage.get("rival")
@@ -101,6 +102,7 @@ def page(
         right=_right(evaluation),
         dataset=dataset,
         skipped=dataset.report.skipped[:MOST_SKIPPED],
+        accounting=accounting,
         counts=sorted(dataset.report.class_counts.items()),
         splits={name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
         lineage={**lineage, "metrics": None, "baseline_metrics": None, "rival": None},
@@ -115,18 +117,24 @@ def verdict(evaluation: Evaluation) -> str:
     match evaluation.task:
         case task if is_classification(task):
             of = min(evaluation.examples, 100)
-            ours, theirs = round(metrics["accuracy"].value * of), round(baseline["accuracy"] * of)
+            accuracy, theirs_right = metrics["accuracy"].value, baseline["accuracy"]
+            ours, theirs = round(accuracy * of), round(theirs_right * of)
+            if ours == theirs and not equal(
+                accuracy, theirs_right
+            ):  # of a hundred they are the same, of all they are not
+                of = evaluation.examples
+                ours, theirs = round(accuracy * of), round(theirs_right * of)
             return f"Right {ours} of {of} times; always guessing the commonest class would be right {theirs} times."
         case "text-generation":
             name = "bits_per_character"
-            ours_bits, theirs_bits = metrics[name].value, baseline[name]
+            ours_bits, theirs_bits = apart(metrics[name].value, baseline[name], digits=3)
             kind = evaluation.baseline.kind
-            return f"Needs {ours_bits:.2f} bits to foresee a character; {kind}: {theirs_bits:.2f} bits."
+            return f"Needs {ours_bits} bits to foresee a character; {kind}: {theirs_bits} bits."
         case "time-series-forecasting":
             naive = "repeating the last season"
         case _:
             naive = "always guessing the mean"
-    ours_off, theirs_off = _short(metrics["mae"].value), _short(baseline["mae"])
+    ours_off, theirs_off = apart(metrics["mae"].value, baseline["mae"], digits=3, grouped=True)
     return f"Off by {ours_off} on average; {naive} would be off by {theirs_off}."
 
 
@@ -135,8 +143,7 @@ def comparison(evaluation: Evaluation) -> str:
     name, up = evaluation.primary, evaluation.higher_is_better
     value, base = evaluation.metrics[name], evaluation.baseline.metrics.get(name, math.nan)
     beyond = value.low > base if up else value.high < base
-    better = value.value > base if up else value.value < base
-    if not better:
+    if not better(value.value, base, higher=up):
         said = "not better"
     elif beyond and value.low < value.high:  # too few examples have no interval
         said = "clearly better"
@@ -157,18 +164,22 @@ def comparison(evaluation: Evaluation) -> str:
 
 def _metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     rival = {} if evaluation.rival is None else evaluation.rival.metrics
-    return [
-        MetricRow(
-            name=NAMES.get(name, name),
-            value=_figure(name, value.value),
-            interval=_interval(name, value),
-            baseline=_figure(name, evaluation.baseline.metrics[name]) if name in evaluation.baseline.metrics else "–",
-            rival=_figure(name, rival[name]) if name in rival else "–",
-            upward=name in UPWARD,
-            primary=name == evaluation.primary,
+    rows = []
+    for name, value in evaluation.metrics.items():
+        beside = [figures[name] for figures in (evaluation.baseline.metrics, rival) if name in figures]
+        ours, *others = _figures(name, value.value, *beside)
+        rows.append(
+            MetricRow(
+                name=NAMES.get(name, name),
+                value=ours,
+                interval=_interval(name, value),
+                baseline=others.pop(0) if name in evaluation.baseline.metrics else "–",
+                rival=others.pop(0) if name in rival else "–",
+                upward=name in UPWARD,
+                primary=name == evaluation.primary,
+            )
         )
-        for name, value in evaluation.metrics.items()
-    ]
+    return rows
 
 
 def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
@@ -248,18 +259,15 @@ def _usual(recipe: RowRecipe) -> dict[str, float | str]:
     return {**numbers, **words}
 
 
-def _figure(name: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if name in SHARES else _short(value)
+def _figures(name: str, *values: float) -> tuple[str, ...]:
+    return apart(*values, digits=3, percent=name in SHARES, grouped=True)
 
 
 def _interval(name: str, value: Value) -> str:
-    return f"{_figure(name, value.low)} to {_figure(name, value.high)}" if value.low != value.high else "–"
-
-
-def _short(value: float) -> str:
-    if abs(value) < ROUNDING:
-        return "0"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+    if value.low == value.high:
+        return "–"
+    low, _, high = _figures(name, value.low, value.value, value.high)
+    return f"{low} to {high}"
 
 
 @cache

@@ -16,12 +16,13 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model_zoo.card import Card, SourceFile, TunedSource
+from model_zoo.card import Card, SourceFile, TrainedColumns, TunedSource
 from model_zoo.golden_items import write_golden_items
 from model_zoo.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.store import Materialised
 from service import __version__
-from service.datasets.dataset import DatasetInfo, Splits
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Splits
+from service.training.accounting import Accounting
 from service.training.evaluate import Evaluation
 from service.training.intervals import Value
 from service.training.mistakes import Mistake
@@ -51,6 +52,7 @@ def write_result(
     mistakes: Sequence[Mistake],
     training_s: float,
     held_out: HeldOut | None = None,
+    accounting: Accounting | None = None,
 ) -> None:
     """Writes `folder/result/`, or leaves nothing there. One that is there from an attempt before is replaced.
 
@@ -81,7 +83,8 @@ def write_result(
     source = card.source
     assert isinstance(source, TunedSource)
     files = {role: _file(draft / name) for role, name in roles.items()}
-    source = source.model_copy(update={"files": files, "base_digest": base_files.digest if base_files else "0" * 64})
+    digest = base_files.digest if base_files else "0" * 64
+    source = source.model_copy(update={"files": files, "base_digest": digest, "columns": _columns(dataset)})
     card = card.model_copy(update={"source": source})
 
     write_golden_items(draft / "golden.safetensors", golden)
@@ -91,10 +94,11 @@ def write_result(
     (draft / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
     lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
     report = report_of(order, evaluation, curves, splits, mistakes)
+    report["accounting"] = None if accounting is None else _fields(accounting)
     _write_json(draft / "lineage.json", lineage)
     _write_json(draft / "report.json", report)
     _write_json(draft / "curves.json", report["curves"])
-    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes)
+    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes, accounting)
     (draft / "report.html").write_text(html, encoding="utf-8")
     roles |= {
         "card": "card.json",
@@ -184,6 +188,15 @@ def report_of(
         ],
         "curves": [metric.model_dump() for metric in curves],
     }
+
+
+def _columns(dataset: DatasetInfo) -> TrainedColumns | None:
+    """What the table's columns meant, so that a file like it can be asked about; None where there was no table."""
+    found = dataset.columns
+    if found == Columns() and not dataset.inputs:
+        return None
+    channels = tuple(column.name for column in dataset.inputs) if dataset.kind is DatasetKind.SERIES else ()
+    return TrainedColumns(**found.model_dump(), channels=channels)
 
 
 def write_labels(path: Path, labels: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn import functional
 from model_zoo.card import Card, SeriesRecipe
 from model_zoo.network import build_network
 from service.datasets.splits import cut
-from service.tasks.forecasting import CONTEXT, FORECAST, series_arguments, spread_of
+from service.tasks.forecasting import CONTEXT, FORECAST, scaled, series_arguments, spread_of, units_of, unscaled
 from service.training.baseline import naive_errors, seasonal_naive
 from service.training.checkpoint import Checkpoints
 from service.training.conformal import forecast_scale
@@ -57,18 +58,21 @@ def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
     network = build_network(card)
     network.to(device)
 
-    def forecast(split: str) -> NDArray[np.float32]:
+    def forecast(split: str) -> Floats:
         return forecasts(network, windows[split].contexts, told, device)
 
-    def validate() -> dict[str, float]:
-        wanted = in_spreads(windows["validation"])
-        outputs = forecast("validation")
-        errors = np.abs(outputs - windows["validation"].targets)
-        return {"loss": criterion(torch.from_numpy(outputs), wanted).item(), "mae": float(errors.mean())}
+    usual = usual_spread(windows["train"])
 
-    contexts = torch.from_numpy(windows["train"].contexts.astype(np.float32))
+    def validate() -> dict[str, float]:
+        seen = windows["validation"]
+        outputs = forecast("validation")
+        ours = torch.from_numpy(scaled_targets(replace(seen, targets=outputs)))
+        loss = criterion(ours, in_spreads(seen, usual)).item()
+        return {"loss": loss, "mae": float(np.abs(outputs - seen.targets).mean())}
+
+    contexts = torch.from_numpy(scaled(windows["train"].contexts, units_of(windows["train"].contexts)))
     batches = TensorBatches(
-        {CONTEXT: contexts}, in_spreads(windows["train"]), knobs.batch_size, order.spec.seed, device
+        {CONTEXT: contexts}, in_spreads(windows["train"], usual), knobs.batch_size, order.spec.seed, device
     )
     state = train(
         network,
@@ -86,7 +90,7 @@ def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
     say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
     told.check()
     test = windows["test"]
-    outputs = forecast("test").astype(np.float64)
+    outputs = forecast("test")
     held_out = Predictions(outputs, test.targets, tuple(range(len(test.targets))), test.blocks)
     seen = windows["validation"]
     scale = forecast_scale(seen.contexts, seen.targets, forecast("validation"), seen.step)
@@ -97,7 +101,7 @@ def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         network=network.cpu(),
         held_out=held_out,
         train_targets=np.concatenate([naive_errors(values, recipe.season) for values in past]),
-        golden=[{CONTEXT: context.astype(np.float32)} for context in test.contexts[:3]],
+        golden=[{CONTEXT: scaled(context, units_of(context))} for context in test.contexts[:3]],
         state=state,
         splits=job.splits,
         baseline_outputs=seasonal_naive(test.contexts, recipe.horizon, recipe.season),
@@ -141,17 +145,28 @@ def shaped(job: Job, recipe: SeriesRecipe) -> Card:
     )
 
 
-def in_spreads(windows: Windows) -> Tensor:
-    """What `criterion` compares with, (n, 2, horizon, channels): the targets, and one ÷ the spread of their contexts.
+def usual_spread(windows: Windows) -> float:
+    """The mean spread of the contexts; where none of them moves, that of the targets."""
+    spread = float(spread_of(windows.contexts).mean())
+    return spread or float(np.abs(windows.targets - windows.contexts[:, -1:]).mean()) or 1.0
+
+
+def scaled_targets(windows: Windows) -> NDArray[np.float32]:
+    """The targets, (n, horizon, channels), in the units in which the network sees the contexts."""
+    units = units_of(windows.contexts)
+    return ((windows.targets - units.centre) / units.scale).astype(np.float32)
+
+
+def in_spreads(windows: Windows, usual: float) -> Tensor:
+    """What `criterion` compares with, (n, 2, horizon, channels): the scaled targets, and what makes spreads of them.
 
     Errors count in spreads of their own context, so that large series do not drown small ones. A context that stood still has no
-    spread: there the mean spread of all stands in.
+    spread: there `usual` stands in.
     """
     spread = spread_of(windows.contexts)  # (n, 1, channels)
-    usual = max(float(spread.mean()), 1e-6)
-    weight = 1.0 / np.where(spread > 0, spread, usual)
-    both = np.stack([windows.targets, np.broadcast_to(weight, windows.targets.shape)], axis=1)
-    return torch.from_numpy(both.astype(np.float32))
+    weight = units_of(windows.contexts).scale / np.where(spread > 0, spread, usual)
+    targets = scaled_targets(windows)
+    return torch.from_numpy(np.stack([targets, np.broadcast_to(weight.astype(np.float32), targets.shape)], axis=1))
 
 
 def criterion(output: Tensor, wanted: Tensor) -> Tensor:
@@ -161,15 +176,16 @@ def criterion(output: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "cpu") -> NDArray[np.float32]:
-    """(n, context, channels) → (n, horizon, channels); the network must be in evaluation mode."""
-    parts: list[NDArray[np.float32]] = []
-    for at in range(0, len(contexts), ROWS):
+def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "cpu") -> Floats:
+    """(n, context, channels) → (n, horizon, channels), both in the units of the data; the network is in evaluation mode."""
+    units = units_of(contexts)
+    given, parts = scaled(contexts, units), []
+    for at in range(0, len(given), ROWS):
         if told.cancel.is_set():
             told.check()
-        rows = torch.from_numpy(contexts[at : at + ROWS].astype(np.float32)).to(device)
+        rows = torch.from_numpy(given[at : at + ROWS]).to(device)
         parts.append(network(**{CONTEXT: rows})[FORECAST].cpu().numpy())
-    return np.concatenate(parts)
+    return unscaled(np.concatenate(parts), units)
 
 
 def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -> Predictions | NotCompared | None:
@@ -185,4 +201,4 @@ def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -
     if theirs.context > recipe.context:
         return NotCompared(f"it looks back on {theirs.context} steps, and there are {recipe.context}")
     outputs = forecasts(rival.network, test.contexts[:, -theirs.context :], told)
-    return Predictions(outputs.astype(np.float64), test.targets, tuple(range(len(test.targets))))
+    return Predictions(outputs, test.targets, tuple(range(len(test.targets))))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from model_zoo.card import Card, TargetScale
 from model_zoo.held_out import HeldOut
+from service.training.accounting import tell_left_out
 from service.training.checkpoint import Checkpoints
 from service.training.conformal import with_interval
 from service.training.criteria import (
@@ -69,9 +70,10 @@ class Lesson:
 
 def prepare(job: Job, prepared: Prepared, say: Say, told: Told) -> Lesson:
     """Looks at every example once. Raises CannotTrain where none can be trained on, or a number is the same everywhere."""
-    splits = {name: prepared.usable(job.splits[name], say, told) for name in ("train", "validation", "test")}
+    splits = {name: prepared.usable(job.splits[name], told) for name in ("train", "validation", "test")}
     if not splits["train"]:
-        raise CannotTrain("not one training example could be prepared")
+        why = next((f"; the first: {reason}" for reason in prepared.left_out.values()), "")
+        raise CannotTrain(f"not one training example could be prepared{why}")
     # Of very few examples none may be left for one of them.
     splits["validation"] = splits["validation"] or splits["train"]
     if not splits["test"]:
@@ -94,6 +96,8 @@ def teach(
     settle: Settle | None = None,
 ) -> None:
     """Trains, measures on what was held out, and writes the result."""
+    job.left_out.update(lesson.prepared.left_out)
+    tell_left_out(job, say)
     output = card.signature.outputs[0].name
     device, knobs = job.order.device, job.knobs
 

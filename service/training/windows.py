@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from model_zoo.card import SeriesRecipe
+from service.tasks.forecasting import spread_of
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 
@@ -63,12 +64,14 @@ def season_of(series: Sequence[Floats]) -> int:
     """The lag at which the longest series is most like itself, trend aside; 1 where there is none."""
     values = max(series, key=len)[:, 0]
     steps = len(values)
-    if steps < 8:
+    spread = spread_of(values[:, None]).item()
+    if steps < 8 or not spread:
         return 1
+    values = (values - values.mean()) / spread
     line = np.polynomial.Polynomial.fit(np.arange(steps), values, 1)
     rest = values - line(np.arange(steps))
     power = float(rest @ rest)
-    if power <= 1e-12 * max(1.0, float(values @ values)):
+    if power <= 1e-12 * float(values @ values):
         return 1
     most = min(steps // 3, LONGEST_SEASON)
     # Wiener and Khinchin: the autocorrelation is the transform of the power spectrum.

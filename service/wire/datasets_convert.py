@@ -107,6 +107,8 @@ def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
         skipped=[pb.SkippedExample(file=x.file, row=x.row, reason=x.reason) for x in skipped],
         warnings=report.warnings,
         duplicate_count=report.duplicates,
+        input_count=report.input_count,
+        skipped_reasons=report.skipped_reasons,
         target_statistics=report.target_statistics,
         duration=duration(report.duration_s),
         inferred=report.inferred,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec
+from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec, TrainedColumns, TunedSource
 from service.pb import models_pb2 as pb
 from service.registry.decisions import Decisions
 from service.registry.evidence import Evidence
@@ -54,16 +54,25 @@ def write_model(status: ModelStatus) -> pb.Model:
 
 
 def write_columns(model: pb.Model, card: Card) -> None:
-    """The columns that a model of rows or records takes, and those of its training table that it does not need."""
+    """The columns that a model of rows, records, series or texts takes, and those of its training table that it does not need."""
     row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
-    if not isinstance(row, RowRecipe):
-        return
-    for number in row.numbers:
-        model.columns.add(name=number.name, kind="number")
-    for category in row.categories:
-        model.columns.add(name=category.name, kind="category", categories=category.categories)
-    model.target_column = row.target
-    model.ignored_columns.extend(row.ignored)
+    trained = card.source.columns if isinstance(card.source, TunedSource) else None
+    trained = trained or TrainedColumns()
+    if isinstance(row, RowRecipe):
+        for number in row.numbers:
+            model.columns.add(name=number.name, kind="number")
+        for category in row.categories:
+            model.columns.add(name=category.name, kind="category", categories=category.categories)
+    for channel in trained.channels:
+        model.columns.add(name=channel, kind="number")
+    for kind in ("text", "image", "time", "series"):
+        if name := getattr(trained, kind):
+            model.columns.add(name=name, kind=kind)
+    told = row if isinstance(row, RowRecipe) else trained
+    # Of a series the target is the only channel.
+    model.target_column = "" if trained.channels else told.target
+    ignored = (*told.ignored, trained.split, *trained.ignored)
+    model.ignored_columns.extend(dict.fromkeys(filter(None, ignored)))
 
 
 def write_traffic(traffic: Traffic) -> pb.Traffic:

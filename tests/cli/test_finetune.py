@@ -63,6 +63,19 @@ def test_one_line_goes_from_data_to_the_line_that_calls_the_result(run: Run, zoo
     assert "\x1b" not in done.output
 
 
+def test_what_is_not_sent_of_a_folder_is_named(run: Run, zoo: FakeZoo, photos: Path, tmp_path: Path) -> None:
+    (photos / "birds").symlink_to(tmp_path)
+    (photos / "gone.jpg").symlink_to("nowhere")
+    done = run("finetune", BASE, str(photos), "--name", "pets", "--detach", "--server", zoo.target)
+    assert done.exit_code == 0, done.output
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    at = lines.index("not sent 2:")
+    assert lines[at + 1 : at + 3] == [
+        "birds is a link that leads out of the folder",
+        "gone.jpg is a link that leads nowhere",
+    ]
+
+
 def test_every_option_reaches_the_server(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text("review,stars\ngood,5\n")

@@ -76,7 +76,7 @@ def test_a_line_that_is_wrong_fails_alone(ask: Run, zoo: FakeZoo, tmp_path: Path
     done = ask("flats", str(table))
     assert done.exit_code == 1
     assert ["error" in line for line in lines(done)] == [False, True, False]
-    assert "expected 2 cells as the header has, got 1" in lines(done)[1]["error"]["message"]
+    assert "expected 2 cells as in the header, got 1" in lines(done)[1]["error"]["message"]
     done = ask("flats", str(objects))
     assert [(line["input"].rpartition(":")[2], "error" in line) for line in lines(done)] == [
         ("1", False),
@@ -111,8 +111,8 @@ def test_a_dash_is_rows_line_by_line(ask: Run, zoo: FakeZoo) -> None:
     ("name", "content", "says"),
     [
         ("a.csv", b"", "empty"),
-        ("a.csv", b"area,area\n1,2\n", "two columns of the file have the same name"),
-        ("a.csv", b"area\n\xff\n", "expected UTF-8"),
+        ("a.csv", b"area,area\n1,2\n", "has two columns called 'area'"),
+        ("a.csv", b"area\n\xff\n", "is not UTF-8 text"),
         ("a.json", b"{", "not valid JSON"),
         ("a.json", b"7", "expected an object"),
         ("a.jpg", b"jpeg", "expected JSON or a file of .csv, .jsonl or .json"),

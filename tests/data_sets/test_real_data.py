@@ -35,9 +35,10 @@ def test_photo_stamps_of_tux_paint(tmp_path: Path) -> None:
     examples = read(tmp_path, "stamps.tar.gz", tarred(photos | rest))
     assert examples.info.kind is DatasetKind.IMAGE_FOLDER
     assert examples.info.labels == ("animals", "food", "plants")
-    assert examples.info.report.examples + examples.info.report.skipped_count == len(photos)
-    assert examples.info.report.skipped_count == 0
-    assert "passed over 5 files without a picture" in examples.info.report.warnings
+    report = examples.info.report
+    assert (report.examples, report.skipped_count, report.input_count) == (len(photos), 5, len(photos) + 5)
+    assert report.skipped_reasons == {"is no picture (.txt)": 5}
+    assert "passed over 5 files without a picture: .txt 5" in report.warnings
     held_out = split(examples, 0)["test"]
     assert {examples[i].target for i in held_out} == {0, 1, 2}
 

@@ -96,8 +96,20 @@ async def test_links_that_lead_out_of_a_folder_are_not_followed(store: DatasetSt
     (data / "pets/cat/link.jpg").symlink_to(data.parent / "secrets/s.jpg")
     (data / "pets/linked").symlink_to(data.parent / "secrets")
     (data / "pets/cat/broken.jpg").symlink_to("nothing.jpg")
-    stored = await store.from_uri(f"file://{data}/pets")
-    assert stored.info.report.class_counts == {"cat": 2, "dog": 2}
+    report = (await store.from_uri(f"file://{data}/pets")).info.report
+    assert report.class_counts == {"cat": 2, "dog": 2}
+    assert {s.file: s.reason for s in report.skipped if "link" in s.reason} == {
+        "cat/broken.jpg": "is a link that leads nowhere",
+        "cat/link.jpg": "is a link that leads out of the folder",
+        "linked": "is a link that leads out of the folder",
+    }
+    assert report.input_count == report.examples + report.skipped_count
+
+
+@pytest.mark.asyncio
+async def test_links_within_a_folder_are_followed(store: DatasetStore, data: Path) -> None:
+    (data / "pets/hound").symlink_to("dog")
+    assert (await store.from_uri(f"file://{data}/pets")).info.labels == ("cat", "dog", "hound")
 
 
 @pytest.mark.asyncio

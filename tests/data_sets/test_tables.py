@@ -303,7 +303,7 @@ def test_a_series_without_a_step_or_with_a_time_twice_is_refused(tmp_path: Path)
     error = refusal(tmp_path, "a.csv", uneven)
     assert error.field == "header.columns.time"
     assert "no constant step" in error.problem
-    assert "same time" in refusal(tmp_path, "a.csv", "\n".join([head, *rows, rows[3]])).problem
+    assert "same time" in refusal(tmp_path, "a.csv", "\n".join([head, *rows, "1949-04,10"])).problem
 
 
 def test_bad_numbers_and_times_are_named_by_row(tmp_path: Path) -> None:

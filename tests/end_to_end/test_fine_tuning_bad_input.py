@@ -110,6 +110,8 @@ def test_ten_bytes_called_jpg_are_left_out_with_the_reason(made: Made, tmp_path:
     report = made.client.upload_dataset(photos_zip(tmp_path / "odd.zip", {"birds/x.jpg": b"0123456789"})).report
     [skipped] = report.skipped
     assert (skipped.file, report.skipped_count) == ("birds/x.jpg", 1)
+    assert report.input_count == report.examples + report.skipped_count
+    assert dict(report.skipped_reasons) == {skipped.reason: 1}
     assert skipped.reason == "is no JPEG, PNG or WebP picture"
 
 

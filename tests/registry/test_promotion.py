@@ -75,3 +75,33 @@ def test_a_figure_that_is_none_promotes_nobody(wrong: object) -> None:
 )
 def test_a_report_that_cannot_be_read_promotes_nobody(said: dict[str, Any]) -> None:
     assert not decide(said, None).promote
+
+
+def errors(value: float, baseline: float, rival: float | None = None) -> dict[str, Any]:
+    return {
+        "primary": "mae",
+        "higher_is_better": False,
+        "metrics": {"mae": {"value": value}},
+        "baseline": {"mae": baseline, "kind": "always the mean"},
+        "rival": None if rival is None else {"version": 1, "metrics": {"mae": rival}},
+    }
+
+
+def test_figures_of_a_decision_are_shown_with_digits_that_differ() -> None:
+    assert decide(errors(105.612, 105.618), None).sentence == (
+        "mae 105.61 is better than the baseline's 105.62 (always the mean)"
+    )
+    assert decide(errors(105.618, 105.612), None).sentence == (
+        "mae 105.62 is not better than the baseline's 105.61 (always the mean)"
+    )
+    assert decide(errors(105.6121, 300.0, rival=105.6118), 1).sentence == (
+        "mae 105.6121 is better than the baseline's 300 (always the mean) and not worse than the 105.6118 of version 1, "
+        "which was stable"
+    )
+
+
+@pytest.mark.parametrize("value", [105.6, 105.6 * (1 - 1e-12), float("nan")])
+def test_what_equals_the_baseline_but_for_rounding_is_not_better(value: float) -> None:
+    decision = decide(errors(value, 105.6), None)
+    assert not decision.promote
+    assert "is better" not in decision.sentence

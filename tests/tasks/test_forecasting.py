@@ -79,7 +79,7 @@ def test_channels_must_be_as_many_as_were_learned() -> None:
     assert refusal(series(range(24), 2)).problem == "expected 1 numbers in each step, got 2"
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e19, 1e300])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e151, 1e300])
 def test_a_gap_or_a_number_without_end_is_named_by_its_step(bad: float) -> None:
     values = [0.0, 1.0, *range(10), bad, 3.0]
     wrong = refusal(series(values))
@@ -147,3 +147,22 @@ def test_a_card_finds_its_task_and_its_first_run_needs_no_caller(tmp_path: Any) 
     item = task.warmup_item()
     runtime = NetworkRuntime(build_network(card).eval(), "cpu")
     assert runtime.run(task.collate([item] * 2)[0])["forecast"].shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize(("level", "size"), [(0.0, 1e19), (0.0, 1e-19), (0.0, 1e149), (1e9, 1e-2), (-1e15, 1e5)])
+def test_a_series_of_any_size_and_level_is_forecast_as_one_about_zero_is(level: float, size: float) -> None:
+    wave = np.sin(np.arange(12.0))
+    usual, other = forecast(series(wave), scale=SCALE), forecast(series(level + size * wave), scale=SCALE)
+    for ours, theirs in ((usual.values, other.values), (usual.lower, other.lower), (usual.upper, other.upper)):
+        assert ours is not None
+        assert theirs is not None
+        np.testing.assert_allclose((theirs - level) / size, ours, atol=1e-4)
+
+
+def test_tensors_of_a_series_come_back_in_its_own_units() -> None:
+    task = TimeSeriesForecasting(series_card())
+    [item] = task.preprocess([series(1e6 + np.arange(12.0))], ["x"])
+    assert isinstance(item, Item)
+    runtime = NetworkRuntime(build_network(series_card()).eval(), "cpu")
+    [row] = task.split(runtime.run(task.collate([item])[0]), [item])
+    assert task.shown(row, item)["forecast"].tolist() == [[1_000_011.0]] * 3

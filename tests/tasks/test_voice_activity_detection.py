@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from model_zoo.card import AudioRecipe
 from model_zoo.catalog import Catalog
+from service.datasets.sounds import LongSound, Sound
 from service.errors import InvalidInput
-from service.tasks.sounds import decode_audio
 from service.tasks.voice_activity_detection import VoiceActivityDetection, find_speech
 from service.types import (
     AudioInstance,
@@ -113,10 +114,28 @@ def test_samples_are_taken_as_they_are(task: VoiceActivityDetection) -> None:
     assert len(samples_of(task, SamplesInstance(samples, 8000))) == 2000
 
 
-def test_samples_that_are_no_numbers_are_served(task: VoiceActivityDetection) -> None:
-    samples = np.array([0, np.nan, np.inf, -np.inf, 1], np.float32)
-    np.testing.assert_array_equal(samples_of(task, SamplesInstance(samples, 16_000)), samples)
-    assert np.isnan(samples_of(task, encoded(samples, 16_000, "WAV", "FLOAT"))[1])
+@pytest.mark.parametrize(("value", "named"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_that_are_no_numbers_are_refused_with_their_time(
+    task: VoiceActivityDetection, value: float, named: str, channels: int
+) -> None:
+    """A recurrent network would hear nothing of what follows."""
+    samples = np.zeros((48_000, channels), np.float32)
+    samples[24_000, -1] = value
+    said = f"{PATH}: expected finite samples, got {named} at 1.500 seconds"
+    for subtype in ("FLOAT", "DOUBLE"):
+        assert refusal(task, encoded(samples, 16_000, "WAV", subtype)) == said
+    assert refusal(task, SamplesInstance(samples[:, -1], 16_000)) == said
+    with pytest.raises(InvalidInput, match="samples: expected finite samples"):
+        task.row(TensorInstance({task.card.signature.inputs[0].name: samples[:, -1]}), PATH)
+
+
+def test_a_sample_no_power_of_which_is_a_number_is_refused(task: VoiceActivityDetection) -> None:
+    samples = np.array([0, 1e30], np.float32)
+    assert refusal(task, SamplesInstance(samples, 16_000)).endswith(
+        "expected samples between -1 and 1, got 1e+30 at 0.000 seconds"
+    )
+    assert refusal(task, encoded(np.array([1e300, 0]), 16_000, "WAV", "DOUBLE")).endswith("infinity at 0.000 seconds")
 
 
 # ── what is no recording ──────────────────────────────────────────────────────────────────────────────────────────
@@ -180,8 +199,12 @@ def test_a_recording_that_is_too_long_is_refused_and_read_no_further(monkeypatch
         assert "expected at most 2 seconds" in refusal(short, SamplesInstance(np.zeros(2 * rate + 1, np.float32), rate))
     bomb = encoded(np.zeros(60 * 16_000, np.float32), 16_000, "FLAC")
     assert len(bomb) < 20_000
-    samples, _ = decode_audio(bomb, 2.0, PATH)
-    assert len(samples) == 32_001, "one over the limit is enough to know"
+    assert refusal(short, bomb).endswith("expected at most 2 seconds of sound, got 60")
+    with Sound(bomb) as sound:
+        blocks = sound.mono(2.0)
+        assert sum(map(len, islice(blocks, 1))) == 32_001, "one over the limit is enough to know"
+        with pytest.raises(LongSound):
+            next(blocks)
 
 
 def test_a_rate_beyond_all_recordings_is_refused(task: VoiceActivityDetection) -> None:
@@ -407,10 +430,3 @@ def test_there_is_speech_in_speech_and_none_in_noise_or_silence(served: Any, exa
     noise = np.random.default_rng(5).standard_normal(48_000).astype(np.float32) * 0.05
     assert run(real, SamplesInstance(noise, 16_000)).segments == ()
     assert run(real, SamplesInstance(np.zeros(48_000, np.float32), 16_000)).segments == ()
-
-
-@pytest.mark.weights
-def test_samples_that_are_no_numbers_are_answered_as_silence(served: Any) -> None:
-    answer = run(served("silero_vad"), SamplesInstance(np.full(4000, np.nan, np.float32), 16_000))
-    assert answer.segments == ()
-    assert len(answer.probabilities) == 8

@@ -211,6 +211,14 @@ def test_an_example_that_cannot_be_prepared_is_left_out_and_told_of(home: Path, 
     assert any(isinstance(s, Log) and s.level == "warning" and "left out" in s.text for s in said)
     report = json.loads((tmp_path / "job" / "result" / "report.json").read_text())
     assert sum(report["splits"].values()) == 119
+    accounting = report["accounting"]
+    assert (
+        accounting["given"]
+        == accounting["train"] + accounting["validation"] + accounting["test"] + accounting["left_out"]
+    )
+    assert (accounting["given"], accounting["left_out"]) == (120, 1)
+    assert accounting["reasons"] == {"the network gave no numbers for it": 1}
+    assert "1 of 120 were left out by the job" in (tmp_path / "job" / "result" / "report.html").read_text()
 
 
 def test_what_the_head_has_learned_from_is_no_measure_of_it(home: Path, tmp_path: Path) -> None:

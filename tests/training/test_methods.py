@@ -231,3 +231,55 @@ def test_a_series_is_forecast_better_than_by_its_last_season(home: Path, tmp_pat
         if not reason:
             theirs = second["rival"]["metrics"][primary]
             assert theirs == pytest.approx(found["metrics"][primary]["value"], rel=1e-5)
+
+
+def sales(level: float, size: float, stretch: int = 0) -> np.ndarray:
+    """A yearly wave; for `stretch` steps in its middle it stands still."""
+    steps = np.arange(240)
+    values = 5 * np.sin(2 * np.pi * steps / 12) + np.random.default_rng(0).normal(0, 0.5, len(steps))
+    values[60 : 60 + stretch] = values[60]
+    return level + size * values
+
+
+def trained_on(home: Path, folder: Path, values: np.ndarray) -> dict[str, float]:
+    """Its error and that of the last season, in spreads of the data."""
+    written = "time,sales\n" + "".join(f"{i},{value!r}\n" for i, value in enumerate(values.tolist()))
+    dataset = add_dataset(home, written.encode(), "sales.csv", DatasetKind.SERIES, Columns(time="time"))
+    knobs = {"epochs": 6, "hidden": 16, "layers": 1, "horizon": 6, "context": 24}
+    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, **knobs)
+    assert isinstance(run(train_series, given, folder)[-1], Finished)
+    found = report(folder)
+    size = float((values / np.abs(values).max()).std() * np.abs(values).max())
+    return {"error": found["metrics"]["mae"]["value"] / size, "baseline": found["baseline"]["mae"] / size}
+
+
+@pytest.fixture(scope="module")
+def usual(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    return trained_on(home, tmp_path_factory.mktemp("usual"), sales(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("level", "size"),
+    [(0.0, 1e19), (5e20, 1e20), (0.0, 1e-19), (0.0, 1e140), (0.0, 1e-150), (1e9, 0.01), (-1.7e12, 1e3)],
+)
+def test_a_series_of_any_size_and_level_is_learned_as_well_as_one_about_zero(
+    home: Path, tmp_path: Path, usual: dict[str, float], level: float, size: float
+) -> None:
+    other = trained_on(home, tmp_path / "other", sales(level, size))
+    assert other["baseline"] == pytest.approx(usual["baseline"], rel=1e-3)
+    assert other["error"] == pytest.approx(usual["error"], rel=0.02)
+    assert other["error"] < other["baseline"]
+
+
+def test_a_series_that_stands_still_for_longer_than_a_context_is_learned(home: Path, tmp_path: Path) -> None:
+    found = trained_on(home, tmp_path / "job", sales(5e20, 1e20, stretch=40))
+    assert found["error"] < found["baseline"]
+
+
+def test_a_series_that_never_moves_has_no_error_and_no_interval(home: Path, tmp_path: Path) -> None:
+    written = "time,sales\n" + "".join(f"{i},7.5\n" for i in range(120))
+    dataset = add_dataset(home, written.encode(), "sales.csv", DatasetKind.SERIES, Columns(time="time"))
+    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, epochs=1)
+    assert isinstance(run(train_series, given, tmp_path / "job")[-1], Finished)
+    assert report(tmp_path / "job")["metrics"]["mae"]["value"] == 0
+    assert publish(home, tmp_path / "job").card.forecast is None

@@ -268,3 +268,30 @@ def test_better_is_not_clearly_better_where_nobody_can_tell_how_sure_it_is(windo
     said = comparison(found)
     assert ("clearly better" in said) == (windows == 200)
     assert ("too few examples to tell it from the version" in said) == (windows == 20)
+
+
+def test_figures_that_are_compared_on_the_page_differ_where_they_are_shown() -> None:
+    targets = np.linspace(1000.0, 2000.0, 40)
+    train = np.array([1500.0])
+    held_out = Predictions(np.full(40, 1500.0) + (targets - 1500.0) * 1e-5, targets, tuple(range(40)))
+    evaluation = evaluate("tabular-regression", (), held_out, train, seed=0)
+    ours, theirs = verdict(evaluation).split(";")
+    assert ours.split()[2] not in theirs
+    assert "better, though within the noise" in comparison(evaluation) or "better than" in comparison(evaluation)
+    same = Predictions(np.full(40, 1500.0), targets, tuple(range(40)))
+    assert "it is not better than the baseline" in comparison(evaluate("tabular-regression", (), same, train, seed=0))
+
+
+def test_classes_that_are_told_apart_once_more_often_than_by_guessing_are_counted_out_of_all() -> None:
+    targets = np.arange(1000) % 2
+    said = np.zeros(1000, int)
+    said[1] = 1
+    evaluation = evaluate(
+        "text-classification",
+        ("a", "b"),
+        Predictions(3.0 * np.eye(2)[said], targets, tuple(range(1000))),
+        np.array([0, 0, 1]),
+        seed=0,
+    )
+    assert verdict(evaluation).startswith("Right 501 of 1000 times;")
+    assert verdict(evaluation).endswith("would be right 500 times.")
