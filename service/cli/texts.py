@@ -14,8 +14,8 @@ from pathlib import Path
 
 from service.cli.console import remark
 from service.cli.known import Known, Unreadable
+from service.cli.reading import content, opened
 from service.cli.sources import ARCHIVES, TABLES, Source, folder_of, is_named_as_file, unpacked, what_is
-from service.cli.tables import content, opened
 
 _PIPE = "to send it as a text, give it on stdin: echo TEXT | zoo predict MODEL -"
 _LONGEST_NAME = 4096
