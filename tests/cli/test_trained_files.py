@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +322,19 @@ def test_a_large_table_is_read_while_it_is_sent(tmp_path: Path) -> None:
     given = sources([str(path)], read_model(pb.Model(name="mine", raw_input="row")))
     assert next(iter(given)).value == {"area": "70"}
     path.write_text("area\n")  # what was not read yet is gone
+
+
+def test_a_file_whose_name_is_not_utf8_is_read_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(f"{name}.txt").write_text("Words.")
+    Path(f"{name}.csv").write_text("area\n70\n")
+    Path(f"{name}.jpg").write_bytes(picture(0))
+    [text] = asked(f"{name}.txt", text_model())
+    [row] = asked(f"{name}.csv", read_model(pb.Model(name="mine", raw_input="row")))
+    [photo] = asked(f"{name}.jpg", image_model())
+    assert (text.value, row.value, photo.value.read_bytes()) == ("Words.", {"area": "70"}, picture(0))
+    assert "\\udce9" in capsys.readouterr().err
+    for source in (text, row, photo):
+        assert "\\udce9" in json.dumps(source.name)
+    [missing] = asked(f"{name}-none.txt", text_model())
+    assert missing.problem.startswith("there is no file of that name")
