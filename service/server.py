@@ -35,6 +35,7 @@ from service.inference import Inference
 from service.observability.log import configure, logger
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
+from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
 from service.pb import (
     fine_tuning_pb2,
@@ -102,8 +103,7 @@ def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None
     # Threads that load or time a network may be deep in native code. The interpreter's own way to end takes itself down under
     # them, and one that then comes back aborts the process; everything there was to finish is finished.
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     os._exit(0)
 
 
@@ -177,6 +177,7 @@ class Server:
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
+        self._recorder.log_lines_lost(lambda: float(lost.lines))
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
