@@ -63,7 +63,16 @@ from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
-from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
+from service.startup import (
+    bind,
+    check_models,
+    check_options,
+    device_plan,
+    keepalive,
+    open_database,
+    open_http,
+    warn_of_service_variables,
+)
 from service.wire import open_inference
 from service.wire.calls import CountedServer
 from service.wire.health import Health
@@ -97,6 +106,7 @@ def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
+    warn_of_service_variables(settings)
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings, catalog, loader).run())
@@ -247,6 +257,7 @@ class Server:
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
                 ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
+                *keepalive(self._settings),
             ],
         )
         counted: Any = CountedServer(server, self._recorder)  # generated code asks two methods of a server, no more

@@ -63,10 +63,11 @@ class Output(Protocol):
 
 
 class Direct:
-    """Writes in the caller's thread, where that does not block."""
+    """Writes in the caller's thread, where that does not block, or, where it is patient, as long as it takes."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, patient: bool = False) -> None:
         self.fd = fd
+        self._timeout_ms = None if patient else 0
         self._lock = threading.RLock()
 
     def write(self, data: bytes) -> None:
@@ -75,7 +76,7 @@ class Direct:
             rest = memoryview(data)
             while rest:
                 try:
-                    if not _writable(self.fd, 0):
+                    if not _writable(self.fd, self._timeout_ms):
                         raise BlockingIOError  # the same end as where the system says so
                     rest = rest[os.write(self.fd, rest[:PIECE]) :]
                 except (OSError, ValueError):
