@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service.cli.console import complain, harmless
+from service.cli.console import complain, harmless, shown
 from service.observability.standard_streams import Direct, Stream, open_closed
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -29,8 +29,6 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 LOG = "zoo.log"
 LARGEST_LOG = 1024 * 1024
 """Bytes; a larger log is put aside as `zoo.log.1`."""
-LONGEST_SHOWN = 100
-"""Characters of a name or a text that a line repeats."""
 
 # Expected errors, by the module that defines them, and the exit code. An error can only be one of them if its module
 # has been imported, so nothing is imported to find out.
@@ -88,12 +86,6 @@ def sentence(error: BaseException) -> tuple[str, int] | None:
         case OSError() if error.errno is not None and _stdout_fails_with(error.errno):
             return f"standard output cannot be written: {_why(error)}", FAILED
     return None
-
-
-def shown(text: str) -> str:
-    """A name or a text in quotation marks, in one line and not too long."""
-    text = harmless(text)
-    return f"'{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + '…'}'"
 
 
 def guarded(command: Callable[[], object]) -> int:

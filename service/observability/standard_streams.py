@@ -246,16 +246,16 @@ def open_closed() -> None:
 def protect(*, queued: bool = False) -> None:
     """Puts streams that never fail in the place of `sys.stdout` and `sys.stderr`. Again does nothing."""
     open_closed()
+    kind = Queued if queued else Direct
     for fd, name in ((1, "stdout"), (2, "stderr")):
         before = cast(TextIO, getattr(sys, name))
-        if isinstance(before, Stream):
+        if isinstance(before, Stream) and type(before.output) is kind:
             continue
         with suppress(OSError, ValueError):
             before.flush()
         if queued:
             _own_description(fd)
-        output: Output = Queued(fd) if queued else Direct(fd)
-        setattr(sys, name, Stream(output, getattr(before, "encoding", None) or "utf-8"))
+        setattr(sys, name, Stream(kind(fd), getattr(before, "encoding", None) or "utf-8"))
     if queued:
         atexit.register(flush)
 
