@@ -28,7 +28,10 @@ class SettingsError(Exception):
 
 
 def _default_home() -> Path:
-    return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    except RuntimeError:  # a user whom the system does not know, without HOME
+        return Path("~")  # which the check of `home` cannot find either, and says so
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,9 +171,7 @@ class House:
 
 
 @pytest.fixture
-def house(
-    tmp_path: Path, zoo: FakeZoo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[House]:
+def house(tmp_path: Path, zoo: FakeZoo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> House:
     add_structured(zoo)
     add_columns(zoo)
     (tmp_path / "photo.jpg").write_bytes(b"a photo")
@@ -200,7 +197,7 @@ def house(
     server = SimpleNamespace(run=lambda settings: None)
     monkeypatch.setitem(sys.modules, "service.server", server)
     monkeypatch.setattr("service.server", server, raising=False)
-    yield House(tmp_path, zoo, capfd)
+    return House(tmp_path, zoo, capfd)
 
 
 @settings(
