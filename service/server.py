@@ -64,6 +64,7 @@ from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
 from service.startup import (
+    allow_files,
     bind,
     check_models,
     check_options,
@@ -108,6 +109,7 @@ def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None
     configure(settings.log_level, settings.log_format)
     warn_of_service_variables(settings)
     keep_freed_memory()
+    allow_files()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings, catalog, loader).run())
     # Threads that load or time a network may be deep in native code. The interpreter's own way to end takes itself down under

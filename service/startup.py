@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import resource
 import socket
 import tempfile
+from contextlib import suppress
 
 from grpc import aio
 from prometheus_client import CollectorRegistry
@@ -20,6 +22,9 @@ from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads,
 from service.settings import Settings, SettingsError, host_and_port, service_variables, shown
 
 log = logger(__name__)
+
+MOST_FILES = 65_536
+"""Open files and connections; more would only cost the system memory."""
 
 
 def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
@@ -88,6 +93,15 @@ def warn_of_service_variables(settings: Settings) -> None:
             value=os.environ.get(variable, ""),
             instead=f"{name} {getattr(settings, name)}",
         )
+
+
+def allow_files() -> None:
+    """Lets this process open as many files and connections as the system allows it to; the usual limit is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def keepalive(settings: Settings) -> list[tuple[str, int]]:

@@ -138,6 +138,8 @@ def record(error: BaseException | None) -> Path | None:
     for folder in _log_folders():
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.lstat().st_uid != os.getuid():  # in a folder for temporary files anybody may have made it
+                continue
             log = folder / LOG
             if log.is_file() and log.stat().st_size > LARGEST_LOG:
                 log.replace(folder / f"{LOG}.1")
