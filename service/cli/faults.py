@@ -8,6 +8,7 @@ guarded    runs a command and gives its exit code; an error that nobody expected
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -15,11 +16,11 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from service.cli.console import complain, harmless, shown
 from service.observability.standard_streams import Direct, Stream, open_closed
@@ -44,9 +45,10 @@ def prepare() -> None:
     """Makes the process fit for any console, locale and set of open streams. Call it first."""
     open_closed()
     _in_utf8()
-    stdout: Any = sys.stdout
-    with suppress(AttributeError, ValueError, OSError):
-        stdout.reconfigure(errors="backslashreplace")
+    encoding, people = sys.stdout.encoding, sys.stdout.isatty()
+    # Detached, since the stream that goes away would else close what it writes to.
+    output = _Output(cast(io.TextIOWrapper, sys.stdout).detach(), encoding, "backslashreplace", line_buffering=people)
+    sys.stdout = sys.__stdout__ = output  # type: ignore[misc]
     sys.stderr = Stream(Direct(2, patient=True), sys.stderr.encoding or "utf-8")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -55,6 +57,27 @@ def prepare() -> None:
     sys.unraisablehook = lambda args: record(args.exc_value)
     if "serve" not in sys.argv[1:2]:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what concerns people comes as an error of the call
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output, whose errors say of what they are."""
+
+    def write(self, text: str, /) -> int:
+        with _named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _named():
+            super().flush()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _in_utf8() -> None:
@@ -80,11 +103,11 @@ def sentence(error: BaseException) -> tuple[str, int] | None:
             return f"this needs the package {error.name!r}; the extra `server` of zoo-serving brings it", FAILED
         case UnicodeEncodeError() if isinstance(error.object, str) and any(map(_is_surrogate, error.object)):
             return f"{shown(error.object)} is not valid UTF-8", FAILED
+        case ValueError() if "embedded null" in str(error):
+            return "the name of a file holds a NUL, which no name can", FAILED
         case OSError() if error.filename is not None:
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
             return f"{shown(name)}: {_why(error)}", FAILED
-        case OSError() if error.errno is not None and _stdout_fails_with(error.errno):
-            return f"standard output cannot be written: {_why(error)}", FAILED
     return None
 
 
@@ -182,7 +205,7 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno != errno.EPIPE and not code:
-            complain(f"standard output cannot be written: {_why(error)}")
+            complain(f"'standard output': {_why(error)}")
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
@@ -190,17 +213,6 @@ def _flushed(code: int) -> int:
             sys.stdout.flush()
         code = code or FAILED
     return code
-
-
-def _stdout_fails_with(number: int) -> bool:
-    """What could not be written is still in the buffer, and fails again."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error.errno == number
-    except ValueError:
-        return True
-    return False
 
 
 def _why(error: OSError) -> str:
