@@ -354,7 +354,7 @@ def test_a_service_variable_of_kubernetes_means_the_default(
 )
 def test_any_other_port_that_is_none_is_an_error(clean_environment: pytest.MonkeyPatch, value: str) -> None:
     clean_environment.setenv("ZOO_PORT", value)
-    with pytest.raises(SettingsError, match="^ZOO_PORT is "):
+    with pytest.raises(SettingsError, match=r"^ZOO_PORT is "):
         load_settings()
     assert service_variables() == {}
 
@@ -364,7 +364,7 @@ def test_a_service_url_in_a_setting_that_no_service_sets_is_an_error(
     clean_environment: pytest.MonkeyPatch, name: str
 ) -> None:
     clean_environment.setenv(name, "tcp://10.96.0.12:8001")
-    with pytest.raises(SettingsError, match=f"^{name} is "):
+    with pytest.raises(SettingsError, match=rf"^{name} is "):
         load_settings()
 
 
@@ -410,5 +410,5 @@ def test_a_home_below_a_working_folder_that_is_gone_is_an_error(
     clean_environment.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     clean_environment.setenv("ZOO_HOME", "home")
-    with pytest.raises(SettingsError, match="^ZOO_HOME is 'home': the working folder is gone"):
+    with pytest.raises(SettingsError, match=r"^ZOO_HOME is 'home': the working folder is gone"):
         load_settings()
