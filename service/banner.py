@@ -12,6 +12,7 @@ from service import __version__
 from service.registry.registry import ModelStatus
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
+from service.settings import host_and_port
 
 EXAMPLES = {
     "image": "examples/cat.jpg",
@@ -22,10 +23,11 @@ EXAMPLES = {
 
 def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
     """The ports are open; models load."""
+    web = host_and_port(host, http_port)
     _say(
         f"Zoo {__version__} is live.",
-        f"  gRPC     {host}:{port}",
-        f"  metrics  http://{host}:{http_port}/metrics    health  http://{host}:{http_port}/healthz",
+        f"  gRPC     {host_and_port(host, port)}",
+        f"  metrics  http://{web}/metrics    health  http://{web}/healthz",
         f"  loading  {', '.join(models)} …",
     )
 
@@ -48,7 +50,7 @@ def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, por
 def _server(host: str, port: int) -> str:
     """The flag that a client on this machine needs to find the server; empty where it looks there anyway."""
     near = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104
-    address = f"[{near}]:{port}" if ":" in near else f"{near}:{port}"
+    address = host_and_port(near, port)
     return "" if address == "127.0.0.1:8001" else f" --server {address}"
 
 

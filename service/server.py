@@ -35,6 +35,7 @@ from service.inference import Inference
 from service.observability.log import configure, logger
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
+from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
 from service.pb import (
     fine_tuning_pb2,
@@ -62,7 +63,17 @@ from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
-from service.startup import bind, check_models, check_options, device_plan, open_database, open_http
+from service.startup import (
+    allow_files,
+    bind,
+    check_models,
+    check_options,
+    device_plan,
+    keepalive,
+    open_database,
+    open_http,
+    warn_of_service_variables,
+)
 from service.wire import open_inference
 from service.wire.calls import CountedServer
 from service.wire.health import Health
@@ -96,14 +107,15 @@ def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
     configure(settings.log_level, settings.log_format)
+    warn_of_service_variables(settings)
     keep_freed_memory()
+    allow_files()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings, catalog, loader).run())
     # Threads that load or time a network may be deep in native code. The interpreter's own way to end takes itself down under
     # them, and one that then comes back aborts the process; everything there was to finish is finished.
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     os._exit(0)
 
 
@@ -177,6 +189,7 @@ class Server:
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
+        self._recorder.log_lines_lost(lambda: float(lost.lines))
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
@@ -246,6 +259,7 @@ class Server:
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
                 ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
+                *keepalive(self._settings),
             ],
         )
         counted: Any = CountedServer(server, self._recorder)  # generated code asks two methods of a server, no more

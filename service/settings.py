@@ -6,8 +6,10 @@ Units stand in the names. A default that suits most is set everywhere; the sente
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +28,10 @@ class SettingsError(Exception):
 
 
 def _default_home() -> Path:
-    return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    except RuntimeError:  # a user whom the system does not know, without HOME
+        return Path("~")  # which the check of `home` cannot find either, and says so
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -169,6 +174,25 @@ class Settings(BaseSettings):
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or reply, in MiB."""
 
+    keepalive_time_ms: int = Field(default=7_200_000, ge=1, le=2_147_483_647)
+    """After so long without traffic the server pings a client. Lower it where something between them drops idle connections."""
+
+    keepalive_timeout_ms: int = Field(default=20_000, ge=1, le=2_147_483_647)
+    """How long a client may take to answer the server's ping before its connection is closed."""
+
+    keepalive_permit_without_calls: bool = True
+    """Whether pings are welcome, and sent, on a connection without a call."""
+
+    keepalive_min_ping_interval_without_data_ms: int = Field(default=5_000, ge=0, le=2_147_483_647)
+    """Least time between two pings of a client while nothing is sent to it; one that pings faster is told `too_many_pings` and
+    sent away. Clients commonly ping every 10 seconds."""
+
+    keepalive_max_ping_strikes: int = Field(default=2, ge=0, le=2_147_483_647)
+    """How many pings may come faster than that before a client is sent away; 0 sends nobody away."""
+
+    keepalive_max_pings_without_data: int = Field(default=0, ge=0, le=2_147_483_647)
+    """How many pings the server sends while it has nothing else to send; 0 sets no limit."""
+
     dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
     """Where callers may have the server itself read data: `file:///data`, `s3://bucket/folder`, separated by commas; none by
     default. Name only what every caller may see."""
@@ -224,15 +248,68 @@ class Settings(BaseSettings):
                 raise PydanticCustomError("not_a_root", "expected URIs such as file:///data or s3://bucket/folder")
         return value
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _name(cls, value: object) -> object:
+        if isinstance(value, str | Path) and not _is_utf8(str(value)):
+            raise PydanticCustomError("not_utf8", "its name is not valid UTF-8; choose another folder")
+        return value
+
     @field_validator("home")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        return value.expanduser()  # a `~` from a file of settings was never seen by a shell
+        try:
+            # A `~` from a file of settings was never seen by a shell. Absolute, since children work in folders of their own.
+            return value.expanduser().absolute()
+        except RuntimeError:
+            user = value.parts[0][1:] or "this user"
+            raise PydanticCustomError(
+                "no_home", "there is no home folder of {user}; set ZOO_HOME to a folder", {"user": user}
+            ) from None
+        except OSError:
+            raise PydanticCustomError(
+                "no_folder", "the working folder is gone, and a relative path begins there"
+            ) from None
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+        if ":" in inner or inner != value:  # an address of IPv6, with or without the brackets that URLs need
+            try:
+                ipaddress.IPv6Address(inner)
+            except ValueError:
+                raise PydanticCustomError(
+                    "not_a_host",
+                    "expected an address or a name such as 127.0.0.1, ::1 or localhost; the port is a setting of its own",
+                ) from None
+        elif not inner.isprintable() or any(character in "/[]@ " for character in inner):
+            raise PydanticCustomError("not_a_host", "expected an address or a name such as 127.0.0.1, ::1 or localhost")
+        return inner
 
     @property
     def cores(self) -> int:
         """Cores for networks: what was set, else what the operating system lets this process use."""
         return self.cpu_threads or usable_cores()
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the name of a file came with bytes that are none
+        return False
+    return True
+
+
+def host_and_port(host: str, port: int) -> str:
+    """As addresses and URLs have them: an address of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def shown(path: Path) -> str:
+    """A path in a message, in one line whatever its name is."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
 
 
 def usable_cores() -> int:
@@ -247,7 +324,7 @@ def _cgroup_cores(fallback: int) -> int:
         try:
             quota, period = " ".join((Path("/sys/fs/cgroup") / file).read_text() for file in files).split()
             return fallback if quota in ("max", "-1") else max(1, int(quota) // int(period))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ZeroDivisionError):
             continue
     return fallback
 
@@ -269,10 +346,27 @@ def load_settings(**overrides: Any) -> Settings:
     Raises SettingsError with one sentence for each wrong setting.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    foreign = {name: Settings.model_fields[name].default for name in service_variables()}
     try:
-        return Settings(**given)
+        return Settings(**(foreign | given))
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(e, given) for e in error.errors())) from None
+
+
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+_PORTS = ("port", "http_port")
+
+
+def service_variables() -> dict[str, str]:
+    """Ports that the environment does not mean: setting → variable. Kubernetes gives every container `ZOO_PORT=tcp://ADDRESS:PORT`
+    where a Service is called `zoo`, and `ZOO_HTTP_PORT` where one is called `zoo-http`."""
+    return {
+        name.lower().removeprefix("zoo_"): name
+        for name, value in os.environ.items()
+        if name.lower().removeprefix("zoo_") in _PORTS
+        and name.lower().startswith("zoo_")
+        and _SERVICE_URL.fullmatch(value)
+    }
 
 
 def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]) -> dict[str, Any]:
@@ -326,5 +420,5 @@ def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
+    text = repr(str(value) if isinstance(value, Path) else value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"

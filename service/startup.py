@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import resource
 import socket
 import tempfile
+from contextlib import suppress
 
 from grpc import aio
 from prometheus_client import CollectorRegistry
@@ -13,9 +16,15 @@ from prometheus_client import CollectorRegistry
 from model_zoo.catalog import Catalog
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import HttpPort
+from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, host_and_port, service_variables, shown
+
+log = logger(__name__)
+
+MOST_FILES = 65_536
+"""Open files and connections; more would only cost the system memory."""
 
 
 def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
@@ -55,7 +64,7 @@ async def open_database(settings: Settings) -> Database:
     """The database of jobs and aliases, brought up to date."""
     _check_home(settings)
     try:
-        database = Database(database_url(settings.database_url, settings.home.absolute()))
+        database = Database(database_url(settings.database_url, settings.home))
         await database.open()
     except DatabaseError as error:
         raise SettingsError(f"{'ZOO_DATABASE_URL' if settings.database_url else 'ZOO_HOME'}: {error}") from None
@@ -64,24 +73,56 @@ async def open_database(settings: Settings) -> Database:
 
 def _check_home(settings: Settings) -> None:
     """Versions, datasets and jobs lie there, wherever the database is."""
-    home = settings.home.absolute()
+    home = settings.home
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):
             pass
-    except OSError as error:
-        why = (error.strerror or "unknown reason").lower()
-        raise SettingsError(f"ZOO_HOME: nothing can be written in {home}: {why}") from None
+    except (OSError, ValueError) as error:
+        why = (getattr(error, "strerror", None) or "it is no name of a folder").lower()
+        raise SettingsError(f"ZOO_HOME: nothing can be written in {shown(home)}: {why}") from None
+
+
+def warn_of_service_variables(settings: Settings) -> None:
+    """Tells of ports in the environment that are not ours and were ignored."""
+    for name, variable in service_variables().items():
+        log.warning(
+            "a variable of the environment is ignored: Kubernetes sets it for a Service of that name, and it is no setting; "
+            "`enableServiceLinks: false` in the pod keeps it out",
+            variable=variable,
+            value=os.environ.get(variable, ""),
+            instead=f"{name} {getattr(settings, name)}",
+        )
+
+
+def allow_files() -> None:
+    """Lets this process open as many files and connections as the system allows it to; the usual limit is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def keepalive(settings: Settings) -> list[tuple[str, int]]:
+    """Channel arguments of gRPC: when the server pings, and which pings of clients it takes."""
+    return [
+        ("grpc.keepalive_time_ms", settings.keepalive_time_ms),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", int(settings.keepalive_permit_without_calls)),
+        ("grpc.http2.min_ping_interval_without_data_ms", settings.keepalive_min_ping_interval_without_data_ms),
+        ("grpc.http2.max_ping_strikes", settings.keepalive_max_ping_strikes),
+        ("grpc.http2.max_pings_without_data", settings.keepalive_max_pings_without_data),
+    ]
 
 
 def bind(server: aio.Server, settings: Settings) -> int:
     """Opens the gRPC port and gives its number. The server answers once it is started."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    where = f"{host}:{settings.port} for gRPC"
+    where = f"{host_and_port(settings.host, settings.port)} for gRPC"
     try:
         _try_to_bind(settings.host, settings.port)  # gRPC would write lines of its own on stderr, and not say why
-        port = server.add_insecure_port(f"{host}:{settings.port}")
-    except OSError as error:
+        port = server.add_insecure_port(host_and_port(settings.host, settings.port))
+    except (OSError, UnicodeError) as error:
         raise SettingsError(_cannot_listen(where, error)) from None
     except RuntimeError:
         port = 0
@@ -91,14 +132,16 @@ def bind(server: aio.Server, settings: Settings) -> int:
 
 
 def _try_to_bind(host: str, port: int) -> None:
-    """Binds and lets go again. Raises OSError with the reason."""
+    """Binds and lets go again. Raises OSError with the reason, UnicodeError for what cannot be a name."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 
 
-def _cannot_listen(where: str, error: OSError) -> str:
+def _cannot_listen(where: str, error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"cannot listen on {where}: that is no name of a host"
     if error.errno == errno.EADDRINUSE:
         return f"cannot listen on {where}; is another server running there?"
     return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
@@ -108,6 +151,6 @@ def open_http(settings: Settings, metrics: CollectorRegistry, health: object) ->
     """The port of `/metrics` and `/healthz`. It answers once it is started."""
     try:
         return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
-    except OSError as error:
-        where = f"{settings.host}:{settings.http_port} for /metrics"
+    except (OSError, UnicodeError) as error:
+        where = f"{host_and_port(settings.host, settings.http_port)} for /metrics"
         raise SettingsError(_cannot_listen(where, error)) from None

@@ -26,7 +26,13 @@ def test_every_setting_is_listed_with_its_default() -> None:
     }
     for name, default in plain.items():
         shown = rows[f"ZOO_{name.upper()}"].split(":")[0]
-        assert shown == (str(default).lower() if isinstance(default, bool) else f"{default:g}"), name
+        assert shown == (
+            str(default).lower()
+            if isinstance(default, bool)
+            else str(default)
+            if isinstance(default, int)
+            else f"{default:g}"
+        ), name
 
 
 def test_every_metric_is_listed_with_its_labels() -> None:

@@ -29,7 +29,14 @@ ORDER = (
 )
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
 TOP = ("service.server", "service.startup", "service.fine_tuning", "service.banner", "service.cli")
-LEAVES = ("service.errors", "service.types", "service.settings", "service.observability", "service.folder_walk")
+LEAVES = (
+    "service.errors",
+    "service.types",
+    "service.settings",
+    "service.observability",
+    "service.folder_walk",
+    "service.disk",
+)
 BESIDE = ("service.client", "service.pb")
 """The SDK knows the protocol and the leaves, and nothing of the server; the generated code knows nobody."""
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from service import settings as module
-from service.settings import ModelOptions, Settings, SettingsError, load_settings, usable_cores, with_options
+from service.settings import (
+    ModelOptions,
+    Settings,
+    SettingsError,
+    load_settings,
+    service_variables,
+    usable_cores,
+    with_options,
+)
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -324,3 +332,83 @@ def test_a_machine_without_a_quota_uses_what_it_may(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
     monkeypatch.setattr(module.Path, "read_text", nothing)
     assert usable_cores() == 3
+
+
+# ── hosts, homes and variables that are not ours ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp", "sctp"])
+@pytest.mark.parametrize("name", ["ZOO_PORT", "ZOO_HTTP_PORT", "zoo_port"])
+def test_a_service_variable_of_kubernetes_means_the_default(
+    clean_environment: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    clean_environment.setenv(name, f"{kind}://10.96.0.12:8001")
+    found = load_settings()
+    assert (found.port, found.http_port) == (8001, 8002)
+    assert load_settings(port=9000).port == 9000
+    assert list(service_variables().values()) == [name]
+
+
+@pytest.mark.parametrize(
+    "value", ["tcp://", "tcp://10.96.0.12", "http://10.96.0.12:8001", "10.96.0.12:8001", "tcp:8001"]
+)
+def test_any_other_port_that_is_none_is_an_error(clean_environment: pytest.MonkeyPatch, value: str) -> None:
+    clean_environment.setenv("ZOO_PORT", value)
+    with pytest.raises(SettingsError, match=r"^ZOO_PORT is "):
+        load_settings()
+    assert service_variables() == {}
+
+
+@pytest.mark.parametrize("name", ["ZOO_LANES", "ZOO_HOST", "ZOO_DRAIN_GRACE_S"])
+def test_a_service_url_in_a_setting_that_no_service_sets_is_an_error(
+    clean_environment: pytest.MonkeyPatch, name: str
+) -> None:
+    clean_environment.setenv(name, "tcp://10.96.0.12:8001")
+    with pytest.raises(SettingsError, match=rf"^{name} is "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("[::]", "::"),
+        ("::", "::"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("zoo_server", "zoo_server"),
+    ],
+)
+def test_a_host_is_an_address_or_a_name_with_or_without_brackets(given: str, host: str) -> None:
+    assert load_settings(host=given).host == host
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8001", "[::1]:8001", "[::1", "::1]", "[]", "[localhost]", ":", "a b", "http://x", "x/", "a\nb", "\0"],
+)
+def test_a_host_with_anything_else_is_an_error(host: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(host=host)
+    assert_one_sentence(str(caught.value), "--host")
+
+
+def test_a_relative_home_is_absolute_from_then_on(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Children work in folders of their own."""
+    clean_environment.chdir(tmp_path)
+    clean_environment.setenv("ZOO_HOME", "a/../é 100%")
+    assert load_settings().home == tmp_path / "a/../é 100%"
+
+
+def test_a_home_below_a_working_folder_that_is_gone_is_an_error(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    clean_environment.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    clean_environment.setenv("ZOO_HOME", "home")
+    with pytest.raises(SettingsError, match=r"^ZOO_HOME is 'home': the working folder is gone"):
+        load_settings()

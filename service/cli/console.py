@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+LONGEST_SHOWN = 100
+"""Characters of a name or a text that a line repeats."""
 _SMALL = 100_000
 _PIPE_WIDTH = 1000
 """Columns where nobody looks: rows of a pipe are never wrapped or cut."""
@@ -22,6 +24,12 @@ def harmless(text: object) -> str:
     return "".join(
         repr(character)[1:-1] if unicodedata.category(character) in _UNSAFE else character for character in str(text)
     )
+
+
+def shown(text: str) -> str:
+    """A name or a text in quotation marks, in one line and not too long."""
+    text = harmless(text)
+    return f"'{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + '…'}'"
 
 
 def out() -> Console:

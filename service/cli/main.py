@@ -8,17 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, finetune, jobs, models, predict, pull, serve, status, versions
+from service.cli import datasets, faults, finetune, jobs, models, predict, pull, serve, status, versions
 from service.cli.console import complain
-
-# Expected errors, by the module that defines them, and the exit code. An error can only be one of them if its module
-# has been imported, so nothing is imported to find out.
-_EXPECTED = (
-    ("service.client.errors", "ZooClientError", 1),
-    ("model_zoo.errors", "ZooModelError", 1),
-    ("service.settings", "SettingsError", 2),
-)
-_OURS = ("service", "model_zoo")
 
 
 class SentenceGroup(TyperGroup):
@@ -28,18 +19,16 @@ class SentenceGroup(TyperGroup):
         """Runs the verb."""
         try:
             return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] in _OURS:
-                raise
-            complain(f"this needs the package {error.name!r}; the extra `server` of zoo-serving brings it")
-            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(faults.INTERRUPTED) from None
+        except BrokenPipeError:  # nobody reads on, as behind `| head`
+            raise typer.Exit(faults.FAILED) from None
         except Exception as error:
-            for module, name, code in _EXPECTED:
-                kind = getattr(sys.modules.get(module), name, None)
-                if kind is not None and isinstance(error, kind):
-                    complain(str(error))
-                    raise typer.Exit(code) from None
-            raise
+            if (told := faults.sentence(error)) is None:
+                raise
+            text, code = told
+            complain(text)
+            raise typer.Exit(code) from None
 
 
 app = typer.Typer(
@@ -87,5 +76,6 @@ def _common(
 
 
 def main() -> None:
-    """Runs the command that the process was started with."""
-    app()
+    """Runs the command that the process was started with, and ends the process."""
+    faults.prepare()
+    sys.exit(faults.guarded(app))

@@ -6,7 +6,11 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_SERVER = "127.0.0.1:8001"
+from service.cli.console import shown
+
+DEFAULT_PORT = "8001"
+DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
+HIGHEST_PORT = 65535
 EXAMPLES = {
     "image": "photo.jpg",
     "audio": "speech.wav",
@@ -19,11 +23,45 @@ EXAMPLES = {
 
 
 def _host_and_port(value: str) -> str:
-    if "://" in value or "/" in value or not value.strip():
-        raise typer.BadParameter(f"{value!r} is no HOST:PORT, for example {DEFAULT_SERVER}")
-    if value.count(":") > 1 and "]" not in value:  # an address of IPv6 without a port
-        return f"[{value}]:8001"
-    return value if ":" in value.rpartition("]")[2] else f"{value}:8001"
+    """The address with its port, as gRPC takes it: `::1` → `[::1]:8001`."""
+    host, port = _parts(value.strip())
+    if not _is_host(host) or not _is_port(port):
+        raise typer.BadParameter(f"{shown(value)} is no HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _parts(value: str) -> tuple[str, str]:
+    """Host and port; an address of IPv6 has brackets where a port follows."""
+    if value.startswith("["):
+        host, bracket, rest = value[1:].partition("]")
+        return (host, rest[1:] or DEFAULT_PORT) if bracket and rest[:1] in ("", ":") and ":" in host else ("", "")
+    if value.count(":") > 1:
+        return value, DEFAULT_PORT
+    host, colon, port = value.partition(":")
+    return host, port if colon else DEFAULT_PORT
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        from ipaddress import IPv6Address
+
+        try:
+            IPv6Address(host)
+        except ValueError:
+            return False
+        return True
+    try:
+        return (
+            host.encode("idna") != b""
+            and not any(character in "/[]@?#% \\" for character in host)
+            and host.isprintable()
+        )
+    except UnicodeError:  # too long, or no name
+        return False
+
+
+def _is_port(port: str) -> bool:
+    return port.isascii() and port.isdigit() and 0 < len(port) <= 5 and 0 < int(port) <= HIGHEST_PORT
 
 
 Server = Annotated[

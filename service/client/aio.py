@@ -176,6 +176,8 @@ class AsyncClient(AsyncTuningClient):
                     effect = plan.send(reply)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        except UnicodeEncodeError as error:  # a message takes what is valid Unicode
+            raise BadInput(f"{error.object[:64]!r} holds lone surrogates, so it is not valid Unicode") from None
         finally:
             plan.close()  # after Ctrl-C, too, what it had opened is closed at once
 

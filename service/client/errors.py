@@ -133,7 +133,7 @@ _BY_CODE: dict[str, type[ZooClientError]] = {
 }
 _CODE_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 # gRPC's own words for a connection that never was, and for one that ended under a call.
-_NOT_CONNECTED = ("failed to connect", "DNS resolution failed", "Name resolution")
+_NOT_CONNECTED = ("failed to connect", "DNS resolution failed", "Name resolution", "errors resolving")
 _BROKEN = (
     "Socket closed",
     "Connection reset",

@@ -58,8 +58,8 @@ class Read(FileWork):
         """Its bytes."""
         try:
             return self.path.read_bytes()
-        except OSError as error:
-            why = (error.strerror or type(error).__name__).lower()
+        except (OSError, ValueError) as error:  # the latter for a name with a NUL
+            why = (getattr(error, "strerror", None) or "that is no name of a file").lower()
             raise BadInput(f"cannot read {str(self.path)!r}: {why}", reason="UNREADABLE_FILE") from None
 
 

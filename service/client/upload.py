@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import tempfile
 import zipfile
@@ -101,8 +102,15 @@ def opened(path: Path, progress: Progress) -> Source:
                 path, left_out = archive, tuple(inside.left_out)
             sha256, size = _digest(path, progress)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise BadInput(
+                    "the folder has no room to be packed in the folder of temporary files; set TMPDIR to one on another disk",
+                    reason="NO_ROOM",
+                ) from None
             why = (error.strerror or type(error).__name__).lower()
             raise BadInput(f"cannot read {error.filename or str(path)!r}: {why}", reason="UNREADABLE_FILE") from None
+        except ValueError:
+            raise BadInput(f"cannot read {str(path)!r}: that is no name of a file", reason="UNREADABLE_FILE") from None
         return Source(path, path.name, sha256, size, made.pop_all(), left_out)
 
 

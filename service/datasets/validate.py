@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
 from service.datasets.limits import MIB, Limits
 from service.errors import InvalidInput
+from service.observability.standard_streams import protect
 
 ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
 RAW = "raw"
@@ -172,6 +173,9 @@ class _WithoutPandas(MetaPathFinder):
 def main() -> None:
     """Run on the folder that the command line names."""
     sys.meta_path.insert(0, _WithoutPandas())
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever libraries print goes to the log, which may be full, and then loses it
+    protect()
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     try:
@@ -181,8 +185,8 @@ def main() -> None:
         traceback.print_exc()  # into the log
         sys.stderr.flush()
         os._exit(FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
+    with os.fdopen(answers, "w", encoding="ascii") as line:
+        line.write(json.dumps(said) + "\n")
     os._exit(0)  # nothing is left to do, and libraries take long to go
 
 

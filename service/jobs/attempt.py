@@ -13,15 +13,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service.datasets.dataset import dataset_folder
+from service.disk import FullDisk, is_full
 from service.jobs.endings import End, Ending, Told, death
-from service.jobs.folder import disk_full
 from service.jobs.hooks import Hooks, Limits
 from service.jobs.journal import Journal
 from service.jobs.launcher import Worker
 from service.jobs.pressure import Yielding
 from service.jobs.types import Checkpoint, Log, Metric, Progress
 from service.observability.log import logger
-from service.training.failures import DISK_FULL
 from service.training.spec import (
     CANCEL,
     FEATURES_READY,
@@ -171,8 +170,8 @@ class Attempt:
                 return Ending(End.STOPPED)
             case Stopped():
                 return Ending(End.DIED, "the worker stopped by itself")
-        if disk_full(self._folder):
-            return Ending(End.FAILED, DISK_FULL)
+        if is_full(self._folder):  # a worker that dies where there is no room dies of that
+            return Ending(End.FAILED, FullDisk.HOME.value)
         return Ending(End.DIED, death(code))
 
     # ── beside it ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from pathlib import Path
 
@@ -13,8 +12,6 @@ JOBS = "jobs"
 ORDER, RESULT, CHECKPOINTS = "spec.json", "result", "checkpoints"
 KEPT = ("log.txt", "tensorboard", ORDER)
 """Of a job that has ended well, or was not wanted any more."""
-LEAST_FREE = 16 * 1024 * 1024
-"""Bytes. A worker that died with less left on its disk died of that."""
 
 
 def job_folder(home: Path, job_id: str) -> Path:
@@ -49,16 +46,3 @@ def clean(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def disk_full(folder: Path) -> bool:
-    """Whether there is hardly any room left."""
-    try:
-        return shutil.disk_usage(folder).free < LEAST_FREE
-    except OSError:
-        return False
-
-
-def means_full(error: OSError) -> bool:
-    """Whether the disk, or what its owner may use of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -99,7 +99,10 @@ class ProcessLauncher:
             assert waiting.stdin is not None
             waiting.stdin.write(f"{Assignment(folder=folder, lock=folder / LOCK).model_dump_json()}\n".encode())
             return ProcessWorker(waiting)
-        with (folder / LOG).open("ab") as log:
+        with ExitStack() as opened:
+            log: IO[bytes] | int = asyncio.subprocess.DEVNULL
+            with suppress(OSError):  # no log is no reason to fail the job
+                log = opened.enter_context((folder / LOG).open("ab"))
             return ProcessWorker(await self._start(suited, str(folder), folder / LOCK, log))
 
     async def _start_waiting(self, suited: Suited) -> asyncio.subprocess.Process:

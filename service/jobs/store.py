@@ -12,13 +12,15 @@ from sqlalchemy import Connection, func, insert, select, text, update
 
 from service.database import Database
 from service.database.tables import checkpoints, jobs
+from service.disk import FullDisk
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, QuotaExceeded
 from service.jobs.moving import make_move, row_of, tell
 from service.jobs.rows import job_of, spec_text
 from service.jobs.states import ACTIVE, check_move
 from service.jobs.types import Job, JobSpec, JobState, Page, StateChanged
-from service.training.failures import DISK_FULL
 
+FULL_DISKS = tuple(disk.value for disk in FullDisk)
+"""Reasons of a failure after which a job without a checkpoint may be resumed: nothing is wrong with it."""
 CREATE_LOCK = 0x7A6F70
 """PostgreSQL's advisory lock that holds quotas: jobs are made one after another. On SQLite writers are alone anyway."""
 
@@ -156,7 +158,7 @@ class JobStore:
                 checkpoint = select(checkpoints.c.step).where(checkpoints.c.job_id == job_id).limit(1)
                 if (
                     state is JobState.FAILED
-                    and row.reason != DISK_FULL
+                    and row.reason not in FULL_DISKS
                     and connection.execute(checkpoint).first() is None
                 ):
                     raise IllegalMove("a job that FAILED and has no checkpoint cannot be resumed; create it anew")

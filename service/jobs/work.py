@@ -25,10 +25,11 @@ from model_zoo.errors import StoreUnusable, ZooModelError
 from model_zoo.versions import Versions
 from service.database import DatabaseUnavailable
 from service.datasets.dataset import dataset_folder
+from service.disk import FullDisk, full_disk
 from service.errors import NotReady, ZooError
 from service.jobs.attempt import Attempt, deleted
 from service.jobs.endings import End, Ending, Next, Told, next_of
-from service.jobs.folder import RESULT, clean, job_folder, means_full, write_order
+from service.jobs.folder import RESULT, clean, job_folder, write_order
 from service.jobs.history import History
 from service.jobs.hooks import Hooks, Limits
 from service.jobs.journal import Journal
@@ -38,7 +39,6 @@ from service.jobs.moving import LeaseLost
 from service.jobs.types import Checkpoint, Happening, JobState, Metric, Progress
 from service.observability.log import logger
 from service.observability.recorder import Recorder
-from service.training.failures import DISK_FULL
 from service.training.spec import Method, Promotion, WorkOrder
 
 log = logger(__name__)
@@ -122,10 +122,10 @@ class Work:
         except (LeaseLost, asyncio.CancelledError):
             raise
         except OSError as error:
-            full = means_full(error)
-            if not full:
+            full = full_disk(error, self._place.home)
+            if full is not FullDisk.HOME:
                 log.exception("a job cannot be worked on", job=self._job.id)
-            ending = Ending(End.FAILED, DISK_FULL if full else "the job's folder or worker could not be made")
+            ending = Ending(End.FAILED, full.value if full else "the job's folder or worker could not be made")
         except Exception:
             log.exception("a job cannot be worked on", job=self._job.id)
             ending = Ending(End.FAILED, "something broke on the server's side; its log has the details")
@@ -153,8 +153,8 @@ class Work:
             try:
                 number = await asyncio.to_thread(versions.publish, self._job.spec.model, self._folder / RESULT)
             except StoreUnusable as error:
-                full = "no space" in str(error).lower()
-                return Ending(End.FAILED, DISK_FULL if full else "the result could not be published")
+                full = full_disk(error, self._place.home)
+                return Ending(End.FAILED, full.value if full else "the result could not be published")
             except ZooModelError as error:
                 return Ending(End.FAILED, f"the worker's result cannot be published: {error}")
         await self._succeed(number)

@@ -6,20 +6,41 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import choose_encoder
 
 from service.observability.log import logger
 
 log = logger(__name__)
 
+TEXT = "text/plain; charset=utf-8"
+METHODS = ("GET", "HEAD")
+Header = tuple[str, str]
+Answer = tuple[str, list[Header], bytes]
+"""Status, headers, body."""
+
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 16
+
+    def server_bind(self) -> None:
+        """As the base class does, but without asking the network for the name of the address, which may take seconds."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0
+            )  # `::` means IPv4, too, as it does for gRPC
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever hangs up, or says nothing in time, is no news for the operator. Our own errors are answered with 500."""
@@ -43,10 +64,10 @@ class HttpPort:
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, bool]]
     ) -> None:
-        """Binds at once, so that a port in use is known before models load. Raises OSError."""
+        """Binds at once, so that a port in use is known before models load. Raises OSError, UnicodeError for no host's name."""
         self._health = health
         self._metrics = make_wsgi_app(registry)
-        self._server = make_server(host, port, self._answer, _Server6 if ":" in host else _Server, _Handler)
+        self._server = make_server(host, port, self._respond, _family(host), _Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
@@ -60,15 +81,81 @@ class HttpPort:
             self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            status, headers, body = self._answer(environ)
+        except Exception:
+            log.exception("a page could not be made", path=environ.get("PATH_INFO", "")[:64])
+            status, headers, body = _told(HTTPStatus.INTERNAL_SERVER_ERROR, "The server's log has the details.")
+        start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "")
+        if path not in ("/metrics", "/healthz"):
+            return _told(HTTPStatus.NOT_FOUND, "This port serves /metrics and /healthz.")
+        if environ.get("REQUEST_METHOD") not in METHODS:
+            status, headers, body = _told(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes GET and HEAD.")
+            return status, [*headers, ("Allow", ", ".join(METHODS))], body
         if path == "/metrics":
-            page: Iterable[bytes] = self._metrics(environ, start_response)
-            return page
-        if path == "/healthz":
-            live, ready = self._health()
-            body = json.dumps({"live": live, "ready": ready}).encode() + b"\n"
-            start_response("200 OK" if live else "503 Service Unavailable", [("Content-Type", "application/json")])
-            return [body]
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [b"This port serves /metrics and /healthz.\n"]
+            return self._page(environ)
+        live, ready = self._health()
+        body = json.dumps({"live": live, "ready": ready}).encode() + b"\n"
+        status = _line(HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE)
+        return status, [("Content-Type", "application/json")], body
+
+    def _page(self, environ: dict[str, Any]) -> Answer:
+        """The metrics in the form that Prometheus's library chooses by what the client accepts."""
+        asked = environ | {
+            "REQUEST_METHOD": "GET",
+            "HTTP_ACCEPT": understood(environ.get("HTTP_ACCEPT", "")),
+            "HTTP_ACCEPT_ENCODING": wanted(environ.get("HTTP_ACCEPT_ENCODING", "")),
+        }
+        told: list[Any] = []
+        body = b"".join(self._metrics(asked, lambda *answer: told.extend(answer)))
+        status, headers = told
+        return status, headers, body
+
+
+def understood(accept: str) -> str:
+    """An `Accept` header without what the library cannot read, such as `text/plain; version=x`, and what the client does
+    not want (`q=0`). Where nothing is left the library answers in the plain text format."""
+    return ",".join(part for part in wanted(accept).split(",") if _is_understood(part))
+
+
+def wanted(header: str) -> str:
+    """A header of preferences without those of `q=0`, which the library would take for wishes."""
+    return ",".join(part for part in header.split(",") if not _is_refused(part))
+
+
+def _is_understood(accepted: str) -> bool:
+    try:
+        choose_encoder(accepted)
+    except Exception:  # whatever it does not foresee in a header
+        return False
+    return True
+
+
+def _is_refused(part: str) -> bool:
+    for parameter in part.split(";")[1:]:
+        name, _, value = (word.strip().lower() for word in parameter.partition("="))
+        if name == "q":
+            try:
+                return float(value) <= 0
+            except ValueError:
+                return False
+    return False
+
+
+def _told(status: HTTPStatus, sentence: str) -> Answer:
+    return _line(status), [("Content-Type", TEXT)], sentence.encode() + b"\n"
+
+
+def _line(status: HTTPStatus) -> str:
+    return f"{status.value} {status.phrase}"
+
+
+def _family(host: str) -> type[_Server]:
+    """IPv4 where a name has an address of it. Raises OSError, UnicodeError for a name that there is not."""
+    families = {found[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return _Server if socket.AF_INET in families else _Server6

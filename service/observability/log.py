@@ -1,12 +1,17 @@
-"""Structured logs: lines for people on a terminal, JSON elsewhere."""
+"""Structured logs: lines for people on a terminal, JSON elsewhere. Logging fails nobody: a line that cannot be made or written is
+lost, and counted (`standard_streams.lost`)."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 import structlog
+
+from service.observability.standard_streams import Stream, lost, protect
 
 
 def logger(name: str) -> Any:
@@ -24,9 +29,46 @@ class _CallerIsThere(logging.Filter):
 _CALLER_IS_THERE = _CallerIsThere()  # one, so that setting logging anew does not add it again
 
 
+class _Lines:
+    """What structlog hands lines to: each method of a level takes one."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.msg = stream.line
+
+    def __getattr__(self, level: str) -> Any:
+        return self.msg
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Libraries' lines. One that cannot be made, for its arguments do not fit, is lost without a word."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the base class names it so
+        lost.add(1)
+
+
+def _never_failing(level: int) -> Any:
+    filtering: Any = structlog.make_filtering_bound_logger(level)
+
+    class Logger(filtering):  # type: ignore[misc]
+        def _proxy_to_logger(self, *arguments: Any, **fields: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(*arguments, **fields)
+            except Exception:  # a field that cannot be shown
+                lost.add(1)
+                return None
+
+    return Logger
+
+
 def configure(level: str, style: str) -> None:
-    """Sets the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal)."""
-    people = style == "console" or (style == "auto" and sys.stderr.isatty())
+    """Sets the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal).
+
+    From then on standard output and error neither fail nor block.
+    """
+    protect(queued=True)
+    stream = sys.stderr
+    assert isinstance(stream, Stream)
+    people = style == "console" or (style == "auto" and stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -36,7 +78,7 @@ def configure(level: str, style: str) -> None:
         # A plain traceback: the default one shows every frame's variables, among them what callers sent.
         [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+                colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
             )
         ]
         if people
@@ -44,12 +86,37 @@ def configure(level: str, style: str) -> None:
     )
     structlog.configure(
         processors=shared + last,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=_never_failing(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )
     # Libraries that use the standard library's logging: only what is serious, in one line.
+    logging.raiseExceptions = False
     logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+        handlers=[_Handler(stream)], level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
     )
+    logging.captureWarnings(True)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_CALLER_IS_THERE)
+    threading.excepthook = _thread_broke
+    sys.unraisablehook = _unraisable
+
+
+_log = logger(__name__)
+
+
+def _thread_broke(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread is not None else ""
+        _log.error("a thread broke", thread=name, exc_info=_triple(args.exc_type, args.exc_value, args.exc_traceback))
+
+
+def _unraisable(args: sys.UnraisableHookArgs) -> None:
+    _log.error(
+        "an error could not be raised",
+        where=repr(args.object)[:200],
+        exc_info=_triple(args.exc_type, args.exc_value, args.exc_traceback),
+    )
+
+
+def _triple(kind: type[BaseException], value: BaseException | None, trace: TracebackType | None) -> Any:
+    return (kind, value, trace) if value is not None else False

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -113,3 +117,19 @@ class Metrics:
         self.device_busy = Counter(
             "zoo_device_busy_seconds_total", "Time the device's lanes spent on batches.", ("device",), registry=registry
         )
+        self.log_lines_lost = ReadCounter(
+            "zoo_log_lines_lost", "Lines that standard output and error did not take, or that could not be made."
+        )
+        registry.register(self.log_lines_lost)
+
+
+class ReadCounter(Collector):
+    """A counter that is kept elsewhere and read at every scrape. Its samples are called as it is, with `_total`."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name, self._documentation = name, documentation
+        self.read: Callable[[], float] = lambda: 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self.read())

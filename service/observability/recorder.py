@@ -204,6 +204,12 @@ class Recorder:
         for metric, split in self._job_series.pop(job, ()):
             self._metrics.job_metric.remove(job, model, metric, split)
 
+    # ── the process ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def log_lines_lost(self, read: Callable[[], float]) -> None:
+        """`read` gives how many lines of the log were lost; asked at every scrape."""
+        self._metrics.log_lines_lost.read = read
+
     # ── the device ────────────────────────────────────────────────────────────────────────────────────────────
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:

@@ -25,6 +25,7 @@ from torch.export import Dim
 from model_zoo.card import AudioRecipe, Card
 from model_zoo.network import load_network
 from model_zoo.store import Materialised
+from service.observability.standard_streams import protect
 from service.runtime.compiled_cache import LIBRARY, Job
 from service.runtime.network import as_network_takes
 from service.runtime.packed_convolutions import PackConvolutions
@@ -142,8 +143,9 @@ def main() -> None:
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
     job = Job(**json.loads(line))
     threading.Thread(target=_end_with_server, daemon=True).start()
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
+    protect()  # which may be full, and then loses it
     try:
         answer: dict[str, Any] = dict(compile_network(job))
     except Failed as failed:

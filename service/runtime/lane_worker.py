@@ -31,6 +31,7 @@ import torch
 from model_zoo.card import Card
 from model_zoo.network import load_network
 from model_zoo.store import Materialised
+from service.observability.standard_streams import protect
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.arena import Arena, end_of
 from service.runtime.exhaustion import is_out_of_memory
@@ -76,15 +77,19 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(int(sys.argv[2]))
     worker = Worker(Arena(int(sys.argv[1])))
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print is no answer
+    protect()
     for line in sys.stdin.buffer:
         try:
             answer = worker.obey(json.loads(line))
         except Exception as error:
             answer = {"error": traceback.format_exc(), "out_of_memory": is_out_of_memory(error)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+        except OSError:  # the server is gone
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 from model_zoo.errors import ZooModelError
 from service.datasets.dataset import dataset_folder
+from service.disk import FullDisk, full_disk
 from service.errors import ZooError
 from service.training.spec import WorkOrder
 
-DISK_FULL = "the disk is full; free some space and resume the job"
+DISK_FULL = FullDisk.HOME.value
 OUT_OF_MEMORY = "out of memory; a smaller batch_size, or a smaller base, may fit"
 
 
@@ -36,8 +38,8 @@ def sentence(error: BaseException, order: WorkOrder | None) -> str:
     """The reason as the user reads it: no paths, no traces, no foreign exception texts."""
     if isinstance(error, Diverged | CannotTrain):
         return error.reason
-    if _disk_full(error):
-        return DISK_FULL
+    if (full := full_disk(error, Path("/") if order is None else order.home)) is not None:
+        return full.value
     if _out_of_memory(error):
         return OUT_OF_MEMORY
     if order is not None and not (dataset_folder(order.home, order.spec.dataset_id) / "dataset.json").is_file():
@@ -47,13 +49,6 @@ def sentence(error: BaseException, order: WorkOrder | None) -> str:
     if isinstance(error, ZooModelError):
         return str(error)
     return "the worker failed unexpectedly; its log has the details"
-
-
-def _disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # Libraries that write by themselves (safetensors, pyarrow) put the system's words into errors of their own.
-    return "No space left on device" in str(error) or "os error 28" in str(error)
 
 
 def _out_of_memory(error: BaseException) -> bool:

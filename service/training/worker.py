@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from service.observability.standard_streams import protect
 from service.training.failures import OUT_OF_MEMORY, sentence
 from service.training.spec import (
     KINDS,
@@ -168,7 +169,7 @@ def wait() -> Path | None:
     settle(torch.get_num_threads(), seed=0)
     weight = torch.zeros(1, requires_grad=True)
     torch.optim.SGD([weight], lr=0.0).step()  # the first step of any optimizer imports torch's compiler
-    line = sys.stdin.readline()
+    line = sys.stdin.buffer.readline()  # bytes, since a path may hold what the console's encoding does not know
     if not line:
         return None
     assignment = Assignment.model_validate_json(line)
@@ -209,6 +210,8 @@ def _take_stdout(folder: Path) -> IO[str]:
     os.dup2(written, 1)
     os.dup2(written, 2)
     os.close(written)
+    protect()  # a log without room, or without a disk, fails no job
+    logging.raiseExceptions = False
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     return spoken
 

@@ -109,7 +109,7 @@ async def test_a_full_disk_fails_a_job_with_that_reason_and_it_can_be_resumed(
     async with shop.open() as jobs:
         job = await jobs.create(spec("one", wait="go"))
         await until_step(jobs, job, 4)
-        monkeypatch.setattr(attempts, "disk_full", lambda folder: True)
+        monkeypatch.setattr(attempts, "is_full", lambda folder: True)
         kill(shop.pid(job), signal.SIGKILL)
         failed = await until(jobs, job, FAILED)
         assert failed.state_reason == DISK_FULL
@@ -122,8 +122,8 @@ async def test_a_full_disk_fails_a_job_with_that_reason_and_it_can_be_resumed(
 async def test_a_disk_that_is_full_before_the_worker_starts_is_told(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "/secret/path")
+    def full(folder: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(folder / "spec.json"))
 
     async with shop.open() as jobs:
         with monkeypatch.context() as patch:

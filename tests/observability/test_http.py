@@ -1,5 +1,6 @@
 """The HTTP port: two pages, and nothing that a stranger sends disturbs it."""
 
+import gzip
 import http.client
 import json
 import socket
@@ -53,6 +54,108 @@ def test_metrics_are_served_as_prometheus_reads_them() -> None:
         (sample,) = [s for s in families["zoo_requests"].samples if s.name == "zoo_requests_total"]
         assert sample.labels == {"model": "m", "version": "1", "method": "Predict", "code": "OK"}
         assert sample.value == 1
+
+
+def exchange(
+    port: HttpPort, path: str, method: str = "GET", headers: list[tuple[str, str]] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port.port, timeout=PATIENCE_S)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in headers or []:
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+PLAIN, OPEN = "text/plain", "application/openmetrics-text"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (["text/plain; version=x"], PLAIN),
+        (["text/plain;version=1.x"], PLAIN),
+        (["text/plain;version=0.0.4"], PLAIN),
+        (["text/plain;version=1.0.0;escaping=allow-utf-8"], PLAIN),
+        (["text/plain;version=1.0.0;escaping=?"], PLAIN),
+        (['text/plain;version="0.0.4"'], PLAIN),
+        (["application/openmetrics-text; version=x"], PLAIN),
+        (["application/openmetrics-text"], OPEN),
+        (["application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"], OPEN),
+        (["application/openmetrics-text;version=0.0.1;q=0.75, text/plain;version=0.0.4;q=0.5"], PLAIN),
+        (["text/plain; version=x, application/openmetrics-text; version=1.0.0"], OPEN),
+        (["text/plain; version=x", "application/openmetrics-text; version=1.0.0"], OPEN),
+        (["application/openmetrics-text;q=0, text/plain"], PLAIN),
+        (["application/openmetrics-text;version=;q=x"], OPEN),
+        (["*/*;q=0"], PLAIN),
+        (["*/*"], PLAIN),
+        (["application/json"], PLAIN),
+        ([""], PLAIN),
+        ([",,;;=,"], PLAIN),
+        (["=;version"], PLAIN),
+        (["\xe9; version=\xb2"], PLAIN),
+        (["text/plain;" * 500], PLAIN),
+        ([], PLAIN),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_metrics_answer_200_whatever_a_client_says_it_accepts(method: str, accept: list[str], kind: str) -> None:
+    with serving() as (port, recorder):
+        recorder.call_finished(Call("m", "1"), "Predict", "OK", 0.1)
+        status, headers, page = exchange(port, "/metrics", method, [("Accept", value) for value in accept])
+        assert status == 200
+        assert headers["content-type"].startswith(kind)
+        if method == "HEAD":
+            assert page == b""
+            assert int(headers["content-length"]) > 1000, "that of the page which GET gives"
+        else:
+            assert int(headers["content-length"]) == len(page)
+            assert b"zoo_requests_total{" in page
+            assert page.endswith(b"# EOF\n") == (kind == OPEN)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("deflate, gzip;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("", False)],
+)
+def test_metrics_are_packed_for_those_who_want_them_so(accepted: str, packed: bool) -> None:
+    with serving() as (port, _):
+        status, headers, page = exchange(port, "/metrics", headers=[("Accept-Encoding", accepted)])
+        assert status == 200
+        assert (headers.get("content-encoding") == "gzip") == packed
+        assert b"# HELP" in (gzip.decompress(page) if packed else page)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "NONSENSE"])
+def test_a_method_that_would_change_something_is_refused_with_those_that_are_allowed(path: str, method: str) -> None:
+    with serving() as (port, _):
+        status, headers, _ = exchange(port, path, method)
+        assert (status, headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_head_of_health_has_the_status_and_no_body() -> None:
+    health = [True]
+    with serving(lambda: (health[0], health[0])) as (port, _):
+        assert exchange(port, "/healthz", "HEAD")[::2] == (200, b"")
+        health[0] = False
+        assert exchange(port, "/healthz", "HEAD")[::2] == (503, b"")
+        assert exchange(port, "/elsewhere", "HEAD")[::2] == (404, b"")
+
+
+def test_a_page_that_cannot_be_made_is_500_without_a_trace(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken() -> tuple[bool, bool]:
+        raise RuntimeError("a secret")
+
+    with serving(broken) as (port, _):
+        status, _, page = exchange(port, "/healthz")
+        assert status == 500
+        assert b"secret" not in page
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def full(tensors, path):
     written.append(path)
     if len(written) > 8:
         Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device", "/a/path")
+        raise OSError(28, "No space left on device", str(path))
     write(tensors, path)
 checkpoint.save_file = full
 worker.main(Path(sys.argv[1]))
