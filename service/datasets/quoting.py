@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import TextIO
@@ -18,7 +19,9 @@ MOST_WASTED = 64 << 20
 """Characters that may be read again in all, so that no file takes time without end."""
 LONGEST_LOOKED_AT = 1 << 16
 """Characters of a line in which pairs of quotation marks are looked for."""
-SAMPLED, FEW = 2_000, 50
+_LINE_END = re.compile(r"\r\n|\n|\r")
+SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
+_NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
 
 class TooLong(csv.Error):
@@ -82,13 +85,21 @@ class Mender:
         self._expected = expected
         self._most = limits.text_bytes
         self._wasted = 0
-        self._few: dict[int, set[str]] | None = None
+        self._few: dict[int, Callable[[str], bool]] | None = None
         self._mended = False
         self.mended: list[int] = []
         """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
         self.problem = ""
         """What is wrong with the row at hand."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
+
+    def reads(self, lines: Lines) -> None:
+        """From now on the rows are made of these lines."""
+        self._lines = lines
+
+    def suspects(self, cells: list[str]) -> bool:
+        """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
+        return len(cells) != self._expected or self._like_rows(_LINE_END.split(self._delimiter.join(cells)))
 
     def forget(self) -> None:
         """The header is no row."""
@@ -180,27 +191,41 @@ class Mender:
         wanted = self._expected - 1
         if any(line.count(self._delimiter) != wanted for line in lines):
             return False
-        if not self._values():
-            return self._delimiter == "\t" or len(lines) > 2
+        if not self._values():  # nothing tells a row from a line of prose with as many commas
+            return self._delimiter == "\t"
         return all(map(self._like_row, lines))
 
     def _like_row(self, line: str) -> bool:
         cells = line.rstrip("\r\n").split(self._delimiter)
-        return len(cells) == self._expected and all(
-            cells[at].strip('"') in values for at, values in self._values().items()
-        )
+        return len(cells) == self._expected and all(fits(cells[at].strip('"')) for at, fits in self._values().items())
 
-    def _values(self) -> dict[int, set[str]]:
-        """Values of columns that have few, by place, in the first lines of the file that have no quotation mark."""
+    def _values(self) -> dict[int, Callable[[str], bool]]:
+        """What cells of a column look like, by its place, where they have few values or hold numbers: by the rows of one line
+        among the first of the file. A line inside of a longer row counts for nothing, since prose has commas too."""
         if self._few is None:
-            rows = [
-                line.rstrip("\r\n").split(self._delimiter)
-                for line in islice(self._again(), 1, SAMPLED)
-                if '"' not in line and line.count(self._delimiter) == self._expected - 1
-            ]
-            columns = [set(column) for column in zip(*rows, strict=True)]
-            self._few = {at: values for at, values in enumerate(columns) if len(values) <= min(FEW, len(rows) // 2)}
+            rows = list(self._rows_of_one_line())
+            self._few = {}
+            for at, column in enumerate(zip(*rows, strict=True)):
+                values = {cell.strip() for cell in column}
+                numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in values)
+                if len(values) <= min(FEW, len(rows) // 2):
+                    self._few[at] = values.__contains__
+                elif numbers >= MOSTLY * len(values):
+                    self._few[at] = _looks_like_a_number
         return self._few
+
+    def _rows_of_one_line(self) -> Iterator[list[str]]:
+        reader = csv.reader(islice(self._again(), SAMPLED), delimiter=self._delimiter)
+        before = 0
+        with suppress(csv.Error):
+            for number, cells in enumerate(reader):
+                if number and reader.line_num == before + 1 and len(cells) == self._expected:
+                    yield cells
+                before = reader.line_num
+
+
+def _looks_like_a_number(cell: str) -> bool:
+    return not cell.strip() or _NUMBER.fullmatch(cell.strip()) is not None
 
 
 @lru_cache(maxsize=16)
