@@ -20,7 +20,6 @@ Invariants. A folder appears under its number by rename, complete, and is never 
 deleted version does not come again. Hence a reader needs no lock; publishing holds one per model, across processes.
 """
 
-import json
 import os
 import re
 import shutil
@@ -33,6 +32,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from model_zoo import strict_json
 from model_zoo.card import Card, TunedSource
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.held_out import HELD_OUT
@@ -131,7 +131,7 @@ class Versions:
         folder = self._folder_of(model, number)
         files, size_bytes = self._files(model, number, folder)
         try:
-            card = Card.model_validate_json((folder / CARD).read_bytes())
+            card = strict_json.read_model(Card, (folder / CARD).read_bytes())
             lineage = _read_json(folder / LINEAGE)
             created = float(lineage.get("created") or folder.stat().st_mtime)
         except (OSError, ValueError, TypeError) as error:
@@ -152,7 +152,7 @@ class Versions:
             try:
                 folder = self._folder_of(card.name, number)
                 files, _ = self._files(card.name, number, folder)
-                if files.digest == wanted and Card.model_validate_json((folder / CARD).read_bytes()) == card:
+                if files.digest == wanted and strict_json.read_model(Card, (folder / CARD).read_bytes()) == card:
                     return files
             except (UnknownVersion, VersionDamaged, OSError, ValueError):
                 continue
@@ -321,7 +321,7 @@ class Versions:
     def _check_complete(self, model: str, folder: Path) -> None:
         self._files(model, 0, folder)
         try:
-            card = Card.model_validate_json((folder / CARD).read_bytes())
+            card = strict_json.read_model(Card, (folder / CARD).read_bytes())
         except (OSError, ValidationError) as error:
             raise VersionDamaged(model, 0, "its card cannot be read") from error
         if card.name != model or not isinstance(card.source, TunedSource):
@@ -364,7 +364,7 @@ def _entries(folder: Path) -> list[Path]:
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where it cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = strict_json.read(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

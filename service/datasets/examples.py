@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo import strict_json
 from service.datasets.canonical import EXAMPLES, FILES
 from service.datasets.dataset import DatasetInfo, DatasetKind, Example, dataset_folder
 from service.datasets.validate import INFO
@@ -123,7 +123,7 @@ def _map(folder: Path) -> Any:
     """The table that `datasets` wrote: Arrow streams, as `state.json` lists them."""
     import pyarrow
 
-    state = json.loads((folder / "state.json").read_bytes())
+    state = strict_json.read((folder / "state.json").read_bytes())
     shards = [
         pyarrow.ipc.open_stream(pyarrow.memory_map(str(folder / file["filename"]))).read_all()
         for file in state["_data_files"]

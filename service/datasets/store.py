@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import structlog
 
+from model_zoo import strict_json
 from service.datasets import child, remote, staging, uploads
 from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
 from service.datasets.examples import read_info
@@ -270,7 +271,7 @@ class DatasetStore(Library):
                     limits=self._limits,
                     left_out=left_out,
                 )
-                (folder.folder / ORDER).write_text(order.model_dump_json(), encoding="utf-8")
+                (folder.folder / ORDER).write_text(strict_json.text(order), encoding="utf-8")
                 await child.run(folder.folder, self._limits)
                 existed = await asyncio.to_thread(self._publish, folder.folder / DATASET, dataset_id)
             except OSError as error:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from model_zoo import strict_json
 from service.training.spec import WorkOrder
 
 JOBS = "jobs"
@@ -23,7 +24,7 @@ def write_order(folder: Path, order: WorkOrder) -> None:
     """Puts the order there, complete by rename. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{ORDER}"
-    draft.write_text(order.model_dump_json(indent=1), encoding="utf-8")
+    draft.write_text(strict_json.text(order, indent=1, ascii_only=False), encoding="utf-8")
     draft.replace(folder / ORDER)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from model_zoo import strict_json
 from service.database import Database
 from service.database.tables import checkpoints, events, jobs
 from service.errors import NotFound
@@ -37,16 +37,16 @@ class History:
             row = connection.execute(select(jobs.c.metrics).where(jobs.c.id == job_id).with_for_update()).first()
             if row is None:
                 raise LeaseLost(job_id)
-            metrics = json.loads(row.metrics)
+            metrics = strict_json.read(row.metrics)
             for _, what in happened:
                 match what:
                     case Progress():
-                        values["progress"] = json.dumps(what.model_dump())
+                        values["progress"] = strict_json.text(what.model_dump())
                     case Metric():
                         metrics[f"{what.split}/{what.name}"] = what.value
                     case Checkpoint():
                         values["deaths"] = 0  # it gets further, so it is worth another try
-            values["metrics"] = json.dumps(metrics)
+            values["metrics"] = strict_json.text(metrics)
             held = (jobs.c.id == job_id) & (jobs.c.lease_owner == server) & jobs.c.state.in_(WORKED_ON)
             last = connection.execute(
                 update(jobs).where(held).values(values).returning(jobs.c.last_event)
@@ -107,5 +107,5 @@ def _write_checkpoint(connection: Connection, job_id: str, time: float, checkpoi
     if checkpoint.best:
         connection.execute(update(checkpoints).where(mine).values(best=False))
     body = checkpoint_body(checkpoint)
-    row = body | {"metrics": json.dumps(body["metrics"]), "job_id": job_id, "time": time}
+    row = body | {"metrics": strict_json.text(body["metrics"]), "job_id": job_id, "time": time}
     connection.execute(insert(checkpoints).values(row))

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from model_zoo import strict_json
 from service.jobs.types import (
     Checkpoint,
     Event,
@@ -66,16 +67,16 @@ def event_columns(what: Happening) -> dict[str, str]:
     """The columns `kind` and `body` of an event."""
     match what:
         case StateChanged():
-            return {"kind": "state", "body": json.dumps({"state": what.state, "reason": what.reason})}
+            return {"kind": "state", "body": strict_json.text({"state": what.state, "reason": what.reason})}
         case Checkpoint():
-            return {"kind": "checkpoint", "body": json.dumps(checkpoint_body(what))}
+            return {"kind": "checkpoint", "body": strict_json.text(checkpoint_body(what))}
         case Progress():
             kind = "progress"
         case Metric():
             kind = "metric"
         case Log():
             kind = "log"
-    return {"kind": kind, "body": json.dumps(what.model_dump())}
+    return {"kind": kind, "body": strict_json.text(what.model_dump())}
 
 
 def checkpoint_body(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def checkpoint_of(row: Row[Any]) -> Checkpoint:
 
 def spec_text(spec: JobSpec) -> str:
     """A spec as it is kept; equal texts mean equal specs."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    return strict_json.text(spec.model_dump(mode="json"), sort_keys=True)
 
 
 def moment(seconds: float) -> datetime:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model_zoo import strict_json
 from service.training.seeds import chance, restore_chance
 from service.training.spec import CheckpointWritten, Metric
 
@@ -33,7 +34,7 @@ MODEL, OPTIMISER, CHANCE, STATE = "model.safetensors", "optimiser.safetensors", 
 class State(BaseModel):
     """Where the loop stands, beside the tensors."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", validate_assignment=False)
 
     step: int = 0
     """Optimiser steps taken."""
@@ -120,7 +121,7 @@ class Checkpoints:
         staging.mkdir()
         for name, held in tensors.items():
             save_file(dict(held), staging / name)
-        (staging / STATE).write_text(state.model_dump_json(), encoding="utf-8")
+        (staging / STATE).write_text(strict_json.text(state), encoding="utf-8")
         for path in staging.iterdir():
             _flush(path)
         target = self._folder / str(state.step)
