@@ -12,6 +12,7 @@ and the best one. Only tensors and JSON: nothing in here can run.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import uuid
@@ -92,7 +93,7 @@ class Checkpoints:
             (self._folder / str(step)).rename(self._staging())
         self._sweep()
         size = sum(path.stat().st_size for path in target.iterdir())
-        metrics = {m.name: m.value for m in state.curves if m.step == state.step and m.split == "validation"}
+        metrics = {m.name: m.value for m in finite_curves(state) if m.step == state.step and m.split == "validation"}
         return CheckpointWritten(
             step=state.step,
             epoch=state.epoch + bool(state.batch),
@@ -121,7 +122,8 @@ class Checkpoints:
         staging.mkdir()
         for name, held in tensors.items():
             save_file(dict(held), staging / name)
-        (staging / STATE).write_text(strict_json.text(state), encoding="utf-8")
+        kept = state.model_copy(update={"curves": finite_curves(state)})
+        (staging / STATE).write_text(strict_json.text(kept), encoding="utf-8")
         for path in staging.iterdir():
             _flush(path)
         target = self._folder / str(state.step)
@@ -140,6 +142,11 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
+
+
+def finite_curves(state: State) -> list[Metric]:
+    """The points of the curves that have a value."""
+    return [metric for metric in state.curves if math.isfinite(metric.value)]
 
 
 def trained(network: nn.Module) -> dict[str, Tensor]:

@@ -167,7 +167,7 @@ def note(state: State, loss: float, rows: int) -> None:
 
 def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float = 0.0, weight: float = 0.0) -> None:
     """Raises Diverged where something is not finite or far beyond sense, once the best weights so far are on disk."""
-    if not (math.isfinite(loss) and math.isfinite(gradient) and math.isfinite(weight)):
+    if not all(map(math.isfinite, (loss, state.loss_sum, gradient, weight))):
         seen = "the loss or a gradient is no finite number any more"
     elif weight > HUGE_WEIGHT:
         seen = f"a weight has become {weight:.3g}"

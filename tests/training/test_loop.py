@@ -312,7 +312,7 @@ def test_a_point_of_a_curve_without_a_value_does_not_spoil_a_checkpoint(tmp_path
     network = SmallCnn()
     optimiser = torch.optim.AdamW(network.parameters())
     nothing = Metric(name="r2", split="validation", value=float("nan"), step=1)
-    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=float("inf"), curves=[nothing]))
+    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=0.5, curves=[nothing]))
     state = Checkpoints(tmp_path).restore(network, optimiser)
     assert state is not None
-    assert (state.best, np.isnan(state.curves[0].value)) == (float("inf"), True)
+    assert (state.best, state.curves) == (0.5, [])
