@@ -166,12 +166,18 @@ def _engine(url: URL) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
+    # A text that something has damaged must not make its whole table unreadable, as it does by itself.
+    connection.text_factory = _text_of  # type: ignore[attr-defined]
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")  # first: the next one may already have to wait
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # what was committed survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _text_of(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _write_ahead(cursor: Any) -> None:

@@ -39,7 +39,9 @@ def steps(folder: Path) -> tuple[int, ...]:
 
 def clean(folder: Path) -> None:
     """Leaves the log and what was drawn of it."""
-    with contextlib.suppress(FileNotFoundError):  # the job was deleted meanwhile, and all of it with it
+    with contextlib.suppress(
+        FileNotFoundError, NotADirectoryError
+    ):  # the job was deleted meanwhile, and all of it with it
         for path in folder.iterdir():
             if path.name in KEPT:
                 continue

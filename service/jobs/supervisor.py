@@ -171,7 +171,7 @@ class Jobs:
         """Those that a job has now, in order of step. Raises NotFound."""
         known = await self._history.checkpoints(job_id)
         there = await asyncio.to_thread(steps, job_folder(self._home, job_id)) if known else ()
-        return tuple(checkpoint for checkpoint in known if checkpoint.step in there)
+        return tuple(checkpoint for checkpoint in known if checkpoint.step in there or checkpoint.damaged)
 
     async def in_use(self, dataset_id: str) -> bool:
         """Whether a job that has not ended needs a dataset."""
@@ -281,6 +281,11 @@ class Jobs:
                     job_id, self._place.server, following.state, reason, deaths=following.deaths, not_before=0.0
                 )
             except LeaseLost:  # another server was faster
+                continue
+            except DatabaseUnavailable:
+                raise
+            except Exception:  # the others must not wait for this one
+                log.exception("a job cannot be taken over", job=job_id)
                 continue
             log.warning("a job's server went away", job=job_id, holder=holder, state=job.state)
             self._changed(job_id)
