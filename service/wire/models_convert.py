@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec, TrainedColumns, TunedSource
@@ -53,6 +54,11 @@ def write_model(status: ModelStatus) -> pb.Model:
     return model
 
 
+def write_damaged_model(name: str, why: str) -> pb.Model:
+    """What there is to say of a model of which nothing can be read."""
+    return pb.Model(name=name, state=pb.MODEL_STATE_UNAVAILABLE, state_reason=why, damaged=why)
+
+
 def write_columns(model: pb.Model, card: Card) -> None:
     """The columns that a model of rows, records, series or texts takes, and those of its training table that it does not need."""
     row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
@@ -86,7 +92,14 @@ def write_traffic(traffic: Traffic) -> pb.Traffic:
 
 
 def write_version(status: VersionStatus) -> pb.ModelVersion:
-    """One version of a model."""
+    """One version of a model: one that is damaged in a way that only shows here is told of as damaged, too."""
+    try:
+        return _write_version(status)
+    except (ValueError, TypeError, AttributeError, OverflowError):  # of what stands in `lineage.json`
+        return _write_version(replace(status, lineage=None, created=None, damaged="its lineage holds a wrong value"))
+
+
+def _write_version(status: VersionStatus) -> pb.ModelVersion:
     return pb.ModelVersion(
         number=status.number,
         state=STATES[status.state],
@@ -97,6 +110,7 @@ def write_version(status: VersionStatus) -> pb.ModelVersion:
         size_bytes=status.size_bytes,
         memory_bytes=status.memory_bytes,
         runtime=None if status.runtime is None else _write_runtime(status.runtime),
+        damaged=status.damaged,
     )
 
 
