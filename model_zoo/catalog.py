@@ -137,10 +137,13 @@ class Catalog:
 
         Raises:
             UnknownCard: there is none; ``near`` suggests similar names.
+            InvalidCard: it cannot be read.
         """
         try:
             return self._cards[name]
         except KeyError:
+            if name in self.damaged:
+                raise InvalidCard(name, self.damaged[name]) from None
             # Names are compared without their separators, so that "MiniLM" and "all-minilm-l6-v2" find their card.
             plain = {_plain(known): known for known in self._cards}
             asked = _plain(name)

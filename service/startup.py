@@ -31,6 +31,8 @@ def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
     """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
     known = catalog.names()
     for name in names:
+        if name in catalog.damaged:
+            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, whose card is damaged: {catalog.damaged[name]}")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
