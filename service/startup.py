@@ -14,12 +14,13 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
+from model_zoo.locking import held
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import HttpPort
 from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
-from service.settings import Settings, SettingsError, host_and_port, service_variables, shown
+from service.settings import HOME_LOCK, Settings, SettingsError, host_and_port, service_variables, shown
 
 log = logger(__name__)
 
@@ -65,6 +66,7 @@ def device_plan(settings: Settings) -> DevicePlan:
 async def open_database(settings: Settings) -> Database:
     """The database of jobs and aliases, brought up to date."""
     _check_home(settings)
+    _hold_home(settings)
     try:
         database = Database(database_url(settings.database_url, settings.home))
         await database.open()
@@ -116,6 +118,18 @@ def keepalive(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.max_ping_strikes", settings.keepalive_max_ping_strikes),
         ("grpc.http2.max_pings_without_data", settings.keepalive_max_pings_without_data),
     ]
+
+
+def _hold_home(settings: Settings) -> None:
+    """Together with other servers, until the process ends: `zoo doctor --quarantine` moves things in a home that nobody holds."""
+    home = settings.home.absolute()
+    try:
+        free = held(home / HOME_LOCK, alone=False) is not None
+    except OSError as error:
+        why = (error.strerror or "unknown reason").lower()
+        raise SettingsError(f"ZOO_HOME: {home / HOME_LOCK} cannot be locked: {why}") from None
+    if not free:
+        raise SettingsError(f"ZOO_HOME: `zoo doctor --quarantine` works on {home}; start again when it has ended")
 
 
 def bind(server: aio.Server, settings: Settings) -> int:

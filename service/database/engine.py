@@ -167,7 +167,7 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
     # A text that something has damaged must not make its whole table unreadable, as it does by itself.
-    connection.text_factory = _text_of  # type: ignore[attr-defined]
+    connection.text_factory = text_of  # type: ignore[attr-defined]
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")  # first: the next one may already have to wait
     _write_ahead(cursor)
@@ -176,7 +176,8 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     cursor.close()
 
 
-def _text_of(data: bytes) -> str:
+def text_of(data: bytes) -> str:
+    """A text of SQLite's, also one that is none."""
     return data.decode("utf-8", "replace")
 
 

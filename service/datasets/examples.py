@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,11 @@ class StoredExamples:
             numbers = self._table["number"].to_pylist()
             targets = np.array([np.nan if number is None else number for number in numbers], np.float64)
         return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
+
+    def files(self) -> Iterator[Path]:
+        """Where the pictures or sounds of all examples are, each once; none for other kinds."""
+        names = self._table["file"].to_pylist() if "file" in self._table.column_names else []
+        return (self._files / name for name in dict.fromkeys(names))
 
     def _instance(self, values: Mapping[str, Any]) -> Instance:
         match self.info.kind:

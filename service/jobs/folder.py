@@ -10,7 +10,11 @@ from model_zoo import strict_json
 from service.training.spec import WorkOrder
 
 JOBS = "jobs"
+LONGEST_STEP = 19
+"""Digits of a step; whatever has more is none."""
 ORDER, RESULT, CHECKPOINTS = "spec.json", "result", "checkpoints"
+WEIGHTS, STATE = "model.safetensors", "state.json"
+"""Of a checkpoint; `training/checkpoint.py` writes them."""
 KEPT = ("log.txt", "tensorboard", ORDER)
 """Of a job that has ended well, or was not wanted any more."""
 
@@ -34,7 +38,25 @@ def steps(folder: Path) -> tuple[int, ...]:
         names = [path.name for path in (folder / CHECKPOINTS).iterdir()]
     except OSError:
         return ()
-    return tuple(sorted(int(name) for name in names if name.isdigit()))
+    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < LONGEST_STEP))
+
+
+def checkpoint_faults(folder: Path) -> dict[int, str]:
+    """Of the checkpoints that are there, by step: what cannot be read of each, in one clause; empty where all can."""
+    return {step: _checkpoint_fault(folder / CHECKPOINTS / str(step)) for step in steps(folder)}
+
+
+def _checkpoint_fault(checkpoint: Path) -> str:
+    if not checkpoint.is_dir():
+        return "something else is in the place of its folder"
+    for name, what in ((WEIGHTS, "weights"), (STATE, "state")):
+        try:
+            with (checkpoint / name).open("rb") as file:
+                if not file.read(1):
+                    return f"its {what} are empty" if what == "weights" else f"its {what} is empty"
+        except OSError:
+            return f"its {what} cannot be read"
+    return ""
 
 
 def clean(folder: Path) -> None:

@@ -31,6 +31,7 @@ from service.training.spec import Method, Promotion
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+UNREADABLE = "what happened cannot be read"
 LARGEST_32, LARGEST_64 = 2**31 - 1, 2**63 - 1
 FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
@@ -117,8 +118,13 @@ def event_of(row: Row[Any]) -> Event:
     """A row of `events`. One that is damaged is a line of the log that says so."""
     reading = _Reading()
     time = reading.part("time", lambda: moment(row.time), EPOCH)
-    damage = Log(level="error", text=f"event {row.sequence} of the job is damaged: what happened cannot be read")
+    damage = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
     return Event(row.sequence, time, reading.part("body", lambda: _happening(row.kind, row.body, time), damage))
+
+
+def is_damaged(event: Event) -> bool:
+    """Whether `event_of` could not read what happened."""
+    return isinstance(event.what, Log) and event.what.text.endswith(f" is damaged: {UNREADABLE}")
 
 
 def event_columns(what: Happening) -> dict[str, str]:

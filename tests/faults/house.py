@@ -12,10 +12,11 @@ from typing import Any
 import grpc
 from data_sets.making import lines, sentences
 from grpc import aio
-from jobs.fakes import QUICK, Shop
+from jobs.fakes import LAUNCHER, QUICK, Shop, _tuned
 from registry.fakes import World, world
 from registry.tuned import publish, with_tuned
 
+from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database, database_url
 from service.datasets.dataset import Columns
@@ -80,6 +81,7 @@ async def make_jobs(database: Database) -> tuple[Job, Job]:
             point,
         ]
         await history.append(job.id, "server", [(float(i), what) for i, what in enumerate(happened)])
+        await store.pause(job.id)
         made.append(await leases.move(job.id, "server", JobState.PAUSED))
     return made[0], made[1]
 
@@ -109,7 +111,19 @@ def database_at(home: Path) -> Database:
 def execute(home: Path, statement: str, *values: object) -> None:
     """A statement on the home's database, by nobody's rules."""
     with closing(sqlite3.connect(home / "zoo.db")) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
         connection.execute(statement, values)
+        connection.commit()
+
+
+def clone_job(home: Path, job_id: str, new: str) -> None:
+    """The same job once more, with its events and checkpoints, under another id."""
+    with closing(sqlite3.connect(home / "zoo.db")) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        for table, key in (("jobs", "id"), ("events", "job_id"), ("checkpoints", "job_id")):
+            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            chosen = ", ".join("?" if name == key else name for name in names)
+            connection.execute(f"INSERT INTO {table} SELECT {chosen} FROM {table} WHERE {key} = ?", (new, job_id))
         connection.commit()
 
 
@@ -118,8 +132,11 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
     """`start`: whether jobs are worked on."""
     database = database_at(home)
     await database.open()
-    shop_home = home / "shop"
-    shop_home.mkdir(exist_ok=True)
+    catalog_card = Catalog.from_package().get("efficientnet_lite0")
+    template = home / "template"  # what the fake worker makes its result of
+    template.mkdir(exist_ok=True)
+    (template / "card.json").write_text(_tuned(catalog_card).model_dump_json())
+    (template / "model.safetensors").write_bytes(b"weights")
     versions = Versions(home)
     async with world(versions=versions, aliases=AliasStore(database)) as w:
         with_tuned(w, home)
@@ -127,11 +144,9 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
         datasets = DatasetStore(home)
         shop = Shop.__new__(Shop)
         shop.home, shop.published = home, []
-        from model_zoo.catalog import Catalog
-
-        shop.card = Catalog.from_package().get("efficientnet_lite0")
+        shop.card = catalog_card
         hooks = replace(shop.hooks, dataset=datasets.get)
-        jobs = Jobs(database, home, hooks, w.recorder, replace(QUICK, per_device=1))
+        jobs = Jobs(database, home, hooks, w.recorder, QUICK, launcher=LAUNCHER)
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(FineTuningServicer(datasets, jobs), counted)
