@@ -348,6 +348,8 @@ class Versions:
                 if not _FILE_NAME.fullmatch(name):
                     raise VersionDamaged(model, number, "its manifest names what is no file of its own")
                 path = folder / name
+                if not path.exists():
+                    raise VersionDamaged(model, number, f"{name} is missing")
                 if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
                     raise VersionDamaged(model, number, f"{name} is not the file that was published")
                 paths[role] = path

@@ -167,7 +167,7 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
     # A text that something has damaged must not make its whole table unreadable, as it does by itself.
-    connection.text_factory = text_of  # type: ignore[attr-defined]
+    connection.text_factory = text_of
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")  # first: the next one may already have to wait
     _write_ahead(cursor)

@@ -77,7 +77,10 @@ def _sound_sqlite(path: Path, report: Report) -> bool:
 
 
 def _read_only(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
+    """A database that nobody has open is read without its log: SQLite would leave files of its own beside it."""
+    log = path.with_name(f"{path.name}-wal")
+    alone = not log.exists() or not log.stat().st_size
+    return f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}"
 
 
 def _engine(url: URL, path: Path | None) -> Engine:

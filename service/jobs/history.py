@@ -35,7 +35,7 @@ class History:
 
         def change(connection: Connection) -> None:
             query = select(jobs.c.id, jobs.c.metrics, jobs.c.last_event).where(jobs.c.id == job_id)
-            row = connection.execute(query.with_for_update()).first()
+            row: Any = connection.execute(query.with_for_update()).first()
             if row is None:
                 raise LeaseLost(job_id)
             metrics = metrics_of(row)

@@ -118,7 +118,7 @@ def event_of(row: Row[Any]) -> Event:
     """A row of `events`. One that is damaged is a line of the log that says so."""
     reading = _Reading()
     time = reading.part("time", lambda: moment(row.time), EPOCH)
-    damage = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
+    damage: Happening = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
     return Event(row.sequence, time, reading.part("body", lambda: _happening(row.kind, row.body, time), damage))
 
 
@@ -184,12 +184,14 @@ def moment(seconds: float) -> datetime:
 
 def _outlined(row: Row[Any]) -> JobSpec:
     """What other columns say of a job whose spec is damaged."""
-    words = {
-        name: _Reading().part(name, lambda n=name: _text(getattr(row, n)), "")
-        for name in ("base", "dataset_id", "model")
-    }  # type: ignore[misc]
+
+    def word(value: object) -> str:
+        return _Reading().part("column", lambda: _text(value), "")
+
     return JobSpec.model_construct(
-        **words,
+        base=word(row.base),
+        dataset_id=word(row.dataset_id),
+        model=word(row.model),
         task="",
         method=Method.AUTO,
         hyperparameters={},

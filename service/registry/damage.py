@@ -71,5 +71,6 @@ class DamagedVersions:
 def outline(damaged: Collection[DamagedVersion]) -> str:
     """What to say of a model all of whose versions are damaged."""
     newest = max(damaged, key=lambda one: one.number)
-    more = f", and so are its {len(damaged) - 1} others" if len(damaged) > 1 else ""
+    others = len(damaged) - 1
+    more = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
     return f"version {newest.number} is damaged: {newest.reason}{more}"

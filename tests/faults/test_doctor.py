@@ -118,7 +118,7 @@ def test_a_sound_home_ends_with_zero_and_stays_as_it_is(home: Path) -> None:
     code, said = doctor("--quarantine")
     assert (code, said["quarantined"]) == (0, [])
     after = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    assert {path: data for path, data in after.items() if path.name != HOME_LOCK} == before
+    assert {path: data for path, data in after.items() if path != home / HOME_LOCK} == before
 
 
 @pytest.mark.parametrize(("damage", "kind"), DAMAGES.values(), ids=DAMAGES)
