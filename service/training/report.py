@@ -150,6 +150,9 @@ def comparison(evaluation: Evaluation) -> str:
     else:
         said = "better, though within the noise of so few examples,"
     text = f"By {NAMES.get(name, name).lower()} it is {said} than the baseline."
+    if evaluation.without_value:
+        names = ", ".join(NAMES.get(left, left) for left in evaluation.without_value)
+        text += f" Without a value on these examples, and left out: {names}."
     if evaluation.not_compared:
         return f"{text} It could not be compared with the version that is served now: {evaluation.not_compared}."
     if evaluation.rival is None:

@@ -175,6 +175,7 @@ def report_of(
         "baseline": {**evaluation.baseline.metrics, "kind": evaluation.baseline.kind},
         "rival": rival,
         "not_compared": evaluation.not_compared,
+        "without_value": list(evaluation.without_value),
         "primary": evaluation.primary,
         "higher_is_better": evaluation.higher_is_better,
         "per_class": [_fields(c) for c in evaluation.per_class],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -129,7 +130,8 @@ def _write_lineage(lineage: Mapping[str, Any]) -> pb.Lineage:
 
 def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
     """The numbers among them; what could not be measured is null in JSON."""
-    return {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
@@ -152,18 +154,24 @@ def _write_decisions(decisions: Decisions) -> pb.Decisions:
     return pb.Decisions(example_count=figures.pop("examples"), **figures)
 
 
+def _finite(figure: float) -> float:
+    """What has no value counts as not measured."""
+    return figure if math.isfinite(figure) else 0.0
+
+
 def _write_evidence(evidence: Evidence) -> pb.Evidence:
+    agreement = evidence.top1_agreement
     return pb.Evidence(
         tier=evidence.tier,
         precision=evidence.precision,
         candidate=evidence.candidate,
-        speedup=evidence.speedup,
-        rows_per_second=evidence.rows_per_s,
-        rows_per_second_before=evidence.rows_per_s_before,
-        single_speedup=evidence.single_speedup,
-        max_error=evidence.max_error,
-        cosine=evidence.cosine,
-        top1_agreement=evidence.top1_agreement,
+        speedup=_finite(evidence.speedup),
+        rows_per_second=_finite(evidence.rows_per_s),
+        rows_per_second_before=_finite(evidence.rows_per_s_before),
+        single_speedup=_finite(evidence.single_speedup),
+        max_error=_finite(evidence.max_error),
+        cosine=_finite(evidence.cosine),
+        top1_agreement=agreement if agreement is None or math.isfinite(agreement) else None,
         compile_duration=duration(evidence.compile_s),
         cached=evidence.cached,
         reason=evidence.reason,

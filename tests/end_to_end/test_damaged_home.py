@@ -98,5 +98,6 @@ def test_a_server_over_a_damaged_home_serves_the_rest_and_lets_the_damaged_go(ho
             assert [one.number for one in client.versions(MODEL).versions] == [2]
         assert not [event for event in server.events if event.get("event") == "unexpected error"]
         assert "a server runs on" in run_zoo("doctor", "--quarantine", ZOO_HOME=str(home)).stderr
-    done = run_zoo("doctor", "--json", ZOO_HOME=str(home))
+    done = run_zoo("doctor", "--quarantine", "--json", ZOO_HOME=str(home))
     assert done.returncode == 0, done.stdout
+    assert [one["kind"] for one in json.loads(done.stdout)["quarantined"]] == ["upload"], "the server removed the rest"
