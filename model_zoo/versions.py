@@ -258,7 +258,7 @@ class Versions:
             with exclusive(path.parent / ".lock"):
                 noted = self.checks(model, number) | {key: dict(document)}
                 kept = dict(list(noted.items())[-_MOST_CHECKS:])
-                draft.write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+                draft.write_text(strict_json.text(kept, indent=1), encoding="utf-8")
                 draft.replace(path)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error

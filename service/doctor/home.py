@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -24,6 +25,8 @@ from service.errors import ZooError
 from service.jobs.folder import JOBS, checkpoint_faults, job_folder
 
 MIB = 1 << 20
+CHECKS = re.compile(r"\.checks-[0-9]+\.json(\.[0-9a-f]+\.new)?")
+"""What was measured of a version, beside its folder."""
 LITTLE = 1024 * MIB
 """Free disk space below which the doctor says so."""
 TOO_LITTLE = 64 * MIB
@@ -122,6 +125,8 @@ def check_versions(home: Path, report: Report, cards: Collection[str], *, digest
             )
         for path in entries(model):
             if not (path.name.isascii() and path.name.isdigit()):
+                if CHECKS.fullmatch(path.name):
+                    continue  # what cannot be read of it is measured anew
                 if path.name not in (".last", ".lock", ".last.new"):
                     _leftover(report, path)
                 elif not path.is_file():
