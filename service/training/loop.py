@@ -24,7 +24,7 @@ from service.training.checkpoint import Checkpoints, State
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
 from service.training.optimiser import make_optimiser, schedule, set_rates
-from service.training.spec import CheckpointWritten, Metric, Progress, Said
+from service.training.spec import CheckpointWritten, Log, Metric, Progress, Said
 from service.training.told import Rested, Told
 
 Say = Callable[[Said], None]
@@ -89,6 +89,8 @@ def train(
     steps = per_epoch * knobs.epochs
     optimiser = make_optimiser(network, knobs)
     state = checkpoints.restore(network, optimiser)
+    for step in checkpoints.damaged:
+        say(Log(level="warning", text=f"the checkpoint of step {step} is damaged and was left out"))
     if state is None:
         state = State()
         network.eval()
