@@ -36,6 +36,8 @@ STATEMENT_TIMEOUT_MS = 30_000
 FULL = ("53100", "disk is full", "No space left")
 """PostgreSQL's code for a full disk; SQLite's words."""
 
+DAMAGED = ("malformed", "not a database", "corrupt")
+"""SQLite's words for a file that something has damaged."""
 NOT_ALLOWED = "42501"
 """PostgreSQL's code for want of a privilege."""
 
@@ -131,6 +133,8 @@ class Database:
             )
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return DatabaseFull(f"the disk of the database {self._shown} is full")
+        if isinstance(cause, sqlite3.DatabaseError) and any(sign in words for sign in DAMAGED):
+            return DatabaseUnavailable(f"the database {self._shown} is damaged ({cause}); `zoo doctor` says more")
         if isinstance(cause, sqlite3.Error):
             return DatabaseUnavailable(f"the database {self._shown} cannot be used: {cause}")
         return DatabaseUnavailable(f"the database {self._shown} does not answer, or does not let Zoo in")

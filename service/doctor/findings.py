@@ -12,7 +12,7 @@ class Finding:
     """One entry that is not as it should be."""
 
     kind: str
-    """`home`, `database`, `dataset`, `job`, `event`, `checkpoint`, `version`, `alias`, `card`, `weights` or `leftover`."""
+    """`home`, `folder`, `database`, `upload`, `dataset`, `job`, `event`, `checkpoint`, `version`, `alias`, `card`, `weights` or `leftover`."""
     name: str
     reason: str
     """One clause."""

@@ -23,6 +23,7 @@ from service.datasets.uploads import KEPT_S, UPLOADS
 from service.doctor.findings import Report
 from service.errors import ZooError
 from service.jobs.folder import JOBS, checkpoint_faults, job_folder
+from service.settings import HOME_FOLDERS
 
 MIB = 1 << 20
 CHECKS = re.compile(r"\.checks-[0-9]+\.json(\.[0-9a-f]+\.new)?")
@@ -48,6 +49,9 @@ def check_home(home: Path, report: Report) -> bool:
             pass
     except OSError as error:
         report.damage("home", str(home), f"cannot be written: {(error.strerror or 'unknown reason').lower()}", home)
+    for name in HOME_FOLDERS:
+        if (home / name).exists() and not (home / name).is_dir():
+            report.damage("folder", name, "is no folder", home / name)
     mode = home.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         report.note("home", str(home), "every user may write in it, so compiled code that lies there is not used", home)

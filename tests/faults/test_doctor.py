@@ -102,6 +102,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "alias row": (lambda h: execute(h, "UPDATE aliases SET version = 'x'"), "alias"),
     "upload a folder": (lambda h: (h / "uploads" / f"{'d' * 64}.part").mkdir(parents=True), "upload"),
     "lock a folder": (lambda h: (h / "jobs" / ".server-x-0").mkdir(), "leftover"),
+    "folder a file": (lambda h: (h / "uploads").write_text("x"), "folder"),
     "weights": (lambda h: (h / "weights" / ("e" * 64)).mkdir(parents=True), "weights"),
 }
 
@@ -244,6 +245,27 @@ def test_a_server_does_not_start_while_things_are_moved(home: Path) -> None:
     descriptor = held(home / HOME_LOCK, alone=True)
     assert descriptor is not None
     with pytest.raises(SettingsError, match="`zoo doctor --quarantine` works on"):
+        asyncio.run(open_database(load_settings()))
+
+
+@pytest.mark.parametrize("name", ["datasets", "jobs", "uploads", "versions", "weights"])
+def test_a_file_in_the_place_of_a_folder_keeps_a_server_from_starting_with_a_sentence(home: Path, name: str) -> None:
+    shutil.rmtree(home / name, ignore_errors=True)
+    (home / name).write_text("x")
+    with pytest.raises(SettingsError, match=rf"{name} is no folder; `zoo doctor --quarantine` moves it aside"):
+        asyncio.run(open_database(load_settings()))
+    doctor("--quarantine")
+
+    async def starts() -> None:
+        (await open_database(load_settings())).close()
+
+    asyncio.run(starts())
+
+
+@pytest.mark.parametrize("content", [b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_database_that_is_none_keeps_a_server_from_starting_with_a_sentence(home: Path, content: bytes) -> None:
+    (home / "zoo.db").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"ZOO_HOME: the database .* is damaged .*; `zoo doctor` says more"):
         asyncio.run(open_database(load_settings()))
 
 
