@@ -12,7 +12,8 @@ class Finding:
     """One entry that is not as it should be."""
 
     kind: str
-    """`home`, `folder`, `database`, `upload`, `dataset`, `job`, `event`, `checkpoint`, `version`, `alias`, `card`, `weights` or `leftover`."""
+    """`home`, `folder`, `database`, `upload`, `dataset`, `job`, `event`, `checkpoint`, `version`, `alias`, `card`, `weights` or
+    `leftover`."""
     name: str
     reason: str
     """One clause."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from jobs.fakes import LAUNCHER, QUICK, Shop, _tuned
 from registry.fakes import World, world
 from registry.tuned import publish, with_tuned
 
+from model_zoo.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database, database_url
@@ -104,6 +107,22 @@ class House:
     world: World
 
 
+@cache
+def _base() -> Card:
+    return Catalog.from_package().get("efficientnet_lite0")
+
+
+def make_database(home: Path) -> None:
+    """Tables with nothing in them, which takes longer than to copy them."""
+
+    async def make() -> None:
+        database = database_at(home)
+        await database.open()
+        database.close()
+
+    asyncio.run(make())
+
+
 def database_at(home: Path) -> Database:
     return Database(database_url("", home))
 
@@ -132,7 +151,7 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
     """`start`: whether jobs are worked on."""
     database = database_at(home)
     await database.open()
-    catalog_card = Catalog.from_package().get("efficientnet_lite0")
+    catalog_card = _base()
     template = home / "template"  # what the fake worker makes its result of
     template.mkdir(exist_ok=True)
     (template / "card.json").write_text(_tuned(catalog_card).model_dump_json())

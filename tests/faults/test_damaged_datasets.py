@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from faults.house import HURT, WHOLE, code_of, database_at, house, is_a_reason, make_datasets
+from faults.house import HURT, WHOLE, code_of, database_at, house, is_a_reason, make_database, make_datasets
 from service.datasets.dataset import DatasetInfo
 from service.errors import Damaged
 from service.pb import fine_tuning_pb2 as pb
@@ -25,6 +25,7 @@ Damage = Callable[[Path], None]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     make_datasets(home)
+    make_database(home)
     return home
 
 
