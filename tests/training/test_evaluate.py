@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from service.datasets.inspection import LARGEST_NUMBER
+from service.datasets.cells import LARGEST_NUMBER
 from service.training import baseline
 from service.training.evaluate import Predictions, evaluate
 from service.training.failures import CannotTrain

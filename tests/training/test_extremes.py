@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_zoo import strict_json
-from service.datasets.inspection import LARGEST_NUMBER
+from service.datasets.cells import LARGEST_NUMBER
 from service.training.failures import CannotTrain
 from service.training.spec import Finished
 from training.test_tables import table, tune
