@@ -18,10 +18,11 @@ MISSING = frozenset(
 _DIGITS = Context(prec=100)
 
 
-LARGEST_NUMBER = 1e37
-"""The largest absolute value of a number that enters, as input, target or step of a series: differences of two hold in the 32
-bits of a network, and sums of their squares in the 64 of statistics. A larger one is no measurement but a mark for "nothing"."""
-BOUNDS = "a number from -1e37 to 1e37"
+LARGEST_NUMBER = 1e150
+"""The largest absolute value of a number that enters, as input, target or step of a series, in a dataset and in a call: the
+squares of differences are finite, and so are the sums of millions of them. A larger one is no measurement but a mark for
+"nothing"."""
+BOUNDS = "a number from -1e150 to 1e150"
 
 
 def number(cell: Cell, notation: Notation = PLAIN) -> float | None:

@@ -19,8 +19,8 @@ from service.errors import InvalidInput
 from service.types import RowInstance, SeriesInstance
 
 DATA = Path(__file__).parent / "data"
-TOO_LARGE = [1.7976931348623157e308, -1e300, 1e154, 1e155, 1.1e37]
-FINE = [1e19, -6.8e20, 6.02e23, 1e37]
+TOO_LARGE = [1.7976931348623157e308, -1e300, 1e154, 1e155, 1.1e150]
+FINE = [1e19, -6.8e20, 6.02e23, 1e37, -1e150]
 
 
 def written(frame: pandas.DataFrame, form: str) -> bytes:
@@ -48,7 +48,7 @@ def test_poison_target_is_left_out_and_its_row_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         read(tmp_path, "poison_target_dblmax.csv", data)
     assert (
-        "row 10: the target is '1.7976931348623157E308'; expected a number from -1e37 to 1e37" in caught.value.problem
+        "row 10: the target is '1.7976931348623157E308'; expected a number from -1e150 to 1e150" in caught.value.problem
     )
     more = data + b"".join(b"%d,%d\n" % (i, i) for i in range(11, 40))
     report = read(tmp_path, "poison_target_dblmax.csv", more).info.report
@@ -61,7 +61,7 @@ def test_huge_number_counts_as_an_empty_cell_with_a_warning(tmp_path: Path) -> N
     examples = read(tmp_path, "huge_number.csv", (DATA / "huge_number.csv").read_bytes())
     assert (len(examples), examples.info.report.skipped_count) == (120, 0)
     assert examples.info.report.warnings[0] == (
-        "1 cell of column 'a' counts as empty, such as '1e+300'; expected a number from -1e37 to 1e37"
+        "1 cell of column 'a' counts as empty, such as '1e+300'; expected a number from -1e150 to 1e150"
     )
     instance = examples[7].instance
     assert isinstance(instance, RowInstance)
