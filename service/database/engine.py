@@ -134,7 +134,9 @@ class Database:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return DatabaseFull(f"the disk of the database {self._shown} is full")
         if isinstance(cause, sqlite3.DatabaseError) and any(sign in words for sign in DAMAGED):
-            return DatabaseUnavailable(f"the database {self._shown} is damaged ({cause}); `zoo doctor` says more")
+            return DatabaseUnavailable(
+                f"the database {self._shown} cannot be used: it is damaged ({cause}); `zoo doctor` says more"
+            )
         if isinstance(cause, sqlite3.Error):
             return DatabaseUnavailable(f"the database {self._shown} cannot be used: {cause}")
         return DatabaseUnavailable(f"the database {self._shown} does not answer, or does not let Zoo in")

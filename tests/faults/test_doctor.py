@@ -265,7 +265,9 @@ def test_a_file_in_the_place_of_a_folder_keeps_a_server_from_starting_with_a_sen
 @pytest.mark.parametrize("content", [b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_database_that_is_none_keeps_a_server_from_starting_with_a_sentence(home: Path, content: bytes) -> None:
     (home / "zoo.db").write_bytes(content)
-    with pytest.raises(SettingsError, match=r"ZOO_HOME: the database .* is damaged .*; `zoo doctor` says more"):
+    with pytest.raises(
+        SettingsError, match=r"ZOO_HOME: the database .* cannot be used: it is damaged .*; `zoo doctor` says more"
+    ):
         asyncio.run(open_database(load_settings()))
 
 
