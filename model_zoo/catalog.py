@@ -5,7 +5,7 @@ import system prefers this module; the files are found beside it, installed or n
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ def parse_card(text: str, origin: str) -> Card:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise InvalidCard(origin, "it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise InvalidCard(origin, f"it is not YAML{where}") from error
@@ -68,8 +70,8 @@ def _named(message: str) -> str:
 class Catalog:
     """An immutable set of cards, iterated in the order of their names."""
 
-    def __init__(self, cards: Iterable[Card]) -> None:
-        """Take the cards as they are.
+    def __init__(self, cards: Iterable[Card], damaged: Mapping[str, str] | None = None) -> None:
+        """Take the cards as they are. ``damaged``: names of those that cannot be read, and why.
 
         Raises:
             InvalidCard: two cards share a name.
@@ -80,6 +82,8 @@ class Catalog:
                 raise InvalidCard(card.name, "another card has the same name", ["name"])
             by_name[card.name] = card
         self._cards = dict(sorted(by_name.items()))
+        self.damaged: Mapping[str, str] = dict(damaged or {})
+        """Cards that cannot be read, by the name of their file, and why; see ``readable``."""
 
     @classmethod
     def from_package(cls) -> "Catalog":
@@ -97,7 +101,24 @@ class Catalog:
         Raises:
             InvalidCard: a card does not validate, or two share a name.
         """
-        return cls(parse_card(path.read_text(encoding="utf-8"), path.name) for path in sorted(folder.glob("*.yaml")))
+        return cls(_card_at(path) for path in sorted(folder.glob("*.yaml")))
+
+    @classmethod
+    def readable(cls, folder: Path | None = None) -> "Catalog":
+        """As ``from_folder``, of the package's cards if none is given; a card that cannot be read does not hurt the others."""
+        cards: dict[str, Card] = {}
+        damaged: dict[str, str] = {}
+        for path in sorted((folder or Path(__file__).with_name("catalog")).glob("*.yaml")):
+            try:
+                card = _card_at(path)
+            except InvalidCard as error:
+                damaged[path.stem] = error.reason
+                continue
+            if card.name in cards:
+                damaged[path.stem] = f"it has the name of another card, {card.name!r}"
+            else:
+                cards[card.name] = card
+        return cls(cards.values(), damaged)
 
     def names(self) -> list[str]:
         """Names of all cards, sorted."""
@@ -116,10 +137,13 @@ class Catalog:
 
         Raises:
             UnknownCard: there is none; ``near`` suggests similar names.
+            InvalidCard: it cannot be read.
         """
         try:
             return self._cards[name]
         except KeyError:
+            if name in self.damaged:
+                raise InvalidCard(name, self.damaged[name]) from None
             # Names are compared without their separators, so that "MiniLM" and "all-minilm-l6-v2" find their card.
             plain = {_plain(known): known for known in self._cards}
             asked = _plain(name)
@@ -135,6 +159,16 @@ class Catalog:
 
     def __contains__(self, name: object) -> bool:
         return name in self._cards
+
+
+def _card_at(path: Path) -> Card:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidCard(path.name, "it is not UTF-8") from error
+    except OSError as error:
+        raise InvalidCard(path.name, "its file cannot be read") from error
+    return parse_card(text, path.name)
 
 
 def _plain(name: str) -> str:

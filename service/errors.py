@@ -11,6 +11,7 @@ ZooError                       message is written by us and safe to send to any 
 ├── DeadlineExceeded           the deadline passed before the answer was there
 │   └── TooLate                it has not passed, but the answer would come after it; carries when to try again
 ├── IllegalMove                the model's or job's state does not allow what was asked
+│   └── Damaged                what is stored of it cannot be read; it can be deleted
 ├── AlreadyExists              there is another thing under this name already
 ├── QuotaExceeded              the caller, or all callers together, hold as many as they may
 ├── StorageFull                the disk has no room, or datasets hold all that they may
@@ -135,6 +136,17 @@ class IllegalMove(ZooError):
     """A model or job cannot go from its present state to the one asked for."""
 
     reason = "ILLEGAL_MOVE"
+
+
+class Damaged(IllegalMove):
+    """What is stored of something cannot be read. It can be listed and deleted, and nothing else."""
+
+    reason = "DAMAGED"
+
+    def __init__(self, what: str, why: str, cure: str = "delete it") -> None:
+        """`what`: for example "dataset 'x'"; `why`: one clause that names no path."""
+        super().__init__(f"{what} is damaged: {why}; {cure}")
+        self.why = why
 
 
 class AlreadyExists(ZooError):

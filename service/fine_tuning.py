@@ -11,12 +11,12 @@ from pathlib import Path
 
 from model_zoo.card import Card, PypiSource
 from model_zoo.catalog import Catalog
-from model_zoo.errors import UnknownCard, ZooModelError
+from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.store import Store
 from service.database import Database
 from service.datasets.limits import MIB, limits_of
 from service.datasets.store import DatasetStore
-from service.errors import NotFound, NotReady
+from service.errors import Damaged, NotFound, NotReady
 from service.jobs.features import FeatureExtraction
 from service.jobs.hooks import Hooks, Limits
 from service.jobs.pressure import YieldLimits
@@ -94,6 +94,8 @@ class FineTuning:
             raise NotFound(
                 "base model", name[:64], error.near, known=f"the zoo has {', '.join(self._catalog.names())}"
             ) from None
+        except InvalidCard as error:
+            raise Damaged(f"base model {name!r}", error.reason, "install Zoo anew") from None
 
     async def _files(self, base: str) -> None:
         """Has the base's files on this machine. Raises NotReady."""

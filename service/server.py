@@ -128,7 +128,9 @@ class Server:
         `catalog` and `loader` take the place of the zoo's own, for a network that no card describes.
         """
         self._settings = settings
-        self._catalog = catalog or Catalog.from_package()
+        self._catalog = catalog or Catalog.readable()
+        for name, reason in self._catalog.damaged.items():
+            log.error("a card of the catalog is damaged and left out", model=name, reason=reason)
         self._wanted = check_models(settings.models, self._catalog)
         check_options(settings, self._catalog)
         self._plan = device_plan(settings)
@@ -204,6 +206,7 @@ class Server:
             on_demand=settings.load_on_demand,
             is_here=lambda card: self._store.find(card) is not None,
             versions=self._versions,
+            damaged_cards=self._catalog.damaged,
             aliases=AliasStore(self._database),
         )
         self._in_service = await self._registry.restore()

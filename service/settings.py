@@ -404,6 +404,11 @@ def no_such_option(name: str) -> str:
     return f"no such option; {known}"
 
 
+HOME_FOLDERS = ("datasets", "jobs", "uploads", "versions", "weights")
+"""Folders in ZOO_HOME that a server cannot do without."""
+HOME_LOCK = ".lock"
+"""File in ZOO_HOME that every server on it holds."""
+
 _FLAGS = {"models": "--model", "model_options": "--set"}
 """Those that are not called as their setting is."""
 

@@ -14,12 +14,13 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
+from model_zoo.locking import held
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import HttpPort
 from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
-from service.settings import Settings, SettingsError, host_and_port, service_variables, shown
+from service.settings import HOME_FOLDERS, HOME_LOCK, Settings, SettingsError, host_and_port, service_variables, shown
 
 log = logger(__name__)
 
@@ -31,6 +32,8 @@ def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
     """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
     known = catalog.names()
     for name in names:
+        if name in catalog.damaged:
+            raise SettingsError(f"--model or ZOO_MODELS names {name!r}, whose card is damaged: {catalog.damaged[name]}")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"the zoo has {', '.join(known)}"
@@ -63,6 +66,7 @@ def device_plan(settings: Settings) -> DevicePlan:
 async def open_database(settings: Settings) -> Database:
     """The database of jobs and aliases, brought up to date."""
     _check_home(settings)
+    _hold_home(settings)
     try:
         database = Database(database_url(settings.database_url, settings.home))
         await database.open()
@@ -81,6 +85,9 @@ def _check_home(settings: Settings) -> None:
     except (OSError, ValueError) as error:
         why = (getattr(error, "strerror", None) or "it is no name of a folder").lower()
         raise SettingsError(f"ZOO_HOME: nothing can be written in {shown(home)}: {why}") from None
+    for name in HOME_FOLDERS:
+        if (home / name).exists() and not (home / name).is_dir():
+            raise SettingsError(f"ZOO_HOME: {home / name} is no folder; `zoo doctor --quarantine` moves it aside")
 
 
 def warn_of_service_variables(settings: Settings) -> None:
@@ -114,6 +121,18 @@ def keepalive(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.max_ping_strikes", settings.keepalive_max_ping_strikes),
         ("grpc.http2.max_pings_without_data", settings.keepalive_max_pings_without_data),
     ]
+
+
+def _hold_home(settings: Settings) -> None:
+    """Together with other servers, until the process ends: `zoo doctor --quarantine` moves things in a home that nobody holds."""
+    home = settings.home.absolute()
+    try:
+        free = held(home / HOME_LOCK, alone=False) is not None
+    except OSError as error:
+        why = (error.strerror or "unknown reason").lower()
+        raise SettingsError(f"ZOO_HOME: {home / HOME_LOCK} cannot be locked: {why}") from None
+    if not free:
+        raise SettingsError(f"ZOO_HOME: `zoo doctor --quarantine` works on {home}; start again when it has ended")
 
 
 def bind(server: aio.Server, settings: Settings) -> int:

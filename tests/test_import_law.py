@@ -28,7 +28,7 @@ ORDER = (
     "model_zoo",
 )
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
-TOP = ("service.server", "service.startup", "service.fine_tuning", "service.banner", "service.cli")
+TOP = ("service.server", "service.startup", "service.fine_tuning", "service.banner", "service.cli", "service.doctor")
 LEAVES = (
     "service.errors",
     "service.types",
@@ -225,6 +225,7 @@ HEAVY = ("torch", "torchvision", "timm", "transformers", "soundfile", "PIL", "to
     ("code", "never"),
     [
         ("from service.cli.main import main; main()", HEAVY),
+        ("import service.doctor.checkup", HEAVY),
         ("import service.client", (*HEAVY, "service.registry", "service.inference", "model_zoo.network")),
         ("import service.errors, service.types, service.settings, service.observability.recorder", ("torch", "grpc")),
         ("import service.scheduler.scheduler", ("torch", "grpc", "model_zoo")),

@@ -2,7 +2,7 @@
 
     main      the verbs, their common fate (one sentence for an expected error), `--version`
     options   arguments that several verbs share           console   what is printed, made harmless
-    serve, models, pull, predict, status, finetune, jobs, datasets, versions      a verb or a few kin each
+    serve, models, pull, predict, status, finetune, jobs, datasets, versions, doctor      a verb or a few kin each
     live      a job as it goes on                          outcome   how it ended
     words     values as words, and as JSON
     sources   arguments of `zoo predict` → inputs          answers   results → tables and JSON lines

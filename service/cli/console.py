@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +58,10 @@ def remark(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line, at once. ASCII only, so it is harmless as it is."""
-    print(json.dumps(value), flush=True)  # noqa: T201
+    """One JSON document on one line, at once. ASCII only, so it is harmless as it is. A figure that is not finite is null."""
+    from model_zoo import strict_json
+
+    print(strict_json.text(strict_json.nulled(value)), flush=True)  # noqa: T201
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -41,11 +41,15 @@ def datasets(
     if not listed:
         remark("the server has no datasets")
         return
-    rows = table("id", "name", "kind", "examples", "classes", "size", "stored", right=("examples", "classes", "size"))
+    damage = any(one.damaged for one in listed)
+    head = ("id", "name", "kind", "examples", "classes", "size", "stored", *([""] if damage else []))
+    rows = table(*head, right=("examples", "classes", "size"))
     for one in listed:
         classes = str(len(one.report.class_counts) or "")
-        words = (one.id, one.display_name, one.kind, str(one.report.examples), classes)
-        rows.add_row(*map(harmless, words), megabytes(one.size_bytes), ago(one.created))
+        examples = "" if one.damaged else str(one.report.examples)
+        words = (one.id, one.display_name, "" if one.kind == "unspecified" else one.kind, examples, classes)
+        why = [harmless(f"damaged: {one.damaged}" if one.damaged else "")] if damage else []
+        rows.add_row(*map(harmless, words), megabytes(one.size_bytes), ago(one.created), *why)
     show_table(rows)
 
 
@@ -99,6 +103,10 @@ def find_dataset(client: Client, text: str) -> Dataset:
 
 def print_findings(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
     """What validation said, for people."""
+    if dataset.damaged:
+        say(f"dataset {dataset.id} is damaged: {dataset.damaged}", "red")
+        say(f"  `zoo datasets delete {dataset.id}` removes it; upload the data again")
+        return
     report = dataset.report
     where = f" ({dataset.display_name})" if dataset.display_name else ""
     classes = f" of {len(report.class_counts)} classes" if report.class_counts else ""

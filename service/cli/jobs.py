@@ -150,6 +150,8 @@ def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
 
 
 def _what_came(job: Job) -> str:
+    if job.damaged:
+        return f"damaged: {job.damaged}"
     if job.version:
         return f"version {job.version}"
     return job.state_reason
@@ -166,6 +168,7 @@ def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
         "job": job.id,
         "name": job.display_name,
         "state": f"{job.state}: {job.state_reason}" if job.state_reason else job.state,
+        "damaged": f"{job.damaged}; `zoo jobs delete {job.id}` removes the job" if job.damaged else "",
         "base": job.base,
         "model": f"{job.model}, version {job.version}" if job.version else job.model,
         "promotion": job.promotion_outcome or job.promotion,
@@ -193,5 +196,5 @@ def _checkpoints(checkpoints: tuple[Checkpoint, ...], best: Checkpoint | None) -
     if not checkpoints:
         return ""
     size = megabytes(sum(checkpoint.size_bytes for checkpoint in checkpoints))
-    steps = ", ".join(str(checkpoint.step) for checkpoint in checkpoints)
+    steps = ", ".join(f"{c.step} (damaged: {c.damaged})" if c.damaged else str(c.step) for c in checkpoints)
     return f"at step {steps} ({size})" + (f"; the best is {best.step}" if best else "")

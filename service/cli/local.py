@@ -41,14 +41,14 @@ def local_models() -> list[LocalModel]:
     from model_zoo.catalog import Catalog
 
     store = _store()
-    return [_local(card, store) for card in Catalog.from_package()]
+    return [_local(card, store) for card in Catalog.readable()]
 
 
 def local_model(name: str) -> LocalModel:
     """One of them. Raises `model_zoo.errors.UnknownCard`, which names near ones."""
     from model_zoo.catalog import Catalog
 
-    return _local(Catalog.from_package().get(name), _store())
+    return _local(Catalog.readable().get(name), _store())
 
 
 def _store() -> Store:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, faults, finetune, jobs, models, predict, pull, serve, status, versions
+from service.cli import datasets, doctor, faults, finetune, jobs, models, predict, pull, serve, status, versions
 from service.cli.console import complain
 
 
@@ -47,6 +47,7 @@ app.command("status")(status.status)
 app.command("load")(status.load)
 app.command("unload")(status.unload)
 app.command("set")(status.set_options)
+app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")

@@ -23,7 +23,7 @@ def pull(
     from model_zoo.store import Store
     from service.settings import load_settings
 
-    catalog, settings = Catalog.from_package(), load_settings()
+    catalog, settings = Catalog.readable(), load_settings()
     names = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
     if not names:
         raise typer.BadParameter("name one or more models, or give --default", param_hint="MODEL")

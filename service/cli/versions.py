@@ -33,7 +33,7 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
         lineage = version.lineage
         words = (
             ", ".join(version.aliases),
-            f"{version.state}: {version.state_reason}" if version.state_reason else version.state,
+            _state(version),
             lineage.base if lineage else "",
             lineage.method if lineage else "",
             _metrics(version),
@@ -155,6 +155,12 @@ def _print_traffic(traffic: Traffic) -> None:
         say(f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version")
     if traffic.rolled_back_reason:
         say(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
+
+
+def _state(version: ModelVersion) -> str:
+    if version.damaged and not version.state_reason:
+        return f"{version.state}, and damaged on disk: {version.damaged}"
+    return f"{version.state}: {version.state_reason}" if version.state_reason else version.state
 
 
 def _metrics(version: ModelVersion) -> str:

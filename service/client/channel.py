@@ -78,7 +78,7 @@ def _service_config(retry: Retry) -> str:
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-    return json.dumps({"methodConfig": [method, {"name": _CALLED_ONCE}]})
+    return json.dumps({"methodConfig": [method, {"name": _CALLED_ONCE}]}, allow_nan=False)
 
 
 def _is_loopback(target: str) -> bool:

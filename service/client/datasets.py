@@ -76,7 +76,7 @@ class Dataset:
     kind: str
     """`image_folder`, `audio_folder`, `text`, `table`, `image_table`, `series` or `plain_text`."""
     state: str
-    """VALIDATING or READY."""
+    """VALIDATING, READY or DAMAGED."""
     sha256: str
     """Of the bytes that were uploaded, in hexadecimal."""
     size_bytes: int
@@ -89,6 +89,8 @@ class Dataset:
     """Whether the server had it before this upload."""
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     """What was not sent of a folder, and why; of the one who uploaded it alone."""
+    damaged: str = ""
+    """What cannot be read of it, in one sentence; empty where all can. It can be deleted, and uploaded again."""
 
 
 def kind_value(name: str) -> pb.DatasetKind.ValueType:
@@ -145,6 +147,7 @@ def read_dataset(message: pb.Dataset, *, existed: bool = False) -> Dataset:
         uri=message.uri,
         owner=message.owner,
         existed=existed,
+        damaged=message.damaged,
     )
 
 

@@ -74,6 +74,8 @@ class Job:
     """Whether its worker rests at this moment because calls to served models wait."""
     owner: str
     last_event: int
+    damaged: str = ""
+    """What cannot be read of it, in one sentence; empty where all can. A damaged job can be deleted."""
 
     @property
     def has_ended(self) -> bool:
@@ -121,6 +123,8 @@ class Checkpoint:
     best: bool
     size_bytes: int
     time: datetime | None
+    damaged: str = ""
+    """What cannot be read of it, in one sentence; empty where all can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,7 @@ def read_job(message: pb.Job) -> Job:
         yielding=message.yielding,
         owner=message.owner,
         last_event=message.last_event,
+        damaged=message.damaged,
     )
 
 
@@ -213,6 +218,7 @@ def read_checkpoint(message: pb.Checkpoint) -> Checkpoint:
         message.best,
         message.size_bytes,
         moment(message, "time"),
+        message.damaged,
     )
 
 

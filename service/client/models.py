@@ -152,6 +152,8 @@ class ModelInfo:
     """Column of its training table that it learned to tell, and no row has."""
     ignored_columns: tuple[str, ...] = ()
     """Further columns of its training table that are no input."""
+    damaged: str = ""
+    """What cannot be read of it, in one sentence: its card, or every version that it has. Empty where it can be served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,7 @@ def _fields(message: pb.Model) -> dict[str, Any]:
         "columns": tuple(TableColumn(c.name, c.kind, tuple(c.categories)) for c in message.columns),
         "target_column": message.target_column,
         "ignored_columns": tuple(message.ignored_columns),
+        "damaged": message.damaged,
     }
 
 

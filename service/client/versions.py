@@ -66,6 +66,8 @@ class ModelVersion:
     """On tiers and precisions that were looked at; the latest last."""
     note: str = ""
     """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
+    damaged: str = ""
+    """What cannot be read of its files, in one sentence; empty where all can. A damaged version can be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def read_version(message: pb.ModelVersion) -> ModelVersion:
         carried_by=message.runtime.carried_by,
         decisions=read_decisions(message.runtime),
         note=message.runtime.note,
+        damaged=message.damaged,
     )
 
 

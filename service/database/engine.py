@@ -36,6 +36,8 @@ STATEMENT_TIMEOUT_MS = 30_000
 FULL = ("53100", "disk is full", "No space left")
 """PostgreSQL's code for a full disk; SQLite's words."""
 
+DAMAGED = ("malformed", "not a database", "corrupt")
+"""SQLite's words for a file that something has damaged."""
 NOT_ALLOWED = "42501"
 """PostgreSQL's code for want of a privilege."""
 
@@ -131,6 +133,10 @@ class Database:
             )
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return DatabaseFull(f"the disk of the database {self._shown} is full")
+        if isinstance(cause, sqlite3.DatabaseError) and any(sign in words for sign in DAMAGED):
+            return DatabaseUnavailable(
+                f"the database {self._shown} cannot be used: it is damaged ({cause}); `zoo doctor` says more"
+            )
         if isinstance(cause, sqlite3.Error):
             return DatabaseUnavailable(f"the database {self._shown} cannot be used: {cause}")
         return DatabaseUnavailable(f"the database {self._shown} does not answer, or does not let Zoo in")
@@ -166,12 +172,19 @@ def _engine(url: URL) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
+    # A text that something has damaged must not make its whole table unreadable, as it does by itself.
+    connection.text_factory = text_of
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")  # first: the next one may already have to wait
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # what was committed survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def text_of(data: bytes) -> str:
+    """A text of SQLite's, also one that is none."""
+    return data.decode("utf-8", "replace")
 
 
 def _write_ahead(cursor: Any) -> None:

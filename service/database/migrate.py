@@ -34,6 +34,12 @@ def upgrade(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def newest() -> tuple[str, frozenset[str]]:
+    """The migration that tables are at after `upgrade`, and all that this Zoo knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+
+
 def revision(connection: Connection) -> str | None:
     """The migration that a database's tables are at; None for an empty one."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -13,12 +13,12 @@ Columns: `label`, `number` (one of the two), `split`, `digest`, `origin`, and by
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from model_zoo import strict_json
 from service.datasets.dataset import DatasetKind
 from service.datasets.draft import Draft, Reader, Shape
 from service.datasets.findings import Findings
@@ -126,7 +126,7 @@ def _schema(features: dict[str, Any]) -> Any:
             return pyarrow.list_(arrow(feature["feature"]))
         return pyarrow.struct([(name, arrow(of)) for name, of in feature.items()])
 
-    about = json.dumps({"info": {"features": features}})
+    about = strict_json.text({"info": {"features": features}})
     return pyarrow.schema([(name, arrow(of)) for name, of in features.items()], {"huggingface": about})
 
 
@@ -144,4 +144,4 @@ def _state(dataset_id: str) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path.write_text(strict_json.text(content, indent=1), encoding="utf-8")

@@ -18,6 +18,13 @@ MISSING = frozenset(
 _DIGITS = Context(prec=100)
 
 
+LARGEST_NUMBER = 1e150
+"""The largest absolute value of a number that enters, as input, target or step of a series, in a dataset and in a call: the
+squares of differences are finite, and so are the sums of millions of them. A larger one is no measurement but a mark for
+"nothing"."""
+BOUNDS = "a number from -1e150 to 1e150"
+
+
 def number(cell: Cell, notation: Notation = PLAIN) -> float | None:
     """The number that a cell holds, infinite and NaN included; None where it is none. A truth value is none.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from model_zoo import strict_json
 from service.datasets.limits import Limits
 from service.datasets.words import counted
 from service.errors import InternalError, InvalidInput, StorageFull
@@ -78,7 +78,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
     answer: object = None
     with suppress(ValueError):
-        answer = json.loads(said)
+        answer = strict_json.read(said)
     if isinstance(answer, dict) and answer.get("ok"):
         return
     if isinstance(answer, dict) and answer.get("full"):

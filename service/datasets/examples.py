@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo import strict_json
 from service.datasets.canonical import EXAMPLES, FILES
+from service.datasets.damage import DamagedDataset, read_dataset
 from service.datasets.dataset import DatasetInfo, DatasetKind, Example, dataset_folder
 from service.datasets.validate import INFO
-from service.errors import NotFound
+from service.errors import Damaged, NotFound
 from service.types import (
     AudioInstance,
     ImageInstance,
@@ -72,6 +73,11 @@ class StoredExamples:
             targets = np.array([np.nan if number is None else number for number in numbers], np.float64)
         return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
 
+    def files(self) -> Iterator[Path]:
+        """Where the pictures or sounds of all examples are, each once; none for other kinds."""
+        names = self._table["file"].to_pylist() if "file" in self._table.column_names else []
+        return (self._files / name for name in dict.fromkeys(names))
+
     def _instance(self, values: Mapping[str, Any]) -> Instance:
         match self.info.kind:
             case DatasetKind.IMAGE_FOLDER:
@@ -94,24 +100,28 @@ class StoredExamples:
 
 
 def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
-    """A dataset of a home. Raises NotFound where it is not there (any more). Blocks."""
+    """A dataset of a home. Raises NotFound where it is not there (any more), Damaged where it cannot be read. Blocks."""
     info = read_info(home, dataset_id)
     if info is None:
         raise NotFound("dataset", dataset_id)
     try:
-        return StoredExamples(dataset_folder(home, dataset_id), info)
+        examples = StoredExamples(dataset_folder(home, dataset_id), info)
+        if len(examples) == info.report.examples:
+            return examples
+        why = f"it holds {len(examples)} examples, and its {INFO} tells of {info.report.examples}"
     except FileNotFoundError:
         raise NotFound("dataset", dataset_id) from None
+    except (OSError, ValueError, KeyError, TypeError):  # those of pyarrow are among them
+        why = "the file of its examples cannot be read"
+    raise Damaged(f"dataset {dataset_id!r}", why, "delete it, and upload the data again")
 
 
 def read_info(home: Path, dataset_id: str) -> DatasetInfo | None:
-    """What is known of a dataset, or None. Blocks."""
-    if not is_id(dataset_id):
-        return None
-    try:
-        return DatasetInfo.model_validate_json((dataset_folder(home, dataset_id) / INFO).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    """What is known of a dataset, or None. Raises Damaged where it cannot be read. Blocks."""
+    found = read_dataset(home, dataset_id) if is_id(dataset_id) else None
+    if isinstance(found, DamagedDataset):
+        raise found.error()
+    return found
 
 
 def is_id(text: str) -> bool:
@@ -123,7 +133,7 @@ def _map(folder: Path) -> Any:
     """The table that `datasets` wrote: Arrow streams, as `state.json` lists them."""
     import pyarrow
 
-    state = json.loads((folder / "state.json").read_bytes())
+    state = strict_json.read((folder / "state.json").read_bytes())
     shards = [
         pyarrow.ipc.open_stream(pyarrow.memory_map(str(folder / file["filename"]))).read_all()
         for file in state["_data_files"]

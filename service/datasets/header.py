@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 
+from model_zoo import strict_json
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.endings import ending
 from service.datasets.limits import MIB, Limits
@@ -42,7 +42,7 @@ def dataset_id_of(header: Header) -> str:
         "reader": READER,
         **({"task": header.task} if header.task else {}),
     }
-    return hashlib.sha256(f"{header.sha256}{json.dumps(how, sort_keys=True)}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{header.sha256}{strict_json.text(how, sort_keys=True)}".encode()).hexdigest()[:32]
 
 
 def check_header(header: Header, limits: Limits) -> None:

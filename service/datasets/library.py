@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 import structlog
 
 from service.datasets import staging
+from service.datasets.damage import DamagedDataset, read_dataset, signature
 from service.datasets.dataset import DATASETS, FEATURES, DatasetInfo, DatasetKind, dataset_folder
-from service.datasets.examples import read_info
-from service.datasets.validate import INFO
+from service.datasets.examples import is_id
 from service.errors import IllegalMove, NotFound
 
 InUse = Callable[[str], Awaitable[bool]]
@@ -22,11 +21,14 @@ InUse = Callable[[str], Awaitable[bool]]
 _log = structlog.get_logger(__name__)
 
 
+Entry = DatasetInfo | DamagedDataset
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Datasets, the newest first, and after which the next page begins (empty on the last)."""
+    """Datasets, the damaged ones among them, the newest first, and after which the next page begins (empty on the last)."""
 
-    datasets: tuple[DatasetInfo, ...]
+    datasets: tuple[Entry, ...]
     next: str
 
 
@@ -42,17 +44,27 @@ class Library:
         """`in_use` says whether a job needs a dataset. Touches no file."""
         self._home = home.absolute()
         self._in_use = in_use
-        self._infos: dict[str, DatasetInfo] = {}
+        self._known: dict[str, tuple[object, Entry]] = {}
 
     async def get(self, dataset_id: str) -> DatasetInfo:
-        """One dataset. Raises NotFound."""
-        info = await asyncio.to_thread(read_info, self._home, dataset_id)
-        if info is None:
+        """One dataset. Raises NotFound; Damaged where it cannot be read."""
+        found = await self.look(dataset_id)
+        if isinstance(found, DamagedDataset):
+            raise found.error()
+        return found
+
+    async def look(self, dataset_id: str) -> Entry:
+        """One dataset, whole or damaged. Raises NotFound."""
+        found = await asyncio.to_thread(self._read, dataset_id) if is_id(dataset_id) else None
+        if found is None:
             raise NotFound("dataset", dataset_id[:64])
-        return info
+        return found
 
     async def list(self, size: int = 50, after: str = "", kind: DatasetKind | None = None) -> Page:
-        """A page of datasets, the newest first; `after` is the `next` of the page before."""
+        """A page of datasets, the newest first; `after` is the `next` of the page before.
+
+        A damaged one whose kind cannot be read is of no kind.
+        """
         infos = await asyncio.to_thread(self._all)
         keyed = sorted(((f"{info.created.timestamp():020.6f} {info.id}", info) for info in infos), reverse=True)
         found = [
@@ -60,19 +72,32 @@ class Library:
         ]
         return Page(tuple(info for _, info in found[:size]), found[size - 1][0] if len(found) > size else "")
 
-    def _all(self) -> tuple[DatasetInfo, ...]:
-        """They never change, so each is read once."""
-        names = [path.parent.name for path in (self._home / DATASETS).glob(f"[0-9a-f]*/{INFO}")]
-        found = {name: info for name in names if (info := self._infos.get(name) or read_info(self._home, name))}
-        self._infos = found
-        return tuple(found.values())
+    def _all(self) -> tuple[Entry, ...]:
+        try:
+            names = [path.name for path in (self._home / DATASETS).iterdir() if is_id(path.name)]
+        except OSError:
+            names = []
+        self._known = {name: known for name in names if (known := self._known.get(name)) is not None}
+        return tuple(entry for name in names if (entry := self._read(name)) is not None)
+
+    def _read(self, name: str) -> Entry | None:
+        """Nobody changes a dataset, so each is read once; unless something has changed it all the same."""
+        now, known = signature(dataset_folder(self._home, name)), self._known.get(name)
+        if known is not None and known[0] == now:
+            return known[1]
+        entry = read_dataset(self._home, name)
+        if entry is not None:
+            self._known[name] = now, entry
+        if isinstance(entry, DamagedDataset):
+            _log.error("dataset_damaged", dataset=name, reason=entry.reason)
+        return entry
 
     async def delete(self, dataset_id: str, *, force: bool = False) -> int:
         """Remove a dataset, and what was computed of it; gives the bytes that came back.
 
         Raises NotFound, and IllegalMove while a job uses it, unless `force` is set.
         """
-        await self.get(dataset_id)
+        await self.look(dataset_id)
         if not force and await self._in_use(dataset_id):
             raise IllegalMove(f"dataset {dataset_id!r} is used by a job; cancel the job or set force")
         freed = await asyncio.to_thread(self._delete, dataset_id)
@@ -88,5 +113,5 @@ class Library:
         graves = [grave, *(self._home / FEATURES).glob(f"*-{dataset_id}")]
         freed = sum(map(staging.size_of, graves))
         for folder in graves:
-            shutil.rmtree(folder, ignore_errors=True)
+            staging.remove(folder)
         return freed

@@ -138,6 +138,8 @@ class MediaTable:
                 skip(str(path), 0, f"no row of {shown(self._table.name)} names it", example=False)
             more = f" and {len(unnamed) - 1} more" if len(unnamed) > 1 else ""
             warn(f"no row of {shown(self._table.name)} names {shown(str(unnamed[0]))}{more}")
+        for sentence in self._row.remarks():
+            warn(sentence)
 
     def _find(self, cell: Cell) -> tuple[PurePosixPath | None, str]:
         if isinstance(cell, str) and cell.strip():

@@ -11,6 +11,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from service.datasets.cells import BOUNDS, LARGEST_NUMBER
 from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.inferred import Infer, nowhere
@@ -26,8 +27,6 @@ from service.errors import InvalidInput
 
 SHORTEST = 16
 """Steps of a series that something can be learned from."""
-LARGEST = 1e150
-"""The squares of larger numbers are infinite."""
 _SAMPLED_ROWS = 5_000
 
 
@@ -146,7 +145,8 @@ class Series:
             return empty, "expected lists of numbers"
         if not np.isfinite(values).all():
             return empty, "holds a number that is NaN or infinite"
-        return (values, "") if (np.abs(values) <= LARGEST).all() else (empty, f"holds a number beyond {LARGEST:g}")
+        largest = float(np.abs(values).max(initial=0.0))
+        return (values, "") if largest <= LARGEST_NUMBER else (empty, f"holds {largest:g}; expected {BOUNDS}")
 
     def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Named]:
         if self._columns.time:
@@ -208,9 +208,8 @@ class Series:
         cells = [row.cells.get(channel) for channel in self._channels]
         numbers = [number(cell, notation) for cell, notation in zip(cells, self._notations, strict=True)]
         for channel, value in zip(self._channels, numbers, strict=True):
-            if value is None or not abs(value) <= LARGEST:
-                finite = value is not None and math.isfinite(value)
-                wanted = f"a number of at most {LARGEST:g}" if finite else "a number"
+            if value is None or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+                wanted = "a number" if value is None or not math.isfinite(value) else BOUNDS
                 return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected {wanted}"
         split = ""
         if self._columns.split:

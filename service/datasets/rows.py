@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from service.datasets.cells import BOUNDS, LARGEST_NUMBER
 from service.datasets.dataset import ColumnInfo
 from service.datasets.inspection import Summary, category, is_missing, number
 from service.datasets.notation import PLAIN
@@ -47,10 +48,12 @@ class RowColumns:
         self._notations = {name: summaries[name].notation for name, kind in kept if kind == "number"}
         self._empty = dict.fromkeys((name for name, _ in kept), 0)
         self._rows = 0
+        self._beyond: dict[str, tuple[int, Cell]] = {}  # by column, how many and the first
         self._seen: dict[str, Counter[str]] = {name: Counter() for name, kind in kept if kind == "category"}
 
     def read(self, cells: Mapping[str, Cell]) -> tuple[dict[str, float | str | None], str]:
-        """(cells by column, "") or (nothing of use, what is wrong). A cell that is missing or infinite is None."""
+        """(cells by column, "") or (nothing of use, what is wrong). A cell that is missing is None, and so is one beyond
+        `LARGEST_NUMBER`, of which `remarks` tells."""
         row: dict[str, float | str | None] = {}
         empty: list[str] = []
         for name, kind in self.columns:
@@ -67,16 +70,21 @@ class RowColumns:
             value = number(cell, self._notations[name])
             if value is None and not is_missing(cell):
                 return {}, f"column {shown(name)} holds {shown(cell)} where the others are numbers"
-            row[name] = value if value is not None and math.isfinite(value) else None
-            if row[name] is None:
-                empty.append(name)
+            if value is not None and -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+                row[name] = value
+                continue
+            row[name] = None
+            empty.append(name)
+            if value is not None and not math.isnan(value):
+                known, first = self._beyond.get(name, (0, cell))
+                self._beyond[name] = known + 1, first
         self._rows += 1
         for name in empty:
             self._empty[name] += 1
         return row, ""
 
     def remarks(self) -> list[str]:
-        """What should be known of the columns once all rows were read: which had empty cells."""
+        """What should be known of the columns once all rows were read: which had empty cells, or cells beyond all bounds."""
         missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
         many = [
             f"column {shown(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
@@ -86,7 +94,15 @@ class RowColumns:
         ]
         more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
         empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"
-        return [empty, *many] if missing else many
+        return [*self._too_large(), *([empty, *many] if missing else many)]
+
+    def _too_large(self) -> Iterator[str]:
+        for name, (number_of_cells, first) in self._beyond.items():
+            verb = "counts" if number_of_cells == 1 else "count"
+            yield (
+                f"{counted(number_of_cells, 'cell')} of column {shown(name)} {verb} as empty, such as {shown(first)};"
+                f" expected {BOUNDS}"
+            )
 
     def inputs(self) -> tuple[ColumnInfo, ...]:
         """The columns in order, with the categories read so far."""

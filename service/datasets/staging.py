@@ -37,12 +37,15 @@ class Staging:
 def remove_abandoned(home: Path) -> None:
     """What processes left behind that were killed: staging folders that nobody holds, datasets half deleted."""
     for folder in (home / DATASETS).glob(f"{DELETED}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     for folder in (home / DATASETS).glob(f"{STAGING}*"):
         try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue  # just being made, or just removed
+        except OSError:  # a file in the place of the folder, or a folder in that of the lock: nobody has made that
+            remove(folder)
+            continue
         try:
             if _try_lock(descriptor):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -57,9 +60,19 @@ def remove_orphans(home: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Whatever it is. What cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)  # does nothing to a file, nor to a link
+    with suppress(OSError):
+        path.unlink()
+
+
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder, while others may move and remove some."""
+    """Bytes of all files below a folder, or of a file, while others may move and remove some."""
     size = 0
+    with suppress(OSError):
+        if not folder.is_dir():
+            return folder.lstat().st_size
     for here, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):

@@ -16,15 +16,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
+from model_zoo import strict_json
 from service.datasets import child, remote, staging, uploads
+from service.datasets.damage import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
-from service.datasets.examples import read_info
 from service.datasets.header import Header, check_header, check_name, check_sha256, dataset_id_of
 from service.datasets.library import InUse, Library, Page, nobody
 from service.datasets.limits import MIB, Limits
@@ -106,7 +108,7 @@ class DatasetStore(Library):
         """
         check_header(header, self._limits)
         dataset_id = dataset_id_of(header)
-        existing = await asyncio.to_thread(read_info, self._home, dataset_id)
+        existing = await self._whole(dataset_id)
         if existing is not None:
             return Upload(header, dataset_id, existing=existing)
         self._take_over(header.sha256)
@@ -234,7 +236,7 @@ class DatasetStore(Library):
                 owner,
                 task,
             )
-            existing = await asyncio.to_thread(read_info, self._home, dataset_id_of(header))
+            existing = await self._whole(dataset_id_of(header))
             if existing is not None:
                 return Stored(existing, existed=True)
             left_out = tuple(Skipped(file=one.name, reason=one.reason) for one in fetched.left_out)
@@ -244,6 +246,11 @@ class DatasetStore(Library):
         finally:
             stop.set()
             path.unlink(missing_ok=True)
+
+    async def _whole(self, dataset_id: str) -> DatasetInfo | None:
+        """A dataset that is here and can be used; a damaged one is made again from the same bytes."""
+        found = await asyncio.to_thread(self._read, dataset_id)
+        return found if isinstance(found, DatasetInfo) else None
 
     async def _make(
         self, dataset_id: str, header: Header, data: Path, uri: str, left_out: tuple[Skipped, ...] = ()
@@ -270,7 +277,7 @@ class DatasetStore(Library):
                     limits=self._limits,
                     left_out=left_out,
                 )
-                (folder.folder / ORDER).write_text(order.model_dump_json(), encoding="utf-8")
+                (folder.folder / ORDER).write_text(strict_json.text(order), encoding="utf-8")
                 await child.run(folder.folder, self._limits)
                 existed = await asyncio.to_thread(self._publish, folder.folder / DATASET, dataset_id)
             except OSError as error:
@@ -282,9 +289,15 @@ class DatasetStore(Library):
         return Stored(info, existed)
 
     def _publish(self, made: Path, dataset_id: str) -> bool:
-        """Rename into place; gives whether somebody was faster."""
+        """Rename into place, where a damaged one makes room; gives whether somebody was faster."""
+        place = dataset_folder(self._home, dataset_id)
+        if isinstance(read_dataset(self._home, dataset_id), DamagedDataset):
+            grave = place.with_name(f"{staging.DELETED}{uuid.uuid4().hex}")
+            with suppress(FileNotFoundError):
+                place.rename(grave)
+            staging.remove(grave)
         try:
-            made.rename(dataset_folder(self._home, dataset_id))
+            made.rename(place)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return True

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from service.datasets.cells import Reading
+from service.datasets.cells import BOUNDS, LARGEST_NUMBER, Reading
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import SPLITS, Draft, Target
 from service.datasets.inferred import Infer, nowhere
@@ -209,7 +209,9 @@ def read_number(cell: Cell, reading: Reading = AS_WRITTEN) -> tuple[float, str]:
         if _is_nan(cell):
             return 0.0, "the target is NaN"
         return 0.0, "the target is empty" if is_missing(cell) else f"expected a number as target, got {shown(cell)}"
-    return (0.0, "the target is infinite") if math.isinf(value) else (value, "")
+    if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        return 0.0, "the target is infinite" if math.isinf(value) else f"the target is {shown(cell)}; expected {BOUNDS}"
+    return value, ""
 
 
 def _is_nan(cell: Cell) -> bool:

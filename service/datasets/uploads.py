@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from model_zoo.sources.digest import sha256_of_file
+from service.datasets.staging import remove
 from service.errors import InvalidInput, NotReady
 
 UPLOADS = "uploads"
@@ -71,8 +72,9 @@ def part_path(home: Path, sha256: str) -> Path:
 
 def received(home: Path, sha256: str) -> int:
     """Bytes of an upload that are here; 0 for one that is not known."""
+    path = part_path(home, sha256)
     try:
-        return part_path(home, sha256).stat().st_size
+        return path.stat().st_size if path.is_file() else 0
     except FileNotFoundError:
         return 0
 
@@ -84,6 +86,8 @@ def open_part(home: Path, sha256: str, offset: int) -> Part | None:
     """
     path = part_path(home, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():  # nobody has made that
+        remove(path)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _lock(descriptor):
@@ -110,6 +114,9 @@ def remove_stale(home: Path, now: float | None = None) -> None:
                 continue
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
+            continue
+        except IsADirectoryError:
+            remove(path)
             continue
         try:
             if _lock(descriptor):

@@ -9,7 +9,6 @@ when its standard input does, which is when the server ends. It leaves `STAGING/
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from model_zoo import strict_json
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
 from service.datasets.limits import MIB, Limits
 from service.errors import InvalidInput
@@ -101,7 +101,7 @@ def validate(staging: Path) -> DatasetInfo:
         owner=order.owner,
     )
     with (folder / INFO).open("w", encoding="utf-8") as file:
-        file.write(info.model_dump_json())
+        file.write(strict_json.text(info, ascii_only=False))
         file.flush()
         os.fsync(file.fileno())
     return info
@@ -186,7 +186,7 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
     with os.fdopen(answers, "w", encoding="ascii") as line:
-        line.write(json.dumps(said) + "\n")
+        line.write(strict_json.text(said) + "\n")
     os._exit(0)  # nothing is left to do, and libraries take long to go
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from model_zoo import strict_json
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, is_full
 from service.jobs.endings import End, Ending, Told, death
@@ -48,7 +48,7 @@ log = logger(__name__)
 def read(line: bytes) -> Said | None:
     """One line of a worker; None for one that is none of its words."""
     try:
-        parts = json.loads(line)
+        parts = strict_json.read(line)
         return KINDS[parts.pop("kind")](**parts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
         return None

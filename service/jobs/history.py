@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from model_zoo import strict_json
 from service.database import Database
 from service.database.tables import checkpoints, events, jobs
 from service.errors import NotFound
-from service.jobs.moving import LeaseLost
-from service.jobs.rows import checkpoint_body, checkpoint_of, event_columns, event_of, job_of
+from service.jobs.moving import LeaseLost, next_event
+from service.jobs.rows import checkpoint_body, checkpoint_of, event_columns, event_of, job_of, metrics_of
 from service.jobs.states import WORKED_ON
 from service.jobs.types import Checkpoint, Event, Happening, Job, Metric, Progress
 
@@ -33,20 +34,24 @@ class History:
         """
 
         def change(connection: Connection) -> None:
-            values: dict[str, Any] = {"last_event": jobs.c.last_event + len(happened), "yielding": yielding}
-            row = connection.execute(select(jobs.c.metrics).where(jobs.c.id == job_id).with_for_update()).first()
+            query = select(jobs.c.id, jobs.c.metrics, jobs.c.last_event).where(jobs.c.id == job_id)
+            row: Any = connection.execute(query.with_for_update()).first()
             if row is None:
                 raise LeaseLost(job_id)
-            metrics = json.loads(row.metrics)
+            metrics = metrics_of(row)
+            values: dict[str, Any] = {
+                "last_event": next_event(connection, row) + len(happened) - 1,
+                "yielding": yielding,
+            }
             for _, what in happened:
                 match what:
                     case Progress():
-                        values["progress"] = json.dumps(what.model_dump())
+                        values["progress"] = strict_json.text(what)
                     case Metric():
                         metrics[f"{what.split}/{what.name}"] = what.value
                     case Checkpoint():
                         values["deaths"] = 0  # it gets further, so it is worth another try
-            values["metrics"] = json.dumps(metrics)
+            values["metrics"] = strict_json.text(metrics)
             held = (jobs.c.id == job_id) & (jobs.c.lease_owner == server) & jobs.c.state.in_(WORKED_ON)
             last = connection.execute(
                 update(jobs).where(held).values(values).returning(jobs.c.last_event)
@@ -76,10 +81,13 @@ class History:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
             if row is None:
                 raise NotFound("job", job_id[:64])
-            mine = events.c.job_id == job_id
-            between = events.c.sequence.between(sequence + 1, row.last_event)
+            mine, job = events.c.job_id == job_id, job_of(row)
+            if job.damaged and not job.last_event:  # it has lost count
+                last = connection.execute(select(func.max(events.c.sequence)).where(mine)).scalar()
+                job = replace(job, last_event=last if isinstance(last, int) else 0)
+            between = events.c.sequence.between(sequence + 1, job.last_event)
             query = select(events).where(mine, between).order_by(events.c.sequence).limit(limit)
-            return job_of(row), tuple(event_of(event) for event in connection.execute(query))
+            return job, tuple(event_of(event) for event in connection.execute(query))
 
         return await self._database.read(read)
 
@@ -107,5 +115,5 @@ def _write_checkpoint(connection: Connection, job_id: str, time: float, checkpoi
     if checkpoint.best:
         connection.execute(update(checkpoints).where(mine).values(best=False))
     body = checkpoint_body(checkpoint)
-    row = body | {"metrics": json.dumps(body["metrics"]), "job_id": job_id, "time": time}
+    row = body | {"metrics": strict_json.text(body["metrics"]), "job_id": job_id, "time": time}
     connection.execute(insert(checkpoints).values(row))

@@ -24,7 +24,10 @@ class Identity:
         host = "".join(c if c.isalnum() or c in "-." else "_" for c in socket.gethostname())[:40] or "host"
         for number in range(MOST_SERVERS):
             # The host is part of it: on some shared disks, a lock is seen on its own machine only.
-            self._handle = os.open(jobs / f".server-{host}-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self._handle = os.open(jobs / f".server-{host}-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+            except IsADirectoryError:  # no server has made that
+                continue
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

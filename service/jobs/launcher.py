@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
+from model_zoo import strict_json
 from service.jobs import start
 from service.jobs.ready import ReadyWorker, Suited
 from service.training.spec import WAIT, Assignment, WorkOrder
@@ -97,7 +98,7 @@ class ProcessLauncher:
         suited = Suited(order.device, order.threads)
         if (waiting := await self._ready.take(suited)) is not None:
             assert waiting.stdin is not None
-            waiting.stdin.write(f"{Assignment(folder=folder, lock=folder / LOCK).model_dump_json()}\n".encode())
+            waiting.stdin.write(f"{strict_json.text(Assignment(folder=folder, lock=folder / LOCK))}\n".encode())
             return ProcessWorker(waiting)
         with ExitStack() as opened:
             log: IO[bytes] | int = asyncio.subprocess.DEVNULL

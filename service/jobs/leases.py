@@ -17,8 +17,8 @@ from sqlalchemy import Connection, select, update
 
 from service.database import Database
 from service.database.tables import jobs
-from service.jobs.moving import LeaseLost, make_move, row_of
-from service.jobs.rows import job_of
+from service.jobs.moving import LeaseLost, fail_damaged, make_move, row_of
+from service.jobs.rows import deaths_of, job_of, mended
 from service.jobs.states import WORKED_ON
 from service.jobs.types import Job, JobState
 
@@ -52,22 +52,30 @@ class Leases:
                 .limit(1)
                 .with_for_update(skip_locked=True)  # PostgreSQL: another server's candidate is not ours
             )
-            row = connection.execute(waiting).first()
-            if row is None:
+            while (row := connection.execute(waiting).first()) is not None:
+                job = job_of(row)
+                if job.workable:
+                    break
+                fail_damaged(connection, row, job.damaged, now)
+            else:
                 return None
+            attempts = job.attempts
             make_move(
                 connection,
                 row,
                 JobState.RUNNING,
                 now,
-                "" if row.attempts == 0 else "goes on from its last checkpoint",
-                device=device,
-                attempts=row.attempts + 1,
-                started=now if row.started is None else row.started,
-                lease_owner=server,
-                lease_until=now + lease_s,
+                "" if attempts == 0 else "goes on from its last checkpoint",
+                **mended(row)
+                | {
+                    "device": device,
+                    "attempts": attempts + 1,
+                    "started": now if job.started is None else row.started,
+                    "lease_owner": server,
+                    "lease_until": now + lease_s,
+                },
             )
-            return Lease(job_of(row_of(connection, row.id)), row.deaths)
+            return Lease(job_of(row_of(connection, row.id)), deaths_of(row))
 
         return await self._database.write(change)
 
@@ -79,7 +87,7 @@ class Leases:
             if connection.execute(held).rowcount != 1:
                 raise LeaseLost(job_id)
             row = row_of(connection, job_id)
-            return Lease(job_of(row), row.deaths, row.pause_wanted)
+            return Lease(job_of(row), deaths_of(row), row.pause_wanted)
 
         return await self._database.write(change)
 
@@ -125,7 +133,7 @@ class Leases:
             if connection.execute(taken).rowcount != 1:
                 raise LeaseLost(job_id)
             row = row_of(connection, job_id)
-            return Lease(job_of(row), row.deaths, row.pause_wanted)
+            return Lease(job_of(row), deaths_of(row), row.pause_wanted)
 
         return await self._database.write(change)
 

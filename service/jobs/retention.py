@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select
 
 from service.database import Database, DatabaseUnavailable
 from service.database.tables import checkpoints, events, jobs
-from service.datasets.staging import size_of
+from service.datasets.staging import remove, size_of
 from service.errors import IllegalMove
 from service.jobs.folder import JOBS, job_folder
-from service.jobs.moving import row_of
-from service.jobs.states import ENDED
+from service.jobs.moving import row_of, state_of
+from service.jobs.rows import job_of
+from service.jobs.states import ENDED, WORKED_ON
 from service.observability.log import logger
 
 log = logger(__name__)
@@ -45,14 +46,19 @@ class Retention:
 
         def change(connection: Connection) -> Path | None:
             row = row_of(connection, job_id, lock=True)
-            if row.state not in ENDED:
+            if row.state not in ENDED and not (job_of(row).damaged and not self._held(row)):
                 raise IllegalMove(
-                    f"a job that is {row.state.upper()} cannot be deleted; cancel it and wait for its end"
+                    f"a job that is {state_of(row).upper()} cannot be deleted; cancel it and wait for its end"
                 )
             connection.execute(delete(jobs).where(jobs.c.id == job_id))  # events and checkpoints go with it
             return self._put_aside(job_id)
 
         return await self._remove(await self._database.write(change))
+
+    def _held(self, row: Row[Any]) -> bool:
+        """Whether a server works on a job at this moment."""
+        until = row.lease_until
+        return row.state in WORKED_ON and isinstance(until, int | float) and until >= self._clock()
 
     async def trim(self, before: float) -> int:
         """Of jobs that ended before a time, keeps the row and the last event; gives how many jobs had more."""
@@ -113,5 +119,5 @@ def _removed(folder: Path) -> int:
     freed = 0
     with contextlib.suppress(OSError):
         freed = size_of(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     return freed

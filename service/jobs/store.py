@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, text, update
 
 from service.database import Database
 from service.database.tables import checkpoints, jobs
 from service.disk import FullDisk
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, QuotaExceeded
-from service.jobs.moving import make_move, row_of, tell
+from service.jobs.moving import make_move, row_of, state_of, tell
 from service.jobs.rows import job_of, spec_text
 from service.jobs.states import ACTIVE, check_move
 from service.jobs.types import Job, JobSpec, JobState, Page, StateChanged
@@ -93,7 +93,8 @@ class JobStore:
         self, size: int, after: str = "", *, state: JobState | None = None, model: str = "", owner: str = ""
     ) -> Page:
         """Up to `size` jobs, the newest first; `after` is the `next_token` of the page before. Raises InvalidInput."""
-        query = select(jobs).order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(size + 1)
+        made = self._made
+        query = select(jobs, made.label("made")).order_by(made.desc(), jobs.c.id.desc()).limit(size + 1)
         wanted = {"state": state, "model": model, "owner": owner}
         query = query.where(*(jobs.c[name] == value for name, value in wanted.items() if value))
         if after:
@@ -102,10 +103,17 @@ class JobStore:
                 created = float(time_of_last)
             except ValueError:
                 raise InvalidInput("page_token", "is not one that this server gave out") from None
-            query = query.where((jobs.c.created < created) | ((jobs.c.created == created) & (jobs.c.id < last)))
+            query = query.where((made < created) | ((made == created) & (jobs.c.id < last)))
         rows = await self.database.read(lambda c: c.execute(query).all())
-        following = f"{rows[size - 1].created!r} {rows[size - 1].id}" if len(rows) > size else ""
+        following = f"{rows[size - 1].made!r} {rows[size - 1].id}" if len(rows) > size else ""
         return Page(tuple(job_of(row) for row in rows[:size]), following)
+
+    @property
+    def _made(self) -> ColumnElement[float]:
+        """When jobs were created, to order by. SQLite keeps whatever it is given in a column: what is no number counts as 0."""
+        if self.database.engine.dialect.name != "sqlite":
+            return jobs.c.created
+        return case((func.typeof(jobs.c.created).in_(("real", "integer")), jobs.c.created), else_=0.0)
 
     async def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
@@ -123,7 +131,7 @@ class JobStore:
 
         def change(connection: Connection) -> Job:
             row = row_of(connection, job_id, lock=True)
-            state = JobState(row.state)
+            state = state_of(row)
             if not state.ended and state is not JobState.CANCELLING:
                 worked_on = state is JobState.RUNNING
                 make_move(connection, row, JobState.CANCELLING if worked_on else JobState.CANCELLED, self.clock())
@@ -136,7 +144,7 @@ class JobStore:
 
         def change(connection: Connection) -> Job:
             row = row_of(connection, job_id, lock=True)
-            state = JobState(row.state)
+            state = state_of(row)
             if state is JobState.RUNNING:
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(pause_wanted=True))
             elif state is not JobState.PAUSED:
@@ -151,7 +159,7 @@ class JobStore:
 
         def change(connection: Connection) -> Job:
             row = row_of(connection, job_id, lock=True)
-            state = JobState(row.state)
+            state = state_of(row)
             if state is JobState.RUNNING and row.pause_wanted:  # it was not paused yet, and goes on
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(pause_wanted=False))
             elif state is not JobState.QUEUED:

@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from service.database import Database, DatabaseUnavailable
 from service.datasets.dataset import DatasetKind
 from service.errors import Draining, InvalidInput
 from service.jobs.endings import DRAINED, GONE, End, Ending, Told, next_of
-from service.jobs.folder import JOBS, job_folder, steps
+from service.jobs.folder import JOBS, checkpoint_faults, job_folder
 from service.jobs.history import History
 from service.jobs.hooks import Hooks, Limits
 from service.jobs.identity import Identity
@@ -170,8 +171,12 @@ class Jobs:
     async def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
         """Those that a job has now, in order of step. Raises NotFound."""
         known = await self._history.checkpoints(job_id)
-        there = await asyncio.to_thread(steps, job_folder(self._home, job_id)) if known else ()
-        return tuple(checkpoint for checkpoint in known if checkpoint.step in there)
+        faults = await asyncio.to_thread(checkpoint_faults, job_folder(self._home, job_id)) if known else {}
+        return tuple(
+            replace(checkpoint, damaged=checkpoint.damaged or faults.get(checkpoint.step, ""))
+            for checkpoint in known
+            if checkpoint.step in faults or checkpoint.damaged
+        )
 
     async def in_use(self, dataset_id: str) -> bool:
         """Whether a job that has not ended needs a dataset."""
@@ -281,6 +286,11 @@ class Jobs:
                     job_id, self._place.server, following.state, reason, deaths=following.deaths, not_before=0.0
                 )
             except LeaseLost:  # another server was faster
+                continue
+            except DatabaseUnavailable:
+                raise
+            except Exception:  # the others must not wait for this one
+                log.exception("a job cannot be taken over", job=job_id)
                 continue
             log.warning("a job's server went away", job=job_id, holder=holder, state=job.state)
             self._changed(job_id)

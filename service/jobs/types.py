@@ -6,7 +6,7 @@ What a worker reports and what a watcher sees are the same words: Progress, Metr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -71,6 +71,8 @@ class Checkpoint:
     """By the measure that the job watches."""
     size_bytes: int
     time: datetime
+    damaged: str = ""
+    """What cannot be read of it: one clause; empty where all can."""
 
 
 Happening = StateChanged | Progress | Metric | Log | Checkpoint
@@ -113,6 +115,14 @@ class Job:
     owner: str = ""
     last_event: int = 0
     """Sequence number of its latest event."""
+    damaged: str = ""
+    """What cannot be read of it: one clause; empty where all can."""
+    workable: bool = True
+    """Whether it could be worked on: its spec can be read."""
+
+    def but_damaged(self, why: str, *, workable: bool) -> Job:
+        """The same, with what is known of the damage."""
+        return replace(self, damaged=why, workable=workable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class HttpPort:
         if path == "/metrics":
             return self._page(environ)
         live, ready = self._health()
-        body = json.dumps({"live": live, "ready": ready}).encode() + b"\n"
+        body = json.dumps({"live": live, "ready": ready}, allow_nan=False).encode() + b"\n"
         status = _line(HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE)
         return status, [("Content-Type", "application/json")], body
 

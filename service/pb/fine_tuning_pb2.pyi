@@ -81,6 +81,8 @@ class _DatasetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetS
     """Is being read and checked."""
     DATASET_STATE_READY: _DatasetState.ValueType  # 2
     """Jobs may use it."""
+    DATASET_STATE_DAMAGED: _DatasetState.ValueType  # 3
+    """Its files cannot be read; it can be deleted, and uploaded again."""
 
 class DatasetState(_DatasetState, metaclass=_DatasetStateEnumTypeWrapper):
     """Whether a dataset can be used."""
@@ -91,6 +93,8 @@ DATASET_STATE_VALIDATING: DatasetState.ValueType  # 1
 """Is being read and checked."""
 DATASET_STATE_READY: DatasetState.ValueType  # 2
 """Jobs may use it."""
+DATASET_STATE_DAMAGED: DatasetState.ValueType  # 3
+"""Its files cannot be read; it can be deleted, and uploaded again."""
 Global___DatasetState: _TypeAlias = DatasetState  # noqa: Y015
 
 class _Method:
@@ -257,6 +261,7 @@ class Dataset(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names it; made from its content and from how it is read."""
     display_name: _builtins.str
@@ -273,6 +278,8 @@ class Dataset(_message.Message):
     """Where it was fetched from, if it was not uploaded."""
     owner: _builtins.str
     """Who was the first to upload it, as the caller said (`zoo-owner`)."""
+    damaged: _builtins.str
+    """What cannot be read of it, in one sentence, where `state` is DATASET_STATE_DAMAGED; other fields may then be empty."""
     @_builtins.property
     def columns(self) -> Global___DatasetColumns:
         """Which columns mean what, as found."""
@@ -299,10 +306,11 @@ class Dataset(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         uri: _builtins.str = ...,
         owner: _builtins.str = ...,
+        damaged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "display_name", b"display_name", "id", b"id", "kind", b"kind", "owner", b"owner", "report", b"report", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "create_time", b"create_time", "damaged", b"damaged", "display_name", b"display_name", "id", b"id", "kind", b"kind", "owner", b"owner", "report", b"report", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -921,6 +929,7 @@ class Job(_message.Message):
     YIELDING_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     LAST_EVENT_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names it."""
     state: Global___JobState.ValueType
@@ -939,6 +948,8 @@ class Job(_message.Message):
     """Who created it, as the caller said (`zoo-owner`)."""
     last_event: _builtins.int
     """Sequence number of its latest event."""
+    damaged: _builtins.str
+    """What cannot be read of it, in one sentence; empty where all can. A damaged job can be deleted."""
     @_builtins.property
     def spec(self) -> Global___JobSpec:
         """What it is to do; task and method as chosen, once it runs."""
@@ -981,10 +992,11 @@ class Job(_message.Message):
         yielding: _builtins.bool = ...,
         owner: _builtins.str = ...,
         last_event: _builtins.int = ...,
+        damaged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "end_time", b"end_time", "id", b"id", "last_event", b"last_event", "metrics", b"metrics", "owner", b"owner", "progress", b"progress", "promotion_outcome", b"promotion_outcome", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "version", b"version", "yielding", b"yielding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "damaged", b"damaged", "end_time", b"end_time", "id", b"id", "last_event", b"last_event", "metrics", b"metrics", "owner", b"owner", "progress", b"progress", "promotion_outcome", b"promotion_outcome", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "version", b"version", "yielding", b"yielding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1630,6 +1642,7 @@ class Checkpoint(_message.Message):
     BEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """After how many steps."""
     epoch: _builtins.int
@@ -1638,6 +1651,8 @@ class Checkpoint(_message.Message):
     """Whether it is the best by the measure that the job watches."""
     size_bytes: _builtins.int
     """Its size on disk."""
+    damaged: _builtins.str
+    """What cannot be read of it, in one sentence; empty where all can."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """What was measured there, by "split/name"."""
@@ -1655,10 +1670,11 @@ class Checkpoint(_message.Message):
         best: _builtins.bool = ...,
         size_bytes: _builtins.int = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        damaged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "epoch", b"epoch", "metrics", b"metrics", "size_bytes", b"size_bytes", "step", b"step", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "damaged", b"damaged", "epoch", b"epoch", "metrics", b"metrics", "size_bytes", b"size_bytes", "step", b"step", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -103,6 +103,7 @@ class Model(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     TARGET_COLUMN_FIELD_NUMBER: _builtins.int
     IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, by which clients call it."""
     family: _builtins.str
@@ -125,6 +126,10 @@ class Model(_message.Message):
     """The base that it was tuned from; empty for a model of the zoo."""
     target_column: _builtins.str
     """The column of its training table that it learned to tell, and no row has; empty where that has no name. Only GetModel fills it."""
+    damaged: _builtins.str
+    """What cannot be read of it, in one sentence: its card, or every version that it has. Empty where it can be served. Only `name`,
+    `state` and `state_reason` are filled beside it.
+    """
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Numbers of the versions that are loaded, in rising order."""
@@ -196,10 +201,11 @@ class Model(_message.Message):
         columns: _abc.Iterable[Global___TableColumn] | None = ...,
         target_column: _builtins.str = ...,
         ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
+        damaged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "origin", b"origin", "runtime", b"runtime", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "columns", b"columns", "family", b"family", "ignored_columns", b"ignored_columns", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "target_column", b"target_column", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base", b"base", "columns", b"columns", "damaged", b"damaged", "family", b"family", "ignored_columns", b"ignored_columns", "inputs", b"inputs", "labels", b"labels", "max_batch_size", b"max_batch_size", "name", b"name", "options", b"options", "origin", b"origin", "outputs", b"outputs", "parameter_count", b"parameter_count", "raw_input", b"raw_input", "runtime", b"runtime", "state", b"state", "state_reason", b"state_reason", "summary", b"summary", "target_column", b"target_column", "task", b"task", "traffic", b"traffic", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,6 +294,7 @@ class ModelVersion(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number."""
     state: Global___ModelState.ValueType
@@ -298,6 +305,8 @@ class ModelVersion(_message.Message):
     """Size of its own files."""
     memory_bytes: _builtins.int
     """Memory that it holds beside what it shares with its base, in bytes; 0 where it is not loaded."""
+    damaged: _builtins.str
+    """What cannot be read of its files, in one sentence; empty where all can. A damaged version does not serve, and can be deleted."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Aliases that name it."""
@@ -326,10 +335,11 @@ class ModelVersion(_message.Message):
         size_bytes: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
         runtime: Global___Runtime | None = ...,
+        damaged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage", "runtime", b"runtime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "lineage", b"lineage", "memory_bytes", b"memory_bytes", "number", b"number", "runtime", b"runtime", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "damaged", b"damaged", "lineage", b"lineage", "memory_bytes", b"memory_bytes", "number", b"number", "runtime", b"runtime", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

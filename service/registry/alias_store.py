@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, Row, Select, Table, delete, exc, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, exc, func, insert, select, update
 
 from service.database.engine import Database
 from service.database.tables import alias_moves, aliases, traffic
 from service.registry.alias_book import NEVER, Kept, OutdatedError, nothing
 from service.registry.names import CANARY, Move, Names, replayed
+
+NO_VERSION = 0
+"""What an alias names whose row is damaged: no version has this number, so it leads nowhere, and can be set anew or deleted."""
+DAMAGED = -1
+"""Revision of names whose row has lost it; the next change gives them one again."""
 
 
 class AliasStore:
@@ -24,7 +29,7 @@ class AliasStore:
         """That of every model."""
         query = select(traffic.c.model, traffic.c.revision)
         return await self._database.read(
-            lambda connection: {row.model: row.revision for row in connection.execute(query)}
+            lambda connection: {row.model: _revision(row.revision) for row in connection.execute(query)}
         )
 
     async def read(self, models: Collection[str] | None = None) -> Mapping[str, Kept]:
@@ -57,14 +62,19 @@ class AliasStore:
             meanwhile()
 
         await self._database.write(change)
-        return revision + 1
+        return max(revision, NEVER) + 1
 
 
 def _take(connection: Connection, model: str, revision: int, **values: float) -> None:
     """Compare and set: the model's row goes from `revision` to the next. Raises OutdatedError where it is at another."""
     if revision != NEVER:
-        held = update(traffic).where(traffic.c.model == model, traffic.c.revision == revision)
-        if connection.execute(held.values(revision=revision + 1, **values)).rowcount != 1:
+        at = traffic.c.revision == revision
+        if revision == DAMAGED:
+            at = traffic.c.revision < NEVER
+            if connection.dialect.name == "sqlite":  # which keeps whatever it is given
+                at |= func.typeof(traffic.c.revision) != "integer"
+        held = update(traffic).where(traffic.c.model == model, at)
+        if connection.execute(held.values(revision=max(revision, NEVER) + 1, **values)).rowcount != 1:
             raise OutdatedError
         return
     try:
@@ -76,16 +86,31 @@ def _take(connection: Connection, model: str, revision: int, **values: float) ->
 def _read(connection: Connection, models: Collection[str] | None) -> Mapping[str, Kept]:
     named: dict[str, dict[str, int]] = {}
     for row in _rows(connection, aliases, models):
-        named.setdefault(row.model, {})[row.alias] = row.version
+        named.setdefault(row.model, {})[str(row.alias)] = _version(row.version) or NO_VERSION
     moves: dict[str, list[Move]] = {}
     for row in _rows(connection, alias_moves, models):
-        moves.setdefault(row.model, []).append(Move(row.alias, row.from_version, row.to_version, row.reason))
+        move = Move(str(row.alias), _version(row.from_version), _version(row.to_version), str(row.reason))
+        moves.setdefault(row.model, []).append(move)
     kept: dict[str, Kept] = {}
     for row in _rows(connection, traffic, models):
         moved = moves.get(row.model, [])
-        names = Names(named.get(row.model, {}), row.canary_share, _stopped(moved), replayed(moved))
-        kept[row.model] = Kept(names, row.revision)
+        names = Names(named.get(row.model, {}), _share(row.canary_share), _stopped(moved), replayed(moved))
+        kept[row.model] = Kept(names, _revision(row.revision))
     return kept
+
+
+def _version(value: object) -> int | None:
+    """The number of a version; None where the column holds none, or something else."""
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _share(value: object) -> float:
+    """Where it cannot be read, the canary gets no calls."""
+    return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else 0.0
+
+
+def _revision(value: object) -> int:
+    return value if isinstance(value, int) and value >= NEVER else DAMAGED
 
 
 def _rows(connection: Connection, table: Table, models: Collection[str] | None) -> Sequence[Row[tuple[object, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from service.errors import NotFound
@@ -45,6 +45,8 @@ class Book:
         """Set until it is kept, too."""
         self.watch: CanaryWatch | None = None
         """Set while traffic is split."""
+        self.damaged: Mapping[int, str] = {}
+        """Versions whose files cannot be read, and why."""
         self.told: ModelState | None = None
         """The state that listeners know."""
         self._due = 0.0
@@ -151,6 +153,8 @@ class Book:
         )
 
     def _unknown(self, version: str) -> NotFound:
+        if version.isdecimal() and len(version) <= LONGEST_NUMBER and int(version) in self.damaged:
+            return NotFound("version", version, known=f"it is damaged: {self.damaged[int(version)]}")
         if not self.tuned:
             known = f"model {self.name!r} has version {FIRST_VERSION}, which is {STABLE!r}"
             return NotFound("version", version[:64], known=known)

@@ -69,6 +69,7 @@ class Following(Forgetting):
                 log.error("an alias names a version that is gone", model=model, alias=alias, version=number)
             self._add_book(book)
             self._split(book)
+        self._tell_books()
         tuned = [book for book in self._books.values() if book.tuned]
         return [(book.name, entry.number) for book in tuned for entry in book.in_service()]
 
@@ -191,6 +192,8 @@ class Following(Forgetting):
             if book is not None and book.kept.revision == held[model]:  # else this server was faster
                 book.kept = names
                 self._hold(book)
+        self._damaged.keep(listed)
+        self._tell_books()
         for book in self._tuned_books():
             if book.behind:
                 self._hold(book)

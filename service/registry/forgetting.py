@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from model_zoo.errors import UnknownVersion, ZooModelError
 from service.errors import IllegalMove, InternalError, ZooError
 from service.observability.log import logger
 from service.registry import names as naming
+from service.registry.alias_book import Kept, OutdatedError
 from service.registry.background import in_daemon
 from service.registry.book import Book
 from service.registry.entry import Entry
-from service.registry.names import Change, Names
+from service.registry.names import Change, Move, Names
 from service.registry.naming import Naming
 from service.registry.states import ModelState
 
@@ -67,6 +69,61 @@ class Forgetting(Naming):
         await in_daemon(versions.tidy, f"delete-{entry.key}")
         log.info("a version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
+
+    async def _deleted_damaged(self, name: str, number: int) -> int:
+        """Takes away what is left of a version that cannot be read, with the aliases that name it; gives the bytes on disk.
+
+        No caller of it is here, since it was never loaded; and nobody could point its aliases elsewhere first where it is the
+        only version.
+        """
+        assert self._versions is not None
+        versions = self._versions
+        taken: list[tuple[Path, int]] = []
+
+        def withdraw() -> None:
+            try:
+                taken.append(versions.withdraw(name, number))
+            except UnknownVersion:  # somebody was faster
+                pass
+            except ZooModelError as error:
+                log.error("a damaged version could not be deleted", model=name, version=number, reason=str(error))
+                raise InternalError from error
+
+        async with self._naming:
+            try:
+                kept = await self._unnamed(name, number, withdraw)
+            except BaseException:
+                for folder, _ in taken:
+                    await in_daemon(partial(versions.put_back, name, number, folder), f"put-back-{name}:{number}")
+                raise
+            self._damaged.forget(name, number)
+            self._tell_books()
+            if (book := self._books.get(name)) is not None:
+                book.kept = kept
+                self._hold(book)
+        await in_daemon(versions.tidy, f"delete-{name}:{number}")
+        freed = sum(size for _, size in taken)
+        log.info("a damaged version was deleted", model=name, version=number, freed_bytes=freed)
+        return freed
+
+    async def _unnamed(self, name: str, number: int, meanwhile: Callable[[], None]) -> Kept:
+        """Nothing names a version any more, and no rollback leads there; what is kept of the model's names from now on."""
+        while True:
+            kept = (await self._aliases.read([name])).get(name, Kept(Names()))
+            names: Names = kept.names
+            moves: list[Move] = []
+            for alias in names.of(number):
+                names, more = naming.without(names, alias)
+                moves += more
+            names, more = naming.forgotten(names, number)
+            moves += more
+            if not moves:
+                await in_daemon(meanwhile, f"delete-{name}:{number}")
+                return kept
+            try:
+                return Kept(names, await self._aliases.write(name, names, moves, kept.revision, meanwhile))
+            except OutdatedError:  # another server was faster
+                continue
 
     async def _gone(self, book: Book, entry: Entry) -> None:
         """Another server has deleted a version: its callers here finish, and then nobody knows it any more."""

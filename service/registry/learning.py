@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 from model_zoo.card import TunedSource
-from model_zoo.errors import UnknownVersion, ZooModelError
+from model_zoo.errors import UnknownVersion, VersionDamaged, ZooModelError
 from model_zoo.versions import Version, Versions
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
 from service.observability.log import logger
 from service.registry.asking import NOTHING_GIVEN
 from service.registry.background import in_daemon
 from service.registry.book import Book
+from service.registry.damage import DamagedVersions, outline
 from service.registry.entry import Entry
 from service.registry.loading import Loading
 from service.settings import ModelOptions
@@ -25,10 +26,19 @@ log = logger(__name__)
 class Learning(Loading):
     """A registry that knows versions beside the catalog. All methods belong to the event loop."""
 
-    def __init__(self, *args: Any, versions: Versions | None = None, **rest: Any) -> None:
-        """`versions`: where tuned ones are. See Loading for the rest."""
+    def __init__(
+        self,
+        *args: Any,
+        versions: Versions | None = None,
+        damaged_cards: Mapping[str, str] | None = None,
+        **rest: Any,
+    ) -> None:
+        """`versions`: where tuned ones are; `damaged_cards`: those of the catalog that cannot be read, and why. See Loading for
+        the rest."""
         super().__init__(*args, **rest)
         self._versions = versions
+        self._damaged_cards = dict(damaged_cards or {})
+        self._damaged = DamagedVersions()
         self._complained: set[tuple[str, int]] = set()  # versions of which the log has said that they are damaged
 
     async def _ready(self, entry: Entry) -> None:
@@ -70,6 +80,24 @@ class Learning(Loading):
         defaults = self._defaults(version.card)
         return Entry(version.card, defaults, given, True, version, base.primary if rides and base is not None else None)
 
+    def damaged_models(self) -> dict[str, str]:
+        """Models of which nothing can be read, by name, and why: a card of the catalog, or all versions of a tuned one."""
+        tuned = {
+            name: outline(found) for name in self._damaged.models() if (found := tuple(self._damaged.of(name).values()))
+        }
+        cards = {name: f"its card is damaged: {reason}" for name, reason in self._damaged_cards.items()}
+        return {name: why for name, why in sorted((tuned | cards).items()) if name not in self._books}
+
+    def _tell_books(self) -> None:
+        """So that whoever asks for a damaged version hears why it is not there."""
+        for book in self._books.values():
+            if book.tuned:
+                book.damaged = {number: one.reason for number, one in self._damaged.of(book.name).items()}
+
+    def _unknown(self, name: str) -> NotFound:
+        why = self.damaged_models().get(name)
+        return super()._unknown(name) if why is None else NotFound("model", name, known=why)
+
     def _tuned(self, name: str) -> Book:
         book = self._book(name)
         if not book.tuned:
@@ -92,9 +120,12 @@ class Learning(Loading):
         for model, number in sorted(wanted):
             try:
                 found.append(self._versions.open(model, number))
+                self._damaged.forget(model, number)
             except UnknownVersion:  # gone since it was listed
-                continue
+                self._damaged.forget(model, number)
             except ZooModelError as error:
+                reason = error.reason if isinstance(error, VersionDamaged) else str(error)
+                self._damaged.note(self._versions, model, number, reason)
                 if (model, number) not in self._complained:
                     self._complained.add((model, number))
                     log.error("a version is left out", model=model, version=number, reason=str(error))

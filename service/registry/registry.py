@@ -14,6 +14,7 @@ one of them is faster still, the change is judged again (`alias_book.py`).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 
 from model_zoo.errors import ZooModelError
@@ -46,6 +47,26 @@ class Registry(Following):
     def versions(self, name: str) -> list[VersionStatus]:
         """The versions of a model, the newest first. Raises NotFound."""
         return self._book(name).versions(self.ledger)
+
+    async def survey(self, name: str) -> list[VersionStatus]:
+        """As `versions`, with those that are damaged among them: their files are looked at now. Raises NotFound."""
+        await self.seek(name)
+        book = self._books.get(name)
+        if (book is None and not self._damaged.of(name)) or (book is not None and not book.tuned):
+            return self.versions(name)
+        known = set() if book is None else set(book.entries)
+        wanted = {(name, number) for number in known | set(self._damaged.of(name))}
+        if self._versions is not None:
+            await in_daemon(partial(self._read_versions, wanted), f"survey-{name}")
+        damaged = self._damaged.of(name)
+        statuses = [] if book is None else book.versions(self.ledger)
+        listed = [replace(s, damaged=damaged[s.number].reason) if s.number in damaged else s for s in statuses]
+        listed += [
+            one.status(() if book is None else book.kept.names.of(number))
+            for number, one in damaged.items()
+            if number not in {status.number for status in statuses}
+        ]
+        return sorted(listed, key=lambda status: -status.number)
 
     def traffic(self, name: str) -> Traffic:
         """Where calls that name no version go. Raises NotFound."""
@@ -185,11 +206,15 @@ class Registry(Following):
         return self.status(name)
 
     async def delete_version(self, name: str, number: int) -> int:
-        """Unloads a version that no alias names, and removes its files. Gives the disk space that came back, in bytes.
+        """Unloads a version that no alias names, and removes its files; of one that is damaged also the aliases. Gives the disk
+        space that came back, in bytes.
 
         Raises NotFound; IllegalMove where an alias names it, or while it is loading or being deleted.
         """
         await self._look_now()
+        known = self._books.get(name)
+        if number in self._damaged.of(name) and (known is None or number not in known.entries):
+            return await self._to_its_end(self._deleted_damaged(name, number))
         book = self._tuned(name)
         return await self._to_its_end(self._deleted(book, self._numbered(book, number)))
 

@@ -69,6 +69,8 @@ class VersionStatus:
     """What it holds beside what it shares with its base; 0 where it is not loaded."""
     runtime: RuntimeInfo | None = None
     """What runs it; None where it is not loaded."""
+    damaged: str = ""
+    """What cannot be read of its files: one clause; empty where all can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ of this process and of the compilers that it started. It yields to everybody els
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from model_zoo import strict_json
 from model_zoo.card import AudioRecipe, Card
 from model_zoo.network import load_network
 from model_zoo.store import Materialised
@@ -141,7 +141,7 @@ def main() -> None:
     """See the module. Exit code 0 also where the network cannot be compiled."""
     os.nice(19)
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
-    job = Job(**json.loads(line))
+    job = Job(**strict_json.read(line))
     threading.Thread(target=_end_with_server, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
@@ -153,7 +153,7 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         answer = {"reason": "compiling the network failed"}
-    answers.write(json.dumps(answer) + "\n")
+    answers.write(strict_json.text(answer) + "\n")
     answers.flush()
 
 

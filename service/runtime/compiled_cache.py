@@ -13,7 +13,6 @@ this user (or root) could have written, nothing is loaded at all.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -27,6 +26,7 @@ from typing import Any
 
 import torch
 
+from model_zoo import strict_json
 from model_zoo.card import Card
 from model_zoo.sources.digest import sha256_of_file
 
@@ -64,7 +64,7 @@ class Recipe:
 
     def key(self) -> str:
         """64 hex digits; the same for what may share code."""
-        text = json.dumps([FORMAT, asdict(self), torch.__version__, processor()], sort_keys=True)
+        text = strict_json.text([FORMAT, asdict(self), torch.__version__, processor()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -150,7 +150,7 @@ class CompiledCache:
                 "compile_s": compile_s,
                 "torch": torch.__version__,
             }
-            for path, text in ((done / MANIFEST, json.dumps(document, indent=1)), (library, None)):
+            for path, text in ((done / MANIFEST, strict_json.text(document, indent=1)), (library, None)):
                 if text is not None:
                     path.write_text(text)
                 with path.open("r+b") as handle:  # to disk before the rename that makes it count
@@ -238,7 +238,7 @@ def _alive(pid: int) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text())
+        document = strict_json.read(path.read_text())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

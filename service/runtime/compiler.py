@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model_zoo import strict_json
 from model_zoo.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
@@ -135,7 +135,7 @@ class Compiler:
                 assert worker.stdin is not None
                 assert worker.stdout is not None
                 with suppress(BrokenPipeError):  # it has ended already; its exit says so below
-                    worker.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+                    worker.stdin.write(strict_json.text(asdict(job)).encode() + b"\n")
                     worker.stdin.flush()
                 line = worker.stdout.readline()
             finally:
@@ -145,7 +145,7 @@ class Compiler:
                     self._worker = None
                 _bury(worker)
         try:
-            answer: dict[str, list[str]] = json.loads(line)
+            answer: dict[str, list[str]] = strict_json.read(line)
         except ValueError:
             if self._stopped:
                 raise CannotCompile("the server is shutting down") from None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 
 import torch
 
+from model_zoo import strict_json
 from service.runtime.compiled_cache import processor
 
 
 @cache
 def environment() -> str:
     """A fingerprint, 12 hex digits: equal where the same network gives the same answers."""
-    text = json.dumps([torch.__version__, processor()], sort_keys=True, default=str)
+    text = strict_json.text([str(torch.__version__), processor()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -9,7 +9,6 @@ network raised, so that the scheduler finds the guilty row.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from model_zoo import strict_json
 from model_zoo.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
@@ -261,10 +261,10 @@ class _Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.write(strict_json.text(order).encode() + b"\n")
             process.stdin.flush()
             line = process.stdout.readline()
-            answer: dict[str, Any] = json.loads(line)
+            answer: dict[str, Any] = strict_json.read(line)
         except (OSError, ValueError):
             self.end()
             raise ProcessEnded(f"exit code {process.returncode}") from None

@@ -18,7 +18,6 @@ group or to its container, and it drains first.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 import torch
 
+from model_zoo import strict_json
 from model_zoo.card import Card
 from model_zoo.network import load_network
 from model_zoo.store import Materialised
@@ -82,11 +82,11 @@ def main() -> None:
     protect()
     for line in sys.stdin.buffer:
         try:
-            answer = worker.obey(json.loads(line))
+            answer = worker.obey(strict_json.read(line))
         except Exception as error:
             answer = {"error": traceback.format_exc(), "out_of_memory": is_out_of_memory(error)}
         try:
-            answers.write(json.dumps(answer) + "\n")
+            answers.write(strict_json.text(answer) + "\n")
             answers.flush()
         except OSError:  # the server is gone
             os._exit(0)

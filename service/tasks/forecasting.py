@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model_zoo.card import Card, SeriesRecipe, TensorSpec
 from model_zoo.golden import Expectation, GoldenInput
+from service.datasets.cells import LARGEST_NUMBER
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, reject_kind
 from service.types import Answer, Array, Forecast, Instance, Item, Options, SeriesInstance, Tensors, Units
@@ -18,8 +19,6 @@ from service.types import Answer, Array, Forecast, Instance, Item, Options, Seri
 CONTEXT, FORECAST = "context", "forecast"
 """Names of the tensors."""
 
-LARGEST = 1e150
-"""The squares of larger numbers are infinite, and so would be the figures of a report."""
 STILL = 1e-12
 """A spread less than this part of the largest number is rounding, and the context constant."""
 
@@ -120,12 +119,12 @@ class TimeSeriesForecasting(Task):
         if steps < recipe.context:
             raise InvalidInput(path, f"expected at least {recipe.context} steps, got {steps}")
         context = values[-recipe.context :]
-        wrong = np.argwhere(~(np.abs(context) <= LARGEST))
+        wrong = np.argwhere(~(np.abs(context) <= LARGEST_NUMBER))
         if len(wrong):
             step, channel = wrong[0].tolist()
             came = context[step, channel]
             at = f"step {steps - len(context) + step}"
-            raise InvalidInput(path, f"expected finite numbers of at most {LARGEST:g}, got {came:g} in {at}")
+            raise InvalidInput(path, f"expected finite numbers of at most {LARGEST_NUMBER:g}, got {came:g} in {at}")
         return context
 
     def shown(self, row: Tensors, item: Item | None = None) -> Tensors:

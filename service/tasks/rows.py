@@ -9,7 +9,6 @@ so is a column that did not come: numbers are filled in by the recipe, categorie
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.card import CategoryColumn, NumberColumn, RowRecipe, TensorSpec
-from service.datasets.cells import category, is_missing, number
+from service.datasets.cells import LARGEST_NUMBER, category, is_missing, number
 from service.datasets.notation import PLAIN, Notation
 from service.datasets.words import clean_name
 from service.errors import InvalidInput
@@ -65,7 +64,7 @@ def encode_row(recipe: RowRecipe, cells: Cells, path: str) -> tuple[NDArray[np.f
     """Cells by column → standardised numbers `[n]` and positions of categories `[m]`, 0 where unknown or empty.
 
     Raises InvalidInput, with `path.row.<column>`, for a column that the recipe does not have, a cell that is of another
-    kind than its column, or a number that is not finite; and, with `path.row`, for a row without a single filled cell.
+    kind than its column, or a number too large for the network; and, with `path.row`, for a row without a single filled cell.
     """
     numbers, texts = _read(recipe, cells, path)
     if not any(value is not None for value in (*numbers, *texts)):
@@ -101,15 +100,12 @@ def row_notes(recipe: RowRecipe, cells: Cells) -> dict[str, str | int | float | 
 
 
 def number_of(cell: Cell, column: str, path: str, notation: Notation = PLAIN) -> float | None:
-    """The number in a cell, None where it is empty. Raises InvalidInput where it is none, or not finite."""
+    """The number in a cell, None where it is empty or, as in a dataset, beyond `LARGEST_NUMBER`. Raises InvalidInput where it is
+    none."""
     value = number(cell, notation)
     if value is None and not is_missing(cell):
         raise _wrong(column, path, f"takes a number, got {_cut(str(cell), LONGEST_NAME)!r}")
-    if value is None or math.isnan(value):
-        return None
-    if math.isinf(value):
-        raise _wrong(column, path, "takes a finite number, got one without end")
-    return value
+    return value if value is not None and -LARGEST_NUMBER <= value <= LARGEST_NUMBER else None  # NaN is None, too
 
 
 def category_of(cell: Cell) -> str | None:

@@ -12,28 +12,36 @@ and the best one. Only tensors and JSON: nothing in here can run.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model_zoo import strict_json
 from service.training.seeds import chance, restore_chance
 from service.training.spec import CheckpointWritten, Metric
 
 MODEL, OPTIMISER, CHANCE, STATE = "model.safetensors", "optimiser.safetensors", "chance.safetensors", "state.json"
 
 
+log = logging.getLogger(__name__)
+
+
 class State(BaseModel):
     """Where the loop stands, beside the tensors."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", validate_assignment=False)
 
     step: int = 0
     """Optimiser steps taken."""
@@ -63,13 +71,21 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         """`folder` is the job's `checkpoints/`. Removes what was left half-written there."""
         self._folder = folder
+        self.damaged: list[int] = []
+        """Steps of checkpoints that could not be read."""
         self._best: tuple[State, dict[str, Tensor]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
 
     def last(self) -> int | None:
-        """Step of the latest one to go on from; None where there is none."""
-        return max((step for step in self._steps() if (self._folder / str(step) / OPTIMISER).exists()), default=None)
+        """Step of the latest one to go on from; None where there is none. Damaged ones are put aside, and noted in `damaged`."""
+        for step in sorted(self._steps(), reverse=True):
+            if not (self._folder / str(step) / OPTIMISER).exists():
+                continue  # of the best one, the weights alone are kept
+            if self._is_whole(step, (MODEL, OPTIMISER, CHANCE)) and self._state(step) is not None:
+                return step
+            self._put_aside(step)
+        return None
 
     def note_best(self, network: nn.Module, state: State) -> None:
         """Keeps the weights in memory; the next `save` writes them. Epochs may pass faster than a disk takes them."""
@@ -91,7 +107,7 @@ class Checkpoints:
             (self._folder / str(step)).rename(self._staging())
         self._sweep()
         size = sum(path.stat().st_size for path in target.iterdir())
-        metrics = {m.name: m.value for m in state.curves if m.step == state.step and m.split == "validation"}
+        metrics = {m.name: m.value for m in finite_curves(state) if m.step == state.step and m.split == "validation"}
         return CheckpointWritten(
             step=state.step,
             epoch=state.epoch + bool(state.batch),
@@ -103,24 +119,52 @@ class Checkpoints:
     def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> State | None:
         """Puts everything where the last checkpoint found it; None, and nothing changed, where there is none."""
         step = self.last()
-        if step is None:
+        state = None if step is None else self._state(step)
+        if step is None or state is None:
             return None
         folder = self._folder / str(step)
-        load_trained(network, folder / MODEL)
+        load_trained(network, load_file(folder / MODEL))
         _restore_moments(optimiser, load_file(folder / OPTIMISER))
         restore_chance(load_file(folder / CHANCE))
-        return State.model_validate_json((folder / STATE).read_bytes())
+        if state.best_step != step and not self._is_whole(state.best_step, (MODEL,)):
+            # What was best is lost; the best of what comes is found anew.
+            self._put_aside(state.best_step)
+            state.best, state.best_step, state.stale = None, step, 0
+        return state
+
+    def _is_whole(self, step: int, names: Sequence[str]) -> bool:
+        """Whether files of tensors are there with the lengths that their headers tell."""
+        try:
+            for name in names:
+                with safe_open(self._folder / str(step) / name, "pt"):
+                    pass
+        except (OSError, SafetensorError):
+            return False
+        return True
+
+    def _state(self, step: int) -> State | None:
+        try:
+            return State.model_validate_json((self._folder / str(step) / STATE).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def _put_aside(self, step: int) -> None:
+        log.warning("the checkpoint of step %d is damaged", step)
+        self.damaged.append(step)
+        with suppress(FileNotFoundError):
+            (self._folder / str(step)).rename(self._staging())
 
     def load_best(self, network: nn.Module, state: State) -> None:
         """The weights that were best on validation data. After the last `save` only."""
-        load_trained(network, self._folder / str(state.best_step) / MODEL)
+        load_trained(network, load_file(self._folder / str(state.best_step) / MODEL))
 
     def _write(self, state: State, tensors: Mapping[str, Mapping[str, Tensor]]) -> Path:
         staging = self._staging()
         staging.mkdir()
         for name, held in tensors.items():
             save_file(dict(held), staging / name)
-        (staging / STATE).write_text(state.model_dump_json(), encoding="utf-8")
+        kept = state.model_copy(update={"curves": finite_curves(state)})
+        (staging / STATE).write_text(strict_json.text(kept), encoding="utf-8")
         for path in staging.iterdir():
             _flush(path)
         target = self._folder / str(state.step)
@@ -141,6 +185,11 @@ class Checkpoints:
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
 
 
+def finite_curves(state: State) -> list[Metric]:
+    """The points of the curves that have a value."""
+    return [metric for metric in state.curves if math.isfinite(metric.value)]
+
+
 def trained(network: nn.Module) -> dict[str, Tensor]:
     """What training changes: parameters with a gradient, and buffers such as running means. Contiguous, on the CPU."""
     fixed = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
@@ -148,9 +197,8 @@ def trained(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if name not in fixed}
 
 
-def load_trained(network: nn.Module, path: Path) -> None:
+def load_trained(network: nn.Module, own: Mapping[str, Tensor]) -> None:
     """Puts back what `trained` gave."""
-    own = load_file(path)
     found = network.load_state_dict(own, strict=False)
     lacking = set(found.missing_keys) & trained(network).keys()
     if lacking or found.unexpected_keys:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.training import baseline as naive
 from service.training import figures
+from service.training.failures import CannotTrain
 from service.training.intervals import Statistic, Value, bootstrap, by_blocks, share_interval
 
 MOSTLY = 0.7
@@ -118,6 +119,8 @@ class Evaluation:
     per_class: tuple[ClassFigures, ...] = ()
     confusion: NDArray[np.int64] | None = None
     """Rows: what it was; columns: what the model said."""
+    without_value: tuple[str, ...] = ()
+    """Metrics that are left out, because they have no value on these examples, as r2 of targets that are all alike."""
     ece: float | None = None
     bins: tuple[Bin, ...] = ()
 
@@ -144,11 +147,21 @@ def evaluate(
         baseline_outputs: of a baseline that cannot be had from `train_targets` alone, in the form of `held_out.outputs`: the
             seasonal naive forecast, or the untuned base's likelihoods.
         rival: what is served now, on the same examples in the same order, or why there is nothing to compare with.
+
+    Raises:
+        CannotTrain: the model gives no finite numbers, or the primary metric has no value.
     """
-    statistics = _statistics(task, held_out, train_targets)
     examples = len(held_out.targets)
+    if wild := _not_finite(held_out):
+        raise CannotTrain(f"the trained model gives no finite numbers for {wild} of {examples} held-out examples")
+    if isinstance(rival, Predictions) and (wild := _not_finite(rival)):
+        rival = NotCompared(f"it gives no finite numbers for {wild} of the {examples} held-out examples")
+    statistics = _statistics(task, held_out, train_targets)
     kind, outputs = _baseline(task, labels, held_out, train_targets, baseline_outputs)
     primary, higher_is_better = _primary(task, held_out)
+    found = _figures(task, held_out, train_targets)
+    if primary not in found:
+        raise CannotTrain(f"{primary} has no value on the {examples} held-out examples, so the result cannot be judged")
     evaluation = Evaluation(
         task=task,
         labels=labels,
@@ -157,8 +170,9 @@ def evaluate(
             name: share_interval(value, examples)
             if name == "accuracy"
             else _interval(value, statistics[name], held_out, seed, least=0.0)
-            for name, value in _figures(task, held_out, train_targets).items()
+            for name, value in found.items()
         },
+        without_value=tuple(name for name in statistics if name not in found),
         baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),
         primary=primary,
         higher_is_better=higher_is_better,
@@ -179,6 +193,12 @@ def metric_change(task: str, before: Predictions, after: Predictions, *, seed: i
     return MetricChange(
         primary, higher_is_better, found.metrics[primary], _figures(task, after, nothing)[primary], found.difference
     )
+
+
+def _not_finite(predictions: Predictions) -> int:
+    """How many examples have an output that is no finite number."""
+    outputs = np.asarray(predictions.outputs)
+    return int((~np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)).sum()) if outputs.size else 0
 
 
 def is_classification(task: str) -> bool:

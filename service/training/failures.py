@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 from model_zoo.errors import ZooModelError
+from model_zoo.strict_json import NotFinite
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, full_disk
 from service.errors import ZooError
@@ -44,6 +45,8 @@ def sentence(error: BaseException, order: WorkOrder | None) -> str:
         return OUT_OF_MEMORY
     if order is not None and not (dataset_folder(order.home, order.spec.dataset_id) / "dataset.json").is_file():
         return f"the data set {order.spec.dataset_id!r} is gone; it was deleted while the job needed it"
+    if isinstance(error, NotFinite):
+        return f"a figure of the result has no value, so it cannot be kept: {error}"
     if isinstance(error, ZooError):
         return error.message
     if isinstance(error, ZooModelError):

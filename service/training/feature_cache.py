@@ -13,7 +13,6 @@ complete, so that the server and a worker may write side by side: the last one w
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from model_zoo import strict_json
 from service import __version__
 from service.datasets.dataset import FEATURES
 
@@ -102,14 +102,14 @@ class FeatureCache:
         """Says that every example is in a chunk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{uuid.uuid4().hex}.draft"
-        draft.write_text(json.dumps({"count": self.count, "width": width}), encoding="utf-8")
+        draft.write_text(strict_json.text({"count": self.count, "width": width}), encoding="utf-8")
         draft.replace(self.folder / COMPLETE)
 
     @property
     def complete(self) -> bool:
         """Whether somebody has said so."""
         try:
-            said = json.loads((self.folder / COMPLETE).read_text(encoding="utf-8"))
+            said = strict_json.read((self.folder / COMPLETE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return isinstance(said, dict) and said.get("count") == self.count

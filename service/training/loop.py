@@ -24,7 +24,7 @@ from service.training.checkpoint import Checkpoints, State
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
 from service.training.optimiser import make_optimiser, schedule, set_rates
-from service.training.spec import CheckpointWritten, Metric, Progress, Said
+from service.training.spec import CheckpointWritten, Log, Metric, Progress, Said
 from service.training.told import Rested, Told
 
 Say = Callable[[Said], None]
@@ -89,6 +89,8 @@ def train(
     steps = per_epoch * knobs.epochs
     optimiser = make_optimiser(network, knobs)
     state = checkpoints.restore(network, optimiser)
+    for step in checkpoints.damaged:
+        say(Log(level="warning", text=f"the checkpoint of step {step} is damaged and was left out"))
     if state is None:
         state = State()
         network.eval()
@@ -167,7 +169,7 @@ def note(state: State, loss: float, rows: int) -> None:
 
 def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float = 0.0, weight: float = 0.0) -> None:
     """Raises Diverged where something is not finite or far beyond sense, once the best weights so far are on disk."""
-    if not (math.isfinite(loss) and math.isfinite(gradient) and math.isfinite(weight)):
+    if not all(map(math.isfinite, (loss, state.loss_sum, gradient, weight))):
         seen = "the loss or a gradient is no finite number any more"
     elif weight > HUGE_WEIGHT:
         seen = f"a weight has become {weight:.3g}"

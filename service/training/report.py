@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from model_zoo import strict_json
 from model_zoo.card import Card, RecordRecipe, RowRecipe, SeriesRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.datasets.figures import apart, better, equal
@@ -150,6 +150,9 @@ def comparison(evaluation: Evaluation) -> str:
     else:
         said = "better, though within the noise of so few examples,"
     text = f"By {NAMES.get(name, name).lower()} it is {said} than the baseline."
+    if evaluation.without_value:
+        names = ", ".join(NAMES.get(left, left) for left in evaluation.without_value)
+        text += f" Without a value on these examples, and left out: {names}."
     if evaluation.not_compared:
         return f"{text} It could not be compared with the version that is served now: {evaluation.not_compared}."
     if evaluation.rival is None:
@@ -240,10 +243,10 @@ def _example(card: Card) -> tuple[str, str]:
     recipe = card.recipe
     if isinstance(recipe, RowRecipe):
         row = _usual(recipe)
-        return shlex.quote(json.dumps(row, ensure_ascii=False)), repr(row)
+        return shlex.quote(strict_json.text(row, ascii_only=False)), repr(row)
     if isinstance(recipe, RecordRecipe):
         row = _usual(recipe.row)
-        argument = shlex.quote(json.dumps({"image": "photo.jpg"} | row, ensure_ascii=False))
+        argument = shlex.quote(strict_json.text({"image": "photo.jpg"} | row, ascii_only=False))
         return argument, f'{{"image": Path("photo.jpg"), "row": {row!r}}}'
     if isinstance(recipe, SeriesRecipe):
         return f"steps.csv   # at least {recipe.context} steps", "steps"
@@ -277,5 +280,5 @@ def _template() -> Template:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cut"] = cut
-    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["json"] = lambda value: strict_json.text(value, ascii_only=False)
     return environment.get_template("report.html")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import shutil
 import time
@@ -12,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
+from model_zoo import strict_json
 from model_zoo.card import Card, SourceFile, TrainedColumns, TunedSource
 from model_zoo.golden_items import write_golden_items
 from model_zoo.held_out import HELD_OUT, HeldOut, write_held_out
@@ -91,7 +89,7 @@ def write_result(
     if held_out is not None:
         roles["held_out"] = HELD_OUT
         write_held_out(draft / HELD_OUT, held_out.thinned())
-    (draft / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    (draft / "card.json").write_text(strict_json.text(card, indent=1, ascii_only=False), encoding="utf-8")
     lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
     report = report_of(order, evaluation, curves, splits, mistakes)
     report["accounting"] = None if accounting is None else _fields(accounting)
@@ -177,6 +175,7 @@ def report_of(
         "baseline": {**evaluation.baseline.metrics, "kind": evaluation.baseline.kind},
         "rival": rival,
         "not_compared": evaluation.not_compared,
+        "without_value": list(evaluation.without_value),
         "primary": evaluation.primary,
         "higher_is_better": evaluation.higher_is_better,
         "per_class": [_fields(c) for c in evaluation.per_class],
@@ -219,18 +218,7 @@ def _file(path: Path) -> SourceFile:
 
 
 def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN, and readers of other languages refuse it: such a figure is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    path.write_text(strict_json.text(strict_json.nulled(document), indent=1, ascii_only=False), encoding="utf-8")
 
 
 def _flush(path: Path) -> None:

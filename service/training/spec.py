@@ -36,8 +36,7 @@ class Promotion(StrEnum):
 
 
 class _Part(BaseModel):
-    # A NaN comes back as it was, where null would be no number.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class JobSpec(_Part):

@@ -19,6 +19,9 @@ LONGEST_PARAMETER = 250
 MLFLOW_WAIT_S, MLFLOW_RETRIES = "5", "1"
 """A tracking server that does not answer must not hold up a job for long."""
 
+LARGEST_32 = 3.4e38
+"""TensorBoard keeps 32 bits of a value."""
+
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +67,8 @@ class Tracker:
         writer = EventFileWriter(str(folder), flush_secs=5)
 
         def write(metric: Metric) -> None:
+            if abs(metric.value) > LARGEST_32:  # TensorBoard would show it as infinite
+                return
             value = Summary.Value(tag=f"{metric.name}/{metric.split}", simple_value=metric.value)
             writer.add_event(Event(wall_time=time.time(), step=metric.step, summary=Summary(value=[value])))
 

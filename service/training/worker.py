@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from model_zoo import strict_json
 from service.observability.standard_streams import protect
 from service.training.failures import OUT_OF_MEMORY, sentence
 from service.training.spec import (
@@ -82,13 +83,13 @@ class Mouth:
         self._say(said)
 
     def _say(self, said: Said) -> None:
-        line = said.model_dump_json()
+        line = strict_json.text({"kind": KIND_OF[type(said)], **said.model_dump(mode="json")})
         with self._lock:
             if self._silent:
                 return
             self._silent = isinstance(said, LAST_WORDS)
             try:
-                self._stream.write(f'{{"kind":"{KIND_OF[type(said)]}"{"," if line != "{}" else ""}{line[1:]}\n')
+                self._stream.write(f"{line}\n")
                 self._stream.flush()
             except (OSError, ValueError):  # the pipe is broken, or closed
                 self._told.pause.set()

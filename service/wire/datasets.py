@@ -10,7 +10,14 @@ from service.errors import InvalidInput
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc
 from service.wire.calls import Context
-from service.wire.datasets_convert import check_uri_header, read_columns, read_header, read_kind, write_dataset
+from service.wire.datasets_convert import (
+    check_uri_header,
+    read_columns,
+    read_header,
+    read_kind,
+    write_dataset,
+    write_entry,
+)
 from service.wire.jobs import required
 from service.wire.owner import owner_of
 from service.wire.pages import page_size, read_token, write_token
@@ -65,7 +72,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.GetDatasetResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.GetDatasetResponse(dataset=write_dataset(await self._datasets.get(required(request.id))))
+        return pb.GetDatasetResponse(dataset=write_entry(await self._datasets.look(required(request.id))))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:  # noqa: N802
         """See fine_tuning.proto."""
@@ -74,7 +81,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             page_size(request.page_size), read_token(request.page_token, *filters), read_kind(request.kind, "kind")
         )
         return pb.ListDatasetsResponse(
-            datasets=[write_dataset(info, whole=False) for info in page.datasets],
+            datasets=[write_entry(entry, whole=False) for entry in page.datasets],
             next_page_token=write_token(page.next, *filters),
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from service.datasets.damage import DamagedDataset
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report
 from service.datasets.header import Header
 from service.errors import InvalidInput
@@ -19,6 +21,7 @@ _KINDS = {
     DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
     DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
 }
+_NEVER = datetime.fromtimestamp(0, UTC)
 _KIND_OF = {value: kind for kind, value in _KINDS.items()}
 _ROLES = ("text", "target", "image", "split", "time", "series")
 
@@ -77,6 +80,30 @@ def _required(text: str, field: str) -> str:
 
 
 # ── write ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_entry(entry: DatasetInfo | DamagedDataset, *, whole: bool = True) -> pb.Dataset:
+    """A dataset as it was found: one that is damaged in a way that only shows here is told of as damaged, too."""
+    if isinstance(entry, DamagedDataset):
+        return write_damaged(entry)
+    try:
+        return write_dataset(entry, whole=whole)
+    except (ValueError, TypeError, OverflowError):
+        return write_damaged(DamagedDataset(entry.id, "its dataset.json holds a value that is out of range", _NEVER))
+
+
+def write_damaged(entry: DamagedDataset) -> pb.Dataset:
+    """What is left of a dataset."""
+    return pb.Dataset(
+        id=entry.id,
+        display_name=entry.display_name,
+        kind=pb.DATASET_KIND_UNSPECIFIED if entry.kind is None else _KINDS[entry.kind],
+        state=pb.DATASET_STATE_DAMAGED,
+        size_bytes=entry.size_bytes,
+        create_time=timestamp(entry.created),
+        owner=entry.owner,
+        damaged=entry.reason,
+    )
 
 
 def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:

@@ -6,6 +6,7 @@ import re
 
 from pydantic import ValidationError
 
+from model_zoo import strict_json
 from service.errors import InvalidInput
 from service.jobs.types import Checkpoint, Event, Job, JobState, Log, Metric, Progress, StateChanged
 from service.pb import fine_tuning_pb2 as pb
@@ -34,6 +35,8 @@ _PROMOTION_OF = {value: promotion for promotion, value in _PROMOTIONS.items()} |
     pb.PROMOTION_UNSPECIFIED: Promotion.GATED
 }
 LONGEST_REQUEST_ID = 128
+_UNSENDABLE = (ValueError, TypeError, OverflowError)
+"""What protobuf raises for a value that a field does not take."""
 
 
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -50,6 +53,11 @@ def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
         raise InvalidInput("spec.promotion", f"expected a promotion that this server knows, got {message.promotion}")
     if not 0 <= message.priority <= 9:
         raise InvalidInput("spec.priority", f"expected 1 to 9, or 0 for the usual, got {message.priority}")
+    hyperparameters = plain(message.hyperparameters)
+    try:
+        strict_json.text(hyperparameters)
+    except strict_json.NotFinite as error:
+        raise InvalidInput(f"spec.hyperparameters.{error.path}", "expected a finite number") from None
     try:
         return JobSpec(
             base=message.base,
@@ -57,7 +65,7 @@ def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
             model=message.model,
             task=message.task,
             method=_METHOD_OF[message.method],
-            hyperparameters=plain(message.hyperparameters),
+            hyperparameters=hyperparameters,
             seed=message.seed,
             priority=message.priority or 5,
             promotion=_PROMOTION_OF[message.promotion],
@@ -111,7 +119,16 @@ def _invalid(error: ValidationError) -> InvalidInput:
 
 
 def write_job(job: Job) -> pb.Job:
-    """A job as it is."""
+    """A job as it is: one that is damaged in a way that only shows here is told of as damaged, too."""
+    try:
+        return _write_job(job)
+    except _UNSENDABLE:
+        outline = pb.Job(state=_STATES[job.state], damaged=job.damaged or "it holds a value that is out of range")
+        outline.id = job.id.encode("utf-8", "replace").decode()
+        return outline
+
+
+def _write_job(job: Job) -> pb.Job:
     return pb.Job(
         id=job.id,
         spec=write_spec(job.spec),
@@ -128,11 +145,20 @@ def write_job(job: Job) -> pb.Job:
         yielding=job.yielding,
         owner=job.owner,
         last_event=job.last_event,
+        damaged=job.damaged,
     )
 
 
 def write_event(event: Event) -> pb.JobEvent:
-    """Something that happened to a job."""
+    """Something that happened to a job; a line of the log where that cannot be said."""
+    try:
+        return _write_event(event)
+    except _UNSENDABLE:
+        line = pb.LogLine(level="error", text=f"event {event.sequence} of the job is damaged: a value is out of range")
+        return pb.JobEvent(sequence=event.sequence, time=timestamp(event.time), log=line)
+
+
+def _write_event(event: Event) -> pb.JobEvent:
     message = pb.JobEvent(sequence=event.sequence, time=timestamp(event.time))
     match event.what:
         case StateChanged():
@@ -161,6 +187,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> pb.Checkpoint:
         best=checkpoint.best,
         size_bytes=checkpoint.size_bytes,
         time=timestamp(checkpoint.time),
+        damaged=checkpoint.damaged,
     )
 
 

@@ -7,11 +7,12 @@ from service.pb import models_pb2 as pb
 from service.registry.registry import Registry
 from service.registry.status import ModelStatus
 from service.wire.calls import Context
-from service.wire.models_convert import STATES, write_columns, write_model
+from service.wire.models_convert import STATES, write_columns, write_damaged_model, write_model
 from service.wire.pages import page_size, read_token, write_token
 from service.wire.versions import VersionCalls
 
 OPTIONS = "options"
+_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
 
 
 class ModelsServicer(VersionCalls):
@@ -25,13 +26,20 @@ class ModelsServicer(VersionCalls):
         size = page_size(request.page_size)
         filters = (request.family, request.task, request.state)
         after = read_token(request.page_token, *filters)
-        found = [s for s in self._registry.statuses() if _wanted(s, request) and s.name > after]
-        more = write_token(found[size - 1].name, *filters) if len(found) > size else ""
-        return pb.ListModelsResponse(models=[write_model(s) for s in found[:size]], next_page_token=more)
+        found: dict[str, ModelStatus | str] = {s.name: s for s in self._registry.statuses() if _wanted(s, request)}
+        if not request.family and not request.task and request.state in _OF_DAMAGED:
+            found |= self._registry.damaged_models()
+        names = sorted(name for name in found if name > after)
+        more = write_token(names[size - 1], *filters) if len(names) > size else ""
+        page = [(name, found[name]) for name in names[:size]]
+        models = [write_damaged_model(name, s) if isinstance(s, str) else write_model(s) for name, s in page]
+        return pb.ListModelsResponse(models=models, next_page_token=more)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See models.proto."""
         await self._registry.seek(_required(request.name))
+        if (why := self._registry.damaged_models().get(request.name)) is not None:
+            return pb.GetModelResponse(model=write_damaged_model(request.name, why))
         status = self._registry.status(request.name)
         model = write_model(status)
         model.labels.extend(status.labels)

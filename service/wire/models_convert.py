@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from model_zoo.card import Card, RecordRecipe, RowRecipe, TensorSpec, TrainedColumns, TunedSource
@@ -53,6 +55,11 @@ def write_model(status: ModelStatus) -> pb.Model:
     return model
 
 
+def write_damaged_model(name: str, why: str) -> pb.Model:
+    """What there is to say of a model of which nothing can be read."""
+    return pb.Model(name=name, state=pb.MODEL_STATE_UNAVAILABLE, state_reason=why, damaged=why)
+
+
 def write_columns(model: pb.Model, card: Card) -> None:
     """The columns that a model of rows, records, series or texts takes, and those of its training table that it does not need."""
     row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
@@ -86,7 +93,14 @@ def write_traffic(traffic: Traffic) -> pb.Traffic:
 
 
 def write_version(status: VersionStatus) -> pb.ModelVersion:
-    """One version of a model."""
+    """One version of a model: one that is damaged in a way that only shows here is told of as damaged, too."""
+    try:
+        return _write_version(status)
+    except (ValueError, TypeError, AttributeError, OverflowError):  # of what stands in `lineage.json`
+        return _write_version(replace(status, lineage=None, created=None, damaged="its lineage holds a wrong value"))
+
+
+def _write_version(status: VersionStatus) -> pb.ModelVersion:
     return pb.ModelVersion(
         number=status.number,
         state=STATES[status.state],
@@ -97,6 +111,7 @@ def write_version(status: VersionStatus) -> pb.ModelVersion:
         size_bytes=status.size_bytes,
         memory_bytes=status.memory_bytes,
         runtime=None if status.runtime is None else _write_runtime(status.runtime),
+        damaged=status.damaged,
     )
 
 
@@ -115,7 +130,8 @@ def _write_lineage(lineage: Mapping[str, Any]) -> pb.Lineage:
 
 def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
     """The numbers among them; what could not be measured is null in JSON."""
-    return {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
+    numbers = {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
@@ -138,18 +154,24 @@ def _write_decisions(decisions: Decisions) -> pb.Decisions:
     return pb.Decisions(example_count=figures.pop("examples"), **figures)
 
 
+def _finite(figure: float) -> float:
+    """What has no value counts as not measured."""
+    return figure if math.isfinite(figure) else 0.0
+
+
 def _write_evidence(evidence: Evidence) -> pb.Evidence:
+    agreement = evidence.top1_agreement
     return pb.Evidence(
         tier=evidence.tier,
         precision=evidence.precision,
         candidate=evidence.candidate,
-        speedup=evidence.speedup,
-        rows_per_second=evidence.rows_per_s,
-        rows_per_second_before=evidence.rows_per_s_before,
-        single_speedup=evidence.single_speedup,
-        max_error=evidence.max_error,
-        cosine=evidence.cosine,
-        top1_agreement=evidence.top1_agreement,
+        speedup=_finite(evidence.speedup),
+        rows_per_second=_finite(evidence.rows_per_s),
+        rows_per_second_before=_finite(evidence.rows_per_s_before),
+        single_speedup=_finite(evidence.single_speedup),
+        max_error=_finite(evidence.max_error),
+        cosine=_finite(evidence.cosine),
+        top1_agreement=agreement if agreement is None or math.isfinite(agreement) else None,
         compile_duration=duration(evidence.compile_s),
         cached=evidence.cached,
         reason=evidence.reason,

@@ -23,9 +23,10 @@ class VersionCalls(models_pb2_grpc.ModelsServicer):
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:  # noqa: N802
         """See models.proto."""
         model = _model(request.model)
-        await self._registry.seek(model)
-        known = sorted(self._registry.versions(model), key=lambda version: -version.number)
-        traffic = write_traffic(self._registry.status(model).traffic)
+        known = sorted(await self._registry.survey(model), key=lambda version: -version.number)
+        traffic = None  # all of its versions are damaged
+        if model not in self._registry.damaged_models():
+            traffic = write_traffic(self._registry.status(model).traffic)
         return pb.ListVersionsResponse(versions=[write_version(version) for version in known], traffic=traffic)
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802

@@ -52,6 +52,9 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             created=datetime.now(UTC),
         )
         (made / "dataset.json").write_text(info.model_dump_json())
+        (made / "examples").mkdir()
+        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
+        (made / "examples" / "a.arrow").write_bytes(bytes(8))
         calls.append(folder)
 
     monkeypatch.setattr(child, "run", run)

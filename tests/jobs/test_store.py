@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_zoo.strict_json import NotFinite
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, QuotaExceeded
 from service.jobs.history import History
 from service.jobs.leases import Leases
@@ -209,13 +210,16 @@ async def test_what_happened_is_kept_in_order_with_its_values_as_they_were(shop_
     leases = Leases(shop_on_both.database)
     job = await create(store)
     await leases.claim("one", "cpu", 30.0)
-    happened = [Metric(name="loss", split="train", value=float("inf"), step=2**40), Log(level="info", text="naïve ☃")]
+    happened = [Metric(name="loss", split="train", value=1e300, step=2**40), Log(level="info", text="naïve ☃")]
     await history.append(job.id, "one", [(5.0, what) for what in happened], yielding=True)
     now, events = await history.after(job.id, 0, 100)
     assert [event.what for event in events][2:] == happened
     assert [event.sequence for event in events] == [1, 2, 3, 4]
-    assert now.metrics == {"train/loss": float("inf")}
+    assert now.metrics == {"train/loss": 1e300}
     assert now.yielding
+    with pytest.raises(NotFinite, match="train/loss"):
+        await history.append(job.id, "one", [(6.0, Metric(name="loss", split="train", value=float("nan"), step=3))])
+    assert (await history.after(job.id, 0, 100)) == (now, events)
     await leases.move(job.id, "one", JobState.PAUSED)
     assert not (await store.get(job.id)).yielding
 

@@ -1,13 +1,19 @@
 """What a report says is what scikit-learn would say, and how sure it is."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from service.datasets.cells import LARGEST_NUMBER
 from service.training import baseline
 from service.training.evaluate import Predictions, evaluate
+from service.training.failures import CannotTrain
+from service.training.report import comparison
 
 LABELS = ("ant", "bee", "cat", "dog", "emu")
 
@@ -171,3 +177,48 @@ def test_a_single_held_out_example_is_measured_without_an_interval() -> None:
     one = Predictions(np.array([[2.0, 1.0]]), np.array([0]), (0,))
     found = evaluate("image-classification", ("a", "b"), one, np.array([0, 1]), seed=0)
     assert found.metrics["accuracy"].low == found.metrics["accuracy"].high == 1.0
+
+
+# ── figures without a value ───────────────────────────────────────────────────────────────────────────────────────
+
+NUMBERS = np.arange(40.0)
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("task", "held_out"),
+    [
+        ("image-classification", drawn(40)),
+        ("tabular-regression", Predictions(NUMBERS + 0.5, NUMBERS, tuple(range(40)))),
+        ("time-series-forecasting", Predictions(np.ones((40, 3, 2)), np.ones((40, 3, 2)), tuple(range(40)))),
+        ("text-generation", Predictions(np.ones(40), np.full(40, 8.0), tuple(range(40)))),
+    ],
+)
+def test_a_model_that_gives_no_finite_numbers_is_refused_in_a_sentence(
+    task: str, held_out: Predictions, figure: float
+) -> None:
+    outputs = np.array(held_out.outputs, np.float64)
+    outputs.reshape(40, -1)[[3, 7], 0] = figure
+    wild = replace(held_out, outputs=outputs)
+    labels = LABELS if task == "image-classification" else ()
+    with pytest.raises(CannotTrain, match="the trained model gives no finite numbers for 2 of 40 held-out examples"):
+        evaluate(task, labels, wild, held_out.targets, seed=1, baseline_outputs=held_out.outputs)
+    found = evaluate(
+        task, labels, held_out, np.asarray(held_out.targets), seed=1, baseline_outputs=held_out.outputs, rival=wild
+    )
+    assert found.rival is None
+    assert found.not_compared == "it gives no finite numbers for 2 of the 40 held-out examples"
+
+
+def test_a_metric_without_a_value_is_left_out_and_said() -> None:
+    still = Predictions(np.full(20, 3.5), np.full(20, 3.0), tuple(range(20)))
+    found = evaluate("tabular-regression", (), still, np.array([2.0, 4.0]), seed=1)
+    assert found.without_value == ("r2",)
+    assert "Without a value on these examples, and left out: R²." in comparison(found)
+
+
+def test_numbers_as_large_as_may_enter_are_measured() -> None:
+    targets = np.linspace(-1, 1, 50) * LARGEST_NUMBER
+    found = evaluate("tabular-regression", (), Predictions(targets * 0.9, targets, tuple(range(50))), targets, seed=1)
+    assert all(map(math.isfinite, found.figures().values()))
+    assert found.without_value == ()

@@ -312,7 +312,41 @@ def test_a_point_of_a_curve_without_a_value_does_not_spoil_a_checkpoint(tmp_path
     network = SmallCnn()
     optimiser = torch.optim.AdamW(network.parameters())
     nothing = Metric(name="r2", split="validation", value=float("nan"), step=1)
-    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=float("inf"), curves=[nothing]))
+    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=0.5, best_step=1, curves=[nothing]))
     state = Checkpoints(tmp_path).restore(network, optimiser)
     assert state is not None
-    assert (state.best, np.isnan(state.curves[0].value)) == (float("inf"), True)
+    assert (state.best, state.curves) == (0.5, [])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "chance.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "a folder"])
+def test_a_damaged_checkpoint_is_left_out_and_training_begins_anew(tmp_path: Path, name: str, damage: str) -> None:
+    network = SmallCnn()
+    optimiser = torch.optim.AdamW(network.parameters())
+    Checkpoints(tmp_path).save(network, optimiser, State(step=4, best_step=4, best=0.5))
+    file = tmp_path / "4" / name
+    data = file.read_bytes()
+    file.unlink()
+    if damage == "a folder":
+        file.mkdir()
+    elif damage != "missing":
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.restore(network, optimiser) is None
+    assert checkpoints.damaged == ([] if (name, damage) == ("optimiser.safetensors", "missing") else [4])
+    checkpoints.save(network, optimiser, State(step=4))
+    assert Checkpoints(tmp_path).last() == 4
+
+
+def test_a_checkpoint_whose_best_weights_are_damaged_finds_the_best_anew(tmp_path: Path) -> None:
+    network = SmallCnn()
+    optimiser = torch.optim.AdamW(network.parameters())
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(network, optimiser, State(step=2, best_step=2, best=0.5))
+    checkpoints.save(network, optimiser, State(step=4, best_step=2, best=0.5))
+    (tmp_path / "2" / "model.safetensors").write_bytes(b"x")
+    checkpoints = Checkpoints(tmp_path)
+    state = checkpoints.restore(network, optimiser)
+    assert state is not None
+    assert (state.step, state.best, state.best_step, checkpoints.damaged) == (4, None, 4, [2])
+    checkpoints.load_best(network, state)

@@ -134,6 +134,12 @@ class FakeRegistry:
         known = self.models[name]
         return [VersionStatus(1, known.state, known.reason)]
 
+    async def survey(self, name: str) -> list[VersionStatus]:
+        return self.versions(name)
+
+    def damaged_models(self) -> dict[str, str]:
+        return {}
+
     async def load(self, name: str) -> ModelStatus:
         self.models[name] = status(self.status(name).card)
         return self.models[name]

@@ -67,6 +67,12 @@ class FakeVersions:
             VersionStatus(2, ModelState.READY, "", ("best",), None, None, 0, 50),
         ]
 
+    async def survey(self, name: str) -> list[VersionStatus]:
+        return self.versions(name)
+
+    def damaged_models(self) -> dict[str, str]:
+        return {}
+
     async def report(self, name: str, version: str = "") -> VersionReport:
         self.called.append((name, version))
         report = {"task": "regression", "metrics": {"mae": {"value": 1.5, "low": float("nan")}}, "curves": [[1, 2]]}

@@ -110,6 +110,8 @@ class FakeDatasets:
             raise NotFound("dataset", dataset_id)
         return self.known[dataset_id]
 
+    look = get
+
     async def list(self, size: int, after: str = "", kind: DatasetKind | None = None) -> DatasetPage:
         names = [n for n in self.known if n > after and kind in (None, self.known[n].kind)]
         return DatasetPage(tuple(self.known[n] for n in names[:size]), names[size - 1] if len(names) > size else "")

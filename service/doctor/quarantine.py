@@ -1,0 +1,161 @@
+"""What is damaged, put aside: files by a rename, rows into a file before they leave the database. Nothing is deleted."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, create_engine, delete, select, update
+
+from model_zoo import strict_json
+from service.database import Database, database_url
+from service.database.engine import text_of
+from service.database.tables import aliases, checkpoints, events, jobs
+from service.doctor.findings import Finding
+from service.jobs.folder import job_folder
+from service.jobs.rows import event_columns
+from service.jobs.types import Log
+
+QUARANTINE = "quarantine"
+LIST = "findings.json"
+MOVED = "this event was damaged; `zoo doctor` has put it into quarantine"
+
+
+def put_aside(home: Path, database: str, findings: Sequence[Finding]) -> tuple[Path, list[Finding]]:
+    """Moves what can be moved; gives the folder where it is now, and what was moved. Raises OSError where the disk is full."""
+    folder = _new_folder(home)
+    moved: list[Finding] = []
+    notes: list[dict[str, Any]] = []
+    rows = [finding for finding in findings if finding.rows]
+    saved = _save_rows(home, database, folder, rows) if rows else {}
+    for finding in findings:
+        where = ""
+        if finding.rows:
+            where = saved.get(finding, "")
+            if finding.kind == "job" and (place := job_folder(home, finding.name)).exists():
+                _move(place, folder / "jobs" / place.name)
+        elif (
+            finding.path is not None and finding.kind not in ("home", "database") and finding.path.is_relative_to(home)
+        ):
+            target = folder / finding.path.relative_to(home)
+            where = str(target.relative_to(folder)) if _move(finding.path, target) else ""
+        if where:
+            moved.append(finding)
+            notes.append(finding.shown() | {"moved_to": where})
+    if moved:
+        (folder / LIST).write_text(strict_json.text(notes, indent=1), encoding="utf-8")
+    else:
+        shutil.rmtree(folder)
+    return folder, moved
+
+
+def _new_folder(home: Path) -> Path:
+    """Of this second, or the next name that is free."""
+    (home / QUARANTINE).mkdir(exist_ok=True)
+    name = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    for number in range(1000):
+        folder = home / QUARANTINE / (f"{name}-{number}" if number else name)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(errno.EEXIST, "no name is free", str(home / QUARANTINE))
+
+
+def _move(path: Path, target: Path) -> bool:
+    """By rename: both are in one home. False where it is gone already, as a checkpoint in a folder that was moved."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _save_rows(home: Path, database: str, folder: Path, findings: Sequence[Finding]) -> dict[Finding, str]:
+    """Writes the rows of the findings into files below `folder/rows/`, and then takes them out of the database."""
+    url = database_url(database, home)
+    if url.get_backend_name() == "sqlite":
+        path = str(url.database)
+
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(path, timeout=10)
+            connection.text_factory = text_of
+            connection.execute("PRAGMA foreign_keys = ON")
+            return connection
+
+        engine = create_engine("sqlite://", creator=connect)
+    else:
+        engine = Database(url).engine
+    saved: dict[Finding, str] = {}
+    (folder / "rows").mkdir()
+    try:
+        for finding in findings:
+            with engine.begin() as connection:
+                name = (
+                    f"rows/{finding.kind}-{len(saved) + 1:04}-{re.sub(r'[^A-Za-z0-9_-]+', '-', finding.name)[:60]}.json"
+                )
+                document = _rows_of(connection, finding)
+                if document:
+                    (folder / name).write_text(strict_json.text(document, indent=1), encoding="utf-8")
+                    _take_out(connection, finding)
+                    saved[finding] = name
+    finally:
+        engine.dispose()
+    return saved
+
+
+def _rows_of(connection: Connection, finding: Finding) -> dict[str, Any]:
+    """Every row that goes with a finding, by table."""
+    match finding.kind:
+        case "job":
+            wanted = {
+                jobs: jobs.c.id == finding.rows[0],
+                events: events.c.job_id == finding.rows[0],
+                checkpoints: checkpoints.c.job_id == finding.rows[0],
+            }
+        case "event":
+            wanted = {events: (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])}
+        case "checkpoint":
+            wanted = {checkpoints: (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])}
+        case _:
+            wanted = {aliases: (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])}
+    found = {table.name: _plain(connection, table, condition) for table, condition in wanted.items()}
+    return found if any(found.values()) else {}
+
+
+def _take_out(connection: Connection, finding: Finding) -> None:
+    match finding.kind:
+        case "job":
+            connection.execute(delete(jobs).where(jobs.c.id == finding.rows[0]))  # events and checkpoints go with it
+        case "event":
+            mine = (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])
+            connection.execute(update(events).where(mine).values(event_columns(Log(level="error", text=MOVED))))
+        case "checkpoint":
+            mine = (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])
+            connection.execute(delete(checkpoints).where(mine))
+        case _:
+            mine = (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])
+            connection.execute(delete(aliases).where(mine))
+
+
+def _plain(connection: Connection, table: Table, condition: Any) -> list[dict[str, Any]]:
+    """Rows as JSON can write them: bytes in hexadecimal, and figures that are not finite as null."""
+    rows = connection.execute(select(table).where(condition)).mappings()
+    return [{name: _cell(value) for name, value in row.items()} for row in rows]
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    return strict_json.nulled(value)

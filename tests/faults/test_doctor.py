@@ -1,0 +1,305 @@
+"""`zoo doctor` names what is damaged, moves it aside when told to, and leaves what is sound alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from faults.house import (
+    HURT,
+    MODEL,
+    WHOLE,
+    clone_job,
+    database_at,
+    execute,
+    house,
+    make_datasets,
+    make_jobs,
+    make_versions,
+)
+from model_zoo.locking import held
+from service.cli.main import app
+from service.doctor.checkup import examine
+from service.pb import fine_tuning_pb2 as pb
+from service.pb import models_pb2
+from service.settings import HOME_LOCK, SettingsError, load_settings
+from service.startup import open_database
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    make_datasets(home)
+    make_versions(home)
+
+    async def make() -> None:
+        database = database_at(home)
+        await database.open()
+        job, _ = await make_jobs(database)
+        for folder in (home / "jobs" / job.id / "checkpoints" / "10",):
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_text("weights")
+            (folder / "state.json").write_text("{}")
+        clone_job(home, job.id, "c1")
+        database.close()
+
+    asyncio.run(make())
+    execute(home, "UPDATE jobs SET lease_owner = '', lease_until = 0")
+    execute(home, "INSERT INTO aliases VALUES (?, 'best', 2, 1.0)", MODEL)
+    for rubbish in (*home.glob("staging-*"), *(p for p in home.glob("jobs/*") if len(p.name) == 32)):
+        shutil.rmtree(rubbish)
+    return home
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = Path(shutil.copytree(template, tmp_path / "home"))
+    monkeypatch.setenv("ZOO_HOME", str(home))
+    monkeypatch.delenv("ZOO_DATABASE_URL", raising=False)
+    return home
+
+
+def doctor(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code, and what it says to programs."""
+    done = CliRunner().invoke(app, ["doctor", "--json", *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return done.exit_code, json.loads(done.stdout) if done.stdout else {}
+
+
+def checkpoint(home: Path) -> Path:
+    return next((home / "jobs").glob("*/checkpoints/10"))
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "dataset": (lambda h: (h / "datasets" / HURT / "dataset.json").write_text("{"), "dataset"),
+    "dataset a file": (
+        lambda h: (shutil.rmtree(h / "datasets" / HURT), (h / "datasets" / HURT).write_text("x")),
+        "dataset",
+    ),
+    "version": (lambda h: (h / "versions" / MODEL / "1" / "manifest.json").unlink(), "version"),
+    "version a file": (
+        lambda h: (shutil.rmtree(h / "versions" / MODEL / "1"), (h / "versions" / MODEL / "1").write_text("x")),
+        "version",
+    ),
+    "checkpoint": (lambda h: (checkpoint(h) / "state.json").unlink(), "checkpoint"),
+    "job row": (lambda h: execute(h, "UPDATE jobs SET spec = 'x' WHERE id = 'c1'"), "job"),
+    "job row with nan": (lambda h: execute(h, "UPDATE jobs SET metrics = '{\"a\": NaN}' WHERE id = 'c1'"), "job"),
+    "job row of bytes": (lambda h: execute(h, "UPDATE jobs SET spec = x'fffe' WHERE id = 'c1'"), "job"),
+    "event row": (lambda h: execute(h, "UPDATE events SET body = '' WHERE job_id = 'c1' AND sequence = 3"), "event"),
+    "checkpoint row": (lambda h: execute(h, "UPDATE checkpoints SET metrics = '[]' WHERE job_id = 'c1'"), "checkpoint"),
+    "alias of nothing": (lambda h: execute(h, "UPDATE aliases SET version = 7"), "alias"),
+    "alias row": (lambda h: execute(h, "UPDATE aliases SET version = 'x'"), "alias"),
+    "upload a folder": (lambda h: (h / "uploads" / f"{'d' * 64}.part").mkdir(parents=True), "upload"),
+    "lock a folder": (lambda h: (h / "jobs" / ".server-x-0").mkdir(), "leftover"),
+    "folder a file": (lambda h: (h / "uploads").write_text("x"), "folder"),
+    "weights": (lambda h: (h / "weights" / ("e" * 64)).mkdir(parents=True), "weights"),
+}
+
+
+def test_a_sound_home_ends_with_zero_and_stays_as_it_is(home: Path) -> None:
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    code, said = doctor("--digests")
+    assert (code, said["sound"], said["damaged"], said["notes"]) == (0, True, [], [])
+    assert said["checked"]["dataset"] == 2
+    assert said["checked"]["version"] == 2
+    assert said["checked"]["job"] == 3
+    assert said["checked"]["alias"] == 1
+    assert said["checked"]["event"] == 21
+    code, said = doctor("--quarantine")
+    assert (code, said["quarantined"]) == (0, [])
+    after = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert {path: data for path, data in after.items() if path != home / HOME_LOCK} == before
+
+
+@pytest.mark.parametrize(("damage", "kind"), DAMAGES.values(), ids=DAMAGES)
+def test_each_damage_is_named_and_can_be_moved_aside(home: Path, damage: Damage, kind: str) -> None:
+    damage(home)
+    code, said = doctor()
+    assert (code, said["sound"]) == (1, False)
+    assert {one["kind"] for one in said["damaged"]} == {kind}
+    assert all(one["reason"] for one in said["damaged"])
+    code, said = doctor("--quarantine")
+    assert (code, said["sound"], said["damaged"]) == (0, True, [])
+    assert {one["kind"] for one in said["quarantined"]} == {kind}
+    folder = Path(said["quarantine"])
+    assert folder.parent == home / "quarantine"
+    for one in json.loads((folder / "findings.json").read_text()):
+        assert (folder / one["moved_to"]).exists() or (folder / one["moved_to"]).is_symlink()
+    assert doctor()[0] == 0
+
+
+def test_rows_that_are_moved_aside_are_kept_whole_in_a_file(home: Path) -> None:
+    DAMAGES["job row of bytes"][0](home)
+    _, said = doctor("--quarantine")
+    (file,) = (Path(said["quarantine"]) / "rows").iterdir()
+    kept = json.loads(file.read_text())
+    assert kept["jobs"][0]["spec"] == {"hex": "fffe"}
+    assert len(kept["events"]) == 7
+    assert len(kept["checkpoints"]) == 1
+
+    async def shown() -> None:
+        async with house(home) as h:
+            assert "c1" not in [job.id for job in (await h.fine_tuning.ListJobs(pb.ListJobsRequest())).jobs]
+
+    asyncio.run(shown())
+
+
+def test_all_damages_at_once_are_moved_aside_and_a_server_serves_the_rest(home: Path) -> None:
+    for name in ("dataset", "version", "job row", "checkpoint", "alias of nothing", "weights", "lock a folder"):
+        DAMAGES[name][0](home)
+    assert len(doctor()[1]["damaged"]) == 7
+    assert doctor("--quarantine")[0] == 0
+
+    async def serve() -> None:
+        async with house(home, start=True) as h:
+            listed = await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())
+            assert [one.id for one in listed.datasets] == [WHOLE]
+            versions = await h.models.ListVersions(models_pb2.ListVersionsRequest(model=MODEL))
+            assert [one.number for one in versions.versions] == [2]
+            assert len((await h.fine_tuning.ListJobs(pb.ListJobsRequest())).jobs) == 2
+
+    asyncio.run(serve())
+
+
+def test_contents_are_compared_with_their_digests_when_asked(home: Path) -> None:
+    weights = home / "versions" / MODEL / "2" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert doctor()[0] == 0
+    code, said = doctor("--digests")
+    assert code == 1
+    assert [(one["kind"], one["reason"]) for one in said["damaged"]] == [
+        ("version", "model.safetensors is not the file that was published")
+    ]
+    shard = home / "datasets" / HURT / "examples" / "data-00000-of-00001.arrow"
+    shard.write_bytes(b"x" * 100 + bytes(8))
+    assert [one["kind"] for one in doctor("--digests")[1]["damaged"]] == ["dataset", "version"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_database_that_is_none_is_named_and_left_where_it_is(home: Path, content: bytes) -> None:
+    (home / "zoo.db").write_bytes(content)
+    code, said = doctor("--quarantine")
+    if content:
+        assert (code, [one["kind"] for one in said["damaged"]]) == (1, ["database"])
+    else:  # which SQLite takes for a new one
+        assert (code, next(one["reason"] for one in said["notes"])[:8]) == (0, "is empty")
+    assert (home / "zoo.db").read_bytes() == content
+
+
+def test_a_damaged_page_of_the_database_is_named(home: Path) -> None:
+    data = bytearray((home / "zoo.db").read_bytes())
+    data[4096 * 3 : 4096 * 4] = b"\xff" * 4096
+    (home / "zoo.db").write_bytes(data)
+    code, said = doctor()
+    assert code == 1
+    assert any(one["kind"] == "database" for one in said["damaged"])
+
+
+def test_tables_of_a_newer_zoo_are_named(home: Path) -> None:
+    execute(home, "UPDATE alembic_version SET version_num = '9999'")
+    code, said = doctor()
+    assert code == 1
+    assert said["damaged"][0]["reason"] == "was written by a newer Zoo (its tables are at '9999')"
+
+
+def test_nothing_is_moved_while_a_server_runs(home: Path) -> None:
+    DAMAGES["dataset"][0](home)
+
+    async def meanwhile() -> None:
+        database = await open_database(load_settings())
+        try:
+            done = CliRunner().invoke(app, ["doctor", "--quarantine"])
+            assert done.exit_code == 2
+            assert "a server runs on" in done.output
+            assert any("a server runs on it" in note.reason for note in examine(home).notes)
+        finally:
+            database.close()
+
+    asyncio.run(meanwhile())
+    assert (home / "datasets" / HURT).exists()
+
+
+def test_nothing_is_moved_while_a_server_of_another_machine_works_on_a_job(home: Path) -> None:
+    DAMAGES["dataset"][0](home)
+    execute(home, "UPDATE jobs SET state = 'running', lease_owner = 'elsewhere-1', lease_until = 9e12 WHERE id = 'c1'")
+    done = CliRunner().invoke(app, ["doctor", "--quarantine"])
+    assert done.exit_code == 2
+    assert "elsewhere-1 works on a job" in done.output
+    assert (home / "datasets" / HURT).exists()
+
+
+def test_a_server_does_not_start_while_things_are_moved(home: Path) -> None:
+    descriptor = held(home / HOME_LOCK, alone=True)
+    assert descriptor is not None
+    with pytest.raises(SettingsError, match="`zoo doctor --quarantine` works on"):
+        asyncio.run(open_database(load_settings()))
+
+
+@pytest.mark.parametrize("name", ["datasets", "jobs", "uploads", "versions", "weights"])
+def test_a_file_in_the_place_of_a_folder_keeps_a_server_from_starting_with_a_sentence(home: Path, name: str) -> None:
+    shutil.rmtree(home / name, ignore_errors=True)
+    (home / name).write_text("x")
+    with pytest.raises(SettingsError, match=rf"{name} is no folder; `zoo doctor --quarantine` moves it aside"):
+        asyncio.run(open_database(load_settings()))
+    doctor("--quarantine")
+
+    async def starts() -> None:
+        (await open_database(load_settings())).close()
+
+    asyncio.run(starts())
+
+
+@pytest.mark.parametrize("content", [b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_database_that_is_none_keeps_a_server_from_starting_with_a_sentence(home: Path, content: bytes) -> None:
+    (home / "zoo.db").write_bytes(content)
+    with pytest.raises(
+        SettingsError, match=r"ZOO_HOME: the database .* cannot be used: it is damaged .*; `zoo doctor` says more"
+    ):
+        asyncio.run(open_database(load_settings()))
+
+
+def test_a_home_that_is_not_there_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "nowhere"))
+    code, said = doctor("--quarantine")
+    assert (code, said["sound"], said["notes"][0]["reason"]) == (0, True, "is not there yet; a server makes it")
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "nowhere").write_text("x")
+    assert doctor()[0] == 1
+
+
+def test_people_read_what_is_damaged_and_what_to_do(home: Path) -> None:
+    DAMAGES["dataset"][0](home)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    assert f"dataset  {HURT}" in done.output
+    assert "its dataset.json is not JSON" in done.output
+    assert "zoo doctor --quarantine" in done.output
+    assert "1 damaged" in done.output
+
+
+def test_the_doctor_loads_no_torch(home: Path) -> None:
+    script = """
+import sys
+sys.argv = ["zoo", "doctor", "--digests"]
+from service.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("LOADED", sorted({"torch", "transformers", "timm", "grpc"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
