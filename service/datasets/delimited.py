@@ -6,6 +6,7 @@ leads nowhere, the mark belongs to the text, and each line is a row of its own (
 
 from __future__ import annotations
 
+import codecs
 import csv
 import mmap
 import re
@@ -25,6 +26,8 @@ LOOKED_AT = 20
 """Lines by which the delimiter is found out."""
 _SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
 _NAMED_ROWS = 20
+_CHUNK = 1 << 20
+"""Bytes that are decoded at once."""
 
 Note = Callable[[str], None]
 
@@ -48,6 +51,8 @@ class Delimited:
             size = file.tell()
         self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
         self._quotes, self._nul = (True, False) if self._wide or not size else _marks(path)
+        self._is_text = not self._wide and _is_utf8(path)
+        """Whether all of it is, so that no row need be asked."""
         with self._text() as lines:
             first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
         self._above, self.delimiter = _preamble(first, form)
@@ -79,7 +84,8 @@ class Delimited:
                 if not cells or (len(cells) == 1 and expected > 1 and not cells[0].strip()):
                     continue  # an empty line
                 number += 1
-                mender.note_row(number)
+                if mender.anew:
+                    mender.note_row(number)
                 if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
                     del cells[expected:]  # lines that end with a delimiter
                 if mender.problem:
@@ -91,7 +97,7 @@ class Delimited:
                         f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}",
                         self._line,
                     )
-                elif not is_text("".join(cells)):
+                elif not self._is_text and not is_text("".join(cells)):
                     no_text += 1
                     yield Row(number, {}, "is not UTF-8 text", self._line)
                 elif self._nul and any("\0" in cell for cell in cells):
@@ -179,6 +185,18 @@ def _marks(path: Path) -> tuple[bool, bool]:
     """Whether a file holds quotation marks, and NUL bytes."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b'"') >= 0, content.find(b"\0") >= 0
+
+
+def _is_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(_CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _why(cells: list[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from service.datasets.archives import extract
 from service.datasets.dataset import Columns, DatasetKind, Skipped
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
@@ -15,7 +14,6 @@ from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
 from service.datasets.places import places, split_folders_alone
-from service.datasets.reader_media import MediaFolders, MediaTable, nothing_found
 from service.datasets.reader_rows import TableRows
 from service.datasets.reader_text import PlainText, TextFolders, TextTable
 from service.datasets.series_columns import find_time, flat, like_series, series_reader
@@ -63,6 +61,8 @@ def reader_for(
     end = ending(file_name)
     if end in ARCHIVES:
         litter = Litter(left_out)
+        from service.datasets.archives import extract  # here and below: what a table needs comes quickly
+
         extract(data, ARCHIVES[end], raw, limits, litter.add)
         return _of_files(look(raw), litter, kind, columns, limits, wishes)
     if kind in MEDIA:
@@ -140,6 +140,8 @@ def _of_media(
     folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
 
     def by_folders(unused: str = "", why: str = "") -> Reader:
+        from service.datasets.reader_media import MediaFolders
+
         reader = MediaFolders(files, folder_kind, limits)
         said = {unused: why} if unused else {}
         _infer_classes(wanted, why, wishes.infer)
@@ -173,6 +175,8 @@ def _of_media(
         raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
     target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
     complete = columns.model_copy(update={"image": image, "target": target, "split": split})
+    from service.datasets.reader_media import MediaTable
+
     reader = MediaTable(files, table, complete, found, target_kind, row, limits, summary.reading)
     return _beside(reader, files, (*wanted, *files.tables), what, litter)
 
@@ -285,3 +289,8 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
     return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
+
+
+def nothing_found(what: str) -> InvalidInput:
+    """The error for an archive that holds nothing of what was asked for."""
+    return InvalidInput("data", f"the archive holds no {what}")

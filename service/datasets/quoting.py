@@ -86,7 +86,8 @@ class Mender:
         self._most = limits.text_bytes
         self._wasted = 0
         self._few: dict[int, Callable[[str], bool]] | None = None
-        self._mended = False
+        self.anew = False
+        """Whether the row at hand was not as the csv module reads it."""
         self.mended: list[int] = []
         """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
         self.problem = ""
@@ -99,18 +100,30 @@ class Mender:
 
     def suspects(self, cells: list[str]) -> bool:
         """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
-        return len(cells) != self._expected or self._like_rows(_LINE_END.split(self._delimiter.join(cells)))
+        if len(cells) != self._expected:
+            return True
+        wanted, inside, ends = self._expected - 1, 0, 1
+        for cell in cells:
+            if "\r" in cell:
+                break
+            inside += cell.count(self._delimiter)
+            ends += cell.count("\n")
+        else:
+            if (
+                wanted + inside != wanted * ends
+            ):  # then not each line has as many delimiters as a row, and no more need be looked at
+                return False
+        return self._like_rows(_LINE_END.split(self._delimiter.join(cells)))
 
     def forget(self) -> None:
         """The header is no row."""
-        self._mended = False
+        self.anew = False
 
     def note_row(self, number: int) -> None:
-        """The row at hand has this number."""
-        if self._mended:
-            self._mended = False
-            if not self.problem:
-                self.mended.append(number)
+        """The row at hand, which was made anew, has this number."""
+        self.anew = False
+        if not self.problem:
+            self.mended.append(number)
 
     def mend(self) -> list[str]:
         """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
@@ -123,7 +136,7 @@ class Mender:
             return cells
         cells = self._of_line(first) or []
         if cells:
-            self._mended = True
+            self.anew = True
             return cells
         count = len(first.rstrip("\r\n").split(self._delimiter))
         because = "perhaps because a quotation mark is not closed"
@@ -141,7 +154,7 @@ class Mender:
             return cells
         first = held[0]
         self._give_back(held[1:])
-        self._mended = True
+        self.anew = True
         return self._of_line(first) or [""] * self._expected
 
     def _give_back(self, lines: list[str]) -> None:

@@ -145,8 +145,3 @@ class MediaTable:
         if isinstance(cell, str) and cell.strip():
             return self._named.find(cell)
         return None, f"{shown(self._columns.image)} names no file"
-
-
-def nothing_found(what: str) -> InvalidInput:
-    """The error for an archive that holds nothing of what was asked for."""
-    return InvalidInput("data", f"the archive holds no {what}")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from service.datasets.dataset import Columns
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
-from service.datasets.reader_series import SHORTEST, Series
 from service.datasets.tables import Table
 from service.datasets.targets import TARGETS, TEXTS, TIMES, by_usual_name
 from service.datasets.times import CLOCK, NUMBER, fitting, no_time
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from service.datasets.reader_series import Series
 
 _SAMPLED = 300
 _DAYS = ("date", "day", "datum", "tag", "fecha")
@@ -106,12 +109,15 @@ def series_reader(
     infer: Infer,
     *,
     channels: Sequence[str] = (),
-    shortest: int = SHORTEST,
+    shortest: int | None = None,
 ) -> Series:
     """The reader of a table of series. `time`: its column, where it was found out. `channels`: of numbers, where they are known.
+    `shortest`: steps that a series needs, where that is not what a job needs.
 
     Raises InvalidInput where nobody can tell the columns.
     """
+    from service.datasets.reader_series import SHORTEST, Series  # most tables are none
+
     named, found_clock = find_clock(rest, columns.time or time)
     time = columns.time or named
     clock = "" if columns.time else found_clock
@@ -146,7 +152,7 @@ def series_reader(
         limits,
         notations=notations,
         clock=clock,
-        shortest=shortest,
+        shortest=SHORTEST if shortest is None else shortest,
         infer=infer,
     )
 
