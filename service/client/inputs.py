@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.client.errors import BadInput
+from service.client.errors import BadInput, IllegalMove
 from service.client.models import ModelInfo
 from service.client.plan import Plan, Read
 from service.client.structured import Cell, flat_record, is_record, is_series, of_json, parse, row, series
@@ -114,6 +114,8 @@ def _encoded(data: bytes, model: ModelInfo) -> pb.Instance:
             return of_json(parse(data), model.raw_input)
         case "record":
             raise BadInput(f"model {model.name!r} takes an image and a row together: {{'image': …, 'row': {{…}}}}")
+        case _ if model.damaged:
+            raise IllegalMove(f"model {model.name!r} does not answer: {model.damaged}", code="FAILED_PRECONDITION")
         case _:
             raise BadInput(f"model {model.name!r} takes tensors only, and a file or bytes came")
 

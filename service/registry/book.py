@@ -153,8 +153,13 @@ class Book:
         )
 
     def _unknown(self, version: str) -> NotFound:
-        if version.isdecimal() and len(version) <= LONGEST_NUMBER and int(version) in self.damaged:
-            return NotFound("version", version, known=f"it is damaged: {self.damaged[int(version)]}")
+        if version.isascii() and version.isdecimal() and len(version) <= LONGEST_NUMBER:
+            number = int(version)
+        else:  # what an alias names that is damaged is kept, and holds no more
+            number = self.kept.names.aliases.get(version or STABLE, 0)
+        if number in self.damaged:
+            which = "it" if version == str(number) else f"version {number}, which it names,"
+            return NotFound("version", version or STABLE, known=f"{which} is damaged: {self.damaged[number]}")
         if not self.tuned:
             known = f"model {self.name!r} has version {FIRST_VERSION}, which is {STABLE!r}"
             return NotFound("version", version[:64], known=known)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.client import AsyncClient, BadInput, Client, Forecast, PredictionError, Regression, Tensors
+from service.client import AsyncClient, BadInput, Client, Forecast, IllegalMove, PredictionError, Regression, Tensors
 
 fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.fakes")
 
@@ -165,3 +165,10 @@ async def test_the_other_client_takes_the_same(zoo: Any) -> None:
 def test_rows_stream(client: Client) -> None:
     answers = list(client.stream_predict("flats", ({"area": i} for i in range(50))))
     assert [answer.value for answer in answers if isinstance(answer, Regression)] == list(range(50))
+
+
+def test_a_model_that_is_damaged_is_told_to_be(zoo: Any, client: Client) -> None:
+    zoo.models["flats"].ClearField("raw_input")
+    zoo.models["flats"].damaged = "version 1 is damaged: card.json is missing"
+    with pytest.raises(IllegalMove, match=r"'flats' does not answer: version 1 is damaged: card\.json is missing"):
+        client.predict("flats", b"anything")

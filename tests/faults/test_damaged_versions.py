@@ -204,6 +204,19 @@ async def test_a_model_whose_every_version_is_damaged_is_listed_and_its_versions
         assert (await h.world.registry._aliases.read())[MODEL].names.aliases == {}
 
 
+async def test_a_call_of_an_alias_whose_version_is_damaged_hears_that_it_is(home: Path) -> None:
+    async with house(home) as h:
+        await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=1))
+        await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=1))
+    (home / "versions" / MODEL / "1" / "card.json").unlink()
+    async with house(home) as h:
+        for alias in ("", "stable", "best"):
+            with pytest.raises(NotFound, match=r"version 1, which it names, is damaged: card\.json is missing"):
+                await h.world.registry.acquire(MODEL, alias)
+        await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=2))
+        assert (await h.world.registry.acquire(MODEL)).version == 2
+
+
 async def test_a_damaged_version_that_is_mended_serves_again(home: Path) -> None:
     card = home / "versions" / MODEL / "1" / "card.json"
     whole = card.read_bytes()
