@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service import __version__
+from service.cli.options import EXAMPLES as INPUTS
 from service.registry.registry import ModelStatus
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
@@ -56,6 +57,8 @@ def _server(host: str, port: int) -> str:
 
 def _example(raw_input: str) -> str:
     """An input that is there: the repository's example where the server was started in it, else the zoo's own."""
+    if raw_input not in EXAMPLES:  # a row, a series, a record: of the user's own
+        return INPUTS.get(raw_input, "INPUT")
     example = EXAMPLES[raw_input]
     if raw_input == "text" or Path(example).is_file():
         return example

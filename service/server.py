@@ -179,6 +179,7 @@ class Server:
             loop.add_signal_handler(number, stop.set)
         await self._start()
         loading = asyncio.create_task(self._load_wanted())
+        loading.add_done_callback(_tell_failure)
         try:
             await stop.wait()
         finally:
@@ -300,8 +301,8 @@ class Server:
         log.info(
             "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
         )
-        banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
         self._tuner.start()  # only now, so that no load has to share the machine with a compiler
+        banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
 
     def _held_bytes(self) -> int | None:
         """What the device holds, the lanes' processes included. In a thread that may wait."""
@@ -358,6 +359,12 @@ def _registry_with_process_metrics() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+def _tell_failure(startup: asyncio.Task[None]) -> None:
+    """Nobody awaits the end of the start-up: what goes wrong there would be lost."""
+    if not startup.cancelled() and (error := startup.exception()) is not None:
+        log.error("the start-up ended with a fault", exc_info=error)
 
 
 def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registry) -> None:

@@ -61,3 +61,9 @@ def _plain(value: struct_pb2.Value) -> Any:
             return value.bool_value
         case _:
             return None
+
+
+def quoted(name: object, most: int = 120) -> str:
+    """A name of a file in quotation marks, shortened where somebody gave a text of another kind for it."""
+    text = str(name)
+    return repr(text) if len(text) <= most else f"{text[: most // 2]!r} … ({len(text):,} characters)"

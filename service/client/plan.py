@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from service.client.errors import BadInput
 from service.client.jobs import JobEvent
+from service.client.plain import quoted
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
@@ -60,7 +61,7 @@ class Read(FileWork):
             return self.path.read_bytes()
         except (OSError, ValueError) as error:  # the latter for a name with a NUL
             why = (getattr(error, "strerror", None) or "that is no name of a file").lower()
-            raise BadInput(f"cannot read {str(self.path)!r}: {why}", reason="UNREADABLE_FILE") from None
+            raise BadInput(f"cannot read {quoted(self.path)}: {why}", reason="UNREADABLE_FILE") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from service.client.errors import BadInput
+from service.client.plain import quoted
 from service.client.plan import FileWork
 from service.folder_walk import Folder, LeftOut, look_into
 from service.pb import fine_tuning_pb2 as pb
@@ -108,9 +109,9 @@ def opened(path: Path, progress: Progress) -> Source:
                     reason="NO_ROOM",
                 ) from None
             why = (error.strerror or type(error).__name__).lower()
-            raise BadInput(f"cannot read {error.filename or str(path)!r}: {why}", reason="UNREADABLE_FILE") from None
+            raise BadInput(f"cannot read {quoted(error.filename or path)}: {why}", reason="UNREADABLE_FILE") from None
         except ValueError:
-            raise BadInput(f"cannot read {str(path)!r}: that is no name of a file", reason="UNREADABLE_FILE") from None
+            raise BadInput(f"cannot read {quoted(path)}: that is no name of a file", reason="UNREADABLE_FILE") from None
         return Source(path, path.name, sha256, size, made.pop_all(), left_out)
 
 
@@ -142,7 +143,7 @@ def messages(
                 yield pb.UploadDatasetRequest(chunk=chunk)
                 done += len(chunk)
     except OSError as error:
-        raise BadInput(f"cannot read {str(source.path)!r}: {(error.strerror or '').lower()}") from None
+        raise BadInput(f"cannot read {quoted(source.path)}: {(error.strerror or '').lower()}") from None
     progress(done, source.size_bytes, "checking")
 
 

@@ -143,3 +143,11 @@ async def test_the_async_client_gives_the_same(zoo: Any, retry: Retry, tmp_path:
         assert isinstance(bad, PredictionError)
         with pytest.raises(BadInput, match="no such file"):
             await client.predict("efficientnet_lite0", tmp_path / "none.jpg")
+
+
+def test_a_text_that_was_given_for_a_path_is_not_repeated_whole(client: Client) -> None:
+    given = Path("/9j/" + "AbCd" * 1000)
+    with pytest.raises(BadInput) as refused:
+        client.predict("efficientnet_lite0", given)
+    assert len(str(refused.value)) < 200
+    assert "(4,004 characters)" in str(refused.value)
