@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from service.datasets.limits import Limits
+from service.datasets.quote_style import Fix, line_fix
 from service.datasets.quoting import Lines, Mender
 from service.datasets.table_row import Row, is_text
 from service.datasets.words import clean_name, shown
@@ -24,8 +25,14 @@ from service.errors import InvalidInput
 DELIMITERS = ",;\t|"
 LOOKED_AT = 20
 """Lines by which the delimiter is found out."""
+INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*")
+"""What pandas calls an index column that had no name, once it was read and written again."""
 _SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
 _NAMED_ROWS = 20
+_STYLE_LINES, _STYLE_CHARACTERS = 2_000, 1 << 22
+"""What is looked at to find how quotation marks inside of a cell are written."""
+_INDEX_ROWS = 200
+"""Rows that are looked at where each has one cell more than the header."""
 _CHUNK = 1 << 20
 """Bytes that are decoded at once."""
 
@@ -45,6 +52,8 @@ class Delimited:
         """The header's names, empty ones too."""
         self._line = 0
         """Of the file, the last of the row that was read last."""
+        self._fix: Fix | None = None
+        """Done to each line, where the file's quotation marks are not those of the csv module."""
         with path.open("rb") as file:
             start = file.read(4)
             file.seek(0, 2)
@@ -57,26 +66,49 @@ class Delimited:
             first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
         self._above, self.delimiter = _preamble(first, form)
         self._spaced = _spaced(first, self.delimiter)
+        if self._quotes:
+            self._fix = line_fix(list(_sample(self._below())), self.delimiter, self._spaced)
 
     def header(self) -> list[str]:
         """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
         with self._text() as lines:
-            header = next(self._records(lines, None), None)
+            records = self._records(lines, None)
+            header = next(records, None)
+            rows = [cells for cells in islice(records, _INDEX_ROWS) if cells] if header else []
         if header is None:
             raise InvalidInput("data", f"{shown(self._name)} is empty")
         given = [clean_name(name) for name in header]
+        if len(given) > 1 and self._begins_with_an_index(rows, len(given) + 1):
+            given = ["", *given]
         self._given = given
         names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
-        self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
+        self.unnamed = tuple(
+            name for name, written in zip(names, given, strict=True) if not written or INDEX_NAME.fullmatch(written)
+        )
         if any(not is_text(name) or "\0" in name for name in names):
             raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
         return names
+
+    def _begins_with_an_index(self, rows: list[list[str]], count: int) -> bool:
+        """Whether each row begins with a name of its own that the header has no column for, as R writes them.
+
+        A comma that belongs to a text makes rows that are too long, too; where it may be one, the names must be numbers or quoted.
+        """
+        if not rows or any(len(cells) != count for cells in rows) or not any(cells[-1].strip() for cells in rows):
+            return False
+        names = {cells[0].strip() for cells in rows}
+        if len(names) < len(rows) or "" in names:
+            return False
+        if self.delimiter != "," or all(name.isdecimal() for name in names):
+            return True
+        lines = [line for line in islice(self._below(), 1, len(rows) + 1) if line.strip()]
+        return all(line.startswith('"') for line in lines)
 
     def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
         """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
         expected, number, no_text = len(columns), 0, 0
         with self._text() as lines:
-            mender = Mender(lines, self._path_sample, self.delimiter, expected, self._limits)
+            mender = Mender(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
             records = self._quick_records(lines, mender) if self._quotes else self._records(lines, mender)
             next(records, None)
             mender.forget()
@@ -122,7 +154,8 @@ class Delimited:
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
             lines.next_line()
-        reader = csv.reader(lines.file, delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
+        source = map(self._fix, lines.file) if self._fix else lines.file
+        reader = csv.reader(source, delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
         before = given = 0
         try:
             for cells in reader:
@@ -155,17 +188,19 @@ class Delimited:
                 cells = next(reader)
             except StopIteration:
                 return
-            except csv.Error:
+            except csv.Error as error:
                 if mender is None:
                     lines.give_back(lines.held[1:])
                     cells = next(csv.reader(lines.held[:1], delimiter=self.delimiter), [])
                 elif self._quotes:
-                    cells = mender.mend()
+                    cells = mender.mend(error)
                 else:
                     mender.problem, cells = mender.too_long, [""] * 2
             else:
-                if len(lines.held) > 1 and mender is not None:
+                if mender is not None and len(lines.held) > 1:
                     cells = mender.check(cells)
+                elif mender is not None and self._quotes and len(cells) != mender.expected and '\\"' in lines.held[0]:
+                    cells = mender.unescaped(cells)
             self._line = lines.line if self._quotes else self._above + reader.line_num
             yield cells
 
@@ -173,12 +208,22 @@ class Delimited:
     def _text(self) -> Iterator[Lines]:
         encoding, errors = ("utf-16", "replace") if self._wide else ("utf-8-sig", "surrogateescape")
         with self._path.open(encoding=encoding, errors=errors, newline="") as file:
-            yield Lines(file, self._limits.text_bytes)
+            yield Lines(file, self._limits.text_bytes, self._fix)
 
-    def _path_sample(self) -> Iterator[str]:
-        """Lines of the file from its beginning."""
+    def _below(self) -> Iterator[str]:
+        """Lines of the file from its header on."""
         with self._text() as lines:
-            yield from iter(lines.next_line, "")
+            yield from islice(iter(lines.next_line, ""), self._above, None)
+
+
+def _sample(lines: Iterator[str]) -> Iterator[str]:
+    """The first lines, of a bounded size."""
+    characters = 0
+    for line in islice(lines, _STYLE_LINES):
+        characters += len(line)
+        if characters > _STYLE_CHARACTERS:
+            return
+        yield line
 
 
 def _marks(path: Path) -> tuple[bool, bool]:

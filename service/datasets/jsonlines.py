@@ -30,12 +30,14 @@ class JsonLines:
     def header(self) -> list[str]:
         """Names of the first rows, in the order in which they come. Raises InvalidInput where there are none."""
         names: dict[str, None] = {}
+        problem = ""
         for row in self.rows((), lambda sentence: None):
             names.update(dict.fromkeys(row.cells))
+            problem = problem or (row.problem and f"; row {row.number} {row.problem}")
             if row.number >= LOOKED_AT or len(names) > self._limits.columns:
                 break
         if not names:
-            raise InvalidInput("data", f"{shown(self._name)}: expected one JSON object on each line, got none")
+            raise InvalidInput("data", f"{shown(self._name)}: expected one JSON object on each line, got none{problem}")
         self.unnamed = tuple(name for name in names if not name)
         return list(names)
 
@@ -104,6 +106,8 @@ def _row(number: int, line: bytes, cleaned: _Cleaned) -> Row:
         return Row(number, {}, "expected a JSON object")
     if not all(is_text(name) for name in record) or any(isinstance(v, str) and not is_text(v) for v in record.values()):
         return Row(number, {}, "holds half a surrogate pair, which is no text")
+    if b"\\u0000" in line and any("\0" in text for text in (*record, *record.values()) if isinstance(text, str)):
+        return Row(number, {}, "holds NUL characters, which no text does")
     cells: dict[str, Cell] = {cleaned[name]: [cell] if type(cell) is dict else cell for name, cell in record.items()}
     if len(cells) != len(record):
         return Row(number, {}, "names a column twice")

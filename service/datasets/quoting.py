@@ -6,11 +6,11 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
 from typing import TextIO
 
 from service.datasets.limits import Limits
+from service.datasets.quote_style import Fix, QuoteStyle, as_doubled, cell_pattern
 from service.errors import InvalidInput
 
 MOST_HELD = 16
@@ -19,7 +19,6 @@ MOST_WASTED = 64 << 20
 """Characters that may be read again in all, so that no file takes time without end."""
 LONGEST_LOOKED_AT = 1 << 16
 """Characters of a line in which pairs of quotation marks are looked for."""
-_LINE_END = re.compile(r"\r\n|\n|\r")
 SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
 _NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
@@ -31,8 +30,10 @@ class TooLong(csv.Error):
 class Lines:
     """The physical lines of a file, kept until the row that they belong to is complete."""
 
-    def __init__(self, file: TextIO, text_bytes: int) -> None:
+    def __init__(self, file: TextIO, text_bytes: int, fix: Fix | None = None) -> None:
+        """`fix` is done to each line."""
         self.file = file
+        self._fix = fix
         self.held: list[str] = []
         """Lines since the last row."""
         self._again: list[str] = []
@@ -60,7 +61,7 @@ class Lines:
         if len(line) == most and not line.endswith(("\n", "\r")):
             while (rest := self.file.readline(most)) and not rest.endswith(("\n", "\r")):
                 pass
-        return line
+        return self._fix(line) if self._fix else line
 
     @property
     def line(self) -> int:
@@ -76,13 +77,21 @@ class Mender:
     """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
 
     def __init__(
-        self, lines: Lines, again: Callable[[], Iterator[str]], delimiter: str, expected: int, limits: Limits
+        self,
+        lines: Lines,
+        again: Callable[[], Iterator[str]],
+        delimiter: str,
+        expected: int,
+        limits: Limits,
+        spaced: bool = False,
     ) -> None:
-        """`again` goes through the file's lines from its beginning; `expected` is how many cells a row has."""
+        """`again` goes through the file's lines from its header on; `expected` is how many cells a row has."""
         self._lines = lines
         self._again = again
         self._delimiter = delimiter
-        self._expected = expected
+        self.expected = expected
+        self._spaced = spaced
+        self._style: QuoteStyle | None = None
         self._most = limits.text_bytes
         self._wasted = 0
         self._few: dict[int, Callable[[str], bool]] | None = None
@@ -100,9 +109,9 @@ class Mender:
 
     def suspects(self, cells: list[str]) -> bool:
         """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
-        if len(cells) != self._expected:
+        if len(cells) != self.expected:
             return True
-        wanted, inside, ends = self._expected - 1, 0, 1
+        wanted, inside, ends = self.expected - 1, 0, 1
         for cell in cells:
             if "\r" in cell:
                 break
@@ -113,7 +122,14 @@ class Mender:
                 wanted + inside != wanted * ends
             ):  # then not each line has as many delimiters as a row, and no more need be looked at
                 return False
-        return self._like_rows(_LINE_END.split(self._delimiter.join(cells)))
+        return not self.style.quotes
+
+    @property
+    def style(self) -> QuoteStyle:
+        """How the file's writer quotes; found out when it is first asked for."""
+        if self._style is None:
+            self._style = QuoteStyle(self._again(), self._delimiter, self.expected, self._spaced)
+        return self._style
 
     def forget(self) -> None:
         """The header is no row."""
@@ -125,13 +141,17 @@ class Mender:
         if not self.problem:
             self.mended.append(number)
 
-    def mend(self) -> list[str]:
+    def mend(self, error: csv.Error) -> list[str]:
         """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
-        first, rest = self._lines.held[0], self._lines.held[1:]
-        self._give_back(rest)
-        if len(first) >= self._most and max(map(len, first.split(self._delimiter))) > self._most:
+        held = self._lines.held
+        first, nothing = held[0], [""] * self.expected
+        if "unexpected end" in str(error) and self.style.quotes and not any(map(self._like_row, held)):
+            self.problem = "ends inside of a quoted cell; the file seems to be cut off"
+            return nothing
+        if "field limit" in str(error) and (len(held) == 1 or (self.style.quotes and self._ends_well())):
             self.problem = self.too_long
-            return [""] * self._expected
+            return nothing
+        self._give_back(held[1:])
         if '\\"' in first and (cells := self._escaped(first)) is not None:
             return cells
         cells = self._of_line(first) or []
@@ -140,22 +160,48 @@ class Mender:
             return cells
         count = len(first.rstrip("\r\n").split(self._delimiter))
         because = "perhaps because a quotation mark is not closed"
-        self.problem = f"expected {self._expected} cells as in the header, got {count}, {because}"
-        return [""] * self._expected
+        self.problem = f"expected {self.expected} cells as in the header, got {count}, {because}"
+        return nothing
+
+    def _ends_well(self) -> bool:
+        """Whether the row at hand is one with a cell that is too long; then all its lines are taken."""
+        held = self._lines.held[:]
+        self._lines.give_back(held)
+        self._lines.held.clear()
+        before = csv.field_size_limit(MOST_HELD * self._most)
+        try:
+            reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
+            cells = next(reader)
+        except (csv.Error, StopIteration):
+            cells = []
+        finally:
+            csv.field_size_limit(before)
+        if len(cells) == self.expected:
+            return True
+        self._lines.give_back(self._lines.held[len(held) :])
+        self._lines.held[:] = held
+        return False
+
+    def unescaped(self, cells: list[str]) -> list[str]:
+        """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
+        first = self._lines.held[0]
+        return self._escaped(first) or cells
 
     def check(self, cells: list[str]) -> list[str]:
         """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""
         held = self._lines.held
-        if len(cells) != self._expected:
+        if len(cells) != self.expected:
             own = self._of_line(held[0])
             if own is None or not self._like_row(held[0]):
                 return cells
-        elif not self._like_rows(held):
+            if self.style.quotes and len(held) <= self.style.longest:
+                return cells
+        elif self.style.quotes or not self._like_rows(held):
             return cells
         first = held[0]
         self._give_back(held[1:])
         self.anew = True
-        return self._of_line(first) or [""] * self._expected
+        return self._of_line(first) or [""] * self.expected
 
     def _give_back(self, lines: list[str]) -> None:
         self._wasted += sum(map(len, lines))
@@ -172,23 +218,25 @@ class Mender:
         if len(line) <= LONGEST_LOOKED_AT:
             found = [
                 match[0] if match[1] is None else match[1].replace('""', '"')
-                for match in _cells(self._delimiter).finditer(line)
+                for match in cell_pattern(self._delimiter).finditer(line)
             ]
-            if len(found) == self._expected:
+            if len(found) == self.expected:
                 return found
         literal = line.split(self._delimiter)
-        return literal if len(literal) == self._expected else None
+        return literal if len(literal) == self.expected else None
 
     def _escaped(self, first: str) -> list[str] | None:
         """Cells of a row whose quotation marks are escaped by a backslash, over several lines where it has them."""
         self._lines.give_back([first])
         self._lines.held.clear()
-        reader = csv.reader(self._lines, delimiter=self._delimiter, escapechar="\\", doublequote=False, strict=True)
+        reader = csv.reader(
+            map(as_doubled, self._lines), delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced
+        )
         try:
             cells = next(reader)
         except (csv.Error, StopIteration):
             cells = []
-        if len(cells) == self._expected:
+        if len(cells) == self.expected:
             return cells
         held = self._lines.held[:]
         self._lines.held.clear()
@@ -199,22 +247,22 @@ class Mender:
 
     def _like_rows(self, lines: list[str]) -> bool:
         """Whether each line has the cells of a row, and in columns of few values, those that other rows have."""
-        if self._expected < 2:
+        if self.expected < 2:
             return False
-        wanted = self._expected - 1
+        wanted = self.expected - 1
         if any(line.count(self._delimiter) != wanted for line in lines):
             return False
-        if not self._values():  # nothing tells a row from a line of prose with as many commas
-            return self._delimiter == "\t"
-        return all(map(self._like_row, lines))
+        # where no values are known, nothing tells a row from a line of prose with as many delimiters
+        return bool(self._values()) and all(map(self._like_row, lines))
 
     def _like_row(self, line: str) -> bool:
         cells = line.rstrip("\r\n").split(self._delimiter)
-        return len(cells) == self._expected and all(fits(cells[at].strip('"')) for at, fits in self._values().items())
+        return len(cells) == self.expected and all(fits(cells[at].strip()) for at, fits in self._values().items())
 
     def _values(self) -> dict[int, Callable[[str], bool]]:
-        """What cells of a column look like, by its place, where they have few values or hold numbers: by the rows of one line
-        among the first of the file. A line inside of a longer row counts for nothing, since prose has commas too."""
+        """What cells of a column look like, with their quotation marks, by its place, where they are all quoted, have few values
+        or hold numbers: by the rows of one line among the first of the file. A line inside of a longer row counts for nothing,
+        since prose has commas too."""
         if self._few is None:
             rows = list(self._rows_of_one_line())
             self._few = {}
@@ -223,25 +271,36 @@ class Mender:
                 numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in values)
                 if len(values) <= min(FEW, len(rows) // 2):
                     self._few[at] = values.__contains__
+                elif all(map(_is_quoted, values)):
+                    self._few[at] = _is_quoted
                 elif numbers >= MOSTLY * len(values):
                     self._few[at] = _looks_like_a_number
         return self._few
 
     def _rows_of_one_line(self) -> Iterator[list[str]]:
-        reader = csv.reader(islice(self._again(), SAMPLED), delimiter=self._delimiter)
+        """As they are written, with quotation marks."""
+        last = [""]
+        reader = csv.reader(_noting(islice(self._again(), SAMPLED), last), delimiter=self._delimiter)
         before = 0
         with suppress(csv.Error):
             for number, cells in enumerate(reader):
-                if number and reader.line_num == before + 1 and len(cells) == self._expected:
-                    yield cells
+                if number and reader.line_num == before + 1 and len(cells) == self.expected:
+                    line = last[0].rstrip("\r\n")
+                    raw = [match[0] for match in cell_pattern(self._delimiter).finditer(line[:LONGEST_LOOKED_AT])]
+                    if len(raw) == self.expected:
+                        yield raw
                 before = reader.line_num
+
+
+def _noting(lines: Iterator[str], last: list[str]) -> Iterator[str]:
+    for line in lines:
+        last[0] = line
+        yield line
+
+
+def _is_quoted(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
 
 
 def _looks_like_a_number(cell: str) -> bool:
     return not cell.strip() or _NUMBER.fullmatch(cell.strip()) is not None
-
-
-@lru_cache(maxsize=16)
-def _cells(delimiter: str) -> re.Pattern[str]:
-    d = re.escape(delimiter)
-    return re.compile(rf'(?:(?<=^)|(?<={d}))(?:"((?:[^"]|"(?!{d}|$))*)"(?={d}|$)|[^{d}]*)(?={d}|$)')
