@@ -11,7 +11,7 @@ import csv
 import mmap
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -25,8 +25,6 @@ from service.errors import InvalidInput
 DELIMITERS = ",;\t|"
 LOOKED_AT = 20
 """Lines by which the delimiter is found out."""
-INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*")
-"""What pandas calls an index column that had no name, once it was read and written again."""
 _SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
 _NAMED_ROWS = 20
 _STYLE_LINES, _STYLE_CHARACTERS = 2_000, 1 << 22
@@ -74,17 +72,23 @@ class Delimited:
         with self._text() as lines:
             records = self._records(lines, None)
             header = next(records, None)
-            rows = [cells for cells in islice(records, _INDEX_ROWS) if cells] if header else []
+            rows: list[list[str]] = []
+            with suppress(csv.Error):  # a row that is malformed is named when all are read
+                rows.extend(cells for cells in islice(records, _INDEX_ROWS) if cells)
         if header is None:
             raise InvalidInput("data", f"{shown(self._name)} is empty")
         given = [clean_name(name) for name in header]
-        if len(given) > 1 and self._begins_with_an_index(rows, len(given) + 1):
+        if self._begins_with_an_index(rows, len(given) + 1):
             given = ["", *given]
+        elif self._is_title(given, rows):
+            raise InvalidInput(
+                "data",
+                f"the first line of {shown(self._name)} looks like a title, not like names of columns: {shown(given[0])};"
+                " remove the lines above the header",
+            )
         self._given = given
         names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
-        self.unnamed = tuple(
-            name for name, written in zip(names, given, strict=True) if not written or INDEX_NAME.fullmatch(written)
-        )
+        self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
         if any(not is_text(name) or "\0" in name for name in names):
             raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
         return names
@@ -92,7 +96,8 @@ class Delimited:
     def _begins_with_an_index(self, rows: list[list[str]], count: int) -> bool:
         """Whether each row begins with a name of its own that the header has no column for, as R writes them.
 
-        A comma that belongs to a text makes rows that are too long, too; where it may be one, the names must be numbers or quoted.
+        A comma that belongs to a text makes rows that are too long, too; where it may be one, the names are
+        to be numbers or quoted.
         """
         if not rows or any(len(cells) != count for cells in rows) or not any(cells[-1].strip() for cells in rows):
             return False
@@ -103,6 +108,18 @@ class Delimited:
             return True
         lines = [line for line in islice(self._below(), 1, len(rows) + 1) if line.strip()]
         return all(line.startswith('"') for line in lines)
+
+    def _is_title(self, given: list[str], rows: list[list[str]]) -> bool:
+        """Whether the first line has one cell that is written on, and the lines below are a table with a header of its own."""
+        if not given or not given[0] or any(given[1:]):
+            return False
+        if len(given) > 1:
+            full = [cells for cells in rows if len(cells) == len(given) and all(cell.strip() for cell in cells)]
+            words = len(full) > 1 and not any(_has_digit(cell) for cell in full[0])
+            return words and (len(given) > 2 or any(_has_digit(cell) for cells in full[1:] for cell in cells))
+        below = [_outside(line) for line in islice(self._below(), 1, LOOKED_AT) if line.strip()]
+        signs = ",;\t" if " " in given[0] else ","
+        return len(below) > 2 and any(below[0].count(s) and len({line.count(s) for line in below}) == 1 for s in signs)
 
     def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
         """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
@@ -295,6 +312,10 @@ def _delimiter(lines: list[str], form: str) -> str:
 def _spaced(lines: list[str], delimiter: str) -> bool:
     """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
     return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
+
+
+def _has_digit(cell: str) -> bool:
+    return any(map(str.isdigit, cell))
 
 
 def _outside(line: str) -> str:

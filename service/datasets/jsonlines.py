@@ -93,6 +93,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(inner) for pair in value.items() for inner in pair)
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
 def _row(number: int, line: bytes, cleaned: _Cleaned) -> Row:
     try:
         record = _DECODER.decode(line.decode())
@@ -106,7 +114,7 @@ def _row(number: int, line: bytes, cleaned: _Cleaned) -> Row:
         return Row(number, {}, "expected a JSON object")
     if not all(is_text(name) for name in record) or any(isinstance(v, str) and not is_text(v) for v in record.values()):
         return Row(number, {}, "holds half a surrogate pair, which is no text")
-    if b"\\u0000" in line and any("\0" in text for text in (*record, *record.values()) if isinstance(text, str)):
+    if b"\\u0000" in line and _holds_nul(record):
         return Row(number, {}, "holds NUL characters, which no text does")
     cells: dict[str, Cell] = {cleaned[name]: [cell] if type(cell) is dict else cell for name, cell in record.items()}
     if len(cells) != len(record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,9 @@ from service.datasets.table_row import Cell as Cell
 from service.datasets.table_row import Row as Row
 from service.datasets.words import shown
 from service.errors import InvalidInput
+
+INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*")
+"""What pandas calls an index that had no name, once the table was read and written again."""
 
 
 def _nobody(sentence: str) -> None:
@@ -44,7 +48,7 @@ class Table:
         """Between cells; empty where the format has none."""
         self.columns = self._checked(self._file.header())
         """Names without spaces around them, composed (NFC), all different."""
-        self.unnamed = self._file.unnamed
+        self.unnamed = tuple(dict.fromkeys((*self._file.unnamed, *filter(INDEX_NAME.fullmatch, self.columns))))
         """Columns that have no name of their own, as an index written by pandas."""
 
     def rows(self, note: Callable[[str], None] = _nobody) -> Iterator[Row]:
