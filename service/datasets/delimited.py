@@ -57,7 +57,7 @@ class Delimited:
             file.seek(0, 2)
             size = file.tell()
         self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
-        self._quotes, self._nul = (True, False) if self._wide or not size else _marks(path)
+        self._quotes, self._nul, self._escapes = (True, False, False) if self._wide or not size else _marks(path)
         self._is_text = not self._wide and _is_utf8(path)
         """Whether all of it is, so that no row need be asked."""
         with self._text() as lines:
@@ -70,14 +70,11 @@ class Delimited:
     def header(self) -> list[str]:
         """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
         with self._text() as lines:
-            records = self._records(lines, None)
-            header = next(records, None)
-            rows: list[list[str]] = []
-            with suppress(csv.Error):  # a row that is malformed is named when all are read
-                rows.extend(cells for cells in islice(records, _INDEX_ROWS) if cells)
+            header = next(self._records(lines, None), None)
         if header is None:
             raise InvalidInput("data", f"{shown(self._name)} is empty")
         given = [clean_name(name) for name in header]
+        rows = self._first_rows()
         if self._begins_with_an_index(rows, len(given) + 1):
             given = ["", *given]
         elif self._is_title(given, rows):
@@ -93,18 +90,30 @@ class Delimited:
             raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
         return names
 
+    def _first_rows(self) -> list[list[str]]:
+        """The first rows below the header, up to one that is malformed."""
+        reader = csv.reader(self._below(), delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
+        rows: list[list[str]] = []
+        with suppress(csv.Error):
+            rows.extend(cells for cells in islice(reader, 1, _INDEX_ROWS) if cells)
+        return rows
+
     def _begins_with_an_index(self, rows: list[list[str]], count: int) -> bool:
         """Whether each row begins with a name of its own that the header has no column for, as R writes them.
 
         A comma that belongs to a text makes rows that are too long, too; where it may be one, the names are
-        to be numbers or quoted.
+        to be numbers in sequence, or quoted.
         """
         if not rows or any(len(cells) != count for cells in rows) or not any(cells[-1].strip() for cells in rows):
             return False
         names = {cells[0].strip() for cells in rows}
         if len(names) < len(rows) or "" in names:
             return False
-        if self.delimiter != "," or all(name.isdecimal() for name in names):
+        first = rows[0][0].strip()
+        if self.delimiter != "," or (
+            first.isdecimal()
+            and [cells[0].strip() for cells in rows] == [str(int(first) + i) for i in range(len(rows))]
+        ):
             return True
         lines = [line for line in islice(self._below(), 1, len(rows) + 1) if line.strip()]
         return all(line.startswith('"') for line in lines)
@@ -176,7 +185,9 @@ class Delimited:
         before = given = 0
         try:
             for cells in reader:
-                if reader.line_num > before + 1 and mender.suspects(cells):
+                if (reader.line_num > before + 1 and mender.suspects(cells)) or (
+                    self._escapes and len(cells) != mender.expected and len(cells) > 1
+                ):
                     break
                 before = reader.line_num
                 self._line = self._above + before
@@ -243,10 +254,10 @@ def _sample(lines: Iterator[str]) -> Iterator[str]:
         yield line
 
 
-def _marks(path: Path) -> tuple[bool, bool]:
-    """Whether a file holds quotation marks, and NUL bytes."""
+def _marks(path: Path) -> tuple[bool, bool, bool]:
+    """Whether a file holds quotation marks, NUL bytes, and quotation marks behind a backslash."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b'"') >= 0, content.find(b"\0") >= 0
+        return content.find(b'"') >= 0, content.find(b"\0") >= 0, content.find(b'\\"') >= 0
 
 
 def _is_utf8(path: Path) -> bool:

@@ -167,7 +167,7 @@ def _of_media(
     rest.pop(split, None)
     if not named and not by_usual_name(TARGETS, rest) and len(_classes(wanted)) > 1:
         return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
-    target = columns.target or find_target(rest, wishes.infer)
+    target = columns.target or find_target(rest, wishes.infer, table.columns)
     summary = rest.pop(target)
     found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
     row = rest if found is DatasetKind.IMAGE_TABLE else {}
@@ -256,14 +256,14 @@ def _of_table(
         if not columns.text:
             wishes.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
         rest.pop(text)
-        target = columns.target or find_target(rest, wishes.infer)
+        target = columns.target or find_target(rest, wishes.infer, table.columns)
         complete = columns.model_copy(update={"text": text, "target": target})
         what = kind_of(summaries[target], wishes=wishes, kind=kind)
         if unused := [name for name in rest if name != target]:
             why = "a text is learned from alone; --kind table uses them instead"
             wishes.infer("columns left out", listed(unused), why)
         return TextTable(table, complete, what, limits, summaries[target].reading)
-    target = columns.target or find_target(rest, wishes.infer)
+    target = columns.target or find_target(rest, wishes.infer, table.columns)
     summary = rest.pop(target)
     what = kind_of(summary, wishes=wishes)
     columns = columns.model_copy(update={"target": target})

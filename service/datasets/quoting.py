@@ -145,7 +145,7 @@ class Mender:
         """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
         held = self._lines.held
         first, nothing = held[0], [""] * self.expected
-        if "unexpected end" in str(error) and self.style.quotes and not any(map(self._like_row, held)):
+        if "unexpected end" in str(error) and self.style.quotes and self._is_cut_off():
             self.problem = "ends inside of a quoted cell; the file seems to be cut off"
             return nothing
         if "field limit" in str(error) and (len(held) == 1 or (self.style.quotes and self._ends_well())):
@@ -163,6 +163,11 @@ class Mender:
         self.problem = f"expected {self.expected} cells as in the header, got {count}, {because}"
         return nothing
 
+    def _is_cut_off(self) -> bool:
+        """Whether what is held, up to the end of the file, is one row rather than rows behind a mark that is not closed."""
+        held = self._lines.held
+        return not any(map(self._like_row, held)) or (len(held) == 1 and not self._values())
+
     def _ends_well(self) -> bool:
         """Whether the row at hand is one with a cell that is too long; then all its lines are taken."""
         held = self._lines.held[:]
@@ -178,14 +183,20 @@ class Mender:
             csv.field_size_limit(before)
         if len(cells) == self.expected:
             return True
-        self._lines.give_back(self._lines.held[len(held) :])
+        beyond = self._lines.held[len(held) :]
+        self._wasted += sum(map(len, beyond))
+        self._lines.give_back(beyond)
         self._lines.held[:] = held
         return False
 
     def unescaped(self, cells: list[str]) -> list[str]:
         """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
-        first = self._lines.held[0]
-        return self._escaped(first) or cells
+        line = as_doubled(self._lines.held[0])
+        reader = csv.reader([line], delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
+        with suppress(csv.Error):
+            found = next(reader, [])
+            return found if len(found) == self.expected else cells
+        return cells
 
     def check(self, cells: list[str]) -> list[str]:
         """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""

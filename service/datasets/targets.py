@@ -78,8 +78,11 @@ def find_split(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
     return name
 
 
-def find_target(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
-    """The column to be learned, by its usual name, or the only one there is. Raises InvalidInput where that is not clear."""
+def find_target(summaries: Mapping[str, Summary], infer: Infer = nowhere, columns: tuple[str, ...] = ()) -> str:
+    """The column to be learned, by its usual name, or the only one there is; `columns` are all of the table.
+
+    Raises InvalidInput where that is not clear.
+    """
     found = by_usual_name(TARGETS, summaries)
     if found:
         infer("target", found, "a column to be learned is often called so; --target decides otherwise")
@@ -89,9 +92,10 @@ def find_target(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str
         infer("target", found, "no other column is left; --target decides otherwise")
         return found
     if not summaries:
+        only = f"the table has only one column, {shown(columns[0])}; " if len(columns) == 1 else ""
         raise InvalidInput(
             "header.columns.target",
-            "there is no column left to be learned; perhaps the cells are separated by something else than , ; | or tab",
+            f"{only}there is no column left to be learned; perhaps the cells are separated by something else than , ; | or tab",
         )
     hint = "; the first line is to name the columns, and this one looks like data" if looks_like_data(summaries) else ""
     raise InvalidInput(

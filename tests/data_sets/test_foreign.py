@@ -107,6 +107,6 @@ def test_rows_of_another_encoding_are_named_with_the_cure(tmp_path: Path) -> Non
 def test_a_table_of_one_column_says_that_nothing_is_left_to_learn(tmp_path: Path) -> None:
     message = refusal(tmp_path, "a.csv", b"text\n" + b"".join(b"a text number %d\n" % i for i in range(20)))
     assert message == (
-        "header.columns.target: there is no column left to be learned; perhaps the cells are separated by something else than"
-        " , ; | or tab"
+        "header.columns.target: the table has only one column, 'text'; there is no column left to be learned; perhaps the cells"
+        " are separated by something else than , ; | or tab"
     )

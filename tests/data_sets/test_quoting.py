@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -171,15 +173,197 @@ def test_lines_that_all_open_a_quotation_take_no_time_without_end(
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
 )
 def test_what_the_csv_module_writes_comes_back_cell_by_cell(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str, how: int
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str, how: Literal[0, 1, 2]
 ) -> None:
     written = [("text", "label"), *rows]
-    buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, quoting=how).writerows(written)
-    found, _ = rows_of(tmp_path_factory.mktemp("csv"), buffer.getvalue())
+    found, _ = rows_of(tmp_path_factory.mktemp("csv"), as_csv(written, delimiter, how))
     expected = [row for row in rows if row[0].strip() or row[1].strip()]
-    if not any("\n" in text or "\r" in text for text, _ in rows):  # a text of many lines may look like rows
-        assert [row.cells for row in found] == [{"text": text, "label": label} for text, label in expected]
+    assert [row.cells for row in found] == [{"text": text, "label": label} for text, label in expected]
+
+
+def as_csv(
+    rows: Iterable[tuple[object, ...]], delimiter: str = ",", how: Literal[0, 1, 2, 3] = csv.QUOTE_MINIMAL
+) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, quoting=how).writerows(rows)
+    return buffer.getvalue()
+
+
+@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.sampled_from(["Q,yes", "no", "a,no", '"', '""', ",", "\n", "\n", "x\\", ";b\tno|yes"]), max_size=6
+            ).map("".join),
+            st.sampled_from(["yes", "no"]),
+            st.integers(0, 5),
+        ),
+        min_size=1,
+        max_size=25,
+    ),
+    st.sampled_from(",;\t|"),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+)
+def test_cells_that_hold_lines_like_rows_come_back_where_the_writer_is_seen_to_quote(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]], delimiter: str, how: Literal[0, 1, 2]
+) -> None:
+    table = [*rows, (f"first{delimiter} second", "yes", 1)]
+    found, notes = rows_of(tmp_path_factory.mktemp("csv"), as_csv([("text", "label", "stars"), *table], delimiter, how))
+    assert [tuple(row.cells.values()) for row in found] == [(text, label, str(stars)) for text, label, stars in table]
+    assert notes == []
+
+
+SURVEY = "Q1{d}yes\nQ2{d}no\nI agree {i}"
+
+
+@pytest.mark.parametrize("delimiter", list(",;\t|"))
+@pytest.mark.parametrize("how", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@pytest.mark.parametrize("label_first", [False, True])
+@pytest.mark.parametrize("plain", [0, 40])
+@pytest.mark.parametrize("numbers", [False, True])
+def test_answers_inside_of_a_quoted_cell_are_no_rows(
+    tmp_path: Path, delimiter: str, how: Literal[0, 1, 2], label_first: bool, plain: int, numbers: bool
+) -> None:
+    survey = SURVEY.replace("yes", "5").replace("no", "4") if numbers else SURVEY
+    texts = [survey.format(d=delimiter, i=i) for i in range(10)] + [f"text number {i} is ok" for i in range(plain)]
+    table: list[tuple[object, ...]] = [
+        (text, i % 5 + 1 if numbers else ("no", "yes")[i % 2]) for i, text in enumerate(texts)
+    ]
+    if label_first:
+        table = [row[::-1] for row in table]
+    rows, notes = rows_of(tmp_path, as_csv([("a", "b"), *table], delimiter, how))
+    assert ([tuple(row.cells.values()) for row in rows], notes) == ([tuple(map(str, row)) for row in table], [])
+
+
+def test_one_cell_like_rows_is_kept_where_another_line_shows_that_the_writer_quotes(tmp_path: Path) -> None:
+    for proof in ('"one, two",pos', '"a ""word""",neg', '"prose\nof two lines",pos'):
+        rows, notes = rows_of(tmp_path, f'{HEAD}"open,pos\nbetween,neg\nclosed",pos\n{proof}\n')
+        assert (len(rows), rows[8].cells["text"], notes) == (10, "open,pos\nbetween,neg\nclosed", [])
+
+
+def test_marks_of_direct_speech_over_sentences_are_text_where_the_writer_does_not_quote(tmp_path: Path) -> None:
+    speech: list[str] = []
+    for i in range(10):
+        speech += [
+            f'"I am tired {i}.\tneg',
+            f'Let us rest for {i} days."\tpos',
+            f'She said "no" to {i}.\tneg',
+            f"They are {i}.\tpos",
+        ]
+    rows, notes = rows_of(tmp_path, "text\tlabel\n" + "\n".join(speech) + "\n", "speech.tsv")
+    assert [f"{row.cells['text']}\t{row.cells['label']}" for row in rows] == speech
+    assert len(notes) == 1
+
+
+def test_marks_behind_backslashes_are_read_in_every_place(tmp_path: Path) -> None:
+    lines = [rf'"5\", {i}\" pipes in C:\new",yes' for i in range(10)] + [
+        rf'"ends {i} \"quoted\"",no' for i in range(40)
+    ]
+    rows, notes = rows_of(tmp_path, "text,label\n" + "\n".join(lines) + "\n")
+    wanted = [(f'5", {i}" pipes in C:\\new', "yes") for i in range(10)] + [
+        (f'ends {i} "quoted"', "no") for i in range(40)
+    ]
+    assert (cells(rows), notes) == (wanted, [])
+
+
+def test_a_mark_behind_a_backslash_that_comes_late_is_read(tmp_path: Path) -> None:
+    rows, _ = rows_of(tmp_path, "text,label\n" + '"a, b",yes\n' * 3000 + '"5\\", 3\\" pipes",no\nlast,no\n')
+    assert cells(rows)[3000:] == [('5", 3" pipes', "no"), ("last", "no")]
+
+
+def test_a_cell_that_ends_with_a_backslash_is_no_escape(tmp_path: Path) -> None:
+    table = [(f"C:\\data, {i}\\", "yes") for i in range(5)]
+    assert cells(rows_of(tmp_path, as_csv([("text", "label"), *table]))[0]) == table
+
+
+def test_blanks_between_a_closing_mark_and_a_delimiter_are_no_fault(tmp_path: Path) -> None:
+    rows, notes = rows_of(tmp_path, "text , label\n" + "".join(f'"a, b {i}" , no\n' for i in range(10)))
+    assert (cells(rows), notes) == ([(f"a, b {i}", " no") for i in range(10)], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('"age","sex"\n' + "".join(f'"{i}",{20 + i},"m"\n' for i in range(1, 9)), "a.csv"),
+        ('"age","sex"\n' + "".join(f'"car {i}",{20 + i},"m"\n' for i in range(1, 9)), "a.csv"),
+        ("age,sex\n" + "".join(f"{i},{20 + i},m\n" for i in range(1, 9)), "a.csv"),
+        ("age\tsex\n" + "".join(f"car {i}\t{20 + i}\tm\n" for i in range(1, 9)), "a.tsv"),
+    ],
+)
+def test_row_names_that_the_header_leaves_out_are_a_column_without_a_name(tmp_path: Path, text: str, name: str) -> None:
+    path = tmp_path / "upload.part"
+    path.write_text(text)
+    table = Table(path, name, Limits())
+    assert (table.columns, table.unnamed) == (("column_1", "age", "sex"), ("column_1",))
+    assert [row.cells["age"] for row in table.rows()] == [str(20 + i) for i in range(1, 9)]
+
+
+@pytest.mark.parametrize("line", ["hello {i}, you,pos", "{i}{i},5,pos", "1,{i},pos"])
+def test_a_comma_too_many_in_each_row_is_no_row_name(tmp_path: Path, line: str) -> None:
+    rows, _ = rows_of(tmp_path, "text,label\n" + "".join(line.format(i=i) + "\n" for i in range(1, 9)))
+    assert cells(rows) == ["expected 2 cells as in the header, got 3"] * 8
+
+
+@pytest.mark.parametrize("rest", ["half of, a wo", "half of\n a wo", "half", ""])
+def test_a_last_row_that_is_cut_off_is_named_alone(tmp_path: Path, rest: str) -> None:
+    good = "".join(f'"some, {i} words",{("no", "yes")[i % 2]}\n' for i in range(40))
+    rows, notes = rows_of(tmp_path, f'text,label\n{good}"{rest}')
+    assert cells(rows)[39:] == [("some, 39 words", "yes"), "ends inside of a quoted cell; the file seems to be cut off"]
+    assert notes == []
+
+
+@pytest.mark.parametrize("between", ["word, ", "word ", "word,\n"])
+def test_a_cell_that_is_too_long_is_named_as_such(tmp_path: Path, between: str) -> None:
+    texts = [f"some, {i} words" for i in range(6)]
+    texts[2] = between * (1_500_000 // len(between))
+    rows, notes = rows_of(tmp_path, as_csv([("text", "label"), *((text, "yes") for text in texts)]))
+    assert [row.problem for row in rows] == ["", "", "holds a cell of more than 1048576 bytes", "", "", ""]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "above", ["Sales report 2024,,\n", "Sales report 2024,,\n,,\n", "Sales report 2024\n", "Sales report 2024\n\n"]
+)
+def test_a_title_above_the_header_is_named(tmp_path: Path, above: str) -> None:
+    with pytest.raises(InvalidInput, match=r"first line of 'a\.csv' looks like a title.*'Sales report 2024'; remove"):
+        rows_of(tmp_path, above + "age,sex,label\n" + "".join(f"{i},m,no\n" for i in range(20, 40)))
+
+
+@pytest.mark.parametrize(
+    "text", ['text\n"a, b"\n"c, d"\n"e, f"\n', "a,,\n1,2,3\n4,5,6\n", "text,\nsome,pos\nmore,neg\n"]
+)
+def test_a_header_with_one_name_is_no_title(tmp_path: Path, text: str) -> None:
+    assert all(not row.problem for row in rows_of(tmp_path, text)[0])
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 0.1", "Unnamed: 0.2.1"])
+def test_an_index_that_pandas_wrote_twice_has_no_name(tmp_path: Path, name: str) -> None:
+    for text, file in ((f"{name},x\n0,1\n", "a.csv"), (f'{{"{name}": 0, "x": 1}}\n', "a.jsonl")):
+        path = tmp_path / "upload.part"
+        path.write_text(text)
+        assert Table(path, file, Limits()).unnamed == (name,)
+
+
+@pytest.mark.parametrize("line", [r'{"a": "x\u0000"}', r'{"a": ["x\u0000"]}', r'{"a": {"b\u0000": 1}}'])
+def test_json_with_nul_characters_is_named_as_csv_is(tmp_path: Path, line: str) -> None:
+    fine = r'{"a": "x\\u0000"}'
+    rows, _ = rows_of(tmp_path, f"{fine}\n{line}\n", "a.jsonl")
+    assert cells(rows) == [("x\\u0000",), "holds NUL characters, which no text does"]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"a": 1, "a": 2}', "names a column twice"),
+        (r'{"a": "\ud83d"}', "holds half a surrogate pair, which is no text"),
+        ("{", "is not JSON"),
+        ("5", "expected a JSON object"),
+    ],
+)
+def test_json_of_which_no_row_can_be_used_says_what_the_first_has(tmp_path: Path, line: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=f"expected one JSON object on each line, got none; row 1 {why}$"):
+        rows_of(tmp_path, f"{line}\n" * 3, "a.jsonl")
 
 
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
