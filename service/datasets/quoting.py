@@ -37,6 +37,7 @@ class Lines:
         self.held: list[str] = []
         """Lines since the last row."""
         self._again: list[str] = []
+        self._held_size = 0
         self._longest = text_bytes
         self._read = 0
 
@@ -49,7 +50,8 @@ class Lines:
             raise StopIteration
         held = self.held
         held.append(line)
-        if len(held) > 1 and (len(held) & 63) == 0 and sum(map(len, held)) > MOST_HELD * self._longest:
+        self._held_size = len(line) + (self._held_size if len(held) > 1 else 0)
+        if len(held) > 1 and self._held_size > MOST_HELD * self._longest:
             raise TooLong
         return line
 
