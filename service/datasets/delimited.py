@@ -9,23 +9,20 @@ from __future__ import annotations
 import codecs
 import csv
 import mmap
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
 from service.datasets.limits import Limits
+from service.datasets.physical_lines import Lines
 from service.datasets.quote_style import Fix, line_fix
-from service.datasets.quoting import Lines, Mender
+from service.datasets.quoting import Mender
+from service.datasets.table_head import LOOKED_AT, begins_with_an_index, is_title, preamble, spaced
 from service.datasets.table_row import Row, is_text
 from service.datasets.words import clean_name, shown
 from service.errors import InvalidInput
 
-DELIMITERS = ",;\t|"
-LOOKED_AT = 20
-"""Lines by which the delimiter is found out."""
-_SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
 _NAMED_ROWS = 20
 _STYLE_LINES, _STYLE_CHARACTERS = 2_000, 1 << 22
 """What is looked at to find how quotation marks inside of a cell are written."""
@@ -62,8 +59,8 @@ class Delimited:
         """Whether all of it is, so that no row need be asked."""
         with self._text() as lines:
             first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
-        self._above, self.delimiter = _preamble(first, form)
-        self._spaced = _spaced(first, self.delimiter)
+        self._above, self.delimiter = preamble(first, form)
+        self._spaced = spaced(first, self.delimiter)
         if self._quotes:
             self._fix = line_fix(list(_sample(self._below())), self.delimiter, self._spaced)
 
@@ -75,9 +72,9 @@ class Delimited:
             raise InvalidInput("data", f"{shown(self._name)} is empty")
         given = [clean_name(name) for name in header]
         rows = self._first_rows()
-        if self._begins_with_an_index(rows, len(given) + 1):
+        if begins_with_an_index(rows, len(given) + 1, self.delimiter, self._below()):
             given = ["", *given]
-        elif self._is_title(given, rows):
+        elif is_title(given, rows, self._below()):
             raise InvalidInput(
                 "data",
                 f"the first line of {shown(self._name)} looks like a title, not like names of columns: {shown(given[0])};"
@@ -97,38 +94,6 @@ class Delimited:
         with suppress(csv.Error):
             rows.extend(cells for cells in islice(reader, 1, _INDEX_ROWS) if cells)
         return rows
-
-    def _begins_with_an_index(self, rows: list[list[str]], count: int) -> bool:
-        """Whether each row begins with a name of its own that the header has no column for, as R writes them.
-
-        A comma that belongs to a text makes rows that are too long, too; where it may be one, the names are
-        to be numbers in sequence, or quoted.
-        """
-        if not rows or any(len(cells) != count for cells in rows) or not any(cells[-1].strip() for cells in rows):
-            return False
-        names = {cells[0].strip() for cells in rows}
-        if len(names) < len(rows) or "" in names:
-            return False
-        first = rows[0][0].strip()
-        if self.delimiter != "," or (
-            first.isdecimal()
-            and [cells[0].strip() for cells in rows] == [str(int(first) + i) for i in range(len(rows))]
-        ):
-            return True
-        lines = [line for line in islice(self._below(), 1, len(rows) + 1) if line.strip()]
-        return all(line.startswith('"') for line in lines)
-
-    def _is_title(self, given: list[str], rows: list[list[str]]) -> bool:
-        """Whether the first line has one cell that is written on, and the lines below are a table with a header of its own."""
-        if not given or not given[0] or any(given[1:]):
-            return False
-        if len(given) > 1:
-            full = [cells for cells in rows if len(cells) == len(given) and all(cell.strip() for cell in cells)]
-            words = len(full) > 1 and not any(_has_digit(cell) for cell in full[0])
-            return words and (len(given) > 2 or any(_has_digit(cell) for cells in full[1:] for cell in cells))
-        below = [_outside(line) for line in islice(self._below(), 1, LOOKED_AT) if line.strip()]
-        signs = ",;\t" if " " in given[0] else ","
-        return len(below) > 2 and any(below[0].count(s) and len({line.count(s) for line in below}) == 1 for s in signs)
 
     def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
         """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
@@ -274,61 +239,3 @@ def _is_utf8(path: Path) -> bool:
 
 def _why(cells: list[str]) -> str:
     return ", perhaps because a quotation mark is not closed" if any("\n" in cell for cell in cells) else ""
-
-
-def _preamble(lines: list[str], form: str) -> tuple[int, str]:
-    """How many lines stand above the header, and the delimiter.
-
-    Above it there may be Excel's `sep=;`, empty lines, and comments: lines that begin with `#` and have not as many cells as
-    what follows.
-    """
-    above, told = 0, ""
-    while above < len(lines) and not lines[above].strip():
-        above += 1
-    if above < len(lines) and (sep := _SEP.fullmatch(lines[above].strip("\r\n \ufeff"))):
-        told = sep[1]
-        above += 1
-    start = above
-    while above < len(lines) and (lines[above].lstrip().startswith("#") or not lines[above].strip()):
-        above += 1
-    body = [line for line in lines[above:] if line.strip()]
-    if above > start:
-        last = lines[above - 1]
-        delimiter = told or _delimiter(body[:LOOKED_AT] or [last], form)
-        if not body or (delimiter in last and last.count(delimiter) == body[0].count(delimiter)):
-            above -= 1  # the header itself begins with "#"
-        return above, delimiter
-    return above, told or _delimiter(body[:LOOKED_AT], form)
-
-
-def _delimiter(lines: list[str], form: str) -> str:
-    """The one that the header has and that the lines below have as often; where that does not tell, the commonest."""
-    if not lines:
-        return ","
-    header = _outside(lines[0])
-    if form == ".tsv" and "\t" in header:
-        return "\t"
-    possible = [sign for sign in DELIMITERS if sign in header]
-    if not possible:
-        return "\t" if form == ".tsv" else ","
-
-    def alike(sign: str) -> int:
-        return sum(_outside(line).count(sign) == header.count(sign) for line in lines[1:])
-
-    most = max(alike(sign) for sign in possible)
-    agreed = [sign for sign in possible if most and alike(sign) == most] or possible
-    return max(agreed, key=header.count)
-
-
-def _spaced(lines: list[str], delimiter: str) -> bool:
-    """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
-    return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
-
-
-def _has_digit(cell: str) -> bool:
-    return any(map(str.isdigit, cell))
-
-
-def _outside(line: str) -> str:
-    """What stands outside of quotation marks."""
-    return "".join(line.split('"')[::2])
