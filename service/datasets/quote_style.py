@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
-LINES_OF_STYLE = 50_000
+LINES_OF_STYLE = 20_000
 """Lines that are searched for a cell that shows the style; the first such cell ends the search."""
 CHARACTERS_OF_STYLE = 1 << 24
 _BEFORE_A_MARK = re.compile(r'(\\+)"')
@@ -35,7 +35,7 @@ def _doubled(match: re.Match[str]) -> str:
 
 def line_fix(lines: list[str], delimiter: str, spaced: bool) -> Fix | None:
     """What to do with each line before the csv module reads it, where fewer rows of these lines are malformed then."""
-    blanks = re.compile(rf'(?<![{re.escape(delimiter)}"])"[ ]+(?={re.escape(delimiter)})')
+    blanks = re.compile(rf'(?<![{re.escape(delimiter)}"])"[ ]+(?={re.escape(delimiter)}|[\r\n]|$)')
     fixes: list[Fix] = []
     if any('\\"' in line for line in lines):
         fixes.append(as_doubled)
@@ -80,6 +80,11 @@ class QuoteStyle:
         """Columns with a quoted cell that needs no quotation marks."""
         self._plain: set[int] = set()
         """Columns with a text that is not quoted."""
+        self._quoted: set[int] = set()
+        """Columns with a quoted cell."""
+        self._unquoted: set[int] = set()
+        """Columns with a cell that is not quoted, were it empty."""
+        self._lines_alone = 0
         self.longest = 1
         """Lines of the longest record seen."""
         self.quotes = self._search(lines, spaced)
@@ -121,6 +126,8 @@ class QuoteStyle:
                 return True
             if self._prose > self._errors:
                 return True
+        if self._lines_alone > 1 and self._quoted - self._unquoted:  # the writer quotes each cell, or each text
+            return True
         contrary = self._errors or self._bare or self._needless & self._plain
         return self._like_rows > 1 and not contrary
 
@@ -130,17 +137,20 @@ class QuoteStyle:
 
     def _shows(self, line: str) -> bool:
         """Whether a record of one line has a cell that only a writer that quotes makes."""
+        self._lines_alone += 1
         if '"' not in line and len(self._plain) == self._expected:
             return False
         for at, match in enumerate(self._pattern.finditer(line)):
             inside = match[1]
             if inside is None:
+                self._unquoted.add(at)
                 cell = match[0].strip()
                 self._bare += '"' in cell
                 if cell[:1].isalpha():
                     self._plain.add(at)
             elif self._delimiter in inside or '""' in inside:
                 return True
-            elif inside[:1].isalpha() and not inside[-1:].isspace():
+            self._quoted |= {at} if inside is not None else set()
+            if inside and inside[:1].isalpha() and not inside[-1:].isspace():
                 self._needless.add(at)
         return False

@@ -246,7 +246,7 @@ class Mender:
                 if number and reader.line_num == before + 1 and len(cells) == self.expected:
                     line = last[0].rstrip("\r\n")
                     raw = [match[0] for match in cell_pattern(self._delimiter).finditer(line[:LONGEST_LOOKED_AT])]
-                    if len(raw) == self.expected:
+                    if len(raw) == self.expected and not any(cell[:1] == '"' and not _is_quoted(cell) for cell in raw):
                         yield raw
                 before = reader.line_num
 

@@ -280,6 +280,8 @@ def test_a_cell_that_ends_with_a_backslash_is_no_escape(tmp_path: Path) -> None:
 def test_blanks_between_a_closing_mark_and_a_delimiter_are_no_fault(tmp_path: Path) -> None:
     rows, notes = rows_of(tmp_path, "text , label\n" + "".join(f'"a, b {i}" , no\n' for i in range(10)))
     assert (cells(rows), notes) == ([(f"a, b {i}", " no") for i in range(10)], [])
+    rows, notes = rows_of(tmp_path, "text,label\n" + "".join(f'"a, b {i}","no" \n' for i in range(10)))
+    assert (cells(rows), notes) == ([(f"a, b {i}", "no") for i in range(10)], [])
 
 
 @pytest.mark.parametrize(
@@ -310,6 +312,14 @@ def test_a_last_row_that_is_cut_off_is_named_alone(tmp_path: Path, rest: str) ->
     good = "".join(f'"some, {i} words",{("no", "yes")[i % 2]}\n' for i in range(40))
     rows, notes = rows_of(tmp_path, f'text,label\n{good}"{rest}')
     assert cells(rows)[39:] == [("some, 39 words", "yes"), "ends inside of a quoted cell; the file seems to be cut off"]
+    assert notes == []
+
+
+@pytest.mark.parametrize("rest", ['"half","ye', '"half","', '"half of'])
+def test_a_last_row_that_is_cut_off_is_named_where_all_cells_are_quoted(tmp_path: Path, rest: str) -> None:
+    good = "".join(f'"words {i}","{("no", "yes")[i % 2]}"\n' for i in range(40))
+    rows, notes = rows_of(tmp_path, f"text,label\n{good}{rest}")
+    assert cells(rows)[39:] == [("words 39", "yes"), "ends inside of a quoted cell; the file seems to be cut off"]
     assert notes == []
 
 
