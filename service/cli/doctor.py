@@ -73,7 +73,7 @@ def _document(home: Path, report: Report, moved: list[Finding], folder: Path | N
 
 
 def _print(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> None:
-    looked = ", ".join(f"{number} {kind}{'s' if number != 1 else ''}" for kind, number in report.checked.items())
+    looked = ", ".join(f"{number} {kind if number == 1 else several(kind)}" for kind, number in report.checked.items())
     remark(f"looked at {home}: {looked or 'nothing is there'}")
     if moved:
         say(f"moved to {folder}:")
@@ -86,6 +86,11 @@ def _print(home: Path, report: Report, moved: list[Finding], folder: Path | None
     for note in report.notes:
         remark(f"note: {note.kind} {note.name}: {note.reason}")
     say("all is sound" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red")
+
+
+def several(noun: str) -> str:
+    """The plural of a kind of entry."""
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
 def _table(findings: list[Finding]) -> None:

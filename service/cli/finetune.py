@@ -113,7 +113,9 @@ def _stored(client: Client, data: str, kind: str, columns: Columns | None) -> Da
 
     from service.cli.datasets import find_dataset
     from service.client import BadInput, NotFound
+    from service.client.upload import refuse_blank
 
+    refuse_blank(data)
     if "://" in data or Path(data).exists():
         return None
     if "/" in data or "." in data:

@@ -23,8 +23,8 @@ def age(seconds: float) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long something is past."""
-    return "" if moment is None else f"{age((datetime.now(UTC) - moment).total_seconds())} ago"
+    """How long something is past; empty where nobody knows, as of an entry that is damaged."""
+    return "" if moment is None or moment.timestamp() <= 0 else f"{age((datetime.now(UTC) - moment).total_seconds())} ago"
 
 
 def figure(value: float) -> str:

@@ -19,6 +19,8 @@ from service.client.errors import BadInput
 Plain = float | str | bool | None
 _EXACT = 2**53
 """Whole numbers beyond are sent as their digits: a double would merge neighbours."""
+_MOST_BITS = 4_096
+"""Beyond them there is no double near, and Python may refuse to write the digits."""
 _MISSING = ("NAType", "NaTType")
 """What pandas writes for a cell that is empty; its module is not imported for that."""
 _TIMES = (datetime.date, datetime.time, datetime.timedelta)  # a datetime is a date
@@ -48,13 +50,13 @@ def plain_cell(value: Any, name: str) -> Plain:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int):
-        return _whole(value, name)
+        return _whole(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Decimal):
         return _decimal(value)
     if isinstance(value, Fraction):
-        return _whole(value.numerator, name) if value.denominator == 1 else float(value)
+        return _whole(value.numerator) if value.denominator == 1 else _double(value)
     if isinstance(value, datetime.timedelta):
         return str(value)
     if isinstance(value, datetime.date | datetime.time):
@@ -79,9 +81,9 @@ def number_of(value: object) -> float | None:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | Fraction | np.number):
         return None
     try:
-        return float(value)
-    except (OverflowError, TypeError, ValueError):
-        return None
+        return _double(value)
+    except (TypeError, ValueError):
+        return math.nan if isinstance(value, Decimal) and value.is_nan() else None
 
 
 def _of_numpy(value: np.generic, name: str) -> Plain:
@@ -95,16 +97,22 @@ def _of_numpy(value: np.generic, name: str) -> Plain:
     return plain_cell(plain, name)
 
 
-def _whole(value: int, name: str) -> float | str:
+def _double(value: Any) -> float:
+    """A number as a double, infinite where none is as large."""
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:
-        raise BadInput(f"column {name!r} holds a number that no double holds") from None
-    return number if abs(value) <= _EXACT else str(value)
+        return math.inf if value > 0 else -math.inf
+
+
+def _whole(value: int) -> float | str:
+    return float(value) if abs(value) <= _EXACT else str(value) if value.bit_length() < _MOST_BITS else _double(value)
 
 
 def _decimal(value: Decimal) -> float | str:
     """Its digits where a double is not the same number; of no number and of infinity the double."""
+    if value.is_nan():  # a signalling one, too, of which there is no double
+        return math.nan
     number = float(value)
     return number if not value.is_finite() or Decimal(number) == value else str(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -34,6 +35,7 @@ def row(cells: Mapping[Any, Any]) -> pb.Instance:
     """A row of a table: numbers, texts, truth values or None by column; see `cells.py` for what becomes of others."""
     made = pb.Instance()
     made.row.SetInParent()
+    _refuse_alike(cells)
     for name, value in cells.items():
         if not isinstance(name, str):
             raise BadInput(f"a column is called {name!r}; a name is a text")
@@ -48,6 +50,17 @@ def row(cells: Mapping[Any, Any]) -> pb.Instance:
             case number:
                 field.number_value = number
     return made
+
+
+def _refuse_alike(cells: Mapping[Any, Any]) -> None:
+    """Raises BadInput for two names that are one without spaces around them, as models know columns: one would win."""
+    names = [name for name in cells if isinstance(name, str)]
+    if all(name.isascii() and name == name.strip() for name in names):
+        return
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(unicodedata.normalize("NFC", name.strip()), name)) != name:
+            raise BadInput(f"the columns {other!r} and {name!r} have the same name; a row has each once")
 
 
 def series(values: Any) -> pb.Instance:

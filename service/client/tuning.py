@@ -14,7 +14,7 @@ from service.client.models import ModelInfo, read_model
 from service.client.patience import Patience
 from service.client.plain import whole_number
 from service.client.plan import Call, Pause, Plan, Upload, Watch
-from service.client.upload import Look, Open, Progress, messages
+from service.client.upload import Look, Open, Progress, messages, refuse_blank
 from service.client.verbs import CALL_TIMEOUT_S
 from service.client.versions import (
     FineTuned,
@@ -45,6 +45,7 @@ def upload(
     task: str = "",
 ) -> Plan[Dataset]:
     """Stores a file, a folder or what the server finds at a URI; goes on where it stopped when the connection breaks."""
+    refuse_blank(data)
     header = pb.UploadHeader(
         display_name=display_name,
         kind=kind_value(kind),

@@ -83,6 +83,12 @@ class Look(FileWork):
         return kinds_in(self.data)
 
 
+def refuse_blank(data: str | Path) -> None:
+    """Raises BadInput for a text without a name in it: as a path it would be the current folder, with all that is there."""
+    if isinstance(data, str) and not data.strip():
+        raise BadInput(f"data: expected a file, a folder or a URI, got {data!r}; the current folder is '.'", reason="NO_DATA")
+
+
 def silent(done: int, total: int, what: str) -> None:
     """Shows no progress."""
 
@@ -122,6 +128,7 @@ def kinds_in(data: str | Path) -> tuple[str, ...]:
     """
     if isinstance(data, str) and "://" in data:
         return ()
+    refuse_blank(data)
     path = Path(data)
     names = [name for name, _ in look_into(path).files] if path.is_dir() else [path.name]
     endings = {PurePosixPath(name).suffix.lower() for name in names}

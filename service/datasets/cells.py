@@ -15,6 +15,8 @@ MISSING = frozenset(
     + ("#n/a", "#na", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 )
 """What stands for an empty cell in a column of numbers, in any case of letters."""
+TRUTHS = ("true", "false")
+"""How a truth value is called, as JSON does."""
 _DIGITS = Context(prec=100)
 
 
@@ -55,7 +57,7 @@ def category(cell: Cell) -> str | None:
     if isinstance(cell, str):  # first: of CSV all are
         text = " ".join(cell.split())
         folded = text.casefold()
-        if folded in ("true", "false"):  # as pandas writes truth values, and as JSON does
+        if folded in TRUTHS:  # in any case of letters, as pandas and spreadsheets write them
             return folded
         if folded in ("", "nan"):
             return None
@@ -81,9 +83,14 @@ class Reading:
     whole: bool = False
     """All its cells are whole numbers as programs write them, so that as classes `1.0` and `1` are one."""
 
+    truths: tuple[tuple[str, str], ...] = ()
+    """How truth values are written, by their usual name, where each is written in one way: `true` as `TRUE`."""
+
     def name(self, cell: Cell) -> str | None:
         """The class that a cell names, as it is written there; None where it is empty."""
         name = category(cell)
         if self.whole and name is not None and isinstance(cell, str):
             return name.partition(".")[0]
+        if self.truths and name in TRUTHS:
+            return dict(self.truths).get(name, name)
         return name

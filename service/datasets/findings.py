@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from decimal import Decimal
 
 from service.datasets.dataset import DatasetKind, Report, Skipped
 from service.datasets.draft import Draft, Target
 from service.datasets.inferred import Inferred
 from service.datasets.limits import Limits
-from service.datasets.notation import plain
+from service.datasets.notation import PLAIN
 from service.datasets.words import counted, listed, shown
 from service.errors import InvalidInput
 
@@ -191,9 +192,9 @@ class Findings:
         for alike in folded.values():
             if len(alike) > 1:
                 self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
-        same: dict[float, list[str]] = {}
+        same: dict[Decimal | float, list[str]] = {}
         for name in self.labels():
-            if (value := plain(name)) is not None:
+            if (value := PLAIN.exact(name)) is not None:
                 same.setdefault(value, []).append(name)
         for alike in same.values():
             if len(alike) > 1:

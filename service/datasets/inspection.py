@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 
-from service.datasets.cells import Reading
+from service.datasets.cells import TRUTHS, Reading
 from service.datasets.cells import category as category
 from service.datasets.cells import is_missing as is_missing
 from service.datasets.cells import number as number
@@ -25,6 +25,8 @@ DISTINCT = 2_000
 MOSTLY_NUMBERS = 0.95
 _MEASURED = re.compile(r"[+-]?\d[\d.,' ]*\D{1,20}", re.ASCII)
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?", re.ASCII)
+_LONG = 16
+"""Characters of the shortest whole number that a double may merge with its neighbour."""
 _REMEMBERED, _LONGEST_REMEMBERED = 4_096, 256
 
 
@@ -48,6 +50,8 @@ class Summary:
     """How its numbers are written; decided once for the whole column."""
     unread: str = ""
     """Why cells that look like numbers are not read as such; a clause with what to do about it."""
+    truths: Counter[str] = field(default_factory=Counter)
+    """How its truth values are written: `TRUE`, `True`, `true`."""
     points: int = 0
     """Plain numbers with a decimal point."""
     groups: int = 0
@@ -97,6 +101,8 @@ class Summary:
         name = category(cell)
         if name is None:
             return
+        if name in TRUTHS:
+            self.truths["".join(cell.split()) if isinstance(cell, str) else name] += count
         value = number(cell)
         if value is not None:
             self.numbers += count
@@ -147,15 +153,26 @@ class Summary:
     def reading(self) -> Reading:
         """How its cells are read."""
         whole = self.whole == self.filled and not self.unlike and self.notation is PLAIN
-        return Reading(self.notation, whole)
+        spelled = {spelling.casefold(): spelling for spelling in self.truths}
+        kept = tuple(spelled.items()) if len(spelled) == len(self.truths) else ()
+        return Reading(self.notation, whole, kept)
 
     @property
     def values(self) -> int:
-        """How many different values it has, numbers that are written in two ways counted once; at most `DISTINCT`."""
+        """How many different values it has; at most `DISTINCT`. Whole numbers count as the classes that they name would."""
         if not self.numeric:
             return len(self.distinct)
-        found = {number(name, self.notation) for name in self.distinct}
-        return len(found)
+        if self.all_whole:
+            return len({self.reading.name(name) for name in self.distinct})
+        return len({self.notation.exact(name) for name in self.distinct})
+
+    @property
+    def merged(self) -> bool:
+        """Some of its whole numbers are different, and as numbers of 16 digits the same."""
+        if not self.numeric or not self.all_whole or all(len(name) < _LONG for name in self.distinct):
+            return False
+        exact = {self.notation.exact(name) for name in self.distinct}
+        return len({number(name, self.notation) for name in self.distinct}) < len(exact)
 
     @property
     def all_whole(self) -> bool:
@@ -169,6 +186,23 @@ class Summary:
     def few(self) -> bool:
         """Its values come back often enough to be categories."""
         return len(self.distinct) < DISTINCT and (len(self.distinct) <= 50 or 2 * len(self.distinct) <= self.filled)
+
+    @property
+    def never_again(self) -> bool:
+        """No value comes twice."""
+        return len(self.distinct) > 2 and len(self.distinct) == self.filled
+
+    @property
+    def beside(self) -> str:
+        """Why it is no column of numbers though each cell begins with one; a clause, empty where that is not so."""
+        found = self.numbers + self.decorated + self.measured
+        if self.numeric or not self.measured or found < MOSTLY_NUMBERS * self.filled:
+            return ""
+        sample = next(name for name in self.distinct if _MEASURED.fullmatch(name) and written(name) is None)
+        return (
+            f"its numbers have something beside them, such as {shown(sample)}; write the numbers alone, with a point for"
+            " decimals"
+        )
 
     @property
     def prose(self) -> bool:

@@ -7,6 +7,7 @@ Upload, training and prediction read cells by the same notation: it is kept with
 
 from __future__ import annotations
 
+import decimal
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,6 +50,15 @@ class Notation:
     def number(self, text: str) -> float | None:
         """The number that a text holds, infinite included; None where it holds none."""
         return _number(text, self)
+
+    def exact(self, text: str) -> decimal.Decimal | float | None:
+        """The same, with all of its digits: whole numbers of any length are told apart. For the few that are compared."""
+        digits = (None if self.is_plain else _digits(text, self)) or text.strip()
+        value = plain(digits)
+        try:
+            return None if value is None else decimal.Decimal(digits)
+        except decimal.InvalidOperation:  # its exponent is beyond all bounds
+            return value
 
 
 PLAIN = Notation()
@@ -113,6 +123,12 @@ def has_sign(unit: str) -> str:
 
 
 def _number(text: str, notation: Notation) -> float | None:
+    digits = _digits(text, notation)
+    return plain(text) if digits is None else float(digits)
+
+
+def _digits(text: str, notation: Notation) -> str | None:
+    """A number in a notation as programs write it; None where the text is none in it."""
     found = written(text) if len(text) <= 64 else None
     if (
         found is not None
@@ -120,6 +136,6 @@ def _number(text: str, notation: Notation) -> float | None:
         and (not found.unit or has_sign(found.unit) == has_sign(notation.unit))
     ):
         digits = found.body.replace(notation.grouping, "") if notation.grouping else found.body
-        value = float(digits.replace(notation.decimal, "."))
-        return -value if found.negative else value
-    return plain(text)
+        digits = digits.replace(notation.decimal, ".")
+        return f"-{digits}" if found.negative else digits
+    return None

@@ -67,12 +67,13 @@ class Series:
         limits: Limits,
         *,
         notations: Mapping[str, Notation] | None = None,
+        time_notation: Notation = PLAIN,
         clock: str = "",
         shortest: int = SHORTEST,
         infer: Infer = nowhere,
     ) -> None:
         """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
-        each writes its numbers. `clock`: a column with the time of the day, where that of the time holds the day alone.
+        each writes its numbers, and `time_notation` those of the time, if it is written in numbers. `clock`: a column with the time of the day, where that of the time holds the day alone.
         `shortest`: fewer steps are no series."""
         self._table = table
         self._columns = columns
@@ -80,10 +81,13 @@ class Series:
         self._lists = lists
         self._limits = limits
         self._notations = [(notations or {}).get(name, PLAIN) for name in channels]
+        self._time_notation = time_notation
         self._clock = clock
         self._shortest = shortest
         self._infer = infer
         self._ways: tuple[str, ...] = ()
+        self._numbers = False
+        """Whether times are numbers in a notation of their own."""
 
     def shape(self) -> Shape:
         """All known from the start."""
@@ -152,6 +156,9 @@ class Series:
         if self._columns.time:
             sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
             self._ways = fitting(sample)
+            if not self._ways and not self._time_notation.is_plain:
+                self._ways = fitting(map(self._as_number, sample))
+                self._numbers = bool(self._ways)
             if not self._ways:
                 bad = next((cell for cell in sample if not is_missing(cell) and not readings(cell)), None)
                 column = shown(self._columns.time)
@@ -192,11 +199,15 @@ class Series:
         day = cells.get(self._columns.time)
         return f"{day} {cells.get(self._clock)}" if self._clock else day
 
+    def _as_number(self, cell: Cell) -> Cell:
+        value = number(cell, self._time_notation)
+        return cell if value is None else value
+
     def _add(self, row: Row, series: dict[str, _Gathered]) -> str:
         found: Mapping[str, float] = {}
         if self._columns.time:
             time = self._time_of(row.cells)
-            found = readings(time)
+            found = readings(self._as_number(time) if self._numbers else time)
             if not any(way in found for way in self._ways):
                 return "has no time" if is_missing(time) else no_time(time)
         name = ""

@@ -67,7 +67,9 @@ def _decide(
     samples = list(summary.samples)
     units = {has_sign(unit): unit for unit in summary.units if unit}
     if summary.enclosed == summary.filled:
-        return  # (1), (2), …: marks rather than negative numbers
+        why = "each is in parentheses, as marks are; with a minus sign they are read as numbers"
+        infer(f"numbers of {shown(summary.name)}", f"none, {shown(samples[0])} is a word", why)
+        return
     if len(units) > 1:
         summary.unread = f"its numbers have different units, {listed(sorted(units.values())[:3])}; convert them to one"
         return

@@ -34,12 +34,21 @@ class RowColumns:
                 self.warnings.append(f"column {shown(name)} is empty and was left out")
             elif summary.numeric:
                 kept.append((name, "number"))
+                if summary.merged:
+                    self.warnings.append(
+                        f"column {shown(name)} holds whole numbers that differ only beyond 16 digits, as ids do, and counts"
+                        " them as the same"
+                    )
             elif summary.few:
                 kept.append((name, "category"))
-                if summary.unread:
+                if summary.beside:
+                    self.warnings.append(f"column {shown(name)} counts as words: {summary.beside}")
+                elif summary.unread:
                     self.warnings.append(f"column {shown(name)} counts as words: {summary.unread}")
-            elif summary.unread:
-                self.warnings.append(f"column {shown(name)} was left out: {summary.unread}")
+                elif summary.never_again:
+                    self.warnings.append(f"column {shown(name)} is different in every row, and counts as words")
+            elif summary.beside or summary.unread:
+                self.warnings.append(f"column {shown(name)} was left out: {summary.beside or summary.unread}")
             else:
                 self.warnings.append(f"column {shown(name)} is different in nearly every row and was left out")
             if not kept or kept[-1][0] != name:

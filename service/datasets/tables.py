@@ -82,9 +82,7 @@ class Table:
             raise InvalidInput("data", f"{name} has {len(names)} columns; the limit is {limits.columns}")
         twice = next((column for column, count in Counter(names).items() if count > 1), None)
         if twice is not None:
-            raise InvalidInput(
-                "data", f"{name} has two columns called {shown(twice)}; its first line is to name each once"
-            )
+            raise InvalidInput("data", f"{name} has two columns called {shown(twice)}; give each a name of its own")
         if any(len(column) > limits.name_characters for column in names):
             raise InvalidInput(
                 "data", f"{name} has a column whose name has more than {limits.name_characters} characters"

@@ -20,6 +20,12 @@ TARGETS = ("label", "target", "class", "category", "labels", "class_name", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "comment", "document")
 SPLIT_COLUMNS = ("split", "subset", "partition")
 TIMES = ("time", "timestamp", "datetime", "date", "ds", "month", "datum", "zeit", "zeitstempel", "fecha")
+TIMES_OF_SERIES = (
+    *("ts", "time_stamp", "date_time", "unix", "unixtime", "unix_time", "epoch", "epoch_ms", "epoch_s", "time_ms", "time_s"),
+    *("timestamp_ms", "timestamp_s", "year", "years", "jahr", "anno", "année", "annee", "año", "ano", "quarter", "quartal"),
+    *("week", "woche", "day", "tag", "fecha_hora", "jour", "period", "periode", "hour", "stunde", "t"),
+)
+"""What times are called, too, in data that are a series; elsewhere such a column may be any input."""
 FILES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
 MEANINGS = ("text", "target", "image", "split", "time", "series")
 AS_WRITTEN = Reading()
@@ -136,16 +142,22 @@ def kind_of(
     as_class, as_number = task_names(kind)
     if not summary.numeric:
         _refuse_unread(summary, wishes.target)
-        sample = shown(next(iter(summary.distinct)))
+        sample = shown(summary.reading.name(next(iter(summary.distinct))))
+        _tell_classes(summary, wishes)
         wishes.infer("task", as_class, f"{name} holds texts, {many} different ones such as {sample}")
         return Target.CLASS
     if wishes.target is Target.NUMBER or number_wanted:
+        _tell_merged(summary, as_class, wishes)
         return Target.NUMBER
     held = f"{name} holds {many} different whole numbers"
     if not summary.all_whole:
         why = f"{name} holds numbers with fractions"
     elif summary.notation.unit:
         why = f"{name} holds numbers with {summary.notation.unit}"
+    elif summary.merged and 2 * values <= filled:
+        why = f"{held}, some of which differ only beyond 16 digits, as ids do, and they come again"
+        wishes.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
+        return Target.CLASS
     elif values > MOST_NUMBER_CLASSES:
         why = f"{held}, more than {MOST_NUMBER_CLASSES}"
     elif 2 * values > filled:
@@ -156,10 +168,21 @@ def kind_of(
         _tell_classes(summary, wishes)
         return Target.CLASS
     wishes.infer("task", as_number, f"{why}; --task {as_class} decides otherwise")
+    _tell_merged(summary, as_class, wishes)
     return Target.NUMBER
 
 
+def _tell_merged(summary: Summary, as_class: str, wishes: Wishes) -> None:
+    if summary.merged:
+        why = f"some differ only in later digits, as ids do; --task {as_class} keeps them apart"
+        wishes.infer(f"numbers of {shown(summary.name)}", "read to 16 digits", why)
+
+
 def _tell_classes(summary: Summary, wishes: Wishes) -> None:
+    if summary.truths and not summary.reading.truths:
+        names = {name.casefold() for name in summary.truths}
+        why = f"{shown(summary.name)} writes them in several ways, {listed(tuple(summary.truths))}"
+        wishes.infer("classes", f"called {' and '.join(sorted(names, reverse=True))}", why)
     if summary.points and summary.reading.whole:
         why = f"{shown(summary.name)} holds nothing but whole numbers, of which 1.0 and 1 are one"
         wishes.infer("classes", "called by whole numbers, without .0", why)
