@@ -24,7 +24,9 @@ def age(seconds: float) -> str:
 
 def ago(moment: datetime | None) -> str:
     """How long something is past; empty where nobody knows, as of an entry that is damaged."""
-    return "" if moment is None or moment.timestamp() <= 0 else f"{age((datetime.now(UTC) - moment).total_seconds())} ago"
+    if moment is None or moment.timestamp() <= 0:
+        return ""
+    return f"{age((datetime.now(UTC) - moment).total_seconds())} ago"
 
 
 def figure(value: float) -> str:

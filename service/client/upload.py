@@ -86,7 +86,9 @@ class Look(FileWork):
 def refuse_blank(data: str | Path) -> None:
     """Raises BadInput for a text without a name in it: as a path it would be the current folder, with all that is there."""
     if isinstance(data, str) and not data.strip():
-        raise BadInput(f"data: expected a file, a folder or a URI, got {data!r}; the current folder is '.'", reason="NO_DATA")
+        raise BadInput(
+            f"data: expected a file, a folder or a URI, got {data!r}; the current folder is '.'", reason="NO_DATA"
+        )
 
 
 def silent(done: int, total: int, what: str) -> None:

@@ -73,8 +73,8 @@ class Series:
         infer: Infer = nowhere,
     ) -> None:
         """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
-        each writes its numbers, and `time_notation` those of the time, if it is written in numbers. `clock`: a column with the time of the day, where that of the time holds the day alone.
-        `shortest`: fewer steps are no series."""
+        each writes its numbers; `time_notation`: how the time does, where it is written in numbers. `clock`: a column with
+        the time of the day, where that of the time holds the day alone. `shortest`: fewer steps are no series."""
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)

@@ -21,8 +21,33 @@ TEXTS = ("text", "sentence", "review", "content", "body", "message", "comment", 
 SPLIT_COLUMNS = ("split", "subset", "partition")
 TIMES = ("time", "timestamp", "datetime", "date", "ds", "month", "datum", "zeit", "zeitstempel", "fecha")
 TIMES_OF_SERIES = (
-    *("ts", "time_stamp", "date_time", "unix", "unixtime", "unix_time", "epoch", "epoch_ms", "epoch_s", "time_ms", "time_s"),
-    *("timestamp_ms", "timestamp_s", "year", "years", "jahr", "anno", "année", "annee", "año", "ano", "quarter", "quartal"),
+    *(
+        "ts",
+        "time_stamp",
+        "date_time",
+        "unix",
+        "unixtime",
+        "unix_time",
+        "epoch",
+        "epoch_ms",
+        "epoch_s",
+        "time_ms",
+        "time_s",
+    ),
+    *(
+        "timestamp_ms",
+        "timestamp_s",
+        "year",
+        "years",
+        "jahr",
+        "anno",
+        "année",
+        "annee",
+        "año",
+        "ano",
+        "quarter",
+        "quartal",
+    ),
     *("week", "woche", "day", "tag", "fecha_hora", "jour", "period", "periode", "hour", "stunde", "t"),
 )
 """What times are called, too, in data that are a series; elsewhere such a column may be any input."""

@@ -12,7 +12,8 @@ from typer.testing import Result
 
 from service.cli.finetune import as_typed
 from service.cli.live import JobView, PlainLines, sparkline
-from service.client import Client, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
+from service.client import BadInput, Client, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
+from service.client.upload import kinds_in
 
 from .fakes import FakeZoo
 from .tuning_fakes import BADLY
@@ -74,6 +75,22 @@ def test_what_is_not_sent_of_a_folder_is_named(run: Run, zoo: FakeZoo, photos: P
         "birds is a link that leads out of the folder",
         "gone.jpg is a link that leads nowhere",
     ]
+
+
+@pytest.mark.parametrize("data", ["", "  "])
+def test_data_without_a_name_are_refused_and_the_current_folder_is_not_sent(
+    run: Run, zoo: FakeZoo, photos: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.chdir(photos)
+    done = run("finetune", BASE, data, "--name", "pets", "--server", zoo.target)
+    assert done.exit_code == 1
+    assert f"expected a file, a folder or a URI, got {data!r}" in done.stderr
+    with Client(zoo.target) as client:
+        with pytest.raises(BadInput, match="the current folder"):
+            client.upload_dataset(data)
+        with pytest.raises(BadInput, match="the current folder"):
+            client.check_job(BASE, "pets", kinds=kinds_in(data))
+    assert not zoo.calls["UploadDataset"]
 
 
 def test_every_option_reaches_the_server(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:

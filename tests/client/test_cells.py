@@ -52,6 +52,10 @@ CELLS = {
     "numpy_duration": (np.timedelta64(90, "m"), "1:30:00"),
     "scalar_array": (np.array(7), 7),
     "large": (2**60 + 1, str(2**60 + 1)),
+    "huge": (10**400, str(10**400)),
+    "beyond_digits": (-(10**5000), -math.inf),
+    "huge_fraction": (Fraction(10**400, 3), math.inf),
+    "huge_decimal": (Decimal("1e400"), "1E+400"),
     "bool": (True, True),
     "none": (None, None),
     "path": (Path("a/b.jpg"), "a/b.jpg"),
@@ -96,6 +100,20 @@ def test_what_is_no_cell_is_named_with_its_column(client: Client, value: object,
     with pytest.raises(BadInput) as caught:
         client.predict("flats", {"area": 70, "town": value})
     assert str(caught.value) == f"column 'town' holds a {kind}; a number, text, truth value or None was expected"
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN"), math.nan, np.float32("nan")])
+def test_a_cell_that_is_no_number_is_nan_in_whatever_type(zoo: Any, client: Client, value: object) -> None:
+    client.predict("flats", {"area": value})
+    [row] = zoo.calls["Predict"][-1].instances
+    assert math.isnan(row.row["area"])
+
+
+@pytest.mark.parametrize("names", [("Preis", " Preis"), ("Preis\t", "Preis"), ("Caf\u00e9", "Cafe\u0301")])
+def test_two_columns_of_one_name_are_both_named(client: Client, names: tuple[str, str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        client.predict("flats", dict.fromkeys(names, 1))
+    assert str(caught.value) == f"the columns {names[0]!r} and {names[1]!r} have the same name; a row has each once"
 
 
 def test_bytes_that_are_no_text_are_named_with_their_column(client: Client) -> None:
