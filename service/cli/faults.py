@@ -20,10 +20,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from service.cli.console import complain, harmless, shown
 from service.observability.standard_streams import Direct, Stream, open_closed
+
+if TYPE_CHECKING:
+    import typer
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 """Exit codes; the last after Ctrl-C, as shells have it."""
@@ -109,6 +112,20 @@ def sentence(error: BaseException) -> tuple[str, int] | None:
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
             return f"{shown(name)}: {_why(error)}", FAILED
     return None
+
+
+def of_option(error: typer.BadParameter) -> str:
+    """What was expected of a number on the command line, and what came; empty where that was not what is wrong."""
+    found = getattr(error.__cause__, "errors", list)()
+    if not found:
+        return ""
+    kind, bounds, got = found[0]["type"], found[0].get("ctx", {}), found[0]["input"]
+    words = {"ge": "of at least", "le": "of at most", "gt": "above", "lt": "below"}
+    bound = next((f" {words[key]} {value:g}" for key, value in bounds.items() if key in words), "")
+    if not bound and not kind.startswith(("int_", "float_")):
+        return ""
+    number = "a whole number" if kind.startswith("int_") else "a number"
+    return f"expected {number}{bound}, got {shown(str(got))}"
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -23,6 +23,9 @@ class SentenceGroup(TyperGroup):
             raise typer.Exit(faults.INTERRUPTED) from None
         except BrokenPipeError:  # nobody reads on, as behind `| head`
             raise typer.Exit(faults.FAILED) from None
+        except typer.BadParameter as error:
+            error.message = faults.of_option(error) or error.message
+            raise
         except Exception as error:
             if (told := faults.sentence(error)) is None:
                 raise

@@ -53,7 +53,7 @@ def sources(arguments: Iterable[str], model: ModelInfo, version: str = "", text_
     raw_input, known = model.raw_input, Known(model, version)
     for argument in arguments:
         try:
-            if not argument.strip():  # as a path it would be the current folder
+            if not argument.strip() and raw_input != "text":  # as a path it would be the current folder
                 raise Unreadable("is empty; give a file, a folder or what the model is to read")
             if raw_input == "text":
                 yield from _lines() if argument == STDIN else of_text_model(argument, known, text_column)

@@ -47,8 +47,8 @@ def of_text_model(argument: str, known: Known, column: str) -> Iterator[Source]:
 
 def _path(argument: str) -> str:
     """`file` or `folder` where an argument has the form of a path that is there."""
-    if len(argument) > _LONGEST_NAME or "\n" in argument:
-        return ""
+    if not argument.strip() or len(argument) > _LONGEST_NAME or "\n" in argument:
+        return ""  # nothing in it is a text, too: the model says whether it takes one
     try:
         found = what_is(argument)
     except Unreadable:  # a text like any other

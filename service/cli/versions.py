@@ -112,8 +112,6 @@ def canary(
     """Give a version a share of the calls that name none. It loses it by itself if it fails or is slow."""
     from service.client import Client
 
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"expected a number from 0 to 1, got {share:g}", param_hint="--share")
     if share > 0 and not version:
         raise typer.BadParameter("name the version to try out, or end the trial with --share 0", param_hint="VERSION")
     with Client(server) as client:

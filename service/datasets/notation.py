@@ -7,9 +7,10 @@ Upload, training and prediction read cells by the same notation: it is kept with
 
 from __future__ import annotations
 
-import decimal
 import re
 from dataclasses import dataclass
+from decimal import Decimal as Exact
+from decimal import InvalidOperation
 from functools import lru_cache
 from typing import Literal
 
@@ -51,13 +52,13 @@ class Notation:
         """The number that a text holds, infinite included; None where it holds none."""
         return _number(text, self)
 
-    def exact(self, text: str) -> decimal.Decimal | float | None:
+    def exact(self, text: str) -> Exact | float | None:
         """The same, with all of its digits: whole numbers of any length are told apart. For the few that are compared."""
         digits = (None if self.is_plain else _digits(text, self)) or text.strip()
         value = plain(digits)
         try:
-            return None if value is None else decimal.Decimal(digits)
-        except decimal.InvalidOperation:  # its exponent is beyond all bounds
+            return None if value is None else Exact(digits)
+        except InvalidOperation:  # its exponent is beyond all bounds
             return value
 
 

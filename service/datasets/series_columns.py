@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from service.datasets.dataset import Columns
 from service.datasets.inferred import Infer, nowhere
-from service.datasets.inspection import Summary, category, inspect, number
+from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
 from service.datasets.notation import PLAIN
 from service.datasets.tables import Table
 from service.datasets.targets import TARGETS, TEXTS, TIMES, TIMES_OF_SERIES, by_usual_name
-from service.datasets.timeline import MOST_GAPS, best_steps
 from service.datasets.times import CLOCK, NUMBER, fitting, no_time
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
@@ -25,7 +20,6 @@ if TYPE_CHECKING:
     from service.datasets.reader_series import Series
 
 _SAMPLED = 300
-_RISING_ROWS = 2_000
 _DAYS = ("date", "day", "datum", "tag", "fecha")
 
 
@@ -102,39 +96,6 @@ def _ways(summary: Summary) -> tuple[str, ...]:
     return fitting(cells) or (() if summary.notation.is_plain else fitting(map(summary.notation.number, cells)))
 
 
-def find_rising(table: Table, rest: Mapping[str, Summary], series: str, channels: Sequence[str]) -> str:
-    """The column of numbers that is the time of a series: they rise evenly, and it is called so or is the first.
-
-    `channels`: what is forecast, where that is known. Empty where there is no such column, or nothing beside it.
-    """
-    usual = {name for name in rest if name.strip().casefold() in TIMES_OF_SERIES}
-    candidates = [name for name in rest if name == next(iter(rest)) or name in usual]
-    numeric = [name for name, summary in rest.items() if summary.numeric and name != series]
-    candidates = [name for name in candidates if name in numeric and name not in channels]
-    if not candidates or len(numeric) < 2:
-        return ""
-    times: dict[str, dict[str | None, list[float]]] = {name: {} for name in candidates}
-    for row in islice(table.rows(), _RISING_ROWS):
-        if not row.problem:
-            of = category(row.cells.get(series)) if series else ""
-            for name in candidates:
-                value = number(row.cells.get(name), rest[name].notation)
-                times[name].setdefault(of, []).append(math.nan if value is None else value)
-    ordered = sorted(candidates, key=lambda name: name not in usual)
-    return next((name for name in ordered if all(_rises(of, name in usual) for of in times[name].values())), "")
-
-
-def _rises(times: Sequence[float], named: bool) -> bool:
-    """Whether some times follow each other in equal steps; where the column is called so, with a gap or two."""
-    found = np.array(times)
-    if named:  # sorted, for the newest may come first
-        once = np.unique(found[np.isfinite(found)])
-        few = len(found) - len(once) <= MOST_GAPS * len(found)
-        return few and len(once) > 1 and len(best_steps(once, NUMBER).irregular) <= MOST_GAPS * len(once)
-    steps = np.diff(found)
-    return len(steps) > 0 and bool(steps[0] > 0 and (np.abs(steps - steps[0]) <= 1e-3 * steps[0]).all())
-
-
 def _dates(summary: Summary) -> bool:
     """Whether its cells are written as dates."""
     ways = _ways(summary)
@@ -158,6 +119,7 @@ def series_reader(
     Raises InvalidInput where nobody can tell the columns.
     """
     from service.datasets.reader_series import SHORTEST, Series  # most tables are none
+    from service.datasets.rising import find_rising
 
     found_by = "its cells are times"
     named, found_clock = find_clock(rest, columns.time or time)
@@ -165,7 +127,7 @@ def series_reader(
     clock = "" if columns.time else found_clock
     if not time and not any(summary.lists for summary in rest.values()):
         among = columns.series or ("" if columns.target else series_column(rest))
-        if time := find_rising(table, rest, among, channels or [columns.target]):
+        if time := find_rising(table, rest, among, channels or [columns.target], to_forecast=shortest is not None):
             found_by = "its numbers rise evenly"
     time_notation = rest[time].notation if time in rest else PLAIN
     rest = {name: summary for name, summary in rest.items() if name not in (time, clock)}

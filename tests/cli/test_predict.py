@@ -45,7 +45,7 @@ def test_a_folder_is_searched_for_the_models_kind_of_files(run: Run, zoo: FakeZo
     assert [Path(line["input"]).name for line in _lines(done)] == ["speech.wav"]
 
 
-@pytest.mark.parametrize("model", [PHOTOS, SOUNDS, TEXTS])
+@pytest.mark.parametrize("model", [PHOTOS, SOUNDS])
 def test_an_input_without_a_name_is_a_failed_row_and_the_current_folder_is_not_read(
     run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
@@ -55,6 +55,15 @@ def test_an_input_without_a_name_is_a_failed_row_and_the_current_folder_is_not_r
         assert done.exit_code == 1
         [line] = _lines(done)
         assert line["error"]["message"] == "is empty; give a file, a folder or what the model is to read"
+
+
+def test_an_empty_text_is_a_text_and_no_folder(
+    run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(album)
+    done = run("predict", TEXTS, "", "--json", "--server", zoo.target)
+    assert [instance.text for instance in zoo.calls["Predict"][-1].instances] == [""]
+    assert "folder" not in done.stderr
 
 
 def test_one_failed_file_is_told_in_its_row_and_the_others_go_on(run: Run, zoo: FakeZoo, album: Path) -> None:

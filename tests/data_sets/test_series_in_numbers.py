@@ -87,3 +87,10 @@ def test_times_with_a_decimal_comma_are_numbers(tmp_path: Path) -> None:
         examples = read(tmp_path, "a.csv", f"date;value\n{rows}".encode(), kind=kind)
         assert (examples.info.kind, examples.info.columns.time) == (DatasetKind.SERIES, "date")
         assert (examples.info.channels, examples.info.report.skipped_count) == (1, 0)
+
+
+@pytest.mark.parametrize("rows", [2, 40])
+def test_a_series_to_be_forecast_keeps_a_channel_that_rises(tmp_path: Path, rows: int) -> None:
+    (tmp_path / "a.csv").write_text("sold,left\n" + "".join(f"{i},{i % 5}\n" for i in range(rows)))
+    series = open_series(Table(tmp_path / "a.csv", "a.csv", Limits()), Columns(), (), Limits())
+    assert series.shape().channels == 2
