@@ -46,7 +46,7 @@ def test_a_canary_is_told_and_why_the_last_one_went(run: Run, pets: FakeZoo) -> 
     assert "the last canary lost its share: 6 of 20" in run("versions", "pets", "--server", pets.target).stdout
     assert run("canary", "pets", "--server", pets.target).exit_code == 2
     assert run("canary", "pets", "1", "--share", "1.5", "--server", pets.target).exit_code == 2
-    for share, wanted in (("nan", "of at most 1, got 'nan'"), ("1.5", "of at most 1, got '1.5'"), ("x", ", got 'x'")):
+    for share, wanted in (("nan", " of at most 1, got 'nan'"), ("1.5", " of at most 1, got '1.5'"), ("x", ", got 'x'")):
         refused = run("canary", "pets", "1", "--share", share, "--server", pets.target)
         assert refused.exit_code == 2
         assert f"Invalid value for '--share': expected a number{wanted}\n" in refused.stderr
