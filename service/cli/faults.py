@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from service.cli.console import complain, harmless, shown
 from service.observability.standard_streams import Direct, Stream, open_closed
@@ -116,7 +116,7 @@ def sentence(error: BaseException) -> tuple[str, int] | None:
 
 def of_option(error: typer.BadParameter) -> str:
     """What was expected of a number on the command line, and what came; empty where that was not what is wrong."""
-    found = getattr(error.__cause__, "errors", list)()
+    found: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if not found:
         return ""
     kind, bounds, got = found[0]["type"], found[0].get("ctx", {}), found[0]["input"]
