@@ -163,7 +163,8 @@ class Summary:
         if not self.numeric:
             return len(self.distinct)
         if self.all_whole:
-            return len({self.reading.name(name) for name in self.distinct})
+            reading = self.reading
+            return len({reading.name(name) for name in self.distinct})
         return len({self.notation.exact(name) for name in self.distinct})
 
     @property

@@ -86,7 +86,7 @@ def columns_of(recipe: RowRecipe, cells: Cells, path: str = "") -> NDArray[np.fl
 
 def row_notes(recipe: RowRecipe, cells: Cells) -> dict[str, str | int | float | bool]:
     """What a caller should know of a row that `encode_row` took: which columns were empty, which categories are new."""
-    cells = _cleaned(recipe, cells)
+    cells = _cleaned(recipe, cells, "")
     filled = [c.name for c in recipe.numbers if number_of(cells.get(c.name), c.name, "", _notation(c)) is None]
     unseen = []
     for column in recipe.categories:
@@ -122,16 +122,23 @@ def _notation(column: NumberColumn) -> Notation:
     return Notation(column.decimal, column.grouping, column.unit)
 
 
-def _cleaned(recipe: RowRecipe, cells: Cells) -> Cells:
+def _cleaned(recipe: RowRecipe, cells: Cells, path: str) -> Cells:
     """Cells by the names that columns have on the card: without spaces around them, composed."""
     if cells.keys() <= known_columns(recipe):
         return cells
-    return {clean_name(name): cell for name, cell in cells.items()}
+    given: dict[str, str] = {}
+    for name in cells:
+        cleaned = clean_name(name)
+        if (other := given.setdefault(cleaned, name)) != name:
+            raise _wrong(
+                cleaned, path, f"comes twice, as {_cut(other, LONGEST_NAME)!r} and as {_cut(name, LONGEST_NAME)!r}"
+            )
+    return {cleaned: cells[name] for cleaned, name in given.items()}
 
 
 def _read(recipe: RowRecipe, cells: Cells, path: str) -> tuple[list[float | None], list[str | None]]:
     """What the cells of the recipe's columns hold."""
-    cells = _cleaned(recipe, cells)
+    cells = _cleaned(recipe, cells, path)
     if not cells.keys() <= known_columns(recipe):
         raise _unknown_column(recipe, cells, path)
     numbers = [number_of(cells.get(c.name), c.name, path, _notation(c)) for c in recipe.numbers]

@@ -173,3 +173,10 @@ def test_serving_reads_a_cell_as_the_dataset_did(cell: Any) -> None:
         assert encode_row(recipe, {"c": cell}, "")[1].tolist() == [1]
     if number(cell) is not None and abs(number(cell) or 0) < 1e30:
         assert encode_row(numbers, {"n": cell}, "")[0].tolist() == [number(cell)]
+
+
+@pytest.mark.parametrize("name", [" area", "area\t"])
+def test_a_column_that_comes_twice_but_for_spaces_is_refused_by_its_name(name: str) -> None:
+    error = refusal(**{**FLAT, name: 80})
+    assert error.field == "instances[3].row.area"
+    assert error.problem == f"column 'area' comes twice, as 'area' and as {name!r}"
