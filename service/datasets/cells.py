@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 
 from service.datasets.notation import PLAIN, Notation, plain
@@ -83,7 +84,7 @@ class Reading:
     whole: bool = False
     """All its cells are whole numbers as programs write them, so that as classes `1.0` and `1` are one."""
 
-    truths: tuple[tuple[str, str], ...] = ()
+    truths: Mapping[str, str] = field(default_factory=dict, hash=False)
     """How truth values are written, by their usual name, where each is written in one way: `true` as `TRUE`."""
 
     def name(self, cell: Cell) -> str | None:
@@ -91,6 +92,6 @@ class Reading:
         name = category(cell)
         if self.whole and name is not None and isinstance(cell, str):
             return name.partition(".")[0]
-        if self.truths and name in TRUTHS:
-            return dict(self.truths).get(name, name)
+        if self.truths and name is not None:
+            return self.truths.get(name, name)
         return name

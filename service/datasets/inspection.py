@@ -154,8 +154,7 @@ class Summary:
         """How its cells are read."""
         whole = self.whole == self.filled and not self.unlike and self.notation is PLAIN
         spelled = {spelling.casefold(): spelling for spelling in self.truths}
-        kept = tuple(spelled.items()) if len(spelled) == len(self.truths) else ()
-        return Reading(self.notation, whole, kept)
+        return Reading(self.notation, whole, spelled if len(spelled) == len(self.truths) else {})
 
     @property
     def values(self) -> int:
