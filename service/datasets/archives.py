@@ -20,6 +20,7 @@ from typing import IO
 
 from service.datasets.limits import MIB, Limits
 from service.datasets.member_names import tar_name, zip_name
+from service.datasets.sniff import POINTER, START, foreign, is_text
 from service.datasets.words import has_control, shown
 from service.errors import InvalidInput
 
@@ -74,9 +75,25 @@ def extract(archive: Path, form: str, folder: Path, limits: Limits, passed: Call
 def _why_not(archive: Path, form: str) -> str:
     """Why a file could not be unpacked, by its first bytes."""
     with archive.open("rb") as file:
-        start = file.read(8)
+        start = file.read(START)
     other = next((what for mark, of, what in INSTEAD if of != form and start.startswith(mark)), "")
+    if not other and start[257:262] == b"ustar" and form != "tar":
+        other = "a tar; call it .tar"
+    if not other and not any(of == form and start.startswith(mark) for mark, of, _ in INSTEAD):
+        other = _what_else(archive, start)
     return f"the file is no {form}, but {other}" if other else f"the {form} file is broken or cut off"
+
+
+def _what_else(archive: Path, start: bytes) -> str:
+    """What a file is that is no archive of any sort."""
+    if not start:
+        return "an empty file"
+    other = foreign(archive, "")
+    if start.startswith(POINTER) or not other:
+        return other or ("a text; perhaps what a server answered instead of the file" if is_text(start) else "")
+    if is_text(start):  # a web page or XML
+        return f"{other.partition(':')[0]}; perhaps what a server answered instead of the file"
+    return f"{other.partition(':')[0]}; pack the files into a .zip"
 
 
 class _Unpacking:

@@ -34,6 +34,10 @@ class DatasetKind(StrEnum):
     PLAIN_TEXT = "plain_text"
 
 
+MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
+"""Kinds of files in an archive."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from service.datasets.dataset import Columns, DatasetKind, Skipped
+from service.datasets.dataset import MEDIA, Columns, DatasetKind, Skipped
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
 from service.datasets.folders import Files, look
-from service.datasets.in_archive import InArchive, Litter
+from service.datasets.in_archive import Litter
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import Summary, inspect
 from service.datasets.limits import Limits
@@ -19,24 +19,20 @@ from service.datasets.reader_text import PlainText, TextFolders, TextTable
 from service.datasets.series_columns import find_time, flat, like_series, series_reader
 from service.datasets.sniff import foreign
 from service.datasets.tables import Table
+from service.datasets.targets import TEXTS as TEXT_NAMES
 from service.datasets.targets import (
-    FILES,
-    TARGETS,
-    by_usual_name,
     check_named,
     cleaned,
     find_split,
     find_target,
     kind_of,
     looks_like_data,
+    rest_of,
 )
-from service.datasets.targets import TEXTS as TEXT_NAMES
 from service.datasets.text_column import text_column
 from service.datasets.wishes import NONE, Wishes, wishes_of
 from service.datasets.words import listed, shown
 from service.errors import InvalidInput
-
-MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
 
 
 def reader_for(
@@ -75,6 +71,11 @@ def reader_for(
         if what := foreign(data, end):
             raise InvalidInput("data", f"{shown(file_name)} is {what}")
         raw.mkdir(exist_ok=True)
+        _infer_plain(
+            kind,
+            f"a file called {end} is one long text; a table or a folder for each class says otherwise",
+            wishes.infer,
+        )
         return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
     if DatasetKind.PLAIN_TEXT in (kind, *wishes.kinds):
         raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {shown(file_name)}")
@@ -84,9 +85,11 @@ def reader_for(
 def _of_files(
     files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
 ) -> Reader:
+    from service.datasets.detect_media import beside, infer_folders, nothing_found, of_media, only_table
+
     kind = wishes.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return _of_media(files, litter, kind, columns, limits, wishes)
+        return of_media(files, litter, kind, columns, limits, wishes)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -95,124 +98,35 @@ def _of_files(
         if not files.texts:
             inner = next((path for path in files.others if path.suffix.lower() in PACKED), None)
             hint = f", only another archive, {shown(str(inner))}; send that one" if inner else ""
+            if not inner and files.others:
+                hint = f", only files such as {shown(str(files.others[0]))}; texts are called .txt, .text or .md"
             raise nothing_found(f"pictures, sounds, texts or tables{hint}")
         if kind is not DatasetKind.PLAIN_TEXT and (problem := split_folders_alone(files.texts)):
             hint = "; or read all files as one text (kind plain_text)" if kind is None else ""
             raise InvalidInput("data", problem + hint)
         classes = {place.label for place in places(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
-            return _beside(TextFolders(files, limits), files, files.texts, "text", litter)
+            if kind is None:
+                wishes.infer(
+                    "kind",
+                    "text",
+                    "text files lie in a folder for each class; --kind plain_text reads them as one text",
+                )
+            infer_folders(files.texts, "", wishes.infer)
+            return beside(TextFolders(files, limits), files, files.texts, "text", litter)
         if kind in (None, DatasetKind.PLAIN_TEXT):
-            return _beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
+            why = "text files lie in no folders of classes; put them into CLASS/ for a text each"
+            _infer_plain(kind, why, wishes.infer)
+            return beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
         raise nothing_found("table")
-    table = _only_table(files, limits)
-    return _beside(_of_table(table, kind, columns, limits, wishes), files, files.tables, "table", litter)
+    table = only_table(files, limits)
+    return beside(_of_table(table, kind, columns, limits, wishes), files, files.tables, "table", litter)
 
 
-def _beside(
-    reader: Reader, files: Files, used: Iterable[PurePosixPath], what: str, litter: Litter, **why: str
-) -> Reader:
-    """The reader with what lies beside the files that it uses; `why` by path where they are not of another sort."""
-    there = set(used)
-    passed = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
-    if passed or litter.count or files.empty:
-        return InArchive(reader, what, passed, litter, files.empty)
-    return reader
-
-
-def _only_table(files: Files, limits: Limits) -> Table:
-    if len(files.tables) > 1:
-        raise InvalidInput(
-            "data", f"the archive holds several tables, {listed([str(t) for t in files.tables])}; send one"
-        )
-    return Table(files.root / files.tables[0], str(files.tables[0]), limits)
-
-
-def _of_media(
-    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
-) -> Reader:
-    if kind is None and files.pictures and files.sounds:
-        raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
-    sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
-    wanted, what = (files.sounds, "sound") if sounds else (files.pictures, "picture")
-    if not wanted:
-        raise nothing_found("sounds (.wav, .flac, .ogg)" if sounds else "pictures (.jpg, .png, .webp)")
-    folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
-
-    def by_folders(unused: str = "", why: str = "") -> Reader:
-        from service.datasets.reader_media import MediaFolders
-
-        reader = MediaFolders(files, folder_kind, limits)
-        said = {unused: why} if unused else {}
-        _infer_classes(wanted, why, wishes.infer)
-        return _beside(reader, files, wanted, what, litter, **said)
-
-    named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
-    if not named and len(files.tables) != 1:
-        return by_folders()
-    if not files.tables:
-        raise nothing_found("table that names the files (.csv, .tsv, .jsonl or .parquet)")
-    table = _only_table(files, limits)
-    check_named(columns, table.columns)
-    summaries = inspect(table, wishes.infer)
-    image = columns.image or by_usual_name(FILES, summaries) or _names_files(summaries, {path.name for path in wanted})
-    if not image:
-        if not named:
-            return by_folders(table.name, "no column of it names the files")
-        raise InvalidInput(
-            "header.columns.image", f"cannot tell which column names the files; name one of {listed(table.columns)}"
-        )
-    rest = _rest(table, summaries, columns, image)
-    split = columns.split or find_split(rest, wishes.infer)
-    rest.pop(split, None)
-    if not named and not by_usual_name(TARGETS, rest) and len(_classes(wanted)) > 1:
-        return by_folders(table.name, "the folders name the classes, and none of its columns is called as a target")
-    target = columns.target or find_target(rest, wishes.infer, table.columns)
-    summary = rest.pop(target)
-    found = kind or (DatasetKind.IMAGE_TABLE if rest and not sounds else folder_kind)
-    row = rest if found is DatasetKind.IMAGE_TABLE else {}
-    if found is DatasetKind.IMAGE_TABLE and not row:
-        raise InvalidInput("header.kind", "the table has no column beside file and target; this is an image folder")
-    target_kind = kind_of(summary, number_wanted=found is DatasetKind.IMAGE_TABLE, wishes=wishes, kind=found)
-    complete = columns.model_copy(update={"image": image, "target": target, "split": split})
-    from service.datasets.reader_media import MediaTable
-
-    reader = MediaTable(files, table, complete, found, target_kind, row, limits, summary.reading)
-    return _beside(reader, files, (*wanted, *files.tables), what, litter)
-
-
-def _classes(paths: Sequence[PurePosixPath]) -> list[str]:
-    return sorted({place.label for place in places(paths)} - {""})
-
-
-def _infer_classes(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> None:
-    found = places(paths)
-    why = (
-        f"the files lie in these folders; the table beside them is not used: {unused}"
-        if unused
-        else "the files lie in these folders"
-    )
-    infer("classes", listed(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")
-    if any(place.split for place in found):
-        infer(
-            "splits", listed(sorted({place.split for place in found} - {""})), "folders above the classes are called so"
-        )
-
-
-def _names_files(summaries: Mapping[str, Summary], names: set[str]) -> str:
-    """A column most of whose values are names of files that are there."""
-    for name, summary in summaries.items():
-        here = sum(PurePosixPath(value).name in names for value in summary.distinct)
-        if here and 2 * here >= len(summary.distinct):
-            return name
-    return ""
-
-
-def _rest(table: Table, summaries: Mapping[str, Summary], columns: Columns, *used: str) -> dict[str, Summary]:
-    """The columns that still may mean something."""
-    named = {columns.target, columns.text, columns.split, columns.time, columns.series}
-    out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
-    return {name: summary for name, summary in summaries.items() if name not in out}
+def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
+    if kind is None:
+        infer("kind", "plain_text", why)
+    infer("split", "cut by Zoo", "one long text is trained on from its beginning, and its end is held out")
 
 
 def _of_table(
@@ -224,7 +138,7 @@ def _of_table(
         )
     check_named(columns, table.columns)
     summaries = inspect(table, wishes.infer)
-    rest = _rest(table, summaries, columns)
+    rest = rest_of(table, summaries, columns)
     time = columns.time or find_time({name: summaries[name] for name in (*rest, *table.unnamed)})
     if left_out := [name for name in table.unnamed if name not in (*rest, *columns.ignored, time)]:
         columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
@@ -289,8 +203,3 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
     return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
-
-
-def nothing_found(what: str) -> InvalidInput:
-    """The error for an archive that holds nothing of what was asked for."""
-    return InvalidInput("data", f"the archive holds no {what}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from service.datasets.endings import OTHER_PICTURES, OTHER_SOUNDS, PICTURES, SOUNDS, TABLES, TEXTS, looks_like
+from service.datasets.sniff import START, is_text
 from service.datasets.words import counted
 
 
@@ -36,9 +37,13 @@ class Files:
 
 
 def look(root: Path) -> Files:
-    """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes."""
+    """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes.
+
+    Files of text without an ending are texts where an archive holds hardly anything else; beside other data they are notes.
+    """
     sorts: dict[str, list[PurePosixPath]] = {"pictures": [], "sounds": [], "texts": [], "tables": [], "others": []}
     empty: list[PurePosixPath] = []
+    unnamed: list[PurePosixPath] = []
     for path in _walk(root, empty):
         suffix = path.suffix.lower()
         if suffix in PICTURES or suffix in OTHER_PICTURES:
@@ -49,9 +54,20 @@ def look(root: Path) -> Files:
             sort = "texts" if suffix in TEXTS else "tables"
         else:
             with (root / path).open("rb") as file:
-                sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(file.read(12)), "others")
+                start = file.read(START)
+            sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(start), "others")
+            if sort == "others" and _no_ending(suffix) and is_text(start):
+                unnamed.append(path)
+                continue
         sorts[sort].append(path)
+    others = any(sorts[sort] for sort in ("pictures", "sounds", "tables"))
+    sorts["others" if others or len(unnamed) <= len(sorts["texts"]) else "texts"] += unnamed
     return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty)))
+
+
+def _no_ending(suffix: str) -> bool:
+    """Mails and articles are often called by a number alone: `101551`, `1234.5`."""
+    return not suffix or suffix[1:].isdigit()
 
 
 def _walk(root: Path, empty: list[PurePosixPath]) -> Iterator[PurePosixPath]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from service.datasets.limits import MIB, Limits
 from service.datasets.pictures import DamagedPicture, LargePicture, NotAPicture, load_picture, to_rgb
+from service.datasets.sniff import A_POINTER, POINTER
 
 FINEST = 1
 """Pixels of the shorter side, at which a JPEG is decoded as small as it can be: as strict, much faster."""
@@ -24,7 +25,7 @@ def check_picture(path: Path, limits: Limits) -> tuple[bytes, str]:
     except NotAPicture as other:
         if other.form:
             return b"", f"is a picture of format {other.form}; convert it to JPEG, PNG or WebP"
-        return b"", "is no JPEG, PNG or WebP picture"
+        return b"", _pointer(data) or "is no JPEG, PNG or WebP picture"
     except DamagedPicture:
         return b"", "is a broken or cut off picture"
     return data, ""
@@ -43,16 +44,22 @@ def check_sound(path: Path, limits: Limits) -> tuple[bytes, str]:
                 return b"", f"has {sound.rate} samples a second; at most {sounds.MOST_HERTZ} are taken"
             frames = sum(map(len, sound.mono(limits.audio_seconds)))
     except sounds.NotASound as other:
-        if other.form:
-            return b"", f"is no WAV, FLAC or OGG sound, but {other.form}"
-        return b"", "is no WAV, FLAC or OGG sound, or it is broken"
+        if form := other.form or sounds.form_of(data):
+            return b"", f"is a sound of format {form}; convert it to WAV, FLAC or OGG"
+        return b"", _pointer(data) or "is no WAV, FLAC or OGG sound, or it is broken"
     except sounds.DamagedSound:
-        return b"", "is no WAV, FLAC or OGG sound, or it is broken"
+        return b"", "is a broken or cut off sound"
     except sounds.LongSound:
         return b"", f"is longer than {limits.audio_seconds:g} seconds"
     except sounds.BadSamples as bad:
         return b"", bad.problem
-    return (data, "") if frames else (b"", "holds no sound")
+    if frames:
+        return data, ""
+    return b"", "is a cut off sound" if sounds.breaks_off(data) else "holds no sound"
+
+
+def _pointer(data: bytes) -> str:
+    return f"is {A_POINTER}" if data.startswith(POINTER) else ""
 
 
 def _check_size(path: Path, limits: Limits) -> str:

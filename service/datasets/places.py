@@ -2,18 +2,20 @@
 
 A folder that all files share above the classes (`photos/cats/1.jpg`) is no class. A folder that is called as a split is one
 (`train`, `test_set`, `seg_train`); below it, a folder that only repeats it (`training_set/training_set`) or that only wraps what
-the others have (`train/images/cat` beside `test/cat`) is no class. The folder below names the class; deeper ones do not count.
+the others have (`train/images/cat` beside `test/cat`) is no class. A folder of any name beside one for training is a split where
+it has the same classes, and folders that all have the same ones below (`fold1/cat`, `fold2/cat`) are no classes. Else the folder
+below names the class; deeper ones do not count.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from service.datasets.draft import SPLITS
+from service.datasets.draft import split_called
 from service.datasets.words import listed
 
 _WRAPS = """
@@ -22,8 +24,44 @@ _WRAPS = """
 """
 WRAPS = frozenset(_WRAPS.split())
 """Words beside that of a split, and names of folders that stand for no class below one."""
+_ASIDE = frozenset(
+    [
+        "aug",
+        "augmented",
+        "augmentation",
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "thumbs",
+        "thumbnails",
+        "resized",
+    ]
+)
+"""Names of folders that stand beside others of the same class."""
+_CLASS_WORDS = frozenset(
+    [
+        "class",
+        "klasse",
+        "classe",
+        "clase",
+        "label",
+        "category",
+        "kategorie",
+        "cat",
+        "type",
+        "digit",
+        "grade",
+        "stage",
+        "level",
+    ]
+)
 _WORDS = re.compile(r"[^\W\d_]+")
-_JOINED = re.compile(r"(train|training|val|valid|validation|dev|test|testing)(set|data|images|imgs)")
+_JOINED = re.compile(
+    r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation|holdout)(set|data|images|imgs)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +76,20 @@ class Place:
 
 def split_of(folder: str) -> str:
     """The split that a folder is called for; empty where it is none. `train`, `Training Set`, `seg_test`, `valdata`."""
-    if folder.strip().casefold() in SPLITS:
-        return SPLITS[folder.strip().casefold()]
-    words = [word.casefold() for word in _WORDS.findall(folder)]
-    words = [part for word in words for part in _parts(word)]
-    named = {SPLITS[word] for word in words if word in SPLITS}
-    rest = [word for word in words if word not in SPLITS and word not in WRAPS]
-    return named.pop() if len(named) == 1 and not rest else ""
+    if split := split_called(folder):
+        return split
+    words = _words(folder)
+    named = {split_called(word) for word in words} - {""}
+    if any(not split_called(word) and word not in WRAPS for word in words):
+        return ""
+    if named == {"train", "validation"}:
+        return "train"  # `train_val`
+    return named.pop() if len(named) == 1 else ""
+
+
+def _words(folder: str) -> list[str]:
+    words = [part for word in _WORDS.findall(folder) for part in _parts(word.casefold())]
+    return " ".join(words).replace("hold out", "holdout").replace("held out", "holdout").split()
 
 
 def _parts(word: str) -> tuple[str, ...]:
@@ -52,21 +97,131 @@ def _parts(word: str) -> tuple[str, ...]:
     return (joined[1], joined[2]) if joined else (word,)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the folders say of the files, and what was made of them that somebody may have meant otherwise."""
+
+    places: tuple[Place, ...]
+    above: tuple[str, ...] = ()
+    """Folders above the classes that repeat the same classes, so that they are none: `fold1`, `fold2`."""
+    below: tuple[str, ...] = ()
+    """Folders below those of the classes, which do not count."""
+    guessed: tuple[tuple[str, str], ...] = ()
+    """(folder, split that it is taken for) beside one for training, where its name tells nothing."""
+
+
 def places(paths: Sequence[PurePosixPath]) -> list[Place]:
     """The place of each file."""
-    folders = _without_shared([path.parts[:-1] for path in paths])
+    return list(layout(paths).places)
+
+
+def layout(paths: Sequence[PurePosixPath]) -> Layout:
+    """What the folders of all files say."""
+    return _layout([path.parts[:-1] for path in paths])
+
+
+def _layout(folders: list[tuple[str, ...]]) -> Layout:
+    folders = _without_shared(folders)
     firsts = {parts[0] for parts in folders if parts}
-    if _are_splits(folders, firsts):
-        return _below_splits(folders)
+    splits = _splits(firsts)
+    if _are_splits(folders, splits):
+        return Layout(tuple(_below_splits(folders, splits)))
+    if _beside_train(folders, splits):
+        return _guessed(folders, splits)
     seconds = {parts[1] for parts in folders if len(parts) > 1}
-    if (
-        seconds
-        and all(len(parts) > 1 or not parts for parts in folders)
-        and all(map(split_of, seconds))
-        and len(firsts) > 1
-    ):
-        return [Place(_label(parts[0]), split_of(parts[1])) if parts else Place("", "") for parts in folders]
-    return [Place(_label(parts[0]) if parts else "", "") for parts in folders]
+    deep = len(firsts) > 1 and all(len(parts) > 1 or not parts for parts in folders)
+    parted = bool(seconds) and deep and all(map(split_of, seconds))
+    if deep and _repeated(list(_sets(folders, 2 if parted else 1).values()), firsts):
+        if not parted and any(map(_loosely, firsts)):
+            return _guessed(folders, splits)
+        inner = _layout([parts[1:] for parts in folders])
+        return replace(inner, above=(*sorted(firsts), *inner.above))
+    if parted:
+        found = [Place(_label(parts[0]), split_of(parts[1])) if parts else Place("", "") for parts in folders]
+        return Layout(tuple(found))
+    return Layout(tuple(Place(_label(parts[0]) if parts else "", "") for parts in folders), below=_below(folders))
+
+
+def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]:
+    """The folders at a level below each first one; those that only wrap what lies in them are passed through."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for parts in folders:
+        if parts:
+            found.setdefault(parts[0], []).append(parts[level:])
+    sets = {}
+    for first, rests in found.items():
+        names = {rest[0] if rest else "" for rest in rests}
+        while len(names) == 1 and next(iter(names)).casefold() in WRAPS:
+            rests = [rest[1:] for rest in rests]
+            names = {rest[0] if rest else "" for rest in rests}
+        sets[first] = names
+    return sets
+
+
+def _repeated(sets: Sequence[set[str]], above: Collection[str]) -> bool:
+    """Whether folders below others are classes because nearly all of them come in each: `fold1/cat`, `fold2/cat`.
+
+    Numbered folders below named ones are parts of a class (`cat/2023`), and so are those of other uses (`cat/masks`).
+    """
+    every = set().union(*sets)
+    if len(every) < 2 or "" in every or any(name.casefold() in WRAPS | _ASIDE for name in every):
+        return False
+    if 4 * sum(map(len, sets)) <= 3 * len(every) * len(sets):
+        return False
+    return not _serial(every) or _serial(above)
+
+
+def _serial(names: Collection[str]) -> bool:
+    """Whether names differ in nothing but a number."""
+    stems = {re.sub(r"[\W\d_]+", "", name).casefold() for name in names}
+    return len(stems) == 1 and not stems & _CLASS_WORDS and all(re.search(r"\d", name) for name in names)
+
+
+def _below(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Different folders within a class, of which nothing is made."""
+    within: dict[str, set[str]] = {}
+    for parts in folders:
+        if len(parts) > 1:
+            within.setdefault(parts[0], set()).add(parts[1])
+    return tuple(sorted(set().union(*(names for names in within.values() if len(names) > 1))))
+
+
+def _splits(firsts: Collection[str]) -> dict[str, str]:
+    """The split of each folder. Names that differ in nothing but the word for one are called so: `news-train`, `news-test`."""
+    splits = {name: split_of(name) for name in firsts}
+    shared = {" ".join(word for word in _words(name) if not split_called(word)) for name in firsts}
+    loose = {name: _loosely(name) for name in firsts}
+    if len(shared) == 1 and len(set(loose.values())) > 1 and "train" in loose.values() and all(loose.values()):
+        return loose
+    return splits
+
+
+def _loosely(folder: str) -> str:
+    """The only split that a name has a word for, whatever else it says: `my-photos-train`."""
+    named = {split_called(word) for word in _words(folder)} - {""}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> bool:
+    """Whether all folders of other names have the classes of that for training beside which they lie."""
+    classes = _sets(folders, 1)
+    trained = set().union(*(below for name, below in classes.items() if splits[name] == "train"))
+    others = [below for name, below in classes.items() if not splits[name]]
+    if len(trained) < 2 or "" in trained:
+        return False
+    return bool(others) and all(2 * len(below & trained) >= len(below | trained) for below in others)
+
+
+def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> Layout:
+    """Folders that have the same classes, of which one at least is called as a split: a single one of another name beside one for
+    training, where none is for tests, is that; others are for training."""
+    loose = {name: split or _loosely(name) for name, split in splits.items()}
+    unknown = [name for name, split in loose.items() if not split]
+    given = set(loose.values())
+    held_out = len(unknown) == 1 and "train" in given and "test" not in given
+    loose |= dict.fromkeys(unknown, "test" if held_out else "train")
+    guessed = tuple(sorted((name, split) for name, split in loose.items() if not splits[name]))
+    return Layout(tuple(_below_splits(folders, loose)), guessed=guessed)
 
 
 def split_folders_alone(paths: Sequence[PurePosixPath]) -> str:
@@ -90,23 +245,23 @@ def _without_shared(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return folders
 
 
-def _are_splits(folders: Sequence[tuple[str, ...]], firsts: set[str]) -> bool:
+def _are_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> bool:
     """Whether the first folders are splits: all of them, or those for training and for measuring with classes below."""
-    if not firsts:
+    if not splits:
         return False
-    if all(map(split_of, firsts)):
+    if all(splits.values()):
         return True
-    below = {split_of(parts[0]) for parts in folders if len(parts) > 1} - {""}
+    below = {splits[parts[0]] for parts in folders if len(parts) > 1} - {""}
     return "train" in below and len(below) > 1
 
 
-def _below_splits(folders: Sequence[tuple[str, ...]]) -> list[Place]:
+def _below_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> list[Place]:
     groups: dict[str, list[int]] = {}
     for i, parts in enumerate(folders):
         groups.setdefault(parts[0] if parts else "", []).append(i)
     rests = {i: parts[1:] for i, parts in enumerate(folders)}
     for name, members in groups.items():
-        while (same := _only(rests, members)) and (split_of(same) == split_of(name) or same.casefold() in WRAPS):
+        while (same := _only(rests, members)) and (split_of(same) == splits.get(name, "") or same.casefold() in WRAPS):
             rests.update({i: rests[i][1:] for i in members})
     known = {name: {rests[i][0] for i in members if rests[i]} for name, members in groups.items() if name}
     for name, members in groups.items():
@@ -117,7 +272,7 @@ def _below_splits(folders: Sequence[tuple[str, ...]]) -> list[Place]:
             rests.update({i: rests[i][1:] for i in members})
     found = []
     for i, parts in enumerate(folders):
-        split = split_of(parts[0]) if parts else ""
+        split = splits[parts[0]] if parts else ""
         place = Place(_label(rests[i][0]) if rests[i] else "", split)
         if not split:
             place = replace(place, label="", problem="lies beside the folders of the splits, so its class is not known")

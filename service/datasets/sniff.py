@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 
 START = 1024
+POINTER = b"version https://git-lfs.github.com/spec/"
+A_POINTER = "a pointer of Git LFS instead of the file: run `git lfs pull`"
 SAVE = "save it as CSV"
 _WORKBOOK = f"an Excel workbook: {SAVE}"
 _PICTURE = "a picture: pack pictures into a .zip with a folder for each class"
@@ -41,6 +43,10 @@ def foreign(path: Path, form: str) -> str:
     """What a file is that is called `form` (`.csv`, …) and is something else, and what to do; empty where it may be that."""
     with path.open("rb") as file:
         start = file.read(START)
+    if start.startswith(POINTER):
+        return A_POINTER
+    if start[257:262] == b"ustar":
+        return "a tar archive: call it .tar"
     if start[:4] == b"PK\x03\x04":
         return _of_zip(path)
     for beginning, what in _BEGINNINGS:
@@ -63,6 +69,11 @@ def looks_like_text(path: Path) -> bool:
     """Whether the first bytes of a file are text."""
     with path.open("rb") as file:
         start = file.read(START)
+    return is_text(start)
+
+
+def is_text(start: bytes) -> bool:
+    """Whether a file that begins so is a text."""
     return bool(start) and not _is_binary(start)
 
 

@@ -57,6 +57,38 @@ class LongSound(Exception):
         self.seconds = seconds
 
 
+_BEGINNINGS: Final = (
+    (0, b"ID3", "MP3"),
+    (4, b"ftyp", "M4A or MP4"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA"),
+    (0, b"FORM", "AIFF"),
+    (0, b"RIFX", "RIFX"),
+    (0, b".snd", "AU"),
+    (0, b"caff", "CAF"),
+    (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska"),
+    (0, b"riff\x2e\x91\xcf\x11", "W64"),
+    (0, b"MThd", "MIDI"),
+    (0, b"ADIF", "AAC"),
+)
+_CALLED: Final = {"MPEG": "MP3", "MP3": "MP3"}
+
+
+def form_of(data: bytes) -> str:
+    """What format of sound a file is by its first bytes, of those that are not taken; empty where it is none."""
+    found = next((form for at, mark, form in _BEGINNINGS if data[at : at + len(mark)] == mark), "")
+    if found or len(data) < 2 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+        return found
+    layer = data[1] & 0x06
+    return "AAC" if not layer and data[1] & 0xF0 == 0xF0 else "MP3" if layer else ""
+
+
+def breaks_off(data: bytes) -> bool:
+    """Whether an OGG ends without the page that is marked as its last."""
+    last = data.rfind(b"OggS")
+    return data[:4] == b"OggS" and (len(data) < last + 6 or not data[last + 5] & 0x04)
+
+
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
     """Read from its beginning to its end: libsndfile cannot seek in all that it can read."""
 
@@ -75,7 +107,7 @@ class Sound:
         except Exception:  # libsndfile's errors are many; none of their texts is for a caller
             raise NotASound("") from None
         if self._file.format not in FORMATS:
-            form = self._file.format
+            form = str(_CALLED.get(self._file.format, self._file.format))
             self._file.close()
             raise NotASound(form)
         self.rate = int(self._file.samplerate)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from service.datasets.cells import BOUNDS, LARGEST_NUMBER, Reading
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.draft import SPLITS, Draft, Target
+from service.datasets.draft import Draft, Target, split_called
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Summary, is_missing, number
-from service.datasets.tables import Cell
+from service.datasets.tables import Cell, Table
 from service.datasets.wishes import NONE, Wishes, task_names
 from service.datasets.words import clean_name, counted, has_control, listed, no_such_column, shown
 from service.errors import InvalidInput
@@ -91,13 +91,20 @@ def by_usual_name(usual: Sequence[str], summaries: Mapping[str, Summary]) -> str
     return next((folded[name] for name in usual if name in folded), "")
 
 
+def rest_of(table: Table, summaries: Mapping[str, Summary], columns: Columns, *used: str) -> dict[str, Summary]:
+    """The columns that still may mean something."""
+    named = {columns.target, columns.text, columns.split, columns.time, columns.series}
+    out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
+    return {name: summary for name, summary in summaries.items() if name not in out}
+
+
 def find_split(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
     """A column that says nothing but `train`, `validation` and `test`."""
     name = by_usual_name(SPLIT_COLUMNS, summaries)
     if not name:
         infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
         return ""
-    if strange := [value for value in summaries[name].distinct if value.casefold() not in SPLITS]:
+    if strange := [value for value in summaries[name].distinct if not split_called(value)]:
         infer(
             "split",
             "drawn by Zoo",
@@ -276,7 +283,7 @@ def read_split(cell: Cell) -> tuple[str, str]:
     """(split, "") or ("", what is wrong)."""
     if is_missing(cell):
         return "", ""
-    split = SPLITS.get(str(cell).strip().casefold())
+    split = split_called(str(cell))
     return (split, "") if split else ("", f"the split is {shown(cell)}; expected train, validation or test")
 
 
