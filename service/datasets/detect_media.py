@@ -137,8 +137,6 @@ def infer_folders(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> 
     why = "the files lie in these folders"
     if found.above:
         why += f"; those above, {listed(found.above)}, all hold the same ones and count for nothing"
-    if found.below:
-        why += f"; those below, {listed(found.below[:5])}, count for nothing"
     if unused:
         why += f"; the table beside them is not used: {unused}"
     infer("classes", listed(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -81,29 +80,3 @@ def digest_of(*parts: bytes | str) -> str:
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.hexdigest()[:32]
-
-
-_WORDS_OF_SPLITS = {
-    "train": """
-        train training trainval trainset trainingset trainingsdaten trainingsset trainingsmenge trainieren
-        entrainement apprentissage entrenamiento entreno addestramento treino treinamento
-    """,
-    "validation": """
-        val valid validation validating dev development devset valset validierung validierungsdaten validierungsset
-        validacion validacao validazione
-    """,
-    "test": """
-        test testing tests testset testdaten testmenge eval evaluation evaluate evalset evaluierung auswertung holdout hold_out
-        hold-out heldout held_out held-out evaluacion prueba pruebas essai essais teste
-    """,
-}
-SPLITS = {word: split for split, words in _WORDS_OF_SPLITS.items() for word in words.split()}
-"""What people call the splits, in lower case and without accents. A part for evaluation is what a version is measured with."""
-
-
-def split_called(name: str) -> str:
-    """The split that a word is used for, whatever its case and accents; empty where it is none."""
-    folded = name.strip().casefold()
-    if not folded.isascii():
-        folded = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
-    return SPLITS.get(folded, "")

@@ -15,15 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from service.datasets.draft import split_called
+from service.datasets.split_names import WRAPS, loosely, split_of, splits_of
 from service.datasets.words import listed
 
-_WRAPS = """
-    set sets data dataset datasets image images img imgs picture pictures pics photo photos jpg jpeg png file files
-    sample samples seg split folder audio sound sounds wav wavs text texts raw original
-"""
-WRAPS = frozenset(_WRAPS.split())
-"""Words beside that of a split, and names of folders that stand for no class below one."""
 _ASIDE = frozenset(
     [
         "aug",
@@ -58,10 +52,6 @@ _CLASS_WORDS = frozenset(
         "level",
     ]
 )
-_WORDS = re.compile(r"[^\W\d_]+")
-_JOINED = re.compile(
-    r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation|holdout)(set|data|images|imgs)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +62,6 @@ class Place:
     split: str
     problem: str = ""
     """Why the class is not known."""
-
-
-def split_of(folder: str) -> str:
-    """The split that a folder is called for; empty where it is none. `train`, `Training Set`, `seg_test`, `valdata`."""
-    if split := split_called(folder):
-        return split
-    words = _words(folder)
-    named = {split_called(word) for word in words} - {""}
-    if any(not split_called(word) and word not in WRAPS for word in words):
-        return ""
-    if named == {"train", "validation"}:
-        return "train"  # `train_val`
-    return named.pop() if len(named) == 1 else ""
-
-
-def _words(folder: str) -> list[str]:
-    words = [part for word in _WORDS.findall(folder) for part in _parts(word.casefold())]
-    return " ".join(words).replace("hold out", "holdout").replace("held out", "holdout").split()
-
-
-def _parts(word: str) -> tuple[str, ...]:
-    joined = _JOINED.fullmatch(word)
-    return (joined[1], joined[2]) if joined else (word,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +75,10 @@ class Layout:
     """Folders below those of the classes, which do not count."""
     guessed: tuple[tuple[str, str], ...] = ()
     """(folder, split that it is taken for) beside one for training, where its name tells nothing."""
+
+    def remark(self) -> str:
+        """A sentence where folders are passed over; else nothing."""
+        return f"folders below those of the classes do not count: {listed(self.below[:5])}" if self.below else ""
 
 
 def places(paths: Sequence[PurePosixPath]) -> list[Place]:
@@ -123,16 +94,16 @@ def layout(paths: Sequence[PurePosixPath]) -> Layout:
 def _layout(folders: list[tuple[str, ...]]) -> Layout:
     folders = _without_shared(folders)
     firsts = {parts[0] for parts in folders if parts}
-    splits = _splits(firsts)
-    if _are_splits(folders, splits):
-        return Layout(tuple(_below_splits(folders, splits)))
+    splits = splits_of(firsts)
     if _beside_train(folders, splits):
         return _guessed(folders, splits)
+    if _are_splits(folders, splits):
+        return Layout(tuple(_below_splits(folders, splits)))
     seconds = {parts[1] for parts in folders if len(parts) > 1}
     deep = len(firsts) > 1 and all(len(parts) > 1 or not parts for parts in folders)
     parted = bool(seconds) and deep and all(map(split_of, seconds))
     if deep and _repeated(list(_sets(folders, 2 if parted else 1).values()), firsts):
-        if not parted and any(map(_loosely, firsts)):
+        if not parted and any(map(loosely, firsts)):
             return _guessed(folders, splits)
         inner = _layout([parts[1:] for parts in folders])
         return replace(inner, above=(*sorted(firsts), *inner.above))
@@ -186,22 +157,6 @@ def _below(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted(set().union(*(names for names in within.values() if len(names) > 1))))
 
 
-def _splits(firsts: Collection[str]) -> dict[str, str]:
-    """The split of each folder. Names that differ in nothing but the word for one are called so: `news-train`, `news-test`."""
-    splits = {name: split_of(name) for name in firsts}
-    shared = {" ".join(word for word in _words(name) if not split_called(word)) for name in firsts}
-    loose = {name: _loosely(name) for name in firsts}
-    if len(shared) == 1 and len(set(loose.values())) > 1 and "train" in loose.values() and all(loose.values()):
-        return loose
-    return splits
-
-
-def _loosely(folder: str) -> str:
-    """The only split that a name has a word for, whatever else it says: `my-photos-train`."""
-    named = {split_called(word) for word in _words(folder)} - {""}
-    return named.pop() if len(named) == 1 else ""
-
-
 def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> bool:
     """Whether all folders of other names have the classes of that for training beside which they lie."""
     classes = _sets(folders, 1)
@@ -215,7 +170,7 @@ def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str])
 def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> Layout:
     """Folders that have the same classes, of which one at least is called as a split: a single one of another name beside one for
     training, where none is for tests, is that; others are for training."""
-    loose = {name: split or _loosely(name) for name, split in splits.items()}
+    loose = {name: split or loosely(name) for name, split in splits.items()}
     unknown = [name for name, split in loose.items() if not split]
     given = set(loose.values())
     held_out = len(unknown) == 1 and "train" in given and "test" not in given

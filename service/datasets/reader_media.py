@@ -13,7 +13,7 @@ from service.datasets.inspection import Summary
 from service.datasets.limits import Limits
 from service.datasets.media import check_picture, check_sound
 from service.datasets.named_files import NamedFiles
-from service.datasets.places import places, split_folders_alone
+from service.datasets.places import layout, places, split_folders_alone
 from service.datasets.rows import RowColumns
 from service.datasets.tables import Cell, Table
 from service.datasets.targets import AS_WRITTEN, add_target, read_folder
@@ -55,7 +55,10 @@ class MediaFolders:
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
-        for path, place in zip(self._paths, places(self._paths), strict=True):
+        found = layout(self._paths)
+        if remark := found.remark():
+            warn(remark)
+        for path, place in zip(self._paths, found.places, strict=True):
             label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = place.problem or "lies in no folder, so its class is not known"

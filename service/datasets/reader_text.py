@@ -10,7 +10,7 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Draft, Shape, Skip, Target, Warn, digest_of
 from service.datasets.folders import Files
 from service.datasets.limits import Limits
-from service.datasets.places import places
+from service.datasets.places import layout
 from service.datasets.tables import Cell, Table
 from service.datasets.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.words import shown
@@ -88,7 +88,10 @@ class TextFolders:
 
     def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
         """One for each file, in the order of their paths."""
-        for path, place in zip(self._files.texts, places(self._files.texts), strict=True):
+        found = layout(self._files.texts)
+        if remark := found.remark():
+            warn(remark)
+        for path, place in zip(self._files.texts, found.places, strict=True):
             label, problem = read_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = place.problem or "lies in no folder, so its class is not known"

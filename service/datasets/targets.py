@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from service.datasets.cells import BOUNDS, LARGEST_NUMBER, Reading
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.draft import Draft, Target, split_called
+from service.datasets.draft import Draft, Target
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Summary, is_missing, number
+from service.datasets.split_names import split_called
 from service.datasets.tables import Cell, Table
 from service.datasets.wishes import NONE, Wishes, task_names
 from service.datasets.words import clean_name, counted, has_control, listed, no_such_column, shown
