@@ -77,20 +77,30 @@ def _why_not(archive: Path, form: str) -> str:
     with archive.open("rb") as file:
         start = file.read(START)
     other = next((what for mark, of, what in INSTEAD if of != form and start.startswith(mark)), "")
-    if not other and start[257:262] == b"ustar" and form != "tar":
-        other = "a tar; call it .tar"
-    if not other and not any(of == form and start.startswith(mark) for mark, of, _ in INSTEAD):
-        other = _what_else(archive, start)
-    return f"the file is no {form}, but {other}" if other else f"the {form} file is broken or cut off"
+    mark = next(
+        (of for mark, of, _ in INSTEAD if of and start.startswith(mark)), "tar" if start[257:262] == b"ustar" else ""
+    )
+    if not other and mark != form:
+        other = "a tar; call it .tar" if mark else _what_else(archive, start)
+    if other:
+        return f"the file is no {form}, but {other}"
+    looks = (
+        ""
+        if mark
+        else ", or empty"
+        if not start
+        else ": it is text, perhaps what a server answered"
+        if is_text(start)
+        else ""
+    )
+    return f"the {form} file is broken or cut off{looks}"
 
 
 def _what_else(archive: Path, start: bytes) -> str:
-    """What a file is that is no archive of any sort."""
-    if not start:
-        return "an empty file"
+    """What a file is that is no archive of any sort, where that can be told."""
     other = foreign(archive, "")
     if start.startswith(POINTER) or not other:
-        return other or ("a text; perhaps what a server answered instead of the file" if is_text(start) else "")
+        return other
     if is_text(start):  # a web page or XML
         return f"{other.partition(':')[0]}; perhaps what a server answered instead of the file"
     return f"{other.partition(':')[0]}; pack the files into a .zip"

@@ -197,7 +197,7 @@ def test_sounds_that_no_model_takes_are_left_out_whatever_they_are_called(tmp_pa
     files = {f"{c}/{i}.wav": sound(i + 10 * (c == "b")) for c in "ab" for i in range(2)}
     files |= {"a/x.wav": made(16_000, "AIFF"), "a/y.wav": made(400_000, "WAV")}
     assert [s.reason for s in read(tmp_path, "a.zip", zipped(files)).info.report.skipped] == [
-        "is no WAV, FLAC or OGG sound, but AIFF",
+        "is a sound of format AIFF; convert it to WAV, FLAC or OGG",
         "has 400000 samples a second; at most 192000 are taken",
     ]
 
