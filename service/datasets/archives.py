@@ -84,15 +84,9 @@ def _why_not(archive: Path, form: str) -> str:
         other = "a tar; call it .tar" if mark else _what_else(archive, start)
     if other:
         return f"the file is no {form}, but {other}"
-    looks = (
-        ""
-        if mark
-        else ", or empty"
-        if not start
-        else ": it is text, perhaps what a server answered"
-        if is_text(start)
-        else ""
-    )
+    looks = ""
+    if not mark:
+        looks = ": it is text, perhaps what a server answered" if is_text(start) else "" if start else ", or empty"
     return f"the {form} file is broken or cut off{looks}"
 
 

@@ -20,6 +20,8 @@ from service.datasets.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.words import shown
 from service.errors import InvalidInput
 
+MOST_ID = 10**18
+"""From which on a number is no id."""
 _CHECKS = {
     DatasetKind.AUDIO_FOLDER: check_sound,
     DatasetKind.IMAGE_FOLDER: check_picture,
@@ -147,4 +149,6 @@ class MediaTable:
     def _find(self, cell: Cell) -> tuple[PurePosixPath | None, str]:
         if isinstance(cell, str) and cell.strip():
             return self._named.find(cell)
+        if isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < MOST_ID and cell == int(cell):
+            return self._named.find(str(int(cell)))  # ids in JSON and Parquet
         return None, f"{shown(self._columns.image)} names no file"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_sets.making import photos, picture, read, sentences, sound, tarred, zipped
+from data_sets.making import lines, photos, picture, read, sentences, sound, tarred, zipped
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.places import places
 from service.datasets.split_names import split_of
@@ -183,6 +183,13 @@ def test_a_table_of_ids_finds_files_without_their_endings(tmp_path: Path, name: 
         info = read(tmp_path, "a.zip", zipped(files), **named).info
         assert (info.columns.image, info.labels) == (column, ("beagle", "pug"))
         assert (info.report.examples, info.report.skipped_count) == (8, 0)
+
+
+def test_numbers_in_json_are_ids_too(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {f"p/{i}.png": picture(i, "PNG") for i in range(8)}
+    files["t.jsonl"] = lines([{"id": i, "label": "ab"[i % 2]} for i in (*range(8), 10**300, 0.5)])
+    report = read(tmp_path, "a.zip", zipped(files)).info.report
+    assert (report.examples, report.skipped_count) == (8, 2)
 
 
 def test_an_id_of_several_files_names_none(tmp_path: Path) -> None:
