@@ -187,7 +187,7 @@ def test_a_table_of_ids_finds_files_without_their_endings(tmp_path: Path, name: 
 
 def test_numbers_in_json_are_ids_too(tmp_path: Path) -> None:
     files: dict[str, bytes] = {f"p/{i}.png": picture(i, "PNG") for i in range(8)}
-    files["t.jsonl"] = lines([{"id": i, "label": "ab"[i % 2]} for i in (*range(8), 10**300, 0.5)])
+    files["t.jsonl"] = lines([{"id": i, "label": "ab"[int(i % 2)]} for i in (*range(8), 10**300, 0.5)])
     report = read(tmp_path, "a.zip", zipped(files)).info.report
     assert (report.examples, report.skipped_count) == (8, 2)
 
