@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from service.datasets.columns_left import rest_of
 from service.datasets.dataset import MEDIA, Columns, DatasetKind, Skipped
 from service.datasets.draft import Reader
 from service.datasets.endings import ARCHIVES, PACKED, TEXTS, ending
@@ -27,7 +28,6 @@ from service.datasets.targets import (
     find_target,
     kind_of,
     looks_like_data,
-    rest_of,
 )
 from service.datasets.text_column import text_column
 from service.datasets.wishes import NONE, Wishes, wishes_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from service.datasets.columns_left import rest_of
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.draft import Reader
 from service.datasets.folders import Files
@@ -24,7 +25,6 @@ from service.datasets.targets import (
     find_split,
     find_target,
     kind_of,
-    rest_of,
 )
 from service.datasets.wishes import NONE, Wishes
 from service.datasets.words import listed, shown

@@ -12,7 +12,7 @@ from service.datasets.draft import Draft, Target
 from service.datasets.inferred import Infer, nowhere
 from service.datasets.inspection import DISTINCT, MOSTLY_NUMBERS, Summary, is_missing, number
 from service.datasets.split_names import split_called
-from service.datasets.tables import Cell, Table
+from service.datasets.tables import Cell
 from service.datasets.wishes import NONE, Wishes, task_names
 from service.datasets.words import clean_name, counted, has_control, listed, no_such_column, shown
 from service.errors import InvalidInput
@@ -90,13 +90,6 @@ def by_usual_name(usual: Sequence[str], summaries: Mapping[str, Summary]) -> str
     """The only column that has one of the usual names; empty where there is none. The first usual name wins."""
     folded = {name.strip().casefold(): name for name in summaries}
     return next((folded[name] for name in usual if name in folded), "")
-
-
-def rest_of(table: Table, summaries: Mapping[str, Summary], columns: Columns, *used: str) -> dict[str, Summary]:
-    """The columns that still may mean something."""
-    named = {columns.target, columns.text, columns.split, columns.time, columns.series}
-    out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
-    return {name: summary for name, summary in summaries.items() if name not in out}
 
 
 def find_split(summaries: Mapping[str, Summary], infer: Infer = nowhere) -> str:
