@@ -3,8 +3,8 @@
 A folder that all files share above the classes (`photos/cats/1.jpg`) is no class. A folder that is called as a split is one
 (`train`, `test_set`, `seg_train`); below it, a folder that only repeats it (`training_set/training_set`) or that only wraps what
 the others have (`train/images/cat` beside `test/cat`) is no class. A folder of any name beside one for training is a split where
-it has the same classes, and folders that all have the same ones below (`fold1/cat`, `fold2/cat`) are no classes. Else the folder
-below names the class; deeper ones do not count.
+it has the same classes, and numbered folders that all have the same ones below (`fold1/cat`, `fold2/cat`) are no classes. Else
+the folder below names the class; deeper ones do not count, and a warning names them.
 """
 
 from __future__ import annotations
@@ -132,14 +132,16 @@ def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]
 def _repeated(sets: Sequence[set[str]], above: Collection[str]) -> bool:
     """Whether folders below others are classes because nearly all of them come in each: `fold1/cat`, `fold2/cat`.
 
-    Numbered folders below named ones are parts of a class (`cat/2023`), and so are those of other uses (`cat/masks`).
+    That is so where the first folders are numbered. Where they have names of their own, they are the classes, as everywhere: of
+    `cat/left` and `dog/left`, and of `kaggle/cat` and `own/cat`, nobody can tell which level is meant. Folders of other uses
+    (`cat/masks`) are parts of a class.
     """
+    if not _serial(above):
+        return False
     every = set().union(*sets)
     if len(every) < 2 or "" in every or any(name.casefold() in WRAPS | _ASIDE for name in every):
         return False
-    if 4 * sum(map(len, sets)) <= 3 * len(every) * len(sets):
-        return False
-    return not _serial(every) or _serial(above)
+    return 4 * sum(map(len, sets)) > 3 * len(every) * len(sets)
 
 
 def _serial(names: Collection[str]) -> bool:

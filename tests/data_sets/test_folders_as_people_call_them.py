@@ -134,14 +134,21 @@ def test_a_vehicle_called_train_stays_a_class_beside_others(tmp_path: Path) -> N
 # ── classes that are repeated ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "above", [("fold1", "fold2"), ("2023", "2024", "2025"), ("kaggle", "own"), ("web/images", "dslr/images")]
-)
-def test_folders_that_all_hold_the_same_classes_are_none_and_said_so(tmp_path: Path, above: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("above", [("fold1", "fold2"), ("2023", "2024", "2025"), ("part-1/images", "part-2/images")])
+def test_numbered_folders_that_all_hold_the_same_classes_are_none_and_said_so(
+    tmp_path: Path, above: tuple[str, ...]
+) -> None:
     info = info_of(tmp_path, parts(*above))
     assert info.labels == CLASSES
     firsts = ", ".join(repr(folder.partition("/")[0]) for folder in sorted(above))
     assert f"those above, {firsts}, all hold the same ones and count for nothing" in said(info, "classes")
+
+
+@pytest.mark.parametrize("above", [("kaggle", "own"), ("apple", "pear")])
+def test_named_folders_are_the_classes_and_a_warning_names_those_below(tmp_path: Path, above: tuple[str, ...]) -> None:
+    info = info_of(tmp_path, parts(*above))
+    assert info.labels == above
+    assert "folders below those of the classes do not count: 'cat', 'dog'" in " ".join(info.report.warnings)
 
 
 def test_splits_below_repeated_folders_are_splits(tmp_path: Path) -> None:
