@@ -20,7 +20,7 @@ from service.datasets.dataset import Examples
 from service.datasets.examples import open_dataset
 from service.errors import ZooError
 from service.observability.log import logger
-from service.registry.decisions import Decisions, decides, judge
+from service.registry.decisions import BOUNDS, Decisions, decides, judge
 from service.runtime.environment import environment
 from service.runtime.network import Runtime
 from service.tasks.base import Task
@@ -133,5 +133,5 @@ def runs_as(runtime: Runtime) -> str:
 
 
 def key_of(runtime: Runtime) -> str:
-    """What figures hold for: how a network runs, in which numbers, where."""
-    return f"{runs_as(runtime)} on {runtime.device} of {environment()}"
+    """What figures hold for: how a network runs, in which numbers, where, and by which bounds they were judged."""
+    return f"{runs_as(runtime)} on {runtime.device} of {environment()}, bounds {BOUNDS}"
