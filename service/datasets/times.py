@@ -23,6 +23,8 @@ MONTHS = "month and year"
 CLOCK = "time of day"
 NUMBER = "number"
 
+LONGEST = 128
+"""Characters of a cell that may be a point in time; what is longer is prose, in which nobody need look for one."""
 MOSTLY = 0.95
 """Share of a column's cells that one way of reading must fit."""
 _DAY, _HOUR = 86_400, 3_600
@@ -88,7 +90,7 @@ def readings(cell: Cell) -> dict[str, float]:
     value = number(cell)
     if value is not None:
         return _of_number(value, cell)
-    if not isinstance(cell, str):
+    if not isinstance(cell, str) or len(cell) > LONGEST:
         return {}
     text = cell.strip()
     if text[4:5] == "-" or text[8:9] == "T":  # the usual one
