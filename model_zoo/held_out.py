@@ -36,7 +36,7 @@ class HeldOut:
     targets: NDArray[np.float64]
     """Indices of classes, or numbers in the units of the data, ``(n,)``."""
     outputs: NDArray[np.float32]
-    """What the worker's network gave in fp32: rows of the first output, ``(n, k)``."""
+    """Rows of the network's first output in fp32, as the worker got them, ``(n, k)``."""
 
     def thinned(self, most: int = MOST_HELD_OUT) -> "HeldOut":
         """At most so many of the examples, evenly spread."""

@@ -242,7 +242,7 @@ class Versions:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
 
     def checks(self, model: str, number: int) -> dict[str, Any]:
-        """What was noted of a version by `note_check`; empty where nothing was, or it cannot be read."""
+        """The figures that `note_check` kept for a version, by key; empty where there are none, or the file cannot be read."""
         return _read_json(self._checks_of(model, number)) if _is_name(model) else {}
 
     def note_check(self, model: str, number: int, key: str, document: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a fine-tuned version runs on, and how it decides there, in words."""
+"""Sentences on the runtime of a fine-tuned version and on its decisions there."""
 
 from __future__ import annotations
 

@@ -79,32 +79,32 @@ def checking(
     What comes between two yields may block. `task` is the head's.
     """
     card, precision = task.card, runtime.precision
+    rows = yield from _in_batches(items_of(card, golden), most_rows)
     if precision == "fp32":
-        rows = yield from _in_batches(items_of(card, golden), most_rows)
         problem = items_problem(card, rows, golden)
         if problem is None:
             return HOLDS
-        decisions = yield from _decisions(task, runtime, record, most_rows, still)
+        decisions = yield from _decisions(task, runtime, record, most_rows, still, anew=True)
         if decisions is None:
             return HOLDS if decide_alike(rows, golden) else HeadCheck(f"the golden check failed: {problem}")
         return HeadCheck(
             f"the golden check failed: {problem}; {decisions.problem}" if decisions.problem else None, decisions
         )
-    decisions = yield from _decisions(task, runtime, record, most_rows, still)
+    problem = answers_problem(card, precision, rows, golden)
+    # Kept figures are of the head as it was published: one whose golden items come out otherwise is measured anew.
+    anew = problem is not None and not decide_alike(rows, golden)
+    decisions = yield from _decisions(task, runtime, record, most_rows, still, anew=anew)
     if decisions is not None:
         return HeadCheck(decisions.problem or None, decisions)
-    if not golden:
-        return HeadCheck("there is nothing to check it with")
-    rows = yield from _in_batches(items_of(card, golden), most_rows)
-    return HeadCheck(answers_problem(card, precision, rows, golden))
+    return HeadCheck(problem if golden else "there is nothing to check it with")
 
 
 def _decisions(
-    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, still: Callable[[], bool]
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, still: Callable[[], bool], *, anew: bool
 ) -> _Deciding:
-    """The figures as they were noted, or measured now and noted; None where there are no held-out examples."""
+    """The figures as they were noted (not `anew`), or measured now and noted; None where there are no held-out examples."""
     key = key_of(runtime)
-    decisions = record.noted(key)
+    decisions = None if anew else record.noted(key)
     trial = record.trial(task) if decisions is None else None
     if trial is None:
         return decisions

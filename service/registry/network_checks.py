@@ -8,13 +8,15 @@ from service.runtime.network import Runtime
 from service.tasks.base import Task
 
 
-def decisions_of(task: Task, runtime: Runtime, record: CheckRecord, most_rows: int) -> Decisions | None:
-    """The figures as they were noted, or measured now and noted; None where the version has no held-out examples.
+def decisions_of(
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, *, anew: bool = False
+) -> Decisions | None:
+    """The figures as they were noted (not `anew`), or measured now and noted; None where there are no held-out examples.
 
     Reads files and runs the network, in batches of up to `most_rows`: not on the event loop.
     """
     key = key_of(runtime)
-    decisions = record.noted(key)
+    decisions = None if anew else record.noted(key)
     trial = record.trial(task) if decisions is None else None
     if trial is None:
         return decisions

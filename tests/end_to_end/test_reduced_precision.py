@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,6 @@ class Models:
     """What was tuned, and on which server it is."""
 
     workshop: Workshop
-    moods: dict[str, float] = field(default_factory=dict)
 
     @property
     def client(self) -> Client:

@@ -317,6 +317,24 @@ async def test_a_faster_fp32_runtime_that_a_head_does_not_hold_on_is_not_taken(
         assert await ask(it.world, "near", "6") == [-0.00390625, 0.0]
 
 
+async def test_a_head_whose_file_changed_is_not_trusted_by_figures_that_were_kept(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    async with world(max_batch_size=16) as w:
+        prepared(w, tmp_path)
+        w.model().use(cast(Any, Reduced()))
+        await w.registry.take("moods", classifier(tmp_path, "moods", FAR))
+    weights = tmp_path / "versions" / "moods" / "1" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file(tensors | {"head.out.bias": np.array([500.0, 0.0], np.float32)}, weights)  # of the same size
+    async with world(max_batch_size=16) as w:
+        prepared(w, tmp_path)
+        w.model().use(cast(Any, Reduced()))
+        await w.registry.restore()
+        with pytest.raises(NotReady, match="the golden check failed"):
+            await w.registry.load("moods", "1")
+
+
 # ── budget ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
