@@ -27,15 +27,15 @@ import torch
 from benchmarks import inputs
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from service.registry.timing import padding_gains
 from service.runtime.allocator import keep_freed_memory
-from service.runtime.compiled_cache import CannotCompile
-from service.runtime.compiler import Compiler
+from service.runtime.compilers.compiled_cache import CannotCompile
+from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
-from service.runtime.lengths import quick_length
 from service.runtime.network import NetworkRuntime, Runtime
+from service.runtime.padding import quick_length
 from service.runtime.precision import has_instructions
 from service.tasks.base import Task
+from service.tiering.runtime_benchmark import padding_gains
 from service.types import Item, Tensors
 
 BATCHES = (1, 2, 4, 8, 16, 32)

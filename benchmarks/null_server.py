@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import grpc
 import torch
 
-from model_zoo.card import Card, Signature, TensorSpec
+from model_zoo.cards.card import Card, Signature, TensorSpec
 from model_zoo.catalog import Catalog
-from model_zoo.golden import Expectation, GoldenInput
+from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc
-from service.registry.loader import Loaded, LoadedHead
+from service.registry.loading.loader import Loaded, LoadedHead
 from service.runtime.network import NetworkRuntime
 from service.server import run
 from service.settings import load_settings

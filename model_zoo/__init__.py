@@ -4,7 +4,7 @@ A walk from a name to a network::
 
     Catalog.get(name) ──► Card ──► Store.materialise(card) ──► Materialised ──► load_network(card, materialised)
       catalog.py          card.py    store.py                    a folder         network.py
-      catalog/*.yaml      golden.py    sources/  fetch, resume, check sha256
+      cards/*.yaml      golden_case.py    sources/  fetch, resume, check sha256
                                        convert.py  → safetensors, once
 
 * ``errors``         the exception tree of this package

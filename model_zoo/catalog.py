@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from model_zoo.card import Card, InitialSource
+from model_zoo.cards.card import Card, InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
 __all__ = ["Catalog", "parse_card"]
@@ -92,7 +92,7 @@ class Catalog:
         Raises:
             InvalidCard: a card does not validate, or two share a name.
         """
-        return cls.from_folder(Path(__file__).with_name("catalog"))
+        return cls.from_folder(Path(__file__).with_name("cards"))
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Catalog":
@@ -108,7 +108,7 @@ class Catalog:
         """As ``from_folder``, of the package's cards if none is given; a card that cannot be read does not hurt the others."""
         cards: dict[str, Card] = {}
         damaged: dict[str, str] = {}
-        for path in sorted((folder or Path(__file__).with_name("catalog")).glob("*.yaml")):
+        for path in sorted((folder or Path(__file__).with_name("cards")).glob("*.yaml")):
             try:
                 card = _card_at(path)
             except InvalidCard as error:

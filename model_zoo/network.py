@@ -15,7 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.card import AdapterSpec, Card, HeadSpec, TextRecipe
+from model_zoo.cards.card import (
+    AdapterSpec,
+    Card,
+    HeadSpec,
+    TextRecipe,
+)
 from model_zoo.errors import ConversionFailed
 from model_zoo.networks import (
     CharacterModel,

@@ -23,7 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from model_zoo import strict_json
-from model_zoo.card import Card, InitialSource, PypiSource, TunedSource
+from model_zoo.cards.card import (
+    Card,
+    InitialSource,
+    PypiSource,
+    TunedSource,
+)
 from model_zoo.errors import ConversionFailed, StoreUnusable
 from model_zoo.locking import exclusive
 from model_zoo.sources import Progress, source_for
@@ -130,7 +135,7 @@ class Store:
         staging = self._weights / f".staging-{key}-{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
         try:
-            from model_zoo.convert import convert  # torch is only needed here
+            from model_zoo.formats.convert import convert  # torch is only needed here
 
             contents = {role: source.read(artifact, file) for role, file in card.source.files.items()}
             materialised = self._publish(card, staging, convert(card, contents, staging))

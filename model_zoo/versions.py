@@ -7,7 +7,7 @@
       model.safetensors    all weights (method full), or what the method adds to the base (head, lora)
       labels.txt           classes, one a line in the order of the logits
       golden.safetensors   a few held-out items and the outputs that the worker got
-      held_out.safetensors which examples were held out, and the outputs that the worker got (model_zoo/held_out.py)
+      held_out.safetensors which examples were held out, and the outputs that the worker got (model_zoo/golden/held_out.py)
       lineage.json         base, base_sha256, dataset_id, dataset_sha256, method, job_id, seed, hyperparameters, zoo_version,
                            task, metrics, baseline_metrics, rival, created (seconds since 1970), training_seconds
       report.json, report.html, curves.json
@@ -33,9 +33,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from model_zoo import strict_json
-from model_zoo.card import Card, TunedSource
+from model_zoo.cards.card import Card, TunedSource
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
-from model_zoo.held_out import HELD_OUT
+from model_zoo.golden.held_out import HELD_OUT
 from model_zoo.locking import exclusive
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Materialised
@@ -68,7 +68,7 @@ class Version:
 
     @property
     def golden(self) -> Path:
-        """``golden.safetensors``; see ``model_zoo/golden_items.py``."""
+        """``golden.safetensors``; see ``model_zoo/golden/golden_items.py``."""
         return self.files.folder / GOLDEN
 
     @property
@@ -78,7 +78,7 @@ class Version:
 
     @property
     def held_out(self) -> Path:
-        """``held_out.safetensors``; see ``model_zoo/held_out.py``."""
+        """``held_out.safetensors``; see ``model_zoo/golden/held_out.py``."""
         return self.files.folder / HELD_OUT
 
 

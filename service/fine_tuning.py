@@ -9,18 +9,18 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from model_zoo.card import Card, PypiSource
+from model_zoo.cards.card import Card, PypiSource
 from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.store import Store
 from service.database import Database
-from service.datasets.limits import MIB, limits_of
-from service.datasets.store import DatasetStore
+from service.datasets.dataset_limits import MIB, limits_of
+from service.datasets.dataset_store import DatasetStore
 from service.errors import Damaged, NotFound, NotReady
-from service.jobs.features import FeatureExtraction
+from service.jobs.feature_extraction import FeatureExtraction
 from service.jobs.hooks import Hooks, Limits
-from service.jobs.pressure import YieldLimits
-from service.jobs.store import Quotas
+from service.jobs.persistence.job_store import Quotas
+from service.jobs.preemption import YieldLimits
 from service.jobs.supervisor import Jobs
 from service.observability.log import logger
 from service.observability.recorder import Recorder
@@ -28,7 +28,7 @@ from service.registry.registry import Registry
 from service.runtime.device import DevicePlan
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
-from service.wire.fine_tuning import FineTuningServicer
+from service.wire.zoo_v1.fine_tuning import FineTuningServicer
 
 log = logger(__name__)
 

@@ -46,19 +46,18 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
-from service.registry.alias_store import AliasStore
-from service.registry.ledger import Ledger
-from service.registry.loader import HEADS_BYTES, Loader, Loads
+from service.registry.loading.loader import HEADS_BYTES, Loader, Loads
+from service.registry.loading.memory_ledger import Ledger
 from service.registry.options import defaults_for
 from service.registry.registry import Registry
 from service.registry.states import ModelState
-from service.registry.tuning import Tuner
+from service.registry.versions.alias_store import AliasStore
 from service.runtime.allocator import keep_freed_memory
-from service.runtime.compiler import compiler_for
+from service.runtime.compilers.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
 from service.runtime.heads import HeadPool
-from service.runtime.lane_processes import LaneProcesses, worth_it
-from service.runtime.lanes import Lanes
+from service.runtime.lanes.processes import LaneProcesses, worth_it
+from service.runtime.lanes.threads import Lanes
 from service.runtime.memory import give_back, reading, resident_bytes
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
@@ -74,11 +73,12 @@ from service.startup import (
     open_http,
     warn_of_service_variables,
 )
-from service.wire import open_inference
+from service.tiering.tier_manager import Tuner
 from service.wire.calls import CountedServer
 from service.wire.health import Health
-from service.wire.models import ModelsServicer
-from service.wire.prediction import PredictionServicer
+from service.wire.open_inference import servicer
+from service.wire.zoo_v1.models import ModelsServicer
+from service.wire.zoo_v1.prediction import PredictionServicer
 
 log = logger(__name__)
 
@@ -272,8 +272,8 @@ class Server:
         )
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
-        open_inference.add_to_server(
-            open_inference.OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__),
+        servicer.add_to_server(
+            servicer.OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__),
             counted,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)

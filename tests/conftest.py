@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from service import banner
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan

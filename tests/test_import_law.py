@@ -18,7 +18,10 @@ ORDER = (
     "wire",
     "inference",
     "jobs",
+    "tiering",
     "registry",
+    "verification",
+    "engine",
     "training",
     "tasks",
     "scheduler",
@@ -36,6 +39,7 @@ LEAVES = (
     "service.observability",
     "service.folder_walk",
     "service.disk",
+    "service.rounding",
 )
 BESIDE = ("service.client", "service.pb")
 """The SDK knows the protocol and the leaves, and nothing of the server; the generated code knows nobody."""
@@ -43,7 +47,14 @@ BESIDE = ("service.client", "service.pb")
 GRPC = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "service.pb"}
 GRPC_LIVES_IN = ("service.wire", "service.client", "service.server", "service.startup", "service.pb")
 TORCH = {"torch", "torchvision", "timm", "transformers", "safetensors"}
-TORCH_LIVES_IN = ("service.training", "service.tasks", "service.runtime", "model_zoo")
+TORCH_LIVES_IN = (
+    "service.training",
+    "service.tasks",
+    "service.runtime",
+    "service.tiering",
+    "service.verification",
+    "model_zoo",
+)
 
 
 def under(module: str, *roots: str) -> bool:
@@ -165,19 +176,19 @@ def test_no_two_layers_import_each_other() -> None:
         ("service.scheduler.policy", "from service.registry.registry import Registry"),
         ("service.runtime.network", "import service.scheduler.policy"),
         ("service.tasks.base", "from service.inference import Inference"),
-        ("service.registry.served", "from .. import inference"),
-        ("service.registry.served", "from ..wire.status import code_of"),
-        ("service.wire.prediction", "from service import server"),
+        ("service.engine.served_model", "from .. import inference"),
+        ("service.engine.served_model", "from ..wire.status import code_of"),
+        ("service.wire.zoo_v1.prediction", "from service import server"),
         ("service.inference", "from service.wire.status import code_of"),
         ("service.inference", "def late():\n    import service.cli.main"),
         ("service.inference", "import grpc"),
         ("service.registry.registry", "from google.rpc import status_pb2"),
         ("service.registry.registry", "from service.pb import prediction_pb2"),
         ("service.scheduler.scheduler", "import torch.nn as nn"),
-        ("service.wire.prediction", "if True:\n    import torch"),
-        ("service.registry.loader", "from transformers import AutoModel"),
+        ("service.wire.zoo_v1.prediction", "if True:\n    import torch"),
+        ("service.registry.loading.loader", "from transformers import AutoModel"),
         ("service.server", "import timm"),
-        ("service.cli.serve", "import torch"),
+        ("service.cli.commands.serve", "import torch"),
         ("service.client.sync", "import torch"),
         ("service.client.sync", "from service.inference import Inference"),
         ("service.client.sync", "from service.registry import registry"),
@@ -187,8 +198,8 @@ def test_no_two_layers_import_each_other() -> None:
         ("service.observability.recorder", "from service.scheduler.policy import Limits"),
         ("service.settings", "from model_zoo.catalog import Catalog"),
         ("service.pb.prediction_pb2", "import service.errors"),
-        ("model_zoo.card", "from service.errors import ZooError"),
-        ("model_zoo.card", "import service"),
+        ("model_zoo.cards.card", "from service.errors import ZooError"),
+        ("model_zoo.cards.card", "import service"),
         ("model_zoo.store", "import importlib\nimportlib.import_module('service.errors')"),
         ("model_zoo.store", "import grpc"),
     ],
@@ -201,13 +212,13 @@ def test_the_law_catches_who_breaks_it(module: str, line: str) -> None:
     ("module", "line"),
     [
         ("service.server", "from service.wire.health import Health"),
-        ("service.wire.prediction", "from service.inference import Inference"),
-        ("service.wire.prediction", "from . import status"),
-        ("service.registry.loader", "from service.tasks.table import task_for"),
-        ("service.tasks.base", "from model_zoo.card import Card"),
+        ("service.wire.zoo_v1.prediction", "from service.inference import Inference"),
+        ("service.wire.zoo_v1.prediction", "from . import status"),
+        ("service.registry.loading.loader", "from service.tasks.table import task_for"),
+        ("service.tasks.base", "from model_zoo.cards.card import Card"),
         ("service.scheduler.policy", "from ..types import Item"),
         ("service.client.sync", "from service.pb import prediction_pb2"),
-        ("service.cli.predict", "from service.client import Client"),
+        ("service.cli.commands.predict", "from service.client import Client"),
         ("service.errors", "from service.types import Item"),
         ("model_zoo.network", "import torch"),
     ],
@@ -229,7 +240,7 @@ HEAVY = ("torch", "torchvision", "timm", "transformers", "soundfile", "PIL", "to
         ("import service.client", (*HEAVY, "service.registry", "service.inference", "model_zoo.network")),
         ("import service.errors, service.types, service.settings, service.observability.recorder", ("torch", "grpc")),
         ("import service.scheduler.scheduler", ("torch", "grpc", "model_zoo")),
-        ("import model_zoo.card, model_zoo.catalog, model_zoo.store", ("torch", "service", "grpc")),
+        ("import model_zoo.cards.card, model_zoo.catalog, model_zoo.store", ("torch", "service", "grpc")),
         ("import service.wire.status", ("torch",)),
     ],
 )

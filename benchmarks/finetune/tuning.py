@@ -31,7 +31,7 @@ from service.client import Client
 from service.client.jobs import JobEvent, JobProgress, MetricValue
 from service.datasets.examples import open_dataset
 from service.datasets.splits import split
-from service.training.feature_cache import FeatureCache, features_folder
+from service.training.data.feature_cache import FeatureCache, features_folder
 
 # ── the head ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.peers.base import Server, models_ready, packages_path
 from benchmarks.processes import ROOT, PeerFailed, free_port, module
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 
 ENVIRONMENT = ROOT / ".venv-triton"

@@ -23,7 +23,7 @@ import torch
 from benchmarks import inputs
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from service.runtime.compiler import Compiler
+from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
 from service.runtime.network import NetworkRuntime, Runtime
 from service.tasks.base import Task

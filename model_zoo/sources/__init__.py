@@ -8,7 +8,7 @@ of ``Source``, one more kind of source on the card, and one more line in ``sourc
 from pathlib import Path
 from typing import Protocol
 
-from model_zoo.card import PypiSource, SourceFile
+from model_zoo.cards.card import PypiSource, SourceFile
 
 __all__ = ["Progress", "Source", "source_for"]
 

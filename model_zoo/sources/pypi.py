@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from model_zoo.card import PypiSource, SourceFile
+from model_zoo.cards.card import PypiSource, SourceFile
 from model_zoo.errors import SourceUnavailable
 from model_zoo.sources import Progress
 from model_zoo.sources.digest import check_bytes, sha256_of_file

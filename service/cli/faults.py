@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from service.cli.console import complain, harmless, shown
+from service.cli.rendering.console import complain, harmless, shown
 from service.observability.standard_streams import Direct, Stream, open_closed
 
 if TYPE_CHECKING:

@@ -8,8 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, doctor, faults, finetune, jobs, models, predict, pull, serve, status, versions
-from service.cli.console import complain
+from service.cli import faults
+from service.cli.commands import (
+    datasets,
+    doctor,
+    finetune,
+    jobs,
+    models,
+    predict,
+    pull,
+    serve,
+    status,
+    versions,
+)
+from service.cli.rendering.console import complain
 
 
 class SentenceGroup(TyperGroup):

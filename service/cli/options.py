@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.console import shown
+from service.cli.rendering.console import shown
 
 DEFAULT_PORT = "8001"
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"

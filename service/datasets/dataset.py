@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.datasets.notation import Notation
+from service.datasets.readers.columns.number_format import Notation
 from service.types import Instance
 
 
@@ -97,7 +97,7 @@ class ColumnInfo(_Part):
     decimal: Literal[".", ","] = "."
     grouping: Literal["", ",", ".", " ", "'"] = ""
     unit: str = ""
-    """How its numbers are written, see `notation.py`: decimal sign, sign between thousands, currency or unit."""
+    """How its numbers are written, see `number_format.py`: decimal sign, sign between thousands, currency or unit."""
 
     @property
     def notation(self) -> Notation:

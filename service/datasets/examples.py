@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import strict_json
-from service.datasets.canonical import EXAMPLES, FILES
-from service.datasets.damage import DamagedDataset, read_dataset
+from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DatasetInfo, DatasetKind, Example, dataset_folder
-from service.datasets.validate import INFO
+from service.datasets.validation.canonical import EXAMPLES, FILES
+from service.datasets.validation.validate import INFO
 from service.errors import Damaged, NotFound
 from service.types import (
     AudioInstance,

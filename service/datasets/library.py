@@ -10,10 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from service.datasets import staging
-from service.datasets.damage import DamagedDataset, read_dataset, signature
+from service.datasets.damaged_datasets import DamagedDataset, read_dataset, signature
 from service.datasets.dataset import DATASETS, FEATURES, DatasetInfo, DatasetKind, dataset_folder
 from service.datasets.examples import is_id
+from service.datasets.upload import staging
 from service.errors import IllegalMove, NotFound
 
 InUse = Callable[[str], Awaitable[bool]]

@@ -15,7 +15,7 @@ from service.doctor import database as tables_of
 from service.doctor import home as home_of
 from service.doctor.findings import Report
 from service.doctor.home import check_cards, check_datasets, check_home, check_jobs, check_versions, check_weights
-from service.jobs.folder import JOBS
+from service.jobs.job_folder import JOBS
 from service.settings import HOME_LOCK
 
 

@@ -15,7 +15,12 @@ from service.database.engine import shown, text_of
 from service.database.migrate import newest, revision
 from service.database.tables import aliases, checkpoints, events, jobs, traffic
 from service.doctor.findings import Report
-from service.jobs.rows import checkpoint_of, event_of, is_damaged, job_of
+from service.jobs.persistence.row_mapping import (
+    checkpoint_of,
+    event_of,
+    is_damaged,
+    job_of,
+)
 
 MOST_FAULTS = 10
 """Of SQLite's own check, that are shown."""

@@ -16,13 +16,13 @@ from model_zoo.catalog import Catalog
 from model_zoo.errors import UnknownVersion, VersionDamaged
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.versions import MODEL_NAME, Versions
-from service.datasets.damage import DamagedDataset, read_dataset
+from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, DatasetInfo
 from service.datasets.examples import is_id, open_dataset
-from service.datasets.uploads import KEPT_S, UPLOADS
+from service.datasets.upload.uploads import KEPT_S, UPLOADS
 from service.doctor.findings import Report
 from service.errors import ZooError
-from service.jobs.folder import JOBS, checkpoint_faults, job_folder
+from service.jobs.job_folder import JOBS, checkpoint_faults, job_folder
 from service.settings import HOME_FOLDERS
 
 MIB = 1 << 20

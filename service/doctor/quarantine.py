@@ -18,8 +18,8 @@ from service.database import Database, database_url
 from service.database.engine import text_of
 from service.database.tables import aliases, checkpoints, events, jobs
 from service.doctor.findings import Finding
-from service.jobs.folder import job_folder
-from service.jobs.rows import event_columns
+from service.jobs.job_folder import job_folder
+from service.jobs.persistence.row_mapping import event_columns
 from service.jobs.types import Log
 
 QUARANTINE = "quarantine"

@@ -1,6 +1,6 @@
 """The corridor that every inference call walks through."""
 
-from service.inference.corridor import Inference, current_call
-from service.inference.quick import QuickCall
+from service.inference.pipeline import Inference, current_call
+from service.inference.tensor_request import QuickCall
 
 __all__ = ["Inference", "QuickCall", "current_call"]

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from service.datasets.dataset import DatasetInfo, DatasetKind
-from service.jobs.pressure import YieldLimits
-from service.jobs.store import Quotas
-from service.training import fit
-from service.training.spec import JobSpec
+from service.jobs.persistence.job_store import Quotas
+from service.jobs.preemption import YieldLimits
+from service.training import compatibility
+from service.training.job_spec import JobSpec
 
 OnProgress = Callable[[int, int], None]
 """Examples that are done, and how many there are."""
@@ -41,9 +41,9 @@ class Hooks:
     """Has the files of a base on this machine, fetched if need be. Raises NotReady with a reason for the user."""
     reserved: Callable[[str], bool] = lambda model: False
     """Whether a model's name is one of the zoo's, which jobs do not give versions to."""
-    plan: Callable[[Card, DatasetInfo, JobSpec], JobSpec] = fit.plan
+    plan: Callable[[Card, DatasetInfo, JobSpec], JobSpec] = compatibility.plan
     """Task and method as chosen. Raises InvalidInput naming the field."""
-    judge: Callable[[Card, JobSpec, Sequence[DatasetKind]], None] = fit.judge
+    judge: Callable[[Card, JobSpec, Sequence[DatasetKind]], None] = compatibility.judge
     """What can be told of a job before its data are there; they may be of these kinds, if there are any. Raises as `plan`."""
     rival: Callable[[str], Path | None] = lambda model: None
     """Folder of the version that is `stable` now."""

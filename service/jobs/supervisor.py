@@ -1,6 +1,6 @@
 """Jobs as users know them, and the loop that has them worked on.
 
-    create ──► store (QUEUED) ──► claimed by a supervisor with room ──► work.py ──► the next state
+    create ──► store (QUEUED) ──► claimed by a supervisor with room ──► runner.py ──► the next state
     cancel, pause, resume ──► store ──► whoever works on it hears of it with the next heartbeat, at once on this server
 
 Everything here runs on the event loop; the database and the disk are asked in threads.
@@ -18,20 +18,27 @@ from pathlib import Path
 from service.database import Database, DatabaseUnavailable
 from service.datasets.dataset import DatasetKind
 from service.errors import Draining, InvalidInput
-from service.jobs.endings import DRAINED, GONE, End, Ending, Told, next_of
-from service.jobs.folder import JOBS, checkpoint_faults, job_folder
-from service.jobs.history import History
+from service.jobs.change_notifier import Notices
 from service.jobs.hooks import Hooks, Limits
 from service.jobs.identity import Identity
-from service.jobs.launcher import Launcher, ProcessLauncher
-from service.jobs.leases import Lease, Leases
-from service.jobs.moving import LeaseLost
-from service.jobs.notices import Notices
-from service.jobs.ready import Suited
-from service.jobs.retention import Retention
-from service.jobs.store import JobStore
+from service.jobs.job_folder import JOBS, checkpoint_faults, job_folder
+from service.jobs.persistence.event_store import History
+from service.jobs.persistence.job_store import JobStore
+from service.jobs.persistence.leases import Lease, Leases
+from service.jobs.persistence.retention import Retention
+from service.jobs.persistence.transitions import LeaseLost
+from service.jobs.runner import Place, Work
 from service.jobs.types import Checkpoint, Event, Job, JobSpec, JobState, Page
-from service.jobs.work import Place, Work
+from service.jobs.worker_outcome import (
+    DRAINED,
+    GONE,
+    End,
+    Ending,
+    Told,
+    next_of,
+)
+from service.jobs.workers.launcher import Launcher, ProcessLauncher
+from service.jobs.workers.prewarmed import Suited
 from service.observability.log import logger
 from service.observability.recorder import Recorder
 

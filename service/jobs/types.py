@@ -1,6 +1,6 @@
 """What there is to say of a job. Mirrors `protos/fine_tuning.proto`; knows neither grpc nor torch.
 
-What a worker reports and what a watcher sees are the same words: Progress, Metric and Log are those of `training/spec.py`.
+What a worker reports and what a watcher sees are the same words: Progress, Metric and Log are those of `training/job_spec.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from service.training.spec import JobSpec, Log, Metric, Progress
+from service.training.job_spec import (
+    JobSpec,
+    Log,
+    Metric,
+    Progress,
+)
 
 __all__ = [
     "Checkpoint",
@@ -28,7 +33,7 @@ __all__ = [
 
 
 class JobState(StrEnum):
-    """Where a job stands; `states.py` has the legal moves. The words of the proto, in lower case."""
+    """Where a job stands; `job_states.py` has the legal moves. The words of the proto, in lower case."""
 
     QUEUED = "queued"
     """Waits for its turn."""

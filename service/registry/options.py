@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from service.errors import InvalidInput
 from service.scheduler.policy import Limits
 from service.settings import ModelOptions, Settings, no_such_option, told

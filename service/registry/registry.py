@@ -19,17 +19,10 @@ from functools import partial
 
 from model_zoo.errors import ZooModelError
 from model_zoo.versions import Version
+from service.engine.served_model import ServedModel
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, ZooError
-from service.registry import names as naming
-from service.registry.background import in_daemon
-from service.registry.following import Following
-from service.registry.names import CANARY, STABLE, Change, Move, Names
-from service.registry.naming import MovedError
-from service.registry.promotion import decide
-from service.registry.served import ServedModel
-from service.registry.serving_report import serving, with_serving
-from service.registry.states import ModelState
-from service.registry.status import (
+from service.registry.loading.background import in_daemon
+from service.registry.model_status import (
     ModelStatus,
     RuntimeInfo,
     Traffic,
@@ -37,6 +30,19 @@ from service.registry.status import (
     VersionReport,
     VersionStatus,
 )
+from service.registry.states import ModelState
+from service.registry.versions import aliases as naming
+from service.registry.versions.alias_manager import MovedError
+from service.registry.versions.aliases import (
+    CANARY,
+    STABLE,
+    Change,
+    Move,
+    Names,
+)
+from service.registry.versions.promotion import decide
+from service.registry.versions.replica_sync import Following
+from service.registry.versions.serving_report import serving, with_serving
 
 ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from model_zoo import strict_json
-from service.runtime.compiled_cache import processor
+from service.runtime.compilers.compiled_cache import processor
 
 
 @cache

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from model_zoo.card import HeadSpec
+from model_zoo.cards.card import HeadSpec
 from model_zoo.errors import ConversionFailed
 from service.types import Array, Item
 

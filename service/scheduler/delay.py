@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.scheduler.cost import Cost, margin
-from service.scheduler.entry import Entry
+from service.scheduler.queued_row import Entry
 
 WAKING_S = 0.005
 """A lane that sleeps until a delay is over may wake so much later; a row's deadline is not left to that."""

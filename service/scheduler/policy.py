@@ -35,8 +35,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.scheduler.cost import Cost, Law
-from service.scheduler.entry import CLASS_S, DEFAULT_PRIORITY, LAST_PRIORITY, PATIENCE_S, Entry, claim_of
 from service.scheduler.queue import PROBE_S, Batch, Limits, NetworkQueue
+from service.scheduler.queued_row import (
+    CLASS_S,
+    DEFAULT_PRIORITY,
+    LAST_PRIORITY,
+    PATIENCE_S,
+    Entry,
+    claim_of,
+)
 
 BORROW_S = 0.5
 """Device time per weight that near deadlines may take ahead of a queue's share."""

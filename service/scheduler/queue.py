@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from service.scheduler.cost import Cost, Law, margin
 from service.scheduler.delay import over_at, release
-from service.scheduler.entry import Came, Entry, claim_of
 from service.scheduler.memory_limit import MemoryLimit
 from service.scheduler.packing import best_window
+from service.scheduler.queued_row import Came, Entry, claim_of
 from service.types import Item
 
 PROBE_S = 2.0

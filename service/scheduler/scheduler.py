@@ -18,11 +18,11 @@ from functools import partial
 
 from service.errors import DeadlineExceeded, Draining, InternalError, TooLate, ZooError
 from service.observability.log import logger
+from service.scheduler.batch_runner import Execute, Outcome, Runner
 from service.scheduler.cost import Cost, LearnedCost
-from service.scheduler.entry import Came
+from service.scheduler.pending_result import Ticket, Told
 from service.scheduler.policy import LEAST_RETRY_S, Batch, DevicePolicy, Entry, Limits, NetworkQueue
-from service.scheduler.running import Execute, Outcome, Runner
-from service.scheduler.ticket import Ticket, Told
+from service.scheduler.queued_row import Came
 from service.types import Item, Row
 
 log = logger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from model_zoo.card import ClassificationExpectation
-from model_zoo.golden import Expectation
-from service.datasets.figures import against
+from model_zoo.cards.card import ClassificationExpectation
+from model_zoo.golden.golden_case import Expectation
+from service.rounding import against
 from service.tasks.answers import best_labels
 from service.tasks.base import Task
 from service.types import Answer, Classification, Item, Options, Tensors

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from model_zoo.golden import Expectation
+from model_zoo.golden.golden_case import Expectation
 from service.tasks.answers import number_of
+from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.base import Task
-from service.tasks.characters import CharacterInput
-from service.tasks.images import ImageInput
-from service.tasks.spectrogram import SpectrogramInput
-from service.tasks.tokens import TokenInput
+from service.tasks.image.image_input import ImageInput
+from service.tasks.text.character_input import CharacterInput
+from service.tasks.text.token_input import TokenInput
 from service.types import Answer, Item, Options, Tensors
 
 

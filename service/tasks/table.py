@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_zoo.card import (
+from model_zoo.cards.card import (
     AudioRecipe,
     Card,
     CharacterRecipe,
@@ -16,19 +16,19 @@ from model_zoo.card import (
     TextRecipe,
 )
 from model_zoo.store import Materialised
-from service.tasks.audio_classification import AudioClassification
-from service.tasks.audio_feature_extraction import AudioFeatureExtraction
+from service.tasks.audio.audio_classification import AudioClassification
+from service.tasks.audio.audio_feature_extraction import AudioFeatureExtraction
+from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
-from service.tasks.feature_extraction import FeatureExtraction
-from service.tasks.forecasting import TimeSeriesForecasting
-from service.tasks.image_classification import ImageClassification
-from service.tasks.image_feature_extraction import ImageFeatureExtraction
-from service.tasks.image_tabular import ImageTabularRegression
+from service.tasks.image.image_classification import ImageClassification
+from service.tasks.image.image_feature_extraction import ImageFeatureExtraction
+from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.regression import AudioRegression, CharacterTextRegression, ImageRegression, TextRegression
-from service.tasks.tabular import TabularClassification, TabularRegression
-from service.tasks.text_classification import CharacterTextClassification, TextClassification
-from service.tasks.text_generation import TextGeneration
-from service.tasks.voice_activity_detection import VoiceActivityDetection
+from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
+from service.tasks.tabular.tabular_prediction import TabularClassification, TabularRegression
+from service.tasks.text.text_classification import CharacterTextClassification, TextClassification
+from service.tasks.text.text_feature_extraction import FeatureExtraction
+from service.tasks.text.text_generation import TextGeneration
 
 TASKS: dict[tuple[str, type], type[Task]] = {
     ("image-classification", ImageRecipe): ImageClassification,

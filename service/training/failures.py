@@ -10,7 +10,7 @@ from model_zoo.strict_json import NotFinite
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, full_disk
 from service.errors import ZooError
-from service.training.spec import WorkOrder
+from service.training.job_spec import WorkOrder
 
 DISK_FULL = FullDisk.HOME.value
 OUT_OF_MEMORY = "out of memory; a smaller batch_size, or a smaller base, may fit"

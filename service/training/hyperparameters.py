@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from service.errors import InvalidInput
-from service.training.spec import Method
+from service.training.job_spec import Method
 
 AUTO = "auto"
 """As a value it means what it means by being left out."""

@@ -2,7 +2,7 @@
 
     spec.json ──► WorkOrder ──► one of the methods ──► result/
 
-It says what happens as JSON lines on stdout, and is told what to do by words on stdin (`spec.py` has both). Its exit code
+It says what happens as JSON lines on stdout, and is told what to do by words on stdin (`job_spec.py` has both). Its exit code
 is 0 whenever it could say how it ended: Finished, Stopped or Failed. It asks nobody: no database, no network.
 """
 
@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from model_zoo import strict_json
 from service.observability.standard_streams import protect
 from service.training.failures import OUT_OF_MEMORY, sentence
-from service.training.spec import (
+from service.training.job_spec import (
     KINDS,
     WAIT,
     Assignment,
@@ -37,10 +37,10 @@ from service.training.spec import (
     Stopped,
     WorkOrder,
 )
-from service.training.told import Rested, Told
+from service.training.stop_signal import Rested, Told
 
 if TYPE_CHECKING:
-    from service.training.tracking import Tracker
+    from service.training.artifacts.tracking import Tracker
 
 HEARTBEAT_S = 2.0
 LOOK_S = 0.25
@@ -126,31 +126,31 @@ def live(say: Callable[[Said], None], memory_mib: int, ended: threading.Event) -
 
 def work(order: WorkOrder, folder: Path, say: Mouth, told: Told) -> None:
     """Does the job. Imports what the method needs and nothing else: seconds count where a head takes few of them."""
-    from service.training.seeds import settle
-    from service.training.tracking import Tracker
+    from service.training.artifacts.tracking import Tracker
+    from service.training.data.seeds import settle
 
     settle(order.threads, order.spec.seed)
     say.tracker = Tracker(order, folder)
     try:
         match order.spec.method, order.spec.task:
             case Method.HEAD, _:
-                from service.training.head import train_head
+                from service.training.methods.head import train_head
 
                 train_head(order, folder, say, told)
             case Method.FULL, "text-generation":
-                from service.training.language_model import train_language_model
+                from service.training.methods.language_model import train_language_model
 
                 train_language_model(order, folder, say, told)
             case Method.FULL, "tabular-classification" | "tabular-regression":
-                from service.training.tabular import train_table
+                from service.training.methods.tabular import train_table
 
                 train_table(order, folder, say, told)
             case Method.FULL, "time-series-forecasting":
-                from service.training.series import train_series
+                from service.training.methods.forecasting import train_series
 
                 train_series(order, folder, say, told)
             case Method.FULL | Method.LORA, _:
-                from service.training.full import train_network
+                from service.training.methods.full import train_network
 
                 train_network(order, folder, say, told)
             case method, _:
@@ -163,9 +163,7 @@ def wait() -> Path | None:
     """Imports what takes seconds, then waits to be told a job's folder; None where nobody has one."""
     import torch
 
-    import service.training.head
-    import service.training.tracking  # noqa: F401
-    from service.training.seeds import settle
+    from service.training.data.seeds import settle
 
     settle(torch.get_num_threads(), seed=0)
     weight = torch.zeros(1, requires_grad=True)

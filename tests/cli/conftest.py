@@ -4,8 +4,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli.main import app
-
-from .fakes import FakeZoo
+from tests.support.cli_server import FakeZoo
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 
 from service.cli import faults
 from service.cli import main as module
-
-from .fakes import FakeZoo, add_columns, add_structured
+from tests.support.cli_server import FakeZoo, add_columns, add_structured
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODES = {0, faults.FAILED, faults.MISUSED, faults.INTERRUPTED}
@@ -362,7 +361,7 @@ def test_whatever_status_a_server_answers_with_is_a_sentence(
 
 DYING = """
 import os, signal
-from cli.fakes import FakeZoo
+from tests.support.cli_server import FakeZoo
 zoo = FakeZoo()
 answer = zoo._enter
 def die(method, request, context):

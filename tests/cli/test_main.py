@@ -8,8 +8,7 @@ import pytest
 from typer.testing import Result
 
 from service import __version__
-
-from .fakes import FakeZoo
+from tests.support.cli_server import FakeZoo
 
 Run = Callable[..., Result]
 

@@ -9,21 +9,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_sets.making import photos, picture, read, zipped
-from tasks.tuned import series_card, table_card
 
-from model_zoo.card import Card, RowRecipe, TrainedColumns, TunedSource
-from service.cli.sources import Source, sources
+from model_zoo.cards.card import (
+    Card,
+    RowRecipe,
+    TrainedColumns,
+    TunedSource,
+)
+from service.cli.inputs.sources import Source, sources
 from service.client.models import ModelInfo, read_model
 from service.datasets.dataset import DatasetKind
 from service.datasets.examples import StoredExamples
 from service.pb import models_pb2 as pb
-from service.tasks.rows import encode_row
-from service.training.columns import row_recipe
+from service.tasks.tabular.row_input import encode_row
+from service.training.data.columns import row_recipe
 from service.types import RowInstance, SeriesInstance
-from service.wire.models_convert import write_columns
+from service.wire.zoo_v1.models_convert import write_columns
+from tests.support.dataset_files import (
+    photos,
+    picture,
+    read,
+    zipped,
+)
+from tests.support.paths import DATASET_FILES
+from tests.support.structured_cards import series_card, table_card
 
-DATA = Path(__file__).parent.parent / "data_sets" / "data"
+DATA = DATASET_FILES
 
 
 def trained(examples: StoredExamples) -> tuple[Card, ModelInfo]:

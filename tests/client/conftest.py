@@ -7,8 +7,9 @@ import pytest
 from service.client import Client, Retry
 
 # The fake server lives with the command's tests. Found beside this package, whatever the folder above it is called.
-fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.fakes")
-tuning_fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.tuning_fakes")
+from tests.support import cli_server as fakes
+
+tuning_fakes = import_module("tests.support.cli_fine_tuning")
 
 QUICK = Retry(initial_backoff_s=0.01, max_backoff_s=0.02)
 

@@ -7,7 +7,6 @@ import math
 import uuid
 from decimal import Decimal
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import pandas as pd
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, Forecast, PredictionError
-
-fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.fakes")
+from tests.support import cli_server as fakes
 
 
 @pytest.fixture

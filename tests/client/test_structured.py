@@ -2,7 +2,6 @@
 
 import json
 import math
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import numpy as np
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, Forecast, IllegalMove, PredictionError, Regression, Tensors
-
-fakes = import_module(f"{(__package__ or '').removesuffix('client')}cli.fakes")
+from tests.support import cli_server as fakes
 
 
 @pytest.fixture

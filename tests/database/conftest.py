@@ -1,3 +1,3 @@
-from database.fixtures import postgres, url
+from tests.support.databases import postgres, url
 
 __all__ = ["postgres", "url"]

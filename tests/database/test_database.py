@@ -17,9 +17,8 @@ from sqlalchemy import insert, select, text
 from service.database import Database, DatabaseError, DatabaseFull, DatabaseUnavailable, database_url
 from service.database.migrate import _config, revision
 from service.database.tables import aliases, metadata, traffic
-
-from .fixtures import opened
-from .postgres import Postgres
+from tests.support.databases import opened
+from tests.support.postgres import Postgres
 
 ROW = {"model": "flowers", "alias": "stable", "version": 3, "updated": 1.5}
 

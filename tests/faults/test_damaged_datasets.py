@@ -11,10 +11,19 @@ from typing import Any
 import grpc
 import pytest
 
-from faults.house import HURT, WHOLE, code_of, database_at, house, is_a_reason, make_database, make_datasets
 from service.datasets.dataset import DatasetInfo
 from service.errors import Damaged
 from service.pb import fine_tuning_pb2 as pb
+from tests.support.damaged_home import (
+    HURT,
+    WHOLE,
+    code_of,
+    database_at,
+    house,
+    is_a_reason,
+    make_database,
+    make_datasets,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -184,9 +193,8 @@ async def test_what_can_be_read_of_a_damaged_dataset_is_shown(home: Path) -> Non
 
 @pytest.mark.parametrize("damage", ["info cut", "examples missing", "folder a file"])
 async def test_the_same_bytes_take_the_place_of_a_damaged_dataset(home: Path, damage: str, tmp_path: Path) -> None:
-    from data_sets.making import lines, sentences, upload
-
-    from service.datasets.store import DatasetStore
+    from service.datasets.dataset_store import DatasetStore
+    from tests.support.dataset_files import lines, sentences, upload
 
     store = DatasetStore(home)
     data = lines(sentences())

@@ -9,8 +9,17 @@ from pathlib import Path
 import grpc
 import pytest
 
-from faults.house import clone_job, code_of, database_at, execute, house, is_a_reason, make_datasets, make_jobs
 from service.pb import fine_tuning_pb2 as pb
+from tests.support.damaged_home import (
+    clone_job,
+    code_of,
+    database_at,
+    execute,
+    house,
+    is_a_reason,
+    make_datasets,
+    make_jobs,
+)
 
 pytestmark = pytest.mark.asyncio
 

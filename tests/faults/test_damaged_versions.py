@@ -10,9 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
-from registry.tuned import write_manifest
 
-from faults.house import (
+from model_zoo.catalog import Catalog
+from model_zoo.versions import Versions
+from service.errors import NotFound
+from service.pb import models_pb2 as pb
+from tests.support.damaged_home import (
     MODEL,
     code_of,
     database_at,
@@ -23,10 +26,7 @@ from faults.house import (
     make_datasets,
     make_versions,
 )
-from model_zoo.catalog import Catalog
-from model_zoo.versions import Versions
-from service.errors import NotFound
-from service.pb import models_pb2 as pb
+from tests.support.tuned_versions import write_manifest
 
 pytestmark = pytest.mark.asyncio
 
@@ -299,7 +299,7 @@ async def test_damaged_rows_of_names_hurt_no_list_and_can_be_set_anew(
     ids=["empty", "no yaml", "no text", "a list", "fields missing", "deep", "a folder"],
 )
 async def test_a_damaged_card_of_the_catalog_leaves_the_others(tmp_path: Path, content: bytes | None) -> None:
-    folder = Path(shutil.copytree(Path(__file__).parents[2] / "model_zoo" / "catalog", tmp_path / "catalog"))
+    folder = Path(shutil.copytree(Path(__file__).parents[2] / "model_zoo" / "cards", tmp_path / "catalog"))
     victim = folder / "efficientnet_lite0.yaml"
     victim.unlink()
     victim.mkdir() if content is None else victim.write_bytes(content)

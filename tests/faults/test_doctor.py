@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from faults.house import (
+from model_zoo.locking import held
+from service.cli.main import app
+from service.doctor.checkup import examine
+from service.pb import fine_tuning_pb2 as pb
+from service.pb import models_pb2
+from service.settings import HOME_LOCK, SettingsError, load_settings
+from service.startup import open_database
+from tests.support.damaged_home import (
     HURT,
     MODEL,
     WHOLE,
@@ -26,13 +33,6 @@ from faults.house import (
     make_jobs,
     make_versions,
 )
-from model_zoo.locking import held
-from service.cli.main import app
-from service.doctor.checkup import examine
-from service.pb import fine_tuning_pb2 as pb
-from service.pb import models_pb2
-from service.settings import HOME_LOCK, SettingsError, load_settings
-from service.startup import open_database
 
 Damage = Callable[[Path], object]
 

@@ -2,9 +2,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from database.fixtures import postgres, postgres_with_tables, sqlite_url, sqlite_with_tables, tables_url
 
-from .fakes import Shop, shop_at
+from tests.support.databases import (
+    postgres,
+    postgres_with_tables,
+    sqlite_url,
+    sqlite_with_tables,
+    tables_url,
+)
+from tests.support.job_fakes import Shop, shop_at
 
 __all__ = ["postgres", "postgres_with_tables", "sqlite_url", "sqlite_with_tables", "tables_url"]
 

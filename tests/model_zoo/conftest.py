@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_index import Index, make_card, make_wheel, served
-from real_models import Real, or_skip
 
 from model_zoo.architectures.silero_vad import SileroVad
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.network import load_network
 from model_zoo.store import Store
+from tests.support.local_index import (
+    Index,
+    make_card,
+    make_wheel,
+    served,
+)
+from tests.support.real_models import Real, or_skip
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_folder_of_cards_is_a_catalog_and_a_bad_one_is_named(tmp_path: Path) -
 
 def test_reading_the_catalog_imports_no_torch() -> None:
     check = (
-        "import sys, model_zoo.card, model_zoo.store; from model_zoo.catalog import Catalog; Catalog.from_package();"
+        "import sys, model_zoo.cards.card, model_zoo.store; from model_zoo.catalog import Catalog; Catalog.from_package();"
         "print([m for m in ('torch', 'timm', 'transformers', 'httpx', 'service') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

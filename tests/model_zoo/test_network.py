@@ -10,12 +10,11 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
-from real_models import Real, or_skip
 from safetensors.torch import load, load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model_zoo.card import (
+from model_zoo.cards.card import (
     FEATURES,
     AudioRecipe,
     Card,
@@ -28,11 +27,12 @@ from model_zoo.card import (
 )
 from model_zoo.catalog import Catalog
 from model_zoo.errors import ConversionFailed
-from model_zoo.golden import golden_path
+from model_zoo.formats.torchscript import state_dict_of
+from model_zoo.golden.golden_case import golden_path
 from model_zoo.network import build_network, load_network
 from model_zoo.sources import source_for
 from model_zoo.store import Materialised
-from model_zoo.torchscript import state_dict_of
+from tests.support.real_models import Real, or_skip
 
 Models = Callable[[str], Real]
 NAMES = Catalog.from_package().pretrained_names()

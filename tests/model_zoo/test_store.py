@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_index import ARTIFACT, Index, make_card, make_wheel
 from safetensors.torch import load_file
 
-from model_zoo import convert as conversion
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
+from model_zoo.formats import convert as conversion
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Materialised, Store
+from tests.support.local_index import (
+    ARTIFACT,
+    Index,
+    make_card,
+    make_wheel,
+)
 
 
 def published(home: Path) -> list[str]:
@@ -114,7 +119,7 @@ def test_processes_that_ask_at_once_get_one_result_from_one_download(
     index: Index, tiny_card: Card, tmp_path: Path
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from model_zoo.card import Card; from model_zoo.store import Store;"
+        "import sys; from pathlib import Path; from model_zoo.cards.card import Card; from model_zoo.store import Store;"
         "print(Store(Path(sys.argv[1])).materialise(Card.model_validate_json(sys.argv[2])).digest)"
     )
     command = [sys.executable, "-c", program, str(tmp_path), tiny_card.model_dump_json()]

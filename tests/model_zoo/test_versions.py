@@ -6,12 +6,12 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from registry.tuned import publish, result_folder, write_manifest
 
-from model_zoo.card import Card
+from model_zoo.cards.card import Card
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.store import Store
 from model_zoo.versions import Versions
+from tests.support.tuned_versions import publish, result_folder, write_manifest
 
 
 def test_versions_are_numbered_from_one_in_the_order_they_are_published(tmp_path: Path) -> None:

@@ -1,3 +1,9 @@
-from database.fixtures import postgres, postgres_with_tables, sqlite_url, sqlite_with_tables, tables_url
+from tests.support.databases import (
+    postgres,
+    postgres_with_tables,
+    sqlite_url,
+    sqlite_with_tables,
+    tables_url,
+)
 
 __all__ = ["postgres", "postgres_with_tables", "sqlite_url", "sqlite_with_tables", "tables_url"]

@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from scheduler.fakes import until
 
 from model_zoo.catalog import Catalog
-from registry.fakes import world
 from service.errors import InvalidInput, NotFound, QueueFull
 from service.registry.options import defaults_for, in_effect, limits_of
 from service.registry.states import ModelState
 from service.settings import ModelOptions, Settings
+from tests.support.registry_fakes import world
+from tests.support.scheduler_fakes import until
 
 CNN = Catalog.from_package().get("efficientnet_lite0")
 

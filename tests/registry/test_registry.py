@@ -6,14 +6,14 @@ import sys
 import threading
 
 import pytest
-from scheduler.fakes import until
 
-from model_zoo.card import Card
-from registry.fakes import PATIENCE_S, World, world
+from model_zoo.cards.card import Card
 from service.errors import IllegalMove, NotFound, NotReady
-from service.registry.loader import Loaded
+from service.registry.loading.loader import Loaded
 from service.registry.states import ModelState
-from service.runtime.lanes import NICENESS
+from service.runtime.lanes.threads import NICENESS
+from tests.support.registry_fakes import PATIENCE_S, World, world
+from tests.support.scheduler_fakes import until
 
 pytestmark = pytest.mark.asyncio
 

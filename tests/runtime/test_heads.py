@@ -10,7 +10,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from model_zoo import network
-from model_zoo.card import HeadSpec
+from model_zoo.cards.card import HeadSpec
 from model_zoo.errors import ConversionFailed
 from service.runtime.heads import Head, HeadPool, Tap, read_head
 from service.types import Item

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from service.registry.probes import alone, compare, probe_items
 from service.runtime.network import NetworkRuntime
 from service.runtime.precision import InPrecision, fold_batch_norms, has_instructions
+from service.verification.probes import alone, compare, probe_items
 
 
 class Affine(torch.nn.Module):

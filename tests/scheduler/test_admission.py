@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.worlds import KNOWN, NEVER, UNKNOWN, World, push
 from service.scheduler.cost import Cost, KnownCost, Law
 from service.scheduler.policy import (
     Batch,
     DevicePolicy,
     Limits,
     NetworkQueue,
+)
+from tests.support.scheduler_queues import (
+    KNOWN,
+    NEVER,
+    UNKNOWN,
+    World,
+    push,
 )
 
 # ── who may come in ───────────────────────────────────────────────────────────────────────────────────────────────

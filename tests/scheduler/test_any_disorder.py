@@ -11,13 +11,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.fakes import PATIENCE_S, REPORT, Clock
 from service.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, TooLate, ZooError
 from service.runtime.device import DevicePlan
-from service.runtime.lanes import Lanes
+from service.runtime.lanes.threads import Lanes
 from service.scheduler.policy import Limits
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork
 from service.types import Item, Row
+from tests.support.scheduler_fakes import PATIENCE_S, REPORT, Clock
 
 LIMITS = {"images": Limits(4, 64), "texts": Limits(6, 64, weight=2.0), "slow": Limits(3, 64, max_queue_delay_s=0.5)}
 FOREVER = 1e9

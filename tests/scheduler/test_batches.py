@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.worlds import BY_LENGTH, KNOWN, LAW, NEVER, UNKNOWN, World, lengths_of, push, push_lengths, queue
 from service.scheduler.cost import KnownCost, Law
 from service.scheduler.memory_limit import RECOVERY_BATCHES, RECOVERY_STEPS
 from service.scheduler.policy import (
@@ -13,6 +12,18 @@ from service.scheduler.policy import (
     Batch,
     DevicePolicy,
     Limits,
+)
+from tests.support.scheduler_queues import (
+    BY_LENGTH,
+    KNOWN,
+    LAW,
+    NEVER,
+    UNKNOWN,
+    World,
+    lengths_of,
+    push,
+    push_lengths,
+    queue,
 )
 
 # ── batches that keep deadlines ───────────────────────────────────────────────────────────────────────────────────

@@ -2,9 +2,14 @@
 
 import pytest
 
-from scheduler.worlds import BY_LENGTH, World, push, push_lengths
 from service.scheduler.cost import KnownCost, Law
 from service.scheduler.policy import Batch
+from tests.support.scheduler_queues import (
+    BY_LENGTH,
+    World,
+    push,
+    push_lengths,
+)
 
 QUICK = KnownCost(Law(0.020, 0.0, 0.0), spread=0.1)
 """20 ms a batch, more or less."""

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.fakes import item
-from scheduler.worlds import BY_LENGTH, KNOWN, NEVER, World, indices, push, queue
 from service.scheduler.policy import (
     BORROW_S,
     CLASS_S,
@@ -20,6 +18,16 @@ from service.scheduler.policy import (
     NetworkQueue,
 )
 from service.types import Item
+from tests.support.scheduler_fakes import item
+from tests.support.scheduler_queues import (
+    BY_LENGTH,
+    KNOWN,
+    NEVER,
+    World,
+    indices,
+    push,
+    queue,
+)
 
 # ── which row ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scheduler.fakes import PATIENCE_S, REPORT, Clock, double, happened, item, until, value_of
 from service.errors import DeadlineExceeded, Draining, InternalError, InvalidInput, OutOfMemory, TooLate, ZooError
 from service.runtime.device import DevicePlan
-from service.runtime.lanes import Lanes
+from service.runtime.lanes.threads import Lanes
 from service.scheduler.policy import Limits
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork
 from service.types import Item, Row
+from tests.support.scheduler_fakes import (
+    PATIENCE_S,
+    REPORT,
+    Clock,
+    double,
+    happened,
+    item,
+    until,
+    value_of,
+)
 
 pytestmark = pytest.mark.asyncio
 

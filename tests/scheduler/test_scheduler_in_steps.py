@@ -9,13 +9,20 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scheduler.fakes import PATIENCE_S, Clock, double, item, until, value_of
 from service.errors import DeadlineExceeded, OutOfMemory, TooLate, ZooError
 from service.scheduler.cost import KnownCost, Law
-from service.scheduler.entry import Came
 from service.scheduler.policy import BORROW_S, Limits
+from service.scheduler.queued_row import Came
 from service.scheduler.scheduler import DeviceScheduler
 from service.types import Item, Row
+from tests.support.scheduler_fakes import (
+    PATIENCE_S,
+    Clock,
+    double,
+    item,
+    until,
+    value_of,
+)
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,9 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from scheduler.simulation import Arrival, Run, poisson, simulate
 from service.scheduler.cost import KnownCost, Law, LearnedCost
 from service.scheduler.policy import BORROW_S, DevicePolicy, Limits
+from tests.support.scheduler_simulation import (
+    Arrival,
+    Run,
+    poisson,
+    simulate,
+)
 
 LANES = 2
 BATCH = 8

@@ -9,11 +9,19 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from end_to_end.server_process import PATIENCE_S
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
-from .triton_calls import CAT, CNN, RNN, TRANSFORMER, Refusal, inputs, refused
+from tests.stock_clients.triton_calls import (
+    CAT,
+    CNN,
+    RNN,
+    TRANSFORMER,
+    Refusal,
+    inputs,
+    refused,
+)
+from tests.support.server_process import PATIENCE_S
 
 ROW = 3 * 224 * 224
 """Elements in a row of pixels."""

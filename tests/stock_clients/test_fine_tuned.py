@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from end_to_end.server_process import ServerProcess, run_zoo, zoo_home
-from end_to_end.user_data import (
+
+from tests.stock_clients.triton_calls import (
+    CNN,
+    TRANSFORMER,
+    inputs,
+    refused,
+)
+from tests.support.server_process import ServerProcess, run_zoo, zoo_home
+from tests.support.user_data import (
     NEW_SENTENCES,
     PHOTO_CLASSES,
     STYLED,
@@ -23,8 +30,6 @@ from end_to_end.user_data import (
     texts,
     topics_csv,
 )
-
-from .triton_calls import CNN, TRANSFORMER, inputs, refused
 
 LABELS = {"pets": sorted(PHOTO_CLASSES), "topics": sorted(TOPICS), "styles": sorted(STYLES)}
 

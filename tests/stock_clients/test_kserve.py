@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.server_process import EXAMPLES, PATIENCE_S, ServerProcess
 
-from .triton_calls import CNN, RNN
+from tests.stock_clients.triton_calls import CNN, RNN
+from tests.support.server_process import EXAMPLES, PATIENCE_S, ServerProcess
 
 
 @pytest.fixture(scope="module")

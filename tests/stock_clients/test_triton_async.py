@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from end_to_end.server_process import ServerProcess
 
-from .triton_calls import CAT, CNN, RNN, TOLERANCE, TRANSFORMER, inputs, read
+from tests.stock_clients.triton_calls import (
+    CAT,
+    CNN,
+    RNN,
+    TOLERANCE,
+    TRANSFORMER,
+    inputs,
+    read,
+)
+from tests.support.server_process import ServerProcess
 
 WAIT_S = 60
 

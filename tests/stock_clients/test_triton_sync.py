@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from end_to_end.server_process import EXAMPLES, ServerProcess, run_zoo
 
-from .triton_calls import CAT, CATS, CNN, RNN, SPEECH, TOLERANCE, TRANSFORMER, inputs, read, refused
+from tests.stock_clients.triton_calls import (
+    CAT,
+    CATS,
+    CNN,
+    RNN,
+    SPEECH,
+    TOLERANCE,
+    TRANSFORMER,
+    inputs,
+    read,
+    refused,
+)
+from tests.support.server_process import EXAMPLES, ServerProcess, run_zoo
 
 Client = triton.InferenceServerClient
 

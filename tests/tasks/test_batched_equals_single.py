@@ -10,8 +10,8 @@ import pytest
 
 from service.errors import InvalidInput
 from service.types import AudioInstance, ImageInstance, Item, SamplesInstance, TensorInstance, TextInstance
-from tasks.pictures import encoded, photo
-from tasks.sounds import speech
+from tests.support.pictures import encoded, photo
+from tests.support.sounds import speech
 
 pytestmark = pytest.mark.weights
 

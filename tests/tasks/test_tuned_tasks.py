@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_zoo.card import TargetScale
+from model_zoo.cards.card import TargetScale
 from service.errors import InvalidInput
-from service.tasks.images import ImageInput
-from service.tasks.text_classification import CharacterTextClassification
+from service.tasks.image.image_input import ImageInput
+from service.tasks.text.text_classification import CharacterTextClassification
 from service.types import (
     AudioInstance,
     Classification,
@@ -22,9 +22,9 @@ from service.types import (
     SamplesInstance,
     TextInstance,
 )
-from tasks.pictures import encoded, photo
-from tasks.sounds import speech
-from tasks.tuned_heads import Tuned, tuned
+from tests.support.pictures import encoded, photo
+from tests.support.sounds import speech
+from tests.support.tuned_heads import Tuned, tuned
 
 pytestmark = pytest.mark.weights
 

@@ -16,11 +16,21 @@ import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_wine
 
-from service.jobs.attempt import read
-from service.training.spec import WAIT, Assignment, CheckpointWritten, Finished, JobSpec, Log, Method, Metric, WorkOrder
-from service.training.told import Told
+from service.jobs.worker_session import read
+from service.training.job_spec import (
+    WAIT,
+    Assignment,
+    CheckpointWritten,
+    Finished,
+    JobSpec,
+    Log,
+    Method,
+    Metric,
+    WorkOrder,
+)
+from service.training.stop_signal import Told
 from service.training.worker import Mouth
-from training.real_data import add_dataset
+from tests.support.training_data import add_dataset
 
 KNOBS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
 

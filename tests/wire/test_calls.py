@@ -14,7 +14,14 @@ from service.database import DatabaseUnavailable
 from service.errors import InternalError, InvalidInput, NotFound
 from service.pb import prediction_pb2 as pb
 from service.wire.calls import to_zoo_error
-from wire.calls import detail, echo, request, status_in, until, wired
+from tests.support.wire_calls import (
+    detail,
+    echo,
+    request,
+    status_in,
+    until,
+    wired,
+)
 
 pytestmark = pytest.mark.asyncio
 SECRET = "password=hunter2 in /a/path"

@@ -24,7 +24,12 @@ from service.errors import (
     ZooError,
 )
 from service.wire.status import LONGEST_MESSAGE, code_of, status_of, trailers_of
-from wire.calls import detail, request, status_in, wired
+from tests.support.wire_calls import (
+    detail,
+    request,
+    status_in,
+    wired,
+)
 
 Code = grpc.StatusCode
 TABLE: list[tuple[ZooError, grpc.StatusCode, str]] = [

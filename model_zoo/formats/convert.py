@@ -1,0 +1,124 @@
+"""Source bytes → the files that are served. Runs once per card, inside ``Store.materialise``.
+
+No code comes from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
+``torchscript``, Keras weights by ``keras_h5``, and safetensors hold no code. Tensors are renamed, never changed, save that
+Keras's are turned into torch's layout; what a fresh network of the
+architecture on the card expects is compared with what the file has, name by name and shape by shape, before anything
+is written.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save_file
+
+from model_zoo.cards.card import Card
+from model_zoo.errors import ConversionFailed
+from model_zoo.formats.torchscript import state_dict_of
+from model_zoo.network import build_network
+
+__all__ = ["convert"]
+
+State = dict[str, torch.Tensor]
+
+
+def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+    """Write ``model.safetensors`` and its companions into an empty folder.
+
+    Args:
+        card: says the format, the mapping and the architecture.
+        contents: verified source files by role; ``weights`` is turned into safetensors, the others are copied.
+        folder: exists, and nobody else looks into it yet.
+
+    Returns:
+        Name of the written file by role: ``weights``, ``labels`` if the card has them, and the roles that were copied.
+
+    Raises:
+        ConversionFailed: the file cannot be read safely, or does not fit the architecture.
+    """
+    target = build_network(card).backbone.state_dict()
+    state = _fit(card, _read(card, contents["weights"]), target)
+    # One key of metadata only: several are written in no fixed order, and equal weights should have an equal digest.
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    roles = {"weights": "model.safetensors"}
+    for role in contents:
+        if role != "weights":
+            name = f"{role}{Path(card.source.files[role].path).suffix}"
+            (folder / name).write_bytes(contents[role])
+            roles[role] = name
+    if card.labels is not None:
+        (folder / card.labels).write_text("".join(f"{label}\n" for label in _imagenet_labels()), encoding="utf-8")
+        roles["labels"] = card.labels
+    return roles
+
+
+def _read(card: Card, content: bytes) -> State:
+    try:
+        match card.weights.format:
+            case "safetensors":
+                return load(content)
+            case "torchscript":
+                return state_dict_of(content)
+            case "keras_h5":
+                from model_zoo.formats import keras_h5  # h5py is only needed for such files
+
+                return keras_h5.state_dict_of(content)
+            case "torch_state_dict":
+                loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                # A checkpoint keeps its network among other things: the prefix names it.
+                part = loaded.get(card.weights.prefix.rstrip(".")) if isinstance(loaded, dict) else None
+                if isinstance(part, dict):
+                    loaded = {f"{card.weights.prefix}{name}": value for name, value in part.items()}
+    except Exception as error:  # a damaged file can make a parser raise nearly anything
+        reason = f"the file cannot be read as {card.weights.format} without running code from it"
+        raise ConversionFailed(card.name, reason) from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise ConversionFailed(card.name, "the file is not a plain dictionary of tensors")
+    return dict(loaded)
+
+
+def _fit(card: Card, source: State, target: State) -> State:
+    """The source's tensors under the names of the target, complete, nothing left over, every shape and dtype equal."""
+    named = _edit(card, source)
+    if card.weights.mapping == "key_order":
+        if len(named) != len(target):
+            raise ConversionFailed(card.name, f"the file has {len(named)} tensors, the architecture {len(target)}")
+        named = dict(zip(target, named.values(), strict=True))
+    if missing := sorted(target.keys() - named.keys()):
+        raise ConversionFailed(card.name, f"the file lacks {_some(missing)}")
+    if extra := sorted(named.keys() - target.keys()):
+        raise ConversionFailed(card.name, f"the architecture has no {_some(extra)}")
+    for name, tensor in named.items():
+        wanted = target[name]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            have, want = f"{tensor.dtype} {list(tensor.shape)}", f"{wanted.dtype} {list(wanted.shape)}"
+            raise ConversionFailed(card.name, f"{name} is {have} in the file and {want} in the architecture")
+    # safetensors stores no views: tensors that share memory in the source each get their own.
+    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
+
+
+def _edit(card: Card, source: State) -> State:
+    """Apply the card's prefix, drop and rename, in that order."""
+    recipe = card.weights
+    kept = {name[len(recipe.prefix) :]: value for name, value in source.items() if name.startswith(recipe.prefix)}
+    if absent := sorted({*recipe.drop, *recipe.rename} - kept.keys()):
+        raise ConversionFailed(card.name, f"its card edits {_some(absent)}, which the file does not have")
+    renamed = {recipe.rename.get(name, name): value for name, value in kept.items() if name not in recipe.drop}
+    if len(renamed) != len(kept) - len(recipe.drop):
+        raise ConversionFailed(card.name, "its card renames two tensors to the same name")
+    return renamed
+
+
+def _imagenet_labels() -> list[str]:
+    """The 1,000 class names of ImageNet-1k in the order of the logits, as timm ships them."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info: Any = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(index) for index in range(info.num_classes())]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

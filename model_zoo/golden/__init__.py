@@ -1,0 +1,1 @@
+"""Golden cases of the catalog's models and of fine-tuned versions."""

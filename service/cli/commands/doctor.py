@@ -1,0 +1,108 @@
+"""`zoo doctor`: a home and its database looked over, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.options import Json
+from service.cli.rendering.console import (
+    complain,
+    harmless,
+    print_json,
+    remark,
+    say,
+    show_table,
+    table,
+)
+
+if TYPE_CHECKING:
+    from service.doctor.findings import Finding, Report
+
+IN_USE = 2
+"""Exit code where a server holds the home, so that nothing was moved."""
+
+
+def doctor(
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Read every file, too, and compare it with its digest. Takes minutes.")
+    ] = False,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine", help="Move what is damaged to ZOO_HOME/quarantine/. No server may run; nothing is deleted."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check ZOO_HOME and the database here, without a server. Exit code 0 if all is sound, 1 if not."""
+    from service.doctor.checkup import HomeInUseError, alone, examine
+    from service.doctor.quarantine import put_aside
+    from service.settings import load_settings
+
+    settings = load_settings()
+    home = settings.home.absolute()
+    moved: list[Finding] = []
+    folder: Path | None = None
+    if quarantine and home.is_dir():
+        try:
+            with alone(home, settings.database_url):
+                report = examine(home, settings.database_url, digests=digests)
+                if report.damaged:
+                    folder, moved = put_aside(home, settings.database_url, report.damaged)
+                    report = examine(home, settings.database_url, digests=digests)
+        except HomeInUseError as error:
+            complain(str(error))
+            raise typer.Exit(IN_USE) from None
+        except OSError as error:
+            complain(f"nothing more can be moved in {home}: {(error.strerror or 'unknown reason').lower()}")
+            raise typer.Exit(1) from None
+    else:
+        report = examine(home, settings.database_url, digests=digests)
+    if as_json:
+        print_json(_document(home, report, moved, folder))
+    else:
+        _print(home, report, moved, folder)
+    raise typer.Exit(0 if report.sound else 1)
+
+
+def _document(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> dict[str, Any]:
+    return {
+        "home": str(home),
+        "sound": report.sound,
+        "checked": report.checked,
+        "damaged": [finding.shown() for finding in report.damaged],
+        "notes": [finding.shown() for finding in report.notes],
+        "quarantined": [finding.shown() for finding in moved],
+        "quarantine": str(folder) if moved else "",
+    }
+
+
+def _print(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> None:
+    looked = ", ".join(f"{number} {kind if number == 1 else several(kind)}" for kind, number in report.checked.items())
+    remark(f"looked at {home}: {looked or 'nothing is there'}")
+    if moved:
+        say(f"moved to {folder}:")
+        _table(moved)
+    if report.damaged:
+        say("damaged:", "red")
+        _table(report.damaged)
+        if not moved:
+            remark("stop the server and run `zoo doctor --quarantine` to move these aside")
+    for note in report.notes:
+        remark(f"note: {note.kind} {note.name}: {note.reason}")
+    say("all is sound" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red")
+
+
+def several(noun: str) -> str:
+    """The plural of a kind of entry."""
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def _table(findings: list[Finding]) -> None:
+    rows = table("what", "name", "why", "where")
+    for finding in findings:
+        rows.add_row(*map(harmless, (finding.kind, finding.name, finding.reason, str(finding.path or ""))))
+    show_table(rows)

@@ -1,0 +1,208 @@
+"""`zoo jobs`: the fine-tune jobs of the server, one by one and all together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import DEFAULT_SERVER, Json, Server, verb_follows
+from service.cli.rendering.console import (
+    harmless,
+    megabytes,
+    print_json,
+    remark,
+    say,
+    show_table,
+    table,
+)
+
+if TYPE_CHECKING:
+    from service.client import Checkpoint, Client, Job
+
+app = typer.Typer(help="List, show, watch, move and delete fine-tune jobs.", invoke_without_command=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or how only one begins.")]
+
+
+@app.callback()
+def jobs(
+    ctx: typer.Context,
+    state: Annotated[str, typer.Option(metavar="STATE", help="Only this state, for example running.")] = "",
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Only jobs for this model.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Only jobs of this owner.")] = "",
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+) -> None:
+    """List the jobs of the server, the newest first."""
+    if verb_follows(ctx):
+        return
+    from service.cli.rendering.formatting import ago, jsonable
+    from service.client import Client
+
+    with Client(server) as client:
+        listed = list(client.jobs(state=state, model=model, owner=owner))
+    if as_json:
+        print_json({"server": server, "jobs": jsonable(listed)})
+        return
+    if not listed:
+        remark("the server has no such jobs" if state or model or owner else "the server has no jobs")
+        return
+    owners = any(job.owner for job in listed)  # a column for nothing where callers do not say who they are
+    head = ("id", *(["owner"] if owners else []), "model", "base", "method", "state", "done", "created", "")
+    rows = table(*head, right=("done",))
+    for job in listed:
+        words = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
+        done = "" if job.has_ended else f"{job.progress.ratio:.0%}"
+        rows.add_row(*map(harmless, words), done, ago(job.created), harmless(_what_came(job)))
+    show_table(rows)
+
+
+@app.command("show")
+def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Show all that is known of a job."""
+    from service.cli.rendering.formatting import jsonable
+    from service.client import Client
+
+    with Client(server) as client:
+        found = find_job(client, job)
+        checkpoints = client.checkpoints(found.id)
+    if as_json:
+        print_json({"server": server, "job": jsonable(found), "checkpoints": jsonable(checkpoints)})
+    else:
+        _print_job(found, checkpoints)
+
+
+@app.command("watch")
+def watch(
+    job: Id,
+    after: Annotated[int, typer.Option(metavar="N", min=0, help="Only events with a greater number.")] = 0,
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+) -> None:
+    """Show what happens to a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
+    from service.cli.rendering.job_outcome import finish
+    from service.cli.rendering.job_progress import follow
+    from service.client import Client
+
+    with Client(server) as client:
+        ended = follow(client, find_job(client, job), server=server, as_json=as_json, after=after)
+        finish(client, ended, server=server, as_json=as_json)
+
+
+@app.command("cancel")
+def cancel(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """End a job within a step."""
+    from service.client import Client
+
+    with Client(server) as client:
+        _tell(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
+
+
+@app.command("pause")
+def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Let a job rest after a checkpoint; its place goes to the next."""
+    from service.client import Client
+
+    with Client(server) as client:
+        _tell(client.pause_job(find_job(client, job).id), server, as_json, "; it rests after its next checkpoint")
+
+
+@app.command("resume")
+def resume(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Queue a paused job again, or one that failed and has a checkpoint."""
+    from service.client import Client
+
+    with Client(server) as client:
+        _tell(client.resume_job(find_job(client, job).id), server, as_json)
+
+
+@app.command("delete")
+def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Delete a job that has ended, with its log and TensorBoard files. The version that it became stays."""
+    from service.client import Client
+
+    with Client(server) as client:
+        found = find_job(client, job)
+        freed = client.delete_job(found.id)
+    if as_json:
+        print_json({"server": server, "deleted": found.id, "freed_bytes": freed})
+    else:
+        say(f"deleted job {found.id}, {megabytes(freed)} freed")
+
+
+def find_job(client: Client, text: str) -> Job:
+    """The job of that id, or the only one whose id begins so. Raises NotFound, BadInput."""
+    from service.client import BadInput, NotFound
+
+    try:
+        return client.job(text)
+    except NotFound:
+        fitting = [one for one in client.jobs() if one.id.startswith(text)]
+        if not fitting:
+            raise
+    if len(fitting) > 1:
+        raise BadInput(f"{text!r} fits {len(fitting)} jobs: {', '.join(one.id for one in fitting[:5])}")
+    return fitting[0]
+
+
+def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
+    """`soon`: what is still to come while a worker has the job."""
+    from service.cli.rendering.formatting import jsonable
+
+    if as_json:
+        print_json({"server": server, "job": jsonable(job)})
+    else:
+        what = soon if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
+        say(f"job {job.id} is {job.state}{what}")
+
+
+def _what_came(job: Job) -> str:
+    if job.damaged:
+        return f"damaged: {job.damaged}"
+    if job.version:
+        return f"version {job.version}"
+    return job.state_reason
+
+
+def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
+    from service.cli.rendering.formatting import age, ago, figure
+
+    rows = table("", "")
+    rows.show_header = False
+    took = (job.ended - job.started).total_seconds() if job.ended and job.started else None
+    best = next((checkpoint for checkpoint in checkpoints if checkpoint.best), None)
+    facts = {
+        "job": job.id,
+        "name": job.display_name,
+        "state": f"{job.state}: {job.state_reason}" if job.state_reason else job.state,
+        "damaged": f"{job.damaged}; `zoo jobs delete {job.id}` removes the job" if job.damaged else "",
+        "base": job.base,
+        "model": f"{job.model}, version {job.version}" if job.version else job.model,
+        "promotion": job.promotion_outcome or job.promotion,
+        "dataset": job.dataset_id,
+        "task": job.task,
+        "method": job.method,
+        "chosen by hand": ", ".join(f"{name}={value}" for name, value in job.hyperparameters.items()),
+        "seed": str(job.seed),
+        "priority": str(job.priority),
+        "done": "" if job.has_ended or not job.progress.phase else f"{job.progress.ratio:.0%}, {job.progress.phase}",
+        "metrics": ", ".join(f"{name} {figure(value)}" for name, value in sorted(job.metrics.items())),
+        "checkpoints": _checkpoints(checkpoints, best),
+        "created": ago(job.created),
+        "took": "" if took is None else age(took),
+        "workers started": str(job.attempts) if job.attempts > 1 else "",
+        "owner": job.owner,
+    }
+    for fact, text in facts.items():
+        if text:
+            rows.add_row(fact, harmless(text))
+    show_table(rows)
+
+
+def _checkpoints(checkpoints: tuple[Checkpoint, ...], best: Checkpoint | None) -> str:
+    if not checkpoints:
+        return ""
+    size = megabytes(sum(checkpoint.size_bytes for checkpoint in checkpoints))
+    steps = ", ".join(f"{c.step} (damaged: {c.damaged})" if c.damaged else str(c.step) for c in checkpoints)
+    return f"at step {steps} ({size})" + (f"; the best is {best.step}" if best else "")

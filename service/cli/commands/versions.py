@@ -1,0 +1,179 @@
+"""`zoo versions`, `report`, `promote`, `rollback`, `canary`, `alias`: which version of a model answers, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import DEFAULT_SERVER, Json, Model, Server
+from service.cli.rendering.console import (
+    complain,
+    harmless,
+    megabytes,
+    print_json,
+    say,
+    show_table,
+    table,
+)
+
+if TYPE_CHECKING:
+    from service.client import ModelInfo, ModelVersion, Traffic
+
+Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of a version.")]
+
+
+def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """List the versions of a model, the newest first."""
+    from service.cli.rendering.formatting import ago, jsonable
+    from service.client import Client
+
+    with Client(server) as client:
+        found = client.versions(model)
+    if as_json:
+        print_json({"server": server, "model": model, **jsonable(found)})
+        return
+    rows = table(
+        "version", "aliases", "state", "base", "method", "metrics", "size", "published", right=("version", "size")
+    )
+    for version in found.versions:
+        lineage = version.lineage
+        words = (
+            ", ".join(version.aliases),
+            _state(version),
+            lineage.base if lineage else "",
+            lineage.method if lineage else "",
+            _metrics(version),
+        )
+        rows.add_row(str(version.number), *map(harmless, words), megabytes(version.size_bytes), ago(version.created))
+    show_table(rows)
+    _print_traffic(found.traffic)
+
+
+def report(
+    model: Model,
+    version: Annotated[
+        str, typer.Option(metavar="V", help="Number or alias of a version; the stable one if left out.")
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write the page with curves and mistakes.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+) -> None:
+    """Show how a fine-tuned version did on held-out data."""
+    from service.cli.rendering.formatting import jsonable
+    from service.cli.rendering.job_outcome import figures
+    from service.cli.rendering.runtime_notes import served
+    from service.client import Client
+
+    with Client(server) as client:
+        found = client.report(model, version)
+    if html is not None:
+        try:
+            html.write_bytes(found.html)
+        except OSError as error:
+            complain(f"cannot write {str(html)!r}: {(error.strerror or 'unknown reason').lower()}")
+            raise typer.Exit(1) from None
+    if as_json:
+        print_json({"server": server, "model": model, "version": found.version, "report": jsonable(found.report)})
+        return
+    say(f"{model} version {found.version}, {found.report.get('task', '')}")
+    show_table(figures(found.report))
+    if found.report.get("primary"):
+        say("* decides about promotion")
+    for line in served(found.report):
+        say(line)
+    if html is not None:
+        say(f"the whole report is in {html}")
+
+
+def promote(model: Model, version: Number, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Make a version the stable one, whatever its report says."""
+    from service.client import Client
+
+    with Client(server) as client:
+        _tell(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
+
+
+def rollback(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+    """Make the version stable again that was stable before."""
+    from service.client import Client
+
+    with Client(server) as client:
+        done = client.rollback(model)
+    stable = done.model.aliases.get("stable", done.model.traffic.stable)
+    sentence = f"version {stable} of {model} is stable again, {done.rolled_back} no more"
+    _tell(done.model, sentence, server, as_json)
+
+
+def canary(
+    model: Model,
+    version: Annotated[int, typer.Argument(metavar="[VERSION]", min=0, help="Number of a version.")] = 0,
+    share: Annotated[
+        float, typer.Option(metavar="S", min=0, max=1, help="Of calls without a version; 0 ends it.")
+    ] = 0.1,
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+) -> None:
+    """Give a version a share of the calls that name none. It loses it by itself if it fails or is slow."""
+    from service.client import Client
+
+    if share > 0 and not version:
+        raise typer.BadParameter("name the version to try out, or end the trial with --share 0", param_hint="VERSION")
+    with Client(server) as client:
+        changed = client.set_canary(model, version, share)
+    sentence = f"version {version} of {model} gets {share:.0%} of the calls" if share else f"{model} has no canary now"
+    _tell(changed, sentence, server, as_json)
+
+
+def alias(
+    model: Model,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias, for example best.")],
+    version: Annotated[int, typer.Argument(metavar="[VERSION]", min=0, help="Number of a version.")] = 0,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the alias.")] = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+) -> None:
+    """Point an alias at a version, or remove it."""
+    from service.client import Client
+
+    if delete == bool(version):
+        raise typer.BadParameter("give the number of a version, or --delete", param_hint="VERSION")
+    with Client(server) as client:
+        if delete:
+            _tell(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
+        else:
+            changed = client.set_alias(model, name, version)
+            _tell(changed, f"{name} is version {version} of {model} now", server, as_json)
+
+
+def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
+    from service.cli.rendering.formatting import jsonable
+
+    if as_json:
+        print_json({"server": server, "model": jsonable(model)})
+    else:
+        say(sentence)
+
+
+def _print_traffic(traffic: Traffic) -> None:
+    if traffic.canary and traffic.canary_share:
+        say(f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version")
+    if traffic.rolled_back_reason:
+        say(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
+
+
+def _state(version: ModelVersion) -> str:
+    if version.damaged and not version.state_reason:
+        return f"{version.state}, and damaged on disk: {version.damaged}"
+    return f"{version.state}: {version.state_reason}" if version.state_reason else version.state
+
+
+def _metrics(version: ModelVersion) -> str:
+    from service.cli.rendering.formatting import figure
+
+    if version.lineage is None:
+        return ""
+    return ", ".join(f"{name} {figure(value)}" for name, value in sorted(version.lineage.metrics.items()))

@@ -1,0 +1,1 @@
+"""Files and arguments of `zoo predict` as inputs of the client."""

@@ -1,0 +1,84 @@
+"""The catalog and the weights on this machine, for when no server is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_zoo.cards.card import Card
+    from model_zoo.cards.card import TensorSpec as CardTensor
+    from model_zoo.store import Store
+
+from service.client import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """What this machine knows of a model without a server. Fields mean the same as in `service.client.ModelInfo`."""
+
+    name: str
+    family: str
+    task: str
+    summary: str
+    default: bool
+    downloaded: bool
+    weights_folder: str
+    """Where its files are; empty where they are not here."""
+    raw_input: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    licence: str
+    provenance: str
+    paper: str
+    weights_sha256: str
+    parameter_count: int
+    max_batch_size: int
+
+
+def local_models() -> list[LocalModel]:
+    """The catalog that came with the package, in order of name."""
+    from model_zoo.catalog import Catalog
+
+    store = _store()
+    return [_local(card, store) for card in Catalog.readable()]
+
+
+def local_model(name: str) -> LocalModel:
+    """One of them. Raises `model_zoo.errors.UnknownCard`, which names near ones."""
+    from model_zoo.catalog import Catalog
+
+    return _local(Catalog.readable().get(name), _store())
+
+
+def _store() -> Store:
+    from model_zoo.store import Store
+    from service.settings import load_settings
+
+    return Store(load_settings().home)
+
+
+def _local(card: Card, store: Store) -> LocalModel:
+    found = store.find(card)
+    return LocalModel(
+        name=card.name,
+        family=card.family,
+        task=card.task,
+        summary=card.summary,
+        default=card.default,
+        downloaded=found is not None,
+        weights_folder=str(found.folder) if found else "",
+        raw_input=card.raw_input,
+        inputs=tuple(_spec(tensor) for tensor in card.signature.inputs),
+        outputs=tuple(_spec(tensor) for tensor in card.signature.outputs),
+        licence=card.licence.weights,
+        provenance=card.provenance,
+        paper=card.paper,
+        weights_sha256=card.source.files["weights"].sha256 if "weights" in card.source.files else "",
+        parameter_count=card.parameters,
+        max_batch_size=card.batching.max_batch_size,
+    )
+
+
+def _spec(tensor: CardTensor) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype, tensor.shape)

@@ -1,0 +1,1 @@
+"""Tables, progress views and sentences that the commands print."""

@@ -1,0 +1,132 @@
+"""How a job ended: its figures beside the baseline's, what became of `stable`, and the line that calls the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from service.cli.options import DEFAULT_SERVER, EXAMPLES
+from service.cli.rendering.console import (
+    complain,
+    harmless,
+    print_json,
+    remark,
+    say,
+    show_table,
+    table,
+)
+from service.cli.rendering.formatting import age, jsonable
+from service.cli.rendering.runtime_notes import runs_on
+from service.client import NotFound, ZooClientError
+from service.rounding import apart
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from service.client import Client, Job, VersionReport
+
+FAILED = 1
+
+
+def finish(client: Client, job: Job, *, server: str, as_json: bool) -> None:
+    """Prints how a job ended. Exit code 1 unless it succeeded."""
+    if as_json:
+        found = _report(client, job)
+        print_json({"result": jsonable(job), "report": None if found is None else jsonable(found.report)})
+    elif job.state == "SUCCEEDED":
+        _print_success(client, job, server)
+    else:
+        complain(f"job {job.id} is {job.state}" + (f": {job.state_reason}" if job.state_reason else ""))
+    if job.state != "SUCCEEDED":
+        raise typer.Exit(FAILED)
+
+
+def figures(report: Mapping[str, Any]) -> Table:
+    """The metrics of a report with their intervals, beside the baseline's and those of what was stable."""
+    baseline, rival = report.get("baseline") or {}, report.get("rival") or {}
+    kind = str(baseline.get("kind") or "baseline").replace("_", " ")
+    columns = ["held-out data", "result", "interval", f"baseline ({kind})"]
+    if rival:
+        columns.append(f"version {rival['version']}" if rival.get("version") else "stable before")
+    rows = table(*map(harmless, columns), right=("result",))
+    primary = report.get("primary")
+    metrics = report.get("metrics") or {}
+    for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct has no order
+        found = [_value(value) for value in (metrics[name], _of(baseline, name), _of(rival, name))]
+        known = iter(apart(*(value for value in found if value is not None)))
+        ours, base, before = ("" if value is None else next(known) for value in found)
+        cells = [harmless(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
+        rows.add_row(*cells, *([before] if rival else []))
+    return rows
+
+
+def call_line(model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER) -> str:
+    """The command that calls a model, or one of its versions."""
+    where = "" if server == DEFAULT_SERVER else f"--server {server} "
+    which = f"--version {version} " if version else ""
+    return f"zoo predict {where}{which}{model} {EXAMPLES.get(raw_input, 'INPUT')}"
+
+
+def _print_success(client: Client, job: Job, server: str) -> None:
+    found = _report(client, job)
+    if found is not None and found.report.get("metrics"):
+        show_table(figures(found.report))
+    took = f" after {age((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
+    say(f"{job.model} version {job.version} is there{took}", "green")
+    if job.promotion_outcome:
+        say(job.promotion_outcome)
+    for line in _runs(client, job):
+        say(line)
+    where = "" if server == DEFAULT_SERVER else f" --server {server}"
+    if found is not None:
+        say("to look at its report:")
+        say(f"  zoo report {job.model} --version {job.version} --html report.html{where}")
+    try:
+        model = client.model(job.model)
+    except ZooClientError as error:  # the result is there all the same
+        remark(error.message)
+        return
+    is_stable = model.aliases.get("stable") == job.version
+    if not is_stable:
+        say("to make it the stable one:")
+        say(f"  zoo promote {job.model} {job.version}{where}")
+    say("to call it:")
+    say(f"  {call_line(job.model, model.raw_input, version=0 if is_stable else job.version, server=server)}")
+
+
+def _runs(client: Client, job: Job) -> list[str]:
+    """On what the result runs now."""
+    try:
+        found = client.versions(job.model).versions
+    except ZooClientError:  # the result is there all the same
+        return []
+    return next((runs_on(version) for version in found if version.number == job.version), [])
+
+
+def _report(client: Client, job: Job) -> VersionReport | None:
+    if not job.version:
+        return None
+    try:
+        return client.report(job.model, job.version)
+    except NotFound:  # deleted meanwhile
+        return None
+
+
+def _of(figures: Mapping[str, Any], name: str) -> Any:
+    inner = figures.get("metrics")
+    return inner.get(name) if isinstance(inner, Mapping) else figures.get(name)
+
+
+def _value(value: Any) -> float | None:
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _interval(value: Any) -> str:
+    if not isinstance(value, Mapping) or value.get("low") is None or value.get("high") is None:
+        return ""
+    low, _, high = apart(value["low"], value.get("value", value["low"]), value["high"])
+    return f"{low} to {high}"

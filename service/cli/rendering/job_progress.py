@@ -1,0 +1,228 @@
+"""A job as it goes on: a view that redraws itself on a terminal, plain lines where there is none, JSON for programs."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from service.cli.options import DEFAULT_SERVER
+from service.cli.rendering.console import (
+    harmless,
+    out,
+    print_json,
+    remark,
+    say,
+)
+from service.cli.rendering.formatting import age, figure, jsonable
+from service.client import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from service.client import Client
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH, _BAR_WIDTH, _LAST_LINES = 32, 40, 4
+_TENTHS = 10
+
+
+def follow(client: Client, job: Job, *, server: str, as_json: bool, after: int = 0) -> Job:
+    """Shows what happens to a job until it has ended, and gives it as it is then.
+
+    Ctrl-C leaves the job alone, says how to come back, and ends the command.
+    """
+    try:
+        _show(client.watch_job(job.id, after=after), job, as_json=as_json)
+    except KeyboardInterrupt:
+        where = "" if server == DEFAULT_SERVER else f" --server {server}"
+        remark(f"detached; job {job.id} goes on")
+        remark(f"  zoo jobs watch {job.id}{where}    to come back")
+        remark(f"  zoo jobs cancel {job.id}{where}   to end it")
+        raise typer.Exit(INTERRUPTED) from None
+    return client.job(job.id)
+
+
+def _show(events: Iterator[JobEvent], job: Job, *, as_json: bool) -> None:
+    console = out()
+    if as_json:
+        for event in events:
+            print_json({"event": event_json(event)})
+    elif console.is_terminal:
+        view = JobView(job, fancy=console.encoding.lower().startswith("utf"))
+        with Live(view.shown(), console=console, refresh_per_second=8, transient=False) as live:
+            for event in events:
+                view.update(event)
+                live.update(view.shown())
+    else:
+        lines = PlainLines()
+        for event in events:
+            for line in lines.of(event):
+                say(line)
+        for line in lines.rest():
+            say(line)
+
+
+def event_json(event: JobEvent) -> dict[str, Any]:
+    """One event as an object, told apart by `kind`."""
+    kind = {
+        StateChanged: "state",
+        JobProgress: "progress",
+        MetricValue: "metric",
+        LogLine: "log",
+        Checkpoint: "checkpoint",
+    }.get(type(event.what), "unknown")
+    what = {} if event.what is None else jsonable(event.what)
+    return {"sequence": event.sequence, "kind": kind, **what, "time": jsonable(event.time)}
+
+
+class PlainLines:
+    """Events as lines for a log: every state, phase and measured value, and progress in tenths.
+
+    What is measured at one step comes on one line, once it is known that no more follows.
+    """
+
+    def __init__(self) -> None:
+        self._phase, self._tenth = "", -1
+        self._measured: list[MetricValue] = []
+
+    def of(self, event: JobEvent) -> list[str]:
+        """None, one or two lines."""
+        if isinstance(event.what, MetricValue):
+            metric = event.what
+            if metric.split == "train":
+                return []
+            before = self._measured[-1] if self._measured else metric
+            same = (metric.split, metric.step, metric.epoch) == (before.split, before.step, before.epoch)
+            lines = [] if same else self.rest()
+            self._measured.append(metric)
+            return lines
+        return self.rest() + self._other(event)
+
+    def rest(self) -> list[str]:
+        """What was measured and is not told yet."""
+        if not self._measured:
+            return []
+        last = self._measured[-1]
+        figures = ", ".join(f"{metric.name} {figure(metric.value)}" for metric in self._measured)
+        self._measured = []
+        return [f"{last.split} {figures} ({_place(last.step, last.epoch)})"]
+
+    def _other(self, event: JobEvent) -> list[str]:
+        match event.what:
+            case StateChanged():
+                return [_state_line(event.what)]
+            case LogLine():
+                return [event.what.text if event.what.level == "info" else f"{event.what.level}: {event.what.text}"]
+            case JobProgress():
+                return self._progress(event.what)
+            case _:
+                return []
+
+    def _progress(self, progress: JobProgress) -> list[str]:
+        tenth = int(progress.ratio * _TENTHS)
+        if (progress.phase, tenth) == (self._phase, self._tenth):
+            return []
+        self._phase, self._tenth = progress.phase, tenth
+        return [_progress_line(progress)]
+
+
+class JobView:
+    """What a terminal shows of a job: state, bar, a row for each metric with its curve, the last lines of the log."""
+
+    def __init__(self, job: Job, *, fancy: bool = True) -> None:
+        """`fancy`: whether the terminal can show curves."""
+        self._title = f"job {job.id}: {job.base} → {job.model}" if fancy else f"job {job.id}: {job.base} to {job.model}"
+        self._state = StateChanged(job.state, job.state_reason)
+        self._progress = job.progress
+        self._curves: dict[str, list[float]] = {}
+        self._log: deque[LogLine] = deque(maxlen=_LAST_LINES)
+        self._yielding = job.yielding
+        self._fancy = fancy
+
+    def update(self, event: JobEvent) -> None:
+        """Something happened."""
+        match event.what:
+            case StateChanged():
+                self._state = event.what
+            case JobProgress():
+                self._progress = event.what
+            case MetricValue():
+                self._curves.setdefault(f"{event.what.split} {event.what.name}", []).append(event.what.value)
+            case LogLine():
+                self._log.append(event.what)
+        if event.job is not None:
+            self._yielding = event.job.yielding
+
+    def shown(self) -> RenderableType:
+        """The view as it is now."""
+        parts: list[RenderableType] = [Text(harmless(self._title), style="bold"), self._line()]
+        if self._curves:
+            parts.append(self._table())
+        for line in self._log:
+            style = {"error": "red", "warning": "yellow"}.get(line.level, "dim")
+            parts.append(Text(harmless(line.text), style=style))
+        return Group(*parts)
+
+    def _line(self) -> RenderableType:
+        grid = Table.grid(padding=(0, 1))
+        style = {"SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "yellow"}.get(self._state.state, "cyan")
+        words = _state_line(self._state)
+        if self._yielding:
+            words += ", makes way for calls"
+        if self._state.state not in ("RUNNING", "CANCELLING") or not self._progress.phase:
+            return Text(harmless(words), style=style)
+        bar = ProgressBar(total=1.0, completed=self._progress.ratio, width=_BAR_WIDTH)
+        grid.add_row(Text(harmless(words), style=style), bar, Text(harmless(_progress_line(self._progress))))
+        return grid
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+        for name, values in sorted(self._curves.items()):
+            curve = sparkline(values) if self._fancy and len(values) > 1 else ""
+            table.add_row(harmless(name), Text(figure(values[-1]), justify="right"), Text(curve, style="cyan"))
+        return table
+
+
+def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
+    """A curve in one line of text; each character is the mean of its stretch. What is no number leaves a gap."""
+    stretches = min(width, len(values))
+    means: list[float] = []
+    for i in range(stretches):
+        part = [
+            v for v in values[i * len(values) // stretches : (i + 1) * len(values) // stretches] if math.isfinite(v)
+        ]
+        means.append(sum(part) / len(part) if part else math.nan)
+    finite = [value for value in means if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    step = (high - low) / (len(_BLOCKS) - 1) or 1.0
+    return "".join(_BLOCKS[round((v - low) / step)] if math.isfinite(v) else " " for v in means)
+
+
+def _state_line(state: StateChanged) -> str:
+    return f"{state.state}: {state.reason}" if state.reason else state.state
+
+
+def _progress_line(progress: JobProgress) -> str:
+    words = [f"{progress.phase} {progress.ratio:.0%}"]
+    if progress.steps:
+        words.append(_place(progress.step, progress.epoch) + f" of {progress.steps}")
+    if progress.remaining_s is not None:
+        words.append(f"about {age(progress.remaining_s)} left")
+    return ", ".join(words)
+
+
+def _place(step: int, epoch: int) -> str:
+    return f"epoch {epoch}, step {step}" if epoch else f"step {step}"

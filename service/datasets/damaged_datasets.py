@@ -1,0 +1,160 @@
+"""A dataset's files as they are found: whole, or damaged with a reason. One damaged dataset hurts no other."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from model_zoo import strict_json
+from service.datasets.dataset import DatasetInfo, DatasetKind, dataset_folder
+from service.datasets.validation.canonical import EXAMPLES
+from service.datasets.validation.validate import INFO
+from service.errors import Damaged
+
+STATE = "state.json"
+END_OF_STREAM = b"\0\0\0\0"
+"""The last bytes of Arrow's stream format: a file that was cut off ends otherwise."""
+LONGEST_FIELD = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedDataset:
+    """A dataset whose files cannot be read: it can be listed and deleted, and nothing else."""
+
+    id: str
+    reason: str
+    """What cannot be read: one clause, without paths."""
+    created: datetime
+    """As its files say; where they do not, when its folder was last changed."""
+    display_name: str = ""
+    kind: DatasetKind | None = None
+    """None where that cannot be read."""
+    owner: str = ""
+    size_bytes: int = 0
+
+    def error(self) -> Damaged:
+        """What somebody meets who needs the data."""
+        return Damaged(f"dataset {self.id!r}", self.reason, "delete it, and upload the data again")
+
+
+class _FaultError(Exception):
+    """One clause on what is wrong with a file."""
+
+
+def read_dataset(home: Path, dataset_id: str) -> DatasetInfo | DamagedDataset | None:
+    """A dataset, whole or damaged; None where there is none. Its examples are not read, only looked for. Blocks."""
+    folder = dataset_folder(home, dataset_id)
+    try:
+        changed = folder.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        return None
+    document: object = None
+    try:
+        if not folder.is_dir():
+            raise _FaultError("something else is in the place of its folder")
+        document = _document(folder / INFO, INFO)
+        info = _info(document)
+        if info.id != dataset_id:
+            raise _FaultError(f"its {INFO} is of another dataset")
+        check_examples(folder / EXAMPLES)
+    except _FaultError as fault:
+        if not folder.exists() and not folder.is_symlink():  # deleted in this moment
+            return None
+        return _damaged(dataset_id, str(fault), changed, document)
+    return info
+
+
+def check_examples(folder: Path) -> None:
+    """Raises where the files of the examples are not there, or are cut off. What is in them is not read."""
+    state = _document(folder / STATE, f"{EXAMPLES}/{STATE}")
+    try:
+        names = [str(entry["filename"]) for entry in state["_data_files"]]
+    except (KeyError, TypeError):
+        raise _FaultError(f"its {EXAMPLES}/{STATE} does not name the files of its examples") from None
+    if not names:
+        raise _FaultError(f"its {EXAMPLES}/{STATE} names no file of examples")
+    for name in names:
+        try:
+            with (folder / name).open("rb") as file:
+                file.seek(-len(END_OF_STREAM), 2)
+                end = file.read()
+        except FileNotFoundError:
+            raise _FaultError("the file of its examples is missing") from None
+        except (OSError, ValueError):
+            raise _FaultError("the file of its examples is empty or cannot be read") from None
+        if end != END_OF_STREAM:
+            raise _FaultError("the file of its examples is cut off")
+
+
+def signature(folder: Path) -> tuple[object, ...]:
+    """Changes when the files of a dataset do."""
+    found: list[object] = []
+    for path in (folder, folder / INFO, folder / EXAMPLES, folder / EXAMPLES / STATE, *_shards(folder)):
+        try:
+            status = path.stat(follow_symlinks=False)
+            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
+def _shards(folder: Path) -> list[Path]:
+    try:
+        return sorted((folder / EXAMPLES).glob("*.arrow"))
+    except OSError:
+        return []
+
+
+def _document(path: Path, name: str) -> Any:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise _FaultError(f"its {name} is missing") from None
+    except OSError:
+        raise _FaultError(f"its {name} cannot be read") from None
+    if not data.strip(b" \t\r\n\0"):
+        raise _FaultError(f"its {name} is empty")
+    try:
+        return strict_json.read(data)
+    except ValueError:
+        raise _FaultError(f"its {name} is not JSON, or holds a figure that is no number") from None
+
+
+def _info(document: object) -> DatasetInfo:
+    try:
+        return DatasetInfo.model_validate(document)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
+        field = f": {where[:LONGEST_FIELD]!r} is missing or wrong" if where else ""
+        raise _FaultError(f"its {INFO} is not as it was written{field}") from None
+
+
+def _damaged(dataset_id: str, reason: str, changed: float, document: object) -> DamagedDataset:
+    """With what can still be read, field by field."""
+    fields = document if isinstance(document, dict) else {}
+    created = datetime.fromtimestamp(0, UTC)
+    with suppress(ValueError, OverflowError, OSError):
+        created = datetime.fromtimestamp(changed, UTC)
+    with suppress(ValueError, TypeError, OverflowError):
+        told = datetime.fromisoformat(fields["created"]) if "created" in fields else created
+        created = told if told.tzinfo is not None else created
+    kind = fields.get("kind")
+    size = fields.get("size_bytes")
+    return DamagedDataset(
+        dataset_id,
+        reason,
+        created,
+        display_name=_text(fields.get("display_name")),
+        kind=DatasetKind(kind) if isinstance(kind, str) and kind in list(DatasetKind) else None,
+        owner=_text(fields.get("owner")),
+        size_bytes=size if isinstance(size, int) and 0 <= size < 2**63 else 0,
+    )
+
+
+def _text(value: object) -> str:
+    return value.encode("utf-8", "replace").decode()[:128] if isinstance(value, str) else ""

@@ -1,0 +1,1 @@
+"""Columns of tables: cells, number formats, targets and input columns."""

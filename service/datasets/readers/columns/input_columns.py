@@ -1,0 +1,135 @@
+"""The input columns of a table: which are numbers, which are categories, and their cells."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from service.datasets.dataset import ColumnInfo
+from service.datasets.formatting import MOST_LISTED, counted, shown
+from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
+from service.datasets.readers.columns.number_format import PLAIN
+from service.datasets.readers.columns.schema import (
+    Summary,
+    category,
+    is_missing,
+    number,
+)
+from service.datasets.readers.tables.table import Cell
+
+MOST_CATEGORIES = 1_000
+"""Of one column, the most frequent; a rarer one is as good as unknown to a model."""
+_COUNTED = 20_000
+
+
+class RowColumns:
+    """Reads rows as numbers and categories, and remembers which categories there were."""
+
+    def __init__(self, summaries: Mapping[str, Summary]) -> None:
+        """`summaries`: of the columns that are inputs. What is no use as one is left out, with a warning."""
+        kept: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.left_out: list[str] = []
+        """Columns that are no use as an input."""
+        for name, summary in summaries.items():
+            if summary.lists and not summary.distinct:
+                self.warnings.append(f"column {shown(name)} holds lists or objects and was left out")
+            elif not summary.distinct:
+                self.warnings.append(f"column {shown(name)} is empty and was left out")
+            elif summary.numeric:
+                kept.append((name, "number"))
+                if summary.merged:
+                    self.warnings.append(
+                        f"column {shown(name)} holds whole numbers that differ only beyond 16 digits, as ids do, and counts"
+                        " them as the same"
+                    )
+            elif summary.few:
+                kept.append((name, "category"))
+                if summary.beside:
+                    self.warnings.append(f"column {shown(name)} counts as words: {summary.beside}")
+                elif summary.unread:
+                    self.warnings.append(f"column {shown(name)} counts as words: {summary.unread}")
+                elif summary.never_again:
+                    self.warnings.append(f"column {shown(name)} is different in every row, and counts as words")
+            elif summary.beside or summary.unread:
+                self.warnings.append(f"column {shown(name)} was left out: {summary.beside or summary.unread}")
+            else:
+                self.warnings.append(f"column {shown(name)} is different in nearly every row and was left out")
+            if not kept or kept[-1][0] != name:
+                self.left_out.append(name)
+        self.columns = tuple(kept)
+        self._notations = {name: summaries[name].notation for name, kind in kept if kind == "number"}
+        self._empty = dict.fromkeys((name for name, _ in kept), 0)
+        self._rows = 0
+        self._beyond: dict[str, tuple[int, Cell]] = {}  # by column, how many and the first
+        self._seen: dict[str, Counter[str]] = {name: Counter() for name, kind in kept if kind == "category"}
+
+    def read(self, cells: Mapping[str, Cell]) -> tuple[dict[str, float | str | None], str]:
+        """(cells by column, "") or (nothing of use, what is wrong). A cell that is missing is None, and so is one beyond
+        `LARGEST_NUMBER`, of which `remarks` tells."""
+        row: dict[str, float | str | None] = {}
+        empty: list[str] = []
+        for name, kind in self.columns:
+            cell = cells.get(name)
+            if kind == "category":
+                text = category(cell)
+                seen = self._seen[name]
+                if text is not None and (text in seen or len(seen) < _COUNTED):
+                    seen[text] += 1
+                row[name] = text
+                if text is None:
+                    empty.append(name)
+                continue
+            value = number(cell, self._notations[name])
+            if value is None and not is_missing(cell):
+                return {}, f"column {shown(name)} holds {shown(cell)} where the others are numbers"
+            if value is not None and -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+                row[name] = value
+                continue
+            row[name] = None
+            empty.append(name)
+            if value is not None and not math.isnan(value):
+                known, first = self._beyond.get(name, (0, cell))
+                self._beyond[name] = known + 1, first
+        self._rows += 1
+        for name in empty:
+            self._empty[name] += 1
+        return row, ""
+
+    def remarks(self) -> list[str]:
+        """What should be known of the columns once all rows were read: which had empty cells, or cells beyond all bounds."""
+        missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
+        many = [
+            f"column {shown(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
+            f" {MOST_CATEGORIES:,} most frequent are known to a model"
+            for name, seen in self._seen.items()
+            if len(seen) > MOST_CATEGORIES
+        ]
+        more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
+        empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"
+        return [*self._too_large(), *([empty, *many] if missing else many)]
+
+    def _too_large(self) -> Iterator[str]:
+        for name, (number_of_cells, first) in self._beyond.items():
+            verb = "counts" if number_of_cells == 1 else "count"
+            yield (
+                f"{counted(number_of_cells, 'cell')} of column {shown(name)} {verb} as empty, such as {shown(first)};"
+                f" expected {BOUNDS}"
+            )
+
+    def inputs(self) -> tuple[ColumnInfo, ...]:
+        """The columns in order, with the categories read so far."""
+        return tuple(
+            ColumnInfo(
+                name=name,
+                kind=kind,
+                categories=tuple(sorted(text for text, _ in self._seen[name].most_common(MOST_CATEGORIES)))
+                if kind == "category"
+                else (),
+                decimal=self._notations.get(name, PLAIN).decimal,
+                grouping=self._notations.get(name, PLAIN).grouping,
+                unit=self._notations.get(name, PLAIN).unit,
+            )
+            for name, kind in self.columns
+        )

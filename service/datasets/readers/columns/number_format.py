@@ -1,0 +1,142 @@
+"""How the numbers of a column are written: decimal sign, sign between thousands, unit. One reading for a whole column.
+
+`1,234.50`, `1.234,50`, `1 234,50` and `1'234.50` are one number each; `1,234` alone may be two, and a column of nothing else is
+decided by the columns beside it (`schema.py`). A currency, `%` or a unit is read where all cells of the column have the same.
+Upload, training and prediction read cells by the same notation: it is kept with the column in a dataset and on a model's card.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal as Exact
+from decimal import InvalidOperation
+from functools import lru_cache
+from typing import Literal
+
+from service.datasets.readers.columns.units import UNITS, is_currency
+
+Decimal = Literal[".", ","]
+Grouping = Literal["", ",", ".", " ", "'"]
+DECIMALS: tuple[Decimal, ...] = (".", ",")
+GROUPINGS: tuple[Grouping, ...] = ("", ",", ".", " ", "'")
+WAYS = tuple((decimal, grouping) for decimal in DECIMALS for grouping in GROUPINGS if decimal != grouping)
+"""All that a column may be written by."""
+_SPACES = {ord(c): " " for c in "\u00a0\u202f\u2009\u2007\u2002\u2003\u2008\u200a\u205f\u3000"}
+_SAME = {**_SPACES, ord("’"): "'", ord("\u02bc"): "'", ord("−"): "-", ord("\u2013"): "-", ord("\ufe63"): "-"}
+_WRITTEN = re.compile(
+    r"(?P<open>\()?(?P<sign>[+-])?\s*(?P<before>[^\d\s.,'()+-]{1,6}\.?)?\s*(?P<inner>[+-])?"
+    r"(?P<body>\d[\d.,' ]*|[.,]\d+)"
+    r"(?P<after>[^\d\s.,'()+-][^\s()]{0,11})?\s*(?P<behind>-)?(?P<close>\))?",
+    re.ASCII,
+)
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How the numbers of a column are written. The default is how programs write them: `-1234.5`, `1.5e3`."""
+
+    decimal: Decimal = "."
+    grouping: Grouping = ""
+    """Between thousands; empty where nothing stands there. A space stands for every kind of space."""
+    unit: str = ""
+    """Written before or after each number: a currency, `%`, `kg`; numbers are in this unit. Empty where there is none."""
+
+    @property
+    def is_plain(self) -> bool:
+        """As programs write numbers."""
+        return self == PLAIN
+
+    def number(self, text: str) -> float | None:
+        """The number that a text holds, infinite included; None where it holds none."""
+        return _number(text, self)
+
+    def exact(self, text: str) -> Exact | float | None:
+        """The same, with all of its digits: whole numbers of any length are told apart. For the few that are compared."""
+        digits = (None if self.is_plain else _digits(text, self)) or text.strip()
+        value = plain(digits)
+        try:
+            return None if value is None else Exact(digits)
+        except InvalidOperation:  # its exponent is beyond all bounds
+            return value
+
+
+PLAIN = Notation()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One cell that people read as a number, taken apart."""
+
+    body: str
+    """Digits with their signs between, spaces and apostrophes of one kind each."""
+    negative: bool
+    unit: str
+    enclosed: bool
+    """In parentheses, as accountants write a negative number."""
+
+
+def plain(text: str) -> float | None:
+    """The number that a text holds as programs write it, infinite included; None where it holds none."""
+    text = text.strip()
+    return float(text) if _PLAIN.fullmatch(text) else None
+
+
+@lru_cache(maxsize=4096)
+def written(text: str) -> Written | None:
+    """A text as a number with decorations, or None where nobody would read one in it."""
+    found = _WRITTEN.fullmatch(text.translate(_SAME).strip())
+    if found is None or bool(found["open"]) != bool(found["close"]):
+        return None
+    behind = found["behind"] if found["body"].rstrip()[-1] not in ".," else ""  # "1'000.-" has no cents
+    signs = [sign for sign in (found["open"], found["sign"], found["inner"], behind) if sign]
+    if len(signs) > 1:
+        return None
+    before, after = found["before"] or "", found["after"] or ""
+    if before and (after or not is_currency(before)):
+        return None
+    if after and not (is_currency(after) or after.casefold() in UNITS):
+        return None
+    body = found["body"].strip(" ")
+    if not body or not any(fits(body, *way) for way in WAYS):
+        return None  # a date, a version, a telephone number
+    return Written(body, bool(signs) and signs[0] != "+", before or after, bool(found["open"]))
+
+
+@lru_cache(maxsize=256)
+def _shape(decimal: str, grouping: str) -> re.Pattern[str]:
+    d, g = re.escape(decimal), re.escape(grouping)
+    if not grouping:
+        return re.compile(rf"\d+(?:{d}\d*)?|{d}\d+", re.ASCII)
+    grouped = rf"[1-9]\d{{0,2}}(?:{g}\d{{3}})+|[1-9]\d?(?:{g}\d{{2}})+{g}\d{{3}}"  # the second as in India
+    return re.compile(rf"(?:{grouped}|\d+)(?:{d}\d*)?|{d}\d+", re.ASCII)
+
+
+def fits(body: str, decimal: str, grouping: str) -> bool:
+    """Whether digits and their signs can be written so."""
+    return _shape(decimal, grouping).fullmatch(body) is not None
+
+
+def has_sign(unit: str) -> str:
+    """A unit as it is compared: `EUR` and `eur` are one."""
+    return unit.casefold()
+
+
+def _number(text: str, notation: Notation) -> float | None:
+    digits = _digits(text, notation)
+    return plain(text) if digits is None else float(digits)
+
+
+def _digits(text: str, notation: Notation) -> str | None:
+    """A number in a notation as programs write it; None where the text is none in it."""
+    found = written(text) if len(text) <= 64 else None
+    if (
+        found is not None
+        and fits(found.body, notation.decimal, notation.grouping)
+        and (not found.unit or has_sign(found.unit) == has_sign(notation.unit))
+    ):
+        digits = found.body.replace(notation.grouping, "") if notation.grouping else found.body
+        digits = digits.replace(notation.decimal, ".")
+        return f"-{digits}" if found.negative else digits
+    return None

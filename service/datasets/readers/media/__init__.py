@@ -1,0 +1,1 @@
+"""Pictures and sounds in archives and folders."""

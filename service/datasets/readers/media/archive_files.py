@@ -1,0 +1,95 @@
+"""The files of an unpacked archive, by sort; and those of them that are of no use, each with the reason."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from service.datasets.formatting import counted
+from service.datasets.readers.file_types import (
+    OTHER_PICTURES,
+    OTHER_SOUNDS,
+    PICTURES,
+    SOUNDS,
+    TABLES,
+    TEXTS,
+    looks_like,
+)
+from service.datasets.readers.tables.sniffing import START, is_text
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What an archive held, by sort; paths below its folder, sorted."""
+
+    root: Path
+    pictures: tuple[PurePosixPath, ...]
+    sounds: tuple[PurePosixPath, ...]
+    texts: tuple[PurePosixPath, ...]
+    tables: tuple[PurePosixPath, ...]
+    others: tuple[PurePosixPath, ...]
+    """Of no use."""
+    empty: tuple[PurePosixPath, ...] = ()
+    """Folders in which nothing lies."""
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.pictures, self.sounds, self.texts, self.tables, self.others)))
+
+    def all(self) -> Iterator[PurePosixPath]:
+        """Every one, sort after sort."""
+        for sort in (self.pictures, self.sounds, self.texts, self.tables, self.others):
+            yield from sort
+
+
+def look(root: Path) -> Files:
+    """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes.
+
+    Files of text without an ending are texts where an archive holds hardly anything else; beside other data they are notes.
+    """
+    sorts: dict[str, list[PurePosixPath]] = {"pictures": [], "sounds": [], "texts": [], "tables": [], "others": []}
+    empty: list[PurePosixPath] = []
+    unnamed: list[PurePosixPath] = []
+    for path in _walk(root, empty):
+        suffix = path.suffix.lower()
+        if suffix in PICTURES or suffix in OTHER_PICTURES:
+            sort = "pictures"
+        elif suffix in SOUNDS or suffix in OTHER_SOUNDS:
+            sort = "sounds"
+        elif suffix in TEXTS or suffix in TABLES:
+            sort = "texts" if suffix in TEXTS else "tables"
+        else:
+            with (root / path).open("rb") as file:
+                start = file.read(START)
+            sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(start), "others")
+            if sort == "others" and _no_ending(suffix) and is_text(start):
+                unnamed.append(path)
+                continue
+        sorts[sort].append(path)
+    others = any(sorts[sort] for sort in ("pictures", "sounds", "tables"))
+    sorts["others" if others or len(unnamed) <= len(sorts["texts"]) else "texts"] += unnamed
+    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty)))
+
+
+def _no_ending(suffix: str) -> bool:
+    """Mails and articles are often called by a number alone: `101551`, `1234.5`."""
+    return not suffix or suffix[1:].isdigit()
+
+
+def _walk(root: Path, empty: list[PurePosixPath]) -> Iterator[PurePosixPath]:
+    for folder, folders, names in os.walk(root):
+        below = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        if not folders and not names and below.parts:
+            empty.append(below)
+        yield from (below / name for name in names)
+
+
+def remark_on(paths: Sequence[PurePosixPath], what: str) -> str:
+    """`passed over 12 files without a picture: .txt 10, .json 2`."""
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    more = " …" if len(most) > 8 else ""
+    kinds = ", ".join(f"{end} {count}" for end, count in most[:8])
+    return f"passed over {counted(len(paths), 'file')} without a {what}: {kinds}{more}"

@@ -1,0 +1,247 @@
+"""Rows of CSV and TSV, read with the csv module. What it would merge without a word is told apart here.
+
+A cell that begins with a quotation mark ends with one before a delimiter or the end of a line, and may hold line ends. Where that
+leads nowhere, the mark belongs to the text, and each line is a row of its own (`quote_repair.py`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import clean_name, shown
+from service.datasets.readers.tables.csv_head import (
+    LOOKED_AT,
+    begins_with_an_index,
+    is_title,
+    preamble,
+    spaced,
+)
+from service.datasets.readers.tables.physical_lines import Lines
+from service.datasets.readers.tables.quote_repair import Mender
+from service.datasets.readers.tables.quote_style import Fix, line_fix
+from service.datasets.readers.tables.table_row import Row, is_text
+from service.errors import InvalidInput
+
+_NAMED_ROWS = 20
+_STYLE_LINES, _STYLE_CHARACTERS = 2_000, 1 << 22
+"""What is looked at to find how quotation marks inside of a cell are written."""
+_INDEX_ROWS = 200
+"""Rows that are looked at where each has one cell more than the header."""
+_CHUNK = 1 << 20
+"""Bytes that are decoded at once."""
+
+Note = Callable[[str], None]
+
+
+class Delimited:
+    """A file of lines with cells. It can be gone through more than once."""
+
+    def __init__(self, path: Path, name: str, form: str, limits: Limits) -> None:
+        """`form`: the end of its name. Raises InvalidInput where it is no text."""
+        self._path = path
+        self._name = name
+        self._limits = limits
+        self.unnamed: tuple[str, ...] = ()
+        self._given: list[str] = []
+        """The header's names, empty ones too."""
+        self._line = 0
+        """Of the file, the last of the row that was read last."""
+        self._fix: Fix | None = None
+        """Done to each line, where the file's quotation marks are not those of the csv module."""
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0, 2)
+            size = file.tell()
+        self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
+        self._quotes, self._nul, self._escapes = (True, False, False) if self._wide or not size else _marks(path)
+        self._is_text = not self._wide and _is_utf8(path)
+        """Whether all of it is, so that no row need be asked."""
+        with self._text() as lines:
+            first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
+        self._above, self.delimiter = preamble(first, form)
+        self._spaced = spaced(first, self.delimiter)
+        if self._quotes:
+            self._fix = line_fix(list(_sample(self._below())), self.delimiter, self._spaced)
+
+    def header(self) -> list[str]:
+        """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
+        with self._text() as lines:
+            header = next(self._records(lines, None), None)
+        if header is None:
+            raise InvalidInput("data", f"{shown(self._name)} is empty")
+        given = [clean_name(name) for name in header]
+        rows = self._first_rows()
+        if begins_with_an_index(rows, len(given) + 1, self.delimiter, self._below()):
+            given = ["", *given]
+        elif is_title(given, rows, self._below()):
+            raise InvalidInput(
+                "data",
+                f"the first line of {shown(self._name)} looks like a title, not like names of columns: {shown(given[0])};"
+                " remove the lines above the header",
+            )
+        self._given = given
+        names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
+        self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
+        if any(not is_text(name) or "\0" in name for name in names):
+            raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
+        return names
+
+    def _first_rows(self) -> list[list[str]]:
+        """The first rows below the header, up to one that is malformed."""
+        reader = csv.reader(self._below(), delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
+        rows: list[list[str]] = []
+        with suppress(csv.Error):
+            rows.extend(cells for cells in islice(reader, 1, _INDEX_ROWS) if cells)
+        return rows
+
+    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
+        """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
+        expected, number, no_text = len(columns), 0, 0
+        with self._text() as lines:
+            mender = Mender(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
+            records = self._quick_records(lines, mender) if self._quotes else self._records(lines, mender)
+            next(records, None)
+            mender.forget()
+            for cells in records:
+                if not cells or (len(cells) == 1 and expected > 1 and not cells[0].strip()):
+                    continue  # an empty line
+                number += 1
+                if mender.anew:
+                    mender.note_row(number)
+                if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
+                    del cells[expected:]  # lines that end with a delimiter
+                if mender.problem:
+                    yield Row(number, {}, mender.problem, self._line)
+                elif len(cells) != expected:
+                    yield Row(
+                        number,
+                        {},
+                        f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}",
+                        self._line,
+                    )
+                elif not self._is_text and not is_text("".join(cells)):
+                    no_text += 1
+                    yield Row(number, {}, "is not UTF-8 text", self._line)
+                elif self._nul and any("\0" in cell for cell in cells):
+                    yield Row(number, {}, "holds NUL characters, which no text does", self._line)
+                elif cells[0].strip() == self._given[0] and [clean_name(cell) for cell in cells] == self._given:
+                    yield Row(number, {}, "repeats the header", self._line)
+                else:
+                    yield Row(number, dict(zip(columns, cells, strict=True)), "", self._line)
+            if mender.mended:
+                rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
+                more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
+                s = "" if len(mender.mended) == 1 else "s"
+                note(
+                    f"row{s} {rows}{more} of {shown(self._name)}: a quotation mark is not closed or not doubled; it counts as"
+                    " part of the text, and each line as a row"
+                )
+        if no_text:
+            note(f"rows that are not UTF-8 text: {no_text}; save the file as UTF-8")
+
+    def _quick_records(self, lines: Lines, mender: Mender) -> Iterator[list[str]]:
+        """As `_records`, at the csv module's own pace as long as no row is malformed or looks like several."""
+        csv.field_size_limit(self._limits.text_bytes)
+        for _ in range(self._above):
+            lines.next_line()
+        source = map(self._fix, lines.file) if self._fix else lines.file
+        reader = csv.reader(source, delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
+        before = given = 0
+        try:
+            for cells in reader:
+                if (reader.line_num > before + 1 and mender.suspects(cells)) or (
+                    self._escapes and len(cells) != mender.expected and len(cells) > 1
+                ):
+                    break
+                before = reader.line_num
+                self._line = self._above + before
+                given += 1
+                yield cells
+            else:
+                return
+        except csv.Error:
+            pass
+        with self._text() as again:
+            mender.reads(again)
+            yield from islice(self._records(again, mender), given, None)
+
+    def _records(self, lines: Lines, mender: Mender | None) -> Iterator[list[str]]:
+        """The header and all rows, as cells."""
+        csv.field_size_limit(self._limits.text_bytes)
+        for _ in range(self._above):
+            lines.next_line()
+        source = lines if self._quotes else iter(lines.file)
+        reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes, skipinitialspace=self._spaced)
+        while True:
+            if mender is not None:
+                mender.problem = ""
+            lines.held.clear()
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if mender is None:
+                    lines.give_back(lines.held[1:])
+                    cells = next(csv.reader(lines.held[:1], delimiter=self.delimiter), [])
+                elif self._quotes:
+                    cells = mender.mend(error)
+                else:
+                    mender.problem, cells = mender.too_long, [""] * 2
+            else:
+                if mender is not None and len(lines.held) > 1:
+                    cells = mender.check(cells)
+                elif mender is not None and self._quotes and len(cells) != mender.expected and '\\"' in lines.held[0]:
+                    cells = mender.unescaped(cells)
+            self._line = lines.line if self._quotes else self._above + reader.line_num
+            yield cells
+
+    @contextmanager
+    def _text(self) -> Iterator[Lines]:
+        encoding, errors = ("utf-16", "replace") if self._wide else ("utf-8-sig", "surrogateescape")
+        with self._path.open(encoding=encoding, errors=errors, newline="") as file:
+            yield Lines(file, self._limits.text_bytes, self._fix)
+
+    def _below(self) -> Iterator[str]:
+        """Lines of the file from its header on."""
+        with self._text() as lines:
+            yield from islice(iter(lines.next_line, ""), self._above, None)
+
+
+def _sample(lines: Iterator[str]) -> Iterator[str]:
+    """The first lines, of a bounded size."""
+    characters = 0
+    for line in islice(lines, _STYLE_LINES):
+        characters += len(line)
+        if characters > _STYLE_CHARACTERS:
+            return
+        yield line
+
+
+def _marks(path: Path) -> tuple[bool, bool, bool]:
+    """Whether a file holds quotation marks, NUL bytes, and quotation marks behind a backslash."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b'"') >= 0, content.find(b"\0") >= 0, content.find(b'\\"') >= 0
+
+
+def _is_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(_CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _why(cells: list[str]) -> str:
+    return ", perhaps because a quotation mark is not closed" if any("\n" in cell for cell in cells) else ""

@@ -1,0 +1,265 @@
+"""Rows of a CSV whose quotation marks do not come in pairs: told apart line by line where that is possible."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+
+from service.datasets.dataset_limits import Limits
+from service.datasets.readers.tables.physical_lines import MOST_HELD, Lines
+from service.datasets.readers.tables.quote_style import QuoteStyle, as_doubled, cell_pattern
+from service.errors import InvalidInput
+
+MOST_WASTED = 64 << 20
+"""Characters that may be read again in all, so that no file takes time without end."""
+LONGEST_LOOKED_AT = 1 << 16
+"""Characters of a line in which pairs of quotation marks are looked for."""
+SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
+_NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
+
+
+class Mender:
+    """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
+
+    def __init__(
+        self,
+        lines: Lines,
+        again: Callable[[], Iterator[str]],
+        delimiter: str,
+        expected: int,
+        limits: Limits,
+        spaced: bool = False,
+    ) -> None:
+        """`again` goes through the file's lines from its header on; `expected` is how many cells a row has."""
+        self._lines = lines
+        self._again = again
+        self._delimiter = delimiter
+        self.expected = expected
+        self._spaced = spaced
+        self._style: QuoteStyle | None = None
+        self._most = limits.text_bytes
+        self._wasted = 0
+        self._few: dict[int, Callable[[str], bool]] | None = None
+        self.anew = False
+        """Whether the row at hand was not as the csv module reads it."""
+        self.mended: list[int] = []
+        """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
+        self.problem = ""
+        """What is wrong with the row at hand."""
+        self.too_long = f"holds a cell of more than {self._most} bytes"
+
+    def reads(self, lines: Lines) -> None:
+        """From now on the rows are made of these lines."""
+        self._lines = lines
+
+    def suspects(self, cells: list[str]) -> bool:
+        """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
+        if len(cells) != self.expected:
+            return True
+        wanted, inside, ends = self.expected - 1, 0, 1
+        for cell in cells:
+            if "\r" in cell:
+                break
+            inside += cell.count(self._delimiter)
+            ends += cell.count("\n")
+        else:
+            if (
+                wanted + inside != wanted * ends
+            ):  # then not each line has as many delimiters as a row, and no more need be looked at
+                return False
+        return not self.style.quotes
+
+    @property
+    def style(self) -> QuoteStyle:
+        """How the file's writer quotes; found out when it is first asked for."""
+        if self._style is None:
+            self._style = QuoteStyle(self._again(), self._delimiter, self.expected, self._spaced)
+        return self._style
+
+    def forget(self) -> None:
+        """The header is no row."""
+        self.anew = False
+
+    def note_row(self, number: int) -> None:
+        """The row at hand, which was made anew, has this number."""
+        self.anew = False
+        if not self.problem:
+            self.mended.append(number)
+
+    def mend(self, error: csv.Error) -> list[str]:
+        """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
+        held = self._lines.held
+        first, nothing = held[0], [""] * self.expected
+        if "unexpected end" in str(error) and self.style.quotes and self._is_cut_off():
+            self.problem = "ends inside of a quoted cell; the file seems to be cut off"
+            return nothing
+        if "field limit" in str(error) and (len(held) == 1 or (self.style.quotes and self._ends_well())):
+            self.problem = self.too_long
+            return nothing
+        self._give_back(held[1:])
+        if '\\"' in first and (cells := self._escaped(first)) is not None:
+            return cells
+        cells = self._of_line(first) or []
+        if cells:
+            self.anew = True
+            return cells
+        count = len(first.rstrip("\r\n").split(self._delimiter))
+        because = "perhaps because a quotation mark is not closed"
+        self.problem = f"expected {self.expected} cells as in the header, got {count}, {because}"
+        return nothing
+
+    def _is_cut_off(self) -> bool:
+        """Whether what is held, up to the end of the file, is one row rather than rows behind a mark that is not closed."""
+        held = self._lines.held
+        return not any(map(self._like_row, held)) or (len(held) == 1 and not self._values())
+
+    def _ends_well(self) -> bool:
+        """Whether the row at hand is one with a cell that is too long; then all its lines are taken."""
+        held = self._lines.held[:]
+        self._lines.give_back(held)
+        self._lines.held.clear()
+        before = csv.field_size_limit(MOST_HELD * self._most)
+        try:
+            reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
+            cells = next(reader)
+        except (csv.Error, StopIteration):
+            cells = []
+        finally:
+            csv.field_size_limit(before)
+        if len(cells) == self.expected:
+            return True
+        beyond = self._lines.held[len(held) :]
+        self._wasted += sum(map(len, beyond))
+        self._lines.give_back(beyond)
+        self._lines.held[:] = held
+        return False
+
+    def unescaped(self, cells: list[str]) -> list[str]:
+        """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
+        line = as_doubled(self._lines.held[0])
+        reader = csv.reader([line], delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
+        with suppress(csv.Error):
+            found = next(reader, [])
+            return found if len(found) == self.expected else cells
+        return cells
+
+    def check(self, cells: list[str]) -> list[str]:
+        """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""
+        held = self._lines.held
+        if len(cells) != self.expected:
+            own = self._of_line(held[0])
+            if own is None or not self._like_row(held[0]):
+                return cells
+            if self.style.quotes and len(held) <= self.style.longest:
+                return cells
+        elif self.style.quotes or not self._like_rows(held):
+            return cells
+        first = held[0]
+        self._give_back(held[1:])
+        self.anew = True
+        return self._of_line(first) or [""] * self.expected
+
+    def _give_back(self, lines: list[str]) -> None:
+        self._wasted += sum(map(len, lines))
+        if self._wasted > MOST_WASTED:
+            raise InvalidInput(
+                "data", "its quotation marks do not come in pairs; double those inside of a cell, and close each"
+            )
+        self._lines.give_back(lines)
+        self._lines.held[1:] = []
+
+    def _of_line(self, line: str) -> list[str] | None:
+        """Cells of a line in which quotation marks end a cell only where it ends; None where they are not as many as wanted."""
+        line = line.rstrip("\r\n")
+        if len(line) <= LONGEST_LOOKED_AT:
+            found = [
+                match[0] if match[1] is None else match[1].replace('""', '"')
+                for match in cell_pattern(self._delimiter).finditer(line)
+            ]
+            if len(found) == self.expected:
+                return found
+        literal = line.split(self._delimiter)
+        return literal if len(literal) == self.expected else None
+
+    def _escaped(self, first: str) -> list[str] | None:
+        """Cells of a row whose quotation marks are escaped by a backslash, over several lines where it has them."""
+        self._lines.give_back([first])
+        self._lines.held.clear()
+        reader = csv.reader(
+            map(as_doubled, self._lines), delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced
+        )
+        try:
+            cells = next(reader)
+        except (csv.Error, StopIteration):
+            cells = []
+        if len(cells) == self.expected:
+            return cells
+        held = self._lines.held[:]
+        self._lines.held.clear()
+        self._lines.held.append(first)
+        self._wasted += sum(map(len, held))
+        self._lines.give_back(held[1:])
+        return None
+
+    def _like_rows(self, lines: list[str]) -> bool:
+        """Whether each line has the cells of a row, and in columns of few values, those that other rows have."""
+        if self.expected < 2:
+            return False
+        wanted = self.expected - 1
+        if any(line.count(self._delimiter) != wanted for line in lines):
+            return False
+        # where no values are known, nothing tells a row from a line of prose with as many delimiters
+        return bool(self._values()) and all(map(self._like_row, lines))
+
+    def _like_row(self, line: str) -> bool:
+        cells = line.rstrip("\r\n").split(self._delimiter)
+        return len(cells) == self.expected and all(fits(cells[at].strip()) for at, fits in self._values().items())
+
+    def _values(self) -> dict[int, Callable[[str], bool]]:
+        """What cells of a column look like, with their quotation marks, by its place, where they are all quoted, have few values
+        or hold numbers: by the rows of one line among the first of the file. A line inside of a longer row counts for nothing,
+        since prose has commas too."""
+        if self._few is None:
+            rows = list(self._rows_of_one_line())
+            self._few = {}
+            for at, column in enumerate(zip(*rows, strict=True)):
+                values = {cell.strip() for cell in column}
+                numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in values)
+                if len(values) <= min(FEW, len(rows) // 2):
+                    self._few[at] = values.__contains__
+                elif all(map(_is_quoted, values)):
+                    self._few[at] = _is_quoted
+                elif numbers >= MOSTLY * len(values):
+                    self._few[at] = _looks_like_a_number
+        return self._few
+
+    def _rows_of_one_line(self) -> Iterator[list[str]]:
+        """As they are written, with quotation marks."""
+        last = [""]
+        reader = csv.reader(_noting(islice(self._again(), SAMPLED), last), delimiter=self._delimiter)
+        before = 0
+        with suppress(csv.Error):
+            for number, cells in enumerate(reader):
+                if number and reader.line_num == before + 1 and len(cells) == self.expected:
+                    line = last[0].rstrip("\r\n")
+                    raw = [match[0] for match in cell_pattern(self._delimiter).finditer(line[:LONGEST_LOOKED_AT])]
+                    if len(raw) == self.expected and not any(cell[:1] == '"' and not _is_quoted(cell) for cell in raw):
+                        yield raw
+                before = reader.line_num
+
+
+def _noting(lines: Iterator[str], last: list[str]) -> Iterator[str]:
+    for line in lines:
+        last[0] = line
+        yield line
+
+
+def _is_quoted(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _looks_like_a_number(cell: str) -> bool:
+    return not cell.strip() or _NUMBER.fullmatch(cell.strip()) is not None

@@ -1,0 +1,193 @@
+"""Texts with a label or number: a table of them, or a folder of text files for each class. And plain text, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import shown
+from service.datasets.readers.columns.cells import Reading
+from service.datasets.readers.columns.targets import AS_WRITTEN, add_target, read_folder
+from service.datasets.readers.media.archive_files import Files
+from service.datasets.readers.media.folder_layout import layout
+from service.datasets.readers.parsed_example import (
+    Draft,
+    Shape,
+    Skip,
+    Target,
+    Warn,
+    digest_of,
+)
+from service.datasets.readers.tables.table import Cell, Table
+
+BLOCK = 4096
+"""Characters of plain text in one example, and at most a line more."""
+
+
+def text_digest(text: str) -> str:
+    """Equal for texts that differ in nothing but spaces and the case of letters."""
+    return digest_of(" ".join(text.split()).casefold())
+
+
+class TextTable:
+    """A table with a column of texts."""
+
+    def __init__(
+        self, table: Table, columns: Columns, target: Target, limits: Limits, reading: Reading = AS_WRITTEN
+    ) -> None:
+        """`reading`: of the target's column."""
+        self._reading = reading
+        self._table = table
+        self._columns = columns
+        self._target = target
+        self._limits = limits
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.TEXT, self._columns, self._target)
+
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """In the order of the rows."""
+        for row in self._table.rows(warn):
+            text = row.cells.get(self._columns.text)
+            draft = Draft({}, "", self._table.name, row.number)
+            problem = row.problem
+            if not problem and (not isinstance(text, str) or not text.strip()):
+                problem = _no_text(text)
+            if not problem:
+                problem = add_target(
+                    draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                )
+            if problem:
+                skip(self._table.name, row.number, problem)
+            else:
+                draft.values["text"] = text
+                draft.digest = text_digest(str(text))
+                yield draft
+
+
+def _no_text(cell: Cell) -> str:
+    if isinstance(cell, list):
+        return "the text is a list or object"
+    return "the text is empty" if cell is None or isinstance(cell, str) else f"{shown(cell)} is no text"
+
+
+class TextFolders:
+    """`class/file.txt`, or `train/class/file.txt`."""
+
+    def __init__(self, files: Files, limits: Limits) -> None:
+        self._files = files
+        self._limits = limits
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.TEXT, Columns(), Target.CLASS)
+
+    def entered(self) -> int:
+        """See `Reader`."""
+        return len(self._files.texts)
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """One for each file, in the order of their paths."""
+        found = layout(self._files.texts)
+        if remark := found.remark():
+            warn(remark)
+        for path, place in zip(self._files.texts, found.places, strict=True):
+            label, problem = read_folder(place.label, self._limits.name_characters)
+            if not place.label:
+                problem = place.problem or "lies in no folder, so its class is not known"
+            text = ""
+            if not problem:
+                text, problem = _read(self._files.root / path, self._limits)
+            if problem:
+                skip(str(path), 0, problem)
+            else:
+                yield Draft({"text": text}, text_digest(text), str(path), label=label, split=place.split)
+
+
+def _read(path: Path, limits: Limits) -> tuple[str, str]:
+    if path.stat().st_size > limits.text_bytes:
+        return "", f"is larger than {limits.text_bytes} bytes"
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return "", "is not UTF-8 text"
+    return (text, "") if text.strip() else ("", "is empty")
+
+
+class PlainText:
+    """Text files one after another, cut at line ends into blocks that follow each other: joined, they are the text again."""
+
+    def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: Limits, name: str = "") -> None:
+        """`name` stands for a single file in reports, where `texts` holds what it is called here."""
+        self._root = root
+        self._texts = texts
+        self._limits = limits
+        self._name = name
+        self._entered = 0
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        return Shape(DatasetKind.PLAIN_TEXT, Columns(), Target.NONE)
+
+    def entered(self) -> int:
+        """See `Reader`: lines."""
+        return self._entered
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
+        self._entered = 0
+        for path in self._texts:
+            yield from self._of_file(path, self._name or str(path), skip)
+
+    def _of_file(self, path: PurePosixPath, name: str, skip: Skip) -> Iterator[Draft]:
+        block: list[str] = []
+        size, first, lines = 0, 1, 0
+        number, begins, named = 0, True, 0
+        for piece in self._pieces(self._root / path):
+            number += begins
+            good = piece.isascii() or _decoded(piece)
+            if not good and named != number:  # a very long line comes in pieces; it counts once, by its first
+                skip(name, number, "is not UTF-8 text", int(begins))
+                named = number
+            if good:
+                if not block:
+                    first = number
+                block.append(piece)
+                lines += begins
+                size += len(piece)
+            begins = piece.endswith("\n")
+            if size >= BLOCK:
+                yield _block(block, name, first, lines)
+                block, size, lines = [], 0, 0
+        self._entered += number
+        if "".join(block).strip():
+            yield _block(block, name, first, lines)
+        elif lines:
+            skip(name, first, "is blank to the end of the file", lines)
+
+    def _pieces(self, path: Path) -> Iterator[str]:
+        """Lines with their ends, a very long one in pieces; half surrogates stand for bytes that are no text."""
+        with path.open("rb") as file:
+            wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(
+            encoding="utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape"
+        ) as text:
+            while piece := text.readline(BLOCK):
+                yield piece
+
+
+def _decoded(line: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in line)
+
+
+def _block(pieces: Sequence[str], name: str, first: int, lines: int) -> Draft:
+    text = "".join(pieces)
+    return Draft({"text": text}, text_digest(text), name, first, pieces=lines)

@@ -1,0 +1,259 @@
+"""Series of numbers in time. One example is one whole series; where it is cut for training and testing is decided by jobs."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import shown
+from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
+from service.datasets.readers.columns.number_format import PLAIN, Notation
+from service.datasets.readers.columns.schema import category, is_missing, number
+from service.datasets.readers.columns.targets import read_split
+from service.datasets.readers.inferred import Infer, nowhere
+from service.datasets.readers.parsed_example import (
+    Draft,
+    Shape,
+    Skip,
+    Target,
+    Warn,
+    digest_of,
+)
+from service.datasets.readers.tables.table import Cell, Row, Table
+from service.datasets.readers.time_series.timeline import Timeline, choose
+from service.datasets.readers.time_series.timestamps import (
+    LOCAL,
+    fitting,
+    no_time,
+    readings,
+)
+from service.errors import InvalidInput
+
+SHORTEST = 16
+"""Steps of a series that something can be learned from."""
+_SAMPLED_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One series."""
+
+    name: str
+    """Empty where the file holds but one."""
+    values: NDArray[np.float64]
+    """`(steps, channels)`."""
+    row: int
+    """Where it begins."""
+    split: str
+
+
+class _Gathered:
+    """One series while its rows come in."""
+
+    def __init__(self, first_row: int, ways: int) -> None:
+        self.first_row = first_row
+        self.times = tuple(array("d") for _ in range(ways))
+        """Of each row, for each way of reading; NaN where the row cannot be read so."""
+        self.values = array("d")
+        self.rows = array("q")
+        self.split = ""
+
+
+class Series:
+    """Rows of (time, series, numbers), or a row for each series with lists of numbers."""
+
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        channels: Sequence[str],
+        lists: bool,
+        limits: Limits,
+        *,
+        notations: Mapping[str, Notation] | None = None,
+        time_notation: Notation = PLAIN,
+        clock: str = "",
+        shortest: int = SHORTEST,
+        infer: Infer = nowhere,
+    ) -> None:
+        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
+        each writes its numbers; `time_notation`: how the time does, where it is written in numbers. `clock`: a column with
+        the time of the day, where that of the time holds the day alone. `shortest`: fewer steps are no series."""
+        self._table = table
+        self._columns = columns
+        self._channels = tuple(channels)
+        self._lists = lists
+        self._limits = limits
+        self._notations = [(notations or {}).get(name, PLAIN) for name in channels]
+        self._time_notation = time_notation
+        self._clock = clock
+        self._shortest = shortest
+        self._infer = infer
+        self._ways: tuple[str, ...] = ()
+        self._numbers = False
+        """Whether times are numbers in a notation of their own."""
+
+    def shape(self) -> Shape:
+        """All known from the start."""
+        inputs = tuple(
+            ColumnInfo(
+                name=name,
+                kind="number",
+                decimal=notation.decimal,
+                grouping=notation.grouping,
+                unit=notation.unit,
+            )
+            for name, notation in zip(self._channels, self._notations, strict=True)
+        )
+        return Shape(DatasetKind.SERIES, self._columns, Target.NONE, inputs, channels=len(self._channels))
+
+    def entered(self) -> int:
+        """See `Reader`."""
+        return self._table.count
+
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+        """Series by series, in the order in which they begin."""
+        for found in self.named(skip, warn):
+            flat = np.ascontiguousarray(found.values).reshape(-1)
+            digest = digest_of(flat.tobytes())
+            pieces = 1 if self._lists else len(found.values)
+            yield Draft({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
+
+    def named(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        """The same with their names."""
+        return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
+
+    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        for row in self._table.rows(warn):
+            problem = row.problem
+            values: NDArray[np.float64] = np.empty((0, len(self._channels)))
+            if not problem:
+                values, problem = self._from_lists(row.cells)
+            split = ""
+            if not problem and self._columns.split:
+                split, problem = read_split(row.cells.get(self._columns.split))
+            problem = problem or self._too_short(len(values))
+            if problem:
+                skip(self._table.name, row.number, problem)
+            else:
+                yield Named(f"row {row.number}", values, row.number, split)
+
+    def _from_lists(self, cells: Mapping[str, Cell]) -> tuple[NDArray[np.float64], str]:
+        empty = np.empty((0, len(self._channels)))
+        columns = [cells.get(name) for name in self._channels]
+        if not all(isinstance(column, list) for column in columns):
+            return empty, "expected a list of numbers"
+        if len({len(column) for column in columns if isinstance(column, list)}) > 1:
+            return empty, "its lists differ in length"
+        try:
+            values = np.array(columns, np.float64).T
+        except (TypeError, ValueError):
+            return empty, "expected lists of numbers"
+        if values.ndim != 2:
+            return empty, "expected lists of numbers"
+        if not np.isfinite(values).all():
+            return empty, "holds a number that is NaN or infinite"
+        largest = float(np.abs(values).max(initial=0.0))
+        return (values, "") if largest <= LARGEST_NUMBER else (empty, f"holds {largest:g}; expected {BOUNDS}")
+
+    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+        if self._columns.time:
+            sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
+            self._ways = fitting(sample)
+            if not self._ways and not self._time_notation.is_plain:
+                self._ways = fitting(map(self._as_number, sample))
+                self._numbers = bool(self._ways)
+            if not self._ways:
+                bad = next((cell for cell in sample if not is_missing(cell) and not readings(cell)), None)
+                column = shown(self._columns.time)
+                raise InvalidInput(
+                    "header.columns.time", f"the times in column {column} are of no one kind: {no_time(bad)}"
+                )
+        series: dict[str, _Gathered] = {}
+        for row in self._table.rows(warn):
+            problem = row.problem or self._add(row, series)
+            if problem:
+                skip(self._table.name, row.number, problem)
+        lines: dict[str, Timeline] = {}
+        if self._columns.time:
+            of_ways = [[np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._ways))]
+            at = choose(self._columns.time, self._ways, of_ways, self._infer)
+            lines = {
+                name: Timeline(self._called(name), self._ways[at], times, zoned=LOCAL in self._ways)
+                for name, times in zip(series, of_ways[at], strict=True)
+            }
+        for name, gathered in series.items():
+            values = np.frombuffer(gathered.values, np.float64).reshape(-1, len(self._channels))
+            if name in lines:
+                rows = np.frombuffer(gathered.rows, np.int64)
+                hint = not self._columns.series
+                kept, left_out = lines[name].order(values, rows, warn, self._infer, one_series=hint)
+                for number_, why in left_out:
+                    skip(self._table.name, number_, why)
+                values = values[kept]
+            if problem := self._too_short(len(values)):
+                skip(self._table.name, gathered.first_row, f"{self._called(name)} {problem}", len(values))
+            else:
+                yield Named(name, values, gathered.first_row, gathered.split)
+
+    def _called(self, name: str) -> str:
+        return f"series {shown(name)}" if name else "the series"
+
+    def _time_of(self, cells: Mapping[str, Cell]) -> Cell:
+        day = cells.get(self._columns.time)
+        return f"{day} {cells.get(self._clock)}" if self._clock else day
+
+    def _as_number(self, cell: Cell) -> Cell:
+        value = number(cell, self._time_notation)
+        return cell if value is None else value
+
+    def _add(self, row: Row, series: dict[str, _Gathered]) -> str:
+        found: Mapping[str, float] = {}
+        if self._columns.time:
+            time = self._time_of(row.cells)
+            found = readings(self._as_number(time) if self._numbers else time)
+            if not any(way in found for way in self._ways):
+                return "has no time" if is_missing(time) else no_time(time)
+        name = ""
+        if self._columns.series:
+            of = category(row.cells.get(self._columns.series))
+            if of is None:
+                return "does not say which series it belongs to"
+            name = of
+        cells = [row.cells.get(channel) for channel in self._channels]
+        numbers = [number(cell, notation) for cell, notation in zip(cells, self._notations, strict=True)]
+        for channel, value in zip(self._channels, numbers, strict=True):
+            if value is None or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+                wanted = "a number" if value is None or not math.isfinite(value) else BOUNDS
+                return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected {wanted}"
+        split = ""
+        if self._columns.split:
+            split, problem = read_split(row.cells.get(self._columns.split))
+            if problem:
+                return problem
+        if name not in series and len(series) >= self._limits.files:
+            raise InvalidInput("data", f"there are more than {self._limits.files} series, which is the limit")
+        gathered = series.setdefault(name, _Gathered(row.number, len(self._ways)))
+        if gathered.rows and split != gathered.split:
+            raise InvalidInput(
+                "header.columns.split",
+                f"row {row.number} puts a series into a second split; a series is in one, and is otherwise cut by time",
+            )
+        gathered.split = split
+        gathered.rows.append(row.number)
+        for way, times in zip(self._ways, gathered.times, strict=True):
+            times.append(found.get(way, math.nan))
+        gathered.values.extend(value for value in numbers if value is not None)
+        return ""
+
+    def _too_short(self, steps: int) -> str:
+        least = self._shortest
+        return f"has {steps} steps; at least {least} are needed" if steps < least else ""

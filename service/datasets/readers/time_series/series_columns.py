@@ -1,0 +1,193 @@
+"""Which columns of a table make a series: those of the time and of the numbers, and the one that tells several apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from service.datasets.dataset import Columns
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import listed, shown
+from service.datasets.readers.columns.number_format import PLAIN
+from service.datasets.readers.columns.schema import Summary, inspect
+from service.datasets.readers.columns.targets import (
+    TARGETS,
+    TEXTS,
+    TIMES,
+    TIMES_OF_SERIES,
+    by_usual_name,
+)
+from service.datasets.readers.inferred import Infer, nowhere
+from service.datasets.readers.tables.table import Table
+from service.datasets.readers.time_series.timestamps import (
+    CLOCK,
+    NUMBER,
+    fitting,
+    no_time,
+)
+from service.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from service.datasets.readers.time_series.series import Series
+
+_SAMPLED = 300
+_DAYS = ("date", "day", "datum", "tag", "fecha")
+
+
+class NoNumbers(InvalidInput):
+    """A table has no column of numbers."""
+
+
+def flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
+    """Without columns that hold lists or objects, which are of use to a series alone."""
+    return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
+
+
+def find_time(summaries: Mapping[str, Summary]) -> str:
+    """The column of the time: by its usual name, or the only one whose cells are written as dates; empty where there is none.
+
+    A column without a name may be it, as pandas writes the index of a series.
+    """
+    if usual := by_usual_name(TIMES, summaries):
+        return usual
+    dates = [name for name, summary in summaries.items() if not summary.numeric and _dates(summary)]
+    return dates[0] if len(dates) == 1 else ""
+
+
+def find_clock(rest: Mapping[str, Summary], time: str) -> tuple[str, str]:
+    """(column of the time, column of the time of day), where day and time of day stand in two columns; else (`time`, "")."""
+    if time not in rest or CLOCK not in _ways(rest[time]):
+        return time, ""
+    day = by_usual_name(_DAYS, {name: summary for name, summary in rest.items() if name != time})
+    return (day, time) if day and _dates(rest[day]) else (time, "")
+
+
+def like_series(rest: Mapping[str, Summary], columns: Columns, time: str) -> str:
+    """Why the columns look like series: times go with nothing but numbers, or cells are whole series. Empty where they do not.
+
+    Raises InvalidInput where a column is called as those of times are, goes with numbers alone, and cannot be read.
+    """
+    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
+    if any(summary.lists for summary in rest.values()):
+        texts = by_usual_name(TEXTS, flat(rest))
+        like = columns.target not in flat(rest) if columns.target else not (labelled or texts)
+        return "its cells are lists of numbers" if like else ""
+    if not time or columns.target or labelled:
+        return ""
+    time, clock = find_clock(rest, time)
+    others = [summary for name, summary in rest.items() if name not in (time, clock)]
+    words = [summary for summary in others if not summary.numeric and len(summary.distinct) > 1]
+    if not any(summary.numeric for summary in others) or len(words) > 1 or not all(summary.few for summary in words):
+        return ""
+    if time not in rest or _ways(rest[time]):
+        return f"times in {shown(time)} stand beside numbers"
+    cells = list(rest[time].distinct)[:_SAMPLED]
+    unread = [cell for cell in cells if not fitting([cell])]
+    if not words and unread and sum(any(map(str.isdigit, cell)) for cell in cells) >= 0.95 * len(cells):
+        raise InvalidInput("header.columns.time", no_time(unread[0]))
+    return ""
+
+
+def series_column(rest: Mapping[str, Summary]) -> str:
+    """The only column of words; those that say the same in every row do not count. Raises InvalidInput where there are more."""
+    words = [
+        name
+        for name, summary in rest.items()
+        if not summary.numeric and not summary.lists and len(summary.distinct) > 1
+    ]
+    if len(words) > 1:
+        raise InvalidInput(
+            "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
+        )
+    return words[0] if words else ""
+
+
+def _ways(summary: Summary) -> tuple[str, ...]:
+    cells = list(summary.distinct)[:_SAMPLED]
+    return fitting(cells) or (() if summary.notation.is_plain else fitting(map(summary.notation.number, cells)))
+
+
+def _dates(summary: Summary) -> bool:
+    """Whether its cells are written as dates."""
+    ways = _ways(summary)
+    return bool(ways) and NUMBER not in ways and CLOCK not in ways
+
+
+def series_reader(
+    table: Table,
+    columns: Columns,
+    rest: dict[str, Summary],
+    time: str,
+    limits: Limits,
+    infer: Infer,
+    *,
+    channels: Sequence[str] = (),
+    shortest: int | None = None,
+) -> Series:
+    """The reader of a table of series. `time`: its column, where it was found out. `channels`: of numbers, where they are known.
+    `shortest`: steps that a series needs, where that is not what a job needs.
+
+    Raises InvalidInput where nobody can tell the columns.
+    """
+    from service.datasets.readers.time_series.index_columns import find_rising
+    from service.datasets.readers.time_series.series import SHORTEST, Series  # most tables are none
+
+    found_by = "its cells are times"
+    named, found_clock = find_clock(rest, columns.time or time)
+    time = columns.time or named
+    clock = "" if columns.time else found_clock
+    if not time and not any(summary.lists for summary in rest.values()):
+        among = columns.series or ("" if columns.target else series_column(rest))
+        if time := find_rising(table, rest, among, channels or [columns.target], to_forecast=shortest is not None):
+            found_by = "its numbers rise evenly"
+    time_notation = rest[time].notation if time in rest else PLAIN
+    rest = {name: summary for name, summary in rest.items() if name not in (time, clock)}
+    lists = [name for name, summary in rest.items() if summary.lists]
+    channels = list(channels) or (
+        [columns.target]
+        if columns.target
+        else lists or [name for name, summary in rest.items() if summary.numeric and name != columns.series]
+    )
+    lists = [name for name in lists if name in channels]
+    if not channels:
+        raise NoNumbers("data", f"{shown(table.name)} has no column of numbers to forecast")
+    series = columns.series
+    if not series and not lists and not columns.target:
+        series = series_column(rest)
+    if not columns.time and time and not lists:
+        infer("time", shown(time), f"{found_by}; name the column of the time to decide otherwise")
+    if not time and not lists:
+        like = [name for name in channels if name.strip().casefold() in TIMES_OF_SERIES]
+        uneven = f", and {listed(like)} rises by no constant step" if like else ""
+        infer("time", "none, rows follow each other as they stand", f"no column holds times{uneven}; --time names one")
+    if not columns.target and not lists:
+        infer("channels", listed(channels), "these columns hold numbers; --target names one, --ignore leaves one out")
+    if not columns.series and series:
+        infer(
+            "series",
+            f"a series for each of {shown(series)}",
+            "it is the only column of words; name the column otherwise",
+        )
+    complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
+    notations = {name: rest[name].reading.notation for name in channels if name in rest}
+    return Series(
+        table,
+        complete,
+        channels,
+        bool(lists),
+        limits,
+        notations=notations,
+        time_notation=time_notation,
+        clock=clock,
+        shortest=SHORTEST if shortest is None else shortest,
+        infer=infer,
+    )
+
+
+def open_series(table: Table, columns: Columns, channels: Sequence[str], limits: Limits) -> Series:
+    """Series of any length in a table, to be forecast; `channels` and `columns` as the model knows them, or empty."""
+    summaries = inspect(table)
+    out = (*table.unnamed, *columns.ignored, columns.split)
+    rest = {name: summary for name, summary in summaries.items() if name not in out}
+    time = columns.time or find_time({name: summaries[name] for name in summaries if name in (*rest, *table.unnamed)})
+    return series_reader(table, columns, rest, time, limits, nowhere, channels=channels, shortest=1)

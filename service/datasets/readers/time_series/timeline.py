@@ -1,0 +1,213 @@
+"""The times of one series: which way they are read, in which order they come, and whether their steps are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.datasets.formatting import counted, shown
+from service.datasets.readers.inferred import Infer
+from service.datasets.readers.parsed_example import Warn
+from service.datasets.readers.time_series.time_steps import (
+    Floats,
+    Steps,
+    as_dates,
+    spring_forward,
+    steps_of,
+    without_clock_changes,
+)
+from service.datasets.readers.time_series.timestamps import (
+    CLOCK,
+    DATE,
+    DAY_FIRST,
+    LOCAL,
+    MONTH_FIRST,
+    NUMBER,
+    YEAR_FIRST,
+    written,
+)
+from service.errors import InvalidInput
+
+MOST_GAPS = 0.05
+"""Share of steps that may differ from the others; beyond it the series has no step."""
+_ORDERS = (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
+_SURE = "dates written as 2024-01-31 are never in doubt"
+_ISO_DATE = "2024-01-31"
+
+Rows = NDArray[np.int64]
+
+
+class Timeline:
+    """The times of one series, as its rows come."""
+
+    def __init__(self, called: str, way: str, times: Floats, *, zoned: bool) -> None:
+        """`called`: the series in a sentence. `times`: NaN where a row cannot be read so. `zoned`: they say their zone."""
+        self._called = called
+        self._way = way
+        self._times = times
+        self._local = way not in (NUMBER, CLOCK) and not zoned
+        self._dated = way not in (NUMBER, CLOCK)
+
+    def order(
+        self, values: Floats, rows: Rows, warn: Warn, infer: Infer, *, one_series: bool
+    ) -> tuple[Rows, list[tuple[int, str]]]:
+        """Which rows make the series, in order of time; and (row, why) of those that are left out.
+
+        Args:
+            values: of each row, `(rows, channels)`.
+            rows: their numbers in the file.
+            one_series: nobody said that there are several.
+
+        Raises:
+            InvalidInput: two rows of one time differ, or the steps are unequal.
+        """
+        unread = np.isnan(self._times)
+        left_out = [(int(row), f"its time cannot be read as {self._way}, as the others are") for row in rows[unread]]
+        kept = np.flatnonzero(~unread)
+        times = self._times[kept]
+        steps = np.diff(times)
+        descending = bool((steps < 0).sum() > 0.9 * len(steps))
+        if descending:  # so that of two rows of one time the earlier one comes first
+            kept, times = kept[::-1], times[::-1]
+        sorting = np.argsort(times, kind="stable")
+        shuffled = descending or bool((sorting != np.arange(len(times))).any())
+        kept, times = kept[sorting], times[sorting]
+        if self._local and (np.diff(times) == 0).any():
+            apart, again, changes = without_clock_changes(times)
+            if changes and self._follow_each_other(kept[again]):
+                kept, times, shuffled = kept[again], apart, descending
+                infer(
+                    "zone",
+                    "local time",
+                    "the clocks go back in it, and an hour comes twice; times in UTC are never in doubt",
+                )
+        if shuffled:
+            warn(f"{self._called} was not in order of time and was sorted")
+        same = np.flatnonzero(np.diff(times) == 0) + 1
+        twice = [at for at in same.tolist() if (values[kept[at]] != values[kept[at - 1]]).any()]
+        if twice:
+            raise self._two_of_one_time(times, rows[kept], twice, one_series)
+        left_out += [(int(rows[kept[at]]), f"says the same as row {rows[kept[at - 1]]}") for at in same.tolist()]
+        kept, times = np.delete(kept, same), np.delete(times, same)
+        self._check_steps(times, warn, infer)
+        return kept, sorted(left_out)
+
+    @staticmethod
+    def _follow_each_other(rows: Rows) -> bool:
+        """Whether these rows are in the file as they are here, up or down. Else nobody can tell which of two hours is first."""
+        return bool((np.diff(rows) > 0).all() or (np.diff(rows) < 0).all())
+
+    def _two_of_one_time(self, times: Floats, rows: Rows, twice: list[int], one_series: bool) -> InvalidInput:
+        at = twice[0]
+        when = self._shown(float(times[at]))
+        said = (
+            f"{self._called} has {counted(len(twice), 'row')} of the same time as another: rows {rows[at - 1]} and {rows[at]} "
+            f"are of {when}"
+        )
+        if self._way == CLOCK:
+            return InvalidInput("header.columns.time", f"{said}, a time of day without a date; add the date")
+        if self._local and len(twice) < 0.05 * len(times) and times[at] % 86_400 < 4 * 3_600 and times[at] % 60 == 0:
+            said += "; if the clocks went back then, write the times in UTC or with their offset, such as +01:00"
+        if one_series:
+            said += "; if there are several series, name the column that tells them apart"
+        return InvalidInput("header.columns.time", said)
+
+    def _check_steps(self, times: Floats, warn: Warn, infer: Infer) -> None:
+        found = best_steps(times, self._way)
+        wrong = found.irregular
+        if self._local and len(wrong) and len(times) > 2:
+            wrong = wrong[~spring_forward(times, wrong, float(np.median(np.diff(times))))]
+        if len(wrong) > MOST_GAPS * len(times):
+            first, then = self._shown(float(times[wrong[0] - 1])), self._shown(float(times[wrong[0]]))
+            usual = f" of {found.name}" if found.name else ""
+            raise InvalidInput(
+                "header.columns.time",
+                f"{self._called} has no constant step: {len(wrong)} of {len(times) - 1} steps differ from the usual one{usual}, "
+                f"the first is from {first} to {then}; fill in the rows that are missing, or sum up the rows to a longer step",
+            )
+        if len(wrong):
+            first, then = self._shown(float(times[wrong[0] - 1])), self._shown(float(times[wrong[0]]))
+            warn(
+                f"{self._called} has {counted(len(wrong), 'gap')} in its times, the first from {first} to {then}; "
+                "the steps around one count as neighbours"
+            )
+        if found.name:
+            infer("step", found.name, "most rows follow each other so")
+
+    def _shown(self, time: float) -> str:
+        if self._way == NUMBER:
+            return f"{time:.15g}"
+        if self._way == CLOCK:
+            return f"{int(time // 3600):02}:{int(time // 60) % 60:02}"
+        return written(time)
+
+
+def best_steps(times: Floats, way: str) -> Steps:
+    """The step of rising times. Numbers may be dates, too, where that makes their steps more equal."""
+    found = steps_of(times, dated=way not in (NUMBER, CLOCK))
+    if way == NUMBER and len(found.irregular):
+        for name, dates in as_dates(times):
+            as_date = steps_of(dates, dated=True)
+            if len(as_date.irregular) < len(found.irregular):
+                found = Steps(f"{as_date.name} ({name})", as_date.irregular)
+    return found
+
+
+def choose(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer) -> int:
+    """The position of the way in which a column of times is read: the one that fits most cells and makes most steps equal.
+
+    Args:
+        times: by way and series, as their rows come.
+
+    Raises:
+        InvalidInput: two orders of day, month and year fit equally well, and tell different stories.
+    """
+    if len(ways) == 1:
+        if ways[0] in _ORDERS:
+            infer(f"times of {shown(column)}", ways[0], f"its dates cannot be read otherwise; {_SURE}")
+        return 0
+    faults = [sum(map(_faults, of_series, [way] * len(of_series))) for way, of_series in zip(ways, times, strict=True)]
+    best = faults.index(min(faults))
+    if ways[best] == DATE and LOCAL in ways and faults[local := ways.index(LOCAL)] == faults[best]:
+        longest = max(times[local], key=len)  # of days it is the calendar on the wall that knows their names
+        return local if len(longest) > 1 and np.nanmedian(np.abs(np.diff(longest))) >= 0.9 * 86_400 else best
+    if ways[best] not in _ORDERS:
+        return best
+    alike = [at for at, way in enumerate(ways) if way in _ORDERS and faults[at] == faults[best]]
+    if any(not _same_story(times[best], times[at]) for at in alike):
+        names = " and as ".join(ways[at] for at in alike)
+        first = next(float(t) for series in times[best] for t in series if not np.isnan(t))
+        raise InvalidInput(
+            "header.columns.time",
+            f"the dates in column {shown(column)} can be read as {names}; write them as {_ISO_DATE}, so that the first is "
+            f"{written(first)[:10]} if it is meant as {ways[best]}",
+        )
+    why = "any other order of day, month and year leaves dates unread or steps unequal"
+    infer(
+        f"times of {shown(column)}",
+        ways[best],
+        f"{why if len(alike) == 1 else 'the order makes no difference'}; {_SURE}",
+    )
+    return best
+
+
+def _faults(times: Floats, way: str) -> int:
+    """Rows that cannot be read so, steps that are unequal, and times that come twice."""
+    found = np.sort(times[~np.isnan(times)])
+    once = np.unique(found)
+    return len(times) - len(once) + len(best_steps(once, way).irregular)
+
+
+def _same_story(one: Sequence[Floats], other: Sequence[Floats]) -> bool:
+    """Whether both give the same rows in the same order with the same gaps."""
+    for a, b in zip(one, other, strict=True):
+        if (np.isnan(a) != np.isnan(b)).any():
+            return False
+        order = np.argsort(a, kind="stable")
+        if (order != np.argsort(b, kind="stable")).any():
+            return False
+        if list(best_steps(np.unique(a), DAY_FIRST).irregular) != list(best_steps(np.unique(b), DAY_FIRST).irregular):
+            return False
+    return True

@@ -1,0 +1,74 @@
+"""What a caller says of the data to come, and the name that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from model_zoo import strict_json
+from service.datasets.dataset import Columns, DatasetKind
+from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.overrides import wishes_of
+from service.datasets.readers.file_types import ending
+from service.errors import InvalidInput
+
+LONGEST_NAME = 128
+READER = 3
+"""Part of a dataset's id: raise it when the same bytes are read otherwise than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a caller says of the data to come. Checked by `begin`."""
+
+    sha256: str
+    size_bytes: int
+    file_name: str
+    offset: int = 0
+    kind: DatasetKind | None = None
+    columns: Columns = field(default_factory=Columns)
+    display_name: str = ""
+    owner: str = ""
+    task: str = ""
+    """What is to be learned, by its Hugging Face id; found out where it is empty."""
+
+
+def dataset_id_of(header: Header) -> str:
+    """Of the bytes and of how they are to be read."""
+    how = {
+        "columns": header.columns.model_dump(mode="json"),
+        "ending": ending(header.file_name),
+        "kind": header.kind,
+        "reader": READER,
+        **({"task": header.task} if header.task else {}),
+    }
+    return hashlib.sha256(f"{header.sha256}{strict_json.text(how, sort_keys=True)}".encode()).hexdigest()[:32]
+
+
+def check_header(header: Header, limits: Limits) -> None:
+    """Raises InvalidInput for a header that cannot be meant."""
+    check_sha256("header.sha256", header.sha256)
+    if header.size_bytes <= 0:
+        raise InvalidInput("header.size_bytes", f"expected more than 0, got {header.size_bytes}")
+    if header.size_bytes > limits.dataset_bytes:
+        most = limits.dataset_bytes // MIB
+        raise InvalidInput("header.size_bytes", f"a dataset has at most {most} MiB here, got {header.size_bytes} bytes")
+    if not 0 <= header.offset <= header.size_bytes:
+        raise InvalidInput("header.offset", f"expected 0 to header.size_bytes, got {header.offset}")
+    ending(header.file_name)
+    wishes_of(header.task, header.kind)
+    check_name(header.display_name)
+
+
+def check_name(display_name: str) -> None:
+    """Raises InvalidInput for a name that is too long."""
+    if len(display_name) > LONGEST_NAME:
+        raise InvalidInput(
+            "header.display_name", f"expected at most {LONGEST_NAME} characters, got {len(display_name)}"
+        )
+
+
+def check_sha256(name: str, text: str) -> None:
+    """Raises InvalidInput, for the field `name`, unless it is one."""
+    if len(text) != 64 or any(character not in "0123456789abcdef" for character in text):
+        raise InvalidInput(name, f"expected a SHA-256 as 64 lower-case hexadecimal digits, got {text[:80]!r}")

@@ -1,0 +1,167 @@
+"""Data that the server fetches itself, by fsspec, from under the roots that its operator allowed.
+
+A file is copied; a folder is packed into a tar whose bytes depend on nothing but the names and contents of its files, and goes
+the way of an uploaded one. Functions here block; the store calls them in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import structlog
+
+from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.formatting import shown
+from service.datasets.readers.file_types import ending
+from service.errors import InvalidInput, NotReady, ZooError
+from service.folder_walk import LeftOut, look_into
+
+CHUNK = 4 * MIB
+RETRY_S = 10.0
+FIELD = "header.uri"
+
+_log = structlog.get_logger(__name__)
+
+
+class Stopped(Exception):
+    """Nobody wants the data any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A copy of what lies at a URI."""
+
+    sha256: str
+    size_bytes: int
+    file_name: str
+    left_out: tuple[LeftOut, ...] = ()
+    """Of a folder: what was not copied, and why."""
+
+
+def fetch(uri: str, roots: Sequence[str], into: Path, limits: Limits, stop: threading.Event) -> Fetched:
+    """Copy what lies at `uri` into a file. Raises InvalidInput for a place outside the roots or without data, NotReady
+    where its store does not answer, OSError where the disk is full, Stopped."""
+    scheme, path = allowed(uri, roots)
+    with into.open("wb") as file:
+        target = _Bounded(file, limits, stop)
+        try:
+            return _copy(scheme, path, target, limits)
+        except (ZooError, Stopped, _DiskError):
+            raise
+        except FileNotFoundError:
+            raise InvalidInput(FIELD, f"there is nothing at {shown(uri)}") from None
+        except PermissionError:
+            raise InvalidInput(FIELD, f"the server may not read {shown(uri)}") from None
+        except Exception as error:
+            _log.warning("dataset_fetch_failed", uri=uri, error=repr(error))
+            raise NotReady(f"the data at {shown(uri)} cannot be read now; the server's log says why", RETRY_S) from None
+
+
+def allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
+    """(scheme, path) of a place under one of the roots. Raises InvalidInput for any other."""
+    scheme, separator, path = uri.partition("://")
+    if not separator or "::" in uri or "\0" in uri or not path:
+        raise InvalidInput(FIELD, f"expected a URI such as s3://bucket/folder, got {shown(uri)}")
+    refused = InvalidInput(
+        FIELD,
+        f"{shown(uri)} is under none of the roots that this server reads from ({', '.join(roots) or 'it has none'})",
+    )
+    asked = PurePosixPath(path)
+    if ".." in asked.parts:
+        raise refused
+    for root in roots:
+        root_scheme, _, root_path = root.partition("://")
+        if scheme != root_scheme:
+            continue
+        if scheme == "file":  # links are followed first, so that none leads out
+            if not path.startswith("/"):
+                raise InvalidInput(FIELD, f"expected file:/// and an absolute path, got {shown(uri)}")
+            resolved = Path(path).resolve()
+            if resolved.is_relative_to(Path(root_path).resolve()):
+                return scheme, str(resolved)
+        elif asked.is_relative_to(PurePosixPath(root_path)):
+            return scheme, path.rstrip("/")
+    raise refused
+
+
+class _DiskError(OSError):
+    """Writing the copy failed, not reading the source."""
+
+
+class _Bounded(io.RawIOBase):
+    """Writes, hashes, counts."""
+
+    def __init__(self, file: IO[bytes], limits: Limits, stop: threading.Event) -> None:
+        self._file = file
+        self._limits = limits
+        self._stop = stop
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._stop.is_set():
+            raise Stopped
+        self.size += len(data)
+        if self.size > self._limits.dataset_bytes:
+            most = self._limits.dataset_bytes // MIB
+            raise InvalidInput(FIELD, f"holds more than {most} MiB, which is the limit")
+        self._hash.update(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise _DiskError(error.errno, "writing failed") from None
+        return len(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
+    import fsspec
+
+    filesystem = fsspec.filesystem(scheme)
+    filesystem.invalidate_cache()  # listings are kept otherwise, and new files not seen
+    name = PurePosixPath(path).name
+    if filesystem.isdir(path):
+        left_out = _pack(filesystem, scheme, path, target, limits)
+        return Fetched(target.sha256, target.size, f"{name}.tar", left_out)
+    ending(name)
+    if scheme == "file" and not Path(path).is_file():
+        raise FileNotFoundError(path)  # or a pipe, which would be waited for
+    with filesystem.open(path, "rb") as source:
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+    return Fetched(target.sha256, target.size, name)
+
+
+def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: Limits) -> tuple[LeftOut, ...]:
+    """Gives what was left out: a link that leads out of the folder or nowhere, a pipe, which would be waited for."""
+    left_out: tuple[LeftOut, ...] = ()
+    if scheme == "file":
+        folder = look_into(Path(path))
+        files = [(name, str(file), file.stat().st_size) for name, file in folder.files]
+        left_out = tuple(folder.left_out)
+    else:
+        below = PurePosixPath(str(filesystem._strip_protocol(path)))
+        found = sorted(filesystem.find(path, detail=True).items())
+        files = [(str(PurePosixPath(file).relative_to(below)), file, int(detail["size"])) for file, detail in found]
+    if len(files) > limits.files:
+        raise InvalidInput(FIELD, f"holds {len(files)} files; the limit is {limits.files}")
+    with tarfile.open(fileobj=cast(IO[bytes], target), mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for name, file, size in files:
+            member = tarfile.TarInfo(name)
+            member.size = size
+            with filesystem.open(file, "rb") as source:
+                tar.addfile(member, source)
+    return left_out

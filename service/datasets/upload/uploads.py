@@ -1,0 +1,137 @@
+"""Bytes on their way in: `ZOO_HOME/uploads/<sha256>.part`, which outlives broken connections and restarts.
+
+One writer at a time for a part: the lock belongs to the open file, so it ends with its process, and holds between processes
+that share a home. Functions here block; the store calls them in threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from model_zoo.sources.digest import sha256_of_file
+from service.datasets.upload.staging import remove
+from service.errors import InvalidInput, NotReady
+
+UPLOADS = "uploads"
+KEPT_S = 24 * 3600.0
+"""How long an upload that broke off is kept."""
+RETRY_S = 1.0
+
+
+class Part:
+    """The bytes of one upload so far. Safe between threads."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+        self._lock = threading.Lock()  # a close must not pull the file from under a write
+        self.size = os.fstat(descriptor).st_size
+
+    def append(self, data: bytes) -> None:
+        """Put bytes at the end, all of them or none. Raises OSError where the disk is full."""
+        with self._lock:
+            if self._descriptor is None:
+                raise NotReady("another call goes on with this upload; ask GetUpload where it is", RETRY_S)
+            view, written = memoryview(data), 0
+            try:
+                while written < len(data):
+                    written += os.pwrite(self._descriptor, view[written:], self.size + written)
+            except OSError:
+                os.ftruncate(self._descriptor, self.size)
+                raise
+            self.size += written
+
+    def sha256(self) -> str:
+        """Of all bytes."""
+        return sha256_of_file(self.path)
+
+    def close(self) -> None:
+        """Let the next one have it; the bytes stay."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def remove(self) -> None:
+        """Throw the bytes away. Does nothing where another has taken over."""
+        with self._lock:
+            if self._descriptor is not None:
+                self.path.unlink(missing_ok=True)
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def part_path(home: Path, sha256: str) -> Path:
+    """Where an upload's bytes lie."""
+    return home / UPLOADS / f"{sha256}.part"
+
+
+def received(home: Path, sha256: str) -> int:
+    """Bytes of an upload that are here; 0 for one that is not known."""
+    path = part_path(home, sha256)
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
+
+
+def open_part(home: Path, sha256: str, offset: int) -> Part | None:
+    """The part, to go on at `offset`; None while another call holds it.
+
+    Raises InvalidInput where the part ends elsewhere.
+    """
+    path = part_path(home, sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():  # nobody has made that
+        remove(path)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _lock(descriptor):
+            os.close(descriptor)
+            return None
+        if os.fstat(descriptor).st_nlink:  # else its last holder removed it before we had the lock
+            break
+        os.close(descriptor)
+    part = Part(path, descriptor)
+    if part.size != offset:
+        size = part.size
+        part.close() if size else part.remove()
+        raise InvalidInput(
+            "header.offset", f"the server has {size} bytes of this upload, so go on at {size}, got {offset}"
+        )
+    return part
+
+
+def remove_stale(home: Path, now: float | None = None) -> None:
+    """Remove parts that nobody has touched for a day."""
+    for path in (home / UPLOADS).glob("*.part"):
+        try:
+            if (now or time.time()) - path.stat().st_mtime < KEPT_S:
+                continue
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except IsADirectoryError:
+            remove(path)
+            continue
+        try:
+            if _lock(descriptor):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""The parent's side of `validate.py`: starts it, hears what it says, and ends it when nobody wants the answer any more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from model_zoo import strict_json
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import counted
+from service.errors import InternalError, InvalidInput, StorageFull
+
+CHILD = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
+SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
+"""Beginnings of variables that a process which opens strangers' files has no use for."""
+LOG = "log.txt"
+LOG_SHOWN = 4000
+OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc of size")
+"""What libraries say before they give up for want of memory."""
+LONGEST_ANSWER = 1 << 20
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(staging: Path, limits: Limits) -> None:
+    """Validate what lies in a staging folder; it then holds `dataset/`. A cancelled caller ends the child.
+
+    Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
+    """
+    process = await _start(staging)
+    try:
+        assert process.stdout is not None
+        said = await process.stdout.readline()
+        code = await process.wait()
+    finally:
+        await _end(process)
+    _judge(said, code, staging, limits)
+
+
+async def _start(staging: Path) -> asyncio.subprocess.Process:
+    """The child. asyncio leaves one half made that is cancelled while it starts; so it is started whole, and then ended."""
+    with (staging / LOG).open("wb") as log:
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *CHILD,
+                str(staging),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_ANSWER,
+                stderr=log,
+                env=_environment(staging),
+                start_new_session=True,
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await _end(await starting)
+            raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Its whole session, if it still runs."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        process.stdin.close()
+    await process.wait()
+
+
+def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
+    answer: object = None
+    with suppress(ValueError):
+        answer = strict_json.read(said)
+    if isinstance(answer, dict) and answer.get("ok"):
+        return
+    if isinstance(answer, dict) and answer.get("full"):
+        raise StorageFull("the disk has no room for the dataset beside its upload")
+    if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
+        raise InvalidInput(str(error.get("field", "")), str(error.get("problem", "")))
+    log = (staging / LOG).read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace")
+    if code < 0:
+        _log.error("dataset_validation_died", code=code, log=log)
+        raise InvalidInput("data", _died_of(-code, log, limits))
+    reference = staging.name[-8:]
+    _log.error("dataset_validation_failed", code=code, log=log, reference=reference)
+    raise InternalError(reference)
+
+
+def _died_of(number: int, log: str, limits: Limits) -> str:
+    """Why the child ended without an answer, as far as signal and log tell."""
+    if number == signal.SIGXCPU:
+        return f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once"
+    if any(sign in log for sign in OUT_OF_MEMORY):
+        return f"takes more than {limits.memory_mib} MiB of memory to read; send less at once"
+    if number == signal.SIGKILL:
+        return (
+            "the process that read it was killed from outside (SIGKILL), as systems do that run out of memory;"
+            " try again, or send less at once"
+        )
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return f"the process that read it was ended from outside ({name}); try again"
+    return f"the program that reads it crashed on it ({name}): the file is probably damaged; write it anew, or as another format"
+
+
+def _environment(staging: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    return {
+        **kept,
+        "TMPDIR": str(staging),
+        "OMP_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "2",
+    }

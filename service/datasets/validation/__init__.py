@@ -1,0 +1,1 @@
+"""Validation of a data set and its canonical form on disk."""

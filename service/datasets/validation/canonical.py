@@ -1,0 +1,147 @@
+"""The canonical form on disk: as Hugging Face `datasets` saves it, so that its `load_from_disk` reads it.
+
+It is written and read back by pyarrow alone: `datasets` brings pandas and much else, and takes longer to import than a small
+upload takes to be looked at.
+
+Columns: `label`, `number` (one of the two), `split`, `digest`, `origin`, and by kind
+
+    file      pictures and sounds: path below `files/`
+    text      texts and plain text
+    row       tables: a struct with a number or a text for each input column
+    values    series: numbers of all channels, step by step
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from model_zoo import strict_json
+from service.datasets.dataset import DatasetKind
+from service.datasets.readers.parsed_example import Draft, Reader, Shape
+from service.datasets.validation.findings import Findings
+
+EXAMPLES, FILES = "examples", "files"
+SHARD = "data-00000-of-00001.arrow"
+BATCH, BATCH_BYTES = 1024, 16 << 20
+INPUTS = {
+    DatasetKind.IMAGE_FOLDER: ("file",),
+    DatasetKind.AUDIO_FOLDER: ("file",),
+    DatasetKind.TEXT: ("text",),
+    DatasetKind.TABLE: ("row",),
+    DatasetKind.IMAGE_TABLE: ("file", "row"),
+    DatasetKind.SERIES: ("values",),
+    DatasetKind.PLAIN_TEXT: ("text",),
+}
+_TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_type": "Value"}
+
+
+def write(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_id: str) -> None:
+    """Write all examples of a reader below `folder`; files move there from `raw`. Memory stays bounded by a batch."""
+    import pyarrow
+
+    features = _features(reader.shape())
+    schema = _schema(features)
+    used: dict[str, None] = {}
+    examples = folder / EXAMPLES
+    examples.mkdir()
+    with (examples / SHARD).open("wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
+        for drafts in _batches(reader.drafts(findings.skip, findings.warn)):
+            for draft in drafts:
+                findings.add(draft)
+                if path := draft.values.get("file"):
+                    used[path] = None
+            stream.write_batch(_record_batch(drafts, schema))
+        findings.refuse()  # before more is done for nothing
+    _write_json(examples / "dataset_info.json", {"features": features})
+    _write_json(examples / "state.json", _state(dataset_id))
+    for name in used:
+        target = folder / FILES / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).rename(target)
+    for path in examples.iterdir():
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _batches(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
+    """Bounded in examples and in what they hold."""
+    batch: list[Draft] = []
+    size = 0
+    for draft in drafts:
+        batch.append(draft)
+        size += len(draft.values.get("text", "")) + 8 * len(draft.values.get("values", ()))
+        if len(batch) >= BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _record_batch(drafts: list[Draft], schema: Any) -> Any:
+    """Column by column."""
+    import pyarrow
+
+    columns: dict[str, list[Any]] = {
+        **{name: [draft.values[name] for draft in drafts] for name in drafts[0].values},
+        "label": [draft.label for draft in drafts],
+        "number": [draft.number for draft in drafts],
+        "split": [draft.split for draft in drafts],
+        "digest": [draft.digest for draft in drafts],
+        "origin": [f"{draft.file}, row {draft.row}" if draft.row else draft.file for draft in drafts],
+    }
+    return pyarrow.record_batch([pyarrow.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _features(shape: Shape) -> dict[str, Any]:
+    """The columns as `datasets` describes them."""
+    of: dict[str, Any] = {
+        "file": _TEXT,
+        "text": _TEXT,
+        "row": {name: _NUMBER if kind == "number" else _TEXT for name, kind in shape.row_columns},
+        "values": {"feature": _NUMBER, "_type": "List"},
+    }
+    return {
+        **{name: of[name] for name in INPUTS[shape.kind]},
+        "label": _TEXT,
+        "number": _NUMBER,
+        "split": _TEXT,
+        "digest": _TEXT,
+        "origin": _TEXT,
+    }
+
+
+def _schema(features: dict[str, Any]) -> Any:
+    """The columns as Arrow has them."""
+    import pyarrow
+
+    def arrow(feature: dict[str, Any]) -> Any:
+        if feature is _TEXT:
+            return pyarrow.string()
+        if feature is _NUMBER:
+            return pyarrow.float64()
+        if feature.get("_type") == "List":
+            return pyarrow.list_(arrow(feature["feature"]))
+        return pyarrow.struct([(name, arrow(of)) for name, of in feature.items()])
+
+    about = strict_json.text({"info": {"features": features}})
+    return pyarrow.schema([(name, arrow(of)) for name, of in features.items()], {"huggingface": about})
+
+
+def _state(dataset_id: str) -> dict[str, Any]:
+    """`state.json`: one file of all examples, in no special format. By the fingerprint `datasets` names what it caches."""
+    return {
+        "_data_files": [{"filename": SHARD}],
+        "_fingerprint": dataset_id,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(strict_json.text(content, indent=1), encoding="utf-8")

@@ -1,0 +1,223 @@
+"""Counts what is read, and judges in the end whether something can be learned from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from decimal import Decimal
+
+from service.datasets.dataset import DatasetKind, Report, Skipped
+from service.datasets.dataset_limits import Limits
+from service.datasets.formatting import counted, listed, shown
+from service.datasets.readers.columns.number_format import PLAIN
+from service.datasets.readers.inferred import Inferred
+from service.datasets.readers.parsed_example import Draft, Target
+from service.errors import InvalidInput
+
+FEWEST_OF_A_CLASS = 2
+TINY_CLASS = 10
+FEWEST_NUMBERS = 10
+"""Examples, where the target is a number."""
+FEWEST_CHARACTERS = 1_000
+"""Of plain text."""
+MOST_WARNINGS = 50
+MUCH_SKIPPED = 0.1
+MOST_REASONS = 50
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
+"""Names, values and figures: reasons that differ in them alone are one reason."""
+MISSING_TARGET = ("the target is empty", "the target is NaN")
+
+
+class Findings:
+    """What validation finds, example by example."""
+
+    def __init__(self, kind: DatasetKind, target: Target, limits: Limits, inferred: Inferred | None = None) -> None:
+        """`inferred`: what was found out before the first example was read; `infer` adds to it."""
+        self._inferred = inferred or Inferred()
+        self.infer = self._inferred.infer
+        self._kind = kind
+        self._target = target
+        self._limits = limits
+        self._examples = 0
+        self._classes: Counter[str] = Counter()
+        self._splits: Counter[str] = Counter()
+        self._trained: set[str] = set()
+        self._skipped: list[Skipped] = []
+        self._skipped_count = self._left_out = 0
+        self._reasons: Counter[str] = Counter()
+        self.used = 0
+        """Rows, lines and files that went into examples."""
+        self._warnings: dict[str, None] = {}
+        self._seen: dict[bytes, list[tuple[str, str | float | None]]] = {}
+        self._once: dict[bytes, tuple[str, str | float | None]] = {}
+        self._characters = 0
+        self._mean = self._squares = 0.0
+        self._least, self._most = math.inf, -math.inf
+
+    def skip(self, file: str, row: int, reason: str, count: int = 1, *, example: bool = True) -> None:
+        """An example is left out, or something that is none."""
+        self._skipped_count += count
+        if example:
+            self._left_out += count
+        kind = _QUOTED.sub("…", _clean(reason))
+        self._reasons[kind if kind in self._reasons or len(self._reasons) < MOST_REASONS else "other reasons"] += count
+        if len(self._skipped) < self._limits.skipped_shown:
+            self._skipped.append(Skipped(file=_clean(file), row=row, reason=_clean(reason)))
+
+    def warn(self, sentence: str) -> None:
+        """The user should know."""
+        if len(self._warnings) < MOST_WARNINGS:
+            self._warnings[_clean(sentence)] = None
+
+    def add(self, draft: Draft) -> None:
+        """An example is kept."""
+        self._examples += 1
+        self.used += draft.pieces
+        self._splits[draft.split] += 1
+        if draft.label is not None:
+            self._classes[draft.label] += 1
+            if len(self._classes) > self._limits.classes:
+                raise InvalidInput(
+                    "header.columns.target" if draft.row else "data",
+                    f"there are more than {self._limits.classes} classes, which is the limit",
+                )
+            if draft.split in ("train", ""):
+                self._trained.add(draft.label)
+        if draft.number is not None:
+            self._statistics(draft.number)
+        self._characters += len(draft.values.get("text", ""))
+        key = bytes.fromhex(draft.digest)
+        place = (draft.split, draft.label if draft.number is None else draft.number)
+        if key in self._seen:
+            self._seen[key].append(place)
+        elif key in self._once:
+            self._seen[key] = [self._once[key], place]
+        else:
+            self._once[key] = place
+
+    def _statistics(self, value: float) -> None:
+        """Welford's running mean and sum of squares."""
+        delta = value - self._mean
+        self._mean += delta / self._examples
+        self._squares += delta * (value - self._mean)
+        self._least, self._most = min(self._least, value), max(self._most, value)
+
+    def labels(self) -> tuple[str, ...]:
+        """Class names, sorted: as numbers where all of them are whole numbers."""
+        if all(name.isascii() and name.removeprefix("-").isdigit() for name in self._classes):
+            return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
+        return tuple(sorted(self._classes))
+
+    def report(self, duration_s: float, entered: int = 0) -> Report:
+        """What was found in so many rows, lines and files. Raises InvalidInput where it is not enough to learn from."""
+        self.refuse()
+        self._remark()
+        splits = dict(sorted(self._splits.items())) if any(self._splits) else {}
+        statistics: dict[str, float] = {}
+        if self._target is Target.NUMBER:
+            spread = math.sqrt(self._squares / self._examples)
+            statistics = {"mean": self._mean, "std": spread, "min": self._least, "max": self._most}
+        return Report(
+            examples=self._examples,
+            class_counts={name: self._classes[name] for name in self.labels()},
+            split_counts=splits,
+            skipped_count=self._skipped_count,
+            skipped=tuple(self._skipped),
+            input_count=entered,
+            skipped_reasons=dict(self._reasons.most_common()),
+            warnings=tuple(self._warnings),
+            duplicates=len(self._seen),
+            target_statistics=statistics,
+            duration_s=duration_s,
+            inferred=self._inferred.lines(),
+        )
+
+    def refuse(self) -> None:
+        """Raises InvalidInput where all that was read is not enough to learn from."""
+        why = ""
+        if self._skipped:
+            first = self._skipped[0]
+            where = f"{shown(first.file)}, row {first.row}" if first.row else shown(first.file)
+            why = f"; {self._left_out or self._skipped_count} left out, the first is {where}: {first.reason}"
+        if not self._examples:
+            raise InvalidInput("data", f"holds no example that can be used{why}")
+        if self._target is Target.CLASS:
+            if len(self._classes) == 1:
+                (name,) = self._classes
+                raise InvalidInput("data", f"holds only one class, {shown(name)}; at least two are needed{why}")
+            single = [name for name in self.labels() if self._classes[name] < FEWEST_OF_A_CLASS]
+            if single:
+                if len(single) == len(self._classes):
+                    raise InvalidInput(
+                        "data",
+                        f"each of the {len(single)} classes, such as {shown(single[0])}, has 1 example, and at least"
+                        f" {FEWEST_OF_A_CLASS} are needed; perhaps something else is the target{why}",
+                    )
+                more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
+                raise InvalidInput(
+                    "data",
+                    f"class {shown(single[0])}{more} has 1 example that can be used, and at least {FEWEST_OF_A_CLASS} are needed;"
+                    f" add some or leave the class out{why}",
+                )
+        if self._target is Target.NUMBER:
+            if self._examples < FEWEST_NUMBERS:
+                raise InvalidInput(
+                    "data",
+                    f"holds {self._examples} examples that can be used; at least {FEWEST_NUMBERS} are needed{why}",
+                )
+            if self._least == self._most:
+                raise InvalidInput(
+                    "header.columns.target", f"the target is {self._least:g} in every row; there is nothing to learn"
+                )
+        if self._kind is DatasetKind.PLAIN_TEXT and self._characters < FEWEST_CHARACTERS:
+            raise InvalidInput(
+                "data",
+                f"holds {self._characters} characters; at least {FEWEST_CHARACTERS} are needed to learn from{why}",
+            )
+        if any(self._splits) and not (self._splits["train"] or self._splits[""]):
+            raise InvalidInput("header.columns.split", "no example is in the split 'train'")
+
+    def _remark(self) -> None:
+        total = self._examples + self._left_out
+        pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # of which an example is made of many
+        if self._kind in pieces:
+            if self._left_out:
+                self.warn(f"left out {counted(self._left_out, pieces[self._kind])}")
+        elif self._left_out > MUCH_SKIPPED * total:
+            self.warn(f"left out {self._left_out} of {counted(total, 'example')}")
+        folded: dict[str, list[str]] = {}
+        for name in self.labels():
+            folded.setdefault(name.casefold(), []).append(name)
+        for alike in folded.values():
+            if len(alike) > 1:
+                self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
+        same: dict[Decimal | float, list[str]] = {}
+        for name in self.labels():
+            if (value := PLAIN.exact(name)) is not None:
+                same.setdefault(value, []).append(name)
+        for alike in same.values():
+            if len(alike) > 1:
+                self.warn(f"classes that are the same number, written otherwise: {listed(alike)}")
+        if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
+            self.warn(
+                f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
+            )
+        tiny = [name for name in self.labels() if self._classes[name] < TINY_CLASS]
+        if tiny:
+            self.warn(f"classes with fewer than {TINY_CLASS} examples: {listed(tiny)}")
+        unseen = [name for name in self.labels() if name not in self._trained]
+        if unseen:
+            self.warn(f"no example of {listed(unseen)} is in the split 'train'")
+        across = sum(len({split for split, _ in places if split}) > 1 for places in self._seen.values())
+        if across:
+            self.warn(f"{counted(across, 'content')} in more than one split: figures on them flatter")
+        if self._target is not Target.NONE:
+            torn = sum(len({target for _, target in places}) > 1 for places in self._seen.values())
+            if torn:
+                self.warn(f"{counted(torn, 'content')} with different targets")
+
+
+def _clean(text: str) -> str:
+    """Text that every encoder takes: names of files may hold bytes that are none."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,194 @@
+"""Reads, checks and rewrites one dataset, in a process of its own: `python -m service.datasets.validation.validate STAGING`.
+
+Users' files are only ever opened here. The process has bounds on memory and processor time, runs at low priority, and ends
+when its standard input does, which is when the server ends. It leaves `STAGING/dataset/`, complete, and says one line of JSON:
+
+    {"ok": true} | {"error": {"field": …, "problem": …}} | {"full": true}        the last: the disk has no room
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from model_zoo import strict_json
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
+from service.datasets.dataset_limits import MIB, Limits
+from service.errors import InvalidInput
+from service.observability.standard_streams import protect
+
+ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
+RAW = "raw"
+NICENESS = 10
+FAILED = 70
+"""Exit status after an error that is no fault of the data; the log says which."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Order(BaseModel):
+    """`STAGING/order.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    data: Path
+    file_name: str
+    sha256: str
+    size_bytes: int
+    kind: DatasetKind | None
+    task: str = ""
+    columns: Columns
+    display_name: str
+    uri: str
+    owner: str
+    limits: Limits
+    left_out: tuple[Skipped, ...] = ()
+    """Files of a folder on the server that were not even copied."""
+
+
+def validate(staging: Path) -> DatasetInfo:
+    """Make `staging/dataset/` as `staging/order.json` says. Raises InvalidInput for data that cannot be used."""
+    from service.datasets.readers.detect import reader_for
+    from service.datasets.readers.inferred import Inferred
+    from service.datasets.validation.canonical import write
+    from service.datasets.validation.findings import Findings
+
+    started = time.monotonic()
+    order = Order.model_validate_json((staging / ORDER).read_bytes())
+    folder, raw = staging / DATASET, staging / RAW
+    folder.mkdir()
+    raw.mkdir()
+    inferred = Inferred()
+    reader = reader_for(
+        order.data,
+        order.file_name,
+        order.kind,
+        order.columns,
+        raw,
+        order.limits,
+        task=order.task,
+        infer=inferred.infer,
+        left_out=order.left_out,
+    )
+    shape = reader.shape()
+    findings = Findings(shape.kind, shape.target, order.limits, inferred)
+    write(reader, findings, folder, raw, order.id)
+    report = findings.report(time.monotonic() - started, reader.entered())
+    shape = reader.shape()  # with the categories that were met
+    info = DatasetInfo(
+        id=order.id,
+        display_name=order.display_name,
+        kind=shape.kind,
+        sha256=order.sha256,
+        size_bytes=order.size_bytes,
+        columns=shape.columns,
+        labels=findings.labels(),
+        inputs=shape.inputs,
+        channels=shape.channels,
+        report=report,
+        created=datetime.now(UTC),
+        uri=order.uri,
+        owner=order.owner,
+    )
+    with (folder / INFO).open("w", encoding="utf-8") as file:
+        file.write(strict_json.text(info, ascii_only=False))
+        file.flush()
+        os.fsync(file.fileno())
+    return info
+
+
+def answer(staging: Path) -> dict[str, Any]:
+    """What this process says about a staging folder. Errors that are no fault of the data are raised."""
+    try:
+        validate(staging)
+    except InvalidInput as error:
+        return {"error": {"field": error.field, "problem": error.problem}}
+    except MemoryError:
+        return {
+            "error": {"field": "data", "problem": "takes more memory to read than a dataset may; send less at once"}
+        }
+    except Exception as error:
+        if _is_full(error):
+            return {"full": True}
+        raise
+    return {"ok": True}
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether no room on the disk is behind an error, however it was wrapped."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _bound(limits: Limits) -> None:
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        import resource
+
+        # Private memory, not the address space: Arrow maps whole files, which costs none. Libraries come first and do not
+        # count, so that what is over the limit is the data.
+        import pyarrow  # noqa: F401
+
+        import service.datasets.readers.detect  # noqa: F401
+
+        if limits.memory_mib:
+            most = _private_bytes() + limits.memory_mib * MIB
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        if limits.cpu_seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
+
+
+def _private_bytes() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Where pandas is installed, pyarrow imports it when it makes its first array: a third of a second, and of no use here."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def main() -> None:
+    """Run on the folder that the command line names."""
+    sys.meta_path.insert(0, _WithoutPandas())
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever libraries print goes to the log, which may be full, and then loses it
+    protect()
+    staging = Path(sys.argv[1])
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    try:
+        _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
+        said = answer(staging)
+    except BaseException:
+        traceback.print_exc()  # into the log
+        sys.stderr.flush()
+        os._exit(FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
+    with os.fdopen(answers, "w", encoding="ascii") as line:
+        line.write(strict_json.text(said) + "\n")
+    os._exit(0)  # nothing is left to do, and libraries take long to go
+
+
+if __name__ == "__main__":
+    main()

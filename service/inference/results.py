@@ -1,0 +1,121 @@
+"""Parts of a request: instances that are prepared together, what became of each, and how long it took."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from service.engine.served_head import Served
+from service.errors import InternalError, InvalidInput, ZooError
+from service.observability.log import logger
+from service.types import InferRequest, Instance, Item, Prediction, Row, TensorInstance, Timing
+
+log = logger(__name__)
+
+Part = tuple[list[Prediction | ZooError], Timing]
+"""What became of each of its instances, in order, and the times of the slowest."""
+
+
+def cut(served: Served, request: InferRequest) -> list[range]:
+    """Spans of instances to prepare together: all tensors at once, raw ones in the task's chunks, never mixed."""
+    instances = request.instances
+    spans: list[range] = []
+    start = 0
+    while start < len(instances):
+        light = is_light(instances[start])
+        most = len(instances) if light else start + served.task.chunk
+        end = start + 1
+        while end < min(most, len(instances)) and is_light(instances[end]) == light:
+            end += 1
+        spans.append(range(start, end))
+        start = end
+    return spans
+
+
+def is_light(instance: Instance | InvalidInput) -> bool:
+    """Whether there is nothing to decode: tensors, or what could not be read."""
+    return isinstance(instance, TensorInstance | InvalidInput)
+
+
+def mean_length(served: Served, instances: Sequence[Instance | InvalidInput]) -> float | None:
+    """Of rows that come as tensors, in the mean; None where one has yet to be prepared, or is not as it should be."""
+    along = served.card.batching.length_of
+    if along is None:
+        return 1.0
+    lengths = 0
+    for instance in instances:
+        if not isinstance(instance, TensorInstance) or (array := instance.tensors.get(along)) is None or not array.ndim:
+            return None
+        lengths += array.shape[0]
+    return lengths / len(instances)
+
+
+def row_of(served: Served, instance: Instance | InvalidInput, path: str) -> Item | ZooError:
+    """One that came as tensors, as the task takes it; `path` names it for error texts."""
+    if isinstance(instance, InvalidInput):
+        return instance
+    assert isinstance(instance, TensorInstance)
+    try:
+        return served.task.row(instance, path)
+    except InvalidInput as error:
+        return error
+
+
+def tensors_only(served: Served, item: Item | ZooError, outcome: Row | ZooError) -> Prediction | ZooError:
+    """What the network gave for a row, without an answer for people."""
+    if isinstance(outcome, ZooError):
+        return outcome
+    assert isinstance(item, Item)
+    return Prediction(served.task.shown(outcome.tensors, item), None, item.notes)
+
+
+def postprocess(
+    served: Served,
+    request: InferRequest,
+    items: Sequence[Item | ZooError],
+    outcomes: Sequence[Row | ZooError],
+    span: range,
+) -> list[Prediction | ZooError]:
+    """In the pool. An instance that came as tensors gets tensors back, without an answer for people."""
+    predictions: list[Prediction | ZooError] = []
+    for i, item, outcome in zip(span, items, outcomes, strict=True):
+        if isinstance(outcome, ZooError):
+            predictions.append(outcome)
+            continue
+        assert isinstance(item, Item)
+        raw = not isinstance(request.instances[i], TensorInstance)
+        try:
+            answer = served.task.postprocess(outcome.tensors, item, request.options) if raw else None
+            predictions.append(Prediction(served.task.shown(outcome.tensors, item), answer, item.notes))
+        except ZooError as error:
+            predictions.append(error)
+        except Exception:  # its neighbours have nothing to do with it
+            predictions.append(broken(served))
+    return predictions
+
+
+def broken(served: Served) -> InternalError:
+    """What became of a row whose outputs the task could make nothing of. To be called where the exception is handled."""
+    reference = uuid.uuid4().hex[:12]
+    log.exception("an answer could not be made", model=served.name, version=served.version, reference=reference)
+    return InternalError(reference)
+
+
+def timing_of(
+    outcomes: Sequence[Row | ZooError], t0: float, t1: float, t2: float, t3: float, earlier_s: float = 0.0
+) -> Timing:
+    """What the slowest row saw. t0..t1 preprocess, t1..t2 queue and device, t2..t3 postprocess. On the device it was for
+    `earlier_s` before its last pass."""
+    reports = [outcome.batch for outcome in outcomes if isinstance(outcome, Row)]
+    if not reports:
+        return Timing(preprocess_s=t1 - t0, postprocess_s=t3 - t2)
+    last = max(reports, key=lambda report: report.finished)
+    largest = max(report.rows for report in reports)
+    queue_s = max(0.0, last.started - t1 - earlier_s)
+    execute_s = earlier_s + last.finished - last.started
+    return Timing(t1 - t0, queue_s, execute_s, t3 - t2, largest, last.padding_ratio, last.device, last.precision)
+
+
+def slowest(timings: Sequence[Timing]) -> Timing:
+    """Of several parts, what the caller waited for."""
+    return max(timings, key=lambda t: t.preprocess_s + t.queue_s + t.execute_s + t.postprocess_s)

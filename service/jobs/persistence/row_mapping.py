@@ -1,0 +1,260 @@
+"""Between what the jobs' tables hold and the types of `types.py`.
+
+A row that something has damaged is read as far as it can be: what cannot is left at a value that stands for nothing, and
+`damaged` says in one clause what that is. One damaged row hurts no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Row
+
+from model_zoo import strict_json
+from service.jobs.types import (
+    Checkpoint,
+    Event,
+    Happening,
+    Job,
+    JobSpec,
+    JobState,
+    Log,
+    Metric,
+    Progress,
+    StateChanged,
+)
+from service.training.job_spec import Method, Promotion
+
+T = TypeVar("T")
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+UNREADABLE = "what happened cannot be read"
+LARGEST_32, LARGEST_64 = 2**31 - 1, 2**63 - 1
+FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
+
+
+class _Reading:
+    """Reads parts of a row, and remembers the first that cannot be read."""
+
+    def __init__(self) -> None:
+        self.damaged = ""
+
+    def part(self, name: str, read: Callable[[], T], nothing: T) -> T:
+        """What `read` gives; `nothing` where it cannot."""
+        try:
+            return read()
+        except FAULTS:
+            self.damaged = self.damaged or f"its {name} cannot be read"
+            return nothing
+
+
+def job_of(row: Row[Any]) -> Job:
+    """A row of `jobs`."""
+    reading = _Reading()
+    part = reading.part
+    spec = part("spec", lambda: strict_json.read_model(JobSpec, _text(row.spec)), None)
+    job = Job(
+        id=str(row.id),
+        spec=spec or _outlined(row),
+        state=part("state", lambda: JobState(row.state), JobState.FAILED),
+        created=part("time of creation", lambda: moment(row.created), EPOCH),
+        state_reason=part("reason", lambda: _text(row.reason), ""),
+        progress=part("progress", lambda: _progress(row.progress), None),
+        metrics=part("metrics", lambda: _metrics(row.metrics), {}),
+        version=part("version", lambda: None if row.version is None else _whole(row.version), None),
+        promotion_outcome=part("promotion", lambda: _text(row.promotion_outcome), ""),
+        started=part("time of start", lambda: _moment_or_none(row.started), None),
+        ended=part("time of end", lambda: _moment_or_none(row.ended), None),
+        attempts=part("count of attempts", lambda: _whole(row.attempts), 0),
+        yielding=bool(row.yielding),
+        owner=part("owner", lambda: _text(row.owner), ""),
+        last_event=part("last event", lambda: _whole(row.last_event), 0),
+    )
+    for name, column in (
+        ("place in the queue", row.not_before),
+        ("lease", row.lease_until),
+        ("priority", row.priority),
+    ):
+        part(name, lambda value=column: _number(value), 0.0)  # type: ignore[misc]
+    part("count of deaths", lambda: _whole(row.deaths), 0)
+    part("lease", lambda: _text(row.lease_owner), "")
+    return job if not reading.damaged else job.but_damaged(reading.damaged, workable=spec is not None)
+
+
+def deaths_of(row: Row[Any]) -> int:
+    """Workers of a job that died in a row; 0 where that cannot be read."""
+    return _Reading().part("count of deaths", lambda: _whole(row.deaths), 0)
+
+
+def metrics_of(row: Row[Any]) -> dict[str, float]:
+    """The metrics of a job, to add to; none where they cannot be read."""
+    return _Reading().part("metrics", lambda: _metrics(row.metrics), {})
+
+
+def mended(row: Row[Any]) -> dict[str, Any]:
+    """What to set of a job that can be worked on although parts of its row are damaged: those parts begin anew."""
+    values: dict[str, Any] = {}
+    for name, read, nothing in (
+        ("metrics", lambda: _metrics(row.metrics), "{}"),
+        ("progress", lambda: _progress(row.progress), None),
+        ("started", lambda: _moment_or_none(row.started), None),
+        ("ended", lambda: _moment_or_none(row.ended), None),
+        ("version", lambda: None if row.version is None else _whole(row.version), None),
+        ("promotion_outcome", lambda: _text(row.promotion_outcome), ""),
+        ("attempts", lambda: _whole(row.attempts), 0),
+        ("deaths", lambda: _whole(row.deaths), 0),
+    ):
+        reading = _Reading()
+        reading.part(name, read, None)
+        if reading.damaged:
+            values[name] = nothing
+    return values
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of `events`. One that is damaged is a line of the log that says so."""
+    reading = _Reading()
+    time = reading.part("time", lambda: moment(row.time), EPOCH)
+    damage: Happening = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
+    return Event(row.sequence, time, reading.part("body", lambda: _happening(row.kind, row.body, time), damage))
+
+
+def is_damaged(event: Event) -> bool:
+    """Whether `event_of` could not read what happened."""
+    return isinstance(event.what, Log) and event.what.text.endswith(f" is damaged: {UNREADABLE}")
+
+
+def event_columns(what: Happening) -> dict[str, str]:
+    """The columns `kind` and `body` of an event."""
+    match what:
+        case StateChanged():
+            return {"kind": "state", "body": strict_json.text({"state": what.state, "reason": what.reason})}
+        case Checkpoint():
+            return {"kind": "checkpoint", "body": strict_json.text(checkpoint_body(what))}
+        case Progress():
+            kind = "progress"
+        case Metric():
+            kind = "metric"
+        case Log():
+            kind = "log"
+    return {"kind": kind, "body": strict_json.text(what)}
+
+
+def checkpoint_body(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint without its time."""
+    return {
+        "step": checkpoint.step,
+        "epoch": checkpoint.epoch,
+        "metrics": dict(checkpoint.metrics),
+        "best": checkpoint.best,
+        "size_bytes": checkpoint.size_bytes,
+    }
+
+
+def checkpoint_of(row: Row[Any]) -> Checkpoint:
+    """A row of `checkpoints`."""
+    reading = _Reading()
+    part = reading.part
+    return Checkpoint(
+        part("step", lambda: _whole(row.step, LARGEST_64), 0),
+        part("epoch", lambda: _whole(row.epoch), 0),
+        part("metrics", lambda: _metrics(row.metrics), {}),
+        bool(row.best),
+        part("size", lambda: _whole(row.size_bytes, LARGEST_64), 0),
+        part("time", lambda: moment(row.time), EPOCH),
+        reading.damaged,
+    )
+
+
+def spec_text(spec: JobSpec) -> str:
+    """A spec as it is kept; equal texts mean equal specs."""
+    return strict_json.text(spec, sort_keys=True)
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a time in UTC. Raises ValueError for what is none."""
+    return datetime.fromtimestamp(_number(seconds), UTC)
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _outlined(row: Row[Any]) -> JobSpec:
+    """What other columns say of a job whose spec is damaged."""
+
+    def word(value: object) -> str:
+        return _Reading().part("column", lambda: _text(value), "")
+
+    return JobSpec.model_construct(
+        base=word(row.base),
+        dataset_id=word(row.dataset_id),
+        model=word(row.model),
+        task="",
+        method=Method.AUTO,
+        hyperparameters={},
+        seed=0,
+        priority=5,
+        promotion=Promotion.GATED,
+        display_name="",
+    )
+
+
+def _progress(text: object) -> Progress | None:
+    return None if text is None else strict_json.read_model(Progress, _text(text))
+
+
+def _metrics(text: object) -> dict[str, float]:
+    document = strict_json.read(_text(text))
+    if not isinstance(document, dict):
+        raise TypeError(type(document))
+    return {_text(name): _number(value) for name, value in document.items()}
+
+
+def _happening(kind: object, text: object, time: datetime) -> Happening:
+    body = strict_json.read(_text(text))
+    match kind:
+        case "state":
+            return StateChanged(JobState(body["state"]), _text(body["reason"]))
+        case "progress":
+            return Progress.model_validate(body)
+        case "metric":
+            return Metric.model_validate(body)
+        case "checkpoint":
+            metrics: Mapping[str, Any] = body["metrics"]
+            return Checkpoint(
+                _whole(body["step"], LARGEST_64),
+                _whole(body["epoch"]),
+                {_text(name): _number(value) for name, value in metrics.items()},
+                bool(body["best"]),
+                _whole(body["size_bytes"], LARGEST_64),
+                time,
+            )
+        case "log":
+            return Log.model_validate(body)
+    raise ValueError(kind)
+
+
+def _moment_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(type(value))
+    value.encode()  # half a surrogate pair, which JSON can write, is no text
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(type(value))
+    return float(value)
+
+
+def _whole(value: object, most: int = LARGEST_32) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise TypeError(type(value))
+    return value

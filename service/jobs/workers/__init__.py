@@ -1,0 +1,1 @@
+"""Worker processes: launch, bootstrap, and one kept ready."""

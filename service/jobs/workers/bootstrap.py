@@ -1,0 +1,47 @@
+"""Run as a script, in the worker's process, before the worker: gives up priority and takes limits, then becomes the worker.
+
+    python bootstrap.py PARENT NICE LOCK COMMAND…       (LOCK empty: the worker will be told of one)
+
+It stands between because the alternative, code between fork and exec in a server with many threads, can deadlock. Imports nothing
+but the standard library, and takes some 20 ms.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+OOM_SCORE = "800"
+"""Of 1000: where memory runs out, the kernel ends the worker before it ends the server."""
+
+
+def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
+    """Does not return."""
+    # Whatever becomes of the server, no worker is left. The kernel tells us when the thread that started us ends: the one of
+    # the server's event loop.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the server is gone")
+    with contextlib.suppress(OSError):
+        os.nice(nice)
+    with contextlib.suppress(OSError, AttributeError):
+        if nice:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if lock:
+        # Held until the process ends, by itself or not: a second worker of this job waits for the first one's end.
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        os.set_inheritable(held, True)
+    os.execv(command[0], command)  # noqa: S606  # the command is the supervisor's own
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])

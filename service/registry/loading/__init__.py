@@ -1,0 +1,1 @@
+"""Loading and unloading of versions, and the memory budget."""

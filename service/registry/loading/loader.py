@@ -1,0 +1,291 @@
+"""From a card to a network that has proved itself: fetch, build, warm up, check. Blocking; runs in the loader's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from model_zoo.cards.card import Card, InitialSource, TunedSource
+from model_zoo.errors import SourceUnavailable, ZooModelError
+from model_zoo.golden.golden_items import GoldenItem, read_golden_items
+from model_zoo.network import Network, load_network
+from model_zoo.store import Materialised, Progress, Store
+from model_zoo.versions import GOLDEN, Version, Versions
+from service.errors import NotReady
+from service.observability.log import logger
+from service.runtime.heads import Head, HeadPool
+from service.runtime.network import NetworkRuntime
+from service.tasks.base import Task
+from service.tasks.table import task_for
+from service.types import Item, Tensors
+from service.verification.check_record import CheckRecord
+from service.verification.decisions import Decisions
+from service.verification.golden_check import golden_problem, items_of
+from service.verification.network_checks import decisions_of
+from service.verification.probes import (
+    Runs,
+    alone,
+    closeness_problem,
+    compare,
+    invariance_problem,
+    probe_items,
+)
+
+log = logger(__name__)
+
+HEADS_BYTES = 64 << 20
+"""What heads hold in memory unless something else is said: some thousands of them."""
+
+
+def no_golden() -> Sequence[GoldenItem]:
+    """Of a model of the zoo."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network on its device, warmed up and checked."""
+
+    task: Task
+    runtime: NetworkRuntime
+    load_s: float
+    reference: Sequence[Tensors] | None = None
+    """What it answers to each of the probes in fp32, alone: the measure of whatever may run in its place."""
+    timings: Sequence[tuple[int, int, float]] = ()
+    """Rows, length and seconds of batches that ran in warming up: the first that is known of its cost."""
+    golden: Callable[[], Sequence[GoldenItem]] = no_golden
+    """Reads the golden items of a tuned version; a model of the zoo has cases on its card."""
+    decisions: Decisions | None = None
+    """How a tuned version decides in a reduced precision, against fp32."""
+    note: str = ""
+    """Why it runs otherwise than its options say; empty where it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHead:
+    """A head without the network that it rides on, and what it has to answer to be right."""
+
+    task: Task
+    head: Head
+    golden: Sequence[GoldenItem]
+
+
+class Loads(Protocol):
+    """What the registry asks of a loader."""
+
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        """Blocks until the card's network is ready to run, or raises NotReady. `precision` where the model's option is not
+        meant."""
+
+    def load_head(self, card: Card) -> LoadedHead:
+        """Reads a version that was tuned by `head`, in milliseconds. Raises NotReady."""
+
+
+class Loader:
+    """Loads cards onto one device."""
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        offline: bool,
+        progress: Callable[[str], Progress],
+        precision: Callable[[str], str] = lambda model: "auto",
+        bases: Mapping[str, Card] | None = None,
+        heads: HeadPool | None = None,
+    ) -> None:
+        """`progress(model)` gives the callback for a download's progress. `offline` forbids downloads. `precision(model)` says in
+        which one a model must run; `auto` begins in fp32. `bases`: the catalog's cards by name, on which tuned versions rest;
+        `heads` bounds what their heads hold."""
+        self._bases = bases or {}
+        self._heads = heads or HeadPool(HEADS_BYTES)
+        self._store = store
+        self._device = device
+        self._offline = offline
+        self._progress = progress
+        self._precision = precision
+
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        """Raises NotReady with a reason fit for a client.
+
+        A tuned version that does not hold in the precision it was to run in runs in fp32 instead: its job has published it.
+        """
+        with _told(card.name):
+            files, base = self._files(card)
+            started = time.monotonic()
+            try:
+                task, network = self._build(card, files, base)
+            except Exception:  # a damaged file fails in as many ways as there are readers; a sound one is our mistake
+                files, base = self._mend(card)
+                task, network = self._build(card, files, base)
+            golden = partial(read_golden_items, card.name, files.folder / GOLDEN) if _is_tuned(card) else no_golden
+            runtime = NetworkRuntime(network, self._device)
+            timings = _warm_up(task, runtime)
+            problem = golden_problem(task, runtime, golden())
+            if problem is not None and not self._decides_alike(task, runtime, card, files):
+                raise NotReady(f"the golden check failed: {problem}")
+            items = probe_items(task, items_of(card, golden())) if card.golden or golden() else []
+            reference = alone(task, runtime, items)
+            problem = invariance_problem(task, runtime, reference, items) if items else None
+            if problem is not None:
+                raise NotReady(f"the batch-invariance check failed: {problem}")
+            precision = precision or self._precision(card.name)
+            note, decisions = "", None
+            if precision not in ("auto", "fp32"):
+                record = CheckRecord(self._version_of(card, files))
+                try:
+                    if not items:
+                        raise NotReady(f"it cannot run in {precision}: there is nothing to check it with")
+                    # Those were the timings of fp32.
+                    (runtime, decisions), timings = (
+                        self._reduced(task, network, precision, reference, items, record),
+                        [],
+                    )
+                except NotReady as error:
+                    if not _is_tuned(card):
+                        raise
+                    note = f"{error.message}; it runs in fp32"
+                    log.warning("a version runs in fp32", model=card.name, reason=error.message)
+                    network = self._build(card, files, base)[1]  # the other one was cast
+                    runtime = NetworkRuntime(network, self._device)
+                    timings = _warm_up(task, runtime)
+            spent = time.monotonic() - started
+            return Loaded(task, runtime, spent, reference if items else None, timings, golden, decisions, note)
+
+    def load_head(self, card: Card) -> LoadedHead:
+        """See Loads. What was read is not checked against anything yet: that takes the base."""
+        with _told(card.name):
+            assert card.head is not None
+            files, base = self._files(card)
+            head = Head(card.name, card.head, files.weights, self._heads)
+            self._heads.get(head)
+            return LoadedHead(
+                task_for(card, _with_companions(files, base)), head, read_golden_items(card.name, files.folder / GOLDEN)
+            )
+
+    def _files(self, card: Card) -> tuple[Materialised, Materialised | None]:
+        """A card's files, and those of the base without which a tuned version is not whole."""
+        files, base = self._materialise(card), None
+        if isinstance(card.source, TunedSource) and card.source.method != "full":
+            if card.source.base not in self._bases:
+                raise NotReady(f"its base {card.source.base!r} is not in the zoo")
+            base = self._materialise(self._bases[card.source.base])
+            if base.digest != card.source.base_digest:
+                raise NotReady(f"its base {card.source.base!r} has other weights than it was tuned on")
+        return files, base
+
+    @staticmethod
+    def _build(card: Card, files: Materialised, base: Materialised | None) -> tuple[Task, Network]:
+        return task_for(card, _with_companions(files, base)), load_network(card, files, base, share=True)
+
+    def _materialise(self, card: Card) -> Materialised:
+        if isinstance(card.source, InitialSource):
+            raise NotReady("it has no weights of its own; tune it on your data")
+        found = self._store.find(card)
+        if found is not None:
+            return found
+        if isinstance(card.source, TunedSource):
+            raise NotReady("its files are gone or damaged")
+        if self._offline:
+            raise NotReady(f"its weights are not on this machine and the server is offline; run `zoo pull {card.name}`")
+        return self._store.materialise(card, self._progress(card.name))
+
+    def _reduced(
+        self,
+        task: Task,
+        network: Network,
+        precision: str,
+        reference: Sequence[Tensors],
+        items: Sequence[Item],
+        record: CheckRecord,
+    ) -> tuple[NetworkRuntime, Decisions | None]:
+        """The network in the precision that it must run in, near enough to fp32; a tuned one by its decisions. Raises
+        NotReady."""
+        runtime = NetworkRuntime(network, self._device, precision)
+        _warm_up(task, runtime)
+        rows = task.card.batching.max_batch_size
+        decisions = decisions_of(task, runtime, record, rows)
+        if decisions is not None:
+            problem = decisions.problem or None
+        else:
+            found = compare(task, runtime, reference, items, min(len(items), rows))
+            problem = closeness_problem(task.card, precision, found)
+        if problem is not None:
+            raise NotReady(f"it cannot run in {precision}: {problem}")
+        return runtime, decisions
+
+    def _decides_alike(self, task: Task, runtime: NetworkRuntime, card: Card, files: Materialised) -> bool:
+        """Whether a tuned version that misses its golden items, as on another processor or with another torch, decides as it did
+        where it was trained."""
+        record = CheckRecord(self._version_of(card, files))
+        decisions = decisions_of(task, runtime, record, card.batching.max_batch_size, anew=True)
+        return decisions is not None and decisions.holds
+
+    @staticmethod
+    def _version_of(card: Card, files: Materialised) -> Version | None:
+        """The version that a tuned card is of; None where its folder cannot be opened, or for a model of the zoo."""
+        if not _is_tuned(card):
+            return None
+        try:
+            return Versions(files.folder.parents[2]).open(card.name, int(files.folder.name))
+        except (ZooModelError, ValueError):
+            return None
+
+    def _mend(self, card: Card) -> tuple[Materialised, Materialised | None]:
+        """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew.
+
+        What a job has published cannot be fetched, but its base can.
+        """
+        source = card.source
+        fetched = self._bases.get(source.base) if isinstance(source, TunedSource) else card
+        if fetched is not None:
+            try:
+                self._store.verify(fetched)
+            except ZooModelError as error:
+                log.warning("the stored files are damaged and made anew", model=fetched.name, reason=str(error))
+        return self._files(card)
+
+
+def _is_tuned(card: Card) -> bool:
+    return isinstance(card.source, TunedSource)
+
+
+def _with_companions(files: Materialised, base: Materialised | None) -> Materialised:
+    """A version's files, and of its base's those that it does not bring itself, such as a tokenizer."""
+    if base is None:
+        return files
+    return Materialised(files.folder, files.weights, {**base.files, **files.files}, files.digest)
+
+
+@contextmanager
+def _told(model: str) -> Iterator[None]:
+    """Whatever goes wrong in the block becomes NotReady, with a reason fit for a client."""
+    try:
+        yield
+    except NotReady:
+        raise
+    except SourceUnavailable as error:  # its reason names hosts and quotes foreign texts
+        log.error("weights could not be fetched", model=model, reason=str(error))
+        raise NotReady("its weights could not be fetched; the server's log says why") from error
+    except ZooModelError as error:
+        raise NotReady(str(error)) from error
+    except Exception as error:
+        log.exception("loading failed", model=model)
+        raise NotReady("loading failed; the server's log has the details") from error
+
+
+def _warm_up(task: Task, runtime: Runs) -> list[tuple[int, int, float]]:
+    """The first runs allocate and choose kernels; no caller should wait for that. Gives rows, length, seconds of those after."""
+    item = task.warmup_item()
+    timings = []
+    for rows in (1, 2):
+        for attempt in range(3):
+            started = time.monotonic()
+            task.split(runtime.run(task.collate([item] * rows)[0]), [item] * rows)
+            if attempt:
+                timings.append((rows, item.length, time.monotonic() - started))
+    return timings

@@ -1,0 +1,1 @@
+"""Versions, aliases, canaries and promotion, and how servers share them."""

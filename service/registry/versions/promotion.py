@@ -1,0 +1,79 @@
+"""The gate before `stable`: whether a new version is good enough by its report. Pure.
+
+It is when its primary metric, on held-out data, is better than the baseline's, and not worse than that of the version that is
+stable now, measured on the same data. A difference below the tolerance counts as none; equal figures are not better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.rounding import apart, better
+
+POINTS = 0.005
+"""Tolerance for a metric where more is better (a share of 0..1): half a point."""
+RATIO = 0.01
+"""Tolerance for a metric where less is better (an error): a hundredth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says."""
+
+    promote: bool
+    sentence: str
+    """For a person, with the figures."""
+
+
+def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
+    """Whether the version of this `report.json` may become stable in place of version `stable`; None where none is."""
+    primary, higher = report.get("primary"), bool(report.get("higher_is_better", True))
+    if not isinstance(primary, str):
+        return Decision(False, "its report names no primary metric")
+    mine = _value(report.get("metrics"), primary)
+    baseline = _value(report.get("baseline"), primary)
+    if mine is None:
+        return Decision(False, f"its report has no {primary}")
+    if baseline is None:
+        return Decision(False, f"its report has no baseline for {primary}")
+    rival = report.get("rival")
+    theirs = _value(rival.get("metrics"), primary) if isinstance(rival, Mapping) else None
+    ours, beside, other = apart(mine, baseline, mine if theirs is None else theirs)
+    shown, kind = f"{primary} {ours}", _kind(report.get("baseline"))
+    if not better(mine, baseline, higher=higher):
+        return Decision(False, f"{shown} is not better than the baseline's {beside}{kind}")
+    said = f"{shown} is better than the baseline's {beside}{kind}"
+    if stable is None:
+        return Decision(True, said)
+    if not isinstance(rival, Mapping) or str(rival.get("version")) != str(stable):
+        reason = report.get("not_compared")
+        why = f" ({reason})" if isinstance(reason, str) and reason else ""
+        return Decision(
+            False,
+            f"{said}, but it was not compared with version {stable}, which is stable now{why}; promote it by hand",
+        )
+    if theirs is None:
+        # The stable version could not be measured on this data, as when the classes are others.
+        return Decision(False, f"{said}, but version {stable}, which is stable now, has no {primary} on the same data")
+    allowed = POINTS if higher else RATIO * abs(theirs)
+    if (theirs - mine if higher else mine - theirs) > allowed:
+        return Decision(False, f"{shown} is worse than the {other} of version {stable}, which stays stable")
+    return Decision(True, f"{said} and not worse than the {other} of version {stable}, which was stable")
+
+
+def _value(metrics: object, name: str) -> float | None:
+    """A metric, as a number or as {value, low, high}; None where it is not there or not finite."""
+    found = metrics.get(name) if isinstance(metrics, Mapping) else None
+    if isinstance(found, Mapping):
+        found = found.get("value")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return float(found)
+
+
+def _kind(baseline: object) -> str:
+    kind = baseline.get("kind") if isinstance(baseline, Mapping) else None
+    return f" ({kind})" if isinstance(kind, str) and kind else ""

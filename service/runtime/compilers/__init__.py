@@ -1,0 +1,1 @@
+"""Compilers of networks, and the cache of what they made."""

@@ -1,0 +1,161 @@
+"""The process that compiles a network: `python -m service.runtime.compilers.compile_worker`, started by `compiler.py` alone.
+
+A line of JSON comes on standard input (see `Job`) and one goes out on standard output: `{"inputs": …, "outputs": …}` or
+`{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the end
+of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import Dim
+
+from model_zoo import strict_json
+from model_zoo.cards.card import AudioRecipe, Card
+from model_zoo.network import load_network
+from model_zoo.store import Materialised
+from service.observability.standard_streams import protect
+from service.runtime.compilers.compiled_cache import LIBRARY, Job
+from service.runtime.compilers.packed_convolutions import PackConvolutions
+from service.runtime.network import as_network_takes
+from service.runtime.precision import fold_batch_norms, in_precision
+from service.types import DTYPES
+
+ROWS, LENGTH = 4, 12
+"""Of the example that is traced. Sizes of 0 and 1 would be taken for constants."""
+
+
+OPTIONS: dict[str, Any] = {
+    "freezing": True,  # weights are constants: batch norms fold into them, and they are packed as the kernels want them
+    "aot_inductor.precompile_headers": False,  # pays off from the second network of one process on
+    "post_grad_custom_pre_pass": PackConvolutions(),
+}
+
+
+class Failed(Exception):
+    """The reason for a client, in one sentence."""
+
+
+def compile_network(job: Job) -> dict[str, list[str]]:
+    """Writes the library into the staging folder; gives names of inputs and outputs in its order. Raises Failed."""
+    torch.set_num_threads(job.threads)  # the code is written for so many
+    card, weights = Card.model_validate(job.card), Path(job.weights)
+    loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
+    if job.precision != "fp32":
+        fold_batch_norms(loaded, example(card))
+    network = in_precision(loaded, job.precision).to(memory_format=torch.channels_last)
+    names = [spec.name for spec in card.signature.inputs]
+    archive = Path(job.staging) / "network.pt2"
+    with torch.inference_mode():
+        try:
+            program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
+        except Exception as error:
+            traceback.print_exc()
+            raise Failed("the network cannot be exported with batches of varying shape") from error
+        outputs = list(program.module()(*example(card).values()))
+        try:
+            torch._inductor.aoti_compile_and_package(program, package_path=str(archive), inductor_configs=dict(OPTIONS))
+        except Exception as error:
+            traceback.print_exc()
+            raise Failed("the compiler failed on the network") from error
+    _unpack(archive, Path(job.staging) / LIBRARY)
+    return {"inputs": names, "outputs": outputs}
+
+
+class _Positional(nn.Module):
+    """A network whose inputs come in a fixed order, as compiled code takes them."""
+
+    def __init__(self, network: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.network = network
+        self.names = names
+
+    def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs: dict[str, torch.Tensor] = self.network(**dict(zip(self.names, tensors, strict=True)))
+        return outputs
+
+
+def example(card: Card) -> dict[str, torch.Tensor]:
+    """A small batch with every axis that varies longer than 1."""
+    rows = min(ROWS, card.batching.max_batch_size)
+    length = LENGTH * _step(card)
+    tensors = {}
+    for spec in card.signature.inputs:
+        shape = [rows, *(length if size < 0 else size for size in spec.shape[1:])]
+        tensors[spec.name] = as_network_takes(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
+    return tensors
+
+
+def shapes(card: Card) -> dict[str, Any]:
+    """Which axes vary, from 1 to what the card allows; the rest is constant."""
+    batching = card.batching
+    rows = Dim("rows", min=1, max=batching.max_batch_size) if batching.max_batch_size > 1 else None
+    length: Any = None
+    if batching.max_length is not None:
+        step = _step(card)
+        length = Dim("length", min=1, max=batching.max_length // step)
+        length = length * step if step > 1 else length
+    axes = [
+        {axis: length if axis else rows for axis, size in enumerate(spec.shape) if size < 0 and (axis or rows)}
+        for spec in card.signature.inputs
+    ]
+    return {"dynamic_shapes": {"tensors": tuple(axes)}}
+
+
+def _step(card: Card) -> int:
+    """Lengths are multiples of this."""
+    return card.recipe.frame_samples if isinstance(card.recipe, AudioRecipe) else 1
+
+
+def _unpack(archive: Path, library: Path) -> None:
+    """Takes the one library out of the archive. Raises Failed where the code needs more than that to run."""
+    with zipfile.ZipFile(archive) as packed:
+        files = packed.namelist()
+        if any("extern_kernel_nodes" in name for name in files):
+            raise Failed("the network has operations that compiled code cannot call")
+        (found,) = [name for name in files if name.endswith(".so")]
+        with packed.open(found) as source, library.open("wb") as target:
+            while piece := source.read(1 << 20):
+                target.write(piece)
+
+
+def _end_with_server() -> None:
+    """In a thread of its own: waits for the end of standard input, then ends this process and all it started."""
+    while os.read(0, 4096):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def main() -> None:
+    """See the module. Exit code 0 also where the network cannot be compiled."""
+    os.nice(19)
+    line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
+    job = Job(**strict_json.read(line))
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # whatever libraries print goes to the log
+    protect()  # which may be full, and then loses it
+    try:
+        answer: dict[str, Any] = dict(compile_network(job))
+    except Failed as failed:
+        answer = {"reason": str(failed)}
+    except Exception:
+        traceback.print_exc()
+        answer = {"reason": "compiling the network failed"}
+    answers.write(strict_json.text(answer) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""From a card to its compiled runtime: out of the cache, or made by a worker process. The server itself never compiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from model_zoo import strict_json
+from model_zoo.cards.card import Card
+from model_zoo.store import Store
+from service.observability.log import logger
+from service.runtime.compilers.aot_inductor import CompiledRuntime
+from service.runtime.compilers.compiled_cache import (
+    CannotCompile,
+    CompiledCache,
+    Job,
+    Package,
+    Recipe,
+)
+from service.runtime.compilers.cuda_graphs import GraphCompiler
+from service.runtime.device import DevicePlan
+
+log = logger(__name__)
+
+PATIENCE_S = 1800.0
+"""A worker that is not done by then hangs."""
+LOG_SHOWN = 4000
+"""Characters of a worker's log, from its end, that the server's log repeats where it failed."""
+WORKER = (sys.executable, "-P", "-m", "service.runtime.compilers.compile_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled runtime and how it came."""
+
+    runtime: CompiledRuntime
+    compile_s: float
+    """Seconds; of the time when it was stored, where it came from disk."""
+    cached: bool
+
+
+def compiler_for(home: Path, store: Store, plan: DevicePlan) -> Compiler | GraphCompiler:
+    """What makes networks faster on a device."""
+    return GraphCompiler(home, store, plan.name) if plan.name.startswith("cuda") else Compiler(home, store, plan)
+
+
+class Compiler:
+    """Compiles networks for one CPU, one at a time. Call `compile` from one thread; `stop` from any."""
+
+    def __init__(self, home: Path, store: Store, plan: DevicePlan) -> None:
+        """`home` is ZOO_HOME; `store` knows the weights."""
+        self._store = store
+        self._cache = CompiledCache(home)
+        self._plan = plan
+        self._lock = threading.Lock()  # guards the two below
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def compile(self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None) -> Compiled:
+        """A card's network as compiled code, from disk where it was compiled before; else blocks for a minute or so.
+
+        `before_load` is called once all that is left is to load the code into this process. Raises CannotCompile with the reason.
+        """
+        found = self._store.find(card)
+        if found is None:
+            raise CannotCompile("its weights have left this machine")
+        threads = self._plan.threads_per_lane
+        key = Recipe.of(card, found.digest, precision, threads).key()
+        package = self._cache.find(key)
+        cached = package is not None
+        if package is None:
+            job = Job(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
+            package = self._make(key, job)
+        before_load()
+        try:
+            runtime = CompiledRuntime(package.library, package.inputs, package.outputs, precision, self._plan.lanes)
+        except (OSError, RuntimeError, AttributeError) as error:
+            log.warning("compiled code does not load", model=card.name, precision=precision, reason=str(error))
+            raise CannotCompile("the compiled code does not load on this machine") from error
+        return Compiled(runtime, package.compile_s, cached)
+
+    def stop(self) -> None:
+        """Ends the worker, if one runs, and all that it started. Later calls of `compile` raise CannotCompile."""
+        with self._lock:
+            self._stopped = True
+            if self._worker is not None:
+                _kill(self._worker)
+
+    def _make(self, key: str, job: Job) -> Package:
+        if shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is None:
+            raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
+        staging = self._cache.staging()
+        try:
+            began = time.monotonic()
+            answer = self._run(Job(**{**asdict(job), "staging": str(staging)}), staging)
+            if "reason" in answer:
+                log.warning("a network cannot be compiled", model=job.card["name"], log=_tail(staging / "log"))
+                raise CannotCompile(str(answer["reason"]))
+            seconds = round(time.monotonic() - began, 1)
+            return self._cache.publish(key, staging, answer["inputs"], answer["outputs"], seconds)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _run(self, job: Job, staging: Path) -> dict[str, list[str]]:
+        """Hands a job to a worker and gives its answer. Raises CannotCompile."""
+        # Everything that compiling leaves on disk goes where nobody else can write, and goes with the staging folder.
+        (staging / "tmp").mkdir(mode=0o700)
+        environment = os.environ | {
+            "TMPDIR": str(staging / "tmp"),
+            "TORCHINDUCTOR_CACHE_DIR": str(staging / "inductor"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            "OMP_NUM_THREADS": str(job.threads),
+        }
+        with (staging / "log").open("wb") as errors:
+            with self._lock:
+                if self._stopped:
+                    raise CannotCompile("the server is shutting down")
+                # A session of its own: what it starts can be ended with it.
+                self._worker = worker = subprocess.Popen(  # noqa: S603  # our own module
+                    WORKER,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    cwd=staging,
+                    env=environment,
+                    start_new_session=True,
+                )
+            late = threading.Timer(PATIENCE_S, _kill, [worker])
+            late.daemon = True
+            late.start()
+            try:
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                with suppress(BrokenPipeError):  # it has ended already; its exit says so below
+                    worker.stdin.write(strict_json.text(asdict(job)).encode() + b"\n")
+                    worker.stdin.flush()
+                line = worker.stdout.readline()
+            finally:
+                late.cancel()
+                late.join()  # it may be about to kill, which must not happen once the worker was waited for
+                with self._lock:
+                    self._worker = None
+                _bury(worker)
+        try:
+            answer: dict[str, list[str]] = strict_json.read(line)
+        except ValueError:
+            if self._stopped:
+                raise CannotCompile("the server is shutting down") from None
+            log.warning("the compile worker ended", code=worker.returncode, log=_tail(staging / "log"))
+            raise CannotCompile("the process that compiles ended before it was done") from None
+        return answer
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    """Kills a worker and its session, of which compilers may be left where it has died itself.
+
+    Its id stands for that session until somebody waits for the worker, and maybe for another one after.
+    """
+    if worker.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, where all are dead
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _bury(worker: subprocess.Popen[bytes]) -> None:
+    """Leaves nothing of a worker."""
+    _kill(worker)
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    worker.wait()
+
+
+def _tail(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[-LOG_SHOWN:]
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Lanes of a device: threads, or processes, that run batches."""

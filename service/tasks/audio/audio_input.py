@@ -1,0 +1,80 @@
+"""Encoded sounds → mono samples at the rate of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from service.datasets.formatting import above
+from service.datasets.readers.media.audio import (
+    MOST_HERTZ,
+    BadSamples,
+    DamagedSound,
+    LongSound,
+    NotASound,
+    Sound,
+    check_samples,
+)
+from service.errors import InvalidInput
+from service.tasks.base import Task, reject_kind
+from service.types import AudioInstance, Instance, SamplesInstance
+
+
+def mono_samples(task: Task, instance: Instance, path: str, wanted: int, max_seconds: float) -> NDArray[np.float32]:
+    """A sound instance → mono float32 `[n]` in -1..1 at `wanted` hertz. Raises InvalidInput."""
+    if isinstance(instance, AudioInstance):
+        samples, rate = decode_audio(instance.data, max_seconds, path)
+    elif isinstance(instance, SamplesInstance):
+        samples, rate = instance.samples, instance.sample_rate
+        if rate >= 1:
+            refuse_bad_samples(samples, rate, path)
+    else:
+        raise reject_kind(task, instance, path)
+    if not 1 <= rate <= MOST_HERTZ:
+        raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MOST_HERTZ:,}, got {rate:,}")
+    if not len(samples):
+        raise InvalidInput(path, "has no samples; expected at least one")
+    if len(samples) / rate > max_seconds:
+        raise too_long(path, max_seconds, len(samples) / rate)
+    if rate != wanted:
+        samples = soxr.resample(samples, rate, wanted).astype(np.float32, copy=False)
+    if not len(samples):
+        raise InvalidInput(path, "is too short to hold a sample at the model's rate")
+    return samples
+
+
+def decode_audio(data: bytes, max_seconds: float, path: str) -> tuple[NDArray[np.float32], int]:
+    """Encoded bytes → mono float32 samples `[n]` in -1..1 and their rate in hertz. Raises InvalidInput."""
+    if not data:
+        raise InvalidInput(path, "is empty; expected a WAV, FLAC or OGG file")
+    try:
+        with Sound(data) as sound:
+            if not 1 <= sound.rate <= MOST_HERTZ:
+                raise InvalidInput(path, f"expected at most {MOST_HERTZ:,} samples a second, got {sound.rate:,}")
+            # A small file of silence can unpack to gigabytes: it is read block by block to mono, and no further than the limit.
+            mono = list(sound.mono(max_seconds))
+            return np.concatenate(mono) if mono else np.zeros(0, np.float32), sound.rate
+    except NotASound as other:
+        if other.form:
+            raise InvalidInput(path, f"expected a WAV, FLAC or OGG file, got {other.form}") from None
+    except DamagedSound:
+        pass
+    except LongSound as long:
+        raise too_long(path, max_seconds, long.seconds) from None
+    except BadSamples as bad:
+        raise InvalidInput(path, bad.problem) from None
+    raise InvalidInput(path, "expected a WAV, FLAC or OGG file, got something else or a damaged one")
+
+
+def too_long(path: str, max_seconds: float, seconds: float) -> InvalidInput:
+    """The figures differ, however little it is too long."""
+    return InvalidInput(path, f"expected at most {max_seconds:g} seconds of sound, got {above(seconds, max_seconds)}")
+
+
+def refuse_bad_samples(samples: NDArray[np.float32], rate: int, path: str) -> None:
+    """Raises InvalidInput for NaN and infinity: a recurrent network would lose all that follows."""
+    try:
+        check_samples(samples, rate)
+    except BadSamples as bad:
+        raise InvalidInput(path, bad.problem) from None

@@ -1,0 +1,166 @@
+"""Task `voice-activity-detection`: a recording → stretches of speech. Input recipe: AudioRecipe of the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.cards.card import AudioRecipe, Card, SpeechExpectation
+from model_zoo.golden.golden_case import Expectation, GoldenInput, golden_path
+from service.errors import InvalidInput, ZooError
+from service.tasks.audio.audio_input import mono_samples, refuse_bad_samples
+from service.tasks.base import NO_FILES, Task, pad_stack
+from service.types import (
+    Answer,
+    Array,
+    AudioInstance,
+    Instance,
+    Item,
+    Options,
+    SamplesInstance,
+    Segment,
+    Segments,
+    TensorInstance,
+    Tensors,
+)
+
+HYSTERESIS = 0.15
+"""A stretch of speech ends only once the probability has fallen this far under the threshold it began at."""
+LEAST_SILENCE = 0.01
+"""…but never further than to here, or a low threshold would find speech without end. Both figures are Silero's own."""
+
+
+class VoiceActivityDetection(Task):
+    """Speech in recordings of any length up to the card's, any rate, any number of channels."""
+
+    options: ClassVar[frozenset[str]] = frozenset({"threshold"})
+    raw_types: ClassVar[tuple[type, ...]] = (AudioInstance, SamplesInstance)
+
+    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
+        super().__init__(card, labels, files)
+        if not isinstance(card.recipe, AudioRecipe):
+            raise TypeError(f"card {card.name} has no audio recipe")
+        self._recipe = card.recipe
+        self._samples = card.signature.inputs[0].name
+        self._probabilities, self._frames = (spec.name for spec in card.signature.outputs)
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        """Sounds → mono float32 `[samples]` at the recipe's rate."""
+        outcomes: list[Item | ZooError] = []
+        for instance, path in zip(instances, paths, strict=True):
+            try:
+                samples = mono_samples(self, instance, path, self._recipe.sample_rate, self._recipe.max_seconds)
+                outcomes.append(Item({self._samples: samples}, len(samples)))
+            except InvalidInput as error:
+                outcomes.append(error)
+        return outcomes
+
+    def row(self, instance: TensorInstance, path: str) -> Item:
+        """As of every task; NaN and infinity are refused as they are in recordings."""
+        item = super().row(instance, path)
+        refuse_bad_samples(
+            np.asarray(item.tensors[self._samples], np.float32), self._recipe.sample_rate, f"{path}.{self._samples}"
+        )
+        return item
+
+    def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future.
+
+        Frames are what it computes, one after another, so that more of them would gain nothing: `least_length` is not heeded.
+        """
+        size = self._recipe.frame_samples
+        longest = max(self._frame_count(item) for item in items) * size
+        batch = pad_stack([item.tensors[self._samples] for item in items], longest, 0.0)
+        return {self._samples: batch}, 1.0 - sum(self._frame_count(i) for i in items) * size / (longest * len(items))
+
+    def _frame_count(self, item: Item) -> int:
+        return -(-item.length // self._recipe.frame_samples)
+
+    def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
+        """Each row keeps the frames it had; `frames` `[1]` says how many."""
+        rows = super().split(outputs, items)
+        counts = [self._frame_count(item) for item in items]
+        return [
+            {self._probabilities: row[self._probabilities][:count], self._frames: np.array([count], np.int64)}
+            for row, count in zip(rows, counts, strict=True)
+        ]
+
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+        """Probabilities `[frames]` → stretches of speech in seconds."""
+        probabilities = np.asarray(row[self._probabilities], np.float32)
+        frame_s = self._recipe.frame_samples / self._recipe.sample_rate
+        duration_s = item.length / self._recipe.sample_rate
+        threshold = self._recipe.threshold if options.threshold is None else options.threshold
+        segments = find_speech(probabilities, frame_s, duration_s, threshold, self._recipe)
+        return Segments(segments, frame_s, probabilities, duration_s)
+
+    def golden_instance(self, given: GoldenInput) -> Instance:
+        """The recording of a golden case, or its noise."""
+        if given.file is not None:
+            return AudioInstance(golden_path(given.file).read_bytes())
+        assert given.noise is not None
+        count = int(given.noise.seconds * self._recipe.sample_rate)
+        noise = np.random.default_rng(given.noise.seed).standard_normal(count) * given.noise.amplitude
+        return SamplesInstance(noise.astype(np.float32), self._recipe.sample_rate)
+
+    def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        """Speech where none is, none where it is, or stretches that begin or end elsewhere."""
+        assert isinstance(expect, SpeechExpectation)
+        assert isinstance(answer, Segments)
+        found = [(round(s.start_s, 3), round(s.end_s, 3)) for s in answer.segments]
+        if bool(found) != expect.speech:
+            return f"expected {'speech' if expect.speech else 'no speech'}, got {found}"
+        if not expect.segments:
+            return None
+        off = [abs(a - b) for pair in zip(found, expect.segments, strict=False) for a, b in zip(*pair, strict=True)]
+        if len(found) == len(expect.segments) and max(off) <= expect.tolerance_seconds:
+            return None
+        return f"expected speech at {[tuple(s) for s in expect.segments]}, got {found}"
+
+
+def find_speech(
+    probabilities: NDArray[np.float32], frame_s: float, duration_s: float, threshold: float, recipe: AudioRecipe
+) -> tuple[Segment, ...]:
+    """Frame probabilities `[frames]` → stretches of speech, by the rule that AudioRecipe documents. Times in seconds.
+
+    NaN counts as silence.
+    """
+    low = max(threshold - HYSTERESIS, min(threshold, LEAST_SILENCE))
+    stretches: list[tuple[float, float]] = []
+    begin: float | None = None
+    silence: float | None = None
+    for i, probability in enumerate(probabilities.tolist()):
+        now = i * frame_s
+        if probability >= threshold:
+            silence = None
+            if begin is None:
+                begin = now
+        elif begin is not None and not probability >= low:
+            silence = now if silence is None else silence
+            if now + frame_s - silence >= recipe.min_silence_seconds:
+                stretches.append((begin, silence))
+                begin = silence = None
+    if begin is not None:
+        stretches.append((begin, duration_s))
+    kept = [(a, b) for a, b in stretches if b - a >= recipe.min_speech_seconds]
+    return tuple(_widen(kept, i, probabilities, frame_s, duration_s, recipe.pad_seconds) for i in range(len(kept)))
+
+
+def _widen(
+    kept: Sequence[tuple[float, float]],
+    i: int,
+    probabilities: NDArray[np.float32],
+    frame_s: float,
+    duration_s: float,
+    pad_s: float,
+) -> Segment:
+    """Stretch `i` with padding on both sides; neighbours that would overlap share the gap between them."""
+    begin, end = kept[i]
+    before = (begin - kept[i - 1][1]) / 2 if i else begin
+    after = (kept[i + 1][0] - end) / 2 if i + 1 < len(kept) else duration_s - end
+    score = float(probabilities[round(begin / frame_s) : max(round(end / frame_s), round(begin / frame_s) + 1)].mean())
+    return Segment(begin - min(pad_s, before), end + max(0.0, min(pad_s, after)), score)

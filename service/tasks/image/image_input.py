@@ -1,0 +1,157 @@
+"""Photos → normalised pixels. Input recipe: ImageRecipe of the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model_zoo.cards.card import Card, ImageRecipe
+from model_zoo.golden.golden_case import GoldenInput, golden_path
+from service.datasets.readers.media.images import (
+    DamagedPicture,
+    LargePicture,
+    NotAPicture,
+    Picture,
+    load_picture,
+    to_rgb,
+    upright_of,
+)
+from service.errors import InvalidInput, ZooError
+from service.tasks.base import NO_FILES, Task, reject_kind
+from service.types import ImageInstance, Instance, Item
+
+KEEP_TIMES = 2
+"""A JPEG much larger than the network's picture is decoded at a smaller scale that keeps so many times the pixels a side.
+What the resize makes of it is within a grey level, on average, of what it makes of the whole."""
+
+SIDEWAYS, FROM_RIGHT, FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+"""Values of EXIF's orientation that swap width and height, that put what was stored last at the left, or at the top."""
+
+
+class ImageReader:
+    """Encoded images → `[3, height, width]` float32, as a recipe says."""
+
+    def __init__(self, recipe: ImageRecipe) -> None:
+        self.recipe = recipe
+        # (x / 255 - mean) / std as one multiplication and one addition a pixel
+        std = np.asarray(recipe.std, np.float32)
+        self._scale = (1.0 / (255.0 * std)).astype(np.float32)[:, None, None]
+        self._shift = (-np.asarray(recipe.mean, np.float32) / std).astype(np.float32)[:, None, None]
+
+    def decode(self, data: bytes, path: str) -> Decoded:
+        """The image as it is kept for the network: upright RGB, perhaps at a smaller scale. Raises InvalidInput."""
+        return decode_image(data, self.recipe.max_pixels, path, KEEP_TIMES * self.recipe.resize_shorter)
+
+    def pixels(self, data: bytes, path: str) -> NDArray[np.float32]:
+        """Decoded, resized, cropped, normalised. Raises InvalidInput."""
+        return self.normalise(resize_and_crop(self.decode(data, path), self.recipe))
+
+    def normalise(self, image: Image.Image) -> NDArray[np.float32]:
+        """An RGB image of the recipe's size → the network's numbers."""
+        pixels = np.asarray(image).transpose(2, 0, 1)
+        normalised: NDArray[np.float32] = pixels * self._scale
+        normalised += self._shift
+        return normalised
+
+
+class ImageInput(Task):
+    """Takes photos."""
+
+    raw_types: ClassVar[tuple[type, ...]] = (ImageInstance,)
+
+    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
+        super().__init__(card, labels, files)
+        if not isinstance(card.recipe, ImageRecipe):
+            raise TypeError(f"card {card.name} has no image recipe")
+        self.reader = ImageReader(card.recipe)
+        self._input = card.signature.inputs[0].name
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        """Encoded images → `[3, height, width]` float32, normalised."""
+        return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+
+    def _one(self, instance: Instance, path: str) -> Item | ZooError:
+        if not isinstance(instance, ImageInstance):
+            return reject_kind(self, instance, path)
+        try:
+            return Item({self._input: self.reader.pixels(instance.data, path)})
+        except InvalidInput as error:
+            return error
+
+    def golden_instance(self, given: GoldenInput) -> Instance:
+        """The photo of a golden case."""
+        assert given.file is not None
+        return ImageInstance(golden_path(given.file).read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upright 8-bit RGB image, perhaps at a smaller scale."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    """Width and height in full."""
+    corner: tuple[float, float] = (0.0, 0.0)
+    """Where in `image` its left upper corner is: at a smaller scale a last, broken block is a whole pixel, which may be first
+    once the image stands upright."""
+    scale: int = 1
+    """Pixels in full to one of `image`, each way."""
+
+
+def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> Decoded:
+    """Encoded bytes → image. Raises InvalidInput, which names `path`.
+
+    With `shorter`, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side keeps so many
+    pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time.
+    """
+    if not data:
+        raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
+    try:
+        return _upright(load_picture(data, max_pixels, shorter))
+    except LargePicture as large:
+        raise InvalidInput(
+            path, f"expected at most {max_pixels:,} pixels, got {large.width:,} × {large.height:,}"
+        ) from None
+    except NotAPicture:
+        raise InvalidInput(path, "expected a JPEG, PNG or WebP image, got something else") from None
+    except DamagedPicture:
+        raise InvalidInput(path, "the image is truncated or damaged") from None
+
+
+def _upright(picture: Picture) -> Decoded:
+    (width, height), orientation = picture.size, picture.orientation
+    scale = round(width / picture.image.width)
+    turn = upright_of(orientation)
+    upright = to_rgb(picture.image if turn is None else picture.image.transpose(turn))
+    if orientation in SIDEWAYS:
+        width, height = height, width
+    left = upright.width - width / scale if orientation in FROM_RIGHT else 0.0
+    top = upright.height - height / scale if orientation in FROM_BELOW else 0.0
+    return Decoded(upright, (width, height), (left, top), scale)
+
+
+def resize_and_crop(decoded: Decoded, recipe: ImageRecipe) -> Image.Image:
+    """Shorter side to `resize_shorter`, then the middle `size`; only the pixels that survive the crop are computed. Or the whole
+    image to `size`, where the recipe stretches it."""
+    method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
+    if recipe.stretch:
+        return decoded.image.resize((recipe.size[1], recipe.size[0]), method)
+    width, height = decoded.size
+    shorter = min(width, height)
+    # The longer side is rounded down, as torchvision does in training: a pixel more would shift the whole crop.
+    resized_w = max(recipe.size[1], width * recipe.resize_shorter // shorter)
+    resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
+    crop_h, crop_w = recipe.size
+    left, top = round((resized_w - crop_w) / 2), round((resized_h - crop_h) / 2)
+    x, y = width / decoded.scale / resized_w, height / decoded.scale / resized_h
+    x0, y0 = decoded.corner
+    right = min(x0 + (left + crop_w) * x, float(decoded.image.width))  # rounding must not carry it past the edge
+    bottom = min(y0 + (top + crop_h) * y, float(decoded.image.height))
+    box = (x0 + left * x, y0 + top * y, right, bottom)
+    return decoded.image.resize((crop_w, crop_h), method, box=box)

@@ -1,0 +1,101 @@
+"""Task `image-tabular-regression`: a photo and a row of a table → a number. Input recipe: RecordRecipe of the card.
+
+The network sees the photo, and its head the backbone's features with the row's columns behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from model_zoo.cards.card import Card, RecordRecipe, TensorSpec
+from model_zoo.golden.golden_case import Expectation, GoldenInput
+from service.errors import InvalidInput, ZooError
+from service.tasks.answers import number_of
+from service.tasks.base import NO_FILES, Task, reject_kind
+from service.tasks.image.image_classification import ImageClassification
+from service.tasks.tabular.row_input import (
+    COLUMNS,
+    columns_of,
+    columns_width,
+    row_notes,
+)
+from service.types import Answer, ImageInstance, Instance, Item, Options, RecordInstance, RowInstance, Tensors
+
+
+def record_inputs(recipe: RecordRecipe, image: TensorSpec) -> tuple[TensorSpec, ...]:
+    """Inputs of a network for such records, whose base takes `image`. A table of the target alone has no `columns`."""
+    width = columns_width(recipe.row)
+    return (image, TensorSpec(name=COLUMNS, datatype="FP32", shape=(-1, width))) if width else (image,)
+
+
+class ImageTabularRegression(Task):
+    """A number for a photo and a row together; where the model knows no columns, for the photo."""
+
+    light_rows: ClassVar[int] = 64
+    raw_types: ClassVar[tuple[type, ...]] = (RecordInstance,)
+
+    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
+        super().__init__(card, labels, files)
+        if not isinstance(card.recipe, RecordRecipe):
+            raise TypeError(f"card {card.name} has no recipe of records")
+        self._recipe = card.recipe
+        of_photos = card.signature.model_copy(update={"inputs": card.signature.inputs[:1]})
+        self._photos = ImageClassification(
+            card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image", "signature": of_photos})
+        )
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        """Records → the photo's tensor and `columns`, float32 `[columns]`."""
+        return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+
+    def _one(self, instance: Instance, path: str) -> Item | ZooError:
+        if not isinstance(instance, RecordInstance):
+            return reject_kind(self, instance, path)
+        try:
+            photo, row = _parts(instance, bool(self._recipe.row.numbers or self._recipe.row.categories), path)
+            columns = columns_of(self._recipe.row, row.cells, path)
+        except InvalidInput as error:
+            return error
+        [item] = self._photos.preprocess([photo], [f"{path}.image"])
+        if isinstance(item, ZooError):
+            return item
+        tensors = {**item.tensors, COLUMNS: columns}
+        return Item({name: tensors[name] for name in self._specs}, notes=row_notes(self._recipe.row, row.cells))
+
+    def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
+        """`[1]` in units of the target's spread → the number and its interval."""
+        return number_of(row[self.card.signature.outputs[0].name], self.card.target)
+
+    def warmup_item(self) -> Item:
+        """A photo of one colour and a row of means and unknown categories."""
+        return Item({name: np.zeros(shape, dtype) for name, (_, dtype, shape) in self._specs.items()})
+
+    def golden_instance(self, given: GoldenInput) -> Instance:
+        """None: a tuned network's golden cases are tensors."""
+        raise NotImplementedError(self.card.name)
+
+    def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
+        """See `golden_instance`."""
+        raise NotImplementedError(self.card.name)
+
+
+def _parts(record: RecordInstance, needs_row: bool, path: str) -> tuple[ImageInstance, RowInstance]:
+    for name in record.parts:
+        if name not in ("image", "row"):
+            shown = name if len(name) <= 64 else f"{name[:63]}…"
+            raise InvalidInput(f"{path}.{shown}", "a record has an image and a row, and nothing else")
+    photo = record.parts.get("image")
+    row = record.parts.get("row", None if needs_row else RowInstance({}))
+    if not isinstance(photo, ImageInstance):
+        raise InvalidInput(f"{path}.image", f"expected an encoded image, got {_kind(photo)}")
+    if not isinstance(row, RowInstance):
+        raise InvalidInput(f"{path}.row", f"expected a row of a table, got {_kind(row)}")
+    return photo, row
+
+
+def _kind(part: Instance | None) -> str:
+    return "none" if part is None else "something else"

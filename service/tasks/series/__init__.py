@@ -1,0 +1,1 @@
+"""Tasks on series of numbers in time."""

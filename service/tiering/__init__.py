@@ -1,0 +1,1 @@
+"""Faster execution tiers: compile, check, time and swap networks in the background."""

@@ -1,0 +1,103 @@
+"""Whether one network is faster than another that gives the same answers: both are timed turn by turn."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from service.engine.served_model import ServedModel
+from service.engine.tier_report import Evidence
+from service.observability.log import logger
+from service.runtime.network import Runtime
+from service.runtime.padding import MOST_ADDED, STEP, quick_length
+from service.tasks.base import Task
+from service.types import Item, Tensors
+from service.verification.golden_check import items_of
+from service.verification.probes import probe_items
+
+log = logger(__name__)
+
+LEAST_GAIN = 1.05
+"""Geometric mean of the speed-ups at one row and at full batch below which a swap is not worth its memory and its risk. Batches
+of every size between run as well, and on a busy machine one of the two is easily mistimed."""
+MOST_LOSS = 0.9
+"""What either must keep: nobody waits longer alone so that others ride faster together, nor the other way round."""
+TIMED_S, LEAST_TURNS, MOST_TURNS = 1.0, 3, 15
+"""About how long one comparison of two runtimes may take, and the bounds of its turns."""
+
+Timings = Sequence[tuple[int, int, float]]
+"""Rows, length and seconds of batches."""
+
+
+def timed(
+    served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
+) -> tuple[Evidence, Timings]:
+    """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
+    golden = items_of(served.card, served.golden())
+    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
+    rows = served.limits.max_batch_size
+    full = [items[i % len(items)] for i in range(rows)]
+    one, together = served.task.collate(items[:1])[0], served.task.collate(full)[0]
+    one_before, one_after = median_seconds([(before, one), (after, one)], clock)
+    full_before, full_after = median_seconds([(before, together), (after, together)], clock)
+    speedup, single = full_before / full_after, one_before / one_after
+    slow = (
+        f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
+        f" expected at least {LEAST_GAIN:g} in the mean and {MOST_LOSS:g} at both"
+    )
+    gains = math.sqrt(speedup * single) >= LEAST_GAIN and min(speedup, single) >= MOST_LOSS
+    timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
+    measured = replace(
+        evidence,
+        speedup=speedup,
+        single_speedup=single,
+        rows_per_s=rows / full_after,
+        rows_per_s_before=rows / full_before,
+        reason="" if gains else slow,
+        length_step=STEP if gains and _padding_gains(served.task, after, full, clock) else 0,
+    )
+    return measured, timings
+
+
+def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
+    """Whether a full batch is quicker once it is padded up as `quick_length` says, at the most that it adds, and a row alone
+    about as quick."""
+    longest = max(STEP, *(item.length for item in items))
+    whole = longest + MOST_ADDED + -(longest + MOST_ADDED) % STEP
+    length = whole - MOST_ADDED
+    as_it_is, padded = (task.collate(items, to)[0] for to in (length, whole))
+    alone, alone_padded = (task.collate(items[:1], to)[0] for to in (length, whole))
+    most = task.card.batching.max_length
+    if quick_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
+        return False  # too long for this network, or nothing that could be longer
+    before, after = median_seconds([(runtime, as_it_is), (runtime, padded)], clock)
+    if before / after < LEAST_GAIN:
+        return False
+    before, after = median_seconds([(runtime, alone), (runtime, alone_padded)], clock)
+    return before / after >= MOST_LOSS
+
+
+def _padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
+    """The same for a network that is right and faster, and stays so though it may be too much for a longer batch."""
+    try:
+        return padding_gains(task, runtime, items, clock)
+    except Exception:
+        log.warning("whether padding gains could not be timed", model=task.card.name, exc_info=True)
+        return False
+
+
+def median_seconds(batches: Sequence[tuple[Runtime, Tensors]], clock: Callable[[], float]) -> list[float]:
+    """Median seconds of each batch in its runtime, turn by turn, so that what else the machine does hits all alike."""
+    took: list[list[float]] = [[] for _ in batches]
+    began = clock()
+    for runtime, tensors in batches:  # the first run allocates
+        runtime.run(tensors)
+    turns = int(TIMED_S / max(clock() - began, 1e-6))
+    for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
+        for (runtime, tensors), seconds in zip(batches, took, strict=True):
+            start = clock()
+            runtime.run(tensors)
+            seconds.append(clock() - start)
+    return [max(statistics.median(seconds), 1e-9) for seconds in took]

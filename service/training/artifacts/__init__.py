@@ -1,0 +1,1 @@
+"""What a job leaves: the version folder, its card, the report and tracked metrics."""

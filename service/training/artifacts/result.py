@@ -1,0 +1,232 @@
+"""A job's result: a version folder, complete by rename. What is in it: `model_zoo/versions.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model_zoo import strict_json
+from model_zoo.cards.card import (
+    Card,
+    SourceFile,
+    TrainedColumns,
+    TunedSource,
+)
+from model_zoo.golden.golden_items import write_golden_items
+from model_zoo.golden.held_out import HELD_OUT, HeldOut, write_held_out
+from model_zoo.store import Materialised
+from service import __version__
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Splits
+from service.training.artifacts.html_report import page
+from service.training.data.accounting import Accounting
+from service.training.evaluation.evaluate import Evaluation
+from service.training.evaluation.intervals import Value
+from service.training.evaluation.mistakes import Mistake
+from service.training.job_spec import Method, Metric, WorkOrder
+from service.types import Tensors
+
+RESULT = "result"
+DRAFT = ".result-draft"
+MANIFEST_VERSION = 1
+
+
+def write_result(
+    order: WorkOrder,
+    folder: Path,
+    *,
+    base: Card,
+    base_files: Materialised | None,
+    dataset: DatasetInfo,
+    card: Card,
+    state: Mapping[str, Tensor],
+    golden: Sequence[tuple[Tensors, Tensors]],
+    evaluation: Evaluation,
+    curves: Sequence[Metric],
+    hyperparameters: Mapping[str, Any],
+    splits: Splits,
+    mistakes: Sequence[Mistake],
+    training_s: float,
+    held_out: HeldOut | None = None,
+    accounting: Accounting | None = None,
+) -> None:
+    """Writes `folder/result/`, or leaves nothing there. One that is there from an attempt before is replaced.
+
+    Args:
+        card: `source.files` is filled in here.
+        state: tensors as `model_zoo.network.load_network` reads them.
+        golden: inputs and outputs of a few items, single rows without the rows axis.
+        held_out: by which a server judges the version on a tier or a precision; None where its task decides nothing.
+    """
+    draft, final = folder / DRAFT, folder / RESULT
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    roles = {"weights": "model.safetensors"}
+    save_file(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()},
+        draft / roles["weights"],
+        metadata={"format": "pt"},
+    )
+    if card.labels is not None:
+        roles["labels"] = card.labels
+        write_labels(draft / card.labels, evaluation.labels)
+    if order.spec.method is Method.FULL and base_files is not None:
+        # With head and lora they stay the base's.
+        for role, path in base_files.files.items():
+            if role != "labels":
+                roles[role] = path.name
+                shutil.copyfile(path, draft / path.name)
+    source = card.source
+    assert isinstance(source, TunedSource)
+    files = {role: _file(draft / name) for role, name in roles.items()}
+    digest = base_files.digest if base_files else "0" * 64
+    source = source.model_copy(update={"files": files, "base_digest": digest, "columns": _columns(dataset)})
+    card = card.model_copy(update={"source": source})
+
+    write_golden_items(draft / "golden.safetensors", golden)
+    if held_out is not None:
+        roles["held_out"] = HELD_OUT
+        write_held_out(draft / HELD_OUT, held_out.thinned())
+    (draft / "card.json").write_text(strict_json.text(card, indent=1, ascii_only=False), encoding="utf-8")
+    lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
+    report = report_of(order, evaluation, curves, splits, mistakes)
+    report["accounting"] = None if accounting is None else _fields(accounting)
+    _write_json(draft / "lineage.json", lineage)
+    _write_json(draft / "report.json", report)
+    _write_json(draft / "curves.json", report["curves"])
+    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes, accounting)
+    (draft / "report.html").write_text(html, encoding="utf-8")
+    roles |= {
+        "card": "card.json",
+        "golden": "golden.safetensors",
+        "lineage": "lineage.json",
+        "report": "report.json",
+        "page": "report.html",
+        "curves": "curves.json",
+    }
+    for name in roles.values():
+        _flush(draft / name)
+    entries = {
+        role: {"name": name, "bytes": (draft / name).stat().st_size, "sha256": _file(draft / name).sha256}
+        for role, name in sorted(roles.items())
+    }
+    _write_json(draft / "manifest.json", {"converter": MANIFEST_VERSION, "files": entries})
+    _flush(draft / "manifest.json")
+    shutil.rmtree(final, ignore_errors=True)
+    draft.rename(final)
+
+
+def lineage_of(
+    order: WorkOrder,
+    base: Card,
+    dataset: DatasetInfo,
+    base_digest: str,
+    evaluation: Evaluation,
+    hyperparameters: Mapping[str, Any],
+    training_s: float,
+) -> dict[str, Any]:
+    """Where a version comes from: everything that is needed to make it again."""
+    rival = None
+    if evaluation.rival is not None and order.rival is not None:
+        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics)}
+    return {
+        "base": base.name,
+        "base_sha256": base_digest,
+        "dataset_id": dataset.id,
+        "dataset_sha256": dataset.sha256,
+        "method": order.spec.method.value,
+        "job_id": order.job_id,
+        "seed": order.spec.seed,
+        "hyperparameters": dict(hyperparameters),
+        "zoo_version": __version__,
+        "task": evaluation.task,
+        "metrics": evaluation.figures(),
+        "baseline_metrics": dict(evaluation.baseline.metrics),
+        "rival": rival,
+        "created": time.time(),
+        "training_seconds": round(training_s, 3),
+    }
+
+
+def report_of(
+    order: WorkOrder,
+    evaluation: Evaluation,
+    curves: Sequence[Metric],
+    splits: Splits,
+    mistakes: Sequence[Mistake],
+) -> dict[str, Any]:
+    """How a version did on held-out data, for programs."""
+    rival = None
+    if evaluation.rival is not None and order.rival is not None:
+        difference = _interval(evaluation.rival.difference)
+        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics), "difference": difference}
+    confusion = None
+    if evaluation.confusion is not None:
+        confusion = {"labels": list(evaluation.labels), "matrix": evaluation.confusion.tolist()}
+    calibration = None
+    if evaluation.ece is not None:
+        calibration = {"ece": evaluation.ece, "bins": [_fields(b) for b in evaluation.bins]}
+    return {
+        "task": evaluation.task,
+        "examples": evaluation.examples,
+        "metrics": {name: _interval(value) for name, value in evaluation.metrics.items()},
+        "baseline": {**evaluation.baseline.metrics, "kind": evaluation.baseline.kind},
+        "rival": rival,
+        "not_compared": evaluation.not_compared,
+        "without_value": list(evaluation.without_value),
+        "primary": evaluation.primary,
+        "higher_is_better": evaluation.higher_is_better,
+        "per_class": [_fields(c) for c in evaluation.per_class],
+        "confusion": confusion,
+        "calibration": calibration,
+        "splits": {name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
+        "mistakes": [
+            {name: value for name, value in _fields(m).items() if name not in ("picture", "text")} for m in mistakes
+        ],
+        "curves": [metric.model_dump() for metric in curves],
+    }
+
+
+def _columns(dataset: DatasetInfo) -> TrainedColumns | None:
+    """What the table's columns meant, so that a file like it can be asked about; None where there was no table."""
+    found = dataset.columns
+    if found == Columns() and not dataset.inputs:
+        return None
+    channels = tuple(column.name for column in dataset.inputs) if dataset.kind is DatasetKind.SERIES else ()
+    return TrainedColumns(**found.model_dump(), channels=channels)
+
+
+def write_labels(path: Path, labels: Sequence[str]) -> None:
+    """Class names as `service.tasks.table.read_labels` reads them: one a line, whatever else is in them."""
+    path.write_bytes("".join(label.replace("\n", " ") + "\n" for label in labels).encode())
+
+
+def _interval(value: Value) -> dict[str, float]:
+    return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in part.__dataclass_fields__}
+
+
+def _file(path: Path) -> SourceFile:
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return SourceFile(path=path.name, sha256=digest, bytes=path.stat().st_size)
+
+
+def _write_json(path: Path, document: object) -> None:
+    path.write_text(strict_json.text(strict_json.nulled(document), indent=1, ascii_only=False), encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    """Brings a file to disk before the rename that makes it count, or a power cut could publish an empty one."""
+    with path.open("r+b") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,107 @@
+"""Where a job's metrics go beside the event log: TensorBoard event files, and MLflow where an order names a server."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from service.training.job_spec import Metric, WorkOrder
+
+TENSORBOARD = "tensorboard"
+"""Folder of the event files, in the job's."""
+EXPERIMENT = "zoo"
+LONGEST_PARAMETER = 250
+MLFLOW_WAIT_S, MLFLOW_RETRIES = "5", "1"
+"""A tracking server that does not answer must not hold up a job for long."""
+
+LARGEST_32 = 3.4e38
+"""TensorBoard keeps 32 bits of a value."""
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Never fails a job: a target that fails is told of once in the worker's log, and left alone from then on."""
+
+    def __init__(self, order: WorkOrder, folder: Path) -> None:
+        self._targets: list[Callable[[Metric], None]] = []
+        self._closers: list[Callable[[], None]] = []
+        self._try("TensorBoard", lambda: self._open_tensorboard(folder / TENSORBOARD))
+        if order.mlflow_uri:
+            self._try("MLflow", lambda: self._open_mlflow(order))
+
+    def metric(self, metric: Metric) -> None:
+        """Notes one; a value that is not finite is left out."""
+        if not math.isfinite(metric.value):
+            return
+        for target in tuple(self._targets):
+            try:
+                target(metric)
+            except Exception:
+                self._targets.remove(target)
+                log.warning("tracking has failed and goes on without one of its targets", exc_info=True)
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        closers, self._closers, self._targets = self._closers, [], []
+        for closer in closers:
+            self._try("tracking", closer)
+
+    def _try(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:
+            log.warning("%s cannot be used; the job goes on without it", what, exc_info=True)
+
+    def _open_tensorboard(self, folder: Path) -> None:
+        # TensorBoard's own writer: torch's wrapper around it takes two seconds longer to import.
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        writer = EventFileWriter(str(folder), flush_secs=5)
+
+        def write(metric: Metric) -> None:
+            if abs(metric.value) > LARGEST_32:  # TensorBoard would show it as infinite
+                return
+            value = Summary.Value(tag=f"{metric.name}/{metric.split}", simple_value=metric.value)
+            writer.add_event(Event(wall_time=time.time(), step=metric.step, summary=Summary(value=[value])))
+
+        self._targets.append(write)
+        self._closers.append(writer.close)
+
+    def _open_mlflow(self, order: WorkOrder) -> None:
+        # Read by MLflow when it is used.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", MLFLOW_WAIT_S)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", MLFLOW_RETRIES)
+        from mlflow.entities import Param, RunTag
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=order.mlflow_uri)
+        found = client.get_experiment_by_name(EXPERIMENT)
+        experiment = client.create_experiment(EXPERIMENT) if found is None else found.experiment_id
+        run = client.create_run(experiment, run_name=order.spec.display_name or f"{order.spec.model}-{order.job_id}")
+        run_id = run.info.run_id
+        spec = order.spec
+        known: dict[str, Any] = {
+            "base": spec.base,
+            "dataset_id": spec.dataset_id,
+            "task": spec.task,
+            "method": spec.method.value,
+            "seed": spec.seed,
+            **spec.hyperparameters,
+        }
+        parameters = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in known.items()]
+        tags = [RunTag("zoo.job_id", order.job_id), RunTag("zoo.model", spec.model)]
+        client.log_batch(run_id, params=parameters, tags=tags)
+
+        def write(metric: Metric) -> None:
+            client.log_metric(run_id, f"{metric.split}/{metric.name}", metric.value, step=metric.step)
+
+        self._targets.append(write)
+        self._closers.append(lambda: client.set_terminated(run_id))

@@ -1,0 +1,156 @@
+"""Examples → batches. Everything is prepared by the task that will serve the result, so training sees what serving sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.datasets.dataset import Examples
+from service.errors import InvalidInput, ZooError
+from service.tasks.base import Task
+from service.training.data.seeds import order_of
+from service.training.failures import CannotTrain
+from service.training.loop.train import Batch
+from service.training.stop_signal import Told
+from service.types import Item
+
+CACHE_BYTES = 256 * 2**20
+"""Prepared examples kept in memory; those beyond are prepared again each time."""
+CHUNK = 32
+
+
+class Prepared:
+    """Rows for the network, by index of the example."""
+
+    def __init__(self, examples: Examples, task: Task, cache_bytes: int = CACHE_BYTES) -> None:
+        self.task = task
+        self._examples = examples
+        self._left = cache_bytes
+        self._kept: dict[int, Item] = {}
+        self.left_out: dict[int, str] = {}
+        """Examples that the task cannot prepare, and why."""
+
+    def usable(self, indices: Sequence[int], told: Told) -> tuple[int, ...]:
+        """Those that the task can prepare; the others are in `left_out`."""
+        good: list[int] = []
+        for at in range(0, len(indices), CHUNK):
+            told.check()
+            some = indices[at : at + CHUNK]
+            for index, outcome in zip(some, self._outcomes(some), strict=True):
+                if isinstance(outcome, ZooError):
+                    self.left_out[index] = outcome.problem if isinstance(outcome, InvalidInput) else outcome.message
+                else:
+                    good.append(index)
+        return tuple(good)
+
+    def items(self, indices: Sequence[int]) -> list[Item]:
+        """Rows in order. Raises CannotTrain for an example that `usable` would have left out."""
+        found = []
+        for index, outcome in zip(indices, self._outcomes(indices), strict=True):
+            if isinstance(outcome, ZooError):
+                raise CannotTrain(f"an example cannot be read any more: {self._examples[index].origin}")
+            found.append(outcome)
+        return found
+
+    def each(self, indices: Sequence[int]) -> Iterator[Item]:
+        """Rows in order, few of them in memory at once."""
+        for at in range(0, len(indices), CHUNK):
+            yield from self.items(indices[at : at + CHUNK])
+
+    def collate(self, indices: Sequence[int], device: str = "cpu") -> dict[str, Tensor]:
+        """One batch of the network's inputs, (B, …) each."""
+        arrays, _ = self.task.collate(self.items(indices))
+        return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
+
+    def lengths(self, indices: Sequence[int]) -> list[int] | None:
+        """Along the axis that batches are padded on; None where there is no such axis."""
+        if self.task.card.batching.length_of is None:
+            return None
+        return [item.length for item in self.each(indices)]
+
+    def _outcomes(self, indices: Sequence[int]) -> list[Item | ZooError]:
+        missing = [index for index in indices if index not in self._kept]
+        read = [self._examples[index] for index in missing]
+        made = self.task.preprocess([e.instance for e in read], [e.origin for e in read])
+        fresh = dict(zip(missing, made, strict=True))
+        for index, outcome in fresh.items():
+            if isinstance(outcome, Item):
+                size = sum(array.nbytes for array in outcome.tensors.values())
+                if size <= self._left:
+                    self._left -= size
+                    self._kept[index] = outcome
+        return [self._kept[index] if index in self._kept else fresh[index] for index in indices]
+
+
+class PreparedBatches:
+    """Batches of prepared examples, in the order that seed and epoch decide."""
+
+    def __init__(
+        self, prepared: Prepared, indices: Sequence[int], targets: Tensor, batch_size: int, seed: int, device: str
+    ) -> None:
+        """`targets` are those of `indices`, (n, …)."""
+        self._prepared, self._indices, self._targets = prepared, indices, targets
+        self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._lengths = prepared.lengths(indices)
+        self.per_epoch = len(self._order(0))
+
+    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+        """See `loop.Batches`."""
+        for rows in self._order(epoch)[start:]:
+            inputs = self._prepared.collate([self._indices[row] for row in rows], self._device)
+            yield Batch(inputs, self._targets[rows].to(self._device))
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        return order_of(len(self._indices), self._batch_size, self._seed, epoch, self._lengths)
+
+
+class TensorBatches:
+    """Batches of rows that fit into memory as they are."""
+
+    def __init__(
+        self, inputs: Mapping[str, Tensor], targets: Tensor, batch_size: int, seed: int, device: str = "cpu"
+    ) -> None:
+        """(n, …) each."""
+        self._inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+        self._targets = targets.to(device)
+        self._batch_size, self._seed = batch_size, seed
+        self.per_epoch = len(order_of(len(targets), batch_size, seed, 0))
+
+    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+        """See `loop.Batches`."""
+        for rows in order_of(len(self._targets), self._batch_size, self._seed, epoch)[start:]:
+            yield Batch({name: tensor[rows] for name, tensor in self._inputs.items()}, self._targets[rows])
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module,
+    output: str,
+    prepared: Prepared,
+    indices: Sequence[int],
+    batch_size: int,
+    told: Told,
+    *,
+    device: str = "cpu",
+) -> NDArray[np.float32]:
+    """What the network gives for examples, rows in their order; it must be in evaluation mode.
+
+    Raises Rested on `cancel`; a pause waits until the loop has its checkpoint.
+    """
+    lengths = prepared.lengths(indices)
+    order = list(range(len(indices))) if lengths is None else sorted(range(len(indices)), key=lambda i: lengths[i])
+    parts: list[NDArray[np.float32]] = []
+    for at in range(0, len(order), batch_size):
+        if told.cancel.is_set():
+            told.check()
+        rows = order[at : at + batch_size]
+        outputs: Tensor = network(**prepared.collate([indices[row] for row in rows], device))[output]
+        parts.append(outputs.float().cpu().numpy())
+    together = np.concatenate(parts)
+    inverse = np.empty(len(order), np.int64)
+    inverse[order] = np.arange(len(order))
+    return together[inverse]

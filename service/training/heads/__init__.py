@@ -1,0 +1,1 @@
+"""Heads on fixed features, and linear models of tables."""

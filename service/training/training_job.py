@@ -1,0 +1,88 @@
+"""What an order stands for, opened: base, examples, splits and hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.cards.card import Card, InitialSource
+from model_zoo.catalog import Catalog
+from model_zoo.store import Materialised, Store
+from service.datasets.dataset import DatasetInfo, Splits
+from service.datasets.examples import StoredExamples, open_dataset
+from service.datasets.splits import split
+from service.training.failures import CannotTrain
+from service.training.hyperparameters import Hyperparameters, resolve
+from service.training.job_spec import Said, WorkOrder
+
+Say = Callable[[Said], None]
+
+CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a method works on."""
+
+    order: WorkOrder
+    folder: Path
+    base: Card
+    files: Materialised | None
+    """Of the base; None for one without weights."""
+    examples: StoredExamples
+    splits: Splits
+    knobs: Hyperparameters
+    left_out: dict[int, str] = field(default_factory=dict)
+    """Examples that the job cannot use, by index, and why. Filled as they are met."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Of the data set."""
+        return self.examples.info
+
+    @property
+    def task(self) -> str:
+        """Hugging Face id."""
+        return self.order.spec.task
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are classes."""
+        return self.task.endswith(CLASSIFICATION)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names; empty where the target is none."""
+        return self.info.labels if self.classifies else ()
+
+    def targets(self, indices: Sequence[int]) -> NDArray[np.float64]:
+        """Class indices, or numbers in the units of the data, (n,)."""
+        return self._all_targets[list(indices)]
+
+    @cached_property
+    def _all_targets(self) -> NDArray[np.float64]:
+        return self.examples.outline().targets
+
+
+def open_job(order: WorkOrder, folder: Path) -> Job:
+    """Opens all of it.
+
+    Raises:
+        CannotTrain: the files of the base are not in the store.
+        UnknownCard, InvalidInput: the order names what there is not.
+    """
+    base = Catalog.from_package().get(order.spec.base)
+    files = None
+    if not isinstance(base.source, InitialSource):
+        files = Store(order.home).find(base)
+        if files is None:
+            raise CannotTrain(f"the files of the base {base.name!r} are missing from the store; pull the model first")
+    examples = open_dataset(order.home, order.spec.dataset_id)
+    spec = order.spec
+    knobs = resolve(spec.method, spec.task, base, len(examples), spec.hyperparameters)
+    return Job(order, folder, base, files, examples, split(examples, spec.seed), knobs)

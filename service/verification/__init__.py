@@ -1,0 +1,1 @@
+"""Checks that a network or head must pass before it serves."""

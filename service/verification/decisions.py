@@ -1,0 +1,148 @@
+"""Whether a fine-tuned version decides on another tier or precision as in fp32: flips, and the loss of its primary
+metric on held-out examples of its own data. Pure.
+
+A cosine of logits says little of a classifier: a head whose logits are large or lie close together misses a bound of 0.999
+without one changed answer. What its caller sees is the class, or the number with its error.
+
+A version holds where both bounds are kept:
+
+    flips   of the classes that it names, at most `MOST_FLIPS` differ; one always may, since one example proves nothing
+    metric  the primary metric is not worse by more than `MOST_LOSS`, or one example's share where that is more; an error grows by
+            no more than the promotion gate forgives
+
+The intervals say how sure the figures are (95 %): the score interval of the flips (Wilson 1927), and a paired bootstrap of
+the change.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from model_zoo.cards.card import Card
+from service.registry.versions.promotion import RATIO
+from service.rounding import apart
+from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
+from service.training.evaluation.intervals import share_interval
+
+MOST_FLIPS = 0.02
+"""Share of held-out decisions that another tier or precision may change."""
+MOST_LOSS = 0.01
+"""Of a metric where more is better, 0..1: one decision in a hundred for the worse."""
+BOUNDS = 1
+"""Raise it when a bound or a figure changes: what was judged by earlier ones is judged anew."""
+JUDGED_TASKS = ("-classification", "regression")
+_SEED = 0
+
+
+class Decisions(BaseModel):
+    """What was measured of one version on one tier and precision against fp32."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    runs: str
+    """Tier and precision that were judged: `compiled bf16`."""
+    examples: int
+    """Held-out examples of the version's own data."""
+    flips: int | None = None
+    """Decisions that differ from fp32; None where the answer is a number."""
+    flips_low: float = 0.0
+    flips_high: float = 0.0
+    """The interval of the share of flips, 0..1."""
+    metric: str
+    """The version's primary metric."""
+    reference: float
+    """In fp32."""
+    value: float
+    """On the tier that was judged."""
+    change: float
+    """`value` minus `reference`."""
+    change_low: float
+    change_high: float
+    problem: str = ""
+    """Which bound is missed, with the figures; empty where the version holds."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the version may run so."""
+        return not self.problem
+
+    def sentence(self) -> str:
+        """The figures, for a person."""
+        change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
+        value, reference = apart(self.value, self.reference)
+        metric = f"{self.metric} {value} (fp32: {reference}, {change})"
+        if self.flips is None:
+            return f"{metric} on {self.examples} held-out examples"
+        share = f"{self.flips_low:.1%} to {self.flips_high:.1%}"
+        return f"{self.flips} of {self.examples} held-out decisions differ from fp32 ({share}); {metric}"
+
+
+def decides(card: Card) -> bool:
+    """Whether a card's task names a class or a number for each example, by which it can be judged."""
+    return card.task.endswith(JUDGED_TASKS)
+
+
+def judge(
+    card: Card,
+    runs: str,
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    targets: NDArray[np.float64],
+) -> Decisions:
+    """Compares outputs with those of fp32.
+
+    Args:
+        runs: tier and precision that gave `outputs`.
+        reference, outputs: rows of the card's first output, `(n, k)`.
+        targets: indices of classes, or numbers in the units of the data, `(n,)`.
+    """
+    count = len(targets)
+    before, after = (_predictions(card, array, targets) for array in (reference, np.nan_to_num(outputs)))
+    found = metric_change(card.task, before, after, seed=_SEED)
+    flips, share = None, None
+    if is_classification(card.task):
+        flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
+        share = share_interval(flips / count, count)
+    loss = -found.change.value if found.higher_is_better else found.change.value
+    allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
+    after_shown, before_shown = apart(found.after, found.before)
+    problem = ""
+    if not np.isfinite(outputs).all():
+        problem = "its answers are not finite numbers"
+    elif flips is not None and flips > max(1.0, MOST_FLIPS * count):
+        problem = f"{flips} of {count} held-out decisions differ from fp32; at most {MOST_FLIPS:.0%} may"
+    elif (flips is None or flips > 1) and loss > allowed + _ROUNDING:
+        problem = (
+            f"{found.metric} is {after_shown} on {count} held-out examples, in fp32 {before_shown}; it may be worse by"
+            f" {allowed:.2g} at most"
+        )
+    return Decisions(
+        runs=runs,
+        examples=count,
+        flips=flips,
+        flips_low=share.low if share else 0.0,
+        flips_high=share.high if share else 0.0,
+        metric=found.metric,
+        reference=found.before,
+        value=found.after,
+        change=found.change.value,
+        change_low=found.change.low,
+        change_high=found.change.high,
+        problem=problem,
+    )
+
+
+_ROUNDING = 1e-9
+"""A loss of exactly one example's share is allowed, however it is rounded."""
+
+
+def _predictions(card: Card, outputs: NDArray[np.float32], targets: NDArray[np.float64]) -> Predictions:
+    indices = tuple(range(len(targets)))
+    if is_classification(card.task):
+        return Predictions(outputs, targets.astype(np.int64), indices)
+    numbers = outputs[:, 0].astype(np.float64)
+    if card.target is not None:
+        numbers = numbers * card.target.std + card.target.mean
+    return Predictions(numbers, targets, indices)

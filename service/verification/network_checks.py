@@ -1,0 +1,30 @@
+"""How a tuned network decides on a runtime of its own, against fp32: for versions that share no base's network."""
+
+from __future__ import annotations
+
+from service.runtime.network import Runtime
+from service.tasks.base import Task
+from service.verification.check_record import CheckRecord, key_of, runs_as
+from service.verification.decisions import Decisions
+
+
+def decisions_of(
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, *, anew: bool = False
+) -> Decisions | None:
+    """The figures as they were noted (not `anew`), or measured now and noted; None where there are no held-out examples.
+
+    Reads files and runs the network, in batches of up to `most_rows`: not on the event loop.
+    """
+    key = key_of(runtime)
+    decisions = None if anew else record.noted(key)
+    trial = record.trial(task) if decisions is None else None
+    if trial is None:
+        return decisions
+    for numbers, items in trial.batches(most_rows):
+        rows = task.split(runtime.run(task.collate(items)[0]), items)
+        for number, row in zip(numbers, rows, strict=True):
+            trial.add(number, row)
+    decisions = trial.decisions(runs_as(runtime))
+    if decisions is not None:
+        record.note(key, decisions)
+    return decisions

@@ -1,0 +1,223 @@
+"""What is asked of a network before it may serve: the golden inputs and others made of them, alone and in padded batches.
+
+The reference is what the network answers to each of them alone, in fp32 and eager torch, at load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.cards.card import AudioRecipe, Card
+from service.errors import InternalError
+from service.rounding import against
+from service.tasks.base import Task
+from service.types import Array, Item, Tensors
+
+LENGTHS = (1 / 8, 1 / 2, 3, 8)
+"""Of further inputs, as multiples of the first golden one's; together with a length of 1 and of 2."""
+UNDECIDED = 0.05
+"""Logits. Classes that the reference itself tells apart by less, odds of 1.05 to 1, are equally right: rounding decides there."""
+AGREES = 1e-3
+"""A cosine is not taken of rows whose outputs are all smaller than this: rounding alone turns them anyhow."""
+
+
+class Runs(Protocol):
+    """What can be asked."""
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """Runs one batch; see `NetworkRuntime`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How near outputs came to the reference."""
+
+    max_error: float
+    """Largest absolute difference."""
+    cosine: float
+    """Least of all rows."""
+    top1_agreement: float | None
+    """Share of decisions that are the same; None where the model decides nothing."""
+
+
+def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
+    """The golden inputs of a model, and cuts, repetitions or mirror images of them. The same at every call.
+
+    `golden`: those of a tuned version, whose card has none.
+    """
+    items = [*golden] or _golden_items(task)
+    batching = task.card.batching
+    if batching.max_length is not None:
+        first = items[0].length
+        lengths = {min(n, batching.max_length) for n in (1, 2, *(max(1, int(first * times)) for times in LENGTHS))}
+        return [*items, *(_of_length(task.card, items[0], n) for n in sorted(lengths))]
+    return [*items, *(_mirrored(item) for item in items), *(_shifted(item) for item in items)]
+
+
+def _golden_items(task: Task) -> list[Item]:
+    instances = [task.golden_instance(case.input) for case in task.card.golden]
+    instances += [task.text_instance(text) for case in task.card.golden for text in task.golden_texts(case.expect)]
+    items: list[Item] = []
+    for outcome in task.preprocess(instances, ["golden"] * len(instances)):
+        if not isinstance(outcome, Item):
+            raise InternalError from outcome
+        items.append(outcome)
+    return items
+
+
+def alone(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
+    """What a network answers to every item by itself."""
+    return [_rows(task, runtime, [item])[0] for item in items]
+
+
+def batched(
+    task: Task, runtime: Runs, items: Sequence[Item], sizes: Sequence[int]
+) -> Iterator[list[tuple[int, Tensors]]]:
+    """What a network answers to items in company, in batches of these sizes as far as the card allows them, long beside short;
+    each answer with the number of its item."""
+    count = len(items)
+    stride = next(n for n in range(5, 2 * count + 6) if math.gcd(n, count) == 1)  # neighbours in the list are alike
+    for size in sorted({*sizes}):
+        if not 1 < size <= task.card.batching.max_batch_size:
+            continue
+        for start in range(0, count, max(size, -(-count // 2))):  # at most two batches of a size
+            numbers = [(start + i * stride) % count for i in range(size)]
+            yield list(zip(numbers, _rows(task, runtime, [items[n] for n in numbers]), strict=True))
+
+
+def invariance_problem(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequence[Item]) -> str | None:
+    """What is wrong if an answer depends on the batch that it rides in, with the figure; None if nothing is.
+
+    `reference` holds what the same runtime answers to each item alone.
+    """
+    allowed = task.card.tolerance.max_abs_error
+    rows = min(len(items), task.card.batching.max_batch_size)
+    for batch in batched(task, runtime, items, [rows]):
+        worst = max(_error(row, reference[number]) for number, row in batch)
+        if not worst <= allowed:
+            came, most = against(worst, allowed)
+            return f"an answer in a batch of {len(batch)} differs by {came} from the one alone; allowed is {most}"
+    return None
+
+
+def compare(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequence[Item], rows: int) -> Comparison:
+    """Asks a network for every item, alone and in batches of up to `rows`, and compares with the reference."""
+    answers = list(enumerate(alone(task, runtime, items)))
+    for batch in batched(task, runtime, items, [2, 3, rows]):
+        answers += batch
+    return nearness(task.card, answers, reference)
+
+
+def nearness(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> Comparison:
+    """How near answers, each with the number of what it is to be like, come to the reference."""
+    error = max(_error(row, reference[number]) for number, row in answers)
+    cosine = min(_cosine(row, reference[number]) for number, row in answers)
+    return Comparison(error, cosine, _agreement(card, answers, reference))
+
+
+def closeness_problem(card: Card, precision: str, found: Comparison) -> str | None:
+    """Which threshold of the card is missed, with the figures; None if none is."""
+    tolerance = card.tolerance
+    reduced = precision != "fp32"
+    bounds = tolerance.reduced_precision if reduced else tolerance.compiled
+    most = bounds.max_abs_error if reduced or bounds.max_abs_error is not None else tolerance.max_abs_error
+    if most is not None and not found.max_error <= most:
+        came, allowed = against(found.max_error, most)
+        return f"outputs differ by {came} from the reference; allowed is {allowed}"
+    if not found.cosine >= bounds.min_cosine:
+        came, wanted = against(found.cosine, bounds.min_cosine, ".5f", "g")
+        return f"the cosine to the reference is {came}; expected at least {wanted}"
+    if found.top1_agreement is not None and not found.top1_agreement >= bounds.min_top1_agreement:
+        least = bounds.min_top1_agreement
+        came, wanted = against(found.top1_agreement, least, ".1%")
+        return f"{came} of decisions are those of the reference; expected at least {wanted}"
+    if not np.isfinite(found.max_error):
+        return "outputs are not finite"
+    return None
+
+
+# ── within ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rows(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
+    return task.split(runtime.run(task.collate(items)[0]), items)
+
+
+def _of_length(card: Card, item: Item, length: int) -> Item:
+    """An item cut or repeated along the axis that varies."""
+    varies = {spec.name for spec in card.signature.inputs if spec.shape[1:2] == (-1,)}
+    tensors = {n: np.resize(a, (length, *a.shape[1:])) if n in varies else a for n, a in item.tensors.items()}
+    return Item(tensors, length)
+
+
+def _mirrored(item: Item) -> Item:
+    return Item({n: np.ascontiguousarray(a[..., ::-1]) if a.ndim > 2 else a for n, a in item.tensors.items()})
+
+
+def _shifted(item: Item) -> Item:
+    return Item({n: np.roll(a, a.shape[-1] // 7, -1) if a.ndim > 2 else a for n, a in item.tensors.items()})
+
+
+def _error(row: Tensors, reference: Tensors) -> float:
+    """Largest absolute difference; infinity where shapes differ or a number is NaN."""
+    worst = 0.0
+    for name, expected in reference.items():
+        if row[name].shape != expected.shape:
+            return float("inf")
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            difference = np.abs(row[name].astype(np.float64) - expected.astype(np.float64))
+        most = float(difference.max(initial=0.0))
+        worst = float("inf") if np.isnan(most) else max(worst, most)
+    return worst
+
+
+def _cosine(row: Tensors, reference: Tensors) -> float:
+    """Least cosine similarity of the floating outputs."""
+    least = 1.0
+    for name, expected in reference.items():
+        if expected.dtype.kind != "f":
+            continue
+        a, b = (np.asarray(x, np.float64).ravel() for x in (row[name], expected))
+        if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+            return -1.0
+        if max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)) < AGREES:
+            continue
+        least = min(least, float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)))
+    return least
+
+
+def _agreement(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> float | None:
+    same, total = 0, 0
+    for number, row in answers:
+        expected, got = _decisions(card, reference[number]), _decisions(card, row)
+        total += expected.size
+        if expected.shape != got.shape:
+            continue
+        agrees = expected == got
+        if got.size and not isinstance(card.recipe, AudioRecipe):
+            scores = np.atleast_2d(_first(card, reference[number]))
+            chosen = np.take_along_axis(scores, got.reshape(-1, 1), -1).reshape(got.shape)
+            agrees |= chosen >= scores.max(-1).reshape(got.shape) - UNDECIDED
+        same += int(agrees.sum())
+    return same / total if total else None
+
+
+def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
+    return np.asarray(row[card.signature.outputs[0].name], np.float64)
+
+
+def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
+    """What a row decides: its first class or likeliest next token, or of each frame whether there is speech; empty where nothing
+    is decided."""
+    first = _first(card, row)
+    if isinstance(card.recipe, AudioRecipe):
+        return (first >= card.recipe.threshold).astype(np.int64)
+    if card.task.endswith("-classification") or card.task == "text-generation":
+        return np.atleast_1d(np.argmax(first, -1))
+    return np.zeros(0, np.int64)

@@ -1,0 +1,236 @@
+"""ModelInfer's messages ↔ the corridor's types. Everything a caller can get wrong is named by its path.
+
+A request brings either the network's own tensors or the model's raw input (`image`, `text` or `audio`, or, as JSON, `row`,
+`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance, and the outputs of the rows are stacked
+again for the reply. Names, types and shapes are held against the model's signature before any element is read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import InvalidInput
+from service.pb import open_inference_pb2 as pb
+from service.types import (
+    Array,
+    AudioInstance,
+    ImageInstance,
+    InferRequest,
+    Instance,
+    TensorInstance,
+    TextInstance,
+)
+from service.wire.open_inference.raw_contents import Raws
+from service.wire.open_inference.tensors import decode_inputs
+from service.wire.structured import JSON_INPUTS, parse_elements
+
+if TYPE_CHECKING:
+    from model_zoo.cards.card import Card, TensorSpec
+
+InputTensor = pb.ModelInferRequest.InferInputTensor
+Parameters = Mapping[str, pb.InferParameter]
+
+RAW_INSTANCE: Mapping[str, Callable[[bytes], Instance]] = {
+    "image": ImageInstance,
+    "text": TextInstance,
+    "audio": AudioInstance,
+}
+
+MOST_AXES_SHOWN = 16
+MAX_ROWS = 4096
+"""Rows of one request. Every row becomes an object, and one small message could hold millions of tiny rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """One output the caller asked for, as a tensor or as its `classes` best (the classification extension)."""
+
+    spec: TensorSpec
+    classes: int | None = None
+
+
+# ── request ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def infer_request(
+    request: pb.ModelInferRequest, card: Card, deadline: float | None, raws: Raws | None = None
+) -> InferRequest:
+    """Checks a request against the model and takes it apart, row by row. `deadline` is the call's, where it has one.
+
+    `raws` are the raw contents where they were taken out of the message before (`raw_contents.py`).
+    """
+    priority = 0
+    if request.parameters:
+        deadline, priority = checked_parameters(request.parameters, deadline)
+    inputs = request.inputs
+    for i, tensor in enumerate(inputs):
+        if tensor.parameters:
+            _refuse_shared_memory(tensor.parameters, f"inputs[{i}]")
+    instances = _rows(request, card, raws)
+    return InferRequest(
+        model=request.model_name,
+        version=request.model_version,
+        request_id=request.id,
+        instances=instances,
+        deadline=deadline,
+        priority=priority,
+        paths=[f"inputs[0][{i}]" for i in range(len(instances))],
+    )
+
+
+def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutput]:
+    """The outputs to return, in their order: those the caller names, or all of the model's."""
+    specs = card.signature.outputs
+    if not request.outputs:
+        return [WantedOutput(spec) for spec in specs]
+    wanted = []
+    for i, output in enumerate(request.outputs):
+        spec = next((spec for spec in specs if spec.name == output.name), None)
+        if spec is None:
+            known = ", ".join(repr(spec.name) for spec in specs)
+            raise InvalidInput(f"outputs[{i}].name", f"model {card.name!r} gives {known}, got {output.name!r}")
+        classes = None
+        if output.parameters:
+            _refuse_shared_memory(output.parameters, f"outputs[{i}]")
+            classes = _classes(output.parameters, f"outputs[{i}]")
+        wanted.append(WantedOutput(spec, classes))
+    return wanted
+
+
+def _rows(request: pb.ModelInferRequest, card: Card, raws: Raws | None) -> list[Instance]:
+    inputs = request.inputs
+    if not inputs:
+        raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
+    raw = len(inputs) == 1 and inputs[0].name == card.raw_input and inputs[0].datatype == "BYTES"
+    if raw:
+        _check_raw_input(inputs[0])
+    else:
+        _check_tensors(inputs, card)
+    rows = inputs[0].shape[0]
+    if rows == 0:
+        raise InvalidInput("inputs[0].shape", f"expected at least one row, got {_shown(inputs[0].shape)}")
+    if rows > MAX_ROWS:
+        raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
+    arrays = decode_inputs(request, raws)
+    if raw:
+        elements: list[bytes] = arrays[0].ravel().tolist()
+        if card.raw_input in JSON_INPUTS:
+            return parse_elements(card.raw_input, elements, "inputs[0]")
+        instance = RAW_INSTANCE[card.raw_input]
+        return [instance(element) for element in elements]
+    named = [(tensor.name, array) for tensor, array in zip(inputs, arrays, strict=True)]
+    return [TensorInstance({name: _row(array, i) for name, array in named}) for i in range(rows)]
+
+
+def _row(array: Array, index: int) -> Array:
+    return array[index, ...]  # the ellipsis keeps a row of no axes an array, and a view
+
+
+def _shown(shape: Sequence[int]) -> str:
+    """A caller's shape for an error text. One message can hold millions of axes; nobody reads, or waits for, all of them."""
+    return str(list(shape)) if len(shape) <= MOST_AXES_SHOWN else f"{len(shape)} axes"
+
+
+def _check_raw_input(tensor: InputTensor) -> None:
+    shape = tensor.shape
+    if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
+        raise InvalidInput("inputs[0].shape", f"{tensor.name!r} takes [n] or [n, 1], got {_shown(shape)}")
+
+
+def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
+    specs = card.signature.inputs
+    seen: set[str] = set()
+    rows = None
+    for i, tensor in enumerate(inputs):
+        spec = next((spec for spec in specs if spec.name == tensor.name), None)
+        if spec is None:
+            if tensor.name == card.raw_input and len(inputs) == 1:
+                raise InvalidInput(f"inputs[{i}].datatype", f"{tensor.name!r} takes BYTES, got {tensor.datatype}")
+            raise InvalidInput(f"inputs[{i}].name", f"expected {_accepted(card)}, got {tensor.name!r}")
+        if tensor.name in seen:
+            raise InvalidInput(f"inputs[{i}].name", f"expected each input once, got {tensor.name!r} again")
+        seen.add(tensor.name)
+        if tensor.datatype != spec.datatype:
+            raise InvalidInput(f"inputs[{i}].datatype", f"model takes {spec.datatype}, got {tensor.datatype}")
+        _check_shape(tensor.shape, spec, f"inputs[{i}].shape")
+        if rows is None:
+            rows = tensor.shape[0]
+        elif tensor.shape[0] != rows:
+            raise InvalidInput(f"inputs[{i}].shape", f"expected {rows} rows as in inputs[0], got {tensor.shape[0]}")
+    if len(seen) < len(specs):
+        for spec in specs:
+            if spec.name not in seen:
+                raise InvalidInput("inputs", f"expected {_accepted(card)}, got no {spec.name!r}")
+
+
+def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
+    expected = spec.shape
+    if len(shape) != len(expected):
+        raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
+    for axis, (size, wanted) in enumerate(zip(shape, expected, strict=True)):
+        # Any size goes where the signature says -1, save an empty one; rows are looked at by the caller.
+        if size < 0 or (axis and size == 0 and wanted == -1) or (wanted not in (-1, size)):
+            raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
+
+
+def _accepted(card: Card) -> str:
+    """Says which inputs a model takes, for error texts."""
+    tensors = " and ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs)
+    return f"{tensors}, or {card.raw_input!r} BYTES [-1, 1] alone"
+
+
+# ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[float | None, int]:
+    """The earlier of the call's deadline and the parameter `timeout`; and `priority`, as Triton counts it: 1 goes first, 0 is
+    the default. Refuses what would change the call's meaning."""
+    priority = 0
+    for key, value in parameters.items():
+        field = f"parameters[{key}]"
+        if key == "timeout":
+            microseconds = _integer(value, field)
+            if microseconds < 0:
+                raise InvalidInput(field, f"expected microseconds, 0 for none, got {microseconds}")
+            if microseconds:
+                deadline = min(deadline or float("inf"), time.monotonic() + microseconds / 1e6)
+        elif key == "priority":
+            priority = _integer(value, field)
+            if priority < 0:
+                raise InvalidInput(field, f"expected 1 (first) or more, or 0 for the default, got {priority}")
+        elif key == "sequence_id":
+            if value.int64_param or value.uint64_param or value.string_param:
+                raise InvalidInput(field, "sequences are not supported by this model")
+        elif key.startswith("triton_") and key != "triton_enable_empty_final_response":
+            raise InvalidInput(field, "names that begin with triton_ are reserved, and this one is not known")
+    return deadline, priority
+
+
+def _integer(value: pb.InferParameter, field: str) -> int:
+    kind = value.WhichOneof("parameter_choice")
+    if kind == "int64_param":
+        return value.int64_param
+    if kind == "uint64_param":
+        return value.uint64_param
+    raise InvalidInput(field, f"expected int64_param, got {kind or 'nothing'}")
+
+
+def _classes(parameters: Parameters, field: str) -> int | None:
+    if "classification" not in parameters:
+        return None
+    field = f"{field}.parameters[classification]"
+    classes = _integer(parameters["classification"], field)
+    if classes < 1:
+        raise InvalidInput(field, f"expected 1 class or more, got {classes}")
+    return classes
+
+
+def _refuse_shared_memory(parameters: Parameters, field: str) -> None:
+    for key in parameters:
+        if key.startswith("shared_memory_"):
+            raise InvalidInput(
+                f"{field}.parameters[{key}]", "shared memory is not supported; send the bytes themselves"
+            )

@@ -1,0 +1,1 @@
+"""Zoo's own services: `zoo.v1`."""

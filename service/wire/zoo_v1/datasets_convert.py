@@ -1,0 +1,142 @@
+"""Datasets between domain types and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from service.datasets.damaged_datasets import DamagedDataset
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report
+from service.datasets.upload.header import Header
+from service.errors import InvalidInput
+from service.pb import fine_tuning_pb2 as pb
+from service.wire.times import duration, timestamp
+
+_KINDS = {
+    DatasetKind.IMAGE_FOLDER: pb.DATASET_KIND_IMAGE_FOLDER,
+    DatasetKind.AUDIO_FOLDER: pb.DATASET_KIND_AUDIO_FOLDER,
+    DatasetKind.TEXT: pb.DATASET_KIND_TEXT,
+    DatasetKind.TABLE: pb.DATASET_KIND_TABLE,
+    DatasetKind.IMAGE_TABLE: pb.DATASET_KIND_IMAGE_TABLE,
+    DatasetKind.SERIES: pb.DATASET_KIND_SERIES,
+    DatasetKind.PLAIN_TEXT: pb.DATASET_KIND_PLAIN_TEXT,
+}
+_NEVER = datetime.fromtimestamp(0, UTC)
+_KIND_OF = {value: kind for kind, value in _KINDS.items()}
+_ROLES = ("text", "target", "image", "split", "time", "series")
+
+
+# ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_header(message: pb.UploadHeader, owner: str) -> Header:
+    """The header of an upload, for the store to check. Raises InvalidInput for a kind that is none."""
+    return Header(
+        sha256=message.sha256.lower(),
+        size_bytes=message.size_bytes,
+        file_name=_required(message.file_name, "header.file_name"),
+        offset=message.offset,
+        kind=read_kind(message.kind, "header.kind"),
+        columns=read_columns(message.columns),
+        display_name=message.display_name,
+        owner=owner,
+        task=message.task,
+    )
+
+
+def check_uri_header(message: pb.UploadHeader) -> None:
+    """Raises InvalidInput where a header with a URI tells of bytes, too."""
+    for field in ("sha256", "size_bytes", "offset", "file_name"):
+        if getattr(message, field):
+            raise InvalidInput(
+                f"header.{field}", "belongs to an upload; with header.uri the server reads the data itself"
+            )
+
+
+def read_kind(value: int, field: str) -> DatasetKind | None:
+    """None where it is to be found out, or any will do. Raises InvalidInput for a number that is no kind."""
+    if value == pb.DATASET_KIND_UNSPECIFIED:
+        return None
+    if value not in _KIND_OF:
+        raise InvalidInput(field, f"expected a kind that this server knows, got {value}")
+    return _KIND_OF[pb.DatasetKind.ValueType(value)]
+
+
+def read_kinds(values: Sequence[int]) -> tuple[DatasetKind, ...]:
+    """Those that it may be; none where any will do. Raises InvalidInput as `read_kind`."""
+    found = [read_kind(value, f"dataset_kinds[{i}]") for i, value in enumerate(values)]
+    return tuple(kind for kind in found if kind is not None)
+
+
+def read_columns(message: pb.DatasetColumns) -> Columns:
+    """Which columns mean what."""
+    return Columns(**{role: getattr(message, role) for role in _ROLES}, ignored=tuple(message.ignored))
+
+
+def _required(text: str, field: str) -> str:
+    if not text:
+        raise InvalidInput(field, "is required")
+    return text
+
+
+# ── write ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_entry(entry: DatasetInfo | DamagedDataset, *, whole: bool = True) -> pb.Dataset:
+    """A dataset as it was found: one that is damaged in a way that only shows here is told of as damaged, too."""
+    if isinstance(entry, DamagedDataset):
+        return write_damaged(entry)
+    try:
+        return write_dataset(entry, whole=whole)
+    except (ValueError, TypeError, OverflowError):
+        return write_damaged(DamagedDataset(entry.id, "its dataset.json holds a value that is out of range", _NEVER))
+
+
+def write_damaged(entry: DamagedDataset) -> pb.Dataset:
+    """What is left of a dataset."""
+    return pb.Dataset(
+        id=entry.id,
+        display_name=entry.display_name,
+        kind=pb.DATASET_KIND_UNSPECIFIED if entry.kind is None else _KINDS[entry.kind],
+        state=pb.DATASET_STATE_DAMAGED,
+        size_bytes=entry.size_bytes,
+        create_time=timestamp(entry.created),
+        owner=entry.owner,
+        damaged=entry.reason,
+    )
+
+
+def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:
+    """A dataset with its report; unless it is `whole`, without the list of what was skipped."""
+    columns = {role: getattr(info.columns, role) for role in _ROLES}
+    return pb.Dataset(
+        id=info.id,
+        display_name=info.display_name,
+        kind=_KINDS[info.kind],
+        state=pb.DATASET_STATE_READY,
+        sha256=info.sha256,
+        size_bytes=info.size_bytes,
+        columns=pb.DatasetColumns(**columns, ignored=info.columns.ignored),
+        report=_write_report(info.report, whole),
+        create_time=timestamp(info.created),
+        uri=info.uri,
+        owner=info.owner,
+    )
+
+
+def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
+    skipped = report.skipped if whole else ()
+    return pb.DatasetReport(
+        example_count=report.examples,
+        class_counts=report.class_counts,
+        split_counts=report.split_counts,
+        skipped_count=report.skipped_count,
+        skipped=[pb.SkippedExample(file=x.file, row=x.row, reason=x.reason) for x in skipped],
+        warnings=report.warnings,
+        duplicate_count=report.duplicates,
+        input_count=report.input_count,
+        skipped_reasons=report.skipped_reasons,
+        target_statistics=report.target_statistics,
+        duration=duration(report.duration_s),
+        inferred=report.inferred,
+    )

@@ -1,0 +1,108 @@
+"""The half of `zoo.v1.FineTuning` that is about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from service.errors import InvalidInput
+from service.jobs.supervisor import Jobs
+from service.pb import fine_tuning_pb2 as pb
+from service.pb import fine_tuning_pb2_grpc
+from service.wire.calls import Context
+from service.wire.stopping import Stopping
+from service.wire.zoo_v1.datasets_convert import read_kinds
+from service.wire.zoo_v1.jobs_convert import (
+    read_request_id,
+    read_spec,
+    read_state,
+    without_nul,
+    write_checkpoint,
+    write_event,
+    write_job,
+    write_spec,
+)
+from service.wire.zoo_v1.owner import owner_of
+from service.wire.zoo_v1.pages import page_size, read_token, write_token
+
+LAST_EVENT = 2**31 - 1
+"""No job has so many; databases count in 32 bits."""
+
+
+class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
+    """Creates, shows, moves and watches jobs."""
+
+    _jobs: Jobs
+    _stopping: Stopping
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        if not request.HasField("spec"):
+            raise InvalidInput("spec", "is required")
+        owner, request_id = owner_of(context), read_request_id(request.request_id)
+        if request.validate_only:
+            spec, kinds = read_spec(request.spec, without_data=True), read_kinds(request.dataset_kinds)
+            chosen = await self._jobs.check(spec, kinds, owner)
+            return pb.CreateJobResponse(job=pb.Job(spec=write_spec(chosen), owner=owner))
+        job = await self._jobs.create(read_spec(request.spec), request_id, owner)
+        return pb.CreateJobResponse(job=write_job(job))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.GetJobResponse(job=write_job(await self._jobs.get(required(request.id))))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        filters = ("jobs", request.state, request.model, request.owner)
+        page = await self._jobs.list(
+            page_size(request.page_size),
+            read_token(request.page_token, *filters),
+            state=read_state(request.state),
+            model=without_nul(request.model, "model"),
+            owner=without_nul(request.owner, "owner"),
+        )
+        following = write_token(page.next_token, *filters)
+        return pb.ListJobsResponse(jobs=[write_job(job) for job in page.jobs], next_page_token=following)
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.CancelJobResponse(job=write_job(await self._jobs.cancel(required(request.id))))
+
+    async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.PauseJobResponse(job=write_job(await self._jobs.pause(required(request.id))))
+
+    async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.ResumeJobResponse(job=write_job(await self._jobs.resume(required(request.id))))
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
+        """See fine_tuning.proto."""
+        return pb.DeleteJobResponse(freed_bytes=await self._jobs.delete(required(request.id)))
+
+    async def WatchJob(  # noqa: N802
+        self, request: pb.WatchJobRequest, context: Context
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        """See fine_tuning.proto. Draws an event when the one before has left, so a slow reader holds up nobody but itself."""
+        if not 0 <= request.after <= LAST_EVENT:
+            raise InvalidInput("after", f"expected 0 to {LAST_EVENT}, got {request.after}")
+        async with (
+            aclosing(self._jobs.watch(required(request.id), request.after)) as happened,
+            aclosing(self._stopping.each(happened)) as events,
+        ):
+            async for event, job in events:
+                yield pb.WatchJobResponse(event=write_event(event), job=None if job is None else write_job(job))
+
+    async def ListCheckpoints(  # noqa: N802
+        self, request: pb.ListCheckpointsRequest, context: Context
+    ) -> pb.ListCheckpointsResponse:
+        """See fine_tuning.proto."""
+        found = await self._jobs.checkpoints(required(request.job_id, "job_id"))
+        return pb.ListCheckpointsResponse(checkpoints=[write_checkpoint(checkpoint) for checkpoint in found])
+
+
+def required(text: str, field: str = "id") -> str:
+    """Raises InvalidInput for an empty field, and as `without_nul`."""
+    if not text:
+        raise InvalidInput(field, "is required")
+    return without_nul(text, field)

@@ -1,0 +1,101 @@
+"""Servicer of `zoo.v1.Models`."""
+
+from __future__ import annotations
+
+from service.errors import InvalidInput
+from service.pb import models_pb2 as pb
+from service.registry.model_status import ModelStatus
+from service.registry.registry import Registry
+from service.wire.calls import Context
+from service.wire.zoo_v1.models_convert import (
+    STATES,
+    write_columns,
+    write_damaged_model,
+    write_model,
+)
+from service.wire.zoo_v1.pages import page_size, read_token, write_token
+from service.wire.zoo_v1.versions import VersionCalls
+
+OPTIONS = "options"
+_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
+
+
+class ModelsServicer(VersionCalls):
+    """Lists, shows, loads and unloads."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+        """See models.proto."""
+        size = page_size(request.page_size)
+        filters = (request.family, request.task, request.state)
+        after = read_token(request.page_token, *filters)
+        found: dict[str, ModelStatus | str] = {s.name: s for s in self._registry.statuses() if _wanted(s, request)}
+        if not request.family and not request.task and request.state in _OF_DAMAGED:
+            found |= self._registry.damaged_models()
+        names = sorted(name for name in found if name > after)
+        more = write_token(names[size - 1], *filters) if len(names) > size else ""
+        page = [(name, found[name]) for name in names[:size]]
+        models = [write_damaged_model(name, s) if isinstance(s, str) else write_model(s) for name, s in page]
+        return pb.ListModelsResponse(models=models, next_page_token=more)
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
+        """See models.proto."""
+        await self._registry.seek(_required(request.name))
+        if (why := self._registry.damaged_models().get(request.name)) is not None:
+            return pb.GetModelResponse(model=write_damaged_model(request.name, why))
+        status = self._registry.status(request.name)
+        model = write_model(status)
+        model.labels.extend(status.labels)
+        write_columns(model, status.card)
+        return pb.GetModelResponse(model=model)
+
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:  # noqa: N802
+        """See models.proto."""
+        return pb.LoadModelResponse(model=write_model(await self._registry.load(_required(request.name))))
+
+    async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:  # noqa: N802
+        """See models.proto."""
+        done = await self._registry.unload(_required(request.name))
+        return pb.UnloadModelResponse(
+            model=write_model(done.status), held_bytes=done.held_bytes, freed_bytes=done.freed_bytes
+        )
+
+    async def UpdateModel(self, request: pb.UpdateModelRequest, context: Context) -> pb.UpdateModelResponse:  # noqa: N802
+        """See models.proto."""
+        name = _required(request.model.name, "model.name")
+        status, later = self._registry.set_options(name, _changes(request))
+        return pb.UpdateModelResponse(model=write_model(status), at_next_load=[f"{OPTIONS}.{o}" for o in later])
+
+
+def _required(name: str, field: str = "name") -> str:
+    if not name:
+        raise InvalidInput(field, "is required")
+    return name
+
+
+def _changes(request: pb.UpdateModelRequest) -> dict[str, object]:
+    """Option → its new value, or None to take it back to its default."""
+    given = {field.name: value for field, value in request.model.options.ListFields()}
+    if not request.HasField("update_mask"):
+        return given
+    changes: dict[str, object] = {}
+    for i, path in enumerate(request.update_mask.paths):
+        parent, _, option = path.partition(".")
+        if path in (OPTIONS, "*"):
+            changes |= {name: given.get(name) for name in pb.ModelOptions.DESCRIPTOR.fields_by_name}
+        elif parent == OPTIONS and option:
+            changes[option] = given.get(option)
+        else:
+            problem = f"expected the path of an option, such as 'options.weight', got {path[:64]!r}"
+            raise InvalidInput(f"update_mask.paths[{i}]", problem)
+    return changes
+
+
+def _wanted(status: ModelStatus, request: pb.ListModelsRequest) -> bool:
+    return (
+        request.family in ("", status.card.family)
+        and request.task in ("", status.card.task)
+        and request.state in (pb.MODEL_STATE_UNSPECIFIED, STATES[status.state])
+    )

@@ -1,0 +1,380 @@
+"""Folders and tables of archives, called as people call them: splits of any name, repeated classes, ids, paths of other disks."""
+
+import io
+import tarfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import soundfile
+
+from service.datasets.dataset import DatasetInfo, DatasetKind
+from service.datasets.readers.media.folder_layout import places
+from service.datasets.split_names import split_of
+from service.errors import InvalidInput
+from tests.support.dataset_files import (
+    lines,
+    photos,
+    picture,
+    read,
+    sentences,
+    sound,
+    tarred,
+    zipped,
+)
+
+CLASSES = ("cat", "dog")
+SPLITS = ("train", "test")
+
+
+def parts(*folders: str, each: int = 3) -> dict[str, bytes]:
+    """Different pictures of cats and dogs below each folder."""
+    names = [f"{folder}/{label}/{i}.jpg" for folder in folders for label in CLASSES for i in range(each)]
+    return {name: picture(i) for i, name in enumerate(names)}
+
+
+def info_of(tmp_path: Path, files: dict[str, bytes] | dict[str, str], **how: object) -> DatasetInfo:
+    return read(tmp_path, "a.zip", zipped(files), **how).info  # type: ignore[arg-type]
+
+
+def said(info: DatasetInfo, what: str) -> str:
+    return next((line for line in info.report.inferred if line.startswith(f"{what}: ")), "")
+
+
+def refusal(tmp_path: Path, data: bytes, file_name: str = "a.zip") -> str:
+    with pytest.raises(InvalidInput) as caught:
+        read(tmp_path, file_name, data)
+    assert str(tmp_path) not in caught.value.message
+    return caught.value.problem
+
+
+# ── splits ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [
+        ("train", "eval"),
+        ("train", "evaluation_data"),
+        ("train", "holdout"),
+        ("train", "hold out"),
+        ("train", "held-out"),
+        ("trainval", "test"),
+        ("train_val", "test"),
+        ("Training", "Testdaten"),
+        ("Trainingsdaten", "Testdaten 2024"),
+        ("entraînement", "essai"),
+        ("entrenamiento", "prueba"),
+        ("news-bydate-train", "news-bydate-test"),
+        ("train", "never heard of"),
+        ("train/images", "never heard of/images"),
+    ],
+)
+def test_folders_beside_that_for_training_are_no_classes(tmp_path: Path, train: str, held_out: str) -> None:
+    info = info_of(
+        tmp_path,
+        parts(train)
+        | {
+            f"{held_out}/{c}/{i}.jpg": picture(90 + 9 * i + len(c) * k)
+            for k, c in enumerate(CLASSES, 1)
+            for i in range(2)
+        },
+    )
+    assert info.labels == CLASSES
+    assert info.report.split_counts == {"test": 4, "train": 6}
+    assert said(info, "split").startswith("split: 'test', 'train'")
+
+
+def test_a_folder_whose_name_tells_nothing_is_said_to_be_taken_for_the_test(tmp_path: Path) -> None:
+    assert said(info_of(tmp_path, parts("train", "other")), "folder 'other'").startswith(
+        "folder 'other': test, because"
+    )
+
+
+def test_a_folder_of_more_examples_beside_training_and_test_is_for_training(tmp_path: Path) -> None:
+    info = info_of(tmp_path, parts("train", "test", "extra"))
+    assert (info.labels, info.report.split_counts) == (CLASSES, {"test": 6, "train": 12})
+
+
+def test_a_part_for_evaluation_is_for_validation_where_another_is_for_the_test(tmp_path: Path) -> None:
+    assert info_of(tmp_path, parts("train", "eval", "test")).report.split_counts == {
+        "test": 6,
+        "train": 6,
+        "validation": 6,
+    }
+
+
+def test_training_and_evaluation_without_classes_are_refused(tmp_path: Path) -> None:
+    files = {f"{split}/{i}.jpg": picture(i + 50 * k) for k, split in enumerate(("train", "eval")) for i in range(4)}
+    assert "'eval', 'train' are folders of splits, and there is none below for each class" in refusal(
+        tmp_path, zipped(files)
+    )
+
+
+def test_folders_of_texts_for_training_and_evaluation_are_no_classes(tmp_path: Path) -> None:
+    files = {
+        f"{s}/{c}/{i}.txt": f"text {s} {c} {i}" for s in ("train", "eval") for c in ("neg", "pos") for i in range(3)
+    }
+    info = info_of(tmp_path, files)
+    assert (info.kind, info.labels) == (DatasetKind.TEXT, ("neg", "pos"))
+    assert info.report.split_counts == {"test": 6, "train": 6}
+
+
+@pytest.mark.parametrize("word", ["eval", "Evaluation", "holdout", "held_out", "Testdaten", "prueba"])
+def test_words_for_held_out_parts_count_in_cells(tmp_path: Path, word: str) -> None:
+    rows = [row | {"split": "train" if i < 14 else word} for i, row in enumerate(sentences(20))]
+    table = "text,label,split\n" + "".join(f"{r['text']},{r['label']},{r['split']}\n" for r in rows)
+    for named in ({}, {"split": "split"}):
+        report = read(tmp_path, "a.csv", table.encode(), **named).info.report
+        assert (report.split_counts, report.skipped_count) == ({"test": 6, "train": 14}, 0)
+
+
+@pytest.mark.parametrize("name", ["invalid", "trainer", "control", "plane", "protest", "evaluator", "devices", "bus"])
+def test_names_that_only_resemble_a_split_are_none(name: str) -> None:
+    assert split_of(name) == ""
+
+
+def test_a_vehicle_called_train_stays_a_class_beside_others(tmp_path: Path) -> None:
+    assert info_of(tmp_path, photos({"train": 3, "plane": 3})).labels == ("plane", "train")
+    files = {f"{s}/{name}": data for s in ("train", "test") for name, data in photos({"train": 3, "plane": 3}).items()}
+    assert info_of(tmp_path, files).labels == ("plane", "train")
+
+
+# ── classes that are repeated ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("above", [("fold1", "fold2"), ("2023", "2024", "2025"), ("part-1/images", "part-2/images")])
+def test_numbered_folders_that_all_hold_the_same_classes_are_none_and_said_so(
+    tmp_path: Path, above: tuple[str, ...]
+) -> None:
+    info = info_of(tmp_path, parts(*above))
+    assert info.labels == CLASSES
+    firsts = ", ".join(repr(folder.partition("/")[0]) for folder in sorted(above))
+    assert f"those above, {firsts}, all hold the same ones and count for nothing" in said(info, "classes")
+
+
+@pytest.mark.parametrize("above", [("kaggle", "own"), ("apple", "pear")])
+def test_named_folders_are_the_classes_and_a_warning_names_those_below(tmp_path: Path, above: tuple[str, ...]) -> None:
+    info = info_of(tmp_path, parts(*above))
+    assert info.labels == above
+    assert "folders below those of the classes do not count: 'cat', 'dog'" in " ".join(info.report.warnings)
+
+
+def test_splits_below_repeated_folders_are_splits(tmp_path: Path) -> None:
+    info = info_of(tmp_path, parts("fold1/train", "fold1/test", "fold2/train", "fold2/test"))
+    assert (info.labels, info.report.split_counts) == (CLASSES, {"test": 12, "train": 12})
+
+
+@pytest.mark.parametrize(
+    "below", [("2023", "2024"), ("batch1", "batch2"), ("images", "masks"), ("original", "augmented")]
+)
+def test_parts_of_a_class_do_not_become_classes(tmp_path: Path, below: tuple[str, ...]) -> None:
+    files = [f"{label}/{part}/{i}.jpg" for label in CLASSES for part in below for i in range(3)]
+    info = info_of(tmp_path, {name: picture(i) for i, name in enumerate(files)})
+    assert info.labels == CLASSES
+    names = ", ".join(map(repr, sorted(below)))
+    assert f"folders below those of the classes do not count: {names}" in info.report.warnings
+
+
+def test_different_folders_below_the_classes_are_told_of(tmp_path: Path) -> None:
+    files = photos({"mammal/cat": 3, "mammal/dog": 3, "bird/owl": 3, "bird/kite": 3})
+    info = info_of(tmp_path, files)
+    assert info.labels == ("bird", "mammal")
+    assert "folders below those of the classes do not count: 'cat', 'dog', 'kite', 'owl'" in info.report.warnings
+
+
+# ── tables that name files ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def table_of(cells: list[str], column: str = "id", target: str = "breed") -> str:
+    return f"{column},{target}\n" + "".join(f"{cell},{('pug', 'beagle')[i % 2]}\n" for i, cell in enumerate(cells))
+
+
+@pytest.mark.parametrize("column", ["id", "id_code", "image"])
+@pytest.mark.parametrize("name", ["x{}", "{}", "0000{}", "a.b{}"])
+def test_a_table_of_ids_finds_files_without_their_endings(tmp_path: Path, name: str, column: str) -> None:
+    files: dict[str, bytes | str] = {f"train/{name.format(i)}.png": picture(i, "PNG") for i in range(8)}
+    files["train.csv"] = table_of([name.format(i) for i in range(8)], column, "diagnosis")
+    for named in ({}, {"image": column}):
+        info = read(tmp_path, "a.zip", zipped(files), **named).info
+        assert (info.columns.image, info.labels) == (column, ("beagle", "pug"))
+        assert (info.report.examples, info.report.skipped_count) == (8, 0)
+
+
+def test_numbers_in_json_are_ids_too(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {f"p/{i}.png": picture(i, "PNG") for i in range(8)}
+    files["t.jsonl"] = lines([{"id": i, "label": "ab"[int(i % 2)]} for i in (*range(8), 10**300, 0.5)])
+    report = read(tmp_path, "a.zip", zipped(files)).info.report
+    assert (report.examples, report.skipped_count) == (8, 2)
+
+
+def test_an_id_of_several_files_names_none(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"p/x{i}.png": picture(i, "PNG") for i in range(8)} | {"q/x0.jpg": picture(50)}
+    files["train.csv"] = table_of([f"x{i}" for i in range(8)])
+    report = read(tmp_path, "a.zip", zipped(files), image="id").info.report
+    assert [s.reason for s in report.skipped][:1] == ["there are several files called 'x0'"]
+
+
+def test_grades_are_not_taken_for_names_of_files(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = dict(photos({"cat": 12, "dog": 12}))
+    files["notes.csv"] = "grade,who\n" + "".join(f"{i % 4},{'ab'[i % 2]}\n" for i in range(24))
+    assert info_of(tmp_path, files).labels == CLASSES  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "/home/me/data/img/{}.jpg",
+        "../input/data/img/{}.jpg",
+        "C:\\data\\img\\{}.jpg",
+        "https://example.org/a/img/{}.jpg?size=l#top",
+        "gs://bucket/img/{}.jpg",
+        "file:///home/me/img/{}.jpg",
+        "https://example.org/img/{}.jpg",
+        "elsewhere/{}.jpg",
+    ],
+)
+def test_paths_of_another_disk_are_read_from_their_end(tmp_path: Path, cell: str) -> None:
+    files: dict[str, bytes | str] = {f"img/n {i}.jpg": picture(i) for i in range(8)}
+    files["labels.csv"] = table_of(
+        [cell.format(f"n%20{i}" if "://" in cell else f"n {i}") for i in range(8)], "path", "label"
+    )
+    report = read(tmp_path, "a.zip", zipped(files)).info.report
+    assert (report.examples, report.skipped_count) == (8, 0)
+
+
+def test_the_folder_at_the_end_of_a_path_decides_between_files_of_one_name(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"{c}/{i}.jpg": picture(i + 9 * k) for k, c in enumerate("ab") for i in range(4)}
+    files["labels.csv"] = table_of([f"/data/{c}/{i}.jpg" for i in range(4) for c in "ab"], "path", "label")
+    report = read(tmp_path, "a.zip", zipped(files)).info.report
+    assert (report.examples, report.skipped_count, report.duplicates) == (8, 0, 0)
+
+
+def test_a_table_in_each_split_is_named_in_the_refusal(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        f"{s}/{i}.jpg": picture(i + 9 * k) for k, s in enumerate(("train", "test")) for i in range(4)
+    }
+    files |= {
+        f"{s}/metadata.csv": table_of([f"{i}.jpg" for i in range(4)], "file_name", "label") for s in ("train", "test")
+    }
+    assert "holds several tables, 'test/metadata.csv', 'train/metadata.csv'; " in refusal(tmp_path, zipped(files))
+
+
+# ── what was taken for granted is said ────────────────────────────────────────────────────────────────────────────
+
+
+def test_archives_say_kind_classes_and_splits(tmp_path: Path) -> None:
+    texts = {f"{c}/{i}.txt": f"text {c} {i}" for c in ("neg", "pos") for i in range(3)}
+    plain = {f"{i}.txt": f"a long text {i} " * 400 for i in range(3)}
+    sounds = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
+    table: dict[str, bytes | str] = {f"{i}.jpg": picture(i) for i in range(12)}
+    table["t.csv"] = "file,rooms,price\n" + "".join(f"{i}.jpg,{i},{i * 1000.5}\n" for i in range(12))
+    pairs = (
+        (photos({"cat": 3, "dog": 3}), "image_folder", {}),
+        (sounds, "audio_folder", {}),
+        (texts, "text", {}),
+        (plain, "plain_text", {}),
+        (table, "image_table", {"target": "price"}),
+    )
+    for files, kind, how in pairs:
+        info = info_of(tmp_path, files, **how)  # type: ignore[arg-type]
+        assert info.kind == kind
+        assert said(info, "kind").startswith(f"kind: {kind}, because ")
+        assert said(info, "split")
+        assert bool(said(info, "classes")) == (kind not in ("plain_text", "image_table"))
+        again = info_of(tmp_path, files, kind=DatasetKind(kind), **how)  # type: ignore[arg-type]
+        assert not said(again, "kind"), "what was said is not guessed"
+
+
+# ── files that are something else ─────────────────────────────────────────────────────────────────────────────────
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 123456\n"
+XML = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "named"),
+    [
+        ("a.zip", tarred({"a.txt": b"text"}, "w"), "a tar; call it .tar"),
+        ("a.zip", POINTER, "Git LFS"),
+        ("a.tar.gz", POINTER, "Git LFS"),
+        ("a.csv", POINTER, "Git LFS"),
+        ("a.txt", POINTER, "Git LFS"),
+        ("a.zip", XML, "an XML file; perhaps what a server answered"),
+        ("a.tar", XML, "an XML file; perhaps what a server answered"),
+        ("a.zip", b"<!DOCTYPE html><html>not found</html>", "a web page (HTML); perhaps"),
+        ("a.zip", b'{"message": "Not Found"}', "broken or cut off: it is text, perhaps what a server answered"),
+        ("a.zip", picture(1), "a picture; pack the files into a .zip"),
+        ("a.csv", tarred({"a.txt": b"text"}, "w"), "a tar archive: call it .tar"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str, data: bytes, named: str) -> None:
+    assert named in refusal(tmp_path, data, name)
+
+
+def test_a_zip_that_is_cut_off_is_still_called_so(tmp_path: Path) -> None:
+    assert "broken or cut off" in refusal(tmp_path, zipped(photos({"cat": 3, "dog": 3}))[:-40])
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        member = tarfile.TarInfo("a.txt")
+        member.size = 5000
+        archive.addfile(member, io.BytesIO(b"x" * 5000))
+    assert "broken or cut off" in refusal(tmp_path, whole.getvalue()[:2000], "a.tar")
+
+
+def test_texts_without_an_ending_are_texts_where_there_is_nothing_else(tmp_path: Path) -> None:
+    files = {
+        f"20news/{s}-{c}/x.{i}": f"From: {c} {i}\n\nhello"
+        for s in ("alt",)
+        for c in ("autos", "space")
+        for i in range(3)
+    }
+    files |= {f"20news/{c}/{100 + i}": f"Subject: {c} {i}" for c in ("alt-autos", "alt-space") for i in range(3)}
+    info = info_of(tmp_path, files)
+    assert (info.kind, info.labels, info.report.examples) == (DatasetKind.TEXT, ("alt-autos", "alt-space"), 12)
+    beside = info_of(tmp_path, photos({"cat": 3, "dog": 3}) | {"LICENSE": b"free"})
+    assert (beside.kind, beside.report.skipped_count) == (DatasetKind.IMAGE_FOLDER, 1)
+
+
+def test_texts_of_another_ending_are_refused_with_the_ending_that_they_need(tmp_path: Path) -> None:
+    assert "only files such as 'a/0.html'; texts are called .txt" in refusal(tmp_path, zipped({"a/0.html": "<p>hello"}))
+
+
+@pytest.mark.parametrize(
+    ("start", "form"),
+    [
+        (b"ID3\x04\0\0", "MP3"),
+        (b"\xff\xfb\x90\0", "MP3"),
+        (b"\xff\xf1\x50\x80", "AAC"),
+        (b"\0\0\0\x20ftypM4A ", "M4A or MP4"),
+        (b"#!AMR\n", "AMR"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA"),
+        (b"FORM\0\0\0\x40AIFF", "AIFF"),
+        (b"\x1a\x45\xdf\xa3", "WebM or Matroska"),
+    ],
+)
+def test_sounds_of_other_formats_are_named_with_the_cure(tmp_path: Path, start: bytes, form: str) -> None:
+    files = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
+    report = info_of(tmp_path, files | {"a/x.m4a": start + b"\1" * 90}).report
+    assert [s.reason for s in report.skipped] == [f"is a sound of format {form}; convert it to WAV, FLAC or OGG"]
+
+
+def test_an_ogg_that_breaks_off_before_its_first_sample_is_called_cut_off(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    soundfile.write(whole, np.random.default_rng(1).uniform(-0.5, 0.5, 16_000), 16_000, format="OGG")
+    files = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
+    head = whole.getvalue().index(b"OggS", whole.getvalue().index(b"OggS", 4) + 4)
+    report = info_of(tmp_path, files | {"a/x.ogg": whole.getvalue()[: head + 40]}).report
+    assert [s.reason for s in report.skipped] == ["is a cut off sound"]
+
+
+@pytest.mark.parametrize("name", ["a/x.jpg", "a/x.wav"])
+def test_pointers_of_git_lfs_among_the_files_are_named(tmp_path: Path, name: str) -> None:
+    one = sound if name.endswith("wav") else picture
+    files = {f"{c}/{i}{name[-4:]}": one(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
+    assert "Git LFS" in info_of(tmp_path, files | {name: POINTER}).report.skipped[0].reason
+
+
+def test_every_file_has_a_place_however_folders_are_nested() -> None:
+    paths = [PurePosixPath(name) for name in ("1.jpg", "a/2.jpg", "a/b/3.jpg", "train/4.jpg", "train/b/c/5.jpg")]
+    assert len(places(paths)) == len(paths)

@@ -1,0 +1,149 @@
+"""Classes, categories and columns keep their names as people wrote them; numbers of any length are told apart."""
+
+import io
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from service.datasets.dataset import DatasetKind
+from service.tasks.tabular.row_input import category_of, encode_row
+from service.training.data.columns import row_recipe
+from tests.support.dataset_files import (
+    lines,
+    photos,
+    read,
+    zipped,
+)
+from tests.support.paths import DATASET_FILES
+
+DATA = DATASET_FILES
+IDS = [2**60 + 1, 2**60 + 2]
+
+
+def parquet(**columns: Any) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def labelled(labels: list[str]) -> bytes:
+    return ("a,label\n" + "".join(f"{i / 7},{labels[i % len(labels)]}\n" for i in range(10 * len(labels)))).encode()
+
+
+# ── classes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_classes_that_look_like_numbers_keep_their_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", (DATA / "sci_labels.csv").read_bytes()).info.labels == ("1E2", "2E10", "3D4")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["1E2", "2E10"],
+        ["+1", "-1"],
+        ["+1", "1"],
+        ["007", "7"],
+        ["1.50", "2.0"],
+        ["1.0", "1.1", "1.10"],
+        ["0x10", "1_000"],
+        ["NA", "None"],
+        ["-", "+"],
+        ["１", "1"],
+    ],
+)
+def test_a_class_is_called_as_it_is_written(tmp_path: Path, labels: list[str]) -> None:
+    info = read(tmp_path, "a.csv", labelled(labels), task="tabular-classification").info
+    assert sorted(info.labels) == sorted(labels)
+    folders = photos(dict.fromkeys(labels, 2))
+    assert sorted(read(tmp_path, "a.zip", zipped(folders)).info.labels) == sorted(labels)
+
+
+def test_folders_called_as_missing_or_true_keep_their_names(tmp_path: Path) -> None:
+    names = ("nan", "True", "1.0")
+    texts = {f"{name}/{i}.txt": f"text {name} {i}" for name in names for i in range(2)}
+    assert sorted(read(tmp_path, "a.zip", zipped(texts)).info.labels) == sorted(names)
+
+
+def test_whole_numbers_with_and_without_a_fraction_of_zero_are_one_class_and_it_is_said(tmp_path: Path) -> None:
+    info = read(tmp_path, "a.csv", labelled(["1", "1.0", "0.0", "0"])).info
+    assert info.labels == ("0", "1")
+    assert any(
+        line.startswith("classes: called by whole numbers, without .0, because") for line in info.report.inferred
+    )
+
+
+def test_classes_of_one_number_that_is_written_in_two_ways_are_warned_of(tmp_path: Path) -> None:
+    warnings = read(tmp_path, "a.csv", labelled(["007", "7", "8"])).info.report.warnings
+    assert "classes that are the same number, written otherwise: '007', '7'" in warnings
+
+
+# ── composed and decomposed ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_composed_and_decomposed_letters_are_one_class(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", (DATA / "nfc_nfd.csv").read_bytes()).info.labels == ("café", "neg")
+    files = photos({"café": 2, "neg": 2}) | {"cafe\u0301/x.jpg": next(iter(photos({"x": 1}).values()))}
+    assert "café" in read(tmp_path, "a.zip", zipped(files)).info.labels
+
+
+def test_a_column_is_found_however_its_letters_are_composed(tmp_path: Path) -> None:
+    text = "größe,ziel\n" + "".join(f"{i},{i / 3}\n" for i in range(20))
+    for name in ("gro\u0308ße", " größe "):
+        info = read(tmp_path, "a.csv", text.replace("größe", name).encode(), target="ziel ").info
+        assert [column.name for column in info.inputs] == ["größe"]
+    assert read(tmp_path, "a.csv", text.encode(), target="gro\u0308ße").info.columns.target == "größe"
+
+
+def test_a_served_model_finds_columns_and_categories_however_they_are_composed(tmp_path: Path) -> None:
+    text = "stadt ort,label\n" + "".join(f"{('Köln', 'Bonn')[i % 2]},{'ab'[i % 2]}\n" for i in range(20))
+    examples = read(tmp_path, "a.csv", text.encode())
+    rows = [examples[i].instance.cells for i in range(20)]  # type: ignore[union-attr]
+    recipe = row_recipe(examples.info.inputs, rows)
+    _, positions = encode_row(recipe, {" stadt ort": "Ko\u0308ln"}, "instances[0]")
+    assert positions.tolist() == [2]
+
+
+# ── whole numbers beyond doubles ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "decimal"])
+def test_ids_beyond_doubles_are_classes_of_their_own(tmp_path: Path, form: str) -> None:
+    labels = [IDS[i % 2] for i in range(20)]
+    xs = [i / 7 for i in range(20)]
+    data = {
+        "csv": ("x,label\n" + "".join(f"{x},{label}\n" for x, label in zip(xs, labels, strict=True))).encode(),
+        "jsonl": lines([{"x": x, "label": label} for x, label in zip(xs, labels, strict=True)]),
+        "parquet": parquet(x=xs, label=labels),
+        "decimal": parquet(x=xs, label=[Decimal(label) for label in labels]),
+    }[form]
+    name = "a.parquet" if form == "decimal" else f"a.{form}"
+    assert read(tmp_path, name, data).info.labels == tuple(map(str, IDS))
+
+
+def test_ids_beyond_doubles_are_categories_of_their_own(tmp_path: Path) -> None:
+    shops: list[int | str] = [IDS[i % 2] for i in range(20)]
+    shops[0] = "none of them"  # which makes names of the others
+    shops[2:6] = ["x", "y"] * 2
+    rows = [{"shop": shop, "label": "ab"[i % 2]} for i, shop in enumerate(shops)]
+    (column,) = read(tmp_path, "a.jsonl", lines(rows)).info.inputs
+    assert set(map(str, IDS)) < set(column.categories)
+    assert category_of(IDS[0]) == str(IDS[0]) != category_of(IDS[1])
+
+
+def test_ids_beyond_doubles_tell_series_apart(tmp_path: Path) -> None:
+    data = (DATA / "series64.parquet").read_bytes()
+    examples = read(tmp_path, "a.parquet", data, DatasetKind.SERIES, series="store", target="sold")
+    assert len(examples) == 2
+    assert len(examples[0].instance.values) == 30  # type: ignore[union-attr]
+
+
+def test_decimals_are_named_as_the_numbers_that_they_are(tmp_path: Path) -> None:
+    labels = [Decimal("1.50"), Decimal("2.00"), Decimal("0.1000000000000000055")]
+    data = parquet(x=[i / 7 for i in range(30)], label=pyarrow.array(labels * 10, pyarrow.decimal128(38, 19)))
+    info = read(tmp_path, "a.parquet", data, task="tabular-classification").info
+    assert info.labels == ("0.1000000000000000055", "1.5", "2")

@@ -1,0 +1,127 @@
+"""Callers who leave and callers who are late: the right status, unharmed neighbours, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.support.server_process import ServerProcess, until
+from tests.support.stubs import (
+    RNN,
+    TRANSFORMER,
+    Scrape,
+    Stubs,
+    ask,
+    infer,
+    outputs,
+    read_refusal,
+    refused,
+)
+
+SHORT = infer(RNN, samples=np.zeros((1, 512), np.float32))
+LONG = infer(RNN, samples=np.zeros((1, 240 * 16_000), np.float32))
+"""Four minutes of sound: one batch that keeps the device busy for seconds."""
+
+
+def in_flight(server: ServerProcess, model: str = RNN) -> float:
+    return Scrape(server).value("zoo_in_flight_requests", model=model)
+
+
+def batches(server: ServerProcess) -> float:
+    return Scrape(server).value("zoo_batch_size_count", model=RNN)
+
+
+@pytest.fixture
+def busy(server: ServerProcess, stubs: Stubs) -> Iterator[grpc.Future]:
+    """A call that has the device to itself for a while, and is answered in the end."""
+    until(lambda: in_flight(server) == 0, "an idle server")
+    neighbour = stubs.inference.ModelInfer.future(LONG, timeout=120)
+    until(lambda: in_flight(server) == 1, "a busy device")
+    yield neighbour
+    assert outputs(neighbour.result())["probabilities"].shape == (1, 7_500)
+    until(lambda: in_flight(server) == 0, "nothing in flight")
+    assert Scrape(server).value("zoo_queue_depth", model=RNN) == 0
+
+
+def test_a_cancelled_call_never_runs_and_harms_nobody(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
+    before = batches(server)
+    leaver = stubs.inference.ModelInfer.future(SHORT)
+    stayer = stubs.inference.ModelInfer.future(SHORT)
+    until(lambda: in_flight(server) == 3, "three calls in flight")
+    leaver.cancel()
+    until(lambda: in_flight(server) < 3, "the server to notice")
+    assert leaver.cancelled()
+    assert not busy.done()
+    assert outputs(stayer.result())["frames"].tolist() == [[1]]
+    assert batches(server) == before + 2
+    sizes = Scrape(server).value("zoo_requests_total", model=RNN, method="ModelInfer", code="CANCELLED")
+    assert sizes >= 1
+
+
+def test_a_call_whose_client_deadline_passes_in_the_queue_is_too_late(
+    server: ServerProcess, stubs: Stubs, busy: grpc.Future
+) -> None:
+    # Whether the server's own clock or the client's farewell comes first, it is one of these two codes, once a call.
+    def counted() -> float:
+        scrape, labels = Scrape(server), {"model": RNN, "method": "ModelInfer"}
+        return sum(
+            scrape.value("zoo_requests_total", code=code, **labels) for code in ("DEADLINE_EXCEEDED", "CANCELLED")
+        )
+
+    before = counted()
+    late = [stubs.inference.ModelInfer.future(SHORT, timeout=0.1) for _ in range(5)]
+    assert {call.exception().code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert not busy.done()
+    until(lambda: in_flight(server) <= 1, "the server to notice")
+    until(lambda: counted() == before + 5, "five calls to be counted")
+
+
+def test_the_timeout_parameter_is_a_deadline(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
+    late = stubs.inference.ModelInfer.future(infer(RNN, 100_000, samples=np.zeros((1, 512), np.float32)), timeout=120)
+    refusal = read_refusal(late.exception())
+    # Told at once, where the server knows that the batch before takes longer; else when the time is over.
+    assert refusal.code == "DEADLINE_EXCEEDED"
+    reason = {"TOO_LATE": "too_late", "DEADLINE_EXCEEDED": "deadline"}[refusal.reason]
+    assert not busy.done()
+    assert Scrape(server).value("zoo_rejected_total", model=RNN, version="1", reason=reason) >= 1
+
+
+def test_a_timeout_that_is_over_on_arrival_is_told_at_once(server: ServerProcess, stubs: Stubs) -> None:
+    refusal = refused(lambda: stubs.infer(infer(TRANSFORMER, 1, text=[b"hello"])))
+    assert refusal.code == "DEADLINE_EXCEEDED"
+
+
+def test_a_long_timeout_changes_nothing(stubs: Stubs) -> None:
+    patient = outputs(stubs.infer(infer(TRANSFORMER, 60_000_000, text=[b"hello"])))
+    plain = outputs(stubs.infer(infer(TRANSFORMER, text=[b"hello"])))
+    np.testing.assert_allclose(patient["embedding"], plain["embedding"], atol=1e-5)
+
+
+def test_a_stream_that_is_cancelled_leaves_nothing_in_flight(
+    server: ServerProcess, stubs: Stubs, busy: grpc.Future
+) -> None:
+    stream = stubs.inference.ModelStreamInfer(iter([SHORT, SHORT, SHORT]))
+    until(lambda: in_flight(server) == 4, "four calls in flight")
+    stream.cancel()
+    until(lambda: in_flight(server) == 1, "the server to notice")
+    assert not busy.done()
+
+
+def test_one_row_too_many_is_refused_with_a_hint_when_to_try_again(
+    server: ServerProcess, stubs: Stubs, busy: grpc.Future
+) -> None:
+    limit = 512
+    rows = infer(RNN, samples=np.zeros((limit - 1, 512), np.float32))
+    filler = stubs.inference.ModelInfer.future(rows, timeout=120)
+    until(lambda: in_flight(server) == 2, "a full queue")
+    refusal = refused(lambda: stubs.infer(SHORT))
+    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
+    assert refusal.message == "model 'silero_vad' has 512 rows in flight and its limit is 512; try again later"
+    assert refusal.retry_s is not None
+    assert refusal.retry_s > 0
+    assert stubs.predict(ask(TRANSFORMER, {"text": "another model has its own queue"})).version == 1
+    assert Scrape(server).value("zoo_rejected_total", model=RNN, version="1", reason="queue_full") >= 1
+    assert outputs(filler.result())["frames"].shape == (limit - 1, 1)

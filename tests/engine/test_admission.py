@@ -1,0 +1,124 @@
+"""Places go by claim, then by age, and none is ever lost, whoever leaves at whatever moment."""
+
+import asyncio
+import math
+import random
+from contextlib import suppress
+
+import pytest
+
+from service.engine.admission import Coming, Places
+
+pytestmark = pytest.mark.asyncio
+
+
+async def turn() -> None:
+    """Lets every callback that is due run."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim_and_age() -> None:
+    places, leave, entered = Places(2), asyncio.Semaphore(0), list[str]()
+
+    async def visit(name: str, claim: float) -> None:
+        async with places.one(claim):
+            entered.append(name)
+            await leave.acquire()
+
+    calls = []
+    for name, claim in (("a", 9.0), ("b", 9.0), ("late", 7.0), ("later", 7.0), ("urgent", 1.0), ("never", math.inf)):
+        calls.append(asyncio.create_task(visit(name, claim)))
+        await turn()
+    assert entered == ["a", "b"]
+    for _ in calls:
+        leave.release()
+        await turn()
+    assert entered == ["a", "b", "urgent", "late", "later", "never"]
+    assert places.free == 2
+    await asyncio.gather(*calls)
+
+
+async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_next() -> None:
+    places, entered = Places(1), list[str]()
+
+    async def visit(name: str) -> None:
+        async with places.one(0.0):
+            entered.append(name)
+
+    async with places.one(0.0):
+        gone, next_one = asyncio.create_task(visit("gone")), asyncio.create_task(visit("next"))
+        await turn()
+    gone.cancel()  # the place is in its hand, and it has not run since
+    with suppress(asyncio.CancelledError):
+        await gone
+    await next_one
+    assert (entered, places.free) == (["next"], 1)
+
+
+async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
+    places, leave, entered = Places(2), asyncio.Semaphore(0), list[str]()
+
+    async def visit(name: str) -> None:
+        async with places.one(0.0):
+            entered.append(name)
+            await leave.acquire()
+
+    calls = [asyncio.create_task(visit(name)) for name in "abcde"]
+    await turn()
+    places.resize(1)
+    leave.release()
+    await turn()
+    assert entered == ["a", "b"], "one of two left, and the other has the only place"
+    leave.release()
+    await turn()
+    assert entered == ["a", "b", "c"]
+    places.resize(3)
+    await turn()
+    assert entered == ["a", "b", "c", "d", "e"], "who waited needs nobody to leave"
+    for _ in range(3):
+        leave.release()
+    await asyncio.gather(*calls)
+    assert places.free == 3
+
+
+async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() -> None:
+    rng = random.Random(4)
+    places, inside, most = Places(3), 0, 0
+
+    async def visit(claim: float, steps: int) -> None:
+        nonlocal inside, most
+        async with places.one(claim):
+            inside += 1
+            most = max(most, inside)
+            try:
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+            finally:
+                inside -= 1
+
+    calls = []
+    for _ in range(2000):
+        calls.append(asyncio.create_task(visit(rng.random(), rng.randrange(4))))
+        if rng.random() < 0.4:
+            rng.choice(calls).cancel()
+        if rng.random() < 0.1:
+            places.resize(rng.randrange(1, 4))
+        if rng.random() < 0.5:
+            await asyncio.sleep(0)
+    places.resize(2)
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (inside, most, places.free, places._line) == (0, 3, 2, [])
+
+
+async def test_rows_that_come_are_behind_earlier_claims_only() -> None:
+    coming = Coming()
+    coming.add(5.0, 3)
+    coming.add(1.0, 2)
+    coming.add(5.0, 1)
+    assert [coming.before(claim) for claim in (0.0, 1.0, 4.0, 5.0, math.inf)] == [0, 2, 2, 6, 6]
+    coming.remove(5.0, 2)
+    coming.remove(1.0, 2)
+    assert [coming.before(claim) for claim in (1.0, 5.0)] == [0, 2]
+    coming.remove(5.0, 2)
+    assert coming.before(math.inf) == 0

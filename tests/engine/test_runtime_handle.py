@@ -1,0 +1,61 @@
+"""A runtime may be exchanged while batches run: none meets a network that was freed, and none is freed too late."""
+
+from service.engine.runtime_handle import Slot
+
+
+class Runtime:
+    device, precision, memory_bytes = "cpu", "fp32", 1
+
+    def __init__(self) -> None:
+        self.freed = 0
+
+    def run(self, tensors: object) -> dict[str, object]:
+        assert not self.freed
+        return {}
+
+    def free(self) -> None:
+        self.freed += 1
+
+
+def test_the_next_batch_runs_in_the_new_runtime() -> None:
+    old, new = Runtime(), Runtime()
+    slot = Slot(old)
+    slot.exchange(new)
+    assert slot.current is new
+    with slot.borrow() as runtime:
+        assert runtime is new
+    assert (old.freed, new.freed) == (1, 0)
+
+
+def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
+    old, new = Runtime(), Runtime()
+    slot = Slot(old)
+    with slot.borrow() as first:
+        with slot.borrow() as second:
+            slot.exchange(new)
+            second.run({})
+        assert old.freed == 0
+        first.run({})
+        with slot.borrow() as third:
+            assert third is new
+    assert (old.freed, new.freed) == (1, 0)
+
+
+def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
+    old = Runtime()
+    slot = Slot(old)
+    try:
+        with slot.borrow():
+            raise ValueError
+    except ValueError:
+        pass
+    assert old.freed == 0
+    slot.exchange(Runtime())
+    assert old.freed == 1
+
+
+def test_a_runtime_in_its_own_place_is_not_freed() -> None:
+    runtime = Runtime()
+    slot = Slot(runtime)
+    slot.exchange(runtime)
+    assert runtime.freed == 0

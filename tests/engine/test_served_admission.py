@@ -1,0 +1,31 @@
+"""Who is let in is also in time for the way back to its caller."""
+
+import asyncio
+import time
+
+import pytest
+
+from service.errors import TooLate
+from tests.support.registry_fakes import PATIENCE_S, world
+from tests.support.scheduler_fakes import until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_nobody_is_let_in_whom_the_queue_would_turn_away_for_the_way_back() -> None:
+    """The queue wants a row done somewhat before its deadline, as long as answers take to their callers; so does the door."""
+    async with world() as w:
+        served = w.model()
+        for rows in (1, 2, 3, 4) * 4:
+            served.learn(rows, 1, rows * 100.0)
+        w.runtime().gate.clear()
+        running = asyncio.create_task(w.inference.infer(w.request("1")))
+        await until(lambda: w.runtime().batches)
+        deadline = time.monotonic() + 240.0  # a row is done after 200 s and a little
+        served.enter(1, deadline)
+        served.leave(1)
+        served.replied(1e6)  # answers are slow to reach their callers: a fifth of the time is kept for that
+        with pytest.raises(TooLate):
+            served.enter(1, deadline)
+        w.runtime().gate.set()
+        await asyncio.wait_for(running, PATIENCE_S)

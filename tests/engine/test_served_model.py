@@ -1,0 +1,276 @@
+"""The door of a loaded model: who is let in, what is said to those who are not, and what the device's failures become."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from service.engine.served_model import PREPARED_AHEAD
+from service.engine.tier_report import Evidence, Tier
+from service.errors import InternalError, OutOfMemory, QueueFull, TooLate
+from service.types import InferReply, Item, Prediction, TensorInstance, Tensors
+from tests.support.registry_fakes import FakeRuntime, World, world
+from tests.support.scheduler_fakes import until
+
+pytestmark = pytest.mark.asyncio
+
+LABELS = {"model": "adder", "version": "1"}
+
+
+async def ask(w: World, *texts: Any, **changes: Any) -> InferReply:
+    return await w.inference.infer(w.request(*texts, **changes))
+
+
+def tensor(value: float) -> TensorInstance:
+    return TensorInstance({"x": np.array([value], np.float32)})
+
+
+def teach(w: World, seconds_a_row: float = 1.0) -> None:
+    """Every row is known to take so long."""
+    for rows in (1, 2, 3, 4) * 4:
+        w.model().learn(rows, 1, rows * seconds_a_row)
+
+
+@asynccontextmanager
+async def busy(w: World, *waiting: str) -> AsyncIterator[None]:
+    """A batch of one row is on the device and stays there; others wait behind it."""
+    w.runtime().gate.clear()
+    calls = [asyncio.create_task(ask(w, "1000"))]
+    await until(lambda: w.runtime().batches)
+    calls += [asyncio.create_task(ask(w, text)) for text in waiting]
+    await until(lambda: w.model().queue_depth == len(waiting))
+    try:
+        yield
+    finally:
+        w.runtime().gate.set()
+        await asyncio.gather(*calls)
+
+
+# ── lengths ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("tier", "step", "length", "padded_to"),
+    [("compiled", 16, 30, 32), ("compiled", 16, 5, 5), ("compiled", 0, 30, 0), ("eager", 16, 30, 0)],
+)
+async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
+    tier: Tier, step: int, length: int, padded_to: int
+) -> None:
+    async with world() as w:
+        asked: list[int] = []
+        collate = w.task().collate
+
+        def watched(items: Sequence[Item], least_length: int = 0) -> Any:
+            asked.append(least_length)
+            return collate(items, least_length)
+
+        w.task().collate = watched  # type: ignore[method-assign]
+        w.model().evidence = Evidence(tier, "bf16", length_step=step)
+        await w.model().submit([Item({"x": np.ones(1, np.float32)}, length)], math.inf).result()
+        assert asked == [padded_to]
+
+
+# ── too late ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_cannot_be_answered_in_time_is_told_at_once_and_nothing_is_prepared() -> None:
+    async with world() as w:
+        teach(w)
+        async with busy(w):
+            w.task().calls.clear()
+            with pytest.raises(TooLate) as caught:
+                await ask(w, "1", deadline=time.monotonic() + 1.5)
+            assert caught.value.retry_after_s is not None
+            assert 0.1 < caught.value.retry_after_s <= 2.0
+            assert w.task().calls == []
+            assert w.sample("zoo_rejected_total", **LABELS, reason="too_late") == 1
+            assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 0
+            assert w.model().rows_in_flight == 1
+
+
+async def test_who_gives_less_time_than_a_row_takes_by_itself_is_not_told_to_try_again() -> None:
+    async with world() as w:
+        teach(w)
+        async with busy(w):
+            with pytest.raises(TooLate, match="less time than it takes by itself") as caught:
+                await ask(w, "1", deadline=time.monotonic() + 0.5)
+            assert caught.value.retry_after_s is None
+
+
+async def test_who_has_time_waits_for_a_turn() -> None:
+    async with world() as w:
+        teach(w)
+        async with busy(w):
+            patient = asyncio.create_task(ask(w, "1", deadline=time.monotonic() + 600))
+            await until(lambda: w.model().queue_depth == 1)
+        (prediction,) = (await patient).predictions
+        assert isinstance(prediction, Prediction)
+
+
+async def test_an_idle_device_tries_even_what_seems_too_long() -> None:
+    async with world() as w:
+        teach(w, seconds_a_row=1000.0)
+        (prediction,) = (await ask(w, "1", deadline=time.monotonic() + 60)).predictions
+        assert isinstance(prediction, Prediction)
+
+
+async def test_requests_in_preparation_count_as_work_ahead() -> None:
+    async with world() as w:
+        teach(w)
+        w.task().gate.clear()
+        first = asyncio.create_task(ask(w, *["1"] * 12))
+        await until(lambda: w.model().rows_in_flight == 12)
+        with pytest.raises(TooLate):
+            await ask(w, "2", deadline=time.monotonic() + 10.5)
+        w.task().gate.set()
+        await first
+        assert isinstance((await ask(w, "2", deadline=time.monotonic() + 10.5)).predictions[0], Prediction)
+
+
+@pytest.mark.parametrize("who", [{"priority": 1}, {"deadline_s": 3.0}])
+async def test_those_who_go_first_are_not_behind_what_is_prepared_for_others(who: dict[str, float]) -> None:
+    async with world() as w:
+        teach(w)
+        w.task().gate.clear()
+        first = asyncio.create_task(ask(w, *["1"] * 12))
+        await until(lambda: w.model().rows_in_flight == 12)
+        deadline = time.monotonic() + who.get("deadline_s", 10.5)
+        w.runtime().gate.clear()
+        ours = asyncio.create_task(
+            ask(w, tensor(2.0), deadline=deadline, priority=int(who.get("priority", 0)))
+        )  # nothing to prepare
+        await until(lambda: w.runtime().batches)
+        assert w.runtime().batches == [[2.0]]
+        w.runtime().gate.set()
+        w.task().gate.set()
+        assert isinstance((await ours).predictions[0], Prediction)
+        await first
+
+
+async def test_raw_inputs_of_a_first_class_are_prepared_and_run_before_those_that_wait() -> None:
+    async with world(max_batch_size=1) as w:
+        w.task().gate.clear()
+        calls = [asyncio.create_task(ask(w, str(n), priority=9)) for n in range(20)]
+        await until(lambda: w.model().rows_in_flight == 20)
+        calls.append(asyncio.create_task(ask(w, "1000", priority=1)))
+        await until(lambda: w.model().rows_in_flight == 21)
+        w.task().gate.set()
+        await asyncio.gather(*calls)
+        at = [batch[0] for batch in w.runtime().batches].index(1000.0)
+        assert at <= PREPARED_AHEAD, "behind no more than what was being prepared"
+
+
+async def test_the_hint_of_a_full_queue_comes_from_what_rows_take() -> None:
+    async with world(max_queue_size=4) as w:
+        teach(w, seconds_a_row=2.0)
+        async with busy(w, "1", "2", "3"):
+            with pytest.raises(QueueFull) as caught:
+                await ask(w, "4")
+            assert caught.value.retry_after_s == pytest.approx(2.0, rel=0.1)
+
+
+# ── costs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_batches_were_taken_to_need_is_shown_beside_what_they_took() -> None:
+    async with world() as w:
+        for _ in range(10):
+            await ask(w, "1")
+        predicted = w.sample("zoo_predicted_execute_seconds_count", **LABELS)
+        assert 0 < predicted < 10, "from the first prediction on"
+        assert w.sample("zoo_batch_execute_seconds_count", **LABELS) == predicted
+        assert w.sample("zoo_predicted_execute_seconds_sum", **LABELS) > 0
+
+
+async def test_another_runtime_starts_with_costs_of_its_own() -> None:
+    class Faster(FakeRuntime):
+        precision = "bf16"
+
+    async with world() as w:
+        teach(w)
+        served = w.model()
+        assert served._network.predicted_s(1, 1) == pytest.approx(1.0, rel=0.1)
+        served.use(Faster())
+        assert served._network.predicted_s(1, 1) is None
+        assert isinstance((await ask(w, "1")).predictions[0], Prediction)
+
+
+async def test_limits_change_for_those_who_come_after() -> None:
+    async with world(max_queue_size=2) as w:
+        async with busy(w, "1"):
+            with pytest.raises(QueueFull):
+                await ask(w, "2")
+            w.model().set_limits(replace(w.model().limits, max_queue_size=3, max_batch_size=1))
+            third = asyncio.create_task(ask(w, "2"))
+            await until(lambda: w.model().queue_depth == 2)
+        await third
+        assert [len(batch) for batch in w.runtime().batches] == [1, 1, 1]
+
+
+async def test_a_priority_goes_first_in_the_queue() -> None:
+    async with world(max_batch_size=1) as w:
+        async with busy(w, "1", "2"):
+            urgent = asyncio.create_task(ask(w, "3", priority=1))
+            await until(lambda: w.model().queue_depth == 3)
+        await urgent
+        assert w.runtime().batches == [[1000], [3], [1], [2]]
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SAYINGS = [
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
+    ),
+    torch.OutOfMemoryError("CUDA out of memory."),
+    MemoryError(),
+]
+
+
+def give_memory_for(w: World, rows: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The device holds so many rows at once, and says so with `error`. Gives the sizes of what was tried."""
+    runtime, tried, run = w.runtime(), [], w.runtime().run
+
+    def bounded(tensors: Tensors) -> Any:
+        tried.append(len(tensors["x"]))
+        if tried[-1] > rows:
+            raise error
+        return run(tensors)
+
+    monkeypatch.setattr(runtime, "run", bounded)
+    return tried
+
+
+@pytest.mark.parametrize("error", SAYINGS, ids=lambda error: type(error).__name__)
+async def test_a_batch_beyond_memory_is_answered_in_smaller_ones(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(max_batch_size=8) as w:
+        tried = give_memory_for(w, 2, error, monkeypatch)
+        reply = await ask(w, *[tensor(i) for i in range(16)])
+        assert all(isinstance(prediction, Prediction) for prediction in reply.predictions)
+        assert tried[:3] == [8, 4, 2]
+        assert max(tried[3:]) == 2
+
+
+async def test_a_row_beyond_memory_fails_alone_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        give_memory_for(w, 0, SAYINGS[0], monkeypatch)
+        (error,) = (await ask(w, "1")).predictions
+        assert isinstance(error, OutOfMemory)
+        assert "alloc_cpu" not in error.message
+
+
+async def test_an_error_that_is_not_of_memory_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        give_memory_for(w, 0, RuntimeError("shape mismatch"), monkeypatch)
+        predictions: Sequence[object] = (await ask(w, "1", "2")).predictions
+        assert all(isinstance(error, InternalError) for error in predictions)
+        assert w.model()._network.queue.most_rows(1) == 4

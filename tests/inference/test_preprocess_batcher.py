@@ -1,0 +1,190 @@
+"""Callers who come together are prepared together, and each gets its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from service.errors import InvalidInput, ZooError
+from service.inference.preprocess_batcher import Gather
+from service.types import Instance, Item, TextInstance
+
+pytestmark = pytest.mark.asyncio
+
+
+class Task:
+    """Answers each text with an item of its length; a text `bad` is refused, `broken` raises for all with it."""
+
+    chunk = 4
+
+    def __init__(self) -> None:
+        self.trips: list[list[bytes]] = []
+        self.took: list[float] = []
+        """What callers were told of how long their trips took, in the order in which they were told."""
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
+        texts = [cast(TextInstance, instance).data for instance in instances]
+        self.trips.append(texts)
+        assert self.gate.wait(30)
+        if b"broken" in texts:
+            raise RuntimeError("a mistake")
+        return [
+            InvalidInput(path, "bad") if text == b"bad" else Item({}, len(text))
+            for text, path in zip(texts, paths, strict=True)
+        ]
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task()
+
+
+@pytest.fixture
+def gather(task: Task) -> Iterator[Callable[..., Any]]:
+    with ThreadPoolExecutor(1) as pool:
+        gathered = Gather(cast(Any, task), pool, 1)
+
+        async def prepare(*texts: bytes, claim: float = 0.0) -> Sequence[Item | ZooError]:
+            prepared = await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)
+            task.took.append(prepared.seconds)
+            return prepared.outcomes
+
+        yield prepare
+        task.gate.set()
+
+
+async def settle() -> None:
+    """Lets every callback that is due run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_callers_of_one_moment_share_a_trip(task: Task, gather: Callable[..., Any]) -> None:
+    one, two = await asyncio.gather(gather(b"a", b"bb"), gather(b"ccc"))
+    assert [item.length for item in (*one, *two)] == [1, 2, 3]
+    assert task.trips == [[b"a", b"bb", b"ccc"]]
+
+
+async def test_what_comes_while_the_pool_is_busy_goes_together(task: Task, gather: Callable[..., Any]) -> None:
+    task.gate.clear()
+    first = asyncio.create_task(gather(b"first"))
+    await settle()
+    rest = [asyncio.create_task(gather(b"x" * n)) for n in range(1, 7)]
+    await settle()
+    task.gate.set()
+    assert [items[0].length for items in await asyncio.gather(first, *rest)] == [5, 1, 2, 3, 4, 5, 6]
+    assert [len(trip) for trip in task.trips] == [1, 4, 2], "a chunk at most, in order"
+
+
+async def test_who_waits_for_others_is_told_how_long_the_own_trip_took(task: Task, gather: Callable[..., Any]) -> None:
+    began = time.monotonic()
+    task.gate.clear()
+    calls = [asyncio.create_task(gather(b"first"))]
+    await settle()
+    calls.append(asyncio.create_task(gather(b"second")))
+    await settle()
+    task.gate.set()
+    await asyncio.gather(*calls)
+    first_s, second_s = task.took
+    assert first_s > 0.0 < second_s
+    assert first_s + second_s <= time.monotonic() - began
+
+
+async def test_claims_go_first_and_equal_ones_by_age(task: Task, gather: Callable[..., Any]) -> None:
+    task.gate.clear()
+    calls = [asyncio.create_task(gather(b"first"))]
+    await settle()
+    calls += [asyncio.create_task(gather(b"late %d" % n, claim=9.0)) for n in range(4)]
+    await settle()
+    calls += [asyncio.create_task(gather(b"urgent %d" % n, claim=1.0)) for n in range(2)]
+    await settle()
+    task.gate.set()
+    await asyncio.gather(*calls)
+    assert task.trips[1:] == [[b"urgent 0", b"urgent 1", b"late 0", b"late 1"], [b"late 2", b"late 3"]]
+
+
+async def test_a_caller_of_more_than_a_chunk_is_not_cut(task: Task, gather: Callable[..., Any]) -> None:
+    assert len(await gather(*[b"x"] * 9)) == 9
+    assert len(task.trips) == 1
+
+
+async def test_a_bad_instance_is_its_callers_alone(task: Task, gather: Callable[..., Any]) -> None:
+    one, two = await asyncio.gather(gather(b"bad", b"ok"), gather(b"ok"))
+    assert isinstance(one[0], InvalidInput)
+    assert [item.length for item in (one[1], two[0])] == [2, 2]
+
+
+async def test_a_mistake_of_ours_is_one_callers_trouble(task: Task, gather: Callable[..., Any]) -> None:
+    outcomes = await asyncio.gather(gather(b"ok"), gather(b"broken"), gather(b"fine"), return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["list", "RuntimeError", "list"]
+
+
+async def test_who_left_before_the_trip_costs_nothing(task: Task, gather: Callable[..., Any]) -> None:
+    task.gate.clear()
+    first = asyncio.create_task(gather(b"first"))
+    await settle()
+    left, stays = asyncio.create_task(gather(b"left")), asyncio.create_task(gather(b"stays"))
+    await settle()
+    left.cancel()
+    with suppress(asyncio.CancelledError):
+        await left
+    task.gate.set()
+    await asyncio.gather(first, stays)
+    assert task.trips == [[b"first"], [b"stays"]]
+
+
+async def test_what_was_brought_goes_with_who_brought_it_though_others_are_before_them(
+    task: Task, gather: Callable[..., Any]
+) -> None:
+    class Photo:
+        """What bytes are asked for here, but can be referred to weakly."""
+
+        def decode(self) -> str:
+            return "photo"
+
+    task.gate.clear()
+    first = asyncio.create_task(gather(b"first"))
+    await settle()
+    photo = Photo()
+    gone = weakref.ref(photo)
+    left = asyncio.create_task(gather(photo, claim=9.0))
+    before = [asyncio.create_task(gather(b"before")) for _ in range(8)]
+    await settle()
+    del photo
+    left.cancel()
+    await asyncio.wait([left])
+    del left
+    gc.collect()  # a cancelled future keeps the frames that it went through, and they keep it
+    assert gone() is None
+    task.gate.set()
+    await asyncio.gather(first, *before)
+
+
+async def test_too_few_outcomes_are_a_mistake_that_nobody_waits_for(
+    task: Task, gather: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "preprocess", lambda instances, _: [Item({}, 1) for _ in instances][1:])
+    outcomes = await asyncio.gather(gather(b"one"), gather(b"two", b"three"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
+
+
+async def test_who_leaves_during_the_trip_takes_nobody_along(task: Task, gather: Callable[..., Any]) -> None:
+    task.gate.clear()
+    left, stays = asyncio.create_task(gather(b"left")), asyncio.create_task(gather(b"stays"))
+    await settle()
+    left.cancel()
+    with suppress(asyncio.CancelledError):
+        await left
+    task.gate.set()
+    assert [item.length for item in await stays] == [5]

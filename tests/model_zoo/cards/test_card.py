@@ -1,0 +1,122 @@
+"""A card that loads can be trusted; one that cannot be trusted does not load."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from model_zoo.cards.card import (
+    AudioRecipe,
+    Card,
+    ClassificationExpectation,
+    ContinuationExpectation,
+    EmbeddingExpectation,
+    InitialSource,
+    SpeechExpectation,
+)
+from model_zoo.catalog import Catalog, parse_card
+from model_zoo.errors import InvalidCard, ZooModelError
+
+CARDS = list(Catalog.from_package())
+PRETRAINED = [card for card in CARDS if not isinstance(card.source, InitialSource)]
+
+
+def edited(name: str, path: str, value: Any) -> str:
+    """The YAML of a shipped card with one field set; ``...`` removes it."""
+    document: Any = Catalog.from_package().get(name).model_dump(mode="json")
+    node = document
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    return yaml.safe_dump(document)
+
+
+@pytest.mark.parametrize("card", PRETRAINED, ids=lambda card: card.name)
+def test_every_card_tells_where_its_weights_come_from_and_under_which_terms(card: Card) -> None:
+    assert card.licence.weights
+    assert card.provenance
+    assert card.paper
+    assert card.source.files["weights"].bytes > 0
+    assert card.default is False or "not stated" not in card.licence.weights
+
+
+@pytest.mark.parametrize("card", PRETRAINED, ids=lambda card: card.name)
+def test_every_card_has_a_golden_case_of_its_own_kind(card: Card) -> None:
+    expected = {
+        "image-classification": ClassificationExpectation,
+        "image-feature-extraction": EmbeddingExpectation,
+        "feature-extraction": EmbeddingExpectation,
+        "text-generation": ContinuationExpectation,
+        "voice-activity-detection": SpeechExpectation,
+    }[card.task]
+    assert card.golden
+    assert all(type(case.expect) is expected for case in card.golden)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_every_tensor_counts_its_rows_first(card: Card) -> None:
+    assert all(spec.shape[0] == -1 for spec in (*card.signature.inputs, *card.signature.outputs))
+
+
+def test_longest_batch_and_longest_audio_agree() -> None:
+    card = Catalog.from_package().get("silero_vad")
+    assert isinstance(card.recipe, AudioRecipe)
+    assert card.batching.max_length == card.recipe.max_seconds * card.recipe.sample_rate
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("summary", ..., "summary"),
+        ("colour", "blue", "colour"),
+        ("family", "svm", "family"),
+        ("name", "Not A Name", "name"),
+        ("parameters", 0, "parameters"),
+        ("source.artifact_sha256", "abc", "source.artifact_sha256"),
+        ("source.artifact", "../../etc/passwd.whl", "source.artifact"),
+        ("source.package", "--index-url=x", "source.package"),
+        ("source.files", {}, "source"),
+        ("labels", "../labels.txt", "labels"),
+        ("signature.inputs.0.datatype", "float32", "signature.inputs.0.datatype"),
+        ("recipe.kind", "video", "recipe"),
+        ("recipe.resize_shorter", 100, "recipe"),
+        ("recipe.std", [0.5, 0.5, 0.0], "recipe"),
+        ("batching.length_of", "pixel_values", "batching"),
+        ("golden.0.input", {}, "golden.0.input"),
+        ("golden", [], "golden"),
+    ],
+)
+def test_a_bad_card_is_refused_and_the_field_is_named(path: str, value: object, field: str) -> None:
+    with pytest.raises(InvalidCard, match=r"bad\.yaml") as refusal:
+        parse_card(edited("efficientnet_lite0", path, value), "bad.yaml")
+    assert any(named.startswith(field) for named in refusal.value.fields)
+    assert field.split(".")[-1] in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        ("efficientnet_lite0", "raw_input", "text", "raw_input and recipe.kind differ"),
+        ("all_minilm_l6_v2", "recipe.tokenizer", "vocabulary", "recipe.tokenizer names a role"),
+        ("all_minilm_l6_v2", "batching.length_of", "tokens", "batching.length_of must name an input"),
+        ("silero_vad", "labels", "labels.txt", "labels are known for ImageNet"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(name: str, path: str, value: object, message: str) -> None:
+    with pytest.raises(InvalidCard, match=message):
+        parse_card(edited(name, path, value), "bad.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- just\n- a list", "", "!!python/object/apply:os.getcwd []"])
+def test_a_file_that_is_not_a_card_is_refused_without_running_it(text: str) -> None:
+    with pytest.raises(ZooModelError, match=r"bad\.yaml"):
+        parse_card(text, "bad.yaml")
+
+
+def test_a_card_cannot_be_changed_after_it_was_checked() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        CARDS[0].name = "other"  # type: ignore[misc]

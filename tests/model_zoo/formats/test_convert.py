@@ -1,0 +1,88 @@
+"""Conversion changes names, never numbers, and refuses what does not fit to the last tensor."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save
+
+from model_zoo.errors import ConversionFailed
+from model_zoo.formats.convert import convert
+from tests.support.local_index import make_card
+
+State = dict[str, torch.Tensor]
+
+
+def converted(state: State, folder: Path, **weights: Any) -> State:
+    """Run the conversion of a state dict under a recipe, and read back what it wrote."""
+    folder.mkdir()
+    recipe = {"format": "safetensors", "mapping": "by_name"} | weights
+    content = bytes(save({name: value.contiguous() for name, value in state.items()}))
+    convert(make_card(b"wheel", content, weights=recipe), {"weights": content}, folder)
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_names_are_edited_and_numbers_are_not(tiny_state: State, tmp_path: Path) -> None:
+    source = {f"net.{name}": value for name, value in tiny_state.items()}
+    source["net.score"] = source.pop("net.head.weight")
+    source |= {"net.unused": torch.ones(3), "other.weight": torch.ones(3)}
+    edits = {"prefix": "net.", "drop": ["unused"], "rename": {"score": "head.weight"}}
+    assert same(converted(source, tmp_path / "out", **edits), tiny_state)
+
+
+def test_tensors_in_the_order_of_the_architecture_may_have_any_names(tiny_state: State, tmp_path: Path) -> None:
+    # torch.save keeps the order; safetensors would sort by name.
+    buffer = io.BytesIO()
+    torch.save({f"t{index}": value for index, value in enumerate(tiny_state.values())}, buffer)
+    content = buffer.getvalue()
+    recipe = {"format": "torch_state_dict", "mapping": "key_order"}
+    convert(make_card(b"wheel", content, weights=recipe), {"weights": content}, tmp_path)
+    assert same(load_file(tmp_path / "model.safetensors"), tiny_state)
+
+
+def test_equal_weights_give_equal_bytes(tiny_state: State, tmp_path: Path) -> None:
+    converted(tiny_state, tmp_path / "a")
+    converted(dict(reversed(tiny_state.items())), tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "recipe", "message"),
+    [
+        ({"head.bias": None}, {}, r"the file lacks head\.bias"),
+        ({"extra": torch.ones(1)}, {}, "the architecture has no extra"),
+        ({"head.bias": torch.ones(2)}, {}, r"head\.bias is torch\.float32 \[2\] in the file"),
+        ({"head.bias": torch.ones(1, dtype=torch.float64)}, {}, r"head\.bias is torch\.float64"),
+        ({}, {"drop": ["absent"]}, "its card edits absent"),
+        ({}, {"rename": {"head.bias": "head.weight"}}, "two tensors to the same name"),
+        ({"extra": torch.ones(1)}, {"mapping": "key_order"}, "the file has 16 tensors, the architecture 15"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_by_name_and_nothing_is_written(
+    tiny_state: State, tmp_path: Path, change: dict[str, Any], recipe: dict[str, Any], message: str
+) -> None:
+    state = {name: value for name, value in (tiny_state | change).items() if value is not None}
+    with pytest.raises(ConversionFailed, match=message):
+        converted(state, tmp_path / "out", **recipe)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["torch_state_dict", "torchscript", "safetensors"])
+def test_a_damaged_file_is_said_in_words(kind: str, tmp_path: Path) -> None:
+    card = make_card(b"wheel", b"damaged", weights={"format": kind, "mapping": "by_name"})
+    with pytest.raises(ConversionFailed, match=f"cannot be read as {kind}"):
+        convert(card, {"weights": b"damaged"}, tmp_path)
+
+
+def test_a_checkpoint_that_is_more_than_tensors_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"epoch": 3, "state": {}}, buffer)
+    card = make_card(b"wheel", b"x", weights={"format": "torch_state_dict", "mapping": "by_name"})
+    with pytest.raises(ConversionFailed, match="not a plain dictionary of tensors"):
+        convert(card, {"weights": buffer.getvalue()}, tmp_path)

@@ -1,0 +1,32 @@
+"""Golden inputs are where the cards say, and cases that make no sense are refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from model_zoo.catalog import Catalog
+from model_zoo.golden.golden_case import GoldenInput, golden_path
+
+FILES = sorted({case.input.file for card in Catalog.from_package() for case in card.golden if case.input.file})
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_of_a_golden_case_ships_with_the_package(name: str) -> None:
+    assert golden_path(name).stat().st_size > 0
+
+
+def test_every_file_has_its_origin_written_down() -> None:
+    readme = golden_path("README.md").read_text(encoding="utf-8")
+    assert [name for name in FILES if f"`{name}`" not in readme] == []
+
+
+@pytest.mark.parametrize("name", ["dog.jpg", "../card.py", ""])
+def test_only_golden_files_are_found(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="no golden input"):
+        golden_path(name)
+
+
+def test_an_input_is_one_thing() -> None:
+    with pytest.raises(ValidationError, match="exactly one"):
+        GoldenInput(file="cat.jpg", text="a cat")
+    with pytest.raises(ValidationError, match="exactly one"):
+        GoldenInput()

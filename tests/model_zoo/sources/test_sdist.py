@@ -1,0 +1,142 @@
+"""A source archive is a box of files: found without being built, read by path, nothing in it run."""
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_zoo.cards.card import PypiSource, SourceFile
+from model_zoo.errors import DigestMismatch, SourceUnavailable
+from model_zoo.sources import pypi, source_for
+from model_zoo.sources.pypi import locate
+from tests.support.local_index import PACKAGE, VERSION
+
+ARTIFACT = "zoo-tiny-1.0.tar.gz"
+CONTENT = b"weights" * 100
+INSIDE = "zoo-tiny-1.0/zoo_tiny/weights.h5"
+
+
+def plain(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    return info, content
+
+
+def link(name: str, target: str, kind: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info, b""
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def source(content: bytes) -> PypiSource:
+    file = SourceFile(path=INSIDE, sha256=hashlib.sha256(CONTENT).hexdigest(), bytes=len(CONTENT))
+    return PypiSource(
+        kind="pypi",
+        package=PACKAGE,
+        version=VERSION,
+        artifact=ARTIFACT,
+        artifact_sha256=hashlib.sha256(content).hexdigest(),
+        artifact_bytes=len(content),
+        files={"weights": file},
+    )
+
+
+def read(folder: Path, content: bytes) -> bytes:
+    path = folder / ARTIFACT
+    path.write_bytes(content)
+    card = source(content)
+    return source_for(card).read(path, card.files["weights"])
+
+
+def test_a_file_is_read_from_among_others(tmp_path: Path) -> None:
+    content = archive(plain("zoo-tiny-1.0/setup.py", b"raise SystemExit"), plain(INSIDE, CONTENT))
+    assert read(tmp_path, content) == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == [ARTIFACT], "nothing is unpacked"
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a symbolic link": (lambda: archive(link(INSIDE, "/etc/passwd", tarfile.SYMTYPE)), "damaged"),
+    "a hard link": (
+        lambda: archive(plain("a", CONTENT), link(INSIDE, "a", tarfile.LNKTYPE)),
+        "damaged",
+    ),
+    "a device": (lambda: archive(link(INSIDE, "", tarfile.CHRTYPE)), "damaged"),
+    "a folder": (lambda: archive(link(INSIDE, "", tarfile.DIRTYPE)), "damaged"),
+    "another path": (lambda: archive(plain(f"../{INSIDE}", CONTENT)), "no such file"),
+    "no file at all": (lambda: archive(), "no such file"),
+    "too short": (lambda: archive(plain(INSIDE, CONTENT[:-1])), "does not have the 700 bytes"),
+    "too long": (lambda: archive(plain(INSIDE, CONTENT * 1000)), "does not have the 700 bytes"),
+    "cut off": (lambda: archive(plain("x", b"\x00" * 99), plain(INSIDE, CONTENT))[:-60], "damaged"),
+    "no gzip": (lambda: b"hello", "damaged"),
+    "no tar": (lambda: gzip.compress(b"hello" * 1000), "damaged"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_no_plain_file_of_that_size_at_that_path_is_refused_in_words(tmp_path: Path, what: str) -> None:
+    make, says = HOSTILE[what]
+    with pytest.raises(SourceUnavailable, match=says):
+        read(tmp_path, make())
+
+
+def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DigestMismatch):
+        read(tmp_path, archive(plain(INSIDE, b"x" * len(CONTENT))))
+
+
+def test_of_two_files_at_one_path_the_first_counts(tmp_path: Path) -> None:
+    assert read(tmp_path, archive(plain(INSIDE, CONTENT), plain(INSIDE, b"x" * len(CONTENT)))) == CONTENT
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pypi, "_MOST_UNPACKED", 1 << 20)
+    content = archive(plain("zeros", bytes(4 << 20)), plain(INSIDE, CONTENT))
+    assert len(content) < 1 << 16
+    with pytest.raises(SourceUnavailable, match="damaged"):
+        read(tmp_path, content)
+
+
+def test_an_archive_of_countless_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pypi, "_MOST_MEMBERS", 10)
+    with pytest.raises(SourceUnavailable, match="damaged"):
+        read(tmp_path, archive(*(plain(f"{i}", b"") for i in range(20)), plain(INSIDE, CONTENT)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip looks for packages in, and nowhere else."""
+    for name, value in {"CONFIG_FILE": "/dev/null", "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return tmp_path
+
+
+def test_it_is_found_and_fetched_without_running_what_is_in_it(folder: Path) -> None:
+    ran = folder / "ran"
+    setup = f"open({str(ran)!r}, 'w').close()\nimport setuptools; setuptools.setup(name='zoo-tiny', version='1.0')\n"
+    content = archive(
+        plain("zoo-tiny-1.0/PKG-INFO", b"Metadata-Version: 1.0\nName: zoo-tiny\nVersion: 1.0\n"),
+        plain("zoo-tiny-1.0/setup.py", setup.encode()),
+        plain(INSIDE, CONTENT),
+    )
+    (folder / ARTIFACT).write_bytes(content)
+    card = source(content)
+    assert locate(card) == (folder / ARTIFACT).as_uri()
+    assert not ran.exists()
+
+
+def test_one_that_nobody_has_is_said_in_words_with_a_way_out_that_runs_nothing(folder: Path) -> None:
+    with pytest.raises(SourceUnavailable, match=f"fetch {ARTIFACT} of {PACKAGE} from the package index") as refusal:
+        locate(source(b"x"))
+    assert "pip download" not in str(refusal.value)

@@ -1,0 +1,149 @@
+"""One model is loaded, asked and unloaded a hundred times, and the process is as it was: memory, threads, metrics, objects.
+
+It happens in a process of its own, whose allocator is set as the server sets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.store import Store
+from service.inference import Inference
+from service.observability.metrics import Metrics
+from service.observability.recorder import Recorder
+from service.observability.statistics import Statistics
+from service.registry.loading.loader import Loaded, Loader
+from service.registry.loading.memory_ledger import Ledger
+from service.registry.options import defaults_for
+from service.registry.registry import Registry
+from service.runtime.allocator import keep_freed_memory
+from service.runtime.device import DevicePlan
+from service.runtime.lanes.threads import Lanes
+from service.runtime.memory import process_bytes, reading
+from service.scheduler.scheduler import DeviceScheduler
+from service.settings import Settings
+from service.types import InferRequest, SamplesInstance
+from tests.support.registry_fakes import PATIENCE_S
+
+NAME = "silero_vad"
+TIMES, FIRST = 100, 5
+"""The first few fill caches: libraries, kernels, the interpreter's free lists."""
+
+
+@pytest.mark.weights
+@pytest.mark.timeout(600)
+def test_a_hundred_loads_and_unloads_leave_nothing_behind(zoo_home: Path, served: Callable[[str], object]) -> None:
+    served(NAME)  # fetches the weights, or skips
+    if process_bytes() is None:
+        pytest.skip("this system does not say what the process holds")
+    repository = Path(__file__).parents[3]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
+    done = subprocess.run(
+        [sys.executable, __file__, str(zoo_home)],
+        env=environment | {"PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    # A network that stayed behind each time would leave a hundred times its weights. Pages that are only partly free, and what
+    # the interpreter keeps, come to some hundreds of kilobytes; all of it may not come to the weights of a single one.
+    assert told["grown"] < told["weights"], told
+    # Each of the two hundred readings is off by pages that are partly free, a tenth of so small a network.
+    assert told["freed"] > 0.75 * told["held"], "what was held came back"
+    assert told["threads"] == [], "threads that were not there after the first loads"
+    assert told["series"] == [], "metrics that were not there after the first loads"
+    assert told["shown"] == [], "metrics of a loaded model"
+    assert told["alive"] == [], "objects that the collector would have to find"
+
+
+class Remembering(Loader):
+    """The real loader, which remembers weakly what it made."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.made: list[weakref.ref[object]] = []
+
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        loaded = super().load(card)
+        self.made += [weakref.ref(loaded.runtime), weakref.ref(loaded.runtime._network), weakref.ref(loaded.task)]
+        return loaded
+
+
+async def many_times(home: Path) -> dict[str, Any]:
+    full = Catalog.from_package().get(NAME)
+    card = full.model_copy(update={"golden": full.golden[:1]})  # quicker; what is checked does not matter here
+    metrics, settings = CollectorRegistry(), Settings(optimize="off")
+    recorder = Recorder(Metrics(metrics), Statistics())
+    scheduler = DeviceScheduler(asyncio.get_running_loop())
+    lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
+    loader = Remembering(Store(home), "cpu", True, lambda model: lambda done, total, what: None)
+    ledger = Ledger(reading("cpu"))
+    registry = Registry(
+        {NAME: card}, lambda card: defaults_for(settings, "cpu", card), loader, scheduler, recorder, ledger=ledger
+    )
+    pool = ThreadPoolExecutor(1, "preprocess")
+    inference = Inference(registry, pool, recorder)
+    silence = InferRequest(NAME, "", "r", [SamplesInstance(np.zeros(512, np.float32), 16_000)])
+    held, freed, weights = 0, 0, 0
+
+    async def once() -> None:
+        nonlocal held, freed, weights
+        runs = (await registry.load(NAME)).runtime
+        assert runs is not None
+        assert len((await inference.infer(silence)).predictions) == 1
+        unloaded = await registry.unload(NAME)
+        assert unloaded.held_bytes == runs.memory_bytes
+        held, freed, weights = held + unloaded.held_bytes, freed + unloaded.freed_bytes, runs.weights_bytes
+
+    lanes.start()
+    for _ in range(FIRST):
+        await once()
+    threads, series, before = threads_now(), series_of(metrics), process_bytes() or 0
+    held, freed = 0, 0
+    for _ in range(TIMES):
+        await once()
+    told = {
+        "grown": (process_bytes() or 0) - before,
+        "weights": weights,
+        "held": held,
+        "freed": freed,
+        "threads": sorted(threads_now() - threads),
+        "series": sorted(series_of(metrics) - series),
+        "shown": [s for s in series_of(metrics) if s.startswith(("zoo_model_memory_bytes", "zoo_queue_depth"))],
+        "alive": [kind.__name__ for made in loader.made if (kind := type(made())) is not type(None)],
+    }
+    scheduler.stop()
+    lanes.join(PATIENCE_S)
+    pool.shutdown()
+    return told
+
+
+def threads_now() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def series_of(metrics: CollectorRegistry) -> set[str]:
+    return {f"{s.name}{sorted(s.labels.items())}" for family in metrics.collect() for s in family.samples}
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    print(json.dumps(asyncio.run(many_times(Path(sys.argv[1])))))

@@ -1,0 +1,202 @@
+"""From a card to a network that has proved itself: what goes wrong is told in one sentence that a client may read."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model_zoo.architectures.silero_vad import SileroVad
+from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.errors import DigestMismatch, SourceUnavailable, StoreUnusable, ZooModelError
+from model_zoo.store import Materialised, Store
+from service.errors import NotReady
+from service.registry.loading.loader import Loader, golden_problem
+
+VAD = Catalog.from_package().get("silero_vad")
+
+
+class FakeStore:
+    """Finds nothing, or what a test put there; fetching fails as it says."""
+
+    def __init__(self, found: Materialised | None = None, error: Exception | None = None) -> None:
+        self.found = found
+        self.error = error
+        self.fetched = 0
+        self.anew: Materialised | None = None  # what is fetched once verify() has thrown a damaged file away
+        self.sound = True
+
+    def verify(self, card: Card) -> None:
+        if not self.sound:
+            self.found = None
+            raise DigestMismatch("model.safetensors", "1" * 64, "2" * 64)
+
+    def find(self, card: Card) -> Materialised | None:
+        return self.found
+
+    def materialise(self, card: Card, progress: object) -> Materialised:
+        self.fetched += 1
+        if self.anew is not None:
+            self.found = self.anew
+            return self.anew
+        assert self.error is not None
+        raise self.error
+
+
+def loader(store: object, offline: bool = False, precision: str = "auto") -> Loader:
+    return Loader(
+        cast(Store, store), "cpu", offline, lambda model: lambda done, total, what: None, lambda model: precision
+    )
+
+
+@pytest.fixture
+def random_weights(tmp_path: Path) -> Materialised:
+    """The speech network with weights that learned nothing."""
+    torch.manual_seed(0)
+    save_file(SileroVad().state_dict(), tmp_path / "model.safetensors")
+    return Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64)
+
+
+def test_an_offline_server_fetches_nothing_and_says_how_to_get_the_weights() -> None:
+    store = FakeStore()
+    with pytest.raises(NotReady, match=r"offline; run `zoo pull silero_vad`"):
+        loader(store, offline=True).load(VAD)
+    assert store.fetched == 0
+
+
+@pytest.mark.parametrize(
+    "error", [DigestMismatch("a.whl", "1" * 64, "2" * 64), StoreUnusable("No space left on device")]
+)
+def test_a_reason_of_the_zoo_is_told_as_it_is(error: ZooModelError) -> None:
+    with pytest.raises(NotReady) as caught:
+        loader(FakeStore(error=error)).load(VAD)
+    assert caught.value.message == str(error)
+
+
+def test_where_weights_come_from_is_not_told() -> None:
+    with pytest.raises(NotReady, match=r"^its weights could not be fetched; the server's log says why$"):
+        loader(FakeStore(error=SourceUnavailable("a.whl", "mirror.internal does not answer"))).load(VAD)
+
+
+def test_a_foreign_error_is_not_told() -> None:
+    with pytest.raises(NotReady, match=r"^loading failed; the server's log has the details$"):
+        loader(FakeStore(error=ValueError("secret in /a/path"))).load(VAD)
+
+
+def test_a_network_that_does_not_answer_as_it_should_is_not_served(random_weights: Materialised) -> None:
+    with pytest.raises(NotReady, match=r"the golden check failed: case 1 of 3: expected speech"):
+        loader(FakeStore(random_weights)).load(VAD)
+
+
+def test_weights_that_do_not_fit_are_told_without_a_path(random_weights: Materialised) -> None:
+    save_file({"head.weight": torch.zeros(1)}, random_weights.weights)
+    with pytest.raises(NotReady, match="could not be converted") as caught:
+        loader(FakeStore(random_weights)).load(VAD)
+    assert str(random_weights.folder) not in caught.value.message
+
+
+@pytest.mark.weights
+def test_a_damaged_file_is_thrown_away_and_fetched_anew(tmp_path: Path, zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
+    store.sound, store.anew = False, Store(zoo_home).find(VAD)
+    assert loader(store).load(VAD).runtime.memory_bytes > 100_000
+    assert store.fetched == 1
+
+
+def test_a_damaged_file_on_an_offline_server_is_told_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
+    store.sound = False
+    with pytest.raises(NotReady, match=r"offline; run `zoo pull silero_vad`"):
+        loader(store, offline=True).load(VAD)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
+def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -> None:
+    real = served(name)
+    assert len(real.card.golden) >= 1
+    assert golden_problem(real.task, real.runtime) is None
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
+def test_a_golden_check_notices_a_network_whose_weights_are_off(name: str, zoo_home: Path, served: Any) -> None:
+    real = served(name)
+
+    class Off:
+        """Mirrors every row of its outputs: names, shapes and dtypes are right, values are not."""
+
+        def run(self, tensors: Any) -> Any:
+            return {k: 0.0 * v if v.dtype.kind == "f" else v for k, v in real.runtime.run(tensors).items()}
+
+    assert golden_problem(real.task, cast(Any, Off())) is not None
+
+
+@pytest.mark.weights
+def test_a_loaded_network_is_warm_and_knows_how_long_it_took(zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    loaded = loader(Store(zoo_home)).load(VAD)
+    assert loaded.load_s > 0
+    assert loaded.runtime.memory_bytes > 100_000
+    assert loaded.task.card is VAD
+
+
+# ── batch invariance, precision ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Wrapped(torch.nn.Module):
+    """A real network whose answers move a little with the number of rows in the batch."""
+
+    def __init__(self, network: torch.nn.Module, off: float) -> None:
+        super().__init__()
+        self.network, self.off = network, off
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = len(next(iter(inputs.values())))
+        return {name: t + self.off * (rows - 1) for name, t in self.network(**inputs).items()}
+
+
+@pytest.mark.weights
+def test_a_network_whose_answers_depend_on_the_batch_is_not_served(
+    zoo_home: Path, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = served("silero_vad")
+    monkeypatch.setattr("service.registry.loading.loader.load_network", lambda *_, **__: Wrapped(real.network, 0.0001))
+    with pytest.raises(NotReady) as caught:
+        loader(Store(zoo_home)).load(VAD)
+    assert caught.value.message == (
+        "the batch-invariance check failed: an answer in a batch of 8 differs by 0.0007 from the one alone; allowed is 1e-05"
+    )
+
+
+@pytest.mark.weights
+def test_what_it_says_in_fp32_is_kept_as_the_measure(zoo_home: Path, served: Any) -> None:
+    served("silero_vad")  # fetches, or skips
+    loaded = loader(Store(zoo_home)).load(VAD)
+    assert loaded.reference is not None
+    assert len(loaded.reference) >= 6
+    assert loaded.runtime.precision == "fp32"
+
+
+@pytest.mark.weights
+def test_a_precision_that_was_asked_for_is_what_runs(zoo_home: Path, served: Any) -> None:
+    real = served("all_minilm_l6_v2")
+    it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
+    loaded = it.load(real.card)
+    assert loaded.runtime.precision == "bf16"
+    assert loaded.runtime.memory_bytes < 0.6 * real.runtime.memory_bytes
+
+
+@pytest.mark.weights
+def test_a_precision_in_which_a_network_answers_otherwise_is_refused_with_the_figure(
+    zoo_home: Path, served: Any
+) -> None:
+    served("silero_vad")  # fetches, or skips
+    it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
+    with pytest.raises(NotReady, match=r"^it cannot run in bf16: the cosine to the reference is 0\.98\d+; expected"):
+        it.load(VAD)

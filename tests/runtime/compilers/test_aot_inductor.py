@@ -1,0 +1,163 @@
+"""Compiled code answers as eager torch does, at every shape of batch, to several lanes at once, and leaves nothing behind."""
+
+import shutil
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model_zoo.network import load_network
+from model_zoo.store import Store
+from service.runtime.compilers.aot_inductor import CompiledRuntime
+from service.runtime.compilers.compiled_cache import CannotCompile
+from service.runtime.compilers.compiler import Compiler
+from service.runtime.device import DevicePlan
+from service.runtime.network import NetworkRuntime
+from tests.support.tiny_model import ONCE_COMPILED, WIDTH, make_tiny
+
+pytestmark = [pytest.mark.weights, pytest.mark.timeout(400)]
+
+LANES = 2
+
+
+class World:
+    """The tiny network, eager and compiled; compiled once for all tests, which takes most of a minute."""
+
+    def __init__(self, home: Path, real_home: Path, compiled: Path) -> None:
+        self.card = make_tiny(home, real_home)
+        if compiled.is_dir():
+            shutil.copytree(compiled, home / "compiled")
+        store = Store(home)
+        self.compiler = Compiler(home, store, DevicePlan("cpu", LANES, 1))
+        self.first = self.compiler.compile(self.card, "fp32")
+        materialised = store.find(self.card)
+        assert materialised is not None
+        self.eager = NetworkRuntime(load_network(self.card, materialised), "cpu")
+        self.compiled: CompiledRuntime = self.first.runtime
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) -> Iterator[World]:
+    served("all_minilm_l6_v2")  # for its tokenizer; skips where it cannot be fetched
+    try:
+        yield World(tmp_path_factory.mktemp("home"), zoo_home, tmp_path_factory.getbasetemp() / ONCE_COMPILED)
+    except CannotCompile as problem:
+        pytest.skip(str(problem))
+
+
+def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Rows of unlike lengths, padded to `length`."""
+    random = np.random.default_rng(seed)
+    mask = (np.arange(length) < random.integers(1, length + 1, (rows, 1))).astype(np.int64)
+    return {"input_ids": random.integers(5, 30_000, (rows, length)) * mask, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 12, 17, 256])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8])
+def test_it_answers_as_eager_torch_does_at_every_shape(made: World, rows: int, length: int) -> None:
+    batch = tokens(rows, length)
+    expected, got = made.eager.run(batch), made.compiled.run(batch)
+    assert got.keys() == expected.keys()
+    np.testing.assert_allclose(got["embedding"], expected["embedding"], rtol=0, atol=1e-5)
+
+
+def test_it_shows_what_it_is(made: World) -> None:
+    assert (made.compiled.tier, made.compiled.device, made.compiled.precision) == ("compiled", "cpu", "fp32")
+    assert made.compiled.memory_bytes >= 30_000 * WIDTH * 4, "the embedding table alone is that large"
+
+
+def test_answers_belong_to_who_asked(made: World) -> None:
+    batch = tokens(2, 5)
+    first = made.compiled.run(batch)["embedding"]
+    kept = first.copy()
+    made.compiled.run(tokens(2, 5, seed=1))["embedding"][:] = 7.0
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0.0
+    np.testing.assert_array_equal(made.compiled.run(batch)["embedding"], kept)
+
+
+def test_lanes_at_once_get_each_their_own_answers(made: World) -> None:
+    batches = [tokens(1 + i % 8, 3 + i, seed=i) for i in range(12)]
+    expected = [made.eager.run(batch)["embedding"] for batch in batches]
+    wrong: list[int] = []
+    start = threading.Barrier(LANES + 1)
+
+    def lane(offset: int) -> None:
+        start.wait()
+        for turn in range(40):
+            i = (turn * 5 + offset) % len(batches)
+            if not np.allclose(made.compiled.run(batches[i])["embedding"], expected[i], atol=1e-5):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=lane, args=(offset,)) for offset in range(LANES + 1)]  # one more than runners
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
+    """The event loop above all. Nobody would take the lock from a thread that does not let go of it."""
+    network = made.compiled._network
+    assert network is not None
+    tensors = [torch.from_numpy(array) for array in tokens(8, 256).values()]
+    told, heard = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        told.wait()
+        heard.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)
+    try:
+        told.set()
+        for _ in range(1000):  # a thread may need more than one batch to wake up
+            network.run(tensors)
+            if heard._flag:  # type: ignore[attr-defined]  # is_set() and nothing that could let go of the lock
+                break
+        else:
+            pytest.fail("no other thread got a turn in a thousand batches")
+    finally:
+        sys.setswitchinterval(interval)
+        listener.join()
+
+
+def test_the_second_time_it_comes_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.runtime.compilers.compiler.WORKER", (sys.executable, "-c", "raise SystemExit(1)"))
+    again = made.compiler.compile(made.card, "fp32")
+    assert again.cached
+    assert again.compile_s == made.first.compile_s
+    batch = tokens(3, 9)
+    np.testing.assert_array_equal(again.runtime.run(batch)["embedding"], made.compiled.run(batch)["embedding"])
+    with pytest.raises(CannotCompile, match="ended before it was done"):
+        made.compiler.compile(made.card, "bf16")  # other code, and no worker that could write it
+
+
+def test_what_is_freed_is_gone(made: World) -> None:
+    runtime = made.compiler.compile(made.card, "fp32").runtime
+    runtime.run(tokens(1, 4))
+    network = weakref.ref(runtime._network)
+    runtime.free()
+    assert network() is None
+    assert runtime.memory_bytes == 0
+    with pytest.raises(RuntimeError, match="was freed"):
+        runtime.run(tokens(1, 4))
+
+
+def test_a_batch_that_runs_outlives_the_end_of_its_runtime(made: World) -> None:
+    runtime = made.compiler.compile(made.card, "fp32").runtime
+    network = runtime._network
+    runtime.free()
+    assert network is not None
+    batch = tokens(2, 6)
+    [got] = network.run([torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")])
+    np.testing.assert_allclose(got.numpy(), made.eager.run(batch)["embedding"], atol=1e-5)

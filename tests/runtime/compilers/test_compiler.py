@@ -1,0 +1,368 @@
+"""The server starts a process to compile, believes only what it can trust, and leaves no process behind.
+
+The worker is a script of a few lines here; the real one compiles in test_aot_inductor.py.
+"""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from model_zoo.store import Store
+from service.runtime.compilers import compiler as module
+from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache, Recipe
+from service.runtime.compilers.compiler import Compiler
+from service.runtime.device import DevicePlan
+from tests.support.tiny_model import tiny_card
+
+PATIENCE_S = 60.0
+CARD = tiny_card()
+WRITES = """
+import json, os, sys
+job = json.loads(sys.stdin.readline())
+open(job["staging"] + "/network.so", "w").write("code in " + job["precision"] + " for " + str(job["threads"]))
+print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
+"""
+
+
+class Loaded(SimpleNamespace):
+    """In place of CompiledRuntime: remembers what it was given."""
+
+    def __init__(self, library: Path, inputs: Any, outputs: Any, precision: str, runners: int) -> None:
+        super().__init__(code=library.read_text(), inputs=inputs, outputs=outputs, precision=precision, runners=runners)
+
+
+class FakeStore:
+    digest = "a" * 64
+
+    def find(self, card: object) -> object:
+        return SimpleNamespace(weights=Path("/weights/model.safetensors"), digest=self.digest)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets the script that a worker runs."""
+    monkeypatch.setattr(module, "CompiledRuntime", Loaded)
+    monkeypatch.setenv("CXX", sys.executable)  # any program that exists: nothing here calls it
+
+    def script(text: str) -> None:
+        monkeypatch.setattr(module, "WORKER", (sys.executable, "-c", text))
+
+    script(WRITES)
+    return script
+
+
+def compiler(home: Path, store: object | None = None) -> Compiler:
+    return Compiler(home, cast(Store, store or FakeStore()), DevicePlan("cpu", 3, 2))
+
+
+def code(compiled: Any) -> str:
+    return str(compiled.runtime.code)
+
+
+# ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_the_worker_wrote_is_loaded_for_every_lane(home: Path, runs: Any) -> None:
+    compiled: Any = compiler(home).compile(CARD, "bf16")
+    assert code(compiled) == "code in bf16 for 2"
+    assert (compiled.runtime.inputs, compiled.runtime.outputs) == (("input_ids",), ("embedding",))
+    assert (compiled.runtime.precision, compiled.runtime.runners, compiled.cached) == ("bf16", 3, False)
+    assert not list((home / "compiled").glob(".staging-*")), "nothing but the code stays"
+
+
+def test_a_reason_of_the_worker_is_told_as_it_is(home: Path, runs: Any) -> None:
+    runs("""print('{"reason": "the compiler failed on the network"}')""")
+    with pytest.raises(CannotCompile, match=r"^the compiler failed on the network$"):
+        compiler(home).compile(CARD, "fp32")
+    assert not list((home / "compiled").iterdir())
+
+
+@pytest.mark.parametrize("script", ["raise SystemExit(3)", "print('not JSON')", "import os; os.kill(os.getpid(), 9)"])
+def test_a_worker_that_breaks_is_a_reason(home: Path, runs: Any, script: str) -> None:
+    runs(script)
+    with pytest.raises(CannotCompile, match=r"^the process that compiles ended before it was done$"):
+        compiler(home).compile(CARD, "fp32")
+
+
+def test_without_a_compiler_it_says_so_and_starts_nothing(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(CannotCompile, match=r"^there is no C\+\+ compiler on this machine; install g\+\+"):
+        compiler(home).compile(CARD, "fp32")
+    assert not (home / "compiled").exists()
+
+
+def test_all_that_compiling_writes_lies_where_nobody_else_can_write(home: Path, runs: Any) -> None:
+    runs("""
+import json, os, sys, tempfile
+json.loads(sys.stdin.readline())
+print(json.dumps({"reason": " ".join([tempfile.gettempdir(), os.environ["TORCHINDUCTOR_CACHE_DIR"], os.getcwd()])}))
+""")
+    with pytest.raises(CannotCompile) as caught:
+        compiler(home).compile(CARD, "fp32")
+    for folder in str(caught.value).split():
+        assert Path(folder).is_relative_to(home / "compiled")
+    assert stat.S_IMODE((home / "compiled").stat().st_mode) == 0o700
+
+
+def test_a_stop_ends_the_worker_and_what_it_started(home: Path, runs: Any) -> None:
+    runs("""
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+path = os.environ["TMPDIR"] + "/../../pids"
+open(path + "~", "w").write(f"{os.getpid()} {child.pid}")
+os.rename(path + "~", path)
+child.wait()
+""")
+    pids, it = home / "compiled" / "pids", compiler(home)
+    problems: list[str] = []
+
+    def run() -> None:
+        try:
+            it.compile(CARD, "fp32")
+        except CannotCompile as error:
+            problems.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not pids.exists():
+        assert thread.is_alive()
+    it.stop()
+    thread.join(PATIENCE_S)
+    assert problems == ["the server is shutting down"]
+    for pid in map(int, pids.read_text().split()):
+        gone(pid)
+    with pytest.raises(CannotCompile, match="shutting down"):
+        it.compile(CARD, "fp32")
+
+
+def test_what_the_worker_started_does_not_outlive_it_either(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system kills the worker alone, for its memory."""
+    runs("""
+import os, subprocess, sys
+command = [sys.executable, "-c", "import signal; signal.pause()"]
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+open(os.environ["TMPDIR"] + "/../../pid", "w").write(str(child.pid))
+os.kill(os.getpid(), 9)
+""")
+    bury = module._bury
+
+    def once_dead(worker: subprocess.Popen[bytes]) -> None:
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # its output ends a moment before it does
+        bury(worker)
+
+    monkeypatch.setattr(module, "_bury", once_dead)
+    with pytest.raises(CannotCompile, match="ended before it was done"):
+        compiler(home).compile(CARD, "fp32")
+    child = int((home / "compiled" / "pid").read_text())
+    try:
+        gone(child)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def gone(pid: int) -> None:
+    """Returns once a process has ended; whoever inherits it may be slow to take note."""
+    while True:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+
+
+def test_the_worker_does_not_outlive_its_server() -> None:
+    """The real one: when nobody holds the other end of its input any more, it ends at once, whatever it does."""
+    worker = subprocess.Popen(
+        [*module.WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    job = {
+        "card": CARD.model_dump(mode="json"),
+        "weights": "/dev/stdin",
+        "precision": "fp32",
+        "threads": 1,
+        "staging": "/",
+    }
+    assert worker.stdin is not None
+    worker.stdin.write(json.dumps(job).encode() + b"\n")
+    worker.stdin.close()
+    out, _ = worker.stdout.read() if worker.stdout else b"", worker.wait(PATIENCE_S)
+    for pipe in (worker.stdout, worker.stderr):
+        assert pipe is not None
+        pipe.close()
+    assert (worker.returncode, out) == (-9, b"")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_who_asks_hears_when_code_is_about_to_be_loaded(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    if cached:
+        compiler(home).compile(CARD, "fp32")
+    told: list[str] = []
+    monkeypatch.setattr(module, "CompiledRuntime", lambda *_: told.append("loads"))
+
+    def about_to_load() -> None:
+        told.append("about to load")
+        assert len(list((home / "compiled").iterdir())) == 1, "nothing is left to compile"
+
+    compiler(home).compile(CARD, "fp32", about_to_load)
+    assert told == ["about to load", "loads"]
+
+
+# ── the cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_second_time_no_worker_is_needed(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compiler(home).compile(CARD, "fp32")
+    runs("raise SystemExit(1)")
+    monkeypatch.setenv("PATH", str(home))  # nor a compiler
+    again = compiler(home).compile(CARD, "fp32")
+    assert (again.cached, again.compile_s, code(again)) == (True, first.compile_s, code(first))
+
+
+@pytest.mark.parametrize("damage", ["network.so", "manifest.json"])
+def test_what_is_damaged_is_compiled_anew(home: Path, runs: Any, damage: str) -> None:
+    compiler(home).compile(CARD, "fp32")
+    [file] = (home / "compiled").glob(f"*/{damage}")
+    file.write_text(file.read_text()[:-5])
+    again = compiler(home).compile(CARD, "fp32")
+    assert (again.cached, code(again)) == (False, "code in fp32 for 2")
+    assert compiler(home).compile(CARD, "fp32").cached
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o720])
+def test_code_is_not_trusted_where_somebody_else_could_have_put_it(home: Path, runs: Any, mode: int) -> None:
+    compiler(home).compile(CARD, "fp32")
+    (home / "compiled").chmod(mode)
+    with pytest.raises(CannotCompile, match="others may write in the folder for compiled networks"):
+        compiler(home).compile(CARD, "fp32")
+
+
+def test_nor_where_every_user_may_write_in_home(home: Path, runs: Any) -> None:
+    compiler(home).compile(CARD, "fp32")
+    home.chmod(0o777)
+    with pytest.raises(CannotCompile, match="every user may write in ZOO_HOME"):
+        compiler(home).compile(CARD, "fp32")
+
+
+@pytest.mark.parametrize("what", ["", "network.so"])
+def test_a_key_that_others_could_write_is_made_anew(home: Path, runs: Any, what: str) -> None:
+    compiler(home).compile(CARD, "fp32")
+    [folder] = [path for path in (home / "compiled").iterdir() if path.is_dir()]
+    (folder / what).chmod(0o777)
+    assert not compiler(home).compile(CARD, "fp32").cached
+    assert compiler(home).compile(CARD, "fp32").cached
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(home: Path, runs: Any, tmp_path: Path) -> None:
+    (home / "elsewhere").mkdir(mode=0o700)
+    (home / "compiled").symlink_to(home / "elsewhere")
+    with pytest.raises(CannotCompile, match="is not trusted"):
+        compiler(home).compile(CARD, "fp32")
+
+
+def test_a_home_that_cannot_be_written_is_a_reason(home: Path, runs: Any) -> None:
+    (home / "compiled").write_text("a file where the folder should be")
+    with pytest.raises(CannotCompile, match=r"^the folder for compiled networks cannot be written: "):
+        compiler(home).compile(CARD, "fp32")
+
+
+def test_code_is_kept_for_all_that_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.of(CARD, "a" * 64, "fp32", 2)
+    shorter = CARD.model_copy(update={"batching": CARD.batching.model_copy(update={"max_length": 9})})
+    keys = {
+        recipe.key(),
+        replace(recipe, weights="b" * 64).key(),
+        replace(recipe, precision="bf16").key(),
+        replace(recipe, threads=1).key(),
+        Recipe.of(shorter, "a" * 64, "fp32", 2).key(),
+    }
+    assert Recipe.of(CARD.model_copy(update={"summary": "Other words."}), "a" * 64, "fp32", 2).key() in keys
+    monkeypatch.setattr("torch.__version__", "99.0")
+    keys.add(recipe.key())
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "another", "num_sockets": 1})
+    keys.add(recipe.key())
+    assert len(keys) == 7
+
+
+def test_the_size_of_the_machine_does_not_decide_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.of(CARD, "a" * 64, "fp32", 2)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "a", "num_logical_cores": 2})
+    one = recipe.key()
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "a", "num_logical_cores": 64})
+    assert recipe.key() == one
+
+
+def test_code_of_another_torch_and_leftovers_of_the_dead_go(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(home).compile(CARD, "fp32")
+    [old] = [path for path in (home / "compiled").iterdir() if path.is_dir()]
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps(manifest | {"torch": "1.0"}))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine, me = CompiledCache(home).staging(), os.getpid()
+    left, same_pid, older = (
+        home / "compiled" / name
+        for name in (f".staging-{ended.pid}-x-y", f".staging-{me}-another-y", f".staging-{me}-x")
+    )
+    for folder in (left, same_pid, older):
+        folder.mkdir()
+    for folder in (left, same_pid, older, mine):
+        os.utime(folder, (0, 0))
+    compiler(home).compile(CARD, "bf16")
+    assert not old.exists()
+    assert not left.exists()
+    assert not same_pid.exists(), "of a server before, as in a container, where every one has the same id"
+    assert not older.exists()
+    assert mine.exists(), "its server lives"
+
+
+def test_what_the_dead_left_goes_though_nothing_is_left_to_compile(home: Path, runs: Any) -> None:
+    compiler(home).compile(CARD, "fp32")
+    left = home / "compiled" / f".staging-{os.getpid()}-another-y"
+    left.mkdir()
+    assert compiler(home).compile(CARD, "fp32").cached
+    assert left.exists(), "so young, it may be of a server in another container"
+    os.utime(left, (0, 0))
+    assert compiler(home).compile(CARD, "fp32").cached
+    assert not left.exists()
+
+
+def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.runtime.compilers.compiled_cache.KEPT", 2)
+    store = FakeStore()
+    for turn, digit in enumerate("abcd"):
+        store.digest = digit * 64
+        compiler(home, store).compile(CARD, "fp32")
+        for age, folder in enumerate(sorted(CompiledCache(home)._folder.iterdir(), key=lambda f: f.stat().st_mtime)):
+            os.utime(folder, (turn * 100 + age, turn * 100 + age))
+    assert len(list((home / "compiled").iterdir())) == 3, "two, and the one that was made last"
+    store.digest = "d" * 64
+    assert compiler(home, store).compile(CARD, "fp32").cached
+    store.digest = "a" * 64
+    assert not compiler(home, store).compile(CARD, "fp32").cached

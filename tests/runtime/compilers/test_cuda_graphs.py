@@ -1,0 +1,66 @@
+"""What torch compiles for a GPU lies where nobody else can put anything. Nothing here needs one."""
+
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from torch._inductor.runtime.cache_dir_utils import cache_dir, triton_cache_dir
+
+from model_zoo.store import Store
+from service.runtime.compilers import cuda_graphs
+from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache
+from service.runtime.compilers.compiler import compiler_for
+from service.runtime.device import DevicePlan
+from tests.support.tiny_model import tiny_card
+
+CARD = tiny_card()
+STORE = cast(Store, SimpleNamespace(find=lambda card: SimpleNamespace(weights=Path("/weights"), digest="a" * 64)))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the operator has said nothing about torch's folders, and networks are none."""
+    for variable in cuda_graphs.FOLDERS:
+        monkeypatch.setenv(variable, "")  # so that what is set below is taken back
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(cuda_graphs, "load_network", lambda card, found: None)
+    monkeypatch.setattr(
+        cuda_graphs, "GraphedRuntime", lambda *_: SimpleNamespace(folders=(cache_dir(), triton_cache_dir(0)))
+    )
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+def compiler(home: Path) -> Any:
+    return compiler_for(home, STORE, DevicePlan("cuda:0", 1, 1))
+
+
+def test_code_lies_where_only_this_user_can_write(home: Path) -> None:
+    folders = [Path(folder) for folder in compiler(home).compile(CARD, "fp32").runtime.folders]
+    assert folders == [home / "compiled" / "inductor", home / "compiled" / "triton"]
+    for folder in (home / "compiled", *folders):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_where_others_could_write_nothing_is_compiled_at_all(home: Path) -> None:
+    it = compiler(home)
+    it.compile(CARD, "fp32")
+    (home / "compiled").chmod(0o770)
+    with pytest.raises(CannotCompile, match="others may write in the folder for compiled networks"):
+        it.compile(CARD, "fp32")
+
+
+def test_folders_that_the_operator_chose_are_left_as_they_are(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = tuple(str(home / name) for name in ("mine", "mine_too"))
+    for variable, folder in zip(cuda_graphs.FOLDERS, chosen, strict=True):
+        monkeypatch.setenv(variable, folder)
+    assert compiler(home).compile(CARD, "fp32").runtime.folders == chosen
+    assert not (home / "compiled").exists()
+
+
+def test_what_is_swept_from_beside_it_is_not_torchs(home: Path) -> None:
+    compiler(home).compile(CARD, "fp32")
+    CompiledCache(home).staging()
+    assert (home / "compiled" / "inductor").exists()

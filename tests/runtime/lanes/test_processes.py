@@ -1,0 +1,263 @@
+"""Eager networks in processes of their own answer as they do at home, at once and after a process has died."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_zoo.cards.card import Card
+from model_zoo.network import load_network
+from model_zoo.store import Store
+from service.runtime.device import DevicePlan
+from service.runtime.lanes.processes import (
+    FP32_BYTES,
+    LEAST_MEMORY,
+    PROCESS_MEMORY,
+    CannotMove,
+    LaneFailed,
+    LaneProcesses,
+    LaneRuntime,
+    ProcessEnded,
+    worth_it,
+)
+from service.runtime.network import NetworkRuntime
+from tests.support.tiny_model import make_tiny
+
+LANES = 2
+PLAN = DevicePlan("cpu", LANES, 1)
+
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not worth_it(PLAN, LEAST_MEMORY), reason="this system has no memfd_create"),
+]
+
+
+class World:
+    """The tiny network, here and there."""
+
+    def __init__(self, home: Path, real_home: Path) -> None:
+        self.card: Card = make_tiny(home, real_home)
+        store = Store(home)
+        self.home = home
+        self.free = 1 << 40
+        self.processes = LaneProcesses(store, PLAN, lambda: self.free)
+        self.there: LaneRuntime = self.processes.open(self.card, "fp32")
+        materialised = store.find(self.card)
+        assert materialised is not None
+        self.here = NetworkRuntime(load_network(self.card, materialised), "cpu")
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker._process.pid for worker in self.processes._workers if worker._process is not None]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) -> Iterator[World]:
+    served("all_minilm_l6_v2")  # for its tokenizer; skips where it cannot be fetched
+    made = World(tmp_path_factory.mktemp("home"), zoo_home)
+    yield made
+    made.processes.stop()
+
+
+def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    mask = (np.arange(length) < random.integers(1, length + 1, (rows, 1))).astype(np.int64)
+    return {"input_ids": random.integers(5, 30_000, (rows, length)) * mask, "attention_mask": mask}
+
+
+def test_answers_are_those_of_the_same_network_at_home(world: World) -> None:
+    for rows, length in ((1, 1), (1, 12), (3, 17), (8, 256), (2, 3)):
+        batch = tokens(rows, length)
+        expected, got = world.here.run(batch), world.there.run(batch)
+        assert got.keys() == expected.keys()
+        for name in expected:
+            assert got[name].dtype == expected[name].dtype
+            np.testing.assert_allclose(got[name], expected[name], rtol=0, atol=1e-6)
+
+
+def test_an_answer_is_its_callers_own(world: World) -> None:
+    first = world.there.run(tokens(2, 5))["embedding"]
+    kept = first.copy()
+    world.there.run(tokens(2, 5, seed=1))
+    world.there.run(tokens(2, 5, seed=2))
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0.0
+
+
+def test_lanes_at_once_get_each_their_own_answers(world: World) -> None:
+    batches = [tokens(1 + i % 8, 3 + i, seed=i) for i in range(12)]
+    expected = [world.here.run(batch)["embedding"] for batch in batches]
+    wrong: list[int] = []
+    start = threading.Barrier(LANES + 2)
+
+    def lane(offset: int) -> None:
+        start.wait()
+        for turn in range(30):
+            i = (turn * 5 + offset) % len(batches)
+            if not np.allclose(world.there.run(batches[i])["embedding"], expected[i], atol=1e-6):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=lane, args=(n,)) for n in range(LANES + 1)]  # one more than there are processes
+    for thread in threads:
+        thread.start()
+    start.wait()
+    for thread in threads:
+        thread.join(120)
+    assert not wrong
+
+
+def test_what_a_network_raises_there_is_raised_here_and_the_process_goes_on(world: World) -> None:
+    before = world.pids
+    beyond = {"input_ids": np.full((1, 3), 10**6), "attention_mask": np.ones((1, 3), np.int64)}
+    with pytest.raises(LaneFailed, match="IndexError"):
+        world.there.run(beyond)
+    assert len(world.there.run(tokens(2, 4))["embedding"]) == 2
+    assert world.pids == before
+
+
+def test_a_process_that_was_killed_is_started_again_and_nobody_notices(world: World) -> None:
+    batch = tokens(3, 9)
+    expected = world.here.run(batch)["embedding"]
+    before = world.pids
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(2 * LANES):
+        np.testing.assert_allclose(world.there.run(batch)["embedding"], expected, atol=1e-6)
+    assert set(world.pids) != set(before)
+
+
+def test_no_process_is_in_the_group_that_a_terminal_or_a_supervisor_signals(world: World) -> None:
+    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+    assert os.getpgid(0) not in {os.getpgid(pid) for pid in world.pids}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_server_ends_none_while_it_drains(world: World, number: signal.Signals) -> None:
+    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+    before = world.pids
+    for pid in before:
+        os.kill(pid, number)
+    assert len(world.there.run(tokens(2, 4))["embedding"]) == 2
+    assert world.processes.held_bytes() > 0  # asks every one
+    assert world.pids == before
+
+
+def test_networks_come_and_go_and_the_others_stay(world: World) -> None:
+    second = world.processes.open(world.card, "bf16")
+    assert (second.precision, second.tier, second.device) == ("bf16", "eager", "cpu")
+    assert second.memory_bytes < 0.6 * world.there.memory_bytes
+    assert world.there.memory_bytes == LANES * world.here.memory_bytes, "each process has its own"
+    near = second.run(tokens(2, 6))["embedding"]
+    np.testing.assert_allclose(near, world.there.run(tokens(2, 6))["embedding"], atol=0.05)
+    second.free()
+    second.free()
+    assert second.memory_bytes == 0
+    with pytest.raises(RuntimeError, match="freed"):
+        second.run(tokens(1, 2))
+    assert world.processes.held_bytes() > 0
+    assert all(set(worker._loaded) <= {world.there._key} for worker in world.processes._workers)
+    assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+
+
+def test_a_network_that_does_not_load_there_stays_home_and_harms_no_other(world: World) -> None:
+    broken = world.card.model_copy(update={"keep_in_fp32": ("no.such.module",)})
+    with pytest.raises(CannotMove, match="could not be loaded"):
+        world.processes.open(broken, "bf16")
+    assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+
+
+def test_a_network_that_memory_has_no_room_for_stays_home(world: World) -> None:
+    copies = LANES * world.card.parameters * FP32_BYTES
+    world.free = copies - 1
+    with pytest.raises(
+        CannotMove, match=r"^in the lanes' processes it would take about \d+ MiB, and \d+ MiB of memory are "
+    ):
+        world.processes.open(world.card, "fp32")
+    world.free = copies
+    world.processes.open(world.card, "fp32").free()
+    world.free = 1 << 40
+    fresh = LaneProcesses(Store(world.home), PLAN, lambda: copies + LANES * PROCESS_MEMORY - 1)
+    with pytest.raises(CannotMove, match="of memory are free"):
+        fresh.open(world.card, "fp32")
+    assert not any(worker.runs for worker in fresh._workers), "no process for nothing"
+
+
+def test_a_system_that_starts_no_process_leaves_nothing_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("service.runtime.lanes.processes.subprocess.Popen", full)
+    processes = LaneProcesses(Store(world.home), PLAN, lambda: None)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(3):
+        with pytest.raises(CannotMove, match="could not be loaded"):
+            processes.open(world.card, "fp32")
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from model_zoo.cards.card import Card
+from model_zoo.store import Store
+from service.runtime.device import DevicePlan
+from service.runtime.lanes.processes import LaneProcesses
+processes = LaneProcesses(Store(Path(sys.argv[1])), DevicePlan("cpu", 2, 1), lambda: None)
+processes.open(Card.model_validate_json(sys.stdin.readline()), "fp32")
+print(*(worker._process.pid for worker in processes._workers), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_death_of_the_server_leaves_no_process(world: World) -> None:
+    command = [sys.executable, "-c", SERVER, str(world.home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(world.card.model_dump_json().encode() + b"\n")
+        server.stdin.flush()
+        lanes = [os.pidfd_open(int(pid)) for pid in server.stdout.readline().split()]
+        server.kill()
+    assert len(lanes) == LANES
+    for lane in lanes:
+        ended, _, _ = select.select([lane], [], [], 60)
+        if not ended:
+            signal.pidfd_send_signal(lane, signal.SIGKILL)
+        os.close(lane)
+        assert ended
+
+
+def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
+    processes = LaneProcesses(Store(tmp_path), PLAN)
+    with pytest.raises(CannotMove, match="left this machine"):
+        processes.open(world.card, "fp32")
+    assert not any(worker.runs for worker in processes._workers), "no process for nothing"
+    processes.stop()
+
+
+def test_a_gpu_a_single_lane_and_a_small_machine_have_none() -> None:
+    assert not worth_it(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
+    assert not worth_it(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
+    assert not worth_it(PLAN, LEAST_MEMORY - 1)
+
+
+def test_after_the_stop_nobody_waits_and_no_process_is_left(world: World) -> None:
+    """The last: the others need the processes."""
+    pids = world.pids
+    assert len(pids) == LANES
+    world.processes.stop()
+    world.processes.stop()
+    with pytest.raises(ProcessEnded):
+        world.there.run(tokens(1, 2))
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -1,0 +1,20 @@
+"""A length a little below a multiple of sixteen becomes it, from 28 on; others stay as they are."""
+
+import pytest
+
+from service.runtime.padding import MOST_ADDED, STEP, quick_length
+
+
+@pytest.mark.parametrize("most", [None, 256])
+@pytest.mark.parametrize(
+    ("longest", "padded"),
+    [(1, 1), (12, 12), (15, 15), (27, 27), (28, 32), (29, 32), (31, 32), (32, 32), (33, 33), (253, 256)],
+)
+def test_only_few_elements_are_added(longest: int, padded: int, most: int | None) -> None:
+    assert quick_length(longest, most) == padded
+
+
+def test_nothing_gets_longer_than_the_network_takes() -> None:
+    for most in range(1, 4 * STEP):
+        for longest in range(1, most + 1):
+            assert longest <= quick_length(longest, most) <= min(most, longest + MOST_ADDED)

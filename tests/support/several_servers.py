@@ -1,0 +1,43 @@
+"""Two servers on one home and one database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from service.registry.states import ModelState
+from service.registry.versions.alias_book import AliasesInMemory
+from tests.registry.versions.test_alias_manager import ask, served
+from tests.support.registry_fakes import World
+from tests.support.scheduler_fakes import until
+
+READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
+
+
+@asynccontextmanager
+async def two(home: Path, kept: AliasesInMemory | None = None, **changes: Any) -> AsyncIterator[tuple[World, World]]:
+    """Two servers that have just started. They look at each other when a test has them look."""
+    kept = kept or AliasesInMemory()
+    async with served(home, kept, **changes) as here, served(home, kept, **changes) as there:
+        yield here, there
+
+
+async def stable_at(w: World, number: int, model: str = "mood") -> None:
+    """Returns once this version is stable there."""
+    await until(lambda: w.registry.traffic(model).stable == number)
+
+
+def states(w: World, model: str = "mood") -> dict[int, ModelState]:
+    return {version.number: version.state for version in w.registry.versions(model)}
+
+
+async def at_the_gate(w: World, number: int, model: str = "mood") -> asyncio.Task[Any]:
+    """A call of a version that is on the device, and stays there until the gate of its base is opened."""
+    runtime = w.runtime("adder")
+    runtime.gate.clear()
+    inside = asyncio.create_task(ask(w, model, str(number)))
+    await until(lambda: runtime.batches[-1:] == [[1.0]])
+    return inside

@@ -1,0 +1,73 @@
+"""The real servicer of the Open Inference Protocol on the real corridor, registry and scheduler; only the network is a fake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from grpc import aio
+
+from service.pb import open_inference_pb2 as pb
+from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.wire.calls import CountedServer
+from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
+from service.wire.open_inference.tensor_codec import QuickModel
+from tests.support.registry_fakes import World, world
+
+
+def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: Any) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name=model, id=request_id, **fields)
+    request.inputs.add(name="x", datatype="FP32", shape=[len(values), 1])
+    request.raw_input_contents.append(np.array(values, np.float32).tobytes())
+    return request
+
+
+def servicer(w: World) -> OpenInferenceServicer:
+    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1")
+
+
+@asynccontextmanager
+async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
+    """It behind a port."""
+    async with world(**options) as w:
+        server = aio.server()
+        counted: Any = CountedServer(server, w.recorder)
+        add_to_server(servicer(w), counted)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield w, pb_grpc.GRPCInferenceServiceStub(channel)
+        finally:
+            await server.stop(None)
+
+
+def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuickModel, "read", lambda *_: None)
+
+
+async def all_replies(stub: Any, requests: list[pb.ModelInferRequest]) -> list[pb.ModelStreamInferResponse]:
+    stream = stub.ModelStreamInfer(iter(requests))
+    return sorted([reply async for reply in stream], key=lambda reply: reply.infer_response.id)
+
+
+class Caller:
+    """A stream's context without a port: sends its requests and then stays. `remaining` is its time."""
+
+    def __init__(self, requests: Iterable[Any]) -> None:
+        self.requests = iter(requests)
+        self.remaining: float | None = None
+
+    def time_remaining(self) -> float | None:
+        return self.remaining
+
+    async def read(self) -> Any:
+        request = next(self.requests, None)
+        return await asyncio.Event().wait() if request is None else request
+
+    async def write(self, reply: object) -> None:
+        """Takes it."""

@@ -1,0 +1,125 @@
+"""A photo and a row belong together: one item with both, or an error that says which part is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model_zoo.cards.card import HeadSpec, RowRecipe, TargetScale
+from model_zoo.network import Head, Network, TunedNetwork
+from model_zoo.store import Materialised
+from service.errors import InvalidInput
+from service.runtime.network import NetworkRuntime
+from service.tasks.image.image_classification import ImageClassification
+from service.tasks.image.image_tabular_regression import ImageTabularRegression
+from service.tasks.table import task_for
+from service.types import ImageInstance, Instance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
+from tests.support.pictures import encoded, photo
+from tests.support.structured_cards import record_card
+
+ROW = RowInstance({"area": 90, "rooms": 4, "town": "Köln", "lift": True})
+
+
+def outcome(**parts: Instance) -> Any:
+    [found] = ImageTabularRegression(record_card()).preprocess([RecordInstance(parts)], ["instances[1]"])
+    return found
+
+
+def test_photo_and_columns_make_one_item(examples: Path) -> None:
+    data = encoded(photo(examples), "PNG")
+    item = outcome(image=ImageInstance(data), row=ROW)
+    assert isinstance(item, Item)
+    assert item.tensors["columns"].tolist() == [1, 1, 0, 1, 0, 0, 1]
+    card = record_card()
+    plain = card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image"})  # type: ignore[union-attr]
+    [alone] = ImageClassification(plain).preprocess([ImageInstance(data)], [""])
+    assert isinstance(alone, Item)
+    np.testing.assert_array_equal(item.tensors["pixel_values"], alone.tensors["pixel_values"])
+
+
+def test_what_was_filled_in_is_told(examples: Path) -> None:
+    item = outcome(image=ImageInstance(encoded(photo(examples), "PNG")), row=RowInstance({"area": 90}))
+    assert dict(item.notes) == {"empty_columns": "rooms, town, lift"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "field", "says"),
+    [
+        ({"row": ROW}, "instances[1].image", "expected an encoded image, got none"),
+        ({"image": ImageInstance(b"x")}, "instances[1].row", "expected a row of a table, got none"),
+        ({"image": TextInstance(b"x"), "row": ROW}, "instances[1].image", "got something else"),
+        (
+            {"image": ImageInstance(b"ten bytes."), "row": ROW},
+            "instances[1].image",
+            "expected a JPEG, PNG or WebP image",
+        ),
+        ({"image": ImageInstance(b"x"), "row": RowInstance({"arae": 1})}, "instances[1].row.arae", "mean 'area'"),
+        ({"image": ImageInstance(b"x"), "row": ROW, "sound": ROW}, "instances[1].sound", "and nothing else"),
+    ],
+)
+def test_a_part_that_is_wrong_is_named(parts: dict[str, Any], field: str, says: str) -> None:
+    wrong = outcome(**parts)
+    assert isinstance(wrong, InvalidInput)
+    assert wrong.field == field
+    assert says in wrong.problem
+
+
+def test_a_photo_alone_is_no_record() -> None:
+    [wrong] = ImageTabularRegression(record_card()).preprocess([ImageInstance(b"x")], ["instances[0]"])
+    assert isinstance(wrong, InvalidInput)
+    assert "expected record or tensors for model 'my_records', got image" in wrong.message
+
+
+def test_a_table_of_the_target_alone_leaves_the_photo(examples: Path) -> None:
+    task = ImageTabularRegression(record_card(RowRecipe(kind="row")))
+    image = ImageInstance(encoded(photo(examples), "PNG"))
+    for parts in ({"image": image}, {"image": image, "row": RowInstance({})}):
+        [item] = task.preprocess([RecordInstance(parts)], ["x"])
+        assert isinstance(item, Item)
+        assert list(item.tensors) == ["pixel_values"]
+
+
+class Brightness(Network):
+    """A backbone that sees the mean of each colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Identity()
+
+    def features(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """(B, 3)."""
+        return inputs["pixel_values"].mean(dim=(2, 3))
+
+
+def test_the_head_sees_photo_and_row(examples: Path) -> None:
+    """The answer moves with either, and comes in the target's units."""
+    task = ImageTabularRegression(record_card(target=TargetScale(mean=100, std=10, lower=-1, upper=2)))
+    torch.manual_seed(0)
+    head = Head(HeadSpec(kind="linear", inputs=3 + 7, outputs=1, output="value", columns=7))
+    runtime = NetworkRuntime(TunedNetwork(Brightness(), head).eval(), "cpu")
+    bright = photo(examples)
+    images = [ImageInstance(encoded(image, "PNG")) for image in (bright, bright.point(lambda v: v // 4))]
+    rows = [ROW, RowInstance({"area": 30})]
+    records = [RecordInstance({"image": image, "row": row}) for image in images for row in rows]
+    items = [item for item in task.preprocess(records, ["x"] * 4) if isinstance(item, Item)]
+    outputs = task.split(runtime.run(task.collate(items)[0]), items)
+    found = [task.postprocess(row, item, Options()) for row, item in zip(outputs, items, strict=True)]
+    values = [round(answer.value, 3) for answer in found if isinstance(answer, Regression)]
+    assert len(set(values)) == 4
+    first = found[0]
+    assert isinstance(first, Regression)
+    assert (first.lower, first.upper) == (first.value - 1, first.value + 2)
+    assert first.value == pytest.approx(100 + 10 * float(outputs[0]["value"][0]), rel=1e-6)
+
+
+def test_a_card_finds_its_task_and_its_first_run_needs_no_caller(tmp_path: Path) -> None:
+    task = task_for(record_card(), Materialised(tmp_path, tmp_path / "model.safetensors", {}, ""))
+    assert isinstance(task, ImageTabularRegression)
+    item = task.warmup_item()
+    assert {name: array.shape for name, array in item.tensors.items()} == {
+        "pixel_values": (3, 224, 224),
+        "columns": (7,),
+    }

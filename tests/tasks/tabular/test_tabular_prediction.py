@@ -1,0 +1,193 @@
+"""Rows in, labels or numbers out: from the real data of a table to an answer in its units."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_diabetes
+
+from model_zoo.cards.card import (
+    Card,
+    NumberColumn,
+    RowRecipe,
+    TargetScale,
+)
+from model_zoo.network import build_network
+from model_zoo.store import Materialised
+from service.errors import InvalidInput
+from service.runtime.network import NetworkRuntime
+from service.tasks.table import task_for
+from service.tasks.tabular.tabular_prediction import TabularClassification, TabularRegression
+from service.types import Classification, Item, Options, Regression, RowInstance, TensorInstance, TextInstance
+from tests.support.structured_cards import (
+    CATEGORIES_ALONE,
+    FLATS,
+    NUMBERS_ALONE,
+    table_card,
+)
+
+LABELS = ("cheap", "fair", "dear")
+ROWS: list[dict[str, Any]] = [
+    {"area": 40, "rooms": 1, "town": "Ulm", "lift": False},
+    {"area": 120.5, "town": "Bonn"},
+    {"rooms": "5", "town": "Atlantis", "lift": True},
+    {"area": 70, "rooms": 3, "town": "Köln", "lift": None},
+]
+
+
+def items_of(task: Any, rows: Sequence[dict[str, Any]]) -> list[Item]:
+    items = task.preprocess([RowInstance(row) for row in rows], [f"instances[{i}]" for i in range(len(rows))])
+    assert all(isinstance(item, Item) for item in items), items
+    return list(items)
+
+
+def answers(card: Card, task: Any, rows: Sequence[dict[str, Any]]) -> list[Any]:
+    torch.manual_seed(0)
+    runtime = NetworkRuntime(build_network(card).eval(), "cpu")
+    items = items_of(task, rows)
+    outputs = task.split(runtime.run(task.collate(items)[0]), items)
+    return [task.postprocess(row, item, Options()) for row, item in zip(outputs, items, strict=True)]
+
+
+@pytest.mark.parametrize("recipe", [FLATS, NUMBERS_ALONE, CATEGORIES_ALONE], ids=["both", "numbers", "categories"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_batch_answers_as_its_rows_do_alone(recipe: RowRecipe, classes: int) -> None:
+    known = {c.name for c in recipe.numbers} | {c.name for c in recipe.categories}
+    rows = [{k: v for k, v in row.items() if k in known} for row in ROWS]
+    rows = [row for row in rows if any(v is not None for v in row.values())]
+    card = table_card(recipe, classes)
+    task = TabularClassification(card, LABELS) if classes else TabularRegression(card)
+    together = answers(card, task, rows)
+    for row, answer in zip(rows, together, strict=True):
+        [alone] = answers(card, task, [row])
+        if isinstance(answer, Classification):
+            assert [label.index for label in alone.labels] == [label.index for label in answer.labels]
+            np.testing.assert_allclose([x.score for x in alone.labels], [x.score for x in answer.labels], atol=1e-6)
+        else:
+            assert alone.value == pytest.approx(answer.value, abs=1e-5)
+
+
+def test_a_row_gets_labels_best_first() -> None:
+    card = table_card(classes=3)
+    [answer] = answers(card, TabularClassification(card, LABELS), ROWS[:1])
+    assert {label.name for label in answer.labels} == set(LABELS)
+    assert sum(label.score for label in answer.labels) == pytest.approx(1.0)
+    assert [x.score for x in answer.labels] == sorted((x.score for x in answer.labels), reverse=True)
+
+
+def test_top_k_and_threshold_are_kept() -> None:
+    task = TabularClassification(table_card(classes=3), LABELS)
+    row = {"logits": np.array([0.0, 3.0, 1.0], np.float32)}
+    best = task.postprocess(row, Item({}), Options(top_k=1))
+    assert isinstance(best, Classification)
+    assert [label.name for label in best.labels] == ["fair"]
+    sure = task.postprocess(row, Item({}), Options(threshold=0.5))
+    assert isinstance(sure, Classification)
+    assert len(sure.labels) == 1
+    with pytest.raises(InvalidInput, match=r"options\.top_k"):
+        TabularRegression(table_card()).check(Options(top_k=1))
+
+
+def test_a_number_comes_in_the_units_of_the_data_with_its_interval() -> None:
+    target = TargetScale(mean=200_000, std=50_000, lower=-30_000, upper=45_000)
+    task = TabularRegression(table_card(target=target))
+    answer = task.postprocess({"value": np.array([0.5], np.float32)}, Item({}), Options())
+    assert answer == Regression(225_000, 195_000, 270_000)
+    bare = TabularRegression(table_card(target=TargetScale(mean=1, std=2)))
+    assert bare.postprocess({"value": np.array([3.0], np.float32)}, Item({}), Options()) == Regression(7, None, None)
+
+
+def test_tensors_that_go_out_are_in_the_units_of_the_data_too() -> None:
+    """A caller who asked for tensors knows no mean and no spread."""
+    task = TabularRegression(table_card(target=TargetScale(mean=200_000, std=50_000)))
+    shown = task.shown({"value": np.array([0.5], np.float32)})
+    assert shown["value"].tolist() == [225_000]
+    assert shown["value"].dtype == np.float32
+    assert TabularRegression(table_card()).shown({"value": np.array([0.5], np.float32)})["value"].tolist() == [0.5]
+
+
+def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
+    """The whole way on the diabetes study of Efron et al. (2004): recipe, rows as a caller writes them, network, units."""
+    study = load_diabetes(scaled=False)
+    rows = [dict(zip(study.feature_names, values, strict=True)) for values in study.data.tolist()]
+    train, test = slice(0, 350), slice(350, None)
+    known = study.data[train]
+    statistics = zip(study.feature_names, known.mean(axis=0), known.std(axis=0), strict=True)
+    columns = tuple(NumberColumn(name=name, mean=mean, std=std, fill=mean) for name, mean, std in statistics)
+    scale = TargetScale(mean=study.target[train].mean(), std=study.target[train].std())
+    card = table_card(RowRecipe(kind="row", numbers=columns), target=scale, width=16, depth=1)
+    task = TabularRegression(card)
+    inputs = {k: torch.from_numpy(v) for k, v in task.collate(items_of(task, rows[train]))[0].items()}
+    wanted = torch.tensor((study.target[train] - scale.mean) / scale.std, dtype=torch.float32)[:, None]
+    torch.manual_seed(0)
+    network = build_network(card).train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.1)
+    for _ in range(80):
+        loss = torch.nn.functional.mse_loss(network(**inputs)["value"], wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    items = items_of(task, rows[test])
+    outputs = task.split(NetworkRuntime(network.eval(), "cpu").run(task.collate(items)[0]), items)
+    found = [task.postprocess(row, item, Options()) for row, item in zip(outputs, items, strict=True)]
+    errors = [abs(a.value - t) for a, t in zip(found, study.target[test], strict=True) if isinstance(a, Regression)]
+    by_mean = np.abs(study.target[test] - scale.mean).mean()
+    assert len(errors) == len(items)
+    assert np.mean(errors) < 0.8 * by_mean, f"{np.mean(errors):.1f} and {by_mean:.1f}"
+
+
+def test_a_bad_row_fails_alone() -> None:
+    task = TabularRegression(table_card())
+    given = [RowInstance(ROWS[0]), RowInstance({"area": "big"}), TextInstance(b"70 m2"), RowInstance(ROWS[3])]
+    first, text, kind, last = task.preprocess(given, [f"instances[{i}]" for i in range(4)])
+    assert isinstance(first, Item)
+    assert isinstance(last, Item)
+    assert isinstance(text, InvalidInput)
+    assert text.field == "instances[1].row.area"
+    assert isinstance(kind, InvalidInput)
+    assert "expected row or tensors for model 'my_table', got text" in kind.message
+
+
+def test_what_was_filled_in_travels_with_the_row() -> None:
+    items = items_of(TabularRegression(table_card()), ROWS)
+    assert [dict(item.notes) for item in items] == [
+        {},
+        {"empty_columns": "rooms, lift"},
+        {"empty_columns": "area", "unseen_categories": "town"},
+        {"empty_columns": "lift"},
+    ]
+
+
+@pytest.mark.parametrize("position", [-1, 4, 2**40])
+def test_a_category_beyond_the_table_is_refused_before_the_network_reads_past_it(position: int) -> None:
+    task = TabularRegression(table_card())
+    numbers = np.zeros(2, np.float32)
+    good = task.row(TensorInstance({"numbers": numbers, "categories": np.array([3, 2])}), "instances[0]")
+    assert isinstance(good, Item)
+    with pytest.raises(InvalidInput) as refused:
+        task.row(TensorInstance({"numbers": numbers, "categories": np.array([position, 0])}), "instances[0]")
+    assert refused.value.field == "instances[0].categories[0]"
+    assert refused.value.problem == f"expected 0..3, got {position}"
+
+
+@pytest.mark.parametrize("recipe", [FLATS, NUMBERS_ALONE, CATEGORIES_ALONE])
+def test_the_first_run_needs_no_caller(recipe: RowRecipe) -> None:
+    card = table_card(recipe, 3)
+    task = TabularClassification(card, LABELS)
+    item = task.warmup_item()
+    assert NetworkRuntime(build_network(card).eval(), "cpu").run(task.collate([item, item])[0])["logits"].shape == (
+        2,
+        3,
+    )
+    assert isinstance(task.row(TensorInstance(item.tensors), "warm-up"), Item)
+
+
+def test_a_card_finds_its_task(tmp_path: Any) -> None:
+    (tmp_path / "labels.txt").write_text("cheap\nfair\ndear\n")
+    files = Materialised(tmp_path, tmp_path / "model.safetensors", {}, "")
+    found = task_for(table_card(classes=3).model_copy(update={"labels": "labels.txt"}), files)
+    assert isinstance(found, TabularClassification)
+    assert found.labels == LABELS
+    assert isinstance(task_for(table_card(), files), TabularRegression)

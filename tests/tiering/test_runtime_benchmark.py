@@ -1,0 +1,78 @@
+"""Padding a text up to a whole vector is done only where it was measured to be quicker."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.tiering.runtime_benchmark import _padding_gains, padding_gains
+from service.types import Array, Item, Tensors
+
+
+class Network:
+    """Takes as many seconds as `cost` says for a length, or for one row of it `alone`, on a clock of its own."""
+
+    device, precision, memory_bytes = "cpu", "bf16", 0
+
+    def __init__(self, cost: dict[int, float], alone: dict[int, float]) -> None:
+        self.cost, self.alone = cost, alone
+        self.now = 0.0
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        rows, length = tensors["ids"].shape
+        self.now += self.alone.get(length, self.cost[length]) if rows == 1 else self.cost[length]
+        return {}
+
+    def free(self) -> None:
+        raise AssertionError("it goes on")
+
+
+def gains(
+    cost: dict[int, float],
+    longest: int = 9,
+    most: int | None = 256,
+    heeds: bool = True,
+    alone: dict[int, float] | None = None,
+    how: Callable[..., bool] = padding_gains,
+) -> bool:
+    def collate(items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
+        length = max(longest, least_length) if heeds else longest
+        return {"ids": np.zeros((len(items), length), np.int64)}, 0.0
+
+    network = Network(cost, alone or {})
+    card = SimpleNamespace(name="tiny", batching=SimpleNamespace(max_length=most))
+    task: Any = SimpleNamespace(collate=collate, card=card)
+    items = [Item({}, length) for length in (3, longest)]
+    return how(task, network, items, lambda: network.now)
+
+
+@pytest.mark.parametrize(("padded_s", "gained"), [(0.8, True), (0.94, True), (0.96, False), (1.2, False)])
+def test_the_clock_decides(padded_s: float, gained: bool) -> None:
+    assert gains({28: 1.0, 32: padded_s}) is gained
+
+
+@pytest.mark.parametrize(("alone_s", "gained"), [(1.05, True), (1.2, False)])
+def test_a_row_alone_must_not_lose_by_it(alone_s: float, gained: bool) -> None:
+    assert gains({28: 1.0, 32: 0.8}, alone={28: 1.0, 32: alone_s}) is gained
+
+
+def test_a_network_that_takes_no_longer_texts_gets_none() -> None:
+    assert not gains({28: 1.0, 32: 0.1}, most=30)
+
+
+def test_inputs_that_padding_does_not_change_are_not_timed() -> None:
+    assert not gains({}, heeds=False)
+
+
+@pytest.mark.parametrize(("longest", "timed_at"), [(1, 28), (28, 28), (29, 44), (40, 44)])
+def test_what_is_timed_is_as_long_as_the_texts_at_hand(longest: int, timed_at: int) -> None:
+    assert gains({timed_at: 1.0, timed_at + 4: 0.5}, longest=longest)
+
+
+def test_a_network_that_longer_batches_are_too_much_for_goes_on_without() -> None:
+    fails_at_32 = {28: 1.0}
+    with pytest.raises(KeyError):
+        gains(fails_at_32)
+    assert gains(fails_at_32, how=_padding_gains) is False

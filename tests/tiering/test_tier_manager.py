@@ -1,0 +1,332 @@
+"""A faster network takes the place of the one that serves only if it is right, is faster, and is still wanted."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from service.engine.tier_report import Evidence
+from service.runtime.compilers.compiled_cache import CannotCompile
+from service.runtime.lanes.processes import CannotMove
+from service.types import Prediction
+from tests.support.registry_fakes import PATIENCE_S
+from tests.support.scheduler_fakes import until
+from tests.support.tier_fakes import (
+    Clock,
+    Network,
+    Processes,
+    Tuned,
+    tuned,
+)
+from tests.support.tuned_versions import publish
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
+    async with tuned(start=False) as it:
+        assert it.evidence == Evidence("eager", "fp32", reason="it is about to be tried")
+        assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision, got.candidate, got.reason) == ("compiled", "fp32", "compiled fp32", "")
+        assert got.speedup == pytest.approx(2.0)
+        assert got.single_speedup == pytest.approx(2.0)
+        assert (got.rows_per_s, got.rows_per_s_before) == (pytest.approx(200.0), pytest.approx(100.0))
+        assert (got.max_error, got.cosine, got.top1_agreement) == (0.0, pytest.approx(1.0), None)
+        assert (got.compile_s, got.cached) == (12.5, False)
+        assert it.before.freed
+        assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (0.0, 1.0)
+        assert it.world.sample("zoo_model_speedup_ratio", model="adder", version="1") == pytest.approx(2.0)
+        rows = it.after.rows
+        assert await it.ask("7") == 15.0
+        assert it.after.rows == rows + 1
+        assert it.threads == ["tuner"]
+
+
+async def test_a_wrong_answer_keeps_the_network_that_serves() -> None:
+    async with tuned(start=False) as it:
+        it.after.off = 0.5
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.tier == "eager"
+        assert got.reason == "it answers otherwise: outputs differ by 0.5 from the reference; allowed is 1e-05"
+        assert got.speedup == 0.0, "what is wrong is not even timed"
+        assert it.after.freed
+        assert await it.ask("7") == 15.0
+        assert it.tier("eager", "fp32") == 1.0
+
+
+@pytest.mark.parametrize("off", [float("nan"), float("inf")])
+async def test_numbers_that_are_none_are_wrong(off: float) -> None:
+    async with tuned(start=False) as it:
+        it.after.off = off
+        it.tuner.start()
+        assert (await it.outcome()).reason.startswith("it answers otherwise: ")
+        assert it.after.freed
+
+
+async def test_an_answer_that_depends_on_the_batch_is_wrong() -> None:
+    async with tuned(start=False) as it:
+        it.after.batched_off = 0.25
+        it.tuner.start()
+        assert "outputs differ by 0.25" in (await it.outcome()).reason
+
+
+async def test_what_fails_the_golden_check_is_wrong() -> None:
+    async with tuned(start=False) as it:
+        assert it.task is not None
+        it.task.golden_says = "expected tiger cat, got teapot"
+        it.tuner.start()
+        assert "expected tiger cat, got teapot" in (await it.outcome()).reason
+
+
+@pytest.mark.parametrize(("seconds", "ratio"), [(0.010, "1"), (0.0099, "1.01"), (0.020, "0.5")])
+async def test_what_is_no_faster_is_not_worth_it(seconds: float, ratio: str) -> None:
+    async with tuned(start=False) as it:
+        it.after.seconds = seconds
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.tier == "eager"
+        expected = "expected at least 1.05 in the mean and 0.9 at both"
+        assert got.reason == f"it is {ratio} times as fast at 4 rows and {ratio} times at one; {expected}"
+        assert it.after.freed
+        assert not it.before.freed
+
+
+async def test_what_is_no_faster_together_but_much_faster_alone_is_worth_it() -> None:
+    async with tuned(start=False) as it:
+        it.after.seconds, it.after.alone_s = 0.0102, 0.005
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.reason) == ("compiled", "")
+        assert (got.speedup, got.single_speedup) == (pytest.approx(0.98, abs=0.01), pytest.approx(2.0))
+
+
+@pytest.mark.parametrize(("together_s", "alone_s"), [(0.0125, 0.001), (0.001, 0.0125)])
+async def test_nobody_pays_for_the_gain_of_others(together_s: float, alone_s: float) -> None:
+    async with tuned(start=False) as it:
+        it.after.seconds, it.after.alone_s = together_s, alone_s
+        it.tuner.start()
+        got = await it.outcome()
+        assert got.tier == "eager"
+        assert "0.8 times" in got.reason
+
+
+async def test_what_cannot_be_compiled_says_why() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.reason) == ("eager", "there is no C++ compiler on this machine")
+        assert await it.ask("1") == 3.0
+
+
+async def test_off_means_off() -> None:
+    async with tuned(optimize="off") as it:
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert it.compiler.asked == []
+        assert it.tier("eager", "fp32") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bf16", "asked"),
+    [("auto", False, ["fp32"]), ("auto", True, ["bf16", "fp32"]), ("bf16", False, ["bf16"]), ("fp32", True, ["fp32"])],
+)
+async def test_precisions_are_tried_as_they_are_wanted(precision: str, has_bf16: bool, asked: list[str]) -> None:
+    async with tuned(precision=precision, has_bf16=has_bf16, start=False) as it:
+        it.compiler.offers = {}
+        it.tuner.start()
+        await until(lambda: it.evidence.candidate == f"compiled {asked[-1]}")
+        assert it.compiler.asked == asked
+        assert it.evidence.reason == "nobody can"
+
+
+async def test_the_fastest_precision_that_is_right_ends_the_search() -> None:
+    async with tuned(has_bf16=True, start=False) as it:
+        it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision) == ("compiled", "bf16")
+        assert got.max_error == pytest.approx(0.01, rel=1e-3)
+        assert it.compiler.asked == ["bf16"]
+        assert (await it.world.inference.infer(it.world.request("2"))).timing.precision == "bf16"
+
+
+async def test_a_precision_that_strays_too_far_makes_room_for_the_next() -> None:
+    async with tuned(has_bf16=True, start=False) as it:
+        it.compiler.offers["bf16"] = wrong = Network(it.clock, 0.002, "bf16", off=-40.0)
+        it.tuner.start()
+        await until(lambda: it.evidence.tier == "compiled")
+        assert it.evidence.precision == "fp32"
+        assert wrong.freed
+
+
+async def unloaded_meanwhile(it: Tuned, away: Callable[[], Any]) -> None:
+    it.compiler.gate.clear()
+    it.tuner.start()
+    await until(lambda: bool(it.compiler.asked))
+    await away()
+    it.compiler.gate.set()
+    await until(lambda: it.after.freed)
+
+
+async def test_an_unload_during_the_compilation_drops_the_result() -> None:
+    async with tuned(start=False) as it:
+        await unloaded_meanwhile(it, lambda: it.world.registry.unload("adder"))
+        assert it.world.registry.status("adder").runtime is None
+        assert it.tier("eager", "fp32") == it.tier("compiled", "fp32") == 0.0
+
+
+async def test_a_stop_ends_the_compilation_and_changes_nothing_more() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.gate.clear()
+        it.tuner.start()
+        await until(lambda: bool(it.compiler.asked))
+        it.tuner.stop()
+        it.tuner.stop()
+        assert it.compiler.stopped
+        await asyncio.to_thread(it.tuner._thread.join, PATIENCE_S)
+        assert not it.tuner._thread.is_alive()
+        assert not it.before.freed
+
+
+async def test_callers_are_answered_right_while_networks_are_exchanged() -> None:
+    async with tuned(start=False) as it:
+        asked = [asyncio.create_task(it.ask(str(n))) for n in range(40)]
+        it.tuner.start()
+        answers = await asyncio.gather(*asked)
+        await until(lambda: it.evidence.tier == "compiled")
+        assert answers == [2.0 * n + 1 for n in range(40)]
+
+
+# ── heads that ride on the network ────────────────────────────────────────────────────────────────────────────────
+
+OFF = 5e-6
+"""Within what the base's card allows its own outputs; a head that multiplies it by a thousand answers otherwise."""
+
+
+async def with_head(it: Tuned, home: Path, slope: float) -> None:
+    outcome = await it.world.registry.take("mood", publish(home, "mood", slope))
+    assert "is stable" in outcome, outcome
+
+
+async def ask_head(it: Tuned) -> float:
+    reply = await it.world.inference.infer(it.world.request("3", model="mood"))
+    [prediction] = reply.predictions
+    assert isinstance(prediction, Prediction)
+    return float(prediction.tensors["logits"][0])
+
+
+async def test_a_network_that_a_head_does_not_hold_on_serves_everybody_else(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1000.0)
+        it.after.off = OFF
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision, got.reason) == ("compiled", "fp32", "")
+        assert await it.ask("7") == pytest.approx(15.0 + OFF, abs=1e-6)
+        assert await ask_head(it) == 7000.0, "the head is answered in eager fp32"
+        assert [network.freed for network in it.beside] == [False]
+
+
+async def test_a_network_that_all_heads_get_along_with_serves_them(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1.0)
+        it.after.off = OFF
+        it.tuner.start()
+        await it.outcome()
+        assert it.evidence.tier == "compiled"
+        assert it.before.freed
+        assert await ask_head(it) == pytest.approx(7.0 + OFF, abs=1e-6)
+
+
+async def test_in_another_precision_heads_are_held_to_what_their_cards_allow_there(tmp_path: Path) -> None:
+    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 10.0)
+        it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.tier, got.precision) == ("compiled", "bf16")
+        assert await ask_head(it) == pytest.approx(70.1, abs=0.01)
+
+
+async def test_a_head_that_comes_while_others_are_checked_is_checked_too(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1000.0)
+        heads_on, calls = it.world.registry.heads_on, 0
+
+        def not_there_yet(served: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return [] if calls == 1 else heads_on(served)
+
+        cast(Any, it.world.registry).heads_on = not_there_yet
+        it.after.off = OFF
+        it.tuner.start()
+        await it.outcome()
+        assert it.evidence.tier == "compiled"
+        assert await ask_head(it) == 7000.0
+
+
+async def test_a_head_whose_golden_items_cannot_be_read_stays_in_fp32(tmp_path: Path) -> None:
+    async with tuned(start=False, home=tmp_path) as it:
+        await with_head(it, tmp_path, 1.0)
+        (tmp_path / "versions" / "mood" / "1" / "golden.safetensors").write_bytes(b"damaged")
+        it.tuner.start()
+        await it.outcome()
+        assert it.evidence.tier == "compiled"
+        assert await ask_head(it) == 7.0
+        assert len(it.beside) == 1
+
+
+# ── what stays eager moves ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_stays_eager_moves_into_processes_of_its_own() -> None:
+    there = Network(Clock(), 0.010)
+    processes = Processes(there)
+    async with tuned(optimize="off", processes=processes) as it:
+        await until(lambda: it.evidence.processes == 2)
+        assert it.evidence == Evidence("eager", "fp32", processes=2, reason="optimize is off")
+        assert processes.asked == [("adder", "fp32")]
+        assert it.before.freed
+        rows = there.rows
+        assert await it.ask("7") == 15.0
+        assert there.rows == rows + 1
+
+
+async def test_so_does_what_could_not_be_made_faster_and_why_is_still_told() -> None:
+    there = Network(Clock(), 0.010)
+    async with tuned(start=False, processes=Processes(there)) as it:
+        it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
+        it.tuner.start()
+        await until(lambda: it.evidence.processes == 2)
+        assert (it.evidence.tier, it.evidence.reason) == ("eager", "there is no C++ compiler on this machine")
+
+
+async def test_what_was_made_faster_stays_where_the_lanes_are() -> None:
+    processes = Processes(Network(Clock(), 0.010))
+    async with tuned(processes=processes) as it:
+        await until(lambda: it.evidence.tier == "compiled")
+        await until(it.tuner._work.empty)
+        assert processes.asked == []
+
+
+async def test_what_answers_otherwise_there_stays_here() -> None:
+    there = Network(Clock(), 0.010, off=0.5)
+    async with tuned(optimize="off", processes=Processes(there)) as it:
+        await until(lambda: there.freed)
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert await it.ask("7") == 15.0
+        assert not it.before.freed
+
+
+async def test_what_cannot_move_stays_here() -> None:
+    processes = Processes(CannotMove("its weights have left this machine"))
+    async with tuned(optimize="off", processes=processes) as it:
+        await until(lambda: bool(processes.asked))
+        assert await it.ask("7") == 15.0
+        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")

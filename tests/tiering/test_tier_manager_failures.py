@@ -1,0 +1,217 @@
+"""What fails or is gone while networks are made faster costs nobody but itself: neither the next candidate nor other models."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from service.registry.loading.memory_ledger import MIB, Ledger
+from service.registry.states import ModelState
+from service.runtime.compilers.compiled_cache import CannotCompile
+from tests.support.registry_fakes import PATIENCE_S
+from tests.support.scheduler_fakes import until
+from tests.support.tier_fakes import (
+    Clock,
+    Network,
+    Processes,
+    Tuned,
+    tuned,
+)
+
+pytestmark = pytest.mark.asyncio
+
+FAILED = "the attempt failed; the server's log says why"
+
+
+# ── candidates that raise ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_attempt_that_breaks_costs_nothing_but_the_attempt() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.offers["fp32"] = RuntimeError("secret in /a/path")
+        it.tuner.start()
+        got = await it.outcome()
+        assert (got.candidate, got.reason) == ("compiled fp32", FAILED)
+        assert await it.ask("1") == 3.0
+
+
+async def test_a_candidate_whose_batches_fail_makes_room_for_the_next() -> None:
+    async with tuned(has_bf16=True, start=False) as it:
+        it.compiler.offers["bf16"] = broken = Network(it.clock, 0.002, "bf16")
+        broken.fails = RuntimeError("the compiled network failed at Run; standard error says why")
+        it.tuner.start()
+        await until(lambda: it.evidence.tier == "compiled")
+        assert it.evidence.precision == "fp32"
+        assert broken.freed
+        assert await it.ask("1") == 3.0
+
+
+async def test_a_candidate_whose_batches_fail_does_not_keep_the_network_from_moving() -> None:
+    there = Network(Clock(), 0.010)
+    async with tuned(start=False, processes=Processes(there)) as it:
+        it.after.fails = RuntimeError("the compiled network failed at Run; standard error says why")
+        it.tuner.start()
+        await until(lambda: it.evidence.processes == 2)
+        got = it.evidence
+        assert (got.tier, got.candidate, got.compile_s, got.reason) == ("eager", "compiled fp32", 12.5, FAILED)
+        assert it.after.freed
+        assert await it.ask("1") == 3.0
+
+
+async def test_a_move_that_fails_leaves_the_network_and_what_is_known_of_it() -> None:
+    there = Network(Clock(), 0.010)
+    there.fails = RuntimeError("a lane's process is no more")
+    async with tuned(start=False, processes=Processes(there)) as it:
+        it.compiler.offers["fp32"] = CannotCompile("nobody can")
+        it.tuner.start()
+        await until(lambda: there.freed)
+        assert (it.evidence.reason, it.evidence.processes) == ("nobody can", 0)
+        assert await it.ask("1") == 3.0
+
+
+# ── models that come and go ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_model_whose_turn_comes_at_once_moves_like_any_other() -> None:
+    """The tuner's thread may be faster than the event loop that hands it the model."""
+    asked = threading.Event()
+
+    class Told(Processes):
+        def open(self, card: Any, precision: str) -> Any:
+            asked.set()
+            return super().open(card, precision)
+
+    there = Network(Clock(), 0.010)
+    async with tuned(optimize="off", processes=Told(there)) as it:
+        await until(lambda: it.evidence.processes == 2)
+        asked.clear()
+        put = it.tuner._work.put
+
+        class Slow:
+            get = it.tuner._work.get
+
+            def put(self, work: Any) -> None:
+                put(work)
+                if work is not None:
+                    assert asked.wait(PATIENCE_S)
+
+        cast(Any, it.tuner)._work = Slow()
+        it.before = Network(it.clock, 0.010)
+        await it.world.registry.unload("adder")
+        assert (await it.world.registry.load("adder")).state is ModelState.READY
+
+
+async def test_a_model_that_was_unloaded_before_its_turn_is_not_kept_for_it() -> None:
+    async with tuned(start=False) as it:
+        it.compiler.gate.clear()
+        it.tuner.start()
+        await until(lambda: bool(it.compiler.asked))  # the first load's turn, which takes long
+        await it.world.registry.unload("adder")
+        await it.world.registry.load("adder")
+        waits = weakref.ref(it.world.model())
+        await it.world.registry.unload("adder")
+        await until(lambda: waits() is None)
+
+
+# ── what others are told to hold ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Device:
+    """What it holds, as the ledger reads it."""
+
+    def __init__(self) -> None:
+        self.held = 1000 * MIB
+
+    def __call__(self) -> int:
+        return self.held
+
+    def grows(self, mib: int) -> None:
+        self.held += mib * MIB
+
+
+async def load_meanwhile(it: Tuned, device: Device, meanwhile: Callable[[], Any], mib: int = 0) -> int:
+    """Loads "second", which takes `mib` beside its weights, around something else. What it is said to hold beside them."""
+    loader, registry = it.world.loader, it.world.registry
+    loader.gate.clear()
+    loading = asyncio.create_task(registry.load("second"))
+    await asyncio.to_thread(loader.entered.acquire, timeout=PATIENCE_S)
+    await meanwhile()
+    device.grows(mib)
+    loader.gate.set()
+    await loading
+    held = registry.ledger.holding("second")
+    assert held is not None
+    return held.beside
+
+
+async def test_a_model_that_loads_while_compiled_code_does_is_not_said_to_hold_that() -> None:
+    device = Device()
+    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+        it.compiler.loads = lambda: device.grows(70)
+
+        async def meanwhile() -> None:
+            it.tuner.start()
+            await it.outcome()
+
+        assert await load_meanwhile(it, device, meanwhile) == 0
+
+
+async def test_nor_what_checks_take_and_the_swap_gives_back() -> None:
+    device = Device()
+    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+        it.after.gate.clear()
+        it.tuner.start()
+        await until(it.after.entered.is_set)
+
+        async def meanwhile() -> None:
+            device.grows(70)
+
+        assert await load_meanwhile(it, device, meanwhile) == 0
+        it.after.gate.set()
+        assert (await it.outcome()).tier == "compiled"
+
+
+async def test_nor_what_a_network_gives_back_that_moves() -> None:
+    device = Device()
+    there = Network(Clock(), 0.010)
+    there.gate.clear()
+    async with tuned(
+        optimize="off", names=("adder", "second"), ledger=Ledger(device), processes=Processes(there)
+    ) as it:
+        await until(there.entered.is_set)
+
+        async def meanwhile() -> None:
+            device.grows(70)
+            there.gate.set()
+            await until(lambda: it.evidence.processes == 2)
+
+        assert await load_meanwhile(it, device, meanwhile) == 0
+
+
+async def test_but_what_it_takes_itself_is_measured_all_the_while_that_a_compiler_works() -> None:
+    device = Device()
+    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+        it.compiler.gate.clear()
+        it.tuner.start()
+
+        async def meanwhile() -> None:
+            await until(lambda: bool(it.compiler.asked))
+
+        assert await load_meanwhile(it, device, meanwhile, mib=70) > 69 * MIB
+
+
+@pytest.mark.parametrize("offer", [CannotCompile("nobody can"), RuntimeError("broken")])
+async def test_and_after_an_attempt_that_failed(offer: Exception) -> None:
+    device = Device()
+    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+        it.compiler.offers["fp32"] = offer
+        it.tuner.start()
+        await it.outcome()
+
+        async def meanwhile() -> None:
+            pass
+
+        assert await load_meanwhile(it, device, meanwhile, mib=70) > 69 * MIB

@@ -1,0 +1,92 @@
+"""Features on disk: complete chunks only, written by whoever comes first, never trusted blindly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.training.data.feature_cache import (
+    CHUNK,
+    FeatureCache,
+    features_folder,
+    gaps,
+)
+
+
+def rows(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def ones(count: int) -> np.ndarray:
+    return np.ones(count, np.uint8)
+
+
+def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
+    cache = FeatureCache(features_folder(tmp_path, "ab" * 32, "d1"), 10)
+    assert cache.folder.parent == tmp_path / "features"
+    features = rows(10)
+    cache.write(6, features[6:], ones(4))
+    cache.write(0, features[:6], np.array([1, 1, 0, 1, 1, 1], np.uint8))
+    found, ok, known = cache.read()
+    np.testing.assert_array_equal(found, features)
+    assert ok.tolist() == [1, 1, 0, 1, 1, 1, 1, 1, 1, 1]
+    assert known.all()
+    assert not cache.complete
+    cache.finish(4)
+    assert cache.complete
+
+
+def test_what_another_release_prepared_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pictures may have been decoded otherwise: a head trained on those features would not fit what is served."""
+    ours = features_folder(tmp_path, "ab" * 32, "d1")
+    monkeypatch.setattr("service.training.data.feature_cache.__version__", "9.9.9")
+    assert features_folder(tmp_path, "ab" * 32, "d1") != ours
+
+
+def test_an_empty_cache_knows_nothing(tmp_path: Path) -> None:
+    found, ok, known = FeatureCache(tmp_path / "none", 3).read()
+    assert found is None
+    assert not ok.any()
+    assert not known.any()
+
+
+@pytest.mark.parametrize("how", ["cut", "other width", "not finite", "no safetensors"])
+def test_a_chunk_that_is_wrong_counts_as_missing(tmp_path: Path, how: str) -> None:
+    cache = FeatureCache(tmp_path, 8)
+    cache.write(0, rows(4), ones(4))
+    cache.write(4, rows(4, width=5 if how == "other width" else 4), ones(4))
+    cache.finish(4)
+    bad = tmp_path / "chunk-4-8.safetensors"
+    if how == "cut":
+        bad.write_bytes(bad.read_bytes()[:-5])
+    elif how == "not finite":
+        cache.write(4, np.full((4, 4), np.nan, np.float32), ones(4))
+    elif how == "no safetensors":
+        bad.write_text("hello")
+    found, _, known = cache.read()
+    assert found is not None
+    assert known.tolist() == [True] * 4 + [False] * 4
+    assert not bad.exists()
+    assert not cache.complete
+
+
+def test_files_that_are_no_chunks_are_passed_over(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 4)
+    (tmp_path / ".abc.draft").write_text("half")
+    (tmp_path / "chunk-x-y.safetensors").write_text("?")
+    (tmp_path / "chunk-0-99.safetensors").write_text("of another data set")
+    assert cache.ranges() == []
+    assert (tmp_path / "complete.json").write_text('{"count": 5, "width": 4}')
+    assert not cache.complete
+
+
+def test_gaps_are_what_is_unknown_in_pieces_of_a_chunk() -> None:
+    known = np.zeros(CHUNK * 2 + 50, np.bool_)
+    known[10:20] = True
+    assert list(gaps(known)) == [
+        (0, 10),
+        (20, 20 + CHUNK),
+        (20 + CHUNK, 20 + 2 * CHUNK),
+        (20 + 2 * CHUNK, 50 + 2 * CHUNK),
+    ]
+    assert list(gaps(np.ones(5, np.bool_))) == []

@@ -1,0 +1,42 @@
+"""Series are cut as their own rhythm and length ask for."""
+
+import numpy as np
+import pytest
+
+from service.training.data.windows import season_of, series_recipe, windows_of
+from service.training.failures import CannotTrain
+from service.training.hyperparameters import Hyperparameters
+
+
+def wave(steps: int, period: int, trend: float = 0.5) -> np.ndarray:
+    t = np.arange(steps)
+    noise = np.random.default_rng(0).normal(0, 0.3, steps)
+    return (10 + trend * t + 5 * np.sin(2 * np.pi * t / period) + noise)[:, None]
+
+
+@pytest.mark.parametrize("period", [7, 12, 24])
+def test_a_season_is_found_under_trend_and_noise(period: int) -> None:
+    assert season_of([wave(20 * period, period)]) == period
+
+
+@pytest.mark.parametrize("values", [np.ones((50, 1)), np.arange(50.0)[:, None]])
+def test_a_series_without_season_has_none(values: np.ndarray) -> None:
+    assert season_of([values]) == 1
+
+
+def test_noise_has_no_season() -> None:
+    assert season_of([np.random.default_rng(1).normal(size=(300, 1))]) == 1
+
+
+def test_what_is_to_be_forecast_lies_within_its_part_and_what_is_looked_back_on_may_lie_before() -> None:
+    values = np.arange(100.0)[:, None]
+    recipe = series_recipe(Hyperparameters(context=10, horizon=5, season=1), [values[:70]], 100, 1)
+    test = windows_of([(values, 85, 100)], recipe, "test")
+    assert test.targets.min() == 85
+    assert test.targets.max() == 99
+    assert test.contexts[0, :, 0].tolist() == list(range(75, 85))
+
+
+def test_series_that_are_too_short_are_refused_with_figures() -> None:
+    with pytest.raises(CannotTrain, match="too short: 20 steps"):
+        series_recipe(Hyperparameters(context=30, horizon=5), [wave(20, 7)], 30, 1)

@@ -1,0 +1,131 @@
+"""A head on fixed features: the penalty is chosen on validation data, a perceptron only where it pays."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from service.training.heads.fit import FittedHead, Xy, fit_head
+from service.training.hyperparameters import Hyperparameters
+from service.training.stop_signal import Rested, Told
+
+KNOBS = Hyperparameters(weight_decay=None, epochs=60, learning_rate=1e-2, patience=10)
+
+
+def blobs(examples: int, noise: float, seed: int, classes: int = 3, width: int = 20) -> Xy:
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, classes, (examples,), generator=generator)
+    x = noise * torch.randn(examples, width, generator=generator)
+    x[:, :classes] += functional.one_hot(y, classes)
+    return Xy(x, y)
+
+
+def rings(examples: int, seed: int) -> Xy:
+    """Inside or outside a circle: no line parts them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(examples, 2, generator=generator)
+    return Xy(x, (x.norm(dim=1) > 1.2).long())
+
+
+def fit(train: Xy, validation: Xy, classes: int | None, **more: object) -> FittedHead:
+    settings = {"kind": None, "output": "logits", "seed": 0, "told": Told()} | more
+    return fit_head(train, validation, classes, KNOBS, **settings)  # type: ignore[arg-type]
+
+
+def accuracy(fitted: FittedHead, data: Xy) -> float:
+    return float((fitted.head(data.x).argmax(dim=1) == data.y).float().mean())
+
+
+def test_the_noisier_the_data_the_stronger_the_penalty() -> None:
+    easy = fit(blobs(150, 0.1, 1), blobs(50, 0.1, 2), 3, kind="linear")
+    noisy = fit(blobs(150, 1.5, 1), blobs(50, 1.5, 2), 3, kind="linear")
+    assert float(noisy.chosen["weight_decay"]) > 10 * float(easy.chosen["weight_decay"])
+    assert accuracy(easy, blobs(200, 0.1, 3)) == 1.0
+
+
+def test_a_perceptron_is_taken_where_no_line_parts_the_classes() -> None:
+    fitted = fit(rings(600, 1), rings(200, 2), 2)
+    assert fitted.chosen["head"] == "mlp"
+    assert accuracy(fitted, rings(500, 3)) > 0.93
+
+
+def test_a_line_is_kept_where_it_is_as_good() -> None:
+    fitted = fit(blobs(600, 0.5, 1), blobs(200, 0.5, 2), 3)
+    assert fitted.chosen["head"] == "linear"
+
+
+def test_the_kind_that_was_asked_for_is_taken() -> None:
+    assert fit(blobs(60, 0.3, 1), blobs(30, 0.3, 2), 3, kind="mlp").chosen["head"] == "mlp"
+    assert fit(rings(600, 1), rings(200, 2), 2, kind="linear").chosen["head"] == "linear"
+
+
+def test_a_penalty_that_was_given_is_kept() -> None:
+    knobs = KNOBS.model_copy(update={"weight_decay": 0.5})
+    data = blobs(60, 0.3, 1)
+    fitted = fit_head(data, data, 3, knobs, kind="linear", output="logits", seed=0, told=Told())
+    assert fitted.chosen["weight_decay"] == 0.5
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_the_same_seed_gives_the_same_head(kind: str) -> None:
+    heads = [fit(blobs(100, 0.5, 1), blobs(40, 0.5, 2), 3, kind=kind, seed=3).head.state_dict() for _ in range(2)]
+    assert all(torch.equal(tensor, heads[1][name]) for name, tensor in heads[0].items())
+
+
+def test_a_number_is_learned_in_its_spreads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 5, generator=generator)
+    data = Xy(x, x[:, 0] - 0.5 * x[:, 3])
+    fitted = fit(data, data, None, kind="linear", output="value")
+    assert fitted.head.spec.output == "value"
+    torch.testing.assert_close(fitted.head(x)[:, 0], data.y, atol=1e-2, rtol=0)
+
+
+def test_balanced_weights_find_the_rare_class() -> None:
+    def skewed(seed: int) -> Xy:
+        generator = torch.Generator().manual_seed(seed)
+        y = (torch.rand(400, generator=generator) < 0.05).long()
+        return Xy(torch.randn(400, 3, generator=generator) + y[:, None], y)
+
+    def recall(class_weights: str) -> float:
+        knobs = KNOBS.model_copy(update={"class_weights": class_weights})
+        fitted = fit_head(skewed(1), skewed(2), 2, knobs, kind="linear", output="logits", seed=0, told=Told())
+        test = skewed(3)
+        return float(fitted.head(test.x).argmax(dim=1)[test.y == 1].float().mean())
+
+    assert recall("balanced") > recall("none") + 0.3
+
+
+def test_a_class_that_training_has_never_seen_is_improbable_not_an_error() -> None:
+    train, validation = blobs(60, 0.3, 1), blobs(30, 0.3, 2)
+    fitted = fit(train, validation, 4)
+    assert not (fitted.head(train.x).argmax(dim=1) == 3).any()
+
+
+def test_without_validation_data_a_usual_penalty_is_taken() -> None:
+    train = blobs(60, 0.3, 1)
+    fitted = fit(train, Xy(train.x[:0], train.y[:0]), 3)
+    assert fitted.judged.shape == (0, 3)
+    assert accuracy(fitted, blobs(100, 0.3, 2)) > 0.9
+
+
+def test_probabilities_are_neither_too_sure_nor_too_timid() -> None:
+    """A strong penalty makes logits too small; they are sharpened on validation data."""
+    fitted = fit(blobs(200, 1.0, 1), blobs(300, 1.0, 2), 3, kind="linear")
+    test = blobs(2000, 1.0, 3)
+    chances = fitted.head(test.x).softmax(dim=1).amax(dim=1)
+    assert abs(float(chances.mean()) - accuracy(fitted, test)) < 0.1
+
+
+def test_the_judged_outputs_come_from_a_head_that_has_not_seen_them() -> None:
+    train, noise = blobs(100, 0.3, 1), blobs(60, 0.3, 2)
+    shuffled = Xy(noise.x, noise.y[torch.randperm(60, generator=torch.Generator().manual_seed(0))])
+    fitted = fit(train, shuffled, 3, kind="linear")
+    assert float((fitted.judged.argmax(axis=1) == np.asarray(shuffled.y)).mean()) < 0.6
+
+
+def test_a_worker_that_is_told_to_stop_does_so() -> None:
+    told = Told()
+    told.cancel.set()
+    with pytest.raises(Rested):
+        fit(blobs(50, 0.3, 1), blobs(20, 0.3, 2), 3, told=told)

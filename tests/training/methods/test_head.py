@@ -1,0 +1,375 @@
+"""Method `head` on real photos and texts with real backbones: from a data set to a version folder that loads."""
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_zoo.cards.card import Card
+from model_zoo.catalog import Catalog
+from model_zoo.golden.golden_items import read_golden_items
+from model_zoo.network import load_network
+from model_zoo.store import Store
+from model_zoo.versions import Versions
+from service.datasets.dataset import Columns
+from service.datasets.examples import open_dataset
+from service.datasets.splits import split
+from service.tasks.table import task_for
+from service.training.data.feature_cache import FeatureCache, features_folder
+from service.training.failures import CannotTrain
+from service.training.job_spec import (
+    Finished,
+    Log,
+    Metric,
+    Progress,
+    WorkOrder,
+)
+from service.training.stop_signal import Rested, Told
+from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
+from tests.support.training_data import (
+    add_dataset,
+    fortunes,
+    head_order,
+    home_with_weights,
+    photos_zip,
+    run_head,
+    stamps,
+    texts_csv,
+)
+
+pytestmark = [pytest.mark.weights, pytest.mark.component]
+
+CLASSES = ("birds", "coins", "flowers")
+TOPICS = ("computers", "food", "love")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, served: object, zoo_home: Path) -> Path:
+    for name in ("efficientnet_lite0", "all_minilm_l6_v2"):
+        served(name)  # type: ignore[operator]  # fetched, or the test is skipped
+    return home_with_weights(tmp_path_factory.mktemp("head"), zoo_home)
+
+
+@pytest.fixture(scope="module")
+def photos(home: Path) -> str:
+    return add_dataset(home, photos_zip(stamps(CLASSES, 14)), "photos.zip")
+
+
+@pytest.fixture(scope="module")
+def texts(home: Path) -> str:
+    return add_dataset(home, texts_csv(fortunes(TOPICS, 40)), "texts.csv")
+
+
+@pytest.fixture(scope="module")
+def photo_job(home: Path, photos: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[WorkOrder, Path]:
+    folder = tmp_path_factory.mktemp("photos") / "job"
+    order = head_order(home, photos, "efficientnet_lite0", "image-classification", "my_photos")
+    said = run_head(order, folder)
+    assert isinstance(said[-1], Finished)
+    assert {s.phase for s in said if isinstance(s, Progress)} >= {"features", "training", "evaluation", "publishing"}
+    ratios = [s.ratio for s in said if isinstance(s, Progress)]
+    assert ratios == sorted(ratios)
+    assert any(isinstance(s, Metric) and s.split == "validation" for s in said)
+    return order, folder
+
+
+def test_photos_are_told_apart_after_seconds(photo_job: tuple[WorkOrder, Path]) -> None:
+    _, folder = photo_job
+    report = json.loads((folder / "result" / "report.json").read_text())
+    assert report["metrics"]["accuracy"]["value"] > 0.8
+    assert report["baseline"]["accuracy"] < 0.6
+    assert report["baseline"]["kind"] == "always the commonest class"
+    assert report["primary"] == "accuracy"
+    assert sum(report["splits"].values()) == 42
+    assert np.sum(report["confusion"]["matrix"]) == report["splits"]["test"]
+
+
+def test_the_version_folder_is_published_loaded_and_gives_the_same_answers(
+    photo_job: tuple[WorkOrder, Path], home: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    order, folder = photo_job
+    shutil.copytree(folder / "result", tmp_path / "result")
+    versions = Versions(home)
+    number = versions.publish("my_photos", tmp_path / "result")
+    versions.verify("my_photos", number)
+    version = versions.open("my_photos", number)
+    assert versions.find(version.card) is not None
+    assert version.lineage["job_id"] == order.job_id
+    assert version.lineage["hyperparameters"]["head"] == "linear"
+
+    base = Catalog.from_package().get("efficientnet_lite0")
+    base_files = Store(home).find(base)
+    assert base_files is not None
+    assert version.lineage["base_sha256"] == base_files.digest
+    network = load_network(version.card, version.files, base_files)
+    golden = read_golden_items("my_photos", version.golden)
+    assert golden
+    for item in golden:
+        inputs = {name: torch.from_numpy(array)[None] for name, array in item.inputs.items()}
+        with torch.inference_mode():
+            outputs = network(**inputs)
+        error = np.abs(outputs["logits"][0].numpy() - item.outputs["logits"]).max()
+        assert error <= version.card.tolerance.max_abs_error
+
+    task = task_for(version.card, version.files)
+    [photo] = stamps(("coins",), 1)["coins"]
+    [row] = task.preprocess([ImageInstance(photo.read_bytes())], ["photo"])
+    assert isinstance(row, Item)
+    with torch.inference_mode():
+        logits = network(pixel_values=torch.from_numpy(row.tensors["pixel_values"])[None])["logits"][0].numpy()
+    answer = task.postprocess({"logits": logits}, row, Options())
+    assert answer.labels[0].name == "coins"  # type: ignore[union-attr]
+
+
+def test_the_same_seed_gives_the_same_weights_and_features_are_computed_once(
+    photo_job: tuple[WorkOrder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, folder = photo_job
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the backbone was loaded although its features are there")
+
+    monkeypatch.setattr("service.training.data.features.load_network", forbidden)
+    run_head(order, tmp_path / "again")
+    first, second = ((f / "result" / "model.safetensors").read_bytes() for f in (folder, tmp_path / "again"))
+    assert first == second
+
+
+def test_texts_are_told_apart_and_compared_with_the_version_that_is_served(
+    home: Path, texts: str, tmp_path: Path
+) -> None:
+    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", "my_topics")
+    run_head(order, tmp_path / "1")
+    report = json.loads((tmp_path / "1" / "result" / "report.json").read_text())
+    assert report["metrics"]["accuracy"]["value"] > 0.6
+    assert report["rival"] is None
+
+    served_now = tmp_path / "7"
+    (tmp_path / "1" / "result").rename(served_now)
+    weaker = head_order(
+        home, texts, "all_minilm_l6_v2", "text-classification", "my_topics",
+        rival=served_now, hyperparameters={"weight_decay": 0.1, "head": "linear"},
+    )  # fmt: skip
+    run_head(weaker, tmp_path / "2")
+    second = json.loads((tmp_path / "2" / "result" / "report.json").read_text())
+    assert second["rival"]["version"] == 7, "a number, as versions are everywhere"
+    # The same backbone, the same held-out examples: exactly what the first job measured.
+    assert second["rival"]["metrics"]["accuracy"] == pytest.approx(report["metrics"]["accuracy"]["value"])
+    lineage = json.loads((tmp_path / "2" / "result" / "lineage.json").read_text())
+    assert lineage["rival"]["metrics"] == second["rival"]["metrics"]
+    assert lineage["hyperparameters"]["weight_decay"] == 0.1
+
+
+def test_a_rival_that_is_damaged_fails_nobody(home: Path, texts: str, tmp_path: Path) -> None:
+    rival = tmp_path / "3"
+    rival.mkdir()
+    (rival / "card.json").write_text("{")
+    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", rival=rival)
+    assert isinstance(run_head(order, tmp_path / "job")[-1], Finished)
+
+
+def test_a_number_is_learned_from_texts(home: Path, tmp_path: Path) -> None:
+    """1,010 for a text about food, 1,000 for others; in the data's own units, with the interval of the errors on the card."""
+    scored = enumerate(fortunes(("food", "law"), 60))
+    rows = [(text, (1010.0 if topic == "food" else 1000.0) + i / 100) for i, (text, topic) in scored]
+    dataset = add_dataset(home, texts_csv(rows, "score"), "scores.csv")
+    order = head_order(home, dataset, "all_minilm_l6_v2", "regression", "my_score")
+    run_head(order, tmp_path / "job")
+    result = tmp_path / "job" / "result"
+    report = json.loads((result / "report.json").read_text())
+    assert report["metrics"]["r2"]["value"] > 0.3
+    card = Card.model_validate_json((result / "card.json").read_bytes())
+    assert card.labels is None
+    assert card.target is not None
+    assert card.target.lower is not None
+    assert card.target.upper is not None
+    assert card.target.lower < 0 < card.target.upper
+    [item, *_] = read_golden_items("my_score", result / "golden.safetensors")
+    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
+    assert base is not None
+    answer = task_for(card, base).postprocess(item.outputs, Item(item.inputs), Options())
+    assert isinstance(answer, Regression)
+    assert 990 < answer.value < 1020
+
+
+def test_an_example_that_cannot_be_prepared_is_left_out_and_told_of(home: Path, texts: str, tmp_path: Path) -> None:
+    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
+    assert base is not None
+    cache = FeatureCache(features_folder(home, base.digest, texts), 120)
+    features, ok, known = cache.read()
+    assert features is not None
+    assert known.all()
+    before = {path: path.read_bytes() for path in cache.folder.iterdir()}
+    try:
+        ok[3] = 0
+        cache.write(0, features, ok)
+        said = run_head(head_order(home, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+    assert any(isinstance(s, Log) and s.level == "warning" and "left out" in s.text for s in said)
+    report = json.loads((tmp_path / "job" / "result" / "report.json").read_text())
+    assert sum(report["splits"].values()) == 119
+    accounting = report["accounting"]
+    assert (
+        accounting["given"]
+        == accounting["train"] + accounting["validation"] + accounting["test"] + accounting["left_out"]
+    )
+    assert (accounting["given"], accounting["left_out"]) == (120, 1)
+    assert accounting["reasons"] == {"the network gave no numbers for it": 1}
+    assert "1 of 120 were left out by the job" in (tmp_path / "job" / "result" / "report.html").read_text()
+
+
+def test_what_the_head_has_learned_from_is_no_measure_of_it(home: Path, tmp_path: Path) -> None:
+    """Labels by lot, and a head that learns by heart. Where no test data are left, the figures are those of a head that had not
+    seen the validation data yet."""
+    lots = np.random.default_rng(0).permutation(np.arange(120) % 3)
+    rows = [(text, f"lot {lot}") for (text, _), lot in zip(fortunes(TOPICS, 40), lots, strict=True)]
+    dataset = add_dataset(home, texts_csv(rows), "lots.csv")
+    order = head_order(
+        home,
+        dataset,
+        "all_minilm_l6_v2",
+        "text-classification",
+        hyperparameters={"weight_decay": 1e-5, "head": "linear"},
+    )
+    run_head(order, tmp_path / "before")
+    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
+    assert base is not None
+    cache = FeatureCache(features_folder(home, base.digest, dataset), 120)
+    features, ok, _ = cache.read()
+    assert features is not None
+    ok[list(split(open_dataset(home, dataset), order.spec.seed)["test"])] = 0
+    cache.write(0, features, ok)
+    run_head(order, tmp_path / "job")
+    report = json.loads((tmp_path / "job" / "result" / "report.json").read_text())
+    assert report["splits"]["test"] == 0
+    assert report["metrics"]["accuracy"]["value"] < 0.7
+
+
+def test_features_that_were_damaged_are_computed_again(home: Path, tmp_path: Path) -> None:
+    rows = fortunes(("food", "law"), 12)
+    dataset = add_dataset(home, texts_csv(rows), "few.csv")
+    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification")
+    run_head(order, tmp_path / "1")
+    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
+    assert base is not None
+    [chunk] = features_folder(home, base.digest, dataset).glob("chunk-*")
+    chunk.write_bytes(chunk.read_bytes()[:-20])
+    run_head(order, tmp_path / "2")
+    first, second = ((tmp_path / n / "result" / "model.safetensors").read_bytes() for n in "12")
+    assert first == second
+
+
+def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home: Path, tmp_path: Path) -> None:
+    """The server had half of them when it said that it was done."""
+    rows = fortunes(("food", "law"), 13)
+    dataset = add_dataset(home, texts_csv(rows), "half.csv")
+    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
+    assert base is not None
+    marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
+    cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
+    cache.write(0, marked, np.ones(13, np.uint8))
+    told = Told()
+    told.features_ready.set()
+    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
+    run_head(order, tmp_path / "job", told)
+    features, _, known = cache.read()
+    assert features is not None
+    assert known.all()
+    assert cache.complete
+    np.testing.assert_array_equal(features[:13], marked)
+    np.testing.assert_allclose(np.linalg.norm(features[13:], axis=1), 1.0, rtol=1e-5)
+
+
+def test_a_worker_that_waits_for_features_hears_that_it_is_to_stop(home: Path, tmp_path: Path) -> None:
+    dataset = add_dataset(home, texts_csv(fortunes(("food", "law"), 11)), "wait.csv")
+    told = Told()
+    told.pause.set()
+    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
+    with pytest.raises(Rested):
+        run_head(order, tmp_path / "job", told)
+    assert not (tmp_path / "job" / "result").exists()
+
+
+def test_a_base_that_is_not_pulled_is_told_of(tmp_path: Path, home: Path, texts: str) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "datasets").symlink_to(home / "datasets")
+    with pytest.raises(CannotTrain, match="pull the model first"):
+        run_head(head_order(bare, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
+
+
+def test_texts_of_unlike_lengths_have_the_features_they_have_alone(home: Path, texts: str) -> None:
+    card = Catalog.from_package().get("all_minilm_l6_v2")
+    base = Store(home).find(card)
+    assert base is not None
+    features, _, _ = FeatureCache(features_folder(home, base.digest, texts), 120).read()
+    assert features is not None
+    network, task = load_network(card, base), task_for(card, base)
+    for i in (0, 50, 119):
+        text = fortunes(TOPICS, 40)[i][0]
+        [item] = task.preprocess([TextInstance(text.encode())], ["text"])
+        assert isinstance(item, Item)
+        with torch.inference_mode():
+            alone = network.features(**{n: torch.from_numpy(a)[None] for n, a in item.tensors.items()})[0].numpy()
+        np.testing.assert_allclose(features[i], alone, atol=1e-5)
+
+
+def test_a_picture_and_a_row_together_tell_what_neither_tells_alone(home: Path, tmp_path: Path) -> None:
+    """A price by what is shown, and 50 more for red ones, which only the table knows."""
+    prices = {"birds": 100.0, "coins": 200.0}
+    packed, written = io.BytesIO(), io.StringIO()
+    table = csv.writer(written)
+    table.writerow(["image", "colour", "price"])
+    with zipfile.ZipFile(packed, "w") as archive:
+        for label, paths in stamps(("birds", "coins"), 24).items():
+            for i, path in enumerate(paths):
+                archive.writestr(f"{label}{i}.png", path.read_bytes())
+                table.writerow([f"{label}{i}.png", ("blue", "red")[i % 2], prices[label] + 50 * (i % 2) + i / 10])
+        archive.writestr("table.csv", written.getvalue())
+    dataset = add_dataset(home, packed.getvalue(), "records.zip", columns=Columns(target="price"))
+    order = head_order(home, dataset, "efficientnet_lite0", "image-tabular-regression", "my_price")
+    run_head(order, tmp_path / "job")
+    version = Versions(home).open("my_price", Versions(home).publish("my_price", tmp_path / "job" / "result"))
+    assert json.loads((version.files.folder / "report.json").read_text())["metrics"]["r2"]["value"] > 0.6
+
+    base = Store(home).find(Catalog.from_package().get("efficientnet_lite0"))
+    network, task = load_network(version.card, version.files, base), task_for(version.card, version.files)
+    [photo] = stamps(("coins",), 1)["coins"]
+    records = [
+        RecordInstance({"image": ImageInstance(photo.read_bytes()), "row": RowInstance({"colour": c})})
+        for c in ("blue", "red")
+    ]
+    answers = []
+    for item in task.preprocess(records, ["blue", "red"]):
+        assert isinstance(item, Item)
+        with torch.inference_mode():
+            outputs = network(**{name: torch.from_numpy(array)[None] for name, array in item.tensors.items()})
+        answers.append(task.postprocess({"value": outputs["value"][0].numpy()}, item, Options()))
+    blue, red = (answer.value for answer in answers if isinstance(answer, Regression))
+    assert 20 < red - blue < 80
+
+
+@pytest.mark.parametrize("base_name", ["char_lstm"])
+def test_a_recurrent_networks_features_are_those_that_its_version_is_served_with(
+    served: object, home: Path, tmp_path: Path, base_name: str
+) -> None:
+    """A base that writes text reads the end of it, a classifier the whole: features must be of the latter."""
+    served(base_name)  # type: ignore[operator]
+    dataset = add_dataset(home, texts_csv(fortunes(("computers", "songs-poems"), 25)), "styles.csv")
+    run_head(head_order(home, dataset, base_name, "text-classification", "my_style"), tmp_path / "job")
+    version = Versions(home).open("my_style", Versions(home).publish("my_style", tmp_path / "job" / "result"))
+    network = load_network(version.card, version.files, Store(home).find(Catalog.from_package().get(base_name)))
+    for item in read_golden_items("my_style", version.golden):
+        with torch.inference_mode():
+            outputs = network(**{name: torch.from_numpy(array)[None] for name, array in item.inputs.items()})
+        error = np.abs(outputs["logits"][0].numpy() - item.outputs["logits"]).max()
+        assert error <= version.card.tolerance.max_abs_error

@@ -1,0 +1,58 @@
+"""What ModelConfig tells of how a model runs: the tier, why, and figures only where something was measured."""
+
+import pytest
+
+from service.engine.tier_report import Evidence
+from service.wire.open_inference.model_config import _evidence
+
+MEASURED = Evidence(
+    "compiled",
+    "bf16",
+    candidate="compiled bf16",
+    speedup=2.5,
+    rows_per_s=250.0,
+    rows_per_s_before=100.0,
+    single_speedup=1.5,
+    max_error=0.0123456,
+    cosine=0.99991,
+    top1_agreement=1.0,
+    compile_s=41.5,
+    cached=True,
+    length_step=16,
+)
+
+
+def test_a_faster_network_shows_its_evidence() -> None:
+    assert _evidence(MEASURED) == {
+        "tier": "compiled",
+        "tier_length_step": "16",
+        "tier_candidate": "compiled bf16",
+        "tier_compile_seconds": "41.5",
+        "tier_cached": "true",
+        "tier_max_error": "0.0123",
+        "tier_cosine": "0.999910",
+        "tier_top1_agreement": "1.0000",
+        "tier_speedup": "2.50",
+        "tier_single_speedup": "1.50",
+        "tier_rows_per_second": "250.0",
+        "tier_rows_per_second_before": "100.0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("evidence", "shown"),
+    [
+        (None, {}),
+        (Evidence("eager", "fp32", reason="optimize is off"), {"tier": "eager", "tier_reason": "optimize is off"}),
+        (
+            Evidence("eager", "fp32", candidate="compiled fp32", reason="there is no C++ compiler on this machine"),
+            {
+                "tier": "eager",
+                "tier_reason": "there is no C++ compiler on this machine",
+                "tier_candidate": "compiled fp32",
+            },
+        ),
+    ],
+)
+def test_what_was_not_measured_is_not_shown(evidence: Evidence | None, shown: dict[str, str]) -> None:
+    assert _evidence(evidence) == shown

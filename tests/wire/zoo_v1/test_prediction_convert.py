@@ -1,0 +1,281 @@
+"""zoo.v1 messages become what was meant, or an error that names the field; answers become messages whole."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import InvalidInput
+from service.pb import prediction_pb2 as pb
+from service.tasks.base import DTYPES
+from service.types import (
+    AudioInstance,
+    Classification,
+    Embedding,
+    GeneratedText,
+    ImageInstance,
+    InferReply,
+    InferRequest,
+    Label,
+    Options,
+    Prediction,
+    SamplesInstance,
+    Segment,
+    Segments,
+    TensorInstance,
+    TextInstance,
+    Timing,
+)
+from service.wire.zoo_v1.prediction_convert import LONGEST_REQUEST_ID, read_request, write_response
+
+
+def read(*instances: pb.Instance, **fields: Any) -> InferRequest:
+    return read_request(pb.PredictRequest(model="m", instances=instances, **fields), None)
+
+
+def tensor(datatype: str, shape: list[int], data: bytes) -> pb.Instance:
+    made = pb.Tensor(datatype=datatype, shape=shape, data=data)
+    return pb.Instance(tensors=pb.TensorMap(tensors={"x": made}))
+
+
+def array_of(instance: object) -> np.ndarray[Any, Any]:
+    assert isinstance(instance, TensorInstance), instance
+    return instance.tensors["x"]
+
+
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_kind_of_instance_is_read() -> None:
+    request = read(
+        pb.Instance(image=b"jpeg"),
+        pb.Instance(text="größe 🐈"),
+        pb.Instance(audio=b"wav"),
+        pb.Instance(samples=pb.AudioSamples(sample_rate_hertz=8000, values=[0.5, -1])),
+        tensor("FP32", [2], np.array([1, 2], "<f4").tobytes()),
+    )
+    image, text, audio, samples, tensors = request.instances
+    assert image == ImageInstance(b"jpeg")
+    assert text == TextInstance("größe 🐈".encode())
+    assert audio == AudioInstance(b"wav")
+    assert isinstance(samples, SamplesInstance)
+    assert (samples.sample_rate, samples.samples.tolist(), samples.samples.dtype) == (8000, [0.5, -1], np.float32)
+    assert array_of(tensors).tolist() == [1, 2]
+
+
+def test_empty_bytes_are_an_instance_and_left_to_the_task() -> None:
+    request = read(pb.Instance(image=b""), pb.Instance(text=""), pb.Instance(samples=pb.AudioSamples()))
+    assert request.instances[:2] == [ImageInstance(b""), TextInstance(b"")]
+    assert len(request.instances[2].samples) == 0  # type: ignore[union-attr]
+
+
+def test_a_request_carries_what_the_caller_said() -> None:
+    message = pb.PredictRequest(model="m", version="canary", request_id="mine")
+    request = read_request(message, 12.5)
+    assert (request.model, request.version, request.request_id, request.deadline) == ("m", "canary", "mine", 12.5)
+    assert request.options == Options()
+
+
+def test_an_option_is_set_only_if_the_caller_set_it() -> None:
+    assert read(options=pb.PredictOptions(top_k=0)).options == Options(top_k=0)
+    assert read(options=pb.PredictOptions(threshold=0.0)).options == Options(threshold=0.0)
+    assert read(options=pb.PredictOptions(include_tensors=True)).options == Options()
+
+
+def test_priority_travels_with_the_request() -> None:
+    assert read().priority == 0
+    assert read(options=pb.PredictOptions(priority=3)).priority == 3
+    with pytest.raises(
+        InvalidInput, match=r"options.priority: expected 1 \(first\) or more, or 0 for the default, got -1"
+    ):
+        read(options=pb.PredictOptions(priority=-1))
+
+
+def test_a_request_without_an_id_gets_one_of_its_own() -> None:
+    assert read().request_id
+    assert read().request_id != read().request_id
+
+
+def test_a_model_is_required() -> None:
+    with pytest.raises(InvalidInput, match=r"^model: is required$"):
+        read_request(pb.PredictRequest(), None)
+
+
+def test_an_id_has_an_end() -> None:
+    assert read(request_id="x" * LONGEST_REQUEST_ID).request_id == "x" * LONGEST_REQUEST_ID
+    with pytest.raises(InvalidInput, match="request_id: expected at most 256 characters, got 257"):
+        read(request_id="x" * (LONGEST_REQUEST_ID + 1))
+
+
+# ── tensors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", sorted(DTYPES))
+def test_every_datatype_is_read_as_it_was_sent(name: str) -> None:
+    given_array = np.array([[0, 1, 0], [1, 1, 0]]).astype(DTYPES[name])
+    (instance,) = read(tensor(name, [2, 3], given_array.tobytes())).instances
+    np.testing.assert_array_equal(array_of(instance), given_array)
+    assert array_of(instance).dtype == DTYPES[name]
+
+
+@pytest.mark.parametrize("shape", [[], [1], [0], [3, 0, 2], [1] * 64])
+def test_a_shape_may_be_odd(shape: list[int]) -> None:
+    size = int(np.prod(shape))
+    (instance,) = read(tensor("FP32", shape, b"\x00" * 4 * size)).instances
+    assert array_of(instance).shape == tuple(shape)
+
+
+WRONG: list[tuple[pb.Instance, str, str]] = [
+    (
+        pb.Instance(),
+        "instances[1]",
+        "expected one of image, text, audio, samples, tensors, row, series, record; got none",
+    ),
+    (tensor("FLOAT", [1], b""), "instances[1].tensors.x.datatype", "got 'FLOAT'"),
+    (tensor("BYTES", [1], b""), "instances[1].tensors.x.datatype", "got 'BYTES'"),
+    (tensor("", [1], b""), "instances[1].tensors.x.datatype", "got ''"),
+    (tensor("FP32", [-1], b""), "instances[1].tensors.x.shape", "expected sizes of 0 and more, got [-1]"),
+    (tensor("FP32", [2], b"\x00" * 7), "instances[1].tensors.x.data", "expected 8 bytes for FP32[2], got 7"),
+    (tensor("FP32", [2], b"\x00" * 9), "instances[1].tensors.x.data", "expected 8 bytes for FP32[2], got 9"),
+    (tensor("FP32", [2**62, 4], b"\x00" * 16), "instances[1].tensors.x.data", "expected 73786976294838206464 bytes"),
+    (tensor("FP32", [2**63 - 1] * 8, b""), "instances[1].tensors.x.data", "got 0"),
+    (tensor("FP32", [1] * 65, b"\x00" * 4), "instances[1].tensors.x.shape", "expected at most 64 axes, got 65"),
+    (tensor("FP32", [0, 2**62, 2**62], b""), "instances[1].tensors.x.shape", "is beyond any tensor"),
+]
+
+
+@pytest.mark.parametrize(("instance", "field", "says"), WRONG, ids=[f"{f}: {s}"[:70] for _, f, s in WRONG])
+def test_an_instance_that_cannot_be_read_fails_alone_and_names_its_field(
+    instance: pb.Instance, field: str, says: str
+) -> None:
+    first, wrong, last = read(pb.Instance(text="a"), instance, pb.Instance(text="b")).instances
+    assert (first, last) == (TextInstance(b"a"), TextInstance(b"b"))
+    assert isinstance(wrong, InvalidInput)
+    assert wrong.field == field
+    assert says in wrong.problem
+    assert len(wrong.message) < 400
+
+
+def test_a_shape_without_end_is_not_repeated_without_end() -> None:
+    (wrong,) = read(tensor("FP32", [1] * 100_000, b"\x00" * 4)).instances
+    assert isinstance(wrong, InvalidInput)
+    assert len(wrong.message) < 300
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([*sorted(DTYPES), "BYTES", "?"]),
+    st.lists(st.one_of(st.integers(-2, 4), st.sampled_from([2**31, 2**62, 2**63 - 1])), max_size=70),
+    st.binary(max_size=64),
+)
+def test_no_tensor_ever_escapes_as_another_error(datatype: str, shape: list[int], data: bytes) -> None:
+    (instance,) = read(tensor(datatype, shape, data)).instances
+    assert isinstance(instance, TensorInstance | InvalidInput)
+
+
+# ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ROW = {"y": np.array([[1, 2]], np.float32), "n": np.array(3, np.int64)}
+
+
+def write(*predictions: Any, include_tensors: bool = False, timing: Timing | None = None) -> pb.PredictResponse:
+    return write_response(InferReply("m", 7, "id", predictions, timing or Timing()), include_tensors)
+
+
+def test_a_reply_says_who_answered_and_where_the_time_went() -> None:
+    response = write(timing=Timing(0.25, 1.5, 0.000_000_001, 61.0, 8, 0.125, "cuda:0", "fp32"))
+    assert (response.model, response.version, response.request_id) == ("m", 7, "id")
+    timing = response.timing
+    assert (timing.preprocess.seconds, timing.preprocess.nanos) == (0, 250_000_000)
+    assert (timing.queue.seconds, timing.queue.nanos) == (1, 500_000_000)
+    assert (timing.execute.seconds, timing.execute.nanos) == (0, 1)
+    assert timing.postprocess.seconds == 61
+    assert (timing.batch_rows, timing.padding_ratio, timing.device) == (8, 0.125, "cuda:0")
+    assert timing.precision == "fp32"
+
+
+def test_a_classification_keeps_its_labels_in_order() -> None:
+    (result,) = write(Prediction(ROW, Classification((Label(3, "cat", 0.75), Label(1, "dog", 0.25))))).predictions
+    assert [(label.index, label.name, label.score) for label in result.classification.labels] == [
+        (3, "cat", 0.75),
+        (1, "dog", 0.25),
+    ]
+    assert not result.HasField("outputs")
+
+
+def test_no_label_above_the_threshold_is_an_answer_too() -> None:
+    (result,) = write(Prediction(ROW, Classification(()))).predictions
+    assert result.WhichOneof("result") == "classification"
+
+
+def test_an_embedding_keeps_every_number() -> None:
+    values = np.array([0.1, np.nan, -np.inf], np.float32)
+    (result,) = write(Prediction(ROW, Embedding(values))).predictions
+    np.testing.assert_array_equal(np.array(result.embedding.values, np.float32), values)
+
+
+def test_segments_keep_their_times() -> None:
+    found = Segments((Segment(0.258, 3.07, 0.5),), 0.032, np.array([0.5, 0.25], np.float32), 3.2)
+    segments = write(Prediction(ROW, found)).predictions[0].segments
+    assert segments.segments[0].start.ToNanoseconds() == 258_000_000
+    assert segments.segments[0].end.ToNanoseconds() == 3_070_000_000
+    assert segments.frame_duration.ToNanoseconds() == 32_000_000
+    assert segments.duration.ToNanoseconds() == 3_200_000_000
+    assert list(segments.frame_probabilities) == [0.5, 0.25]
+
+
+def test_no_segment_is_an_answer_too() -> None:
+    (result,) = write(Prediction(ROW, Segments((), 0.032, np.zeros(0, np.float32), 0.0))).predictions
+    assert result.WhichOneof("result") == "segments"
+
+
+def read_map(tensors: pb.TensorMap) -> dict[str, Any]:
+    (instance,) = read(pb.Instance(tensors=tensors)).instances
+    assert isinstance(instance, TensorInstance)
+    return dict(instance.tensors)
+
+
+def test_tensors_in_give_tensors_out_that_can_be_read_again() -> None:
+    (result,) = write(Prediction(ROW)).predictions
+    assert result.WhichOneof("result") == "tensors"
+    for name, array in read_map(result.tensors).items():
+        np.testing.assert_array_equal(array, ROW[name])
+        assert array.dtype == ROW[name].dtype
+
+
+def test_tensors_ride_beside_the_answer_where_they_were_asked_for() -> None:
+    answered = Prediction(ROW, Embedding(np.zeros(1, np.float32)))
+    (result,) = write(answered, include_tensors=True).predictions
+    assert result.WhichOneof("result") == "embedding"
+    assert read_map(result.outputs).keys() == ROW.keys()
+
+
+def test_notes_are_told() -> None:
+    notes = {"truncated": True, "tokens": 256, "ratio": 0.5, "why": "long"}
+    (result,) = write(Prediction(ROW, None, notes)).predictions
+    assert dict(result.notes) == notes
+
+
+def test_an_error_stands_in_the_place_of_its_instance() -> None:
+    results = write(Prediction(ROW), InvalidInput("instances[1]", "is empty"), Prediction(ROW)).predictions
+    assert [result.WhichOneof("result") for result in results] == ["tensors", "error", "tensors"]
+    assert results[1].error.code == 3
+    assert results[1].error.message == "instances[1]: is empty"
+
+
+# ── text that is written ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_options_of_writing_are_read_and_unset_ones_stay_unset() -> None:
+    said = pb.PredictOptions(max_new_tokens=0, temperature=0.0, seed=0)
+    assert read(pb.Instance(text="a"), options=said).options == Options(max_new_tokens=0, temperature=0.0, seed=0)
+    assert read(pb.Instance(text="a")).options == Options()
+
+
+def test_a_written_text_travels_whole() -> None:
+    prediction = Prediction({}, GeneratedText("größe 🐈", 7, "stop"))
+    message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
+    assert message.WhichOneof("result") == "text"
+    assert (message.text.text, message.text.token_count, message.text.finish_reason) == ("größe 🐈", 7, "stop")
