@@ -18,9 +18,9 @@ from service.datasets.dataset_limits import MIB, limits_of
 from service.datasets.dataset_store import DatasetStore
 from service.errors import Damaged, NotFound, NotReady
 from service.jobs.feature_extraction import FeatureExtraction
-from service.jobs.hooks import Hooks, Limits
+from service.jobs.hooks import Hooks, JobLimits
 from service.jobs.persistence.job_store import Quotas
-from service.jobs.preemption import YieldLimits
+from service.jobs.preemption import PreemptionLimits
 from service.jobs.supervisor import Jobs
 from service.observability.log import logger
 from service.observability.recorder import Recorder
@@ -126,14 +126,14 @@ class FineTuning:
         return await self.jobs.in_use(dataset_id)
 
 
-def job_limits(settings: Settings) -> Limits:
+def job_limits(settings: Settings) -> JobLimits:
     """What jobs may take, by the settings."""
-    return Limits(
+    return JobLimits(
         per_device=settings.jobs_per_device,
         threads=settings.job_threads or settings.cores,
         memory_mib=settings.job_memory_mib or usable_memory_bytes() // MIB // 2,
         quotas=Quotas(per_owner=settings.jobs_per_owner, queued=settings.max_queued_jobs),
-        yielding=YieldLimits(share=settings.job_min_share),
+        yielding=PreemptionLimits(share=settings.job_min_share),
         mlflow_uri=settings.mlflow_uri,
         ready_s=settings.job_worker_ready_s,
         retention_s=settings.job_retention_days * DAY_S,

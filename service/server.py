@@ -73,7 +73,7 @@ from service.startup import (
     open_http,
     warn_of_service_variables,
 )
-from service.tiering.tier_manager import Tuner
+from service.tiering.tier_manager import TierManager
 from service.wire.calls import CountedServer
 from service.wire.health import Health
 from service.wire.open_inference import servicer
@@ -217,7 +217,7 @@ class Server:
         self._inference = Inference(self._registry, self._pool, self._recorder, workers)
         self._health = Health(SERVICES)
         self._registry.on_change.append(self._model_changed)
-        self._tuner = Tuner(
+        self._tuner = TierManager(
             self._registry,
             self._recorder,
             compiler_for(settings.home, self._store, plan),

@@ -14,7 +14,7 @@ from itertools import count
 from benchmarks.simulation.engine import INFINITY, Contender, Job, Request
 from benchmarks.simulation.profiles import Network
 from service.scheduler.cost import LearnedCost
-from service.scheduler.policy import Batch, DevicePolicy, Limits
+from service.scheduler.policy import Batch, BatchLimits, DevicePolicy
 from service.types import Item
 
 TORCHSERVE_QUEUE = 100
@@ -184,7 +184,7 @@ class Zoo:
             cost = LearnedCost()
             for rows in (1, 1, 2, 2):  # see `_warm_up` of the loader
                 cost.observe(rows, network.usual_length, network.law.seconds(rows, network.usual_length))
-            limits = Limits(network.max_batch_size, most_waiting, weight=weight)
+            limits = BatchLimits(network.max_batch_size, most_waiting, weight=weight)
             queue = self.policy.add(network.name, limits, cost, network.varies)
             self.queues.append(queue)
             self._index[queue] = index

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-class Limits(BaseModel):
+class DatasetLimits(BaseModel):
     """Bounds on one dataset, and on all of them together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,9 +48,9 @@ class Limits(BaseModel):
     """Processor time of that child; 0 sets no limit."""
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> DatasetLimits:
     """The bounds that an operator set."""
-    return Limits(
+    return DatasetLimits(
         dataset_bytes=settings.max_dataset_mib * MIB,
         total_bytes=settings.datasets_quota_mib * MIB,
         files=settings.max_dataset_files,

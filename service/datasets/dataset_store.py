@@ -26,9 +26,9 @@ import structlog
 from model_zoo import strict_json
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.library import InUse, Library, Page, nobody
-from service.datasets.overrides import wishes_of
+from service.datasets.overrides import overrides_of
 from service.datasets.upload import (
     remote,
     staging,
@@ -90,11 +90,11 @@ class DatasetStore(Library):
     """All datasets of one home."""
 
     def __init__(
-        self, home: Path, limits: Limits | None = None, *, roots: Sequence[str] = (), in_use: InUse = nobody
+        self, home: Path, limits: DatasetLimits | None = None, *, roots: Sequence[str] = (), in_use: InUse = nobody
     ) -> None:
         """`roots`: URIs below which `from_uri` may read. `in_use` says whether a job needs a dataset. Touches no file."""
         super().__init__(home, in_use)
-        self._limits = limits or Limits()
+        self._limits = limits or DatasetLimits()
         self._roots = tuple(roots)
         self._active: dict[str, Upload] = {}  # by sha256; only on the event loop
         self._validating, self._fetching = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
@@ -234,7 +234,7 @@ class DatasetStore(Library):
         """
         remote.allowed(uri, self._roots)
         check_name(display_name)
-        wishes_of(task, kind)
+        overrides_of(task, kind)
         path = self._home / uploads.UPLOADS / f".fetch-{uuid.uuid4().hex}.part"
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         stop = threading.Event()

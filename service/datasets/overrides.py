@@ -37,7 +37,7 @@ BY_TARGET = {Target.CLASS: CLASSIFICATION, Target.NUMBER: REGRESSION, Target.NON
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Overrides:
     """What decides over a guess, and who hears of guesses."""
 
     target: Target | None = None
@@ -52,13 +52,13 @@ class Wishes:
         return kind or (left[0] if len(left) == 1 else None)
 
 
-NONE = Wishes()
+NONE = Overrides()
 
 
-def wishes_of(task: str, kind: DatasetKind | None, infer: Infer = nowhere) -> Wishes:
+def overrides_of(task: str, kind: DatasetKind | None, infer: Infer = nowhere) -> Overrides:
     """What a task says of the data. Raises InvalidInput for one that nobody knows, or that another kind of data is for."""
     if not task:
-        return Wishes(infer=infer)
+        return Overrides(infer=infer)
     found = [(target, of) for target, by_kind in BY_TARGET.items() for of, name in by_kind.items() if name == task]
     if not found:
         known = sorted({name for by_kind in BY_TARGET.values() for name in by_kind.values()})
@@ -68,7 +68,7 @@ def wishes_of(task: str, kind: DatasetKind | None, infer: Infer = nowhere) -> Wi
     kinds = tuple(of for _, of in found)
     if kind is not None and kind not in kinds:
         raise InvalidInput("header.task", f"{shown(task)} is not learned from data of the kind {kind}")
-    return Wishes(found[0][0], kinds, infer)
+    return Overrides(found[0][0], kinds, infer)
 
 
 def task_names(kind: DatasetKind) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Places:
+class PrioritySemaphore:
     """As a semaphore, but who waits goes by claim, then by age. Lives on the event loop."""
 
     def __init__(self, count: int) -> None:
@@ -61,7 +61,7 @@ class Places:
                 turn.set_result(None)
 
 
-class Coming:
+class PendingRows:
     """Rows that were let in and have yet to reach their queue, by claim: who comes now is behind those with an earlier one."""
 
     def __init__(self) -> None:

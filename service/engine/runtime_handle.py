@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from service.runtime.network import Runtime
 
 
-class Slot:
+class RuntimeHandle:
     """Holds one runtime. All methods may be called from any thread."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
-from service.engine.admission import Coming, Places
+from service.engine.admission import PendingRows, PrioritySemaphore
 from service.engine.served_model import ServedModel, Watch
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.observability.recorder import Recorder
 from service.runtime.heads import Head
 from service.runtime.network import Runtime
 from service.scheduler.pending_result import Told
-from service.scheduler.policy import Limits
-from service.scheduler.queued_row import Came
+from service.scheduler.policy import BatchLimits
+from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import Submission
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
 from service.verification.check_record import CheckRecord
 
 
-class Rider:
+class HeadRunner:
     """A head in a batch: runs it and counts its rows under the tuned model's name."""
 
     def __init__(self, name: str, version: int, head: Head, recorder: Recorder) -> None:
@@ -64,7 +64,7 @@ class HeadServed:
         task: Task,
         head: Head,
         base: ServedModel,
-        limits: Limits,
+        limits: BatchLimits,
         recorder: Recorder,
         golden: Callable[[], Sequence[GoldenItem]] = tuple,
         record: CheckRecord | None = None,
@@ -82,7 +82,7 @@ class HeadServed:
         self.rows_in_flight = 0
         self.watch: Watch | None = None
         """Told of every call that ended, while traffic is split between two versions."""
-        self._rider = Rider(card.name, version, head, recorder)
+        self._rider = HeadRunner(card.name, version, head, recorder)
         self._empty = asyncio.Event()
         self._empty.set()
         same = type(task).preprocess is type(base.task).preprocess and card.recipe == base.card.recipe
@@ -99,17 +99,17 @@ class HeadServed:
         return self.base.runtime
 
     @property
-    def evidence(self) -> Evidence | None:
+    def evidence(self) -> TierReport | None:
         """Of making the backbone faster."""
         return self.base.evidence
 
     @property
-    def room(self) -> Places:
+    def room(self) -> PrioritySemaphore:
         """The base's: what is prepared for a hundred heads is bounded as what is prepared for one."""
         return self.base.room
 
     @property
-    def coming(self) -> Coming:
+    def coming(self) -> PendingRows:
         """The base's."""
         return self.base.coming
 
@@ -137,7 +137,7 @@ class HeadServed:
         deadline: float,
         priority: int = 0,
         told: Told | None = None,
-        came: Came | None = None,
+        came: Arrival | None = None,
     ) -> Submission:
         """Queues rows with the base's; each is answered by this head."""
         rider = self._rider
@@ -152,7 +152,7 @@ class HeadServed:
         """How long after its batch had ended a call went on."""
         self.base.replied(seconds)
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: BatchLimits) -> None:
         """Only the default timeout is a head's own; batches and queue are the base's."""
         self.limits = replace(self.limits, default_timeout_s=limits.default_timeout_s)
 

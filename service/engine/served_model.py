@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
-from service.engine.admission import Coming, Places
+from service.engine.admission import PendingRows, PrioritySemaphore
 from service.engine.head_dispatch import answers
-from service.engine.runtime_handle import Slot
-from service.engine.tier_report import Evidence
+from service.engine.runtime_handle import RuntimeHandle
+from service.engine.tier_report import TierReport
 from service.errors import InternalError, OutOfMemory, QueueFull, TooLate, ZooError
 from service.observability.recorder import Recorder
 from service.runtime.network import Runtime
 from service.runtime.oom import is_out_of_memory
 from service.runtime.padding import quick_length
 from service.scheduler.pending_result import Told
-from service.scheduler.policy import LEAST_RETRY_S, Limits, claim_of
-from service.scheduler.queued_row import Came
+from service.scheduler.policy import LEAST_RETRY_S, BatchLimits, effective_deadline
+from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
 from service.tasks.base import Task
 from service.types import BatchReport, Item, Row, Tensors
@@ -52,7 +52,7 @@ class ServedModel:
         version: int,
         task: Task,
         runtime: Runtime,
-        limits: Limits,
+        limits: BatchLimits,
         scheduler: DeviceScheduler,
         recorder: Recorder,
         reference: Sequence[Tensors] | None = None,
@@ -70,7 +70,7 @@ class ServedModel:
         self.task = task
         self.reference = reference
         """What the network answers to the probes in fp32; None where nothing may take its place."""
-        self.evidence: Evidence | None = None
+        self.evidence: TierReport | None = None
         """Of making it faster, once that was tried."""
         self.note = ""
         """Why it runs otherwise than its options say; empty where it does not."""
@@ -79,13 +79,13 @@ class ServedModel:
         self.golden = golden
         self.watch: Watch | None = None
         """Told of every call that ended, while traffic is split between two versions."""
-        self._slot = Slot(runtime)
+        self._slot = RuntimeHandle(runtime)
         self.limits = limits
         self.rows_in_flight = 0
-        self.room = Places(PREPARED_AHEAD * limits.max_batch_size)
+        self.room = PrioritySemaphore(PREPARED_AHEAD * limits.max_batch_size)
         """Held by whoever has raw instances prepared, from before preprocessing until their rows are answered. Counts what one
         call prepares: a photo or a recording, or a chunk of texts, of which even a full one is small."""
-        self.coming = Coming()
+        self.coming = PendingRows()
         """Rows inside that are still prepared, or wait to be."""
         self._recorder = recorder
         self._scheduler = scheduler
@@ -136,7 +136,7 @@ class ServedModel:
 
     def claim(self, deadline: float, priority: int) -> float:
         """By what rows that come now are ordered, from before they are prepared until they run."""
-        return claim_of(self._in_time_for(deadline), time.monotonic(), priority)
+        return effective_deadline(self._in_time_for(deadline), time.monotonic(), priority)
 
     def leave(self, rows: int) -> None:
         """A request that entered is answered or gone."""
@@ -150,7 +150,7 @@ class ServedModel:
         deadline: float,
         priority: int = 0,
         told: Told | None = None,
-        came: Came | None = None,
+        came: Arrival | None = None,
     ) -> Submission:
         """Queues rows for the device. `priority`: 1 (first) to 9 (last), 0 for the usual. `told` is called with the
         outcomes. `came`: when their request did, with its `claim`."""
@@ -184,7 +184,7 @@ class ServedModel:
         """Rows that wait for the device."""
         return self._network.depth
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: BatchLimits) -> None:
         """New limits for whoever comes from now on; those inside are not sent away."""
         self.limits = limits
         self.room.resize(PREPARED_AHEAD * limits.max_batch_size)

@@ -9,7 +9,7 @@ Tier = Literal["eager", "compiled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class TierReport:
     """The outcome of making a model faster. The figures compare the last candidate with fp32 in eager torch (errors) and
     with the tier that was in service (rates); they are zero as long as nothing was measured."""
 

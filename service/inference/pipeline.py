@@ -21,8 +21,8 @@ from service.errors import (
     TooLate,
     ZooError,
 )
-from service.inference.preprocess_batcher import Gather, Prepared
-from service.inference.request_scope import House, Visit
+from service.inference.preprocess_batcher import Prepared, PreprocessBatcher
+from service.inference.request_scope import InFlight, RequestScope
 from service.inference.results import (
     Part,
     broken,
@@ -35,16 +35,16 @@ from service.inference.results import (
     tensors_only,
     timing_of,
 )
-from service.inference.tensor_request import QuickCall
+from service.inference.tensor_request import TensorRequest
 from service.observability.recorder import Call, Recorder
 from service.registry.registry import Registry
-from service.scheduler.queued_row import Came
+from service.scheduler.queued_row import Arrival
 from service.types import InferReply, InferRequest, Item, Prediction, Row, Tensors
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
 """Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
 
-Answered = Callable[["QuickCall"], None]
+Answered = Callable[["TensorRequest"], None]
 
 
 class Inference:
@@ -62,8 +62,8 @@ class Inference:
         self._pool = pool
         self._recorder = recorder
         self._workers = workers
-        self._gathers: WeakKeyDictionary[Served, Gather] = WeakKeyDictionary()
-        self._house = House(recorder)
+        self._gathers: WeakKeyDictionary[Served, PreprocessBatcher] = WeakKeyDictionary()
+        self._house = InFlight(recorder)
         self._draining = False
 
     async def infer(
@@ -84,7 +84,7 @@ class Inference:
             raise InvalidInput("instances", "expected at least one, got none")
         served.task.check(request.options)
         rows, length = len(request.instances), mean_length(served, request.instances)
-        with Visit(self._house, served, rows, began, deadline, request.priority, length) as visit:
+        with RequestScope(self._house, served, rows, began, deadline, request.priority, length) as visit:
             try:
                 async with asyncio.timeout_at(deadline):
                     parts = await self._walk(visit, request, answers)
@@ -137,7 +137,7 @@ class Inference:
 
     def begin(
         self, served: Served, items: Sequence[Item], deadline: float | None, priority: int, answered: Answered
-    ) -> QuickCall:
+    ) -> TensorRequest:
         """Queues rows of tensors that need no preparing and no task of their own. `answered` is called when they have their
         outcomes or the deadline has passed. Raises QueueFull, TooLate, DeadlineExceeded at once."""
         began = time.monotonic()
@@ -147,7 +147,9 @@ class Inference:
             self._recorder.rejected(served.name, served.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
         length = sum(item.length for item in items) / len(items)
-        return QuickCall(Visit(self._house, served, len(items), began, deadline, priority, length), items, answered)
+        return TensorRequest(
+            RequestScope(self._house, served, len(items), began, deadline, priority, length), items, answered
+        )
 
     async def quickly(
         self, served: Served, items: Sequence[Item], deadline: float | None, priority: int
@@ -155,7 +157,7 @@ class Inference:
         """`begin`, and waits for it: the rows' outputs. Raises as `infer` does, and the error of the first row that failed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def answered(_: QuickCall) -> None:
+        def answered(_: TensorRequest) -> None:
             if not future.done():
                 future.set_result(None)
 
@@ -181,7 +183,7 @@ class Inference:
 
     # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
 
-    async def _walk(self, visit: Visit, request: InferRequest, answers: bool) -> list[Part]:
+    async def _walk(self, visit: RequestScope, request: InferRequest, answers: bool) -> list[Part]:
         """Cuts the request into parts that are prepared together, and walks them side by side."""
         parts = cut(visit.served, request)
         if len(parts) == 1:
@@ -190,13 +192,13 @@ class Inference:
             tasks = [group.create_task(self._part(visit, request, span, answers)) for span in parts]
         return [task.result() for task in tasks]
 
-    async def _part(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> Part:
+    async def _part(self, visit: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         if is_light(request.instances[span.start]):
             return await self._prepared(visit, request, span, answers)
         async with visit.served.room.one(visit.claim):
             return await self._prepared(visit, request, span, answers)
 
-    async def _prepared(self, visit: Visit, request: InferRequest, span: range, answers: bool) -> Part:
+    async def _prepared(self, visit: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         served, deadline = visit.served, visit.deadline
         t0 = time.monotonic()
         prepared = await self._preprocess(visit, request, span)
@@ -204,7 +206,7 @@ class Inference:
         t1 = time.monotonic()
         visit.prepared(len(span))
         good = [item for item in items if isinstance(item, Item)]
-        came = Came(visit.began + prepared.seconds, visit.claim)
+        came = Arrival(visit.began + prepared.seconds, visit.claim)
         rows = iter(await served.submit(good, deadline, came=came).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
         earlier_s = await self._go_on(served, request, items, outcomes, deadline, came) if answers else 0.0
@@ -230,7 +232,7 @@ class Inference:
         items: list[Item | ZooError],
         outcomes: list[Row | ZooError],
         deadline: float,
-        came: Came,
+        came: Arrival,
     ) -> float:
         """Answers that take several passes: queues the next pass of every row that has one (`Task.next_item`), until none has.
 
@@ -254,14 +256,14 @@ class Inference:
             if following:
                 earlier_s += ran.finished - ran.started
                 # Its turn is one of now: with that of its first pass, a long answer would go before all that come meanwhile.
-                turn = Came(came.at + earlier_s, served.claim(deadline, request.priority))
+                turn = Arrival(came.at + earlier_s, served.claim(deadline, request.priority))
                 rows = await served.submit([*following.values()], deadline, came=turn).result()
                 for (i, then), row in zip(following.items(), rows, strict=True):
                     items[i], outcomes[i] = then, row
             going = following.keys()
         return earlier_s
 
-    async def _preprocess(self, visit: Visit, request: InferRequest, span: range) -> Prepared:
+    async def _preprocess(self, visit: RequestScope, request: InferRequest, span: range) -> Prepared:
         served = visit.served
         instances = request.instances[span.start : span.stop]
         if is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
@@ -272,7 +274,7 @@ class Inference:
         preparer = served.preparer if isinstance(raw[0], served.task.raw_types) else served
         gather = self._gathers.get(preparer)
         if gather is None:
-            gather = self._gathers[preparer] = Gather(preparer.task, self._pool, self._workers)
+            gather = self._gathers[preparer] = PreprocessBatcher(preparer.task, self._pool, self._workers)
         return await gather.prepare(raw, [request.path(i) for i in span], visit.claim)
 
 

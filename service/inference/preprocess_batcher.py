@@ -41,7 +41,7 @@ class _Part:
     outcomes: asyncio.Future[Prepared]
 
 
-class Gather:
+class PreprocessBatcher:
     """Prepares instances of one task. Lives on the event loop; `Task.preprocess` runs in the pool."""
 
     def __init__(self, task: Task, pool: ThreadPoolExecutor, most_trips: int) -> None:

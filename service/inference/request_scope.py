@@ -14,7 +14,7 @@ from service.types import Timing
 _NO_TIMING = Timing()
 
 
-class House:
+class InFlight:
     """How many requests are inside, of all models."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -25,10 +25,10 @@ class House:
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestScope:
     """`enter` and `leave`, or a context manager that does both; what leaves it says how the request ended."""
 
-    house: House
+    house: InFlight
     served: Served
     rows: int
     began: float
@@ -78,7 +78,7 @@ class Visit:
         self.served.coming.remove(self.claim, rows)
         self.coming -= rows
 
-    def __enter__(self) -> Visit:
+    def __enter__(self) -> RequestScope:
         """For rows that are prepared inside; say when they are."""
         self.enter()
         self.claim, self.coming = self.served.claim(self.deadline, self.priority), self.rows

@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 from service.engine.served_head import Served
 from service.errors import DeadlineExceeded, InternalError, OutOfMemory, TooLate, ZooError
-from service.inference.request_scope import Visit
+from service.inference.request_scope import RequestScope
 from service.types import BatchReport, Item, Row, Tensors, Timing
 
 
-class QuickCall:
+class TensorRequest:
     """One such call, inside from when it is made until `answered` was called or it was cancelled."""
 
     __slots__ = ("_answered", "_submission", "_submitted", "_timer", "_visit", "outcome")
 
-    def __init__(self, visit: Visit, items: Sequence[Item], answered: Callable[[QuickCall], None]) -> None:
+    def __init__(self, visit: RequestScope, items: Sequence[Item], answered: Callable[[TensorRequest], None]) -> None:
         """Raises QueueFull, TooLate where the visit is refused."""
         self.outcome: list[Tensors] | ZooError | None = None
         """Rows of output tensors, as the network gave them, or why there are none: as they come stacked, one bad row fails the

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Notices:
+class ChangeNotifier:
     """Everybody who listens has an event of their own, which they clear before they look."""
 
     def __init__(self) -> None:

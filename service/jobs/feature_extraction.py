@@ -27,7 +27,7 @@ from service.engine.served_model import ServedModel
 from service.errors import QueueFull, TooLate, ZooError
 from service.observability.log import logger
 from service.registry.registry import Registry
-from service.runtime.heads import Tap
+from service.runtime.heads import FeatureHead
 from service.tasks.base import Task
 from service.training.data.feature_cache import (
     EXACT,
@@ -205,7 +205,10 @@ class FeatureExtraction:
         if len(rows) < len(items):
             raise _StoppedError("the base did not answer")
         return [
-            (np.asarray(row.tensors[Tap.OUTPUT], np.float32), EXACT if row.batch.precision == "fp32" else REDUCED)
+            (
+                np.asarray(row.tensors[FeatureHead.OUTPUT], np.float32),
+                EXACT if row.batch.precision == "fp32" else REDUCED,
+            )
             for row in rows
         ]
 
@@ -213,7 +216,7 @@ class FeatureExtraction:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
 
-TAP = Tap()
+TAP = FeatureHead()
 
 
 async def _until_nobody_waits(quiet: _Quiet) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_zoo.cards.card import Card
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.jobs.persistence.job_store import Quotas
-from service.jobs.preemption import YieldLimits
+from service.jobs.preemption import PreemptionLimits
 from service.training import compatibility
 from service.training.job_spec import JobSpec
 
@@ -57,7 +57,7 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class JobLimits:
     """How much jobs may take, and how long things may last."""
 
     per_device: int = 1
@@ -67,7 +67,7 @@ class Limits:
     memory_mib: int = 0
     """Resident, of each worker; 0 sets no limit."""
     quotas: Quotas = field(default_factory=Quotas)
-    yielding: YieldLimits = field(default_factory=YieldLimits)
+    yielding: PreemptionLimits = field(default_factory=PreemptionLimits)
     mlflow_uri: str = ""
     ready_s: float = 0.0
     """For how long after a sign of users a worker is kept ready for the next job; 0 keeps none."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class YieldLimits:
+class PreemptionLimits:
     """When to rest. Pressure is how long the longest-waiting row waits, over how long it may: 1 is just as long."""
 
     hold_at: float = 1.0
@@ -31,11 +31,11 @@ class YieldLimits:
         return self.longest_s * self.share / (1 - self.share) if self.share < 1 else float("inf")
 
 
-class Yielding:
+class PreemptionPolicy:
     """Says hold or go for one worker. Every call brings the time, in seconds from anywhere, never an earlier one than before."""
 
-    def __init__(self, limits: YieldLimits | None = None) -> None:
-        self._limits = limits or YieldLimits()
+    def __init__(self, limits: PreemptionLimits | None = None) -> None:
+        self._limits = limits or PreemptionLimits()
         self._held_since: float | None = None
         self._calm_since: float | None = None
         self._turn_until = float("-inf")

@@ -27,26 +27,26 @@ from service.database import DatabaseUnavailable
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, full_disk
 from service.errors import NotReady, ZooError
-from service.jobs.hooks import Hooks, Limits
+from service.jobs.hooks import Hooks, JobLimits
 from service.jobs.job_folder import (
     RESULT,
     clean,
     job_folder,
     write_order,
 )
-from service.jobs.persistence.event_buffer import Journal
-from service.jobs.persistence.event_store import History
+from service.jobs.persistence.event_buffer import EventBuffer
+from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.leases import Lease, Leases
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, Happening, JobState, Metric, Progress
 from service.jobs.worker_outcome import (
+    DesiredState,
     End,
     Ending,
     Next,
-    Told,
     next_of,
 )
-from service.jobs.worker_session import Attempt, deleted
+from service.jobs.worker_session import WorkerSession, deleted
 from service.jobs.workers.launcher import Launcher
 from service.observability.log import logger
 from service.observability.recorder import Recorder
@@ -60,7 +60,7 @@ NOT_ANNOUNCED = "the version is published but could not be loaded; the server's 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobContext:
     """Where jobs are worked on: all that is the same for every job of a server."""
 
     home: Path
@@ -68,29 +68,29 @@ class Place:
     """Its name in leases."""
     device: str
     leases: Leases
-    history: History
+    history: EventStore
     launcher: Launcher
     hooks: Hooks
-    limits: Limits
+    limits: JobLimits
     recorder: Recorder
     changed: Callable[[str], None]
     """Called with the id of a job of which there is something new in the database."""
 
 
-class Work:
+class JobRunner:
     """Construct with a lease, `await run()` once."""
 
-    def __init__(self, lease: Lease, place: Place) -> None:
+    def __init__(self, lease: Lease, place: JobContext) -> None:
         self._place = place
         self._job = lease.job
         self._deaths = lease.deaths
-        self._told = Told.PAUSE if lease.pause_wanted else Told.WORK
+        self._told = DesiredState.PAUSE if lease.pause_wanted else DesiredState.WORK
         if lease.job.state is JobState.CANCELLING:
-            self._told = Told.CANCEL
-        self._attempt: Attempt | None = None
+            self._told = DesiredState.CANCEL
+        self._attempt: WorkerSession | None = None
         self._nudged = asyncio.Event()
         self._folder = job_folder(place.home, lease.job.id)
-        self._journal = Journal(
+        self._journal = EventBuffer(
             place.history,
             lease.job.id,
             place.server,
@@ -105,7 +105,7 @@ class Work:
 
     def drain(self) -> None:
         """Has the worker rest after a checkpoint; the job waits for the next server."""
-        self._tell(Told.DRAIN)
+        self._tell(DesiredState.DRAIN)
 
     async def run(self) -> None:
         """Until the job is in another state, or another server's. Where this is cancelled, the worker is ended first."""
@@ -152,12 +152,12 @@ class Work:
         number = await asyncio.to_thread(versions.published_by, self._job.spec.model, self._job.id)
         if number is None:
             if not (self._folder / RESULT).is_dir():
-                if self._told is not Told.WORK:
+                if self._told is not DesiredState.WORK:
                     return Ending(End.STOPPED)
                 ending = await self._train()
                 if ending.end is not End.FINISHED:
                     return ending
-            if self._told is Told.CANCEL:
+            if self._told is DesiredState.CANCEL:
                 return Ending(End.STOPPED)
             self._journal.add(Progress(phase="publishing", ratio=0.99))
             await self._journal.flush()
@@ -194,8 +194,8 @@ class Work:
         # In this thread, the event loop's: the worker must not outlive it, and the kernel ties it to the thread.
         worker = await place.launcher.start(order, self._folder)
         log.info("a worker has started", job=self._job.id, worker=worker.name, attempt=self._job.attempts)
-        attempt = Attempt(order, worker, self._journal, place.hooks, place.limits, self._folder)
-        if self._told is not Told.WORK:
+        attempt = WorkerSession(order, worker, self._journal, place.hooks, place.limits, self._folder)
+        if self._told is not DesiredState.WORK:
             attempt.tell(self._told)
         self._attempt = attempt
         try:
@@ -255,14 +255,14 @@ class Work:
             else:
                 renewed = time.monotonic()
                 if lease.job.state is JobState.CANCELLING:
-                    self._tell(Told.CANCEL)
+                    self._tell(DesiredState.CANCEL)
                 elif lease.pause_wanted:
-                    self._tell(Told.PAUSE)
+                    self._tell(DesiredState.PAUSE)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), min(limits.poll_s, limits.lease_s / 3))
 
-    def _tell(self, told: Told) -> None:
-        if self._told is Told.CANCEL or (self._told is Told.PAUSE and told is Told.DRAIN):
+    def _tell(self, told: DesiredState) -> None:
+        if self._told is DesiredState.CANCEL or (self._told is DesiredState.PAUSE and told is DesiredState.DRAIN):
             return
         self._told = told
         if self._attempt is not None:

@@ -18,27 +18,27 @@ from pathlib import Path
 from service.database import Database, DatabaseUnavailable
 from service.datasets.dataset import DatasetKind
 from service.errors import Draining, InvalidInput
-from service.jobs.change_notifier import Notices
-from service.jobs.hooks import Hooks, Limits
+from service.jobs.change_notifier import ChangeNotifier
+from service.jobs.hooks import Hooks, JobLimits
 from service.jobs.identity import Identity
 from service.jobs.job_folder import JOBS, checkpoint_faults, job_folder
-from service.jobs.persistence.event_store import History
+from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.leases import Lease, Leases
 from service.jobs.persistence.retention import Retention
 from service.jobs.persistence.transitions import LeaseLost
-from service.jobs.runner import Place, Work
+from service.jobs.runner import JobContext, JobRunner
 from service.jobs.types import Checkpoint, Event, Job, JobSpec, JobState, Page
 from service.jobs.worker_outcome import (
     DRAINED,
     GONE,
+    DesiredState,
     End,
     Ending,
-    Told,
     next_of,
 )
 from service.jobs.workers.launcher import Launcher, ProcessLauncher
-from service.jobs.workers.prewarmed import Suited
+from service.jobs.workers.prewarmed import WorkerProfile
 from service.observability.log import logger
 from service.observability.recorder import Recorder
 
@@ -59,18 +59,18 @@ class Jobs:
         home: Path,
         hooks: Hooks,
         recorder: Recorder,
-        limits: Limits | None = None,
+        limits: JobLimits | None = None,
         device: str = "cpu",
         launcher: Launcher | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._leases = JobStore(database, clock), Leases(database, clock)
-        self._history, self._retention = History(database), Retention(database, home, clock)
+        self._history, self._retention = EventStore(database), Retention(database, home, clock)
         self._home, self._hooks, self._recorder, self._device = home, hooks, recorder, device
-        self._limits = limits or Limits()
+        self._limits = limits or JobLimits()
         self._launcher = launcher or ProcessLauncher(ready_s=self._limits.ready_s)
-        self._notices = Notices()
-        self._works: dict[str, tuple[Work, asyncio.Task[None]]] = {}
+        self._notices = ChangeNotifier()
+        self._works: dict[str, tuple[JobRunner, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -118,7 +118,7 @@ class Jobs:
     def expect(self) -> None:
         """Somebody seems to be about to create a job: a worker may get ready for it."""
         if not self._stopping and self._limits.per_device:
-            self._launcher.expect(Suited(self._device, self._limits.threads))
+            self._launcher.expect(WorkerProfile(self._device, self._limits.threads))
 
     async def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
@@ -197,7 +197,7 @@ class Jobs:
         Must be called in the process's main thread: workers are tied to the thread that starts them.
         """
         self._identity = await asyncio.to_thread(Identity, self._home / JOBS)
-        self._place = Place(
+        self._place = JobContext(
             self._home,
             self._identity.name,
             self._device,
@@ -262,7 +262,7 @@ class Jobs:
         return await self._leases.claim(self._place.server, self._device, self._limits.lease_s)
 
     def _begin(self, lease: Lease) -> None:
-        job_id, work = lease.job.id, Work(lease, self._place)
+        job_id, work = lease.job.id, JobRunner(lease, self._place)
 
         def done(task: asyncio.Task[None]) -> None:
             self._works.pop(job_id, None)
@@ -287,7 +287,7 @@ class Jobs:
                     self._begin(lease)
                     continue
                 limits, ending = self._limits, Ending(End.DIED, "the server went away")
-                following = next_of(ending, Told.WORK, lease.deaths, limits.deaths, limits.retry_delay_s)
+                following = next_of(ending, DesiredState.WORK, lease.deaths, limits.deaths, limits.retry_delay_s)
                 reason = following.reason if following.state is JobState.FAILED else GONE
                 job = await self._leases.move(
                     job_id, self._place.server, following.state, reason, deaths=following.deaths, not_before=0.0

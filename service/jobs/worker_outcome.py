@@ -24,7 +24,7 @@ class End(Enum):
     """The job is no longer ours; nothing is to be said of it."""
 
 
-class Told(Enum):
+class DesiredState(Enum):
     """What a worker was told to do last."""
 
     WORK = auto()
@@ -58,15 +58,15 @@ DRAINED = "the server was stopped; the job goes on from its last checkpoint when
 GONE = "the server went away; the job goes on from its last checkpoint"
 
 
-def next_of(ending: Ending, told: Told, deaths: int, most: int, retry_delay_s: float) -> Next:
+def next_of(ending: Ending, told: DesiredState, deaths: int, most: int, retry_delay_s: float) -> Next:
     """What follows. `deaths` in a row were there before this one; at `most` the job fails. Not for FINISHED and LOST."""
     if ending.end is End.FAILED:
         return Next(JobState.FAILED, ending.reason, deaths=deaths)
-    if told is Told.CANCEL:
+    if told is DesiredState.CANCEL:
         return Next(JobState.CANCELLED)
-    if told is Told.PAUSE:
+    if told is DesiredState.PAUSE:
         return Next(JobState.PAUSED, ending.reason, deaths=deaths)
-    if told is Told.DRAIN:
+    if told is DesiredState.DRAIN:
         return Next(JobState.QUEUED, DRAINED, deaths=deaths)
     deaths += 1
     if deaths >= most:

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from model_zoo import strict_json
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, is_full
-from service.jobs.hooks import Hooks, Limits
-from service.jobs.persistence.event_buffer import Journal
-from service.jobs.preemption import Yielding
+from service.jobs.hooks import Hooks, JobLimits
+from service.jobs.persistence.event_buffer import EventBuffer
+from service.jobs.preemption import PreemptionPolicy
 from service.jobs.types import Checkpoint, Log, Metric, Progress
 from service.jobs.worker_outcome import (
+    DesiredState,
     End,
     Ending,
-    Told,
     death,
 )
 from service.jobs.workers.launcher import Worker
@@ -59,47 +59,47 @@ def read(line: bytes) -> Said | None:
         return None
 
 
-class Attempt:
+class WorkerSession:
     """Construct with a started worker, `await run()` once. The other methods may be called meanwhile, from the event loop."""
 
     def __init__(
         self,
         order: WorkOrder,
         worker: Worker,
-        journal: Journal,
+        journal: EventBuffer,
         hooks: Hooks,
-        limits: Limits,
+        limits: JobLimits,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._order, self._worker, self._journal = order, worker, journal
         self._hooks, self._limits, self._folder, self._clock = hooks, limits, folder, clock
-        self._yielding = Yielding(limits.yielding)
+        self._yielding = PreemptionPolicy(limits.yielding)
         self._heard = clock()
         self._starved = 0.0
         self._last: Finished | Stopped | Failed | None = None
         self._killed: Ending | None = None
-        self._told, self._told_at = Told.WORK, 0.0
+        self._told, self._told_at = DesiredState.WORK, 0.0
         self._unreadable = 0
         self._rested_told = float("-inf")
 
     @property
-    def told(self) -> Told:
+    def told(self) -> DesiredState:
         """What the worker was told to do last."""
         return self._told
 
     @property
     def held(self) -> bool:
         """Whether the worker rests for the served models' sake."""
-        return self._yielding.held and self._told is Told.WORK
+        return self._yielding.held and self._told is DesiredState.WORK
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: DesiredState) -> None:
         """Has the worker pause or cancel. A cancel comes before all else; a pause after a cancel means nothing."""
-        if self._told is Told.CANCEL or self._told is told:
+        if self._told is DesiredState.CANCEL or self._told is told:
             return
         self._told, self._told_at = told, self._clock()
         self._worker.go()  # one that is held hears nothing
-        self._worker.say(CANCEL if told is Told.CANCEL else PAUSE)
+        self._worker.say(CANCEL if told is DesiredState.CANCEL else PAUSE)
 
     def abandon(self) -> None:
         """The job is another server's now: ends the worker."""
@@ -171,7 +171,7 @@ class Attempt:
                 return Ending(End.FINISHED)
             case Failed(reason=reason):
                 return Ending(End.FAILED, reason[:LONGEST_REASON])
-            case Stopped() if self._told is not Told.WORK:
+            case Stopped() if self._told is not DesiredState.WORK:
                 return Ending(End.STOPPED)
             case Stopped():
                 return Ending(End.DIED, "the worker stopped by itself")
@@ -193,8 +193,8 @@ class Attempt:
             else:  # time in which it got no core says nothing about it
                 self._heard = min(now, self._heard + starved - self._starved)
             self._starved = starved
-            patience = self._limits.cancel_s if self._told is Told.CANCEL else self._limits.pause_s
-            if self._told is not Told.WORK and now - self._told_at > patience:
+            patience = self._limits.cancel_s if self._told is DesiredState.CANCEL else self._limits.pause_s
+            if self._told is not DesiredState.WORK and now - self._told_at > patience:
                 self._kill(Ending(End.DIED, "the worker did not stop in time and was ended"))
             elif now - self._heard > self._limits.silent_s:
                 self._kill(Ending(End.DIED, f"the worker gave no sign of life for {self._limits.silent_s:.0f} s"))
@@ -207,7 +207,7 @@ class Attempt:
         while pressure is not None and self._order.device == "cpu":
             await asyncio.sleep(self._limits.look_s)
             before = self._yielding.held
-            if self._told is not Told.WORK or self._yielding.decide(self._clock(), pressure()) == before:
+            if self._told is not DesiredState.WORK or self._yielding.decide(self._clock(), pressure()) == before:
                 continue
             if not before:
                 self._worker.hold()

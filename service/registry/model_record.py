@@ -11,12 +11,12 @@ from service.registry.model_status import ModelStatus, Traffic, VersionStatus
 from service.registry.model_version import (
     FIRST_VERSION,
     NOT_LOADED,
-    Entry,
+    ModelVersion,
     runtime_info,
 )
 from service.registry.options import limits_of
 from service.registry.states import ModelState
-from service.registry.versions.alias_book import Kept
+from service.registry.versions.alias_book import RevisionedAliases
 from service.registry.versions.aliases import STABLE, Names
 from service.registry.versions.canary import CanaryWatch
 from service.settings import ModelOptions
@@ -34,17 +34,17 @@ class Stopped(NamedTuple):
     reason: str
 
 
-class Book:
+class ModelRecord:
     """A model's versions. A model of the catalog has one, number 1, which is stable; a tuned one has those on disk."""
 
-    def __init__(self, name: str, given: ModelOptions, entries: Iterable[Entry], *, tuned: bool) -> None:
+    def __init__(self, name: str, given: ModelOptions, entries: Iterable[ModelVersion], *, tuned: bool) -> None:
         self.name = name
         self.given = given
         self.tuned = tuned
         self.entries = {entry.number: entry for entry in entries}
         self.names = Names() if tuned else Names({STABLE: FIRST_VERSION})
         """What holds here: for a while less than what is kept, see `Naming._hold`."""
-        self.kept = Kept(self.names)
+        self.kept = RevisionedAliases(self.names)
         """What all servers have agreed on, as far as this one knows."""
         self.stopped: Stopped | None = None
         """Set until it is kept, too."""
@@ -57,11 +57,11 @@ class Book:
         self._due = 0.0
 
     @property
-    def primary(self) -> Entry:
+    def primary(self) -> ModelVersion:
         """Who speaks for the model: the stable version, or the newest where none is."""
         return self.entries.get(self.names.stable or 0) or self.entries[max(self.entries)]
 
-    def find(self, version: str) -> Entry:
+    def find(self, version: str) -> ModelVersion:
         """The version that a number or an alias means; empty means `stable`. Raises NotFound that says what there is."""
         number: int | None
         if version.isascii() and version.isdecimal() and len(version) <= LONGEST_NUMBER:
@@ -73,7 +73,7 @@ class Book:
             raise self._unknown(version)
         return entry
 
-    def pick(self, version: str) -> Entry:
+    def pick(self, version: str) -> ModelVersion:
         """Who answers a call. As `find`, but that the canary gets its share of calls that name no version.
 
         The share is kept exactly: of n calls the canary gets n times its share, rounded down, evenly spread. One that does
@@ -89,12 +89,12 @@ class Book:
                     return canary
         return self.find(version)
 
-    def in_service(self) -> list[Entry]:
+    def in_service(self) -> list[ModelVersion]:
         """Those that calls reach by `stable` and by the canary's share."""
         numbers = [self.names.stable, self.names.canary]
         return [self.entries[number] for number in dict.fromkeys(numbers) if number in self.entries]
 
-    def unnamed(self) -> list[Entry]:
+    def unnamed(self) -> list[ModelVersion]:
         """Loaded versions that no alias names, and to which no rollback would lead next."""
         kept = {*self.names.aliases.values(), *self.kept.names.aliases.values(), *self.names.before[-1:]}
         return [e for number, e in self.entries.items() if number not in kept and e.state is ModelState.READY]
@@ -111,7 +111,7 @@ class Book:
         names = self.names
         return Traffic(names.stable or 0, names.canary or 0, names.canary_share, names.rolled_back_reason)
 
-    def status(self, ledger: Ledger, entry: Entry | None = None) -> ModelStatus:
+    def status(self, ledger: Ledger, entry: ModelVersion | None = None) -> ModelStatus:
         """What there is to say of the model at this moment, or of it as one version of it is."""
         entry = entry or self.primary
         limits = limits_of(entry.options)
@@ -139,7 +139,7 @@ class Book:
         """Every version, the newest first."""
         return [self.version(self.entries[number], ledger) for number in sorted(self.entries, reverse=True)]
 
-    def version(self, entry: Entry, ledger: Ledger) -> VersionStatus:
+    def version(self, entry: ModelVersion, ledger: Ledger) -> VersionStatus:
         """One of them."""
         state, reason = entry.seen
         line = ledger.holding(entry.key)

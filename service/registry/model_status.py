@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_zoo.cards.card import Card
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.registry.states import ModelState
 from service.settings import ModelOptions
 from service.verification.decisions import Decisions
@@ -26,7 +26,7 @@ class RuntimeInfo:
     """Weights and buffers alone."""
     growth_bytes: int | None = None
     """How much the device's reading grew over the load; None where it could not be told."""
-    evidence: Evidence | None = None
+    evidence: TierReport | None = None
     decisions: tuple[Decisions, ...] = ()
     """How a tuned version decides on what was looked at, against fp32; the latest last."""
     carried_by: str = ""

@@ -15,9 +15,9 @@ from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.loading.loader import Loads
 from service.registry.loading.memory_ledger import Ledger
-from service.registry.model_record import Book
+from service.registry.model_record import ModelRecord
 from service.registry.model_status import ModelStatus
-from service.registry.model_version import Entry, not_ready
+from service.registry.model_version import ModelVersion, not_ready
 from service.registry.states import ModelState, check_move
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import ModelOptions
@@ -27,7 +27,7 @@ log = logger(__name__)
 NOTHING_GIVEN = ModelOptions()
 
 
-class Asking:
+class ModelTable:
     """Models by name. All methods belong to the event loop."""
 
     def __init__(
@@ -62,11 +62,13 @@ class Asking:
         """Called on the loop after a model has entered a state."""
         self.on_ready: list[Callable[[ServedModel], None]] = []
         """Called on the loop after a network has begun to answer."""
-        self._books: dict[str, Book] = {}
+        self._books: dict[str, ModelRecord] = {}
         self._statuses: dict[str, ModelStatus] = {}  # made anew at every change, read at every call
         for name, card in sorted(cards.items()):
             options = self._given.get(name, NOTHING_GIVEN)
-            self._add_book(Book(name, options, [Entry(card, defaults(card), options, on_demand)], tuned=False))
+            self._add_book(
+                ModelRecord(name, options, [ModelVersion(card, defaults(card), options, on_demand)], tuned=False)
+            )
 
     def resolve(self, name: str, version: str = "") -> Served:
         """Who answers for a model and a version (number, alias, or empty for `stable`, or the canary where it is its turn).
@@ -80,7 +82,7 @@ class Asking:
         book = self._books.get(name)
         return book is not None and book.names.canary_share > 0.0
 
-    def _admitted(self, entry: Entry) -> Served:
+    def _admitted(self, entry: ModelVersion) -> Served:
         if entry.served is None:
             raise not_ready(entry)
         entry.last_used = self._clock()
@@ -92,7 +94,7 @@ class Asking:
         """When a call to a known model that brings no deadline must be answered, on the registry's clock."""
         return self._deadline(self._books[name].primary)
 
-    def _deadline(self, entry: Entry) -> float:
+    def _deadline(self, entry: ModelVersion) -> float:
         return self._clock() + (entry.options.default_timeout_ms or 0.0) / 1000.0
 
     def status(self, name: str, version: str = "") -> ModelStatus:
@@ -123,21 +125,21 @@ class Asking:
 
     # ── within ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _all(self) -> Iterator[Entry]:
+    def _all(self) -> Iterator[ModelVersion]:
         return (entry for book in self._books.values() for entry in book.entries.values())
 
-    def _book(self, name: str) -> Book:
+    def _book(self, name: str) -> ModelRecord:
         book = self._books.get(name)
         if book is None:
             raise self._unknown(name)
         return book
 
-    def _found(self, name: str, version: str) -> Entry:
+    def _found(self, name: str, version: str) -> ModelVersion:
         """The version that is meant, where nobody calls it: the canary's share does not count."""
         book = self._book(name)
         return book.find(version) if version else book.primary
 
-    def _add_book(self, book: Book) -> None:
+    def _add_book(self, book: ModelRecord) -> None:
         self._books[book.name] = book
         self._books = dict(sorted(self._books.items()))
         self._refresh(book)
@@ -145,21 +147,21 @@ class Asking:
 
     # ── moves ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _move(self, entry: Entry, state: ModelState, reason: str) -> None:
+    def _move(self, entry: ModelVersion, state: ModelState, reason: str) -> None:
         check_move(entry.name, entry.state, state)
         entry.state, entry.reason = state, reason
         for name in dict.fromkeys([entry.name, *(rider.name for rider in entry.riders)]):
             self._changed(self._books[name])
 
-    def _changed(self, book: Book) -> None:
+    def _changed(self, book: ModelRecord) -> None:
         """Something of a model is otherwise than before."""
         self._refresh(book)
         self._tell(book)
 
-    def _refresh(self, book: Book) -> None:
+    def _refresh(self, book: ModelRecord) -> None:
         self._statuses[book.name] = book.status(self.ledger)
 
-    def _tell(self, book: Book) -> None:
+    def _tell(self, book: ModelRecord) -> None:
         """Tells listeners of the model's state, where it is another than they know."""
         state = self._statuses[book.name].state
         if state is book.told:

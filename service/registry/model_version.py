@@ -37,7 +37,7 @@ class NoRoom(NamedTuple):
     retry_after_s: float | None
 
 
-class Entry:
+class ModelVersion:
     """A version of a model and what became of it."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Entry:
         given: ModelOptions,
         comes_back: bool,
         version: Version | None = None,
-        base: Entry | None = None,
+        base: ModelVersion | None = None,
         stands_in_for: str = "",
     ) -> None:
         """`version` is its place on disk, for one that was tuned; `base` carries it, for a head. `stands_in_for`: the model whose
@@ -61,7 +61,7 @@ class Entry:
         """What carries a head: its home, or the fp32 runtime of its home."""
         self.stands_in_for = stands_in_for
         self.record = CheckRecord(version)
-        self.riders: list[Entry] = []
+        self.riders: list[ModelVersion] = []
         """Heads that are READY on this one."""
         self.defaults = defaults
         self.options = in_effect(defaults, given)
@@ -165,14 +165,14 @@ class Entry:
         return self.state, self.reason
 
 
-def failure(entry: Entry) -> ZooError:
+def failure(entry: ModelVersion) -> ZooError:
     """Why the last load failed."""
     if entry.no_room is not None:
         return MemoryFull(*entry.no_room)
     return NotReady(f"{entry.title} could not be loaded: {entry.reason}")
 
 
-def not_ready(entry: Entry) -> NotReady:
+def not_ready(entry: ModelVersion) -> NotReady:
     """Why a version does not answer now."""
     if entry.leaving:
         return NotReady(f"{entry.title} is being deleted")
@@ -184,7 +184,7 @@ def not_ready(entry: Entry) -> NotReady:
     return NotReady(f"{entry.title} is unavailable: {reason}")
 
 
-def runtime_info(entry: Entry, ledger: Ledger) -> RuntimeInfo | None:
+def runtime_info(entry: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
     """What runs a version; None where it does not answer."""
     served = entry.served
     if served is None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from model_zoo.cards.card import Card
 from service.errors import InvalidInput
-from service.scheduler.policy import Limits
+from service.scheduler.policy import BatchLimits
 from service.settings import ModelOptions, Settings, no_such_option, told
 
 AT_NEXT_LOAD = ("precision", "optimize")
@@ -39,13 +39,13 @@ def in_effect(defaults: ModelOptions, given: ModelOptions) -> ModelOptions:
     return defaults.model_copy(update=_set(given))
 
 
-def limits_of(options: ModelOptions) -> Limits:
+def limits_of(options: ModelOptions) -> BatchLimits:
     """Options in effect as the scheduler knows them."""
     assert options.max_batch_size is not None
     assert options.max_queue_size is not None
     assert options.max_queue_delay_ms is not None
     assert options.default_timeout_ms is not None
-    return Limits(
+    return BatchLimits(
         max_batch_size=options.max_batch_size,
         max_queue_size=options.max_queue_size,
         max_queue_delay_s=options.max_queue_delay_ms / 1000.0,

@@ -154,7 +154,7 @@ class Head:
         self._pool.drop(self)
 
 
-class Tap:
+class FeatureHead:
     """A head that gives the features as they are: how a job reads a frozen backbone through the serving path."""
 
     OUTPUT = "features"

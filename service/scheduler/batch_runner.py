@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from service.errors import DeadlineExceeded, InternalError, OutOfMemory, ZooError
 from service.observability.log import logger
 from service.scheduler.queue import NetworkQueue
-from service.scheduler.queued_row import Entry
+from service.scheduler.queued_row import QueuedRow
 from service.types import Item, Row
 
 log = logger(__name__)
@@ -18,9 +18,9 @@ Execute = Callable[[Sequence[Item]], Sequence[Row | ZooError]]
 """Runs one batch and gives one row for each item, in order, or the error of that row alone. Called in a lane's thread; may raise
 anything, and OutOfMemory where fewer rows might have fitted."""
 
-Outcome = tuple[Entry, Row | ZooError]
+Outcome = tuple[QueuedRow, Row | ZooError]
 
-Rows = Sequence[tuple[Entry, Item]]
+Rows = Sequence[tuple[QueuedRow, Item]]
 
 
 class Runner:

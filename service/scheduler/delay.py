@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.scheduler.cost import Cost, margin
-from service.scheduler.queued_row import Entry
+from service.scheduler.queued_row import QueuedRow
 
 WAKING_S = 0.005
 """A lane that sleeps until a delay is over may wake so much later; a row's deadline is not left to that."""
@@ -13,7 +13,7 @@ WAKING_S = 0.005
 INFINITY = float("inf")
 
 
-def over_at(waiting: Sequence[Entry], delay_s: float, cost: Cost, turn_s: float) -> float:
+def over_at(waiting: Sequence[QueuedRow], delay_s: float, cost: Cost, turn_s: float) -> float:
     """When rows that are less than a batch need wait no longer; minus infinity where that is now.
 
     `turn_s`: what the last batch took, which is believed where it is more than predicted.
@@ -27,7 +27,7 @@ def over_at(waiting: Sequence[Entry], delay_s: float, cost: Cost, turn_s: float)
     return ready if latest > ready else -INFINITY  # waiting must not make a row late
 
 
-def release(rows: Sequence[Entry]) -> None:
+def release(rows: Sequence[QueuedRow]) -> None:
     """A batch starts for which these have waited. Whom it leaves, for another lane or for their length, waits no second time."""
     for entry in rows:
         entry.released = True

@@ -12,7 +12,7 @@ Told = Callable[[Sequence[Row | ZooError]], None]
 """Called once with all outcomes, in the order of the rows."""
 
 
-class Ticket:
+class PendingResult:
     """`size` rows that may ride in several batches. Whoever asks for them either waits or is `told`. Touched by the event loop's
     thread only."""
 

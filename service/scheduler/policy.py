@@ -1,7 +1,7 @@
 """What runs next on a device: pure decisions under a given clock, without threads, torch or sleep.
 
     policy = DevicePolicy(lanes=2)
-    queue  = policy.add("m", Limits(max_batch_size=8, max_queue_size=512), LearnedCost(), variable_length=True)
+    queue  = policy.add("m", BatchLimits(max_batch_size=8, max_queue_size=512), LearnedCost(), variable_length=True)
     wait_s = policy.refuse(queue, rows, deadline, now)      # None: let it in; else when to try again
     entry  = queue.push(item, ticket, index, deadline, now, priority=0)
     step   = policy.next(now)                               # a Batch to run, or when to look again (infinity: on arrival)
@@ -35,14 +35,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.scheduler.cost import Cost, Law
-from service.scheduler.queue import PROBE_S, Batch, Limits, NetworkQueue
+from service.scheduler.queue import PROBE_S, Batch, BatchLimits, NetworkQueue
 from service.scheduler.queued_row import (
     CLASS_S,
     DEFAULT_PRIORITY,
     LAST_PRIORITY,
     PATIENCE_S,
-    Entry,
-    claim_of,
+    QueuedRow,
+    effective_deadline,
 )
 
 BORROW_S = 0.5
@@ -66,13 +66,13 @@ class DevicePolicy:
         self._running: dict[Batch, tuple[float, float]] = {}  # → when it should end, device time charged for it
         self._floor = 0.0  # given_s of the least served queue that waits; never falls
 
-    def add(self, name: str, limits: Limits, cost: Cost, variable_length: bool = False) -> NetworkQueue:
+    def add(self, name: str, limits: BatchLimits, cost: Cost, variable_length: bool = False) -> NetworkQueue:
         """Opens a queue. `variable_length`: its rows differ in length and are padded to the longest of their batch."""
         queue = NetworkQueue(name, limits, cost, variable_length)
         self._queues[queue] = None
         return queue
 
-    def remove(self, queue: NetworkQueue) -> list[Entry]:
+    def remove(self, queue: NetworkQueue) -> list[QueuedRow]:
         """Closes a queue and gives the rows that were in it. Its batches that run may still be `finished`."""
         self._queues.pop(queue, None)
         return queue.empty()
@@ -232,7 +232,7 @@ class DevicePolicy:
         if length > queue.cost.reach:
             return None
         most = queue.most_rows(length)
-        claim = claim_of(deadline, now, priority)
+        claim = effective_deadline(deadline, now, priority)
         total = queue.rank(claim) + preparing + rows
         rounds, lane = divmod((total - 1) // most, self.lanes)
         full_s = law.seconds(most, length)
@@ -279,9 +279,9 @@ __all__ = [
     "PATIENCE_S",
     "PROBE_S",
     "Batch",
+    "BatchLimits",
     "DevicePolicy",
-    "Entry",
-    "Limits",
     "NetworkQueue",
-    "claim_of",
+    "QueuedRow",
+    "effective_deadline",
 ]

@@ -10,7 +10,7 @@ from service.scheduler.cost import Cost, Law, margin
 from service.scheduler.delay import over_at, release
 from service.scheduler.memory_limit import MemoryLimit
 from service.scheduler.packing import best_window
-from service.scheduler.queued_row import Came, Entry, claim_of
+from service.scheduler.queued_row import Arrival, QueuedRow, effective_deadline
 from service.types import Item
 
 PROBE_S = 2.0
@@ -27,7 +27,7 @@ INFINITY = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """Bounds of one network's queue. Rows are counted, not requests."""
 
     max_batch_size: int
@@ -47,10 +47,10 @@ class Batch:
     """Rows that run together. Closed: nothing is added to it any more, and nothing in it changes."""
 
     queue: NetworkQueue
-    rows: list[tuple[Entry, Item]]
-    late: list[Entry]
+    rows: list[tuple[QueuedRow, Item]]
+    late: list[QueuedRow]
     """Rows that are not run: their deadline has passed."""
-    hopeless: list[Entry]
+    hopeless: list[QueuedRow]
     """Rows that are not run: their deadline has not passed, but would have by the time they were answered."""
     length: int
     """Of the longest row."""
@@ -59,11 +59,11 @@ class Batch:
     """None where the cost is not known yet."""
     cost: Cost
 
-    def late_s(self, entry: Entry) -> float:
+    def late_s(self, entry: QueuedRow) -> float:
         """How much too late a hopeless row would have been answered; not above zero where only others stood in its way."""
         return self.started + self.alone_s(entry) - entry.deadline
 
-    def alone_s(self, entry: Entry) -> float:
+    def alone_s(self, entry: QueuedRow) -> float:
         """What a row takes by itself, with the margin that deadlines are given; 0 where that is not known."""
         law = self.cost.law
         return law.seconds(1, entry.length) * margin(self.cost) if law is not None else 0.0
@@ -74,7 +74,7 @@ class NetworkQueue:
 
     _sequence = itertools.count()  # shared by all queues, so that age compares across them
 
-    def __init__(self, name: str, limits: Limits, cost: Cost, variable_length: bool = False) -> None:
+    def __init__(self, name: str, limits: BatchLimits, cost: Cost, variable_length: bool = False) -> None:
         self.name = name
         self.limits = limits
         self.cost = cost
@@ -93,9 +93,9 @@ class NetworkQueue:
         """Rows in them."""
         self.rested = True
         """Whether it was empty since it was last looked at."""
-        self.order: list[tuple[float, int, Entry]] = []
+        self.order: list[tuple[float, int, QueuedRow]] = []
         """What waits, by claim and age. To be looked at only."""
-        self._by_length: list[tuple[int, float, int, Entry]] | None = [] if variable_length else None
+        self._by_length: list[tuple[int, float, int, QueuedRow]] | None = [] if variable_length else None
         self.memory = MemoryLimit()
         self._pressed_until = -INFINITY
 
@@ -113,12 +113,12 @@ class NetworkQueue:
         deadline: float,
         now: float,
         priority: int = 0,
-        came: Came | None = None,
-    ) -> Entry:
+        came: Arrival | None = None,
+    ) -> QueuedRow:
         """Adds a row. `ticket` and `index` are the caller's own. `came`: of a request that came before now."""
-        came = came or Came(now, claim_of(deadline, now, priority))
+        came = came or Arrival(now, effective_deadline(deadline, now, priority))
         claim, sequence = came.claim, next(self._sequence)
-        entry = Entry(item, ticket, index, deadline, now, came, sequence)
+        entry = QueuedRow(item, ticket, index, deadline, now, came, sequence)
         key = (claim, sequence, entry)
         order = self.order
         if not order or order[-1][0] <= claim:
@@ -131,12 +131,12 @@ class NetworkQueue:
             self.usual_length = item.length
         return entry
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: QueuedRow) -> None:
         """The caller of `entry` has left: it will not run, and its tensors are freed. Harmless once it was taken."""
         if entry.item is not None:
             self._remove(entry)
 
-    def empty(self) -> list[Entry]:
+    def empty(self) -> list[QueuedRow]:
         """Takes every row out of a queue that nobody will look at again."""
         left = [entry for _, _, entry in self.order]
         for entry in left:
@@ -146,11 +146,11 @@ class NetworkQueue:
             self._by_length.clear()
         return left
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: BatchLimits) -> None:
         """What waits stays; what is taken from now on keeps the new limits."""
         self.limits = limits
 
-    def _remove(self, entry: Entry) -> Item:
+    def _remove(self, entry: QueuedRow) -> Item:
         item = entry.item
         assert item is not None
         entry.item = None
@@ -161,7 +161,7 @@ class NetworkQueue:
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def head(self) -> Entry | None:
+    def head(self) -> QueuedRow | None:
         """The row with the first claim, or None."""
         return self.order[0][2] if self.order else None
 
@@ -211,10 +211,10 @@ class NetworkQueue:
         cost, law = self.cost, self.cost.law
         if self._by_length is None and (batch := self._take_in_order(now, cost, law, share)) is not None:
             return batch
-        late: list[Entry] = []
-        hopeless: list[tuple[Entry, Item]] = []
+        late: list[QueuedRow] = []
+        hopeless: list[tuple[QueuedRow, Item]] = []
         safety = margin(cost)
-        rows: list[tuple[Entry, Item]] = []
+        rows: list[tuple[QueuedRow, Item]] = []
         length = 1
         while self.order:
             first = self.order[0][2]
@@ -256,7 +256,7 @@ class NetworkQueue:
         taken = self.order[: self.most_rows(length, share)]
         predicted_s = None if law is None else law.seconds(len(taken), length)
         answered_at = now if predicted_s is None else now + predicted_s * margin(cost)
-        rows: list[tuple[Entry, Item]] = []
+        rows: list[tuple[QueuedRow, Item]] = []
         for _, _, entry in taken:
             if entry.deadline <= answered_at or entry.item is None:
                 return None
@@ -268,8 +268,8 @@ class NetworkQueue:
         return Batch(self, rows, [], [], length, now, predicted_s, cost)
 
     def _companions(
-        self, first: Entry, law: Law | None, left_s: float, share: int | None
-    ) -> tuple[list[Entry], int, int]:
+        self, first: QueuedRow, law: Law | None, left_s: float, share: int | None
+    ) -> tuple[list[QueuedRow], int, int]:
         """Who rides with `first`, the length they are padded to, and how many could if its deadline were far."""
         if self._by_length is None:
             free = min(self.most_rows(first.length, share), len(self.order))
@@ -286,10 +286,10 @@ class NetworkQueue:
         return [entry for *_, entry in rows[low:high]], length, free
 
     def _collect(
-        self, chosen: list[Entry], first: Entry, answered_at: float, now: float, late: list[Entry]
-    ) -> list[tuple[Entry, Item]]:
+        self, chosen: list[QueuedRow], first: QueuedRow, answered_at: float, now: float, late: list[QueuedRow]
+    ) -> list[tuple[QueuedRow, Item]]:
         """Takes those chosen out of the queue. Whoever would be late in this company stays, to go first another time."""
-        rows: list[tuple[Entry, Item]] = []
+        rows: list[tuple[QueuedRow, Item]] = []
         for entry in chosen:
             if entry.deadline <= now:
                 self._remove(entry)

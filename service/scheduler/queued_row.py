@@ -16,7 +16,7 @@ DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
 """Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
 
 
-class Came(NamedTuple):
+class Arrival(NamedTuple):
     """What rows that had to be prepared keep from when their request came in."""
 
     at: float
@@ -24,13 +24,13 @@ class Came(NamedTuple):
     claim: float
 
 
-class Entry:
+class QueuedRow:
     """One row that waits. Lives in one queue; `item` is None once it was taken, dropped, or found late."""
 
     __slots__ = ("arrival", "came", "claim", "deadline", "index", "item", "length", "released", "sequence", "ticket")
 
     def __init__(
-        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, came: Came, sequence: int
+        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, came: Arrival, sequence: int
     ) -> None:
         self.item: Item | None = item
         self.ticket = ticket
@@ -39,7 +39,7 @@ class Entry:
         self.arrival = arrival
         """In its queue."""
         self.came = came.at
-        """See `Came`."""
+        """See `Arrival`."""
         self.claim = came.claim
         self.sequence = sequence
         self.length = item.length
@@ -52,7 +52,7 @@ class Entry:
         return self.item is not None
 
 
-def claim_of(deadline: float, now: float, priority: int = 0) -> float:
+def effective_deadline(deadline: float, now: float, priority: int = 0) -> float:
     """By what a row that comes now is ordered in its queue; see the head of `policy.py`."""
     claim = min(deadline, now + PATIENCE_S)
     return claim + (min(priority, LAST_PRIORITY) - DEFAULT_PRIORITY) * CLASS_S if priority else claim

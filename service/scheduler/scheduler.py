@@ -3,7 +3,7 @@
 A lane asks for its next batch at the moment it is free, so a batch closes as late as it can, and a busy event loop never
 leaves the device idle. Answers go back in one hop per batch.
 
-    event loop ── submit ──► NetworkQueue ── next_job ──► lane thread ── call_soon_threadsafe ──► Ticket.fill
+    event loop ── submit ──► NetworkQueue ── next_job ──► lane thread ── call_soon_threadsafe ──► PendingResult.fill
 
 One lock guards all queues of the device; it is held for bookkeeping only, never while a network runs.
 """
@@ -20,9 +20,9 @@ from service.errors import DeadlineExceeded, Draining, InternalError, TooLate, Z
 from service.observability.log import logger
 from service.scheduler.batch_runner import Execute, Outcome, Runner
 from service.scheduler.cost import Cost, LearnedCost
-from service.scheduler.pending_result import Ticket, Told
-from service.scheduler.policy import LEAST_RETRY_S, Batch, DevicePolicy, Entry, Limits, NetworkQueue
-from service.scheduler.queued_row import Came
+from service.scheduler.pending_result import PendingResult, Told
+from service.scheduler.policy import LEAST_RETRY_S, Batch, BatchLimits, DevicePolicy, NetworkQueue, QueuedRow
+from service.scheduler.queued_row import Arrival
 from service.types import Item, Row
 
 log = logger(__name__)
@@ -33,7 +33,7 @@ class Submission:
 
     __slots__ = ("_entries", "_network", "_ticket")
 
-    def __init__(self, network: ScheduledNetwork, ticket: Ticket, entries: list[Entry]) -> None:
+    def __init__(self, network: ScheduledNetwork, ticket: PendingResult, entries: list[QueuedRow]) -> None:
         self._network = network
         self._ticket = ticket
         self._entries = entries
@@ -67,7 +67,7 @@ class ScheduledNetwork:
         deadline: float,
         priority: int = 0,
         told: Told | None = None,
-        came: Came | None = None,
+        came: Arrival | None = None,
     ) -> Submission:
         """Queues rows. `deadline` is absolute on the scheduler's clock; `priority` is 1 (first) to 9 (last), or 0 for the usual.
 
@@ -85,11 +85,11 @@ class ScheduledNetwork:
         """
         return self._scheduler.refuse(self, rows, deadline, priority, preparing, length)
 
-    def abandon(self, entries: Sequence[Entry]) -> None:
+    def abandon(self, entries: Sequence[QueuedRow]) -> None:
         """Their caller has left; rows that have not started will not run."""
         self._scheduler.abandon(self, entries)
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: BatchLimits) -> None:
         """New limits, at once; what waits stays."""
         self._scheduler.set_limits(self, limits)
 
@@ -139,7 +139,7 @@ class DeviceScheduler:
         self._wake_due = False  # the event loop's own; the lock does not guard it
 
     def add(
-        self, name: str, version: int, limits: Limits, execute: Execute, *, variable_length: bool = False
+        self, name: str, version: int, limits: BatchLimits, execute: Execute, *, variable_length: bool = False
     ) -> ScheduledNetwork:
         """Opens a queue for a version of a model. `variable_length`: its rows differ in length, and padding them costs time."""
         with self._work:
@@ -162,10 +162,10 @@ class DeviceScheduler:
         deadline: float,
         priority: int,
         told: Told | None,
-        came: Came | None = None,
+        came: Arrival | None = None,
     ) -> Submission:
         """See ScheduledNetwork.submit. Rows for a queue that was closed fail at once: no lane would ever take them."""
-        ticket = Ticket(len(items), told)
+        ticket = PendingResult(len(items), told)
         now = self._clock()
         queue = network.queue
         with self._work:
@@ -198,13 +198,13 @@ class DeviceScheduler:
         with self._work:
             return self._policy.refuse(network.queue, rows, deadline, self._clock(), priority, preparing, length)
 
-    def abandon(self, network: ScheduledNetwork, entries: Sequence[Entry]) -> None:
+    def abandon(self, network: ScheduledNetwork, entries: Sequence[QueuedRow]) -> None:
         """See ScheduledNetwork.abandon."""
         with self._work:
             for entry in entries:
                 network.queue.drop(entry)
 
-    def set_limits(self, network: ScheduledNetwork, limits: Limits) -> None:
+    def set_limits(self, network: ScheduledNetwork, limits: BatchLimits) -> None:
         """See ScheduledNetwork.set_limits."""
         with self._work:
             network.queue.set_limits(limits)
@@ -276,7 +276,7 @@ class DeviceScheduler:
 def _fill(outcomes: Sequence[Outcome]) -> None:
     for entry, outcome in outcomes:
         ticket = entry.ticket
-        assert isinstance(ticket, Ticket)
+        assert isinstance(ticket, PendingResult)
         try:
             ticket.fill(entry.index, outcome)
         except Exception:  # of whoever is told: the others of the batch are to have their answers all the same
@@ -286,7 +286,7 @@ def _fill(outcomes: Sequence[Outcome]) -> None:
 __all__ = ["DeviceScheduler", "Execute", "ScheduledNetwork", "Submission"]
 
 
-def _too_late(batch: Batch, entry: Entry) -> TooLate:
+def _too_late(batch: Batch, entry: QueuedRow) -> TooLate:
     can_wait_s = entry.deadline - entry.came - batch.alone_s(entry)
     if can_wait_s < 0.0:
         return TooLate(None)  # it would have been late on an idle device as well, and so will be every later call

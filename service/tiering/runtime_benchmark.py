@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from service.engine.served_model import ServedModel
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.observability.log import logger
 from service.runtime.network import Runtime
 from service.runtime.padding import MOST_ADDED, STEP, quick_length
@@ -32,8 +32,8 @@ Timings = Sequence[tuple[int, int, float]]
 
 
 def timed(
-    served: ServedModel, before: Runtime, after: Runtime, evidence: Evidence, clock: Callable[[], float]
-) -> tuple[Evidence, Timings]:
+    served: ServedModel, before: Runtime, after: Runtime, evidence: TierReport, clock: Callable[[], float]
+) -> tuple[TierReport, Timings]:
     """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
     golden = items_of(served.card, served.golden())
     items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]

@@ -25,7 +25,7 @@ from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
 from service.engine.served_head import HeadServed
 from service.engine.served_model import ServedModel
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.loading.memory_ledger import Measurement
@@ -104,7 +104,7 @@ class _Work:
     """To compile for; none for a network that is to stay eager."""
 
 
-class Tuner:
+class TierManager:
     """Watches a registry. Belongs to the event loop, save what `_run` calls, which has a thread of its own."""
 
     def __init__(
@@ -161,7 +161,7 @@ class Tuner:
         else:
             reason = "it is about to be tried"
             precisions = self._candidates(options.precision or "auto")
-        self._settle(served, Evidence("eager", runs, reason=reason))
+        self._settle(served, TierReport("eager", runs, reason=reason))
         if precisions or self._may_move(served):
             self._work.put(_Work(weakref.ref(served), precisions))
 
@@ -178,7 +178,7 @@ class Tuner:
     def _settle(
         self,
         served: ServedModel,
-        evidence: Evidence,
+        evidence: TierReport,
         runtime: Runtime | None = None,
         timings: Timings = (),
         checks: Mapping[HeadServed, HeadCheck] = NO_CHECKS,
@@ -275,7 +275,7 @@ class Tuner:
     def _swap(
         self,
         served: ServedModel,
-        evidence: Evidence,
+        evidence: TierReport,
         runtime: Runtime,
         timings: Timings,
         decisions: Decisions | None = None,
@@ -315,7 +315,7 @@ class Tuner:
     def _tell(
         self,
         served: ServedModel,
-        evidence: Evidence,
+        evidence: TierReport,
         runtime: Runtime | None = None,
         timings: Timings = (),
         checks: Mapping[HeadServed, HeadCheck] = NO_CHECKS,
@@ -339,9 +339,9 @@ class Tuner:
             settled.wait(SETTLED_S)
         return outcome[0]
 
-    def _try(self, served: ServedModel, precision: str) -> Evidence:
+    def _try(self, served: ServedModel, precision: str) -> TierReport:
         """Compiles a candidate, and puts it to the proof. What it gives has a reason where the network stays as it is."""
-        stays = Evidence("eager", served.runtime.precision, candidate=f"compiled {precision}")
+        stays = TierReport("eager", served.runtime.precision, candidate=f"compiled {precision}")
         with ExitStack() as measured:  # ends after what is caught, which keeps a batch's memory while it is handled
             try:
                 compiled = self._compiler.compile(served.card, precision, lambda: self._measure(measured))
@@ -358,7 +358,7 @@ class Tuner:
         """From now on memory comes and goes that nobody who measures may take for his own."""
         until.callback(Measurement(self._registry.ledger).end)
 
-    def _prove(self, served: ServedModel, runtime: Runtime, stays: Evidence) -> Evidence:
+    def _prove(self, served: ServedModel, runtime: Runtime, stays: TierReport) -> TierReport:
         """Checks and times what was compiled, and swaps it in, or frees it and says why."""
         try:
             evidence, decisions = self._check(served, runtime, stays)
@@ -376,7 +376,9 @@ class Tuner:
         runtime.free()
         return evidence
 
-    def _check(self, served: ServedModel, runtime: Runtime, evidence: Evidence) -> tuple[Evidence, Decisions | None]:
+    def _check(
+        self, served: ServedModel, runtime: Runtime, evidence: TierReport
+    ) -> tuple[TierReport, Decisions | None]:
         """Adds the errors against the reference, and a reason if they are too large. Gives a tuned version's decisions, too."""
         found, problem, decisions = self._compared(served, runtime)
         checked = replace(

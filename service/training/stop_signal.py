@@ -8,11 +8,11 @@ from typing import IO
 from service.training.job_spec import CANCEL, FEATURES_READY, PAUSE
 
 
-class Rested(Exception):
+class StopRequested(Exception):
     """The worker was told to stop, and whatever is worth keeping has been written. It says Stopped and ends."""
 
 
-class Told:
+class StopSignal:
     """Three events. None of them is ever cleared: a worker that was told to stop does so and ends."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Told:
     def check(self) -> None:
         """Where there is nothing to keep: raises Rested if the work is to end."""
         if self.resting:
-            raise Rested
+            raise StopRequested
 
     def listen(self, words: IO[str]) -> None:
         """One word a line until the end: the supervisor is gone, which counts as `pause`. Blocks; runs in a thread."""

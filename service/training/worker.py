@@ -37,7 +37,7 @@ from service.training.job_spec import (
     Stopped,
     WorkOrder,
 )
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 
 if TYPE_CHECKING:
     from service.training.artifacts.tracking import Tracker
@@ -52,10 +52,10 @@ LAST_WORDS = (Finished, Stopped, Failed)
 log = logging.getLogger(__name__)
 
 
-class Mouth:
+class MessageWriter:
     """Says things on a stream, one JSON object a line, from any thread. A supervisor that is gone counts as `pause`."""
 
-    def __init__(self, stream: IO[str], told: Told) -> None:
+    def __init__(self, stream: IO[str], told: StopSignal) -> None:
         self._stream = stream
         self._told = told
         self._lock = threading.Lock()
@@ -124,7 +124,7 @@ def live(say: Callable[[Said], None], memory_mib: int, ended: threading.Event) -
         waited += LOOK_S
 
 
-def work(order: WorkOrder, folder: Path, say: Mouth, told: Told) -> None:
+def work(order: WorkOrder, folder: Path, say: MessageWriter, told: StopSignal) -> None:
     """Does the job. Imports what the method needs and nothing else: seconds count where a head takes few of them."""
     from service.training.artifacts.tracking import Tracker
     from service.training.data.seeds import settle
@@ -179,8 +179,8 @@ def wait() -> Path | None:
 
 def main(folder: Path) -> None:
     """From the order to the last word."""
-    told = Told()
-    say = Mouth(_take_stdout(folder), told)
+    told = StopSignal()
+    say = MessageWriter(_take_stdout(folder), told)
     ended = threading.Event()
     order: WorkOrder | None = None
     try:
@@ -189,7 +189,7 @@ def main(folder: Path) -> None:
         beat = threading.Thread(target=live, args=(say, order.memory_mib, ended), name="heartbeat", daemon=True)
         beat.start()
         work(order, folder, say, told)
-    except Rested:
+    except StopRequested:
         say(Stopped())
     except BaseException as error:
         log.exception("the job failed")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.examples import StoredExamples
 from service.types import SeriesInstance, TextInstance
 from tests.support.dataset_files import (
@@ -36,7 +36,7 @@ def checked(file_name: str, data: bytes, came: int, used: int | None = None, **h
         assert report.input_count == (report.examples if used is None else used) + report.skipped_count
         assert sum(report.skipped_reasons.values()) == report.skipped_count
         assert all(report.skipped_reasons.values())
-        assert len(report.skipped) <= Limits().skipped_shown
+        assert len(report.skipped) <= DatasetLimits().skipped_shown
         assert bool(report.skipped) == bool(report.skipped_count)
         assert all(skipped.reason for skipped in report.skipped)
         return examples
@@ -114,7 +114,7 @@ def test_every_file_of_an_archive_of_sounds_is_used_or_skipped(chosen: list[str]
     }
     files = {f"{c}/{i}.wav": sound(i + 10 * (c == "b")) for c in "ab" for i in range(2)}
     files |= {f"a/{i}_{kind}.wav": kinds[kind] for i, kind in enumerate(chosen)} | {"a/notes.md": b"x"}
-    checked("a.zip", zipped(files), len(files), limits=Limits(audio_seconds=2))
+    checked("a.zip", zipped(files), len(files), limits=DatasetLimits(audio_seconds=2))
 
 
 # ── tables and texts ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ import pytest
 
 from service.datasets import dataset_store as store_module
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report, dataset_folder
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging, uploads, validator_process
@@ -45,7 +45,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The child is replaced by one that accepts everything at once: for tests of what lies around it."""
     calls: list[Path] = []
 
-    async def run(folder: Path, limits: Limits) -> None:
+    async def run(folder: Path, limits: DatasetLimits) -> None:
         order = Order.model_validate_json((folder / ORDER).read_bytes())
         made = folder / "dataset"
         made.mkdir()
@@ -87,7 +87,7 @@ def order_for(data: Path, file_name: str) -> Order:
         display_name="",
         uri="",
         owner="",
-        limits=Limits(),
+        limits=DatasetLimits(),
     )
 
 
@@ -153,7 +153,7 @@ def test_the_child_imports_nothing_that_takes_long(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_data_that_take_too_much_processor_time_are_refused(tmp_path: Path) -> None:
-    store = DatasetStore(tmp_path, Limits(cpu_seconds=1))
+    store = DatasetStore(tmp_path, DatasetLimits(cpu_seconds=1))
     data = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(300_000))
     error = await refused(upload(store, data, "a.csv"))
     assert error.message == "data: takes more than 1 second of processor time to read; send less at once"
@@ -200,7 +200,7 @@ async def test_a_child_that_dies_is_an_error_that_tells_no_secrets(
 
 @pytest.mark.asyncio
 async def test_a_dataset_that_needs_too_much_memory_is_refused_and_the_server_lives(tmp_path: Path) -> None:
-    store = DatasetStore(tmp_path, Limits(memory_mib=1, text_bytes=1 << 22))
+    store = DatasetStore(tmp_path, DatasetLimits(memory_mib=1, text_bytes=1 << 22))
     data = lines([{"text": "word " * 600_000, "label": "a"}])
     error = await refused(upload(store, data, "a.jsonl"))
     assert error.message == "data: takes more memory to read than a dataset may; send less at once"
@@ -356,7 +356,7 @@ async def test_a_disk_that_gets_full_during_an_upload_leaves_nothing(
 @pytest.mark.asyncio
 async def test_a_disk_without_room_refuses_at_once(store: DatasetStore) -> None:
     """No disk has an exabyte."""
-    huge = DatasetStore(store._home, Limits(dataset_bytes=1 << 61))
+    huge = DatasetStore(store._home, DatasetLimits(dataset_bytes=1 << 61))
     await refused(huge.begin(header(DATA, "a.jsonl").__class__("0" * 64, 1 << 60, "a.zip")), StorageFull)
 
 
@@ -374,11 +374,11 @@ async def test_a_really_full_disk_is_refused_and_cleaned(tmp_path: Path, monkeyp
 
 @pytest.mark.asyncio
 async def test_all_datasets_together_have_a_quota(tmp_path: Path, accepted: list[Path]) -> None:
-    store = DatasetStore(tmp_path, Limits(total_bytes=3 * len(DATA)))
+    store = DatasetStore(tmp_path, DatasetLimits(total_bytes=3 * len(DATA)))
     stored = await upload(store, DATA, "a.jsonl")
     (dataset_folder(tmp_path, stored.info.id) / "more").write_bytes(bytes(3 * len(DATA)))
     other = lines(sentences(41))
-    store = DatasetStore(tmp_path, Limits(total_bytes=3 * len(DATA)))
+    store = DatasetStore(tmp_path, DatasetLimits(total_bytes=3 * len(DATA)))
     error = await refused(upload(store, other, "a.jsonl"), StorageFull)
     assert "delete some" in error.message
     await store.delete(stored.info.id)

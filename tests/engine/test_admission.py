@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.engine.admission import Coming, Places
+from service.engine.admission import PendingRows, PrioritySemaphore
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,7 +19,7 @@ async def turn() -> None:
 
 
 async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim_and_age() -> None:
-    places, leave, entered = Places(2), asyncio.Semaphore(0), list[str]()
+    places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str, claim: float) -> None:
         async with places.one(claim):
@@ -40,7 +40,7 @@ async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim
 
 
 async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_next() -> None:
-    places, entered = Places(1), list[str]()
+    places, entered = PrioritySemaphore(1), list[str]()
 
     async def visit(name: str) -> None:
         async with places.one(0.0):
@@ -57,7 +57,7 @@ async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_nex
 
 
 async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
-    places, leave, entered = Places(2), asyncio.Semaphore(0), list[str]()
+    places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str) -> None:
         async with places.one(0.0):
@@ -84,7 +84,7 @@ async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
 
 async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() -> None:
     rng = random.Random(4)
-    places, inside, most = Places(3), 0, 0
+    places, inside, most = PrioritySemaphore(3), 0, 0
 
     async def visit(claim: float, steps: int) -> None:
         nonlocal inside, most
@@ -112,7 +112,7 @@ async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() 
 
 
 async def test_rows_that_come_are_behind_earlier_claims_only() -> None:
-    coming = Coming()
+    coming = PendingRows()
     coming.add(5.0, 3)
     coming.add(1.0, 2)
     coming.add(5.0, 1)

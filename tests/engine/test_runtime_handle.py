@@ -1,6 +1,6 @@
 """A runtime may be exchanged while batches run: none meets a network that was freed, and none is freed too late."""
 
-from service.engine.runtime_handle import Slot
+from service.engine.runtime_handle import RuntimeHandle
 
 
 class Runtime:
@@ -19,7 +19,7 @@ class Runtime:
 
 def test_the_next_batch_runs_in_the_new_runtime() -> None:
     old, new = Runtime(), Runtime()
-    slot = Slot(old)
+    slot = RuntimeHandle(old)
     slot.exchange(new)
     assert slot.current is new
     with slot.borrow() as runtime:
@@ -29,7 +29,7 @@ def test_the_next_batch_runs_in_the_new_runtime() -> None:
 
 def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
     old, new = Runtime(), Runtime()
-    slot = Slot(old)
+    slot = RuntimeHandle(old)
     with slot.borrow() as first:
         with slot.borrow() as second:
             slot.exchange(new)
@@ -43,7 +43,7 @@ def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
 
 def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
     old = Runtime()
-    slot = Slot(old)
+    slot = RuntimeHandle(old)
     try:
         with slot.borrow():
             raise ValueError
@@ -56,6 +56,6 @@ def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
 
 def test_a_runtime_in_its_own_place_is_not_freed() -> None:
     runtime = Runtime()
-    slot = Slot(runtime)
+    slot = RuntimeHandle(runtime)
     slot.exchange(runtime)
     assert runtime.freed == 0

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from service.errors import InvalidInput, ZooError
-from service.inference.preprocess_batcher import Gather
+from service.inference.preprocess_batcher import PreprocessBatcher
 from service.types import Instance, Item, TextInstance
 
 pytestmark = pytest.mark.asyncio
@@ -53,7 +53,7 @@ def task() -> Task:
 @pytest.fixture
 def gather(task: Task) -> Iterator[Callable[..., Any]]:
     with ThreadPoolExecutor(1) as pool:
-        gathered = Gather(cast(Any, task), pool, 1)
+        gathered = PreprocessBatcher(cast(Any, task), pool, 1)
 
         async def prepare(*texts: bytes, claim: float = 0.0) -> Sequence[Item | ZooError]:
             prepared = await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)

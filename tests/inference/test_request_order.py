@@ -11,7 +11,7 @@ import pytest
 from service.errors import InvalidInput, ZooError
 from service.inference.results import mean_length
 from service.scheduler.queue import NetworkQueue
-from service.scheduler.queued_row import Came
+from service.scheduler.queued_row import Arrival
 from service.types import InferReply, Instance, Item, TensorInstance, TextInstance
 from tests.support.registry_fakes import FakeTask, World, world
 from tests.support.scheduler_fakes import until
@@ -77,7 +77,7 @@ async def test_a_text_that_waited_for_the_pool_keeps_its_turn_in_the_queue() -> 
 async def test_later_passes_of_an_answer_do_not_go_before_all_who_come_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    turns: list[Came | None] = []
+    turns: list[Arrival | None] = []
     push = NetworkQueue.push
 
     def seen(*row: Any) -> Any:

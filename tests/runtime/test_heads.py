@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from model_zoo import network
 from model_zoo.cards.card import HeadSpec
 from model_zoo.errors import ConversionFailed
-from service.runtime.heads import Head, HeadPool, Tap, read_head
+from service.runtime.heads import FeatureHead, Head, HeadPool, read_head
 from service.types import Item
 
 WIDTH, CLASSES = 48, 7
@@ -126,4 +126,4 @@ def test_a_file_that_does_not_fit_its_card_is_refused(tmp_path: Path, fault: str
 
 def test_a_tap_gives_the_features_as_they_are() -> None:
     features = np.ones((2, 3), np.float32)
-    assert Tap().run(features, items(2))[Tap.OUTPUT] is features
+    assert FeatureHead().run(features, items(2))[FeatureHead.OUTPUT] is features

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from service.scheduler.cost import Cost, KnownCost, Law
 from service.scheduler.policy import (
     Batch,
+    BatchLimits,
     DevicePolicy,
-    Limits,
     NetworkQueue,
 )
 from tests.support.scheduler_queues import (
@@ -141,8 +141,8 @@ def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
     law: tuple[float, float, float], waiting: int, taken: int, rows: int, preparing: int, passed: float, left: float
 ) -> None:
     policy = DevicePolicy(lanes=2)
-    asked = policy.add("q", Limits(4, 64), KnownCost(Law(*law), 0.2))
-    policy.add("idle", Limits(4, 64), KNOWN)
+    asked = policy.add("q", BatchLimits(4, 64), KnownCost(Law(*law), 0.2))
+    policy.add("idle", BatchLimits(4, 64), KNOWN)
     push(asked, *[NEVER] * waiting)
     for _ in range(min(taken, 2)):
         policy.next(0.0)

@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from service.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, TooLate, ZooError
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import Lanes
-from service.scheduler.policy import Limits
+from service.scheduler.policy import BatchLimits
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork
 from service.types import Item, Row
 from tests.support.scheduler_fakes import PATIENCE_S, REPORT, Clock
 
-LIMITS = {"images": Limits(4, 64), "texts": Limits(6, 64, weight=2.0), "slow": Limits(3, 64, max_queue_delay_s=0.5)}
+LIMITS = {
+    "images": BatchLimits(4, 64),
+    "texts": BatchLimits(6, 64, weight=2.0),
+    "slow": BatchLimits(3, 64, max_queue_delay_s=0.5),
+}
 FOREVER = 1e9
 
 
@@ -67,7 +71,7 @@ callers = st.builds(
 class Network:
     """y = x, in virtual time. Its batches fail by the rows in them, or by having more cells than memory has room for."""
 
-    def __init__(self, clock: Clock, limits: Limits, memory: int) -> None:
+    def __init__(self, clock: Clock, limits: BatchLimits, memory: int) -> None:
         self.clock = clock
         self.limits = limits
         self.memory = memory

@@ -10,8 +10,8 @@ from service.scheduler.policy import (
     PATIENCE_S,
     PROBE_S,
     Batch,
+    BatchLimits,
     DevicePolicy,
-    Limits,
 )
 from tests.support.scheduler_queues import (
     BY_LENGTH,
@@ -191,7 +191,7 @@ def test_batches_of_known_length_tell_what_they_should_take() -> None:
 @pytest.mark.parametrize("lengths", [False, True])
 def test_what_waits_is_spread_evenly_over_the_lanes(lengths: bool) -> None:
     policy = DevicePolicy(lanes=2)
-    rows = policy.add("q", Limits(8, 64), KNOWN, lengths)
+    rows = policy.add("q", BatchLimits(8, 64), KNOWN, lengths)
     push(rows, *[NEVER] * 7)
     sizes = [len(step.rows) for step in (policy.next(0.0), policy.next(0.0)) if isinstance(step, Batch)]
     assert sizes == [4, 3]
@@ -200,7 +200,7 @@ def test_what_waits_is_spread_evenly_over_the_lanes(lengths: bool) -> None:
 def test_callers_who_come_back_together_do_not_make_large_and_tiny_batches_take_turns() -> None:
     """Twelve callers that ask again at once; one lane begins with eleven of them, the other with one."""
     policy = DevicePolicy(lanes=1)
-    rows = policy.add("q", Limits(12, 64), KNOWN)
+    rows = policy.add("q", BatchLimits(12, 64), KNOWN)
     push(rows, *[NEVER] * 11)
     running = [(LAW.seconds(11, 1), policy.next(0.0))]
     policy.lanes = 2
@@ -222,7 +222,7 @@ def test_callers_who_come_back_together_do_not_make_large_and_tiny_batches_take_
 
 def test_a_lane_takes_all_of_its_network_where_another_network_wants_the_other_lane() -> None:
     policy = DevicePolicy(lanes=2)
-    one, two = (policy.add(name, Limits(8, 64), KNOWN) for name in ("one", "two"))
+    one, two = (policy.add(name, BatchLimits(8, 64), KNOWN) for name in ("one", "two"))
     push(one, *[NEVER] * 6)
     push(two, *[NEVER] * 6)
     sizes = [len(step.rows) for step in (policy.next(0.0), policy.next(0.0)) if isinstance(step, Batch)]

@@ -13,9 +13,9 @@ from service.scheduler.policy import (
     CLASS_S,
     PATIENCE_S,
     Batch,
-    Entry,
-    Limits,
+    BatchLimits,
     NetworkQueue,
+    QueuedRow,
 )
 from service.types import Item
 from tests.support.scheduler_fakes import item
@@ -293,7 +293,7 @@ def test_a_new_batch_size_holds_for_the_next_batch() -> None:
     q = queue(batch=2)
     push(q, *[5.0] * 8)
     assert len(indices(q)) == 2
-    q.set_limits(Limits(5, 64))
+    q.set_limits(BatchLimits(5, 64))
     assert len(indices(q)) == 5
 
 
@@ -324,9 +324,9 @@ def test_every_row_comes_out_exactly_once_and_no_batch_breaks_its_word(
         w.queue("b", batch=5, delay_s=2.0, cost=KNOWN),
         w.queue("c", batch=4, cost=BY_LENGTH, lengths=True),
     ]
-    waiting: dict[Entry, NetworkQueue] = {}
-    fates: dict[Entry, list[str]] = {}
-    everyone: list[tuple[NetworkQueue, Entry]] = []
+    waiting: dict[QueuedRow, NetworkQueue] = {}
+    fates: dict[QueuedRow, list[str]] = {}
+    everyone: list[tuple[NetworkQueue, QueuedRow]] = []
     now = 0.0
 
     def add(where: int, ahead: float, length: int) -> None:
@@ -334,7 +334,7 @@ def test_every_row_comes_out_exactly_once_and_no_batch_breaks_its_word(
         everyone.append((queues[where], entry))
         waiting[entry], fates[entry] = queues[where], []
 
-    def met(entry: Entry, fate: str) -> None:
+    def met(entry: QueuedRow, fate: str) -> None:
         fates[entry].append(fate)
         waiting.pop(entry, None)
 

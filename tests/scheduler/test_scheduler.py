@@ -14,7 +14,7 @@ import pytest
 from service.errors import DeadlineExceeded, Draining, InternalError, InvalidInput, OutOfMemory, TooLate, ZooError
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import Lanes
-from service.scheduler.policy import Limits
+from service.scheduler.policy import BatchLimits
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork
 from service.types import Item, Row
 from tests.support.scheduler_fakes import (
@@ -82,7 +82,7 @@ async def ask(network: ScheduledNetwork, items: Sequence[Item], deadline: float)
 
 async def test_answers_come_in_the_order_of_the_rows_whatever_batches_they_rode_in() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(3, 64), double)
+        network = d.scheduler.add("m", 1, BatchLimits(3, 64), double)
         rows = await network.submit([item(i) for i in range(10)], FAR).result()
         assert [value_of(row) for row in rows] == [2 * i for i in range(10)]
 
@@ -90,7 +90,7 @@ async def test_answers_come_in_the_order_of_the_rows_whatever_batches_they_rode_
 async def test_an_idle_lane_works_at_once_and_a_busy_one_lets_the_next_batch_fill() -> None:
     async with device() as d:
         network_of = Gated()
-        network = d.scheduler.add("m", 1, Limits(4, 64), network_of)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), network_of)
         calls = [asyncio.create_task(ask(network, [item(0)], FAR))]
         await happened(network_of.entered)  # alone, though more may come
         calls += [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 6)]
@@ -109,7 +109,7 @@ async def test_two_lanes_run_two_batches_at_once() -> None:
             both.wait(PATIENCE_S)  # passes only when two batches are inside together
             return double(items)
 
-        network = d.scheduler.add("m", 1, Limits(1, 64), meet)
+        network = d.scheduler.add("m", 1, BatchLimits(1, 64), meet)
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
         assert [value_of(row) for row in rows] == [0, 2, 4, 6]
 
@@ -117,7 +117,7 @@ async def test_two_lanes_run_two_batches_at_once() -> None:
 async def test_who_watches_the_wait_sees_the_oldest_row_and_not_those_that_nobody_waits_for() -> None:
     clock = Clock()
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock=clock)
-    network = scheduler.add("model", 1, Limits(8, 512), double)
+    network = scheduler.add("model", 1, BatchLimits(8, 512), double)
     clock.now = 1.0
     network.submit([item(1.0)], float("inf"))  # of a job: it may wait as long as it likes
     assert scheduler.longest_wait_s() == 0.0
@@ -132,7 +132,7 @@ async def test_who_watches_the_wait_sees_the_oldest_row_and_not_those_that_nobod
 
 async def test_a_submission_of_no_rows_is_answered() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), double)
         async with asyncio.timeout(PATIENCE_S):
             assert await network.submit([], FAR).result() == []
 
@@ -146,7 +146,7 @@ async def test_a_delay_gathers_rows_of_several_callers_into_one_batch() -> None:
             batches.append(len(items))
             return double(items)
 
-        network = d.scheduler.add("m", 1, Limits(3, 64, max_queue_delay_s=1000.0), run)
+        network = d.scheduler.add("m", 1, BatchLimits(3, 64, max_queue_delay_s=1000.0), run)
         calls = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(2)]
         await until(lambda: network.depth == 2)
         assert batches == [], "two rows wait for a third while the clock stands"
@@ -170,7 +170,7 @@ def fails_on(*poison: float, error: Exception | None = None) -> Callable[[Sequen
 @pytest.mark.parametrize("guilty", [{0}, {7}, {3, 4}, {0, 1, 2, 3, 4, 5, 6, 7}])
 async def test_a_guilty_row_fails_alone_and_its_neighbours_are_answered(guilty: set[int]) -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(8, 64), fails_on(*guilty))
+        network = d.scheduler.add("m", 1, BatchLimits(8, 64), fails_on(*guilty))
         rows = await network.submit([item(i) for i in range(8)], FAR).result()
         for i, row in enumerate(rows):
             if i in guilty:
@@ -188,7 +188,7 @@ async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> No
             gated(items)
             return fail(items)
 
-        network = d.scheduler.add("m", 1, Limits(8, 64), run)
+        network = d.scheduler.add("m", 1, BatchLimits(8, 64), run)
         first = asyncio.create_task(ask(network, [item(0)], FAR))
         await happened(gated.entered)
         calls = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in (1, 2)]
@@ -202,7 +202,7 @@ async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> No
 
 async def test_an_error_of_our_own_reaches_the_guilty_row_as_it_is() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), fails_on(2, error=InvalidInput("x", "is two")))
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), fails_on(2, error=InvalidInput("x", "is two")))
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
         assert isinstance(rows[2], InvalidInput)
         assert rows[2].message == "x: is two"
@@ -216,7 +216,7 @@ async def test_a_wrong_number_of_outputs_never_reaches_a_caller(wrong: str) -> N
         return {"short": rows[:-1], "long": [*rows, rows[0]], "none at all": None}[wrong]
 
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), run)
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
         assert all(isinstance(row, InternalError) for row in rows)
 
@@ -228,14 +228,14 @@ async def test_outputs_that_are_short_only_in_company_reach_nobody_else() -> Non
         return double(items)[1:] if len(items) > 1 else double(items)
 
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), run)
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
         assert [value_of(row) for row in rows] == [0, 2, 4, 6]
 
 
 async def test_a_lane_survives_whatever_a_network_raises() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), fails_on(1, error=MemoryError()))
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), fails_on(1, error=MemoryError()))
         (row,) = await network.submit([item(1)], FAR).result()
         assert isinstance(row, InternalError)
         (row,) = await network.submit([item(2)], FAR).result()
@@ -248,7 +248,7 @@ async def test_a_lane_survives_whatever_a_network_raises() -> None:
 async def test_a_row_that_waited_too_long_is_told_so_and_never_runs() -> None:
     clock, gated = Clock(), Gated()
     async with device(clock=clock) as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), gated)
         first = asyncio.create_task(ask(network, [item(0)], FAR))
         await happened(gated.entered)
         late = asyncio.create_task(ask(network, [item(1)], 10.0))
@@ -266,7 +266,7 @@ async def test_a_row_that_waited_too_long_is_told_so_and_never_runs() -> None:
 async def test_a_departed_caller_never_runs_and_never_strands_its_batch() -> None:
     gated = Gated()
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
         await happened(gated.entered)
         waiting = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 4)]
@@ -285,7 +285,7 @@ async def test_a_departed_caller_never_runs_and_never_strands_its_batch() -> Non
 async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> None:
     gated = Gated()
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(2, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(2, 64), gated)
         call = asyncio.create_task(ask(network, [item(i) for i in range(7)], FAR))
         await happened(gated.entered)
         call.cancel()
@@ -303,7 +303,7 @@ async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> N
 async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -> None:
     gated = Gated()
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(1, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
         await happened(gated.entered)
         waiting = [asyncio.create_task(ask(network, [item(i)], FAR)) for i in range(1, 4)]
@@ -320,7 +320,7 @@ async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -
 
 async def test_a_network_that_was_removed_answers_late_comers_instead_of_keeping_them() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(1, 64), double)
+        network = d.scheduler.add("m", 1, BatchLimits(1, 64), double)
         d.scheduler.remove(network)
         d.scheduler.remove(network)
         async with asyncio.timeout(PATIENCE_S):
@@ -331,7 +331,7 @@ async def test_a_network_that_was_removed_answers_late_comers_instead_of_keeping
 
 async def test_removing_one_network_leaves_the_others_alone() -> None:
     async with device() as d:
-        gone, stays = (d.scheduler.add(name, 1, Limits(1, 64), double) for name in "ab")
+        gone, stays = (d.scheduler.add(name, 1, BatchLimits(1, 64), double) for name in "ab")
         d.scheduler.remove(gone)
         (row,) = await stays.submit([item(3)], FAR).result()
         assert value_of(row) == 6
@@ -340,7 +340,7 @@ async def test_removing_one_network_leaves_the_others_alone() -> None:
 async def test_stopping_leaves_no_one_waiting() -> None:
     gated = Gated()
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(1, 64), gated)
         running = asyncio.create_task(ask(network, [item(0)], FAR))
         await happened(gated.entered)
         waiting = asyncio.create_task(ask(network, [item(1), item(2)], FAR))
@@ -372,7 +372,7 @@ async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
     scheduler = DeviceScheduler(other)
     lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
     lanes.start()
-    network = scheduler.add("m", 1, Limits(1, 64), gated)
+    network = scheduler.add("m", 1, BatchLimits(1, 64), gated)
 
     async def submit() -> None:
         network.submit([item(0)], FAR)
@@ -410,7 +410,7 @@ def fits(most: int, sizes: list[int]) -> Callable[[Sequence[Item]], list[Row]]:
 async def test_a_batch_that_does_not_fit_is_halved_and_everyone_is_answered() -> None:
     sizes: list[int] = []
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(8, 64), fits(3, sizes))
+        network = d.scheduler.add("m", 1, BatchLimits(8, 64), fits(3, sizes))
         rows = await network.submit([item(i) for i in range(16)], FAR).result()
         assert [value_of(row) for row in rows] == [2 * i for i in range(16)]
         assert sizes[:6] == [8, 4, 2, 2, 2, 2]
@@ -419,7 +419,7 @@ async def test_a_batch_that_does_not_fit_is_halved_and_everyone_is_answered() ->
 
 async def test_a_row_that_does_not_fit_alone_is_told_so() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(8, 64), fits(0, []))
+        network = d.scheduler.add("m", 1, BatchLimits(8, 64), fits(0, []))
         (row,) = await network.submit([item(1)], FAR).result()
         assert isinstance(row, OutOfMemory)
 
@@ -437,7 +437,7 @@ async def test_the_retry_has_the_memory_of_what_failed() -> None:
         return double(items)
 
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), run)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), run)
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
         assert [value_of(row) for row in rows] == [0, 2, 4, 6]
 
@@ -459,7 +459,7 @@ class Timed:
 async def test_costs_are_learned_from_what_runs() -> None:
     clock = Clock()
     async with device(clock=clock) as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), Timed(clock))
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), Timed(clock))
         assert network.predicted_s(2, 1) is None
         assert network.seconds_a_row is None
         await network.submit([item(i) for i in range(70)], FAR).result()
@@ -469,7 +469,7 @@ async def test_costs_are_learned_from_what_runs() -> None:
 
 async def test_warm_up_teaches_costs_before_the_first_caller() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), double)
         for rows in (1, 2, 1, 2):
             network.learn(rows, 1, float(rows))
         assert network.predicted_s(4, 1) == pytest.approx(4.0, rel=0.3)
@@ -477,7 +477,7 @@ async def test_warm_up_teaches_costs_before_the_first_caller() -> None:
 
 async def test_each_way_of_running_has_its_own_costs() -> None:
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), double)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), double)
         network.use_cost(("eager", "fp32"))
         for _ in range(8):
             network.learn(1, 1, 4.0)
@@ -498,7 +498,7 @@ async def test_a_batch_that_failed_teaches_nothing() -> None:
         raise RuntimeError
 
     async with device(clock=clock) as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), fail)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), fail)
         for _ in range(8):
             await network.submit([item(1)], FAR).result()
         assert network.predicted_s(1, 1) is None
@@ -507,7 +507,7 @@ async def test_a_batch_that_failed_teaches_nothing() -> None:
 async def test_a_row_that_cannot_be_in_time_any_more_is_told_so_without_running() -> None:
     clock, gated = Clock(), Gated()
     async with device(clock=clock) as d:
-        network = d.scheduler.add("m", 1, Limits(4, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(4, 64), gated)
         for _ in range(8):
             network.learn(1, 1, 1.0)
         first = asyncio.create_task(ask(network, [item(0)], FAR))
@@ -533,10 +533,10 @@ async def test_limits_change_while_rows_wait() -> None:
     clock, gated = Clock(), Gated()
     gated.gate.set()
     async with device(clock=clock) as d:
-        network = d.scheduler.add("m", 1, Limits(8, 64, max_queue_delay_s=1000.0), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(8, 64, max_queue_delay_s=1000.0), gated)
         call = asyncio.create_task(ask(network, [item(i) for i in range(4)], FAR))
         await until(lambda: network.depth == 4)
-        network.set_limits(Limits(2, 64))
+        network.set_limits(BatchLimits(2, 64))
         await call
         assert [len(batch) for batch in gated.batches] == [2, 2]
 
@@ -544,7 +544,7 @@ async def test_limits_change_while_rows_wait() -> None:
 async def test_a_higher_priority_goes_first() -> None:
     gated = Gated()
     async with device() as d:
-        network = d.scheduler.add("m", 1, Limits(1, 64), gated)
+        network = d.scheduler.add("m", 1, BatchLimits(1, 64), gated)
         calls = [asyncio.create_task(ask(network, [item(0)], FAR))]
         await happened(gated.entered)
         calls += [asyncio.create_task(network.submit([item(p)], FAR, p).result()) for p in (9, 0, 1)]
@@ -587,7 +587,7 @@ async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) 
         factors = {"a": 2.0, "b": 3.0, "c": 5.0}
         networks = {
             name: d.scheduler.add(
-                name, 1, Limits(biggest[name], 10_000, 0.001 if name == "b" else 0.0), network(name, f)
+                name, 1, BatchLimits(biggest[name], 10_000, 0.001 if name == "b" else 0.0), network(name, f)
             )
             for name, f in factors.items()
         }

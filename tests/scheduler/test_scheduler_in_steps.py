@@ -11,8 +11,8 @@ import pytest
 
 from service.errors import DeadlineExceeded, OutOfMemory, TooLate, ZooError
 from service.scheduler.cost import KnownCost, Law
-from service.scheduler.policy import BORROW_S, Limits
-from service.scheduler.queued_row import Came
+from service.scheduler.policy import BORROW_S, BatchLimits
+from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import DeviceScheduler
 from service.types import Item, Row
 from tests.support.scheduler_fakes import (
@@ -46,8 +46,8 @@ def nobody(_: Sequence[Row | ZooError]) -> None:
 async def test_two_lanes_share_their_time_between_networks_by_weight() -> None:
     clock = Clock()
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock, lanes=2)
-    heavy = scheduler.add("heavy", 1, Limits(4, 10**6, weight=3.0), double)
-    light = scheduler.add("light", 1, Limits(4, 10**6), double)
+    heavy = scheduler.add("heavy", 1, BatchLimits(4, 10**6, weight=3.0), double)
+    light = scheduler.add("light", 1, BatchLimits(4, 10**6), double)
     seconds, given = {heavy: 0.05, light: 0.02}, {heavy: 0.0, light: 0.0}
     for network in seconds:
         network.submit([item(0.0)] * 8000, NEVER, told=nobody)
@@ -86,7 +86,7 @@ async def test_memory_that_comes_back_is_used_again() -> None:
             raise OutOfMemory
         return double(items)
 
-    network = scheduler.add("m", 1, Limits(8, 10**6), run)
+    network = scheduler.add("m", 1, BatchLimits(8, 10**6), run)
     submission = network.submit([item(i) for i in range(1000)], NEVER)
     while network.depth:
         on_a_lane(scheduler)
@@ -107,7 +107,7 @@ async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_s
         return double(items)
 
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
-    network = scheduler.add("m", 1, Limits(4, 64), run)
+    network = scheduler.add("m", 1, BatchLimits(4, 64), run)
     calls = [network.submit([item(i)], deadline) for i, deadline in enumerate([3.0, 10.0, 60.0, 60.0])]
     on_a_lane(scheduler)
     outcomes = [(await call.result())[0] for call in calls]
@@ -118,7 +118,7 @@ async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_s
 
 async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
-    network = scheduler.add("m", 1, Limits(4, 64), double)
+    network = scheduler.add("m", 1, BatchLimits(4, 64), double)
     answers: list[float] = []
 
     def breaks(_: Sequence[Row | ZooError]) -> None:
@@ -137,7 +137,7 @@ async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> 
 async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> None:
     clock = Clock()
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
-    network = scheduler.add("m", 1, Limits(8, 64), double)
+    network = scheduler.add("m", 1, BatchLimits(8, 64), double)
     network.queue.cost = KnownCost(Law(1.0, 0.01, 0.0))
     network.queue.press(clock())
     tight = network.submit([item(0)], 1.025)
@@ -156,7 +156,7 @@ async def test_who_is_turned_away_hears_of_it_before_the_batch_beside_them_has_r
         return double(items)
 
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
-    network = scheduler.add("m", 1, Limits(8, 64), run)
+    network = scheduler.add("m", 1, BatchLimits(8, 64), run)
     network.queue.cost = KnownCost(Law(1.0, 0.01, 0.0))
     late, in_time = network.submit([item(0)], 0.5), network.submit([item(1)], 9.0)
     lane = asyncio.create_task(asyncio.to_thread(on_a_lane, scheduler))
@@ -174,9 +174,9 @@ async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float
     """It needs a second. With two of them, half of which somebody else took, another time may be better; with one tenth it
     may not."""
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(1.9))
-    network = scheduler.add("m", 1, Limits(8, 64), double)
+    network = scheduler.add("m", 1, BatchLimits(8, 64), double)
     network.queue.cost = KnownCost(Law(1.0, 0.0, 0.0))
-    late = network.submit([item(0)], 2.0, came=Came(came, 2.0))
+    late = network.submit([item(0)], 2.0, came=Arrival(came, 2.0))
     network.submit([item(1)], 9.0)
     on_a_lane(scheduler)
     (row,) = await late.result()
@@ -187,10 +187,10 @@ async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float
 
 async def test_a_claim_that_came_along_counts_in_the_queue() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(5.0))
-    network = scheduler.add("m", 1, Limits(1, 64), double)
+    network = scheduler.add("m", 1, BatchLimits(1, 64), double)
     order: list[str] = []
     network.submit([item(1)], NEVER, told=lambda _: order.append("came now"))
-    network.submit([item(2)], NEVER, told=lambda _: order.append("came before"), came=Came(2.0, 12.0))
+    network.submit([item(2)], NEVER, told=lambda _: order.append("came before"), came=Arrival(2.0, 12.0))
     for _ in range(2):
         on_a_lane(scheduler)
     await until(lambda: len(order) == 2)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from service.scheduler.cost import KnownCost, Law, LearnedCost
-from service.scheduler.policy import BORROW_S, DevicePolicy, Limits
+from service.scheduler.policy import BORROW_S, BatchLimits, DevicePolicy
 from tests.support.scheduler_simulation import (
     Arrival,
     Run,
@@ -34,7 +34,7 @@ def uneven(rng: random.Random) -> Callable[[], float]:
 
 def overload(law: Law, load: float, within_s: float, seed: int, seconds: float = 30.0, *, admit: bool = True) -> Run:
     rng, policy = random.Random(seed), DevicePolicy(LANES)
-    queue = policy.add("m", Limits(BATCH, 512), LearnedCost())
+    queue = policy.add("m", BatchLimits(BATCH, 512), LearnedCost())
     arrivals = [Arrival(at, queue, within_s) for at in poisson(rng, load * capacity(law), seconds)]
     return simulate(policy, arrivals, {"m": law}, admit=admit, noise=uneven(rng))
 
@@ -50,7 +50,7 @@ def test_at_twice_its_capacity_a_device_still_answers_nine_tenths_of_it_in_time(
 def test_first_come_first_served_would_collapse_there() -> None:
     """What the policy is for: the same arrivals without admission and without knowledge of cost."""
     rng, policy = random.Random(5), DevicePolicy(LANES)
-    queue = policy.add("m", Limits(BATCH, 10**6), KnownCost(None))
+    queue = policy.add("m", BatchLimits(BATCH, 10**6), KnownCost(None))
     arrivals = [Arrival(at, queue, 0.25) for at in poisson(rng, 2 * capacity(CNN), 30.0)]
     run = simulate(policy, arrivals, {"m": CNN}, admit=False, noise=uneven(rng))
     assert run.good(begin=2.0, end=30.0) / 28.0 < 0.5 * capacity(CNN)
@@ -84,7 +84,7 @@ def test_who_is_refused_is_refused_at_once_and_who_is_let_in_is_mostly_answered_
 def test_far_deadlines_beside_near_ones_are_kept_too() -> None:
     """A third of the callers has no deadline to speak of; the others are four times too many."""
     rng, policy = random.Random(4), DevicePolicy(LANES)
-    queue = policy.add("m", Limits(BATCH, 10**6), LearnedCost())
+    queue = policy.add("m", BatchLimits(BATCH, 10**6), LearnedCost())
     arrivals = [Arrival(at, queue, 0.3) for at in poisson(rng, 1.6 * capacity(CNN), 20.0)]
     patient = [Arrival(at, queue, 60.0) for at in poisson(rng, 0.4 * capacity(CNN), 20.0)]
     run = simulate(policy, arrivals + patient, {"m": CNN}, noise=uneven(rng))
@@ -95,7 +95,7 @@ def test_texts_of_unlike_lengths_are_answered_at_twice_the_rate_of_arrival_order
     answered, padding = {}, {}
     for packed in (True, False):
         rng, policy = random.Random(7), DevicePolicy(LANES)
-        queue = policy.add("m", Limits(BATCH, 10**6), LearnedCost(), variable_length=packed)
+        queue = policy.add("m", BatchLimits(BATCH, 10**6), LearnedCost(), variable_length=packed)
         lengths = [min(200, max(3, round(rng.lognormvariate(3.2, 0.9)))) for _ in range(20_000)]
         arrivals = [
             Arrival(at, queue, 1e6, length) for at, length in zip(poisson(rng, 600, 20.0), lengths, strict=False)
@@ -109,7 +109,7 @@ def test_texts_of_unlike_lengths_are_answered_at_twice_the_rate_of_arrival_order
 
 def test_a_light_load_of_texts_is_not_held_back_for_company() -> None:
     rng, policy = random.Random(8), DevicePolicy(LANES)
-    queue = policy.add("m", Limits(BATCH, 512), LearnedCost(), variable_length=True)
+    queue = policy.add("m", BatchLimits(BATCH, 512), LearnedCost(), variable_length=True)
     arrivals = [Arrival(at, queue, 60.0, rng.randint(3, 200)) for at in poisson(rng, 10.0, 60.0)]
     run = simulate(policy, arrivals, {"m": TEXT})
     idle = [o for o in run.outcomes if o.started == o.arrival.at]
@@ -120,7 +120,7 @@ def test_two_networks_under_overload_share_by_weight_and_lose_no_capacity() -> N
     rng, policy = random.Random(9), DevicePolicy(LANES)
     laws = {"a": CNN, "b": Law(0.02, 0.01, 0.0)}
     queues = {
-        name: policy.add(name, Limits(BATCH, 512, weight=w), LearnedCost()) for name, w in (("a", 2.0), ("b", 1.0))
+        name: policy.add(name, BatchLimits(BATCH, 512, weight=w), LearnedCost()) for name, w in (("a", 2.0), ("b", 1.0))
     }
     arrivals = [
         Arrival(at, queue, 8 * laws[name].seconds(BATCH, 1))
@@ -137,7 +137,7 @@ def test_two_networks_under_overload_share_by_weight_and_lose_no_capacity() -> N
 def test_a_model_in_haste_beside_one_with_time_leaves_it_its_half() -> None:
     rng, policy = random.Random(10), DevicePolicy(LANES)
     laws = {"hasty": CNN, "patient": CNN}
-    queues = {name: policy.add(name, Limits(BATCH, 10**6), LearnedCost()) for name in laws}
+    queues = {name: policy.add(name, BatchLimits(BATCH, 10**6), LearnedCost()) for name in laws}
     arrivals = [Arrival(at, queues["hasty"], 0.2) for at in poisson(rng, 2 * capacity(CNN), 20.0)]
     arrivals += [Arrival(at, queues["patient"], 600.0) for at in poisson(rng, 2 * capacity(CNN), 20.0)]
     run = simulate(policy, arrivals, laws, noise=uneven(rng), until=20.0)

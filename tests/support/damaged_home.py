@@ -19,7 +19,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database, database_url
 from service.datasets.dataset import Columns
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.validation.validate import (
     DATASET,
@@ -27,7 +27,7 @@ from service.datasets.validation.validate import (
     Order,
     validate,
 )
-from service.jobs.persistence.event_store import History
+from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore, Quotas
 from service.jobs.persistence.leases import Leases
 from service.jobs.supervisor import Jobs
@@ -70,7 +70,7 @@ def make_datasets(home: Path) -> None:
             display_name="Moods",
             uri="",
             owner="me",
-            limits=Limits(),
+            limits=DatasetLimits(),
         )
         (staging / ORDER).write_text(order.model_dump_json())
         validate(staging)
@@ -80,7 +80,7 @@ def make_datasets(home: Path) -> None:
 
 async def make_jobs(database: Database) -> tuple[Job, Job]:
     """Two jobs with events and a checkpoint each: one that was paused, and one that waits."""
-    store, history, leases = JobStore(database), History(database), Leases(database)
+    store, history, leases = JobStore(database), EventStore(database), Leases(database)
     made = []
     for number in range(2):
         spec = JobSpec(base="efficientnet_lite0", dataset_id=WHOLE, model=MODEL, seed=number)

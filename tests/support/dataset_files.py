@@ -16,7 +16,7 @@ import soundfile
 from PIL import Image
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore, Stored
 from service.datasets.examples import StoredExamples
 from service.datasets.upload.header import Header
@@ -83,7 +83,7 @@ def read(
     file_name: str,
     data: bytes,
     kind: DatasetKind | None = None,
-    limits: Limits | None = None,
+    limits: DatasetLimits | None = None,
     task: str = "",
     **columns: Any,
 ) -> StoredExamples:
@@ -104,7 +104,7 @@ def read(
         display_name="",
         uri="",
         owner="",
-        limits=limits or Limits(),
+        limits=limits or DatasetLimits(),
     )
     (staging / ORDER).write_text(order.model_dump_json())
     info: DatasetInfo = validate(staging)

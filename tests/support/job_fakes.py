@@ -20,7 +20,7 @@ from model_zoo.versions import Versions
 from service.database import Database
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
 from service.errors import NotFound
-from service.jobs.hooks import Hooks, Limits
+from service.jobs.hooks import Hooks, JobLimits
 from service.jobs.job_folder import job_folder
 from service.jobs.supervisor import Jobs
 from service.jobs.types import Event, Job, JobSpec, JobState, StateChanged
@@ -35,7 +35,7 @@ BASE = "efficientnet_lite0"
 DATA = "photos"
 COMMAND = (sys.executable, "-IS", str(Path(__file__).with_name("job_worker.py")))
 LAUNCHER = ProcessLauncher(COMMAND, nice=0)  # the tests' machine may be busy with other things
-QUICK = Limits(
+QUICK = JobLimits(
     retry_delay_s=0.02, lease_s=5.0, flush_s=0.05, poll_s=0.05, look_s=0.005, last_s=5.0, silent_s=30.0, cancel_s=10.0
 )
 PATIENCE_S = 60.0
@@ -83,14 +83,14 @@ class Shop:
             published=self._published,
         )
 
-    def supervisor(self, limits: Limits = QUICK, hooks: Hooks | None = None, **changes: Any) -> Jobs:
+    def supervisor(self, limits: JobLimits = QUICK, hooks: Hooks | None = None, **changes: Any) -> Jobs:
         launcher = changes.pop("launcher", LAUNCHER)
         return Jobs(
             self.database, self.home, hooks or replace(self.hooks, **changes), self.recorder, limits, launcher=launcher
         )
 
     @asynccontextmanager
-    async def open(self, limits: Limits = QUICK, **changes: Any) -> AsyncIterator[Jobs]:
+    async def open(self, limits: JobLimits = QUICK, **changes: Any) -> AsyncIterator[Jobs]:
         """A supervisor at work."""
         jobs = self.supervisor(limits, **changes)
         await jobs.start()

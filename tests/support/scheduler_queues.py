@@ -5,10 +5,10 @@ import math
 from service.scheduler.cost import Cost, KnownCost, Law
 from service.scheduler.policy import (
     Batch,
+    BatchLimits,
     DevicePolicy,
-    Entry,
-    Limits,
     NetworkQueue,
+    QueuedRow,
 )
 from service.types import Item
 from tests.support.scheduler_fakes import item
@@ -29,7 +29,7 @@ class World:
     def queue(
         self, name: str = "q", batch: int = 4, delay_s: float = 0.0, cost: Cost = UNKNOWN, lengths: bool = False
     ) -> NetworkQueue:
-        return self.policy.add(name, Limits(batch, 64, delay_s), cost, lengths)
+        return self.policy.add(name, BatchLimits(batch, 64, delay_s), cost, lengths)
 
     def run(self, now: float, seconds: float = 0.0) -> list[int]:
         """The next batch, which takes so long; the indices of its rows."""
@@ -43,11 +43,11 @@ def queue(batch: int = 4, delay_s: float = 0.0, cost: Cost = UNKNOWN, lengths: b
     return World().queue("q", batch, delay_s, cost, lengths)
 
 
-def push(to: NetworkQueue, *deadlines: float, now: float = 0.0, priority: int = 0) -> list[Entry]:
+def push(to: NetworkQueue, *deadlines: float, now: float = 0.0, priority: int = 0) -> list[QueuedRow]:
     return [to.push(item(i), "ticket", i, deadline, now, priority) for i, deadline in enumerate(deadlines)]
 
 
-def push_lengths(to: NetworkQueue, *lengths: int, deadline: float = 9.0, now: float = 0.0) -> list[Entry]:
+def push_lengths(to: NetworkQueue, *lengths: int, deadline: float = 9.0, now: float = 0.0) -> list[QueuedRow]:
     return [to.push(Item({}, length), "ticket", i, deadline, now) for i, length in enumerate(lengths)]
 
 

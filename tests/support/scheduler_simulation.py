@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from service.scheduler.cost import Law
-from service.scheduler.policy import Batch, DevicePolicy, Entry, NetworkQueue
+from service.scheduler.policy import Batch, DevicePolicy, NetworkQueue, QueuedRow
 from service.types import Item
 
 
@@ -78,7 +78,7 @@ def simulate(
         if (arrival := next(coming, None)) is not None:
             heapq.heappush(events, (arrival.at, next(counter), arrival))
 
-    def tell(entries: list[Entry], fate: str, now: float) -> None:
+    def tell(entries: list[QueuedRow], fate: str, now: float) -> None:
         for entry in entries:
             outcome = entry.ticket
             assert isinstance(outcome, Outcome)

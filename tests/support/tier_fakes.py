@@ -14,12 +14,12 @@ import numpy as np
 
 from model_zoo.cards.card import Card
 from model_zoo.versions import Versions
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.registry.loading.loader import Loaded
 from service.registry.loading.memory_ledger import Ledger
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.settings import ModelOptions
-from service.tiering.tier_manager import Tuner
+from service.tiering.tier_manager import TierManager
 from service.types import Answer, Instance, Prediction, Tensors, TextInstance
 from service.verification.probes import alone, probe_items
 from tests.support.registry_fakes import (
@@ -163,7 +163,7 @@ class Tuned:
         self.threads: list[str] = []
         self._load_others = within.loader.load
         cast(Any, within.loader).load = self._load
-        self.tuner = Tuner(
+        self.tuner = TierManager(
             within.registry,
             within.recorder,
             cast(Any, self.compiler),
@@ -186,13 +186,13 @@ class Tuned:
         return Loaded(task, cast(Any, self.before), 0.1, reference)
 
     @property
-    def evidence(self) -> Evidence:
+    def evidence(self) -> TierReport:
         runtime = self.world.registry.status("adder").runtime
         assert runtime is not None
         assert runtime.evidence is not None
         return runtime.evidence
 
-    async def outcome(self) -> Evidence:
+    async def outcome(self) -> TierReport:
         """What became of the attempt."""
         await until(lambda: self.evidence.reason != "it is about to be tried")
         return self.evidence

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.upload.header import Header, dataset_id_of
 from service.datasets.validation.validate import Order, validate
 from service.training.job_spec import (
@@ -124,7 +124,7 @@ def add_dataset(
         display_name="",
         uri="",
         owner="",
-        limits=Limits(),
+        limits=DatasetLimits(),
     )
     (staging / "order.json").write_text(order.model_dump_json())
     validate(staging)
@@ -156,10 +156,10 @@ def head_order(home: Path, dataset: str, base: str, task: str, model: str = "min
 def run_head(order: WorkOrder, folder: Path, told: Any = None) -> list[Said]:
     """Trains in this process; what was said."""
     from service.training.methods.head import train_head
-    from service.training.stop_signal import Told
+    from service.training.stop_signal import StopSignal
 
     said: list[Said] = []
     folder.mkdir(parents=True, exist_ok=True)
     say: Callable[[Said], None] = said.append
-    train_head(order, folder, say, told or Told())
+    train_head(order, folder, say, told or StopSignal())
     return said

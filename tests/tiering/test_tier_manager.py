@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
 from service.types import Prediction
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio
 
 async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
     async with tuned(start=False) as it:
-        assert it.evidence == Evidence("eager", "fp32", reason="it is about to be tried")
+        assert it.evidence == TierReport("eager", "fp32", reason="it is about to be tried")
         assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
         it.tuner.start()
         got = await it.outcome()
@@ -126,7 +126,7 @@ async def test_what_cannot_be_compiled_says_why() -> None:
 
 async def test_off_means_off() -> None:
     async with tuned(optimize="off") as it:
-        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
         assert it.compiler.asked == []
         assert it.tier("eager", "fp32") == 1.0
 
@@ -290,7 +290,7 @@ async def test_what_stays_eager_moves_into_processes_of_its_own() -> None:
     processes = Processes(there)
     async with tuned(optimize="off", processes=processes) as it:
         await until(lambda: it.evidence.processes == 2)
-        assert it.evidence == Evidence("eager", "fp32", processes=2, reason="optimize is off")
+        assert it.evidence == TierReport("eager", "fp32", processes=2, reason="optimize is off")
         assert processes.asked == [("adder", "fp32")]
         assert it.before.freed
         rows = there.rows
@@ -319,7 +319,7 @@ async def test_what_answers_otherwise_there_stays_here() -> None:
     there = Network(Clock(), 0.010, off=0.5)
     async with tuned(optimize="off", processes=Processes(there)) as it:
         await until(lambda: there.freed)
-        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
         assert await it.ask("7") == 15.0
         assert not it.before.freed
 
@@ -329,4 +329,4 @@ async def test_what_cannot_move_stays_here() -> None:
     async with tuned(optimize="off", processes=processes) as it:
         await until(lambda: bool(processes.asked))
         assert await it.ask("7") == 15.0
-        assert it.evidence == Evidence("eager", "fp32", reason="optimize is off")
+        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")

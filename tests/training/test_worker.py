@@ -28,8 +28,8 @@ from service.training.job_spec import (
     Metric,
     WorkOrder,
 )
-from service.training.stop_signal import Told
-from service.training.worker import Mouth
+from service.training.stop_signal import StopSignal
+from service.training.worker import MessageWriter
 from tests.support.training_data import add_dataset
 
 KNOBS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
@@ -251,7 +251,7 @@ def test_an_order_that_is_none_fails_with_a_sentence(tmp_path: Path) -> None:
 
 def test_a_metric_without_a_value_is_told_in_words_and_spoils_no_line() -> None:
     heard = io.StringIO()
-    say = Mouth(heard, Told())
+    say = MessageWriter(heard, StopSignal())
     for step in (1, 2):
         say(Metric(name="r2", split="validation", value=float("nan"), step=step))
     say(Metric(name="loss", split="train", value=0.5, step=2))

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[Table]:
     """A table; inside, too, what is wrong with the file becomes Unreadable."""
-    from service.datasets.dataset_limits import Limits
+    from service.datasets.dataset_limits import DatasetLimits
     from service.datasets.readers.tables.table import Table
     from service.errors import InvalidInput
 
     try:
-        yield Table(path, Path(name).name, Limits())
+        yield Table(path, Path(name).name, DatasetLimits())
     except InvalidInput as error:
         raise Unreadable(error.problem) from None
     except (OSError, ValueError) as error:

@@ -107,14 +107,14 @@ def is_named_as_file(argument: str) -> bool:
 
 def unpacked(archive: Path) -> Path:
     """The files of an archive, in a folder that is there until the process ends. Raises Unreadable."""
-    from service.datasets.dataset_limits import Limits
+    from service.datasets.dataset_limits import DatasetLimits
     from service.datasets.upload.archives import extract
     from service.errors import InvalidInput
 
     folder = TemporaryDirectory(prefix="zoo-", ignore_cleanup_errors=True)
     form = "zip" if archive.name.lower().endswith(".zip") else "tar"
     try:
-        extract(archive, form, Path(folder.name), Limits())
+        extract(archive, form, Path(folder.name), DatasetLimits())
     except InvalidInput as error:
         raise Unreadable(error.problem) from None
     except OSError as error:

@@ -123,13 +123,13 @@ def of_table(path: Path, name: str, raw_input: str, known: Known) -> Iterator[So
 def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
     from service.cli.rendering.console import remark
     from service.datasets.dataset import Columns
-    from service.datasets.dataset_limits import Limits
+    from service.datasets.dataset_limits import DatasetLimits
     from service.datasets.readers.time_series.series_columns import NoNumbers, open_series
 
     with opened(path, name) as table:
         columns = Columns(time=known.role("time", table.columns), series=known.role("series", table.columns))
         try:
-            reader = open_series(table, columns, known.channels(table.columns), Limits())
+            reader = open_series(table, columns, known.channels(table.columns), DatasetLimits())
         except NoNumbers:
             raise Unreadable("no column of the file holds numbers alone") from None
         found = False

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from service.datasets.dataset import MEDIA, Columns, DatasetKind, Skipped
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import listed, shown
-from service.datasets.overrides import NONE, Wishes, wishes_of
+from service.datasets.overrides import NONE, Overrides, overrides_of
 from service.datasets.readers.columns.remaining_columns import rest_of
 from service.datasets.readers.columns.schema import Summary, inspect
 from service.datasets.readers.columns.targets import TEXTS as TEXT_NAMES
@@ -51,7 +51,7 @@ def reader_for(
     kind: DatasetKind | None,
     columns: Columns,
     raw: Path,
-    limits: Limits,
+    limits: DatasetLimits,
     *,
     task: str = "",
     infer: Infer = nowhere,
@@ -63,7 +63,7 @@ def reader_for(
     to an archive and are not in it. Raises InvalidInput where data and wishes do not fit.
     """
     columns = cleaned(columns)
-    wishes = wishes_of(task, kind, infer)
+    wishes = overrides_of(task, kind, infer)
     end = ending(file_name)
     if end in ARCHIVES:
         litter = Litter(left_out)
@@ -93,7 +93,12 @@ def reader_for(
 
 
 def _of_files(
-    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+    files: Files,
+    litter: Litter,
+    kind: DatasetKind | None,
+    columns: Columns,
+    limits: DatasetLimits,
+    wishes: Overrides = NONE,
 ) -> Reader:
     from service.datasets.readers.detect_media import (
         beside,
@@ -146,7 +151,7 @@ def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
 
 
 def _of_table(
-    table: Table, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+    table: Table, kind: DatasetKind | None, columns: Columns, limits: DatasetLimits, wishes: Overrides = NONE
 ) -> Reader:
     if columns.image:
         raise InvalidInput(

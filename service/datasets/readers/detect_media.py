@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import listed, shown
-from service.datasets.overrides import NONE, Wishes
+from service.datasets.overrides import NONE, Overrides
 from service.datasets.readers.columns.remaining_columns import rest_of
 from service.datasets.readers.columns.schema import DISTINCT, Summary, inspect
 from service.datasets.readers.columns.targets import (
@@ -42,7 +42,7 @@ def beside(
     return reader
 
 
-def only_table(files: Files, limits: Limits) -> Table:
+def only_table(files: Files, limits: DatasetLimits) -> Table:
     """The table of an archive. Raises InvalidInput where there are several."""
     if len(files.tables) > 1:
         raise InvalidInput("data", several_tables(files))
@@ -59,7 +59,12 @@ def several_tables(files: Files) -> str:
 
 
 def of_media(
-    files: Files, litter: Litter, kind: DatasetKind | None, columns: Columns, limits: Limits, wishes: Wishes = NONE
+    files: Files,
+    litter: Litter,
+    kind: DatasetKind | None,
+    columns: Columns,
+    limits: DatasetLimits,
+    wishes: Overrides = NONE,
 ) -> Reader:
     """The reader of pictures or sounds. Raises InvalidInput where it is not clear what is to be learned of them."""
     if kind is None and files.pictures and files.sounds:

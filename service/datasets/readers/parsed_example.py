@@ -21,7 +21,7 @@ class Target(Enum):
 
 
 @dataclass(slots=True)
-class Draft:
+class ParsedExample:
     """One example that can be used."""
 
     values: dict[str, Any]
@@ -65,7 +65,7 @@ class Reader(Protocol):
     def shape(self) -> Shape:
         """Complete after `drafts` has ended; kind, target and `row_columns` before."""
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """The examples in their order. Raises InvalidInput where nothing at all can be made of the data."""
 
     def entered(self) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import shown
 from service.datasets.readers.columns.cells import Reading
 from service.datasets.readers.columns.targets import AS_WRITTEN, add_target, read_folder
 from service.datasets.readers.media.archive_files import Files
 from service.datasets.readers.media.folder_layout import layout
 from service.datasets.readers.parsed_example import (
-    Draft,
+    ParsedExample,
     Shape,
     Skip,
     Target,
@@ -35,7 +35,7 @@ class TextTable:
     """A table with a column of texts."""
 
     def __init__(
-        self, table: Table, columns: Columns, target: Target, limits: Limits, reading: Reading = AS_WRITTEN
+        self, table: Table, columns: Columns, target: Target, limits: DatasetLimits, reading: Reading = AS_WRITTEN
     ) -> None:
         """`reading`: of the target's column."""
         self._reading = reading
@@ -52,11 +52,11 @@ class TextTable:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """In the order of the rows."""
         for row in self._table.rows(warn):
             text = row.cells.get(self._columns.text)
-            draft = Draft({}, "", self._table.name, row.number)
+            draft = ParsedExample({}, "", self._table.name, row.number)
             problem = row.problem
             if not problem and (not isinstance(text, str) or not text.strip()):
                 problem = _no_text(text)
@@ -81,7 +81,7 @@ def _no_text(cell: Cell) -> str:
 class TextFolders:
     """`class/file.txt`, or `train/class/file.txt`."""
 
-    def __init__(self, files: Files, limits: Limits) -> None:
+    def __init__(self, files: Files, limits: DatasetLimits) -> None:
         self._files = files
         self._limits = limits
 
@@ -93,7 +93,7 @@ class TextFolders:
         """See `Reader`."""
         return len(self._files.texts)
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each file, in the order of their paths."""
         found = layout(self._files.texts)
         if remark := found.remark():
@@ -108,10 +108,10 @@ class TextFolders:
             if problem:
                 skip(str(path), 0, problem)
             else:
-                yield Draft({"text": text}, text_digest(text), str(path), label=label, split=place.split)
+                yield ParsedExample({"text": text}, text_digest(text), str(path), label=label, split=place.split)
 
 
-def _read(path: Path, limits: Limits) -> tuple[str, str]:
+def _read(path: Path, limits: DatasetLimits) -> tuple[str, str]:
     if path.stat().st_size > limits.text_bytes:
         return "", f"is larger than {limits.text_bytes} bytes"
     data = path.read_bytes()
@@ -125,7 +125,7 @@ def _read(path: Path, limits: Limits) -> tuple[str, str]:
 class PlainText:
     """Text files one after another, cut at line ends into blocks that follow each other: joined, they are the text again."""
 
-    def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: Limits, name: str = "") -> None:
+    def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: DatasetLimits, name: str = "") -> None:
         """`name` stands for a single file in reports, where `texts` holds what it is called here."""
         self._root = root
         self._texts = texts
@@ -141,13 +141,13 @@ class PlainText:
         """See `Reader`: lines."""
         return self._entered
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
         self._entered = 0
         for path in self._texts:
             yield from self._of_file(path, self._name or str(path), skip)
 
-    def _of_file(self, path: PurePosixPath, name: str, skip: Skip) -> Iterator[Draft]:
+    def _of_file(self, path: PurePosixPath, name: str, skip: Skip) -> Iterator[ParsedExample]:
         block: list[str] = []
         size, first, lines = 0, 1, 0
         number, begins, named = 0, True, 0
@@ -188,6 +188,6 @@ def _decoded(line: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in line)
 
 
-def _block(pieces: Sequence[str], name: str, first: int, lines: int) -> Draft:
+def _block(pieces: Sequence[str], name: str, first: int, lines: int) -> ParsedExample:
     text = "".join(pieces)
-    return Draft({"text": text}, text_digest(text), name, first, pieces=lines)
+    return ParsedExample({"text": text}, text_digest(text), name, first, pieces=lines)

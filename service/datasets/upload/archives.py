@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.formatting import has_control, shown
 from service.datasets.readers.tables.sniffing import (
     POINTER,
@@ -56,7 +56,9 @@ def nobody(name: str) -> None:
     """Hears of a file that was passed over, and does nothing."""
 
 
-def extract(archive: Path, form: str, folder: Path, limits: Limits, passed: Callable[[str], None] = nobody) -> int:
+def extract(
+    archive: Path, form: str, folder: Path, limits: DatasetLimits, passed: Callable[[str], None] = nobody
+) -> int:
     """Unpack into `folder`, which must be empty. Gives how many files it holds now; `passed` hears of those passed over.
 
     Raises InvalidInput with what is wrong; the folder is then to be thrown away.
@@ -108,7 +110,7 @@ def _what_else(archive: Path, start: bytes) -> str:
 class _Unpacking:
     """Counts while it writes: what headers promise is not believed."""
 
-    def __init__(self, folder: Path, packed_bytes: int, limits: Limits, passed: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, packed_bytes: int, limits: DatasetLimits, passed: Callable[[str], None]) -> None:
         self.files = 0
         self._passed = passed
         self._folder = folder
@@ -179,7 +181,7 @@ def is_litter(path: PurePosixPath) -> bool:
     )
 
 
-def _zip(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _zip(archive: Path, limits: DatasetLimits) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         if len(members) > 4 * limits.files:
@@ -212,7 +214,7 @@ def _no_file(name: str) -> InvalidInput:
     )
 
 
-def _tar(archive: Path, limits: Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _tar(archive: Path, limits: DatasetLimits) -> Iterator[tuple[str, IO[bytes] | None]]:
     seen = 0
     with closing(tarfile.open(archive, "r:*")) as file:
         while (member := file.next()) is not None:

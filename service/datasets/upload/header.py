@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from model_zoo import strict_json
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import MIB, Limits
-from service.datasets.overrides import wishes_of
+from service.datasets.dataset_limits import MIB, DatasetLimits
+from service.datasets.overrides import overrides_of
 from service.datasets.readers.file_types import ending
 from service.errors import InvalidInput
 
@@ -45,7 +45,7 @@ def dataset_id_of(header: Header) -> str:
     return hashlib.sha256(f"{header.sha256}{strict_json.text(how, sort_keys=True)}".encode()).hexdigest()[:32]
 
 
-def check_header(header: Header, limits: Limits) -> None:
+def check_header(header: Header, limits: DatasetLimits) -> None:
     """Raises InvalidInput for a header that cannot be meant."""
     check_sha256("header.sha256", header.sha256)
     if header.size_bytes <= 0:
@@ -56,7 +56,7 @@ def check_header(header: Header, limits: Limits) -> None:
     if not 0 <= header.offset <= header.size_bytes:
         raise InvalidInput("header.offset", f"expected 0 to header.size_bytes, got {header.offset}")
     ending(header.file_name)
-    wishes_of(header.task, header.kind)
+    overrides_of(header.task, header.kind)
     check_name(header.display_name)
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import structlog
 
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.formatting import shown
 from service.datasets.readers.file_types import ending
 from service.errors import InvalidInput, NotReady, ZooError
@@ -45,7 +45,7 @@ class Fetched:
     """Of a folder: what was not copied, and why."""
 
 
-def fetch(uri: str, roots: Sequence[str], into: Path, limits: Limits, stop: threading.Event) -> Fetched:
+def fetch(uri: str, roots: Sequence[str], into: Path, limits: DatasetLimits, stop: threading.Event) -> Fetched:
     """Copy what lies at `uri` into a file. Raises InvalidInput for a place outside the roots or without data, NotReady
     where its store does not answer, OSError where the disk is full, Stopped."""
     scheme, path = allowed(uri, roots)
@@ -98,7 +98,7 @@ class _DiskError(OSError):
 class _Bounded(io.RawIOBase):
     """Writes, hashes, counts."""
 
-    def __init__(self, file: IO[bytes], limits: Limits, stop: threading.Event) -> None:
+    def __init__(self, file: IO[bytes], limits: DatasetLimits, stop: threading.Event) -> None:
         self._file = file
         self._limits = limits
         self._stop = stop
@@ -127,7 +127,7 @@ class _Bounded(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
+def _copy(scheme: str, path: str, target: _Bounded, limits: DatasetLimits) -> Fetched:
     import fsspec
 
     filesystem = fsspec.filesystem(scheme)
@@ -145,7 +145,7 @@ def _copy(scheme: str, path: str, target: _Bounded, limits: Limits) -> Fetched:
     return Fetched(target.sha256, target.size, name)
 
 
-def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: Limits) -> tuple[LeftOut, ...]:
+def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: DatasetLimits) -> tuple[LeftOut, ...]:
     """Gives what was left out: a link that leads out of the folder or nowhere, a pipe, which would be waited for."""
     left_out: tuple[LeftOut, ...] = ()
     if scheme == "file":

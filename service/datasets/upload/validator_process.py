@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from model_zoo import strict_json
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import counted
 from service.errors import InternalError, InvalidInput, StorageFull
 
@@ -28,7 +28,7 @@ LONGEST_ANSWER = 1 << 20
 _log = structlog.get_logger(__name__)
 
 
-async def run(staging: Path, limits: Limits) -> None:
+async def run(staging: Path, limits: DatasetLimits) -> None:
     """Validate what lies in a staging folder; it then holds `dataset/`. A cancelled caller ends the child.
 
     Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
@@ -75,7 +75,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
+def _judge(said: bytes, code: int, staging: Path, limits: DatasetLimits) -> None:
     answer: object = None
     with suppress(ValueError):
         answer = strict_json.read(said)
@@ -94,7 +94,7 @@ def _judge(said: bytes, code: int, staging: Path, limits: Limits) -> None:
     raise InternalError(reference)
 
 
-def _died_of(number: int, log: str, limits: Limits) -> str:
+def _died_of(number: int, log: str, limits: DatasetLimits) -> str:
     """Why the child ended without an answer, as far as signal and log tell."""
     if number == signal.SIGXCPU:
         return f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once"

@@ -20,7 +20,7 @@ from typing import Any
 
 from model_zoo import strict_json
 from service.datasets.dataset import DatasetKind
-from service.datasets.readers.parsed_example import Draft, Reader, Shape
+from service.datasets.readers.parsed_example import ParsedExample, Reader, Shape
 from service.datasets.validation.findings import Findings
 
 EXAMPLES, FILES = "examples", "files"
@@ -66,9 +66,9 @@ def write(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_i
             os.fsync(handle.fileno())
 
 
-def _batches(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
+def _batches(drafts: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
     """Bounded in examples and in what they hold."""
-    batch: list[Draft] = []
+    batch: list[ParsedExample] = []
     size = 0
     for draft in drafts:
         batch.append(draft)
@@ -80,7 +80,7 @@ def _batches(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
         yield batch
 
 
-def _record_batch(drafts: list[Draft], schema: Any) -> Any:
+def _record_batch(drafts: list[ParsedExample], schema: Any) -> Any:
     """Column by column."""
     import pyarrow
 

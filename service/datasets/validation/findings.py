@@ -8,11 +8,11 @@ from collections import Counter
 from decimal import Decimal
 
 from service.datasets.dataset import DatasetKind, Report, Skipped
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import counted, listed, shown
 from service.datasets.readers.columns.number_format import PLAIN
 from service.datasets.readers.inferred import Inferred
-from service.datasets.readers.parsed_example import Draft, Target
+from service.datasets.readers.parsed_example import ParsedExample, Target
 from service.errors import InvalidInput
 
 FEWEST_OF_A_CLASS = 2
@@ -32,7 +32,9 @@ MISSING_TARGET = ("the target is empty", "the target is NaN")
 class Findings:
     """What validation finds, example by example."""
 
-    def __init__(self, kind: DatasetKind, target: Target, limits: Limits, inferred: Inferred | None = None) -> None:
+    def __init__(
+        self, kind: DatasetKind, target: Target, limits: DatasetLimits, inferred: Inferred | None = None
+    ) -> None:
         """`inferred`: what was found out before the first example was read; `infer` adds to it."""
         self._inferred = inferred or Inferred()
         self.infer = self._inferred.infer
@@ -70,7 +72,7 @@ class Findings:
         if len(self._warnings) < MOST_WARNINGS:
             self._warnings[_clean(sentence)] = None
 
-    def add(self, draft: Draft) -> None:
+    def add(self, draft: ParsedExample) -> None:
         """An example is kept."""
         self._examples += 1
         self.used += draft.pieces

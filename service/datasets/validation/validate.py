@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from model_zoo import strict_json
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Skipped
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.errors import InvalidInput
 from service.observability.standard_streams import protect
 
@@ -51,7 +51,7 @@ class Order(BaseModel):
     display_name: str
     uri: str
     owner: str
-    limits: Limits
+    limits: DatasetLimits
     left_out: tuple[Skipped, ...] = ()
     """Files of a folder on the server that were not even copied."""
 
@@ -133,7 +133,7 @@ def _is_full(error: BaseException | None) -> bool:
     return False
 
 
-def _bound(limits: Limits) -> None:
+def _bound(limits: DatasetLimits) -> None:
     os.nice(NICENESS)
     if sys.platform == "linux":
         import resource

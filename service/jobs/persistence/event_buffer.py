@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from service.database import DatabaseUnavailable
-from service.jobs.persistence.event_store import History, Timed
+from service.jobs.persistence.event_store import EventStore, Timed
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Happening, Log, Metric, Progress
 from service.observability.log import logger
@@ -22,7 +22,7 @@ MOST_WAITING = 10_000
 log = logger(__name__)
 
 
-class Journal:
+class EventBuffer:
     """Of one job. Between two writes only the newest progress is kept, and of each training metric the newest value.
 
     So a loop of a hundred steps a second makes a few rows a second, and ever fewer the longer it lasts: a job of days has some
@@ -31,7 +31,7 @@ class Journal:
 
     def __init__(
         self,
-        history: History,
+        history: EventStore,
         job_id: str,
         server: str,
         clock: Callable[[], float],

@@ -28,7 +28,7 @@ Timed = tuple[float, Happening]
 """Something that happened, with its time in seconds since 1970."""
 
 
-class History:
+class EventStore:
     """Events and checkpoints of all jobs."""
 
     def __init__(self, database: Database) -> None:

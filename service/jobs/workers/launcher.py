@@ -17,7 +17,7 @@ from typing import IO, Protocol
 
 from model_zoo import strict_json
 from service.jobs.workers import bootstrap
-from service.jobs.workers.prewarmed import ReadyWorker, Suited
+from service.jobs.workers.prewarmed import PrewarmedWorker, WorkerProfile
 from service.training.job_spec import WAIT, Assignment, WorkOrder
 
 LONGEST_LINE = 1024 * 1024
@@ -61,7 +61,7 @@ class Launcher(Protocol):
     async def start(self, order: WorkOrder, folder: Path) -> Worker:
         """A worker on the order that lies in a job's folder. Raises OSError where it cannot be started."""
 
-    def expect(self, suited: Suited) -> None:
+    def expect(self, suited: WorkerProfile) -> None:
         """A job may come soon: have a worker ready, if that is worth it here. Returns at once."""
 
     async def stop(self) -> None:
@@ -83,9 +83,9 @@ class ProcessLauncher:
     ) -> None:
         """`command` is followed by a job's folder, or by `--wait` where it is to wait for one, `ready_s` long."""
         self._command, self._nice = tuple(command), nice
-        self._ready = ReadyWorker(self._start_waiting, ready_s)
+        self._ready = PrewarmedWorker(self._start_waiting, ready_s)
 
-    def expect(self, suited: Suited) -> None:
+    def expect(self, suited: WorkerProfile) -> None:
         """See Launcher."""
         self._ready.expect(suited)
 
@@ -95,7 +95,7 @@ class ProcessLauncher:
 
     async def start(self, order: WorkOrder, folder: Path) -> Worker:
         """See Launcher."""
-        suited = Suited(order.device, order.threads)
+        suited = WorkerProfile(order.device, order.threads)
         if (waiting := await self._ready.take(suited)) is not None:
             assert waiting.stdin is not None
             waiting.stdin.write(f"{strict_json.text(Assignment(folder=folder, lock=folder / LOCK))}\n".encode())
@@ -106,11 +106,11 @@ class ProcessLauncher:
                 log = opened.enter_context((folder / LOG).open("ab"))
             return ProcessWorker(await self._start(suited, str(folder), folder / LOCK, log))
 
-    async def _start_waiting(self, suited: Suited) -> asyncio.subprocess.Process:
+    async def _start_waiting(self, suited: WorkerProfile) -> asyncio.subprocess.Process:
         return await self._start(suited, WAIT, None, asyncio.subprocess.DEVNULL)
 
     async def _start(
-        self, suited: Suited, argument: str, lock: Path | None, log: IO[bytes] | int
+        self, suited: WorkerProfile, argument: str, lock: Path | None, log: IO[bytes] | int
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -132,7 +132,7 @@ class ProcessLauncher:
         )
 
 
-def environment(mine: Mapping[str, str], suited: Suited) -> dict[str, str]:
+def environment(mine: Mapping[str, str], suited: WorkerProfile) -> dict[str, str]:
     """What a worker finds in its environment: nothing of the server's settings, which may hold passwords."""
     theirs = {name: value for name, value in mine.items() if not name.startswith("ZOO_")}
     threads = str(suited.threads)

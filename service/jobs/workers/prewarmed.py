@@ -17,24 +17,24 @@ log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Suited:
+class WorkerProfile:
     """What a worker is started for, which cannot be changed afterwards."""
 
     device: str
     threads: int
 
 
-class ReadyWorker:
+class PrewarmedWorker:
     """At most one. Everything here is called on the event loop, whose thread the processes are tied to."""
 
-    def __init__(self, start: Callable[[Suited], Awaitable[asyncio.subprocess.Process]], keep_s: float) -> None:
+    def __init__(self, start: Callable[[WorkerProfile], Awaitable[asyncio.subprocess.Process]], keep_s: float) -> None:
         """`start` starts a process that waits on its stdin; it is ended `keep_s` after the last `expect`. 0 keeps none."""
         self._start, self._keep_s = start, keep_s
-        self._suited: Suited | None = None
+        self._suited: WorkerProfile | None = None
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._end: asyncio.TimerHandle | None = None
 
-    def expect(self, suited: Suited) -> None:
+    def expect(self, suited: WorkerProfile) -> None:
         """A job may come soon. Returns at once."""
         if self._keep_s <= 0:
             return
@@ -47,7 +47,7 @@ class ReadyWorker:
             self._end.cancel()
         self._end = asyncio.get_running_loop().call_later(self._keep_s, self.close)
 
-    async def take(self, suited: Suited) -> asyncio.subprocess.Process | None:
+    async def take(self, suited: WorkerProfile) -> asyncio.subprocess.Process | None:
         """The one that waits, which is the caller's from now on; None where none does."""
         if self._starting is None or self._suited != suited:
             return None
@@ -81,7 +81,7 @@ class ReadyWorker:
 
 
 async def _started(
-    start: Callable[[Suited], Awaitable[asyncio.subprocess.Process]], suited: Suited
+    start: Callable[[WorkerProfile], Awaitable[asyncio.subprocess.Process]], suited: WorkerProfile
 ) -> asyncio.subprocess.Process:
     try:
         return await start(suited)

@@ -8,20 +8,20 @@ from service.errors import MemoryFull
 from service.observability.log import logger
 from service.registry.loading.eviction_policy import to_evict
 from service.registry.loading.memory_ledger import NOTHING, Holding
-from service.registry.model_table import Asking
-from service.registry.model_version import Entry
+from service.registry.model_table import ModelTable
+from service.registry.model_version import ModelVersion
 
 log = logger(__name__)
 
 
-class MakingRoom(Asking):
+class MakingRoom(ModelTable):
     """A registry that keeps to the ledger's budget."""
 
-    def _begin_unload(self, entry: Entry, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
+    def _begin_unload(self, entry: ModelVersion, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
         """Takes a version out of service; the task gives what it held and what came back, in bytes."""
         raise NotImplementedError
 
-    async def _make_room(self, entry: Entry, need: Holding) -> None:
+    async def _make_room(self, entry: ModelVersion, need: Holding) -> None:
         """Unloads what was used longest ago until `need` fits. Raises MemoryFull where that cannot be."""
         if not self.ledger.missing(need):
             return
@@ -36,7 +36,7 @@ class MakingRoom(Asking):
                     raise
                 await self._somebody_idle(error.retry_after_s)
 
-    async def _evict_one(self, entry: Entry, need: Holding) -> None:
+    async def _evict_one(self, entry: ModelVersion, need: Holding) -> None:
         """One after another goes, so that each is measured, and who is next is asked anew: somebody may have come meanwhile."""
         victim = to_evict(self.ledger, entry, need, self._all())[0]
         reason = f"unloaded to make room for {entry.key!r}; a call brings it back"
@@ -55,7 +55,7 @@ class MakingRoom(Asking):
             for wait in waits:
                 wait.cancel()
 
-    async def _keep_to_budget(self, entry: Entry) -> None:
+    async def _keep_to_budget(self, entry: ModelVersion) -> None:
         """A model may hold more than was foreseen: others make room for that, too, as far as they can now.
 
         Waits for nobody inside another: the model answers already, but its first callers, and the next load, wait for this.
@@ -74,11 +74,11 @@ class MakingRoom(Asking):
         staying = self.ledger.total_of(other.key for other in every if other.unloading is None)
         return Holding(staying - self.ledger.total_of(other.key for other in every))
 
-    def _need(self, entry: Entry) -> Holding:
+    def _need(self, entry: ModelVersion) -> Holding:
         """What a version will hold once it is loaded; a head holds nothing that is foreseen."""
         return NOTHING if entry.is_head else self.ledger.need(entry.card, entry.key, entry.options.precision or "auto")
 
-    def _check_room(self, entry: Entry) -> None:
+    def _check_room(self, entry: ModelVersion) -> None:
         """Raises MemoryFull where a load could find no room, however long it waited."""
         need = self._need(entry)
         if self.ledger.missing(need) and not self._turn.locked():

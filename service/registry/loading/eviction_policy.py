@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from service.errors import MemoryFull
 from service.registry.loading.memory_ledger import MIB, Holding, Ledger
-from service.registry.model_version import Entry
+from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 
 BUSY_RETRY_S = 1.0
 """When to try again a load that has no room only because others are in use."""
 
 
-def to_evict(ledger: Ledger, entry: Entry, need: Holding, entries: Iterable[Entry]) -> list[Entry]:
+def to_evict(ledger: Ledger, entry: ModelVersion, need: Holding, entries: Iterable[ModelVersion]) -> list[ModelVersion]:
     """Models whose unloading makes room for what `entry` needs; none where it fits as it is.
 
     Raises MemoryFull, with the figures, where even all that may go would not do.

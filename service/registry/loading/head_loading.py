@@ -22,8 +22,8 @@ from service.observability.log import logger
 from service.registry.loading.background import in_daemon
 from service.registry.loading.eviction import MakingRoom
 from service.registry.loading.loader import LoadedHead
-from service.registry.model_record import Book
-from service.registry.model_version import Entry, NoRoom, fp32_name
+from service.registry.model_record import ModelRecord
+from service.registry.model_version import ModelVersion, NoRoom, fp32_name
 from service.registry.options import limits_of
 from service.registry.states import ModelState
 from service.runtime.memory import give_back
@@ -43,11 +43,11 @@ class LoadingHeads(MakingRoom):
 
     _giving_back: asyncio.TimerHandle | None = None
 
-    def _begin_load(self, entry: Entry) -> asyncio.Task[None]:
+    def _begin_load(self, entry: ModelVersion) -> asyncio.Task[None]:
         """Has a version loaded; the task never raises."""
         raise NotImplementedError
 
-    async def _load_head(self, entry: Entry) -> None:
+    async def _load_head(self, entry: ModelVersion) -> None:
         """Reads the head, and finds a runtime of its base on which it holds: the base's own, else an fp32 one beside it."""
         with self._failing(entry), staying(entry):
             home = entry.home
@@ -66,7 +66,7 @@ class LoadingHeads(MakingRoom):
             if not entered:  # from here on the base may make room for its fp32 runtime
                 await self._load_in_fp32(entry, loaded, self._fp32_of(home), began)
 
-    async def _load_in_fp32(self, entry: Entry, loaded: LoadedHead, base: Entry, began: float) -> None:
+    async def _load_in_fp32(self, entry: ModelVersion, loaded: LoadedHead, base: ModelVersion, began: float) -> None:
         """Puts a head on the fp32 runtime of its base."""
         self._ride(entry, base)
         try:
@@ -78,7 +78,7 @@ class LoadingHeads(MakingRoom):
             self._leave(entry)
             raise
 
-    async def _entered(self, entry: Entry, loaded: LoadedHead, began: float) -> bool:
+    async def _entered(self, entry: ModelVersion, loaded: LoadedHead, began: float) -> bool:
         """Puts a head on its base if it holds there as the base runs now. False where it does not and an fp32 runtime may help.
 
         Raises NotReady for a head that does not hold in fp32, MemoryFull.
@@ -104,7 +104,7 @@ class LoadingHeads(MakingRoom):
 
     # ── the fp32 runtime of a base ────────────────────────────────────────────────────────────────────────────────
 
-    def _fp32_of(self, home: Entry) -> Entry:
+    def _fp32_of(self, home: ModelVersion) -> ModelVersion:
         """The fp32 runtime of a base for those of its heads that do not hold on its own; the first that needs it makes it.
 
         It is a model of its own in the ledger, in the metrics and in lists, with the options of the base.
@@ -113,18 +113,18 @@ class LoadingHeads(MakingRoom):
         book = self._books.get(name)
         if book is None:
             given = self._books[home.name].given.model_copy(update={"precision": "fp32", "pinned": None})
-            entry = Entry(home.card, self._defaults(home.card), given, comes_back=True, stands_in_for=home.name)
-            book = Book(name, given, [entry], tuned=False)
+            entry = ModelVersion(home.card, self._defaults(home.card), given, comes_back=True, stands_in_for=home.name)
+            book = ModelRecord(name, given, [entry], tuned=False)
             self._add_book(book)
         return book.primary
 
-    def _ride(self, entry: Entry, base: Entry) -> None:
+    def _ride(self, entry: ModelVersion, base: ModelVersion) -> None:
         """From now on this base carries a head."""
         if entry.base is not base:
             self._leave(entry)
             entry.base = base
 
-    def _leave(self, entry: Entry) -> None:
+    def _leave(self, entry: ModelVersion) -> None:
         """A head goes from what carries it. An fp32 runtime that carries nobody goes, too."""
         base = entry.base
         if base is None:
@@ -135,7 +135,7 @@ class LoadingHeads(MakingRoom):
             entry.base = entry.home
             self._let_go_of_fp32(base)
 
-    def _let_go_of_fp32(self, base: Entry) -> None:
+    def _let_go_of_fp32(self, base: ModelVersion) -> None:
         if base.riders or base.awaited or base.wanted or any(other.base is base for other in self._all()):
             return
         if base.state is ModelState.READY:
@@ -176,7 +176,7 @@ class LoadingHeads(MakingRoom):
         for head in checks:
             await head.idle()
 
-    def _move_to(self, entry: Entry, base: Entry) -> None:
+    def _move_to(self, entry: ModelVersion, base: ModelVersion) -> None:
         """A READY head changes what carries it. One that went meanwhile is left alone."""
         if entry.head is None or entry.base is base or entry.state is not ModelState.READY:
             return
@@ -193,7 +193,7 @@ class LoadingHeads(MakingRoom):
             reason=entry.note,
         )
 
-    async def _bring(self, base: Entry) -> None:
+    async def _bring(self, base: ModelVersion) -> None:
         """Has a base loaded for a head. Raises NotReady, MemoryFull."""
         if base.unloading is not None:
             await asyncio.shield(base.unloading)
@@ -204,7 +204,7 @@ class LoadingHeads(MakingRoom):
                 raise MemoryFull(*base.no_room)
             raise NotReady(f"its base {base.name!r} could not be loaded: {base.reason}")
 
-    def _enter_head(self, entry: Entry, loaded: LoadedHead, load_s: float) -> None:
+    def _enter_head(self, entry: ModelVersion, loaded: LoadedHead, load_s: float) -> None:
         """A head was read and is right: from now on it answers, whenever its base does."""
         assert entry.base is not None
         # Without the golden items, which are a hundred times the head: it is held to them once.
@@ -232,7 +232,7 @@ class LoadingHeads(MakingRoom):
         loop = asyncio.get_running_loop()
         self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(give_back, "give-back"))
 
-    def _on_base(self, entry: Entry, loaded: LoadedHead) -> HeadServed:
+    def _on_base(self, entry: ModelVersion, loaded: LoadedHead) -> HeadServed:
         assert entry.base is not None
         base = entry.base.served
         assert isinstance(base, ServedModel)
@@ -258,12 +258,12 @@ class LoadingHeads(MakingRoom):
         book = self._books.get(served.name)
         return book is not None and bool(book.primary.stands_in_for)
 
-    def _riders_on(self, served: ServedModel) -> list[Entry]:
+    def _riders_on(self, served: ServedModel) -> list[ModelVersion]:
         book = self._books.get(served.name)
         entry = None if book is None else book.entries.get(served.version)
         return [] if entry is None or entry.served is not served else [*entry.riders]
 
-    async def _unload_head(self, entry: Entry, served: HeadServed | None, reason: str) -> tuple[int, int]:
+    async def _unload_head(self, entry: ModelVersion, served: HeadServed | None, reason: str) -> tuple[int, int]:
         """Gives what the head held, twice: no measurement could tell kilobytes."""
         loaded, entry.head = entry.head, None
         assert loaded is not None
@@ -279,7 +279,7 @@ class LoadingHeads(MakingRoom):
     # ── how a load ends ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def _failing(self, entry: Entry) -> Iterator[None]:
+    def _failing(self, entry: ModelVersion) -> Iterator[None]:
         """A load that fails in the block leaves its reason."""
         fields = {"model": entry.name, "version": entry.number}
         try:
@@ -295,13 +295,13 @@ class LoadingHeads(MakingRoom):
             log.exception("loading failed", **fields)
             self._fail(entry, "loading failed; the server's log has the details")
 
-    def _fail(self, entry: Entry, reason: str) -> None:
+    def _fail(self, entry: ModelVersion, reason: str) -> None:
         entry.comes_back = False  # what is broken waits for somebody to look at it
         self._move(entry, ModelState.UNAVAILABLE, reason)
 
 
 @contextmanager
-def staying(*entries: Entry) -> Iterator[None]:
+def staying(*entries: ModelVersion) -> Iterator[None]:
     """Versions that may not make room for others in the block."""
     for entry in entries:
         entry.awaited += 1
@@ -312,6 +312,6 @@ def staying(*entries: Entry) -> Iterator[None]:
             entry.awaited -= 1
 
 
-def queue_depth(entry: Entry) -> int:
+def queue_depth(entry: ModelVersion) -> int:
     """Rows that wait for a version; 0 while it is away."""
     return 0 if entry.served is None else entry.served.queue_depth

@@ -22,7 +22,7 @@ from service.registry.loading.memory_ledger import NOTHING, Measurement, freed
 from service.registry.model_status import ModelStatus, Unloaded
 from service.registry.model_version import (
     NOT_LOADED,
-    Entry,
+    ModelVersion,
     failure,
     fp32_name,
     not_ready,
@@ -152,7 +152,7 @@ class Loading(LoadingHeads):
 
     # ── within ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin_load(self, entry: Entry) -> asyncio.Task[None]:
+    def _begin_load(self, entry: ModelVersion) -> asyncio.Task[None]:
         if entry.leaving:
             raise IllegalMove(f"{entry.title} is being deleted")
         if entry.is_head and entry.state is ModelState.READY and entry.served is None and entry.base is not None:
@@ -164,14 +164,14 @@ class Loading(LoadingHeads):
             entry.loading = asyncio.create_task(work, name=f"load-{entry.key}")
         return entry.loading
 
-    def _check_unload(self, entry: Entry) -> None:
+    def _check_unload(self, entry: ModelVersion) -> None:
         if entry.state not in (ModelState.READY, ModelState.UNAVAILABLE):
             raise IllegalMove(f"{entry.title} is {entry.state}; it can be unloaded when it is READY")
         if entry.riders:
             names = ", ".join(sorted({rider.name for rider in entry.riders}))
             raise IllegalMove(f"{entry.title} carries {names}, which cannot answer without it; unload those first")
 
-    async def _load(self, entry: Entry) -> None:
+    async def _load(self, entry: ModelVersion) -> None:
         async with self._turn:
             with self._failing(entry):
                 await self._make_room(entry, self._need(entry))
@@ -180,11 +180,11 @@ class Loading(LoadingHeads):
             if entry.state is ModelState.READY:
                 await self._keep_to_budget(entry)
 
-    async def _back_to_budget(self, entry: Entry) -> None:
+    async def _back_to_budget(self, entry: ModelVersion) -> None:
         async with self._turn:
             await self._keep_to_budget(entry)
 
-    async def _measured_load(self, entry: Entry) -> tuple[Loaded, int | None, bool]:
+    async def _measured_load(self, entry: ModelVersion) -> tuple[Loaded, int | None, bool]:
         """What was loaded, how much the device's reading grew, and whether libraries came along."""
         thread = f"load-{entry.key}"
         measurement = await in_daemon(partial(Measurement, self.ledger), thread)
@@ -194,13 +194,13 @@ class Loading(LoadingHeads):
             growth = await in_daemon(measurement.end, thread)
         return loaded, growth, measurement.libraries
 
-    def _load_of(self, entry: Entry) -> Callable[[], Loaded]:
+    def _load_of(self, entry: ModelVersion) -> Callable[[], Loaded]:
         """What loads a version's network. Blocks when called."""
         if entry.stands_in_for:
             return partial(self._loader.load, entry.card, "fp32")
         return partial(self._loader.load, entry.card)
 
-    def _enter(self, entry: Entry, loaded: Loaded, growth: int | None, libraries: bool) -> None:
+    def _enter(self, entry: ModelVersion, loaded: Loaded, growth: int | None, libraries: bool) -> None:
         """A network was loaded: it enters the books, and from now on it answers."""
         entry.served = served = ServedModel(
             entry.card,
@@ -249,7 +249,7 @@ class Loading(LoadingHeads):
             except Exception:  # it answers, whoever else errs
                 log.exception("a model is ready, and who was told failed", model=entry.name, version=entry.number)
 
-    def _begin_unload(self, entry: Entry, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
+    def _begin_unload(self, entry: ModelVersion, reason: str, *, comes_back: bool) -> asyncio.Task[tuple[int, int]]:
         served, entry.served = entry.served, None
         entry.comes_back = comes_back
         for rider in entry.riders:  # those inside them are inside the base, which waits for them
@@ -264,7 +264,7 @@ class Loading(LoadingHeads):
         entry.unloading = asyncio.create_task(work, name=f"unload-{entry.key}")
         return entry.unloading
 
-    async def _unload(self, entry: Entry, served: ServedModel, reason: str) -> tuple[int, int]:
+    async def _unload(self, entry: ModelVersion, served: ServedModel, reason: str) -> tuple[int, int]:
         """Gives what the model held and what came back, in bytes."""
         name, version, runtime = served.name, served.version, served.runtime
         await served.close()
@@ -292,7 +292,7 @@ class Loading(LoadingHeads):
         )
         return held, came_back
 
-    def _waits(self, entry: Entry) -> bool:
+    def _waits(self, entry: ModelVersion) -> bool:
         """Whether a call that finds a version away waits for it."""
         if entry.leaving:
             return False
@@ -300,7 +300,7 @@ class Loading(LoadingHeads):
             return self._waits(entry.base)
         return entry.comes_back and (entry.reason != NOT_LOADED or self._is_here(entry.card))
 
-    async def _bring_back(self, entry: Entry) -> None:
+    async def _bring_back(self, entry: ModelVersion) -> None:
         """One step of a version that is away towards being READY. Raises where it does not come back."""
         if entry.leaving:
             raise not_ready(entry)

@@ -18,7 +18,7 @@ NEVER = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RevisionedAliases:
     """A model's names as they are kept."""
 
     names: Names
@@ -39,7 +39,7 @@ class AliasBook(Protocol):
     async def revisions(self) -> Mapping[str, int]:
         """That of every model: a cheap look at what has changed."""
 
-    async def read(self, models: Collection[str] | None = None) -> Mapping[str, Kept]:
+    async def read(self, models: Collection[str] | None = None) -> Mapping[str, RevisionedAliases]:
         """The names of these models, or of all, at one moment; a model of which nothing is kept is left out."""
 
     async def write(
@@ -56,14 +56,14 @@ class AliasesInMemory:
     """An AliasBook that ends with the process."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, RevisionedAliases] = {}
         self.moves: list[tuple[str, Move]] = []
 
     async def revisions(self) -> Mapping[str, int]:
         """That of every model."""
         return {model: kept.revision for model, kept in self.kept.items()}
 
-    async def read(self, models: Collection[str] | None = None) -> Mapping[str, Kept]:
+    async def read(self, models: Collection[str] | None = None) -> Mapping[str, RevisionedAliases]:
         """Those of these models, or of all."""
         return {model: kept for model, kept in self.kept.items() if models is None or model in models}
 
@@ -71,9 +71,9 @@ class AliasesInMemory:
         self, model: str, names: Names, moves: Sequence[Move], revision: int, meanwhile: Callable[[], None] = nothing
     ) -> int:
         """Keeps a model's names."""
-        if self.kept.get(model, Kept(Names())).revision != revision:
+        if self.kept.get(model, RevisionedAliases(Names())).revision != revision:
             raise OutdatedError
         meanwhile()
-        self.kept[model] = Kept(names, revision + 1)
+        self.kept[model] = RevisionedAliases(names, revision + 1)
         self.moves += [(model, move) for move in moves]
         return revision + 1

@@ -18,15 +18,15 @@ from service.errors import NotFound, ZooError
 from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.loading.loader import Loads
-from service.registry.model_record import Book, Stopped
-from service.registry.model_version import Entry
+from service.registry.model_record import ModelRecord, Stopped
+from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 from service.registry.versions import aliases as naming
 from service.registry.versions.alias_book import (
     AliasBook,
     AliasesInMemory,
-    Kept,
     OutdatedError,
+    RevisionedAliases,
     nothing,
 )
 from service.registry.versions.aliases import (
@@ -87,7 +87,7 @@ class Naming(Learning):
     # ── changing ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _point(
-        self, book: Book, alias: str, number: int, reason: str = "", *, instead_of: int | None = -1
+        self, book: ModelRecord, alias: str, number: int, reason: str = "", *, instead_of: int | None = -1
     ) -> None:
         """`instead_of`: what the alias must name until then; -1 for whatever it does. Else raises MovedError."""
         if alias in (STABLE, CANARY):
@@ -113,12 +113,12 @@ class Naming(Learning):
         task.add_done_callback(done)
         return await asyncio.shield(task)
 
-    async def _rename(self, book: Book, change: Callable[[Names], Change]) -> None:
+    async def _rename(self, book: ModelRecord, change: Callable[[Names], Change]) -> None:
         """Keeps a change of names, and then lets it hold."""
         await self._to_its_end(self._renamed(book, change))
 
     async def _renamed(
-        self, book: Book, change: Callable[[Names], Change], meanwhile: Callable[[], None] = nothing
+        self, book: ModelRecord, change: Callable[[Names], Change], meanwhile: Callable[[], None] = nothing
     ) -> None:
         """`change` is asked again where another server was faster, with the names that it left; it may raise.
 
@@ -142,9 +142,9 @@ class Naming(Learning):
                     break
                 except OutdatedError:
                     found = await self._aliases.read([book.name])
-                    book.kept = found.get(book.name, Kept(Names()))
+                    book.kept = found.get(book.name, RevisionedAliases(Names()))
                     self._hold(book)
-            book.kept = Kept(names, revision)
+            book.kept = RevisionedAliases(names, revision)
             self._hold(book, loaded=None if names.stable == kept.names.stable else names.stable)
 
     def _check_there(self, name: str, numbers: Collection[int]) -> None:
@@ -155,7 +155,7 @@ class Naming(Learning):
 
     # ── holding ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hold(self, book: Book, *, loaded: int | None = None) -> None:
+    def _hold(self, book: ModelRecord, *, loaded: int | None = None) -> None:
         """Lets names that are kept hold here, as far as what they name is here.
 
         While the version that became stable is not loaded, and it is not the one that was `loaded` for that, the one before
@@ -186,11 +186,11 @@ class Naming(Learning):
             self._begin_unload(entry, "no alias names it; a call by its number brings it back", comes_back=True)
 
     @staticmethod
-    def _is_loaded(book: Book, number: int | None) -> bool:
+    def _is_loaded(book: ModelRecord, number: int | None) -> bool:
         entry = book.entries.get(number or 0)
         return entry is not None and entry.state is ModelState.READY
 
-    def _catch_up(self, book: Book, number: int | None) -> None:
+    def _catch_up(self, book: ModelRecord, number: int | None) -> None:
         """Loads a version to which another server's names lead, and then lets them hold."""
         entry = book.entries.get(number or 0)
         if entry is not None and self._clock() >= entry.try_again:
@@ -204,7 +204,7 @@ class Naming(Learning):
         self._following_up[what] = task = asyncio.create_task(work, name=what)
         task.add_done_callback(lambda _: self._following_up.pop(what, None))
 
-    async def _caught_up(self, book: Book, entry: Entry) -> None:
+    async def _caught_up(self, book: ModelRecord, entry: ModelVersion) -> None:
         loaded = None
         try:
             await self._ready(entry)
@@ -221,21 +221,21 @@ class Naming(Learning):
 
     # ── watching a canary ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _split(self, book: Book) -> None:
+    def _split(self, book: ModelRecord) -> None:
         """Watches the canary and the stable version while traffic is split between them, and nobody else."""
         names = book.names
         book.watch = CanaryWatch(self._bounds, self._clock) if names.canary_share else None
         for entry in book.entries.values():
             self._watch(book, entry)
 
-    def _watch(self, book: Book, entry: Entry) -> None:
+    def _watch(self, book: ModelRecord, entry: ModelVersion) -> None:
         if entry.served is None:
             return
         entry.served.watch = None
         if book.watch is not None and entry.number in (book.names.stable, book.names.canary):
             entry.served.watch = partial(self._finished, book, book.watch, entry.number == book.names.canary)
 
-    def _finished(self, book: Book, watch: CanaryWatch, is_canary: bool, fault: bool, seconds: float) -> None:
+    def _finished(self, book: ModelRecord, watch: CanaryWatch, is_canary: bool, fault: bool, seconds: float) -> None:
         """A call of the canary, or of the stable version beside it, has ended."""
         if watch is not book.watch:  # it began when traffic was split otherwise
             return
@@ -249,13 +249,13 @@ class Naming(Learning):
         self._hold(book)  # at once: the next call must not meet it
         self._keep_stopped(book)
 
-    def _keep_stopped(self, book: Book) -> None:
+    def _keep_stopped(self, book: ModelRecord) -> None:
         """Has it kept that the canary lost its share; where that fails, the next look at other servers tries again."""
         task = asyncio.create_task(self._kept_stopped(book), name=f"keep-{book.name}")
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 
-    async def _kept_stopped(self, book: Book) -> None:
+    async def _kept_stopped(self, book: ModelRecord) -> None:
         stopped = book.stopped
 
         def change(names: Names) -> Change:
@@ -271,7 +271,7 @@ class Naming(Learning):
         if book.stopped is stopped:
             book.stopped = None
 
-    def _changed(self, book: Book) -> None:
+    def _changed(self, book: ModelRecord) -> None:
         if book.watch is not None:  # a version that was loaded anew has to be watched anew
             for entry in book.in_service():
                 self._watch(book, entry)

@@ -11,8 +11,8 @@ from service.database.engine import Database
 from service.database.tables import alias_moves, aliases, traffic
 from service.registry.versions.alias_book import (
     NEVER,
-    Kept,
     OutdatedError,
+    RevisionedAliases,
     nothing,
 )
 from service.registry.versions.aliases import (
@@ -42,7 +42,7 @@ class AliasStore:
             lambda connection: {row.model: _revision(row.revision) for row in connection.execute(query)}
         )
 
-    async def read(self, models: Collection[str] | None = None) -> Mapping[str, Kept]:
+    async def read(self, models: Collection[str] | None = None) -> Mapping[str, RevisionedAliases]:
         """The names of these models, or of all."""
         return await self._database.read(lambda connection: _read(connection, models))
 
@@ -93,7 +93,7 @@ def _take(connection: Connection, model: str, revision: int, **values: float) ->
         raise OutdatedError from None
 
 
-def _read(connection: Connection, models: Collection[str] | None) -> Mapping[str, Kept]:
+def _read(connection: Connection, models: Collection[str] | None) -> Mapping[str, RevisionedAliases]:
     named: dict[str, dict[str, int]] = {}
     for row in _rows(connection, aliases, models):
         named.setdefault(row.model, {})[str(row.alias)] = _version(row.version) or NO_VERSION
@@ -101,11 +101,11 @@ def _read(connection: Connection, models: Collection[str] | None) -> Mapping[str
     for row in _rows(connection, alias_moves, models):
         move = Move(str(row.alias), _version(row.from_version), _version(row.to_version), str(row.reason))
         moves.setdefault(row.model, []).append(move)
-    kept: dict[str, Kept] = {}
+    kept: dict[str, RevisionedAliases] = {}
     for row in _rows(connection, traffic, models):
         moved = moves.get(row.model, [])
         names = Names(named.get(row.model, {}), _share(row.canary_share), _stopped(moved), replayed(moved))
-        kept[row.model] = Kept(names, _revision(row.revision))
+        kept[row.model] = RevisionedAliases(names, _revision(row.revision))
     return kept
 
 

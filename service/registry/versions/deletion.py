@@ -11,11 +11,11 @@ from model_zoo.errors import UnknownVersion, ZooModelError
 from service.errors import IllegalMove, InternalError, ZooError
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon
-from service.registry.model_record import Book
-from service.registry.model_version import Entry
+from service.registry.model_record import ModelRecord
+from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 from service.registry.versions import aliases as naming
-from service.registry.versions.alias_book import Kept, OutdatedError
+from service.registry.versions.alias_book import OutdatedError, RevisionedAliases
 from service.registry.versions.alias_manager import Naming
 from service.registry.versions.aliases import Change, Move, Names
 
@@ -25,7 +25,7 @@ log = logger(__name__)
 class Forgetting(Naming):
     """A registry that lets go of versions. All methods belong to the event loop."""
 
-    async def _deleted(self, book: Book, entry: Entry) -> int:
+    async def _deleted(self, book: ModelRecord, entry: ModelVersion) -> int:
         """Lets its callers finish, then takes away files and history at once, and gives the bytes on disk that came back.
 
         Nobody who names or deletes other versions waits for the callers. Whatever fails, the version is there as before.
@@ -106,10 +106,10 @@ class Forgetting(Naming):
         log.info("a damaged version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
 
-    async def _unnamed(self, name: str, number: int, meanwhile: Callable[[], None]) -> Kept:
+    async def _unnamed(self, name: str, number: int, meanwhile: Callable[[], None]) -> RevisionedAliases:
         """Nothing names a version any more, and no rollback leads there; what is kept of the model's names from now on."""
         while True:
-            kept = (await self._aliases.read([name])).get(name, Kept(Names()))
+            kept = (await self._aliases.read([name])).get(name, RevisionedAliases(Names()))
             names: Names = kept.names
             moves: list[Move] = []
             for alias in names.of(number):
@@ -121,11 +121,11 @@ class Forgetting(Naming):
                 await in_daemon(meanwhile, f"delete-{name}:{number}")
                 return kept
             try:
-                return Kept(names, await self._aliases.write(name, names, moves, kept.revision, meanwhile))
+                return RevisionedAliases(names, await self._aliases.write(name, names, moves, kept.revision, meanwhile))
             except OutdatedError:  # another server was faster
                 continue
 
-    async def _gone(self, book: Book, entry: Entry) -> None:
+    async def _gone(self, book: ModelRecord, entry: ModelVersion) -> None:
         """Another server has deleted a version: its callers here finish, and then nobody knows it any more."""
         entry.leaving = True
         try:
@@ -137,7 +137,7 @@ class Forgetting(Naming):
         self._forget(book, entry)
         log.info("a version was deleted elsewhere", model=book.name, version=entry.number)
 
-    async def _empty(self, entry: Entry) -> None:
+    async def _empty(self, entry: ModelVersion) -> None:
         """A version that is `leaving` is unloaded, once its load has ended and those inside are answered."""
         if entry.loading is not None:
             await asyncio.wait([entry.loading])
@@ -146,7 +146,7 @@ class Forgetting(Naming):
         if entry.state is ModelState.READY:
             await asyncio.shield(self._begin_unload(entry, "deleted", comes_back=False))
 
-    def _forget(self, book: Book, entry: Entry) -> None:
+    def _forget(self, book: ModelRecord, entry: ModelVersion) -> None:
         book.entries.pop(entry.number, None)
         if book.entries:
             self._changed(book)

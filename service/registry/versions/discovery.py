@@ -14,9 +14,9 @@ from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon
 from service.registry.loading.load_manager import Loading
-from service.registry.model_record import Book
+from service.registry.model_record import ModelRecord
 from service.registry.model_table import NOTHING_GIVEN
-from service.registry.model_version import Entry
+from service.registry.model_version import ModelVersion
 from service.registry.versions.damaged_versions import DamagedVersions, outline
 from service.settings import ModelOptions
 
@@ -41,13 +41,13 @@ class Learning(Loading):
         self._damaged = DamagedVersions()
         self._complained: set[tuple[str, int]] = set()  # versions of which the log has said that they are damaged
 
-    async def _ready(self, entry: Entry) -> None:
+    async def _ready(self, entry: ModelVersion) -> None:
         """Has a version loaded. Raises NotReady, MemoryFull; IllegalMove where it is being deleted."""
         if entry.unloading is not None and not entry.leaving:
             await asyncio.shield(entry.unloading)
         await self.load(entry.name, str(entry.number))
 
-    async def _learn(self, name: str, number: int) -> Entry:
+    async def _learn(self, name: str, number: int) -> ModelVersion:
         """Makes a version known that was published since the start."""
         book = self._books.get(name)
         if book is not None and not book.tuned:
@@ -56,7 +56,7 @@ class Learning(Loading):
             return book.entries[number]
         return self._add_version(await in_daemon(partial(self._open, name, number), f"open-{name}:{number}"))
 
-    def _add_version(self, version: Version) -> Entry:
+    def _add_version(self, version: Version) -> ModelVersion:
         """Enters a version that was read from disk; another may have come meanwhile, or this one."""
         name, number = version.model, version.number
         book = self._books.get(name)
@@ -68,17 +68,19 @@ class Learning(Loading):
             self._changed(book)
         return book.entries[number]
 
-    def _tuned_book(self, name: str, versions: Collection[Version]) -> Book:
+    def _tuned_book(self, name: str, versions: Collection[Version]) -> ModelRecord:
         given = self._given.get(name, NOTHING_GIVEN)
-        return Book(name, given, [self._entry(version, given) for version in versions], tuned=True)
+        return ModelRecord(name, given, [self._entry(version, given) for version in versions], tuned=True)
 
-    def _entry(self, version: Version, given: ModelOptions) -> Entry:
+    def _entry(self, version: Version, given: ModelOptions) -> ModelVersion:
         source = version.card.source
         assert isinstance(source, TunedSource)
         base = self._books.get(source.base)
         rides = source.method == "head" and base is not None and not base.tuned
         defaults = self._defaults(version.card)
-        return Entry(version.card, defaults, given, True, version, base.primary if rides and base is not None else None)
+        return ModelVersion(
+            version.card, defaults, given, True, version, base.primary if rides and base is not None else None
+        )
 
     def damaged_models(self) -> dict[str, str]:
         """Models of which nothing can be read, by name, and why: a card of the catalog, or all versions of a tuned one."""
@@ -98,13 +100,13 @@ class Learning(Loading):
         why = self.damaged_models().get(name)
         return super()._unknown(name) if why is None else NotFound("model", name, known=why)
 
-    def _tuned(self, name: str) -> Book:
+    def _tuned(self, name: str) -> ModelRecord:
         book = self._book(name)
         if not book.tuned:
             raise IllegalMove(f"{name!r} is a model of the zoo: it has version 1, which is 'stable'")
         return book
 
-    def _numbered(self, book: Book, number: int, field: str = "version") -> Entry:
+    def _numbered(self, book: ModelRecord, number: int, field: str = "version") -> ModelVersion:
         if number not in book.entries:
             if number < 1:
                 raise InvalidInput(field, f"expected the number of a version, got {number}")

@@ -20,10 +20,10 @@ from service.engine.served_head import Served
 from service.errors import NotFound
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon
-from service.registry.model_record import Book
+from service.registry.model_record import ModelRecord
 from service.registry.model_status import ModelStatus
 from service.registry.versions import aliases as naming
-from service.registry.versions.alias_book import NEVER, Kept
+from service.registry.versions.alias_book import NEVER, RevisionedAliases
 from service.registry.versions.aliases import Names
 from service.registry.versions.deletion import Forgetting
 
@@ -63,7 +63,7 @@ class Following(Forgetting):
             if not versions:
                 continue
             book = self._tuned_book(model, versions)
-            book.kept = kept.get(model, Kept(Names()))
+            book.kept = kept.get(model, RevisionedAliases(Names()))
             book.names = naming.among(book.kept.names, book.entries)
             for alias, number in book.kept.names.aliases.items() - book.names.aliases.items():
                 log.error("an alias names a version that is gone", model=model, alias=alias, version=number)
@@ -201,7 +201,7 @@ class Following(Forgetting):
                 self._keep_stopped(book)
         self._let_go(known - listed)
 
-    def _tuned_books(self) -> list[Book]:
+    def _tuned_books(self) -> list[ModelRecord]:
         return [book for book in self._books.values() if book.tuned]
 
     def _let_go(self, gone: Collection[tuple[str, int]]) -> None:

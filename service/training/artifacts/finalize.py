@@ -24,7 +24,7 @@ from service.training.evaluation.mistakes import worst_mistakes
 from service.training.job_spec import Finished, Progress
 from service.training.loop.checkpoint import State
 from service.training.methods.lora import added
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 from service.types import Tensors
 
@@ -49,7 +49,7 @@ class Result:
     """By which a server judges the version on a tier or a precision."""
 
 
-def finish(job: Job, result: Result, say: Say, told: Told) -> None:
+def finish(job: Job, result: Result, say: Say, told: StopSignal) -> None:
     """Evaluates and writes. Says Finished, which is the last word."""
     evaluation = evaluate(
         job.task,

@@ -24,7 +24,7 @@ from service.training.data.feature_cache import (
 from service.training.data.feature_inputs import base_instance, features_task
 from service.training.failures import CannotTrain
 from service.training.job_spec import Log, Progress
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 from service.types import Item
 
@@ -58,7 +58,7 @@ class Features:
         return tuple(i for i in indices if self.ok[i])
 
 
-def backbone_features(job: Job, say: Say, told: Told) -> Features:
+def backbone_features(job: Job, say: Say, told: StopSignal) -> Features:
     """Takes what the cache has, waits for what the server still computes, computes the rest, and leaves it in the cache.
 
     Raises:
@@ -86,7 +86,7 @@ def backbone_features(job: Job, say: Say, told: Told) -> Features:
     return found
 
 
-def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
+def _wait_for_server(cache: FeatureCache, say: Say, told: StopSignal) -> None:
     seen, since = -1, time.monotonic()
     while not told.features_ready.wait(LOOK_S):
         told.check()
@@ -99,7 +99,7 @@ def _wait_for_server(cache: FeatureCache, say: Say, told: Told) -> None:
             return
 
 
-def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, told: Told) -> None:
+def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, told: StopSignal) -> None:
     network, task = _eager(job)
     total, done, began = len(known), int(known.sum()), time.monotonic()
     at_start = done
@@ -111,7 +111,7 @@ def _fill(job: Job, cache: FeatureCache, known: NDArray[np.bool_], say: Say, tol
         say(Progress(phase="features", ratio=SHARE * done / total, step=done, steps=total, remaining_s=round(left, 1)))
 
 
-def in_fp32(job: Job, features: Features, indices: Sequence[int], told: Told) -> NDArray[np.float32]:
+def in_fp32(job: Job, features: Features, indices: Sequence[int], told: StopSignal) -> NDArray[np.float32]:
     """Features of a few examples, `(n, D)`, as the backbone gives them in fp32: those that came from a reduced precision are
     computed anew. They are the reference by which servers judge the head on other tiers."""
     rows = features.rows[list(indices)]
@@ -134,7 +134,7 @@ def _eager(job: Job) -> tuple[Network, Task]:
 
 @torch.inference_mode()
 def _computed(
-    job: Job, network: Network, task: Task, indices: Sequence[int], told: Told
+    job: Job, network: Network, task: Task, indices: Sequence[int], told: StopSignal
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Features `(n, D)` and ok `(n)`. Neighbours in length ride together, so that little is padded."""
     items: list[tuple[int, Item]] = []

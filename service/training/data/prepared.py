@@ -15,7 +15,7 @@ from service.tasks.base import Task
 from service.training.data.seeds import order_of
 from service.training.failures import CannotTrain
 from service.training.loop.train import Batch
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.types import Item
 
 CACHE_BYTES = 256 * 2**20
@@ -34,7 +34,7 @@ class Prepared:
         self.left_out: dict[int, str] = {}
         """Examples that the task cannot prepare, and why."""
 
-    def usable(self, indices: Sequence[int], told: Told) -> tuple[int, ...]:
+    def usable(self, indices: Sequence[int], told: StopSignal) -> tuple[int, ...]:
         """Those that the task can prepare; the others are in `left_out`."""
         good: list[int] = []
         for at in range(0, len(indices), CHUNK):
@@ -133,7 +133,7 @@ def predict(
     prepared: Prepared,
     indices: Sequence[int],
     batch_size: int,
-    told: Told,
+    told: StopSignal,
     *,
     device: str = "cpu",
 ) -> NDArray[np.float32]:

@@ -62,7 +62,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class Incumbent:
     """The version that is served now, measured on the same examples."""
 
     metrics: Mapping[str, float]
@@ -119,7 +119,7 @@ class Evaluation:
     primary: str
     """Name of the metric by which versions are compared."""
     higher_is_better: bool
-    rival: Rival | None = None
+    rival: Incumbent | None = None
     not_compared: str = ""
     """Why there is no rival although something is served; empty where nothing is, or it was measured."""
     per_class: tuple[ClassFigures, ...] = ()
@@ -270,7 +270,7 @@ def _baseline(
 
 def _compare(
     task: str, primary: str, ours: Predictions, theirs: Predictions, train_targets: NDArray[Any], seed: int
-) -> Rival:
+) -> Incumbent:
     if theirs.indices != ours.indices:
         raise ValueError("the rival must be measured on the same examples in the same order")
     a = _statistics(task, ours, train_targets)[primary]
@@ -280,7 +280,7 @@ def _compare(
         return np.asarray(a(weights) - b(weights))
 
     difference = _interval(_figure(both, len(ours.targets)), both, ours, seed)
-    return Rival(_figures(task, theirs, train_targets), difference)
+    return Incumbent(_figures(task, theirs, train_targets), difference)
 
 
 def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:

@@ -17,7 +17,7 @@ from service.tasks.table import read_labels, task_for
 from service.training.data.prepared import Prepared, predict
 from service.training.evaluation.evaluate import NotCompared, Predictions
 from service.training.failures import CannotTrain
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job
 
 ROWS = 16
@@ -36,7 +36,7 @@ class Opened:
     network: Network
 
 
-def open_rival(job: Job) -> Opened | NotCompared | None:
+def open_incumbent(job: Job) -> Opened | NotCompared | None:
     """None where nothing is served yet; NotCompared where it answers another question, or cannot be opened.
 
     Damaged files are no reason to fail: the job has nothing to do with them.
@@ -62,9 +62,9 @@ def open_rival(job: Job) -> Opened | NotCompared | None:
         return DAMAGED
 
 
-def rival_predictions(job: Job, held_out: Predictions, told: Told) -> Predictions | NotCompared | None:
+def incumbent_predictions(job: Job, held_out: Predictions, told: StopSignal) -> Predictions | NotCompared | None:
     """Its outputs on labelled examples, in the form of `held_out`."""
-    rival = open_rival(job)
+    rival = open_incumbent(job)
     if not isinstance(rival, Opened):
         return rival
     try:

@@ -28,10 +28,10 @@ from service.training.heads.linear import (
     Scale,
     Solution,
 )
-from service.training.heads.mlp import fit_perceptron
+from service.training.heads.mlp import fit_mlp
 from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import Metric
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 
 CLEAR = 2.0
 """Standard errors by which validation losses must be lower, example by example, for what is less simple to be taken."""
@@ -85,7 +85,7 @@ def fit_head(
     kind: str | None,
     output: str,
     seed: int,
-    told: Told,
+    told: StopSignal,
     note: Callable[[Metric], None] = lambda metric: None,
     columns: int = 0,
 ) -> FittedHead:
@@ -115,7 +115,7 @@ def fit_head(
         chosen = {"head": "linear", "weight_decay": best.strength, "sharpness": round(best.sharpness, 4)}
     if kind == "mlp" or (kind is None and len(train.y) >= ENOUGH and len(validation.y)):
         started = len(STRENGTHS)
-        fitted = fit_perceptron(train, validation, Head(spec("mlp")), knobs, classes, seed, told, measured, started)
+        fitted = fit_mlp(train, validation, Head(spec("mlp")), knobs, classes, seed, told, measured, started)
         if best is None or clearly_better(fitted.losses, best.losses):
             chosen = {"head": "mlp", "hidden": knobs.hidden, "weight_decay": fitted.decay, "epochs": fitted.epochs}
             return FittedHead(fitted.head, _outputs(fitted.head, validation.x), chosen, tuple(curves))
@@ -134,7 +134,7 @@ def _along_the_path(
     classes: int | None,
     knobs: Hyperparameters,
     spec: HeadSpec,
-    told: Told,
+    told: StopSignal,
     measured: Callable[[Metric], None],
 ) -> _Choice:
     """The penalty whose head validation likes best, each head started from that of the next stronger penalty."""

@@ -14,7 +14,7 @@ from service.training.data.prepared import Prepared
 from service.training.heads.fit import example_weights, scale_of
 from service.training.heads.linear import Axes, Logistic, Ridge
 from service.training.hyperparameters import Hyperparameters
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 
 STRENGTH = 0.1
 """L2 penalty: strong, since the backbone is to learn as well."""
@@ -23,7 +23,7 @@ MOST_EXAMPLES = 4096
 
 @torch.no_grad()
 def features_of(
-    network: TunedNetwork, prepared: Prepared, indices: tuple[int, ...], batch_size: int, told: Told
+    network: TunedNetwork, prepared: Prepared, indices: tuple[int, ...], batch_size: int, told: StopSignal
 ) -> Tensor:
     """(n, D) of examples, `columns` included."""
     parts = []
@@ -39,7 +39,7 @@ def start_from_probe(
     indices: tuple[int, ...],
     targets: Tensor,
     knobs: Hyperparameters,
-    told: Told,
+    told: StopSignal,
 ) -> None:
     """Standardises by the training features, and sets a linear head to its solution; an mlp keeps its random weights.
 

@@ -15,7 +15,7 @@ from model_zoo.network import Head
 from service.training.heads.linear import Scale
 from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import Metric
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from service.training.heads.fit import Xy
@@ -26,7 +26,7 @@ DECAY = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
-class FittedPerceptron:
+class FittedMlp:
     """The best epoch's."""
 
     head: Head
@@ -37,17 +37,17 @@ class FittedPerceptron:
     decay: float
 
 
-def fit_perceptron(
+def fit_mlp(
     train: Xy,
     validation: Xy,
     head: Head,
     knobs: Hyperparameters,
     classes: int | None,
     seed: int,
-    told: Told,
+    told: StopSignal,
     measured: Callable[[Metric], None],
     first_step: int,
-) -> FittedPerceptron:
+) -> FittedMlp:
     """Trains `head` in place, which comes new. Without validation data it takes the last epoch."""
     generator = torch.Generator().manual_seed(seed % 2**63)
     scale = Scale.of(train.x.double())
@@ -85,7 +85,7 @@ def fit_perceptron(
             break
 
     best.eval().requires_grad_(False)
-    return FittedPerceptron(best, _losses(best(validation.x), validation.y, classes), best_epoch, decay)
+    return FittedMlp(best, _losses(best(validation.x), validation.y, classes), best_epoch, decay)
 
 
 def _losses(outputs: Tensor, targets: Tensor, classes: int | None) -> Tensor:

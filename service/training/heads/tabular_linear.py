@@ -25,7 +25,7 @@ from service.training.heads.linear import (
     Solution,
 )
 from service.training.hyperparameters import Hyperparameters
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 
 FOLDS = 5
 MOST_NUMBERS = 4_000_000
@@ -57,7 +57,9 @@ def rows_for(line: Line, inputs: Mapping[str, Tensor], y: Tensor) -> tuple[Tenso
     return torch.cat(parts, dim=1), y[::step]
 
 
-def choose_penalty(x: Tensor, y: Tensor, classes: int | None, knobs: Hyperparameters, seed: int, told: Told) -> Penalty:
+def choose_penalty(
+    x: Tensor, y: Tensor, classes: int | None, knobs: Hyperparameters, seed: int, told: StopSignal
+) -> Penalty:
     """The penalty whose lines are best on the folds that they were not fitted on.
 
     Args:

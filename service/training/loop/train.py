@@ -31,7 +31,7 @@ from service.training.job_spec import (
 )
 from service.training.loop.checkpoint import Checkpoints, State
 from service.training.loop.optimizer import make_optimiser, schedule, set_rates
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 
 Say = Callable[[Said], None]
 
@@ -76,7 +76,7 @@ def train(
     knobs: Hyperparameters,
     checkpoints: Checkpoints,
     say: Say,
-    told: Told,
+    told: StopSignal,
     *,
     output: str,
     device: str = "cpu",
@@ -108,7 +108,7 @@ def train(
         switch_to_training(network, knobs)
         for batch in batches.epoch(state.epoch, state.batch):
             if told.cancel.is_set():
-                raise Rested
+                raise StopRequested
             set_rates(optimiser, schedule(state.step, steps, knobs.warmup_ratio))
 
             with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=reduced(knobs, device)):
@@ -132,7 +132,7 @@ def train(
             if told.pause.is_set() or (in_the_middle and pace.save_is_due(knobs)):
                 say(pace.saved(checkpoints.save(network, optimiser, state)))
             if told.resting:
-                raise Rested
+                raise StopRequested
 
         network.eval()
         measured = validate()
@@ -143,7 +143,7 @@ def train(
         if state.finished or told.pause.is_set() or pace.save_is_due(knobs, epoch_ended=True):
             say(pace.saved(checkpoints.save(network, optimiser, state)))
         if told.resting:
-            raise Rested
+            raise StopRequested
 
     checkpoints.load_best(network, state)
     network.eval()

@@ -35,12 +35,12 @@ from service.training.data.windows import (
 from service.training.evaluation.baseline import naive_errors, seasonal_naive
 from service.training.evaluation.conformal import forecast_scale
 from service.training.evaluation.evaluate import NotCompared, Predictions
-from service.training.evaluation.incumbent import OTHER_INPUTS, Opened, open_rival
+from service.training.evaluation.incumbent import OTHER_INPUTS, Opened, open_incumbent
 from service.training.failures import CannotTrain
 from service.training.job_spec import Progress, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import train
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import SeriesInstance
 
@@ -49,7 +49,7 @@ ROWS = 256
 """Windows that are forecast together."""
 
 
-def train_series(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+def train_series(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
     """The whole of a job on series."""
     job = open_job(order, folder)
     say(Progress(phase="training", ratio=0.0))
@@ -189,7 +189,7 @@ def criterion(output: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "cpu") -> Floats:
+def forecasts(network: nn.Module, contexts: Floats, told: StopSignal, device: str = "cpu") -> Floats:
     """(n, context, channels) → (n, horizon, channels), both in the units of the data; the network is in evaluation mode."""
     units = units_of(contexts)
     given, parts = scaled(contexts, units), []
@@ -201,9 +201,11 @@ def forecasts(network: nn.Module, contexts: Floats, told: Told, device: str = "c
     return unscaled(np.concatenate(parts), units)
 
 
-def rival_forecasts(job: Job, recipe: SeriesRecipe, test: Windows, told: Told) -> Predictions | NotCompared | None:
+def rival_forecasts(
+    job: Job, recipe: SeriesRecipe, test: Windows, told: StopSignal
+) -> Predictions | NotCompared | None:
     """What is served now, on the same windows."""
-    rival = open_rival(job)
+    rival = open_incumbent(job)
     if not isinstance(rival, Opened):
         return rival
     theirs = rival.card.recipe

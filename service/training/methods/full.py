@@ -28,18 +28,18 @@ from service.training.job_spec import Method, Progress, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import Batches
 from service.training.methods.lora import add_updates, updates_for
-from service.training.methods.supervised import Lesson, prepare, teach
-from service.training.stop_signal import Told
+from service.training.methods.supervised import SupervisedData, fit_supervised, prepare
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import RecordInstance, RowInstance
 
 
-def train_network(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+def train_network(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
     """The whole of a job of method `full` or `lora` on a base with features."""
     tune(open_job(order, folder), say, told)
 
 
-def tune(job: Job, say: Say, told: Told) -> None:
+def tune(job: Job, say: Say, told: StopSignal) -> None:
     """From an opened job to its result."""
     say(Progress(phase="training", ratio=0.0))
     knobs = job.knobs
@@ -80,7 +80,7 @@ def tune(job: Job, say: Say, told: Told) -> None:
     drop_features(network.head, knobs.dropout)
     if isinstance(base, ImageClassifier | ImageEncoder):
         network.to(memory_format=torch.channels_last)  # convolutions learn a third faster so, on a CPU as well
-    teach(job, lesson, network, batches_of(job, lesson), checkpoints, say, told, card=card)
+    fit_supervised(job, lesson, network, batches_of(job, lesson), checkpoints, say, told, card=card)
 
 
 def pretrained(job: Job) -> Network:
@@ -118,7 +118,7 @@ def records(job: Job) -> RecordRecipe | None:
     return RecordRecipe(kind="record", image=recipe, row=row_recipe(job.info.inputs, rows, job.info.columns))
 
 
-def batches_of(job: Job, lesson: Lesson) -> Batches:
+def batches_of(job: Job, lesson: SupervisedData) -> Batches:
     """Training data: pictures varied anew in each epoch where that is wanted, everything else as it is served."""
     knobs, seed, device = job.knobs, job.order.spec.seed, job.order.device
     indices = lesson.splits["train"]

@@ -37,7 +37,7 @@ from service.training.data.features import (
 )
 from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.evaluate import Evaluation, Predictions, evaluate
-from service.training.evaluation.incumbent import rival_predictions
+from service.training.evaluation.incumbent import incumbent_predictions
 from service.training.evaluation.mistakes import worst_mistakes
 from service.training.failures import CannotTrain
 from service.training.heads.fit import FittedHead, Xy, fit_head
@@ -48,7 +48,7 @@ from service.training.job_spec import (
     WorkOrder,
 )
 from service.training.loop.criteria import target_scale, unscaled
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import Array, Item, RecordInstance, RowInstance, Tensors
 
@@ -56,7 +56,7 @@ GOLDEN = 4
 """Held-out items that travel along to be checked at load."""
 
 
-def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+def train_head(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
     """The whole of a job of method `head`: features, head, held-out figures, `result/`. Says Finished last."""
     began = time.monotonic()
     job = open_job(order, folder)
@@ -95,7 +95,7 @@ def train_head(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         scale = with_interval(scale, unscaled(fitted.judged, scale), targets["validation"])
     outputs = raw if scale is None else unscaled(raw, scale)
     held_out = Predictions(outputs, _whole(targets[test], job), splits[test])
-    rival = _riding_rival(job, held_out, inputs[test]) or rival_predictions(job, held_out, told)
+    rival = _riding_rival(job, held_out, inputs[test]) or incumbent_predictions(job, held_out, told)
     learned_from = _whole(targets["train"], job)
     evaluation = evaluate(job.task, job.labels, held_out, learned_from, seed=order.spec.seed, rival=rival)
 
@@ -183,7 +183,7 @@ def _inputs(
 
 
 def _reference(
-    job: Job, features: Features, recipe: RecordRecipe | None, head: Head, held_out: Sequence[int], told: Told
+    job: Job, features: Features, recipe: RecordRecipe | None, head: Head, held_out: Sequence[int], told: StopSignal
 ) -> HeldOut:
     """What the version says to held-out examples in fp32, whatever ran the backbone when its features were computed."""
     indices = np.array(held_out, np.int64)

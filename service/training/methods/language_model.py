@@ -20,12 +20,12 @@ from service.training.artifacts.tuned_card import tuned_card
 from service.training.data.accounting import tell_left_out
 from service.training.data.prepared import TensorBatches
 from service.training.evaluation.evaluate import NotCompared, Predictions
-from service.training.evaluation.incumbent import Opened, open_rival
+from service.training.evaluation.incumbent import Opened, open_incumbent
 from service.training.failures import CannotTrain
 from service.training.job_spec import Progress, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import train
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import TextInstance
 
@@ -48,7 +48,7 @@ class EveryStep(nn.Module):
         return {LOGITS: backbone.every_step(input_ids)}
 
 
-def train_language_model(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+def train_language_model(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
     """The whole of a job on plain text."""
     job = open_job(order, folder)
     say(Progress(phase="training", ratio=0.0))
@@ -150,7 +150,7 @@ def stretches_of(texts: Sequence[Ids], window: int, pad: int) -> Tensor:
 
 @torch.no_grad()
 def likelihoods(
-    network: nn.Module, texts: Sequence[Ids], window: int, pad: int, told: Told, device: str = "cpu"
+    network: nn.Module, texts: Sequence[Ids], window: int, pad: int, told: StopSignal, device: str = "cpu"
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean negative log-likelihood (nats) of each stretch of `window` characters, and how many characters it has."""
     stretches = stretches_of(texts, window, pad)
@@ -169,10 +169,10 @@ def likelihoods(
 
 
 def rival_likelihoods(
-    job: Job, texts: Sequence[Ids], counts: NDArray[np.int64], told: Told
+    job: Job, texts: Sequence[Ids], counts: NDArray[np.int64], told: StopSignal
 ) -> Predictions | NotCompared | None:
     """What is served now, on the same characters; one of another base knows other characters."""
-    rival = open_rival(job)
+    rival = open_incumbent(job)
     if not isinstance(rival, Opened):
         return rival
     recipe = rival.card.recipe

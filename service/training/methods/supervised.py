@@ -18,7 +18,7 @@ from service.training.data.accounting import tell_left_out
 from service.training.data.prepared import Prepared, predict
 from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.evaluate import Predictions
-from service.training.evaluation.incumbent import rival_predictions
+from service.training.evaluation.incumbent import incumbent_predictions
 from service.training.failures import CannotTrain
 from service.training.job_spec import Log, Progress
 from service.training.loop.checkpoint import Checkpoints
@@ -32,7 +32,7 @@ from service.training.loop.criteria import (
     unscaled,
 )
 from service.training.loop.train import Batches, train
-from service.training.stop_signal import Told
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 
 NO_TEST = "there are no test data: the result is measured on data that had a part in training, and looks better"
@@ -44,7 +44,7 @@ that has not learned from them."""
 
 
 @dataclass(frozen=True)
-class Lesson:
+class SupervisedData:
     """Examples as the network gets them, and what it should give."""
 
     prepared: Prepared
@@ -68,7 +68,7 @@ class Lesson:
         return torch.from_numpy(((targets - self.scale.mean) / self.scale.std).astype(np.float32))
 
 
-def prepare(job: Job, prepared: Prepared, say: Say, told: Told) -> Lesson:
+def prepare(job: Job, prepared: Prepared, say: Say, told: StopSignal) -> SupervisedData:
     """Looks at every example once. Raises CannotTrain where none can be trained on, or a number is the same everywhere."""
     splits = {name: prepared.usable(job.splits[name], told) for name in ("train", "validation", "test")}
     if not splits["train"]:
@@ -80,17 +80,17 @@ def prepare(job: Job, prepared: Prepared, say: Say, told: Told) -> Lesson:
         say(Log(level="warning", text=NO_TEST))
         splits["test"] = splits["validation"]
     targets = {name: job.targets(indices) for name, indices in splits.items()}
-    return Lesson(prepared, splits, targets, None if job.classifies else target_scale(targets["train"]))
+    return SupervisedData(prepared, splits, targets, None if job.classifies else target_scale(targets["train"]))
 
 
-def teach(
+def fit_supervised(
     job: Job,
-    lesson: Lesson,
+    lesson: SupervisedData,
     network: nn.Module,
     batches: Batches,
     checkpoints: Checkpoints,
     say: Say,
-    told: Told,
+    told: StopSignal,
     *,
     card: Card,
     settle: Settle | None = None,
@@ -129,7 +129,7 @@ def teach(
         card=card.model_copy(update={"target": scale}),
         network=network.cpu(),
         held_out=predictions,
-        rival=rival_predictions(job, predictions, told),
+        rival=incumbent_predictions(job, predictions, told),
         train_targets=lesson.measured("train"),
         golden=golden(lesson.prepared, lesson.splits["test"]),
         state=state,

@@ -28,13 +28,13 @@ from service.training.heads.tabular_linear import (
 from service.training.job_spec import Log, Progress, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import class_weights, losses_of
-from service.training.methods.supervised import OutputsOf, prepare, teach
-from service.training.stop_signal import Told
+from service.training.methods.supervised import OutputsOf, fit_supervised, prepare
+from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import RowInstance
 
 
-def train_table(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
+def train_table(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
     """The whole of a job on a table."""
     job = open_job(order, folder)
     say(Progress(phase="training", ratio=0.0))
@@ -73,7 +73,9 @@ def train_table(order: WorkOrder, folder: Path, say: Say, told: Told) -> None:
         return alone
 
     batches = TensorBatches(inputs, lesson.wanted("train"), job.knobs.batch_size, order.spec.seed, order.device)
-    teach(job, lesson, network, batches, Checkpoints(folder / "checkpoints"), say, told, card=card, settle=settle)
+    fit_supervised(
+        job, lesson, network, batches, Checkpoints(folder / "checkpoints"), say, told, card=card, settle=settle
+    )
 
 
 def recipe_of(job: Job) -> RowRecipe:

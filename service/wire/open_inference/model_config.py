@@ -12,7 +12,7 @@ from service.registry.states import ModelState
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card, TensorSpec
-    from service.engine.tier_report import Evidence
+    from service.engine.tier_report import TierReport
     from service.registry.model_status import ModelStatus, RuntimeInfo, VersionStatus
 
 PLATFORM = "pytorch"
@@ -95,7 +95,7 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     )
 
 
-def _evidence(evidence: Evidence | None) -> dict[str, str]:
+def _evidence(evidence: TierReport | None) -> dict[str, str]:
     """What runs and why it may, by names that begin with `tier`; figures only where something was measured."""
     if evidence is None:
         return {}

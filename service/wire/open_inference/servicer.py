@@ -16,7 +16,7 @@ import grpc
 
 from service.engine.served_head import Served
 from service.errors import InvalidInput, NotFound, ZooError
-from service.inference import Inference, QuickCall, current_call
+from service.inference import Inference, TensorRequest, current_call
 from service.observability.recorder import Call, Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
@@ -148,7 +148,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         request_id = incoming.message.id
         about = Call(quick.served.name, str(quick.served.version), request_id)
 
-        def answered(call: QuickCall) -> None:
+        def answered(call: TensorRequest) -> None:
             error: ZooError | None = None
             try:  # what it raised would leave others of the batch without their answers
                 assert call.outcome is not None
@@ -178,7 +178,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         remaining = context.time_remaining()
         code = "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"  # as `counted` has it
         for call in stream.under_way:
-            if isinstance(call, QuickCall):
+            if isinstance(call, TensorRequest):
                 about = Call(call.served.name, str(call.served.version))
                 self._recorder.call_finished(about, "ModelStreamInfer", code, call.seconds)
 

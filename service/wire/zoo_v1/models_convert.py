@@ -15,7 +15,7 @@ from model_zoo.cards.card import (
     TrainedColumns,
     TunedSource,
 )
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.pb import models_pb2 as pb
 from service.registry.model_status import (
     ModelStatus,
@@ -171,7 +171,7 @@ def _finite(figure: float) -> float:
     return figure if math.isfinite(figure) else 0.0
 
 
-def _write_evidence(evidence: Evidence) -> pb.Evidence:
+def _write_evidence(evidence: TierReport) -> pb.Evidence:
     agreement = evidence.top1_agreement
     return pb.Evidence(
         tier=evidence.tier,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
-from service.datasets.dataset_limits import Limits
-from service.datasets.overrides import BY_TARGET, wishes_of
+from service.datasets.dataset_limits import DatasetLimits
+from service.datasets.overrides import BY_TARGET, overrides_of
 from service.datasets.readers.inferred import LONGEST_LINE, MOST_LINES, Inferred
 from service.datasets.readers.parsed_example import Target
 from service.datasets.upload.header import check_header, dataset_id_of
@@ -153,7 +153,7 @@ def test_a_task_that_nobody_knows_or_of_another_kind_is_refused_before_the_data_
         ("text-classification", DatasetKind.TABLE, "is not learned from data of the kind table"),
     ):
         with pytest.raises(InvalidInput) as caught:
-            check_header(header(b"x", "a.csv", task=task, kind=kind), Limits())
+            check_header(header(b"x", "a.csv", task=task, kind=kind), DatasetLimits())
         assert caught.value.field == "header.task"
         assert problem in caught.value.problem
 
@@ -166,6 +166,6 @@ def test_a_dataset_is_named_by_the_task_that_it_was_read_for() -> None:
 @pytest.mark.parametrize("target", BY_TARGET)
 def test_every_task_that_can_be_learned_can_be_wished_for(target: Target) -> None:
     for kind, task in BY_TARGET[target].items():
-        wishes = wishes_of(task, kind)
+        wishes = overrides_of(task, kind)
         assert wishes.target is target
         assert kind in wishes.kinds

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
 from service.types import RowInstance
 from tests.support.dataset_files import (
@@ -134,7 +134,7 @@ def test_parquet_that_unpacks_to_far_more_than_a_dataset_may_is_refused(tmp_path
     text = pyarrow.array(["so many words " * 1000] * 1000).dictionary_encode()
     data = parquet({"text": text, "label": LABELS * 25})
     assert len(data) < 100_000
-    message = refusal(tmp_path, "a.parquet", data, limits=Limits(dataset_bytes=10 << 20))
+    message = refusal(tmp_path, "a.parquet", data, limits=DatasetLimits(dataset_bytes=10 << 20))
     assert message == "data: 'a.parquet' unpacks to more than 10 MiB, which is the limit"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.upload.archives import extract, safe_path
 from service.errors import InvalidInput
 from tests.support.dataset_files import tarred, zipped
@@ -16,13 +16,13 @@ from tests.support.dataset_files import tarred, zipped
 MIB = 1 << 20
 
 
-def unpacked(tmp_path: Path, data: bytes, form: str, limits: Limits | None = None) -> dict[str, bytes]:
+def unpacked(tmp_path: Path, data: bytes, form: str, limits: DatasetLimits | None = None) -> dict[str, bytes]:
     """What lies in the folder afterwards. Checks that nothing lies beside it."""
     archive, folder = tmp_path / "in", tmp_path / "out" / "folder"
     archive.write_bytes(data)
     folder.mkdir(parents=True)
     try:
-        count = extract(archive, form, folder, limits or Limits())
+        count = extract(archive, form, folder, limits or DatasetLimits())
     finally:
         assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
         assert [p.name for p in (tmp_path / "out").iterdir()] == ["folder"]
@@ -31,7 +31,7 @@ def unpacked(tmp_path: Path, data: bytes, form: str, limits: Limits | None = Non
     return files
 
 
-def refusal(tmp_path: Path, data: bytes, form: str, limits: Limits | None = None) -> str:
+def refusal(tmp_path: Path, data: bytes, form: str, limits: DatasetLimits | None = None) -> str:
     with pytest.raises(InvalidInput) as caught:
         unpacked(tmp_path, data, form, limits)
     assert caught.value.field == "data"
@@ -104,7 +104,7 @@ def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path, form: str) -> None:
 def test_more_than_the_limit_of_bytes_is_refused(tmp_path: Path, form: str) -> None:
     files = {"a.txt": bytes(3 * MIB), "b.txt": bytes(3 * MIB)}
     data = zipped(files) if form == "zip" else tarred(files)
-    assert "more than 5 MiB" in refusal(tmp_path, data, form, Limits(dataset_bytes=5 * MIB))
+    assert "more than 5 MiB" in refusal(tmp_path, data, form, DatasetLimits(dataset_bytes=5 * MIB))
 
 
 def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
 def test_more_files_than_the_limit_are_refused(tmp_path: Path, form: str) -> None:
     files = {f"a/{i}": b"" for i in range(6)}
     data = zipped(files) if form == "zip" else tarred(files)
-    assert "more than 5 files" in refusal(tmp_path, data, form, Limits(files=5))
+    assert "more than 5 files" in refusal(tmp_path, data, form, DatasetLimits(files=5))
 
 
 def test_endless_folders_and_junk_are_refused(tmp_path: Path) -> None:
     junk = {f"__MACOSX/{i}": b"" for i in range(30)}
-    assert "more than 5 files" in refusal(tmp_path, zipped(junk), "zip", Limits(files=5))
+    assert "more than 5 files" in refusal(tmp_path, zipped(junk), "zip", DatasetLimits(files=5))
 
 
 @pytest.mark.parametrize("form", ["zip", "tar"])

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import remote, validator_process
@@ -165,7 +165,7 @@ async def test_what_is_not_there_or_of_no_use_is_said(store: DatasetStore, data:
 async def test_a_place_that_holds_too_much_is_refused(tmp_path: Path, data: Path) -> None:
     (data / "big").mkdir()
     (data / "big/a.txt").write_bytes(bytes(2 << 20))
-    store = DatasetStore(tmp_path / "home", Limits(dataset_bytes=1 << 20, files=3), roots=(f"file://{data}",))
+    store = DatasetStore(tmp_path / "home", DatasetLimits(dataset_bytes=1 << 20, files=3), roots=(f"file://{data}",))
     assert "more than 1 MiB" in (await refusal(store, f"file://{data}/big")).problem
     assert "limit is 3" in (await refusal(store, f"file://{data}/pets")).problem
 

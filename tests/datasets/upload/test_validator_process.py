@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.upload import validator_process
 from service.errors import InternalError, InvalidInput
 
@@ -16,7 +16,7 @@ from service.errors import InternalError, InvalidInput
 def died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Exception:
     monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-P", "-c", f"import os, signal, sys\n{code}"))
     with pytest.raises((InvalidInput, InternalError)) as caught:
-        asyncio.run(validator_process.run(tmp_path, Limits(memory_mib=100, cpu_seconds=7)))
+        asyncio.run(validator_process.run(tmp_path, DatasetLimits(memory_mib=100, cpu_seconds=7)))
     return caught.value
 
 

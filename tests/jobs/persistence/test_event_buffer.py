@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.database import DatabaseUnavailable
-from service.jobs.persistence.event_buffer import Journal
+from service.jobs.persistence.event_buffer import EventBuffer
 from service.jobs.persistence.event_store import Timed
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Log, Progress
@@ -31,8 +31,8 @@ class SlowHistory:
         self.written += [what.text if isinstance(what, Log) else what.phase for _, what in happened]
 
 
-def journal(history: SlowHistory) -> Journal:
-    return Journal(history, "j1", "s1", lambda: 1.0, heard=lambda what: None, written=lambda: None)
+def journal(history: SlowHistory) -> EventBuffer:
+    return EventBuffer(history, "j1", "s1", lambda: 1.0, heard=lambda what: None, written=lambda: None)
 
 
 async def test_a_writer_that_is_cancelled_loses_nothing_and_doubles_nothing() -> None:
@@ -85,7 +85,7 @@ async def test_a_job_of_days_makes_ten_thousands_of_events_and_not_millions() ->
     history = SlowHistory()
     history.let.set()
     now = 0.0
-    book = Journal(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    book = EventBuffer(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
     rows_after_an_hour = 0
     for second in range(48 * 3600):
         now = float(second)
@@ -101,7 +101,7 @@ async def test_what_is_kept_in_any_case_and_the_end_do_not_wait() -> None:
     history = SlowHistory()
     history.let.set()
     now = 0.0
-    book = Journal(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    book = EventBuffer(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
     now = 100_000.0
     book.add(Progress(phase="training", ratio=0.5))
     await book.flush(whole=False)

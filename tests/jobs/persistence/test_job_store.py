@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model_zoo.strict_json import NotFinite
 from service.errors import AlreadyExists, IllegalMove, InvalidInput, QuotaExceeded
 from service.jobs.job_states import ACTIVE, MOVES, check_move
-from service.jobs.persistence.event_store import History
+from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore, Quotas
 from service.jobs.persistence.leases import Leases
 from service.jobs.persistence.transitions import LeaseLost
@@ -178,7 +178,7 @@ async def test_a_lease_holds_as_long_as_it_is_renewed(shop_on_both: Shop) -> Non
     for late in (
         leases.renew(job.id, "one", 30.0),
         leases.move(job.id, "one", JobState.SUCCEEDED),
-        History(shop_on_both.database).append(job.id, "one", [(clock.now, Log(level="info", text="still here"))]),
+        EventStore(shop_on_both.database).append(job.id, "one", [(clock.now, Log(level="info", text="still here"))]),
         leases.take_over(job.id, "one", "three", 30.0),
     ):
         with pytest.raises(LeaseLost):
@@ -205,7 +205,7 @@ async def test_a_job_whose_worker_died_waits_before_the_next(shop_on_both: Shop)
 
 @pytest.mark.asyncio
 async def test_what_happened_is_kept_in_order_with_its_values_as_they_were(shop_on_both: Shop) -> None:
-    store, history = JobStore(shop_on_both.database), History(shop_on_both.database)
+    store, history = JobStore(shop_on_both.database), EventStore(shop_on_both.database)
     leases = Leases(shop_on_both.database)
     job = await create(store)
     await leases.claim("one", "cpu", 30.0)
@@ -225,7 +225,7 @@ async def test_what_happened_is_kept_in_order_with_its_values_as_they_were(shop_
 
 @pytest.mark.asyncio
 async def test_the_last_best_checkpoint_is_the_best_and_a_repeated_step_counts_once(shop_on_both: Shop) -> None:
-    store, history = JobStore(shop_on_both.database), History(shop_on_both.database)
+    store, history = JobStore(shop_on_both.database), EventStore(shop_on_both.database)
     leases = Leases(shop_on_both.database)
     job = await create(store)
     await leases.claim("one", "cpu", 30.0)
@@ -265,7 +265,7 @@ VERBS = ("claim", "cancel", "pause", "resume", "succeed", "fail", "rest", "retry
 @pytest.mark.asyncio
 async def test_whatever_is_asked_in_whatever_order_only_legal_moves_happen(shop: Shop, verbs: list[str]) -> None:
     clock = Clock()
-    store, history = JobStore(shop.database, clock), History(shop.database)
+    store, history = JobStore(shop.database, clock), EventStore(shop.database)
     leases = Leases(shop.database, clock)
     job = await create(store, quotas=replace(QUOTAS, per_owner=10**6, queued=10**6))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.errors import IllegalMove, NotFound
-from service.jobs.persistence.event_store import History
+from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.retention import Retention
 from service.jobs.types import Job, JobState, StateChanged
@@ -122,7 +122,7 @@ async def test_what_has_not_ended_is_never_old(shop_on_both: Shop) -> None:
     resting = await jobs.create(spec())
     await store.pause(resting.id)
     assert await retention.trim(before=float("inf")) == 0
-    assert len((await History(shop_on_both.database).after(resting.id, 0, 10))[1]) == 2
+    assert len((await EventStore(shop_on_both.database).after(resting.id, 0, 10))[1]) == 2
     assert (await jobs.get(waiting.id)).state is JobState.QUEUED
 
 

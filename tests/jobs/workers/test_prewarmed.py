@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from service.jobs.types import JobState
 from service.jobs.workers.launcher import LOCK, ProcessLauncher, Worker
-from service.jobs.workers.prewarmed import ReadyWorker, Suited
+from service.jobs.workers.prewarmed import PrewarmedWorker, WorkerProfile
 from service.training.job_spec import WorkOrder
 from tests.support.job_fakes import (
     COMMAND,
@@ -32,7 +32,7 @@ from tests.support.job_fakes import (
 
 pytestmark = pytest.mark.asyncio
 
-SUITED = Suited("cpu", 3)
+SUITED = WorkerProfile("cpu", 3)
 TELL = """
 import fcntl, json, os, sys
 waited = sys.argv[1] == "--wait"
@@ -123,7 +123,7 @@ async def test_where_the_one_that_waits_has_died_a_job_gets_a_new_one(tmp_path: 
     kept = launcher._ready
     start = kept._start
 
-    async def noted(suited: Suited) -> asyncio.subprocess.Process:
+    async def noted(suited: WorkerProfile) -> asyncio.subprocess.Process:
         gone.append(await start(suited))
         return gone[-1]
 
@@ -142,14 +142,14 @@ async def test_where_the_one_that_waits_has_died_a_job_gets_a_new_one(tmp_path: 
     await launcher.stop()
 
 
-async def waiting_process(keep_s: float) -> tuple[ReadyWorker, asyncio.subprocess.Process]:
+async def waiting_process(keep_s: float) -> tuple[PrewarmedWorker, asyncio.subprocess.Process]:
     made: list[asyncio.subprocess.Process] = []
 
-    async def start(suited: Suited) -> asyncio.subprocess.Process:
+    async def start(suited: WorkerProfile) -> asyncio.subprocess.Process:
         made.append(await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE))
         return made[0]
 
-    ready = ReadyWorker(start, keep_s)
+    ready = PrewarmedWorker(start, keep_s)
     ready.expect(SUITED)
     await until_true(lambda: bool(made))
     return ready, made[0]

@@ -14,8 +14,8 @@ from service.registry.versions.alias_book import (
     NEVER,
     AliasBook,
     AliasesInMemory,
-    Kept,
     OutdatedError,
+    RevisionedAliases,
 )
 from service.registry.versions.alias_store import AliasStore
 from service.registry.versions.aliases import CANARY, STABLE, Names
@@ -63,7 +63,7 @@ async def test_why_a_canary_was_stopped_is_kept_until_it_is_tried_again(database
     await store.write("mood", names, moves, 1)
     names, moves = naming.stopped(names, "too slow")
     await store.write("mood", names, moves, 2)
-    assert (await store.read())["mood"] == Kept(names, 3)
+    assert (await store.read())["mood"] == RevisionedAliases(names, 3)
     assert (names.canary, names.canary_share, names.rolled_back_reason) == (2, 0.0, "too slow")
     names, moves = naming.split(names, 2, 0.1)
     await store.write("mood", names, moves, 3)
@@ -95,7 +95,7 @@ async def test_any_sequence_of_changes_is_found_again(database: Database, seed: 
             continue
         revision = await store.write("mood", names, moves, revision)
         assert await kept.write("mood", names, moves, revision - 1) == revision
-        assert (await store.read())["mood"] == (await kept.read())["mood"] == Kept(names, revision)
+        assert (await store.read())["mood"] == (await kept.read())["mood"] == RevisionedAliases(names, revision)
 
 
 @pytest.fixture(params=["memory", "database"])
@@ -109,7 +109,7 @@ async def test_whoever_thought_from_another_revision_on_writes_nothing(book: Ali
     for outdated in (NEVER, 2):
         with pytest.raises(OutdatedError):
             await book.write("mood", *naming.pointed(Names(), STABLE, 2), outdated)
-    assert await book.read() == {"mood": Kept(Names({STABLE: 1}), 1)}
+    assert await book.read() == {"mood": RevisionedAliases(Names({STABLE: 1}), 1)}
     with pytest.raises(OutdatedError):
         await book.write("never", *naming.pointed(Names(), STABLE, 2), 1)
 
@@ -122,7 +122,7 @@ async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: Ali
 
     with pytest.raises(NotFound):
         await book.write("mood", *naming.pointed(Names({STABLE: 1}), STABLE, 2), 1, fail)
-    assert await book.read() == {"mood": Kept(Names({STABLE: 1}), 1)}
+    assert await book.read() == {"mood": RevisionedAliases(Names({STABLE: 1}), 1)}
 
 
 async def test_of_many_who_write_at_once_each_sees_the_change_before_his(database: Database) -> None:
@@ -132,7 +132,7 @@ async def test_of_many_who_write_at_once_each_sees_the_change_before_his(databas
 
     async def add_one(store: AliasStore) -> None:
         while True:
-            kept = (await store.read(["mood"])).get("mood", Kept(Names()))
+            kept = (await store.read(["mood"])).get("mood", RevisionedAliases(Names()))
             number = kept.names.aliases.get("own", 0) + 1
             try:
                 await store.write("mood", *naming.pointed(kept.names, "own", number), kept.revision)
@@ -141,7 +141,7 @@ async def test_of_many_who_write_at_once_each_sees_the_change_before_his(databas
                 continue
 
     await asyncio.gather(*(add_one(store) for store in stores for _ in range(10)))
-    assert await stores[0].read() == {"mood": Kept(Names({"own": 20}), 20)}
+    assert await stores[0].read() == {"mood": RevisionedAliases(Names({"own": 20}), 20)}
     other.close()
 
 

@@ -13,8 +13,8 @@ from service.errors import InvalidInput, ZooError
 from service.training.data.prepared import CHUNK, Prepared
 from service.training.failures import CannotTrain
 from service.training.job_spec import Log, Said
-from service.training.methods.supervised import Lesson, prepare
-from service.training.stop_signal import Told
+from service.training.methods.supervised import SupervisedData, prepare
+from service.training.stop_signal import StopSignal
 from service.types import Item, TextInstance
 
 
@@ -35,14 +35,14 @@ def prepared(texts: Sequence[bytes], task: Counting | None = None) -> Prepared:
     return Prepared(examples, task or Counting(), cache_bytes=0)  # type: ignore[arg-type]
 
 
-def lesson(texts: Sequence[bytes], said: list[Said]) -> Lesson:
+def lesson(texts: Sequence[bytes], said: list[Said]) -> SupervisedData:
     """Four examples: two to train on, one to validate with, one to test with."""
     job: Any = SimpleNamespace(
         splits={"train": (0, 1), "validation": (2,), "test": (3,)},
         targets=lambda indices: np.zeros(len(indices)),
         classifies=True,
     )
-    return prepare(job, prepared(texts), said.append, Told())
+    return prepare(job, prepared(texts), said.append, StopSignal())
 
 
 def test_lengths_of_many_examples_do_not_hold_them_all_in_memory() -> None:

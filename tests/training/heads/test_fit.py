@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from service.training.heads.fit import FittedHead, Xy, fit_head
 from service.training.hyperparameters import Hyperparameters
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 
 KNOBS = Hyperparameters(weight_decay=None, epochs=60, learning_rate=1e-2, patience=10)
 
@@ -28,7 +28,7 @@ def rings(examples: int, seed: int) -> Xy:
 
 
 def fit(train: Xy, validation: Xy, classes: int | None, **more: object) -> FittedHead:
-    settings = {"kind": None, "output": "logits", "seed": 0, "told": Told()} | more
+    settings = {"kind": None, "output": "logits", "seed": 0, "told": StopSignal()} | more
     return fit_head(train, validation, classes, KNOBS, **settings)  # type: ignore[arg-type]
 
 
@@ -62,7 +62,7 @@ def test_the_kind_that_was_asked_for_is_taken() -> None:
 def test_a_penalty_that_was_given_is_kept() -> None:
     knobs = KNOBS.model_copy(update={"weight_decay": 0.5})
     data = blobs(60, 0.3, 1)
-    fitted = fit_head(data, data, 3, knobs, kind="linear", output="logits", seed=0, told=Told())
+    fitted = fit_head(data, data, 3, knobs, kind="linear", output="logits", seed=0, told=StopSignal())
     assert fitted.chosen["weight_decay"] == 0.5
 
 
@@ -89,7 +89,7 @@ def test_balanced_weights_find_the_rare_class() -> None:
 
     def recall(class_weights: str) -> float:
         knobs = KNOBS.model_copy(update={"class_weights": class_weights})
-        fitted = fit_head(skewed(1), skewed(2), 2, knobs, kind="linear", output="logits", seed=0, told=Told())
+        fitted = fit_head(skewed(1), skewed(2), 2, knobs, kind="linear", output="logits", seed=0, told=StopSignal())
         test = skewed(3)
         return float(fitted.head(test.x).argmax(dim=1)[test.y == 1].float().mean())
 
@@ -125,7 +125,7 @@ def test_the_judged_outputs_come_from_a_head_that_has_not_seen_them() -> None:
 
 
 def test_a_worker_that_is_told_to_stop_does_so() -> None:
-    told = Told()
+    told = StopSignal()
     told.cancel.set()
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         fit(blobs(50, 0.3, 1), blobs(20, 0.3, 2), 3, told=told)

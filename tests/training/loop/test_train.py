@@ -28,7 +28,7 @@ from service.training.job_spec import CheckpointWritten, Metric, Said
 from service.training.loop.checkpoint import MODEL, Checkpoints, State
 from service.training.loop.criteria import class_weights, classification_figures
 from service.training.loop.train import Batch, train
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 
 SEED = 3
 KNOBS = Hyperparameters(
@@ -74,10 +74,10 @@ class After(TensorBatches):
 
 
 def run(
-    folder: Path, knobs: Hyperparameters = KNOBS, told: Told | None = None, at: int = -1, word: str = "pause"
+    folder: Path, knobs: Hyperparameters = KNOBS, told: StopSignal | None = None, at: int = -1, word: str = "pause"
 ) -> tuple[State, SmallCnn, list[Said]]:
     seed_all(SEED)
-    told = told or Told()
+    told = told or StopSignal()
     network = SmallCnn()
     x, y, x_held, y_held = digits()
     said: list[Said] = []
@@ -133,7 +133,7 @@ def test_a_paused_job_goes_on_as_if_it_had_not_been(
     tmp_path: Path, whole: tuple[State, dict[str, Tensor]], at: int
 ) -> None:
     """In the first batch, in the middle, after the last batch of an epoch, in the second."""
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         run(tmp_path, at=at)
     state, network, _ = run(tmp_path)
     assert_same(weights(network), whole[1])
@@ -163,7 +163,7 @@ def test_a_start_that_no_epoch_improves_on_is_what_comes_out(tmp_path: Path) -> 
         KNOBS,
         Checkpoints(tmp_path),
         lambda said: None,
-        Told(),
+        StopSignal(),
         output="value",
     )
     assert (state.epoch, state.best, state.best_step) == (3, 0.0, 0)
@@ -189,7 +189,7 @@ def test_where_classes_count_alike_validation_does_not_prefer_who_gives_up_the_r
 def test_gradients_that_are_added_up_survive_a_pause_as_well(tmp_path: Path) -> None:
     knobs = KNOBS.model_copy(update={"accumulation": 3, "epochs": 2})
     _, whole, _ = run(tmp_path / "whole", knobs)
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         run(tmp_path / "parts", knobs, at=5)
     _, parts, _ = run(tmp_path / "parts", knobs)
     assert_same(weights(parts), weights(whole))
@@ -223,7 +223,7 @@ def test_adding_up_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
             knobs,
             Checkpoints(tmp_path / name),
             lambda said: None,
-            Told(),
+            StopSignal(),
             output="logits",
         )
         found.append(network.weight.detach().clone())
@@ -231,7 +231,7 @@ def test_adding_up_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
 
 
 def test_cancel_ends_before_the_next_step_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         run(tmp_path, KNOBS.model_copy(update={"checkpoint_steps": 1000}), at=2, word="cancel")
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 

@@ -29,7 +29,7 @@ from service.training.job_spec import (
     Progress,
     WorkOrder,
 )
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
 from tests.support.training_data import (
     add_dataset,
@@ -277,7 +277,7 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
     marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
     cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
     cache.write(0, marked, np.ones(13, np.uint8))
-    told = Told()
+    told = StopSignal()
     told.features_ready.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
     run_head(order, tmp_path / "job", told)
@@ -291,10 +291,10 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
 
 def test_a_worker_that_waits_for_features_hears_that_it_is_to_stop(home: Path, tmp_path: Path) -> None:
     dataset = add_dataset(home, texts_csv(fortunes(("food", "law"), 11)), "wait.csv")
-    told = Told()
+    told = StopSignal()
     told.pause.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         run_head(order, tmp_path / "job", told)
     assert not (tmp_path / "job" / "result").exists()
 

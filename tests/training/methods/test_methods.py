@@ -37,7 +37,7 @@ from service.training.methods.forecasting import train_series
 from service.training.methods.full import train_network
 from service.training.methods.head import train_head
 from service.training.methods.language_model import train_language_model
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training_data import (
     add_dataset,
     fortunes,
@@ -51,7 +51,7 @@ from tests.support.training_data import (
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 
 BASES = ("efficientnet_lite0", "all_minilm_l6_v2", "char_lstm", "speaker_lstm")
-Train = Callable[[WorkOrder, Path, Callable[[Said], None], Told], None]
+Train = Callable[[WorkOrder, Path, Callable[[Said], None], StopSignal], None]
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,11 @@ def order(
     return WorkOrder(job_id="j1", spec=spec, home=home, rival=rival)
 
 
-def run(train: Train, given: WorkOrder, folder: Path, told: Told | None = None, pause_at: int = -1) -> list[Said]:
+def run(train: Train, given: WorkOrder, folder: Path, told: StopSignal | None = None, pause_at: int = -1) -> list[Said]:
     """In this process; paused once so many checkpoints are written."""
     folder.mkdir(parents=True, exist_ok=True)
     seed_all(given.spec.seed)
-    told, said = told or Told(), []
+    told, said = told or StopSignal(), []
 
     def say(one: Said) -> None:
         said.append(one)
@@ -133,7 +133,7 @@ def test_a_paused_job_on_photos_ends_with_the_weights_of_one_that_was_not(
     measured on the same held-out photos: as it has the same weights, it does as well."""
     rival = publish(home, photo_job).files.folder
     given = order(home, "efficientnet_lite0", photos, "image-classification", Method.FULL, rival, **PHOTO_KNOBS)
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         run(train_network, given, tmp_path / "job", pause_at=2)
     assert not (tmp_path / "job" / "result").exists()
     run(train_network, given, tmp_path / "job")

@@ -34,7 +34,7 @@ from service.training.job_spec import (
     WorkOrder,
 )
 from service.training.methods.tabular import train_table
-from service.training.stop_signal import Rested, Told
+from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training_data import add_dataset
 
 KNOBS = Hyperparameters()
@@ -52,7 +52,7 @@ def table(home: Path, x: np.ndarray, y: Sequence[object], test: np.ndarray) -> s
 
 
 def tune(
-    home: Path, dataset: str, folder: Path, told: Told | None = None, pause_at: int = -1, **knobs: object
+    home: Path, dataset: str, folder: Path, told: StopSignal | None = None, pause_at: int = -1, **knobs: object
 ) -> list[Said]:
     spec = JobSpec(
         base="tabular_mlp",
@@ -64,7 +64,7 @@ def tune(
         hyperparameters=knobs,
     )
     seed_all(3)
-    told, said = told or Told(), []
+    told, said = told or StopSignal(), []
 
     def say(one: Said) -> None:
         said.append(one)
@@ -110,7 +110,7 @@ def test_what_no_line_can_say_the_network_adds(tmp_path: Path) -> None:
     knobs = {"epochs": 30, "checkpoint_steps": 50}
     tune(tmp_path, dataset, tmp_path / "whole", **knobs)
     assert r2(tmp_path / "whole") >= RidgeCV().fit(x[rest], y[rest]).score(x[test], y[test]) + 0.1
-    with pytest.raises(Rested):
+    with pytest.raises(StopRequested):
         tune(tmp_path, dataset, tmp_path / "paused", pause_at=4, **knobs)
     tune(tmp_path, dataset, tmp_path / "paused", **knobs)
     one, other = (load_file(tmp_path / f / "result" / "model.safetensors") for f in ("whole", "paused"))
@@ -139,7 +139,7 @@ def test_the_penalty_is_strong_where_there_is_nothing_to_see_and_weak_where_all_
     x = torch.from_numpy(rng.normal(size=(60, 20)))
     noise = torch.from_numpy(rng.normal(size=60)).float()
     clear = x[:, 0].float() + 0.01 * noise
-    strong, weak = (choose_penalty(x, y, None, KNOBS, 0, Told()).strength for y in (noise, clear))
+    strong, weak = (choose_penalty(x, y, None, KNOBS, 0, StopSignal()).strength for y in (noise, clear))
     assert weak < 0.01 < 1 <= strong
 
 

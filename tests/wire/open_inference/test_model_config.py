@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.wire.open_inference.model_config import _evidence
 
-MEASURED = Evidence(
+MEASURED = TierReport(
     "compiled",
     "bf16",
     candidate="compiled bf16",
@@ -43,9 +43,9 @@ def test_a_faster_network_shows_its_evidence() -> None:
     ("evidence", "shown"),
     [
         (None, {}),
-        (Evidence("eager", "fp32", reason="optimize is off"), {"tier": "eager", "tier_reason": "optimize is off"}),
+        (TierReport("eager", "fp32", reason="optimize is off"), {"tier": "eager", "tier_reason": "optimize is off"}),
         (
-            Evidence("eager", "fp32", candidate="compiled fp32", reason="there is no C++ compiler on this machine"),
+            TierReport("eager", "fp32", candidate="compiled fp32", reason="there is no C++ compiler on this machine"),
             {
                 "tier": "eager",
                 "tier_reason": "there is no C++ compiler on this machine",
@@ -54,5 +54,5 @@ def test_a_faster_network_shows_its_evidence() -> None:
         ),
     ],
 )
-def test_what_was_not_measured_is_not_shown(evidence: Evidence | None, shown: dict[str, str]) -> None:
+def test_what_was_not_measured_is_not_shown(evidence: TierReport | None, shown: dict[str, str]) -> None:
     assert _evidence(evidence) == shown

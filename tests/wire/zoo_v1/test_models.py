@@ -19,7 +19,7 @@ from model_zoo.cards.card import (
     RowRecipe,
 )
 from model_zoo.catalog import Catalog
-from service.engine.tier_report import Evidence
+from service.engine.tier_report import TierReport
 from service.errors import NotReady
 from service.pb import models_pb2 as pb
 from service.registry.loading.memory_ledger import Ledger
@@ -357,7 +357,7 @@ async def test_a_load_without_room_says_what_is_in_the_way() -> None:
 async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
-        w.model().evidence = Evidence(
+        w.model().evidence = TierReport(
             "compiled",
             "bf16",
             "compiled bf16",

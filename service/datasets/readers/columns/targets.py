@@ -15,7 +15,7 @@ from service.datasets.formatting import (
     no_such_column,
     shown,
 )
-from service.datasets.overrides import NONE, Wishes, task_names
+from service.datasets.overrides import NONE, Overrides, task_names
 from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER, Reading
 from service.datasets.readers.columns.schema import (
     DISTINCT,
@@ -25,7 +25,7 @@ from service.datasets.readers.columns.schema import (
     number,
 )
 from service.datasets.readers.inferred import Infer, nowhere
-from service.datasets.readers.parsed_example import Draft, Target
+from service.datasets.readers.parsed_example import ParsedExample, Target
 from service.datasets.readers.tables.table import Cell
 from service.datasets.split_names import split_called
 from service.errors import InvalidInput
@@ -161,7 +161,7 @@ def kind_of(
     summary: Summary,
     *,
     number_wanted: bool = False,
-    wishes: Wishes = NONE,
+    wishes: Overrides = NONE,
     kind: DatasetKind = DatasetKind.TABLE,
 ) -> Target:
     """Whether a target is a class or a number: whole numbers of few values are classes unless a number is wanted.
@@ -211,13 +211,13 @@ def kind_of(
     return Target.NUMBER
 
 
-def _tell_merged(summary: Summary, as_class: str, wishes: Wishes) -> None:
+def _tell_merged(summary: Summary, as_class: str, wishes: Overrides) -> None:
     if summary.merged:
         why = f"some differ only in later digits, as ids do; --task {as_class} keeps them apart"
         wishes.infer(f"numbers of {shown(summary.name)}", "read to 16 digits", why)
 
 
-def _tell_classes(summary: Summary, wishes: Wishes) -> None:
+def _tell_classes(summary: Summary, wishes: Overrides) -> None:
     if summary.truths and not summary.reading.truths:
         names = {name.casefold() for name in summary.truths}
         why = f"{shown(summary.name)} writes them in several ways, {listed(tuple(summary.truths))}"
@@ -295,7 +295,7 @@ def read_split(cell: Cell) -> tuple[str, str]:
 
 
 def add_target(
-    draft: Draft,
+    draft: ParsedExample,
     cells: Mapping[str, Cell],
     columns: Columns,
     target: Target,

@@ -9,7 +9,7 @@ from service.datasets.dataset import Skipped
 from service.datasets.formatting import listed
 from service.datasets.readers.media.archive_files import remark_on
 from service.datasets.readers.parsed_example import (
-    Draft,
+    ParsedExample,
     Reader,
     Shape,
     Skip,
@@ -78,7 +78,7 @@ class InArchive:
         """See `Reader`."""
         return self._reader.entered() + len(self._passed) + self._litter.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """See `Reader`."""
         yield from self._reader.drafts(skip, warn)
         for path, reason in self._passed:

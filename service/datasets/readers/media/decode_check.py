@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.readers.media.images import (
     DamagedPicture,
     LargePicture,
@@ -18,7 +18,7 @@ FINEST = 1
 """Pixels of the shorter side, at which a JPEG is decoded as small as it can be: as strict, much faster."""
 
 
-def check_picture(path: Path, limits: Limits) -> tuple[bytes, str]:
+def check_picture(path: Path, limits: DatasetLimits) -> tuple[bytes, str]:
     """(content, "") of a picture, or what is wrong with it."""
     if problem := _check_size(path, limits):
         return b"", problem
@@ -37,7 +37,7 @@ def check_picture(path: Path, limits: Limits) -> tuple[bytes, str]:
     return data, ""
 
 
-def check_sound(path: Path, limits: Limits) -> tuple[bytes, str]:
+def check_sound(path: Path, limits: DatasetLimits) -> tuple[bytes, str]:
     """(content, "") of a sound, or what is wrong with it."""
     from service.datasets.readers.media import audio  # libsndfile is loaded only where there are sounds
 
@@ -68,7 +68,7 @@ def _pointer(data: bytes) -> str:
     return f"is {A_POINTER}" if data.startswith(POINTER) else ""
 
 
-def _check_size(path: Path, limits: Limits) -> str:
+def _check_size(path: Path, limits: DatasetLimits) -> str:
     size = path.stat().st_size
     if not size:
         return "is empty"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import shown
 from service.datasets.readers.columns.cells import Reading
 from service.datasets.readers.columns.input_columns import RowColumns
@@ -17,7 +17,7 @@ from service.datasets.readers.media.decode_check import check_picture, check_sou
 from service.datasets.readers.media.folder_layout import layout, places, split_folders_alone
 from service.datasets.readers.media.named_files import NamedFiles
 from service.datasets.readers.parsed_example import (
-    Draft,
+    ParsedExample,
     Shape,
     Skip,
     Target,
@@ -36,7 +36,7 @@ _CHECKS = {
 }
 
 
-def check(files: Files, path: PurePosixPath, kind: DatasetKind, limits: Limits) -> tuple[str, str]:
+def check(files: Files, path: PurePosixPath, kind: DatasetKind, limits: DatasetLimits) -> tuple[str, str]:
     """(digest, "") of a picture or sound, or ("", what is wrong with it)."""
     data, problem = _CHECKS[kind](files.root / path, limits)
     return ("", problem) if problem else (digest_of(data), "")
@@ -45,7 +45,7 @@ def check(files: Files, path: PurePosixPath, kind: DatasetKind, limits: Limits) 
 class MediaFolders:
     """`class/file`, or `train/class/file`."""
 
-    def __init__(self, files: Files, kind: DatasetKind, limits: Limits) -> None:
+    def __init__(self, files: Files, kind: DatasetKind, limits: DatasetLimits) -> None:
         """Raises InvalidInput for folders of splits without folders of classes."""
         self._files = files
         self._kind = kind
@@ -62,7 +62,7 @@ class MediaFolders:
         """See `Reader`."""
         return len(self._paths)
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each file, in the order of their paths."""
         found = layout(self._paths)
         if remark := found.remark():
@@ -77,7 +77,7 @@ class MediaFolders:
             if problem:
                 skip(str(path), 0, problem)
             else:
-                yield Draft({"file": str(path)}, digest, str(path), label=label, split=place.split)
+                yield ParsedExample({"file": str(path)}, digest, str(path), label=label, split=place.split)
 
 
 class MediaTable:
@@ -91,7 +91,7 @@ class MediaTable:
         kind: DatasetKind,
         target: Target,
         row: Mapping[str, Summary],
-        limits: Limits,
+        limits: DatasetLimits,
         reading: Reading = AS_WRITTEN,
     ) -> None:
         """`reading`: of the target's column."""
@@ -115,7 +115,7 @@ class MediaTable:
         """See `Reader`: rows, and files that no row names."""
         return self._table.count + len(self._named.unnamed())
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each row whose file is there and can be read."""
         for sentence in self._row.warnings:
             warn(sentence)
@@ -124,7 +124,7 @@ class MediaTable:
             problem, path = row.problem, None
             if not problem:
                 path, problem = self._find(row.cells.get(self._columns.image))
-            draft = Draft({}, "", self._table.name, row.number)
+            draft = ParsedExample({}, "", self._table.name, row.number)
             if path is not None and not problem:
                 problem = add_target(
                     draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import clean_name, shown
 from service.datasets.readers.tables.csv_head import (
     LOOKED_AT,
@@ -43,7 +43,7 @@ Note = Callable[[str], None]
 class Delimited:
     """A file of lines with cells. It can be gone through more than once."""
 
-    def __init__(self, path: Path, name: str, form: str, limits: Limits) -> None:
+    def __init__(self, path: Path, name: str, form: str, limits: DatasetLimits) -> None:
         """`form`: the end of its name. Raises InvalidInput where it is no text."""
         self._path = path
         self._name = name

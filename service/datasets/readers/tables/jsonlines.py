@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import clean_name, shown
 from service.datasets.readers.tables.table_row import Cell, Row, is_text
 from service.errors import InvalidInput
@@ -21,7 +21,7 @@ class JsonLines:
 
     delimiter = ""
 
-    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+    def __init__(self, path: Path, name: str, limits: DatasetLimits) -> None:
         self._path = path
         self._name = name
         self._limits = limits

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from service.datasets.dataset_limits import MIB, Limits
+from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.formatting import clean_name, counted, shown
 from service.datasets.readers.tables.sniffing import looks_like_text
 from service.datasets.readers.tables.table_row import Cell, Row
@@ -27,7 +27,7 @@ class Parquet:
 
     delimiter = ""
 
-    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+    def __init__(self, path: Path, name: str, limits: DatasetLimits) -> None:
         self._path = path
         self._name = name
         self._limits = limits

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.physical_lines import MOST_HELD, Lines
 from service.datasets.readers.tables.quote_style import QuoteStyle, as_doubled, cell_pattern
 from service.errors import InvalidInput
@@ -30,7 +30,7 @@ class Mender:
         again: Callable[[], Iterator[str]],
         delimiter: str,
         expected: int,
-        limits: Limits,
+        limits: DatasetLimits,
         spaced: bool = False,
     ) -> None:
         """`again` goes through the file's lines from its header on; `expected` is how many cells a row has."""

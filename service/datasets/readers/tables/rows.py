@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from service.datasets.dataset import Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.columns.cells import Reading
 from service.datasets.readers.columns.input_columns import RowColumns
 from service.datasets.readers.columns.schema import Summary
 from service.datasets.readers.columns.targets import AS_WRITTEN, add_target
 from service.datasets.readers.parsed_example import (
-    Draft,
+    ParsedExample,
     Shape,
     Skip,
     Target,
@@ -31,7 +31,7 @@ class TableRows:
         columns: Columns,
         target: Target,
         row: Mapping[str, Summary],
-        limits: Limits,
+        limits: DatasetLimits,
         reading: Reading = AS_WRITTEN,
     ) -> None:
         """`row`: of the columns that are inputs; `reading`: of the target's column."""
@@ -53,12 +53,12 @@ class TableRows:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """In the order of the rows."""
         for sentence in self._row.warnings:
             warn(sentence)
         for row in self._table.rows(warn):
-            draft = Draft({}, "", self._table.name, row.number)
+            draft = ParsedExample({}, "", self._table.name, row.number)
             problem = row.problem or add_target(
                 draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
             )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import shown
 from service.datasets.readers.tables.delimited import Delimited
 from service.datasets.readers.tables.jsonlines import JsonLines
@@ -28,7 +28,7 @@ def _nobody(sentence: str) -> None:
 class Table:
     """A file of rows. It can be gone through more than once."""
 
-    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+    def __init__(self, path: Path, name: str, limits: DatasetLimits) -> None:
         """`name` is the file as its owner knows it. Raises InvalidInput where it is no table at all."""
         self.name = name
         self._limits = limits

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import shown
 from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
 from service.datasets.readers.columns.number_format import PLAIN, Notation
@@ -20,7 +20,7 @@ from service.datasets.readers.columns.schema import category, is_missing, number
 from service.datasets.readers.columns.targets import read_split
 from service.datasets.readers.inferred import Infer, nowhere
 from service.datasets.readers.parsed_example import (
-    Draft,
+    ParsedExample,
     Shape,
     Skip,
     Target,
@@ -76,7 +76,7 @@ class Series:
         columns: Columns,
         channels: Sequence[str],
         lists: bool,
-        limits: Limits,
+        limits: DatasetLimits,
         *,
         notations: Mapping[str, Notation] | None = None,
         time_notation: Notation = PLAIN,
@@ -119,13 +119,13 @@ class Series:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[Draft]:
+    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """Series by series, in the order in which they begin."""
         for found in self.named(skip, warn):
             flat = np.ascontiguousarray(found.values).reshape(-1)
             digest = digest_of(flat.tobytes())
             pieces = 1 if self._lists else len(found.values)
-            yield Draft({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
+            yield ParsedExample({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
 
     def named(self, skip: Skip, warn: Warn) -> Iterator[Named]:
         """The same with their names."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.datasets.dataset import Columns
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import listed, shown
 from service.datasets.readers.columns.number_format import PLAIN
 from service.datasets.readers.columns.schema import Summary, inspect
@@ -118,7 +118,7 @@ def series_reader(
     columns: Columns,
     rest: dict[str, Summary],
     time: str,
-    limits: Limits,
+    limits: DatasetLimits,
     infer: Infer,
     *,
     channels: Sequence[str] = (),
@@ -184,7 +184,7 @@ def series_reader(
     )
 
 
-def open_series(table: Table, columns: Columns, channels: Sequence[str], limits: Limits) -> Series:
+def open_series(table: Table, columns: Columns, channels: Sequence[str], limits: DatasetLimits) -> Series:
     """Series of any length in a table, to be forecast; `channels` and `columns` as the model knows them, or empty."""
     summaries = inspect(table)
     out = (*table.unnamed, *columns.ignored, columns.split)

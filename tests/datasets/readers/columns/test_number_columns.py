@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.columns.number_format import Notation
 from service.errors import InvalidInput
 from service.tasks.tabular.row_input import encode_row
@@ -180,7 +180,7 @@ def test_empty_cells_and_missing_targets_are_counted_by_column(tmp_path: Path) -
     text = "a,b,target\n" + "".join(
         f"{'' if i % 4 == 0 else i},{'-' if i == 1 else i},{'' if i == 2 else i / 7}\n" for i in range(40)
     )
-    warnings = read(tmp_path, "a.csv", text.encode(), limits=Limits(skipped_shown=0)).info.report.warnings
+    warnings = read(tmp_path, "a.csv", text.encode(), limits=DatasetLimits(skipped_shown=0)).info.report.warnings
     assert "empty cells in 39 rows: 'a' 10, 'b' 1" in warnings
     assert "the target is missing in 1 row, which was left out" in warnings
 

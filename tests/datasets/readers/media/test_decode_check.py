@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
 from service.types import AudioInstance, ImageInstance, RecordInstance, RowInstance
 from tests.support.dataset_files import (
@@ -108,7 +108,10 @@ def test_tiny_classes_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_too_many_classes_are_refused(tmp_path: Path) -> None:
-    assert "more than 2 classes" in refusal(tmp_path, photos(dict.fromkeys("abc", 2)), limits=Limits(classes=2)).message
+    assert (
+        "more than 2 classes"
+        in refusal(tmp_path, photos(dict.fromkeys("abc", 2)), limits=DatasetLimits(classes=2)).message
+    )
 
 
 def test_a_class_name_too_long_is_skipped(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_duplicates_are_counted_and_those_across_splits_warned_of(tmp_path: Path
 
 def test_a_list_of_what_was_skipped_has_an_end(tmp_path: Path) -> None:
     files = photos({"cat": 2, "dog": 2}) | {f"cat/bad{i}.jpg": b"x" for i in range(9)}
-    report = read(tmp_path, "a.zip", zipped(files), limits=Limits(skipped_shown=4)).info.report
+    report = read(tmp_path, "a.zip", zipped(files), limits=DatasetLimits(skipped_shown=4)).info.report
     assert (report.skipped_count, len(report.skipped)) == (9, 4)
 
 
@@ -145,7 +148,7 @@ def test_a_list_of_what_was_skipped_has_an_end(tmp_path: Path) -> None:
 def test_sounds_by_class(tmp_path: Path) -> None:
     files = {f"{c}/{i}.wav": sound(i + 10 * (c == "b")) for c in "ab" for i in range(2)}
     files |= {"a/bad.wav": b"RIFFxxxxWAVE", "a/long.wav": sound(5, 16_000 * 3), "a/none.wav": b""}
-    examples = read(tmp_path, "a.zip", zipped(files), limits=Limits(audio_seconds=2))
+    examples = read(tmp_path, "a.zip", zipped(files), limits=DatasetLimits(audio_seconds=2))
     assert examples.info.kind is DatasetKind.AUDIO_FOLDER
     assert examples[0].instance == AudioInstance(files["a/0.wav"])
     assert [s.reason for s in examples.info.report.skipped] == [

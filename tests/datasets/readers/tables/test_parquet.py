@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
 from tests.support.dataset_files import read
@@ -30,7 +30,7 @@ def cells_of(tmp_path: Path, array: Any) -> tuple[list[Any], list[str]]:
     path = tmp_path / "upload.part"
     path.write_bytes(written(pyarrow.table({"x": array})))
     notes: list[str] = []
-    return [row.cells["x"] for row in Table(path, "a.parquet", Limits()).rows(notes.append)], notes
+    return [row.cells["x"] for row in Table(path, "a.parquet", DatasetLimits()).rows(notes.append)], notes
 
 
 @pytest.mark.parametrize("name", ["valid_to_9999_tz.parquet", "one_bad_row.parquet"])
@@ -44,7 +44,7 @@ def test_dates_that_spark_writes_are_read_beyond_nanoseconds(tmp_path: Path) -> 
     times = pyarrow.array([datetime.datetime(9999, 12, 31)] * 2, pyarrow.timestamp("us"))
     pyarrow.parquet.write_table(pyarrow.table({"x": times}), buffer, use_deprecated_int96_timestamps=True)
     (tmp_path / "upload.part").write_bytes(buffer.getvalue())
-    rows = list(Table(tmp_path / "upload.part", "a.parquet", Limits()).rows())
+    rows = list(Table(tmp_path / "upload.part", "a.parquet", DatasetLimits()).rows())
     assert [row.cells["x"] for row in rows] == ["9999-12-31T00:00:00"] * 2
 
 

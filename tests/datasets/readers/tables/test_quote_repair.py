@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables import quote_repair
 from service.datasets.readers.tables.table import Row, Table
 from service.errors import InvalidInput
@@ -24,7 +24,7 @@ def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[lis
     path = tmp_path / "upload.part"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     notes: list[str] = []
-    return list(Table(path, name, Limits()).rows(notes.append)), notes
+    return list(Table(path, name, DatasetLimits()).rows(notes.append)), notes
 
 
 def cells(rows: list[Row]) -> list[tuple[object, ...]]:
@@ -115,7 +115,7 @@ def test_a_header_that_comes_again_is_no_row(tmp_path: Path) -> None:
 def test_the_header_is_found_and_cleaned(tmp_path: Path, text: str, columns: tuple[str, ...]) -> None:
     path = tmp_path / "upload.part"
     path.write_text(text, encoding="utf-8")
-    table = Table(path, "a.csv", Limits())
+    table = Table(path, "a.csv", DatasetLimits())
     assert table.columns == columns
     assert len(list(table.rows())) in (1, 2)
 
@@ -297,7 +297,7 @@ def test_blanks_between_a_closing_mark_and_a_delimiter_are_no_fault(tmp_path: Pa
 def test_row_names_that_the_header_leaves_out_are_a_column_without_a_name(tmp_path: Path, text: str, name: str) -> None:
     path = tmp_path / "upload.part"
     path.write_text(text)
-    table = Table(path, name, Limits())
+    table = Table(path, name, DatasetLimits())
     assert (table.columns, table.unnamed) == (("column_1", "age", "sex"), ("column_1",))
     assert [row.cells["age"] for row in table.rows()] == [str(20 + i) for i in range(1, 9)]
 
@@ -353,7 +353,7 @@ def test_an_index_that_pandas_wrote_twice_has_no_name(tmp_path: Path, name: str)
     for text, file in ((f"{name},x\n0,1\n", "a.csv"), (f'{{"{name}": 0, "x": 1}}\n', "a.jsonl")):
         path = tmp_path / "upload.part"
         path.write_text(text)
-        assert Table(path, file, Limits()).unnamed == (name,)
+        assert Table(path, file, DatasetLimits()).unnamed == (name,)
 
 
 @pytest.mark.parametrize("line", [r'{"a": "x\u0000"}', r'{"a": ["x\u0000"]}', r'{"a": {"b\u0000": 1}}'])

@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
 from service.types import RowInstance, SeriesInstance, TextInstance
 from tests.support.dataset_files import (
@@ -240,8 +240,10 @@ def test_a_cell_of_another_kind_is_named(tmp_path: Path) -> None:
 
 def test_limits_of_tables_hold(tmp_path: Path) -> None:
     data = cars().to_csv(index=False)
-    assert "more than 20 rows" in refusal(tmp_path, "a.csv", data, target="price", limits=Limits(rows=20)).message
-    assert "limit is 3" in refusal(tmp_path, "a.csv", data, target="price", limits=Limits(columns=3)).message
+    assert (
+        "more than 20 rows" in refusal(tmp_path, "a.csv", data, target="price", limits=DatasetLimits(rows=20)).message
+    )
+    assert "limit is 3" in refusal(tmp_path, "a.csv", data, target="price", limits=DatasetLimits(columns=3)).message
 
 
 # ── series ────────────────────────────────────────────────────────────────────────────────────────────────────────

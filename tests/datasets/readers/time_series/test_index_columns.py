@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
-from service.datasets.dataset_limits import Limits
+from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.table import Table
 from service.datasets.readers.time_series.series_columns import open_series
 from tests.support.dataset_files import read
@@ -77,7 +77,9 @@ def test_a_named_target_is_no_time(tmp_path: Path) -> None:
 
 def test_what_a_model_knows_as_a_channel_stays_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("ts,value\n" + "".join(f"{i},{i % 5}\n" for i in range(30)))
-    series = open_series(Table(tmp_path / "a.csv", "a.csv", Limits()), Columns(), ("ts", "value"), Limits())
+    series = open_series(
+        Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), ("ts", "value"), DatasetLimits()
+    )
     assert series.shape().channels == 2
 
 
@@ -92,5 +94,5 @@ def test_times_with_a_decimal_comma_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [2, 40])
 def test_a_series_to_be_forecast_keeps_a_channel_that_rises(tmp_path: Path, rows: int) -> None:
     (tmp_path / "a.csv").write_text("sold,left\n" + "".join(f"{i},{i % 5}\n" for i in range(rows)))
-    series = open_series(Table(tmp_path / "a.csv", "a.csv", Limits()), Columns(), (), Limits())
+    series = open_series(Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), (), DatasetLimits())
     assert series.shape().channels == 2
