@@ -3,7 +3,7 @@
 isort:skip_file
 The Open Inference Protocol as stock Triton and KServe clients speak it.
 
-Names, numbers and types are the protocol's facts and never change here: tests/wire/test_open_inference_proto.py
+Names, numbers and types are the protocol's facts and never change here: tests/wire/open_inference/test_proto.py
 compares them with tests/wire/data/*.tsv. The words are ours, and say what Zoo does with each part. Where Zoo has no
 use for a part it is there for the sake of the wire format, and says so.
 """
@@ -2094,7 +2094,7 @@ Global___ModelRepositoryParameter: _TypeAlias = ModelRepositoryParameter  # noqa
 
 @_typing.final
 class ModelRateLimiter(_message.Message):
-    """── model configuration: what Zoo fills in stands in service/wire/model_config.py ───────────────────────────────────
+    """── model configuration: what Zoo fills in stands in service/wire/open_inference/model_config.py ───────────────────────────────────
 
     Shares of a device. Unset.
     """

@@ -3,7 +3,7 @@
 isort:skip_file
 The Open Inference Protocol as stock Triton and KServe clients speak it.
 
-Names, numbers and types are the protocol's facts and never change here: tests/wire/test_open_inference_proto.py
+Names, numbers and types are the protocol's facts and never change here: tests/wire/open_inference/test_proto.py
 compares them with tests/wire/data/*.tsv. The words are ours, and say what Zoo does with each part. Where Zoo has no
 use for a part it is there for the sake of the wire format, and says so.
 """
