@@ -31,8 +31,8 @@ def golden_path(name: str) -> Path:
     Raises:
         FileNotFoundError: there is no such file; the message names it, without its folder.
     """
-    path = Path(__file__).with_name(Path(name).name)
-    if not path.is_file():
+    path = Path(__file__).parent / Path(name).name
+    if not path.is_file() or path.suffix == ".py":
         raise FileNotFoundError(f"no golden input is named {name!r}")
     return path
 

@@ -19,7 +19,7 @@ def test_every_file_has_its_origin_written_down() -> None:
     assert [name for name in FILES if f"`{name}`" not in readme] == []
 
 
-@pytest.mark.parametrize("name", ["dog.jpg", "../card.py", ""])
+@pytest.mark.parametrize("name", ["dog.jpg", "../cards/card.py", "golden_case.py", ""])
 def test_only_golden_files_are_found(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="no golden input"):
         golden_path(name)
