@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.support.paths import REPOSITORY
+from tests.support.source import imported_by, module_name
 
 ORDER = (
     "top",
@@ -71,34 +72,6 @@ def layer(module: str) -> str:
     return "model_zoo" if under(module, "model_zoo") else module.split(".")[1]
 
 
-def imported_by(source: str, module: str, is_package: bool) -> Iterator[str]:
-    """Every module that a source file imports, wherever in it and under whatever condition."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                parts = parts[: len(parts) - node.level + (1 if is_package else 0)]
-                base = ".".join([*parts, *([node.module] if node.module else [])])
-            for alias in node.names:
-                # `from service import server` imports a module, `from service.errors import NotFound` a name of one.
-                yield f"{base}.{alias.name}" if exists(f"{base}.{alias.name}") else base
-        elif (
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func) in ("__import__", "import_module", "importlib.import_module")
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-        ):
-            yield str(node.args[0].value)
-
-
-def exists(module: str) -> bool:
-    path = REPOSITORY / module.replace(".", "/")
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-
-
 def violations(module: str, imports: Iterator[str]) -> list[str]:
     """What a module imports against the law."""
     mine, wrong = layer(module), []
@@ -131,16 +104,15 @@ def layer_root(module: str) -> str:
 
 
 def modules() -> list[tuple[str, Path]]:
-    found = []
-    for root in ("service", "model_zoo"):
-        for path in sorted((REPOSITORY / root).rglob("*.py")):
-            parts = path.relative_to(REPOSITORY).with_suffix("").parts
-            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
-    return found
+    return [
+        (module_name(path), path)
+        for root in ("service", "model_zoo")
+        for path in sorted((REPOSITORY / root).rglob("*.py"))
+    ]
 
 
 def imports_of(module: str, path: Path) -> Iterator[str]:
-    return imported_by(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")), module, path.name == "__init__.py")
 
 
 # ── the law ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +177,7 @@ def test_no_two_layers_import_each_other() -> None:
     ],
 )
 def test_the_law_catches_who_breaks_it(module: str, line: str) -> None:
-    assert violations(module, imported_by(line, module, is_package=False))
+    assert violations(module, imported_by(ast.parse(line), module, is_package=False))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +196,7 @@ def test_the_law_catches_who_breaks_it(module: str, line: str) -> None:
     ],
 )
 def test_the_law_lets_pass_what_is_right(module: str, line: str) -> None:
-    assert not violations(module, imported_by(line, module, is_package=False))
+    assert not violations(module, imported_by(ast.parse(line), module, is_package=False))
 
 
 # ── asked of real processes ───────────────────────────────────────────────────────────────────────────────────────
