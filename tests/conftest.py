@@ -1,7 +1,4 @@
-"""Shared by all tests: the home of the real weights, and the real models on their runtime.
-
-This file also puts `tests/` on the path, so that fakes are imported by folder: `from registry.fakes import …`.
-"""
+"""Shared by all tests: the home of the real weights, the real models on their runtime, and which tests run in one process."""
 
 import os
 from collections.abc import Callable
@@ -23,6 +20,18 @@ def _drop(logger: object, method: str, event: object) -> Any:
 
 # Nothing is printed; `structlog.testing.capture_logs` still sees every line.
 structlog.configure(processors=[_drop])
+
+
+SHARED_FIXTURES = ("server", "made")
+"""Fixtures of a session that start a server: all tests that ask for one run in the same process, one after another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups tests for `pytest -n`: a module stays together, and so do all modules that share a server."""
+    for item in items:
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        shared = next((name for name in SHARED_FIXTURES if name in fixtures), None)
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
 
 
 @dataclass(frozen=True)
