@@ -1,4 +1,4 @@
-"""What the server says to the person who started it: what it serves, where, and a line to paste that calls it."""
+"""Messages on standard output for the person who starts the server: models, addresses, and commands that call them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EXAMPLES = {
 
 
 def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
-    """The ports are open; models load."""
+    """Prints the addresses once the ports are open and models load."""
     web = host_and_port(host, http_port)
-    _say(
+    _print(
         f"Zoo {__version__} is live.",
         f"  gRPC     {host_and_port(host, port)}",
         f"  metrics  http://{web}/metrics    health  http://{web}/healthz",
@@ -34,30 +34,30 @@ def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> No
 
 
 def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int) -> None:
-    """Every model that was asked for has loaded or failed."""
-    asked = [status for status in statuses if status.ever_loaded]
+    """Prints the models once each requested one has loaded or failed."""
+    requested = [status for status in statuses if status.ever_loaded]
     lines = [f"Serving on {plan.name}, {plan.lanes} × {plan.threads_per_lane} threads:"]
-    for status in asked:
+    for status in requested:
         what = status.card.task if status.state is ModelState.READY else f"{status.state}: {status.reason}"
         lines.append(f"  {status.name:22}{what}")
-    ready = [status for status in asked if status.state is ModelState.READY]
+    ready = [status for status in requested if status.state is ModelState.READY]
     if ready:
         server = _server(host, port)
         lines.append("Call it from another terminal:")
         lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
-    _say(*lines)
+    _print(*lines)
 
 
 def _server(host: str, port: int) -> str:
-    """The flag that a client on this machine needs to find the server; empty where it looks there anyway."""
+    """The option that a client on this machine needs to find the server; empty for the default address."""
     near = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104
     address = host_and_port(near, port)
     return "" if address == "127.0.0.1:8001" else f" --server {address}"
 
 
 def _example(raw_input: str) -> str:
-    """An input that is there: the repository's example where the server was started in it, else the zoo's own."""
-    if raw_input not in EXAMPLES:  # a row, a series, a record: of the user's own
+    """An input that exists: the example of the repository if the server runs in it, else a golden input of the package."""
+    if raw_input not in EXAMPLES:  # a row, a series or a record of the user's own
         return INPUTS.get(raw_input, "INPUT")
     example = EXAMPLES[raw_input]
     if raw_input == "text" or Path(example).is_file():
@@ -67,7 +67,7 @@ def _example(raw_input: str) -> str:
 
 
 def _command() -> str:
-    """How to type `zoo` here: its name where the shell finds it, else the way to it."""
+    """The command `zoo` as it can be typed here: its name if the shell finds it, else its path."""
     beside = Path(sys.executable).with_name("zoo")
     found = shutil.which("zoo")
     if found and Path(found).resolve() == beside.resolve():
@@ -78,6 +78,6 @@ def _command() -> str:
         return str(beside)
 
 
-def _say(*lines: str) -> None:
+def _print(*lines: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

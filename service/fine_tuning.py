@@ -77,8 +77,8 @@ class FineTuning:
         await self.datasets.start()
         await self.jobs.start()
 
-    def send_away(self) -> None:
-        """Ends uploads and watchers, who go on at the next server."""
+    def end_streams(self) -> None:
+        """Ends uploads and watches; their clients continue at the next server."""
         self.servicer.stop()
 
     async def stop(self, grace_s: float) -> None:

@@ -1,8 +1,8 @@
-"""Composition root: startup → serve → drain. The only file that wires objects together.
+"""Composition root: startup → serve → drain. Constructs the server's parts, with `startup.py` and `fine_tuning.py`.
 
 startup   settings checked, ports bound, LIVE; models load in the background, not READY
-serve     READY once every model that was asked for has loaded or failed, and one at least answers
-drain     on SIGTERM or SIGINT: not READY, then no new work, then what is in flight is answered, then the end
+serve     READY once every requested model has loaded or failed, and at least one answers
+drain     on SIGTERM or SIGINT: not READY, then new work is refused, then requests in flight are answered, then the process ends
 """
 
 from __future__ import annotations
@@ -89,48 +89,48 @@ SERVICES = (
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
 )
 SWITCH_INTERVAL_S = 0.0005
-"""How long one thread may keep the interpreter while another wants it. A lane wants it after every operation of a network, for
-some microseconds; by Python's own 5 ms each busy stretch of the event loop would hold up every lane."""
+"""How long one thread may hold the interpreter lock while another waits for it. A lane takes the lock for some microseconds after
+every operation of a network; with Python's default of 5 ms a busy event loop delays every lane."""
 COLLECTION = (10_000, 20, 50)
-"""How many objects may be made before the collector looks for cycles among them. A call makes hundreds, all gone by its end; by
-Python's own 700 the collector took an eighth of the event loop's time for small calls."""
-HEALTH_TOLD_S = 2.0
-"""How long watchers of the health service may take to hear that the server drains."""
+"""Thresholds of the garbage collector. A call creates hundreds of objects and frees them all; with Python's default of 700 the
+collector took an eighth of the event loop's time under small calls."""
+HEALTH_NOTICE_S = 2.0
+"""Timeout for the notice to watchers of the health service that the server drains."""
 LAST_REPLIES_S = 5.0
-"""After the last request was answered: how long its reply may take to leave, and open streams to notice the end."""
+"""Time for the last replies to be sent and for open streams to end, after the last request is answered."""
 
 
 def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
-    """Serves until a signal says stop, drains, and ends the process with exit code 0; it does not return. See Server.
+    """Serves until SIGTERM or SIGINT, drains, and ends the process with exit code 0. Does not return. See Server.
 
     Raises SettingsError before anything listens if a setting cannot be met.
     """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # our pool is the parallelism; two would fight for cores
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the preprocess pool uses the cores already
     configure(settings.log_level, settings.log_format)
     warn_of_service_variables(settings)
     keep_freed_memory()
     allow_files()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(Server(settings, catalog, loader).run())
-    # Threads that load or time a network may be deep in native code. The interpreter's own way to end takes itself down under
-    # them, and one that then comes back aborts the process; everything there was to finish is finished.
+    # A thread that loads or times a network may be in native code. If it returns while the interpreter shuts down, it aborts the
+    # process. All work is finished here, so the process ends without the interpreter's shutdown.
     logging.shutdown()
     flush()
     os._exit(0)
 
 
 class Server:
-    """Everything that runs, and its life in order. Construct, then `run` once."""
+    """The server's parts and their life cycle. Construct, then call `run` once."""
 
     def __init__(self, settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
-        """Checks what can be checked without listening. Raises SettingsError.
+        """Checks the settings as far as possible without opening a port. Raises SettingsError.
 
-        `catalog` and `loader` take the place of the zoo's own, for a network that no card describes.
+        `catalog` and `loader` replace the zoo's own, for a network that no card describes.
         """
         self._settings = settings
         self._catalog = catalog or Catalog.readable()
         for name, reason in self._catalog.damaged.items():
-            log.error("a card of the catalog is damaged and left out", model=name, reason=reason)
+            log.error("a card of the catalog is damaged and is left out", model=name, reason=reason)
         self._wanted = check_models(settings.models, self._catalog)
         check_options(settings, self._catalog)
         self._plan = device_plan(settings)
@@ -154,7 +154,7 @@ class Server:
         self._started = False
         self._began = time.monotonic()
 
-    # ── the state that clients may ask for ────────────────────────────────────────────────────────────────────
+    # ── state that clients can query ────────────────────────────────────────────────────────────────────
 
     @property
     def live(self) -> bool:
@@ -163,7 +163,7 @@ class Server:
 
     @property
     def ready(self) -> bool:
-        """Whether new requests are welcome: startup is over, a model answers, and no drain has begun."""
+        """Whether the server takes new requests: startup is over, a model answers, and no drain has begun."""
         return self._started and not self._draining and self._any_ready()
 
     def _any_ready(self) -> bool:
@@ -179,7 +179,7 @@ class Server:
             loop.add_signal_handler(number, stop.set)
         await self._start()
         loading = asyncio.create_task(self._load_wanted())
-        loading.add_done_callback(_tell_failure)
+        loading.add_done_callback(_log_failure)
         try:
             await stop.wait()
         finally:
@@ -187,7 +187,7 @@ class Server:
             await self._drain()
 
     async def _start(self) -> None:
-        """Builds every object, binds both ports, and answers from then on."""
+        """Constructs every part, binds both ports, and starts to answer."""
         settings, plan = self._settings, self._plan
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
@@ -217,7 +217,7 @@ class Server:
         self._inference = Inference(self._registry, self._pool, self._recorder, workers)
         self._health = Health(SERVICES)
         self._registry.on_change.append(self._model_changed)
-        self._tuner = TierManager(
+        self._tiers = TierManager(
             self._registry,
             self._recorder,
             compiler_for(settings.home, self._store, plan),
@@ -245,7 +245,7 @@ class Server:
         self._lanes.start()
         self._health.start()
         for name in cards:
-            self._health.set(name, False)  # known, though nobody may ever ask to load it
+            self._health.set(name, False)  # the health service knows a model before its first load
         for name, _ in self._in_service:
             self._health.set(name, False)
         await self._health.settle()
@@ -262,11 +262,11 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
-                ("grpc.so_reuseport", 0),  # a second server on the port is a mistake and must fail
+                ("grpc.so_reuseport", 0),  # a second server on the same port must fail
                 *keepalive(self._settings),
             ],
         )
-        counted: Any = CountedServer(server, self._recorder)  # generated code asks two methods of a server, no more
+        counted: Any = CountedServer(server, self._recorder)  # generated code calls two methods of a server
         prediction_pb2_grpc.add_PredictionServicer_to_server(
             PredictionServicer(self._inference, self._recorder), counted
         )
@@ -281,18 +281,20 @@ class Server:
         return server
 
     async def _load_wanted(self) -> None:
-        """Loads the models of the settings, one after another, and then calls the server ready."""
+        """Loads the models of the settings one after another, then sets the server ready."""
         for name in self._wanted:
             try:
                 await self._registry.begin_load(name)
-            except ZooError as error:  # a client was faster and moves it elsewhere
+            except ZooError as error:  # a client has already started another transition
                 log.warning("model is not loaded at start", model=name, reason=error.message)
-        for name, number in self._in_service:  # what was tuned here and had an alias
+        for name, number in self._in_service:  # fine-tuned versions that an alias names
             try:
                 await self._registry.load(name, str(number))
             except ZooError as error:
-                log.warning("a tuned version is not loaded at start", model=name, version=number, reason=error.message)
-        # What startup made stays: the collector need not walk torch's hundreds of thousands of objects again and again.
+                log.warning(
+                    "a fine-tuned version is not loaded at start", model=name, version=number, reason=error.message
+                )
+        # Objects of the startup live as long as the process: frozen, they are no work for the collector. torch has hundreds of thousands.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTION)
@@ -301,43 +303,43 @@ class Server:
         log.info(
             "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
         )
-        self._tuner.start()  # only now, so that no load has to share the machine with a compiler
+        self._tiers.start()  # after the loads, which would otherwise share the cores with a compiler
         banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
 
     def _held_bytes(self) -> int | None:
-        """What the device holds, the lanes' processes included. In a thread that may wait."""
+        """Bytes held on the device, processes of lanes included. May block."""
         held = reading(self._plan.name)()
         return held if held is None or self._processes is None else held + self._processes.held_bytes()
 
     def _precision_of(self, name: str) -> str:
-        """In which precision a model must run. Asked by the loader's thread."""
+        """The precision option of a model. Called from the loader's thread."""
         return self._registry.status(name).options.precision or "auto"
 
     def _model_changed(self, name: str, state: ModelState) -> None:
-        if self._draining:  # nothing becomes healthy again
+        if self._draining:  # no model becomes healthy again
             return
         self._health.model_changed(name, state)
         if self._started:
             self._health.set_server(self.ready)
 
     async def _drain(self) -> None:
-        """Not ready, then no new work, then what is in flight is answered."""
+        """Not ready, then no new work, then the answers to requests in flight."""
         settings = self._settings
         log.info("draining", grace_s=settings.drain_grace_s)
         self._draining = True
-        self._tuner.stop()
+        self._tiers.stop()
         self._registry.unfollow()
-        self._fine_tuning.send_away()
-        resting = asyncio.create_task(self._fine_tuning.stop(settings.drain_grace_s))
+        self._fine_tuning.end_streams()
+        jobs_stopped = asyncio.create_task(self._fine_tuning.stop(settings.drain_grace_s))
         self._health.set_server(False)
         for status in self._registry.statuses():
             self._health.set(status.name, False)
-        with suppress(TimeoutError):  # a watcher that does not read must not hold up the end
-            await asyncio.wait_for(self._health.settle(), HEALTH_TOLD_S)
-        await asyncio.sleep(settings.drain_notice_s)  # load balancers look again; work is still taken meanwhile
+        with suppress(TimeoutError):  # a watcher that does not read must not delay the end
+            await asyncio.wait_for(self._health.settle(), HEALTH_NOTICE_S)
+        await asyncio.sleep(settings.drain_notice_s)  # load balancers probe again; the server still takes work
         answered = await self._inference.drain(settings.drain_grace_s)
         await self._grpc.stop(LAST_REPLIES_S)
-        await resting
+        await jobs_stopped
         await self._registry.close()
         self._scheduler.stop()
         self._lanes.join(timeout_s=1.0)
@@ -361,14 +363,14 @@ def _registry_with_process_metrics() -> CollectorRegistry:
     return registry
 
 
-def _tell_failure(startup: asyncio.Task[None]) -> None:
-    """Nobody awaits the end of the start-up: what goes wrong there would be lost."""
+def _log_failure(startup: asyncio.Task[None]) -> None:
+    """Logs a failure of the startup task, which no other task awaits."""
     if not startup.cancelled() and (error := startup.exception()) is not None:
-        log.error("the start-up ended with a fault", exc_info=error)
+        log.error("startup failed", exc_info=error)
 
 
 def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registry) -> None:
-    """What the device holds, asked at every scrape."""
+    """Registers gauges of the device's memory, read at every scrape."""
     ledger = registry.ledger
     recorder.device_memory(plan.name, "weights", lambda: float(ledger.weights))
     recorder.device_memory(plan.name, "models", lambda: float(ledger.total))
@@ -381,14 +383,14 @@ def _watch_device_memory(recorder: Recorder, plan: DevicePlan, registry: Registr
 
 
 def _log_progress(model: str) -> Progress:
-    """Tells of a download in tenths, since a server's log is no place for a progress bar."""
-    told = -1
+    """Logs a download in steps of a tenth."""
+    logged = -1
 
     def progress(done: int, total: int, what: str) -> None:
-        nonlocal told
+        nonlocal logged
         tenth = done * 10 // total if total else 0
-        if tenth != told:
-            told = tenth
+        if tenth != logged:
+            logged = tenth
             log.info("fetching weights", model=model, what=what, percent=tenth * 10)
 
     return progress

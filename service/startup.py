@@ -1,4 +1,4 @@
-"""Before anything answers: settings held against the catalog and the device, and both ports opened. Raises SettingsError."""
+"""Startup before the server answers: checks of the settings against catalog and device, and both ports. Raises SettingsError."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from service.settings import HOME_FOLDERS, HOME_LOCK, Settings, SettingsError, h
 log = logger(__name__)
 
 MOST_FILES = 65_536
-"""Open files and connections; more would only cost the system memory."""
+"""Open files and connections. A higher limit only costs the system memory."""
 
 
 def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
-    """The models to load at start: those asked for, or the zoo's default set. Raises SettingsError for an unknown one."""
+    """The models to load at start: those requested, or the zoo's default set. Raises SettingsError for an unknown one."""
     known = catalog.names()
     for name in names:
         if name in catalog.damaged:
@@ -42,7 +42,7 @@ def check_models(names: tuple[str, ...], catalog: Catalog) -> tuple[str, ...]:
 
 
 def check_options(settings: Settings, catalog: Catalog) -> None:
-    """Raises SettingsError where options are given for a model that is not in the zoo, or beyond what its card allows."""
+    """Raises SettingsError if options name a model that is not in the zoo, or exceed what its card allows."""
     known = {card.name: card for card in catalog}
     for name, given in settings.model_options.items():
         if name not in known:
@@ -54,7 +54,7 @@ def check_options(settings: Settings, catalog: Catalog) -> None:
 
 
 def device_plan(settings: Settings) -> DevicePlan:
-    """Where networks run, and in how many lanes; torch's threads are bounded by it from here on."""
+    """The device and its lanes. Bounds torch's threads accordingly."""
     try:
         plan = plan_device(settings.device, settings.lanes, settings.cores)
     except DeviceUnavailable as error:
@@ -64,7 +64,7 @@ def device_plan(settings: Settings) -> DevicePlan:
 
 
 async def open_database(settings: Settings) -> Database:
-    """The database of jobs and aliases, brought up to date."""
+    """The database of jobs and aliases, with its schema migrated."""
     _check_home(settings)
     _hold_home(settings)
     try:
@@ -76,7 +76,7 @@ async def open_database(settings: Settings) -> Database:
 
 
 def _check_home(settings: Settings) -> None:
-    """Versions, datasets and jobs lie there, wherever the database is."""
+    """ZOO_HOME must be writable: it holds versions, datasets and jobs, wherever the database is."""
     home = settings.home
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _check_home(settings: Settings) -> None:
 
 
 def warn_of_service_variables(settings: Settings) -> None:
-    """Tells of ports in the environment that are not ours and were ignored."""
+    """Warns of variables in the environment that look like ports of Zoo and are ignored."""
     for name, variable in service_variables().items():
         log.warning(
             "a variable of the environment is ignored: Kubernetes sets it for a Service of that name, and it is no setting; "
@@ -103,7 +103,7 @@ def warn_of_service_variables(settings: Settings) -> None:
 
 
 def allow_files() -> None:
-    """Lets this process open as many files and connections as the system allows it to; the usual limit is lower."""
+    """Raises the limit of open files and connections as far as the system allows; the default is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -112,7 +112,7 @@ def allow_files() -> None:
 
 
 def keepalive(settings: Settings) -> list[tuple[str, int]]:
-    """Channel arguments of gRPC: when the server pings, and which pings of clients it takes."""
+    """Channel arguments of gRPC: when the server pings, and which pings of clients it accepts."""
     return [
         ("grpc.keepalive_time_ms", settings.keepalive_time_ms),
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
@@ -124,7 +124,7 @@ def keepalive(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _hold_home(settings: Settings) -> None:
-    """Together with other servers, until the process ends: `zoo doctor --quarantine` moves things in a home that nobody holds."""
+    """Holds a shared lock on ZOO_HOME until the process ends; `zoo doctor --quarantine` needs the home without servers."""
     home = settings.home.absolute()
     try:
         free = held(home / HOME_LOCK, alone=False) is not None
@@ -136,10 +136,10 @@ def _hold_home(settings: Settings) -> None:
 
 
 def bind(server: aio.Server, settings: Settings) -> int:
-    """Opens the gRPC port and gives its number. The server answers once it is started."""
+    """Opens the gRPC port and returns its number. The server answers once it is started."""
     where = f"{host_and_port(settings.host, settings.port)} for gRPC"
     try:
-        _try_to_bind(settings.host, settings.port)  # gRPC would write lines of its own on stderr, and not say why
+        _try_to_bind(settings.host, settings.port)  # gRPC writes to stderr itself and does not give the reason
         port = server.add_insecure_port(host_and_port(settings.host, settings.port))
     except (OSError, UnicodeError) as error:
         raise SettingsError(_cannot_listen(where, error)) from None
@@ -151,7 +151,7 @@ def bind(server: aio.Server, settings: Settings) -> int:
 
 
 def _try_to_bind(host: str, port: int) -> None:
-    """Binds and lets go again. Raises OSError with the reason, UnicodeError for what cannot be a name."""
+    """Binds and closes again. Raises OSError with the reason, UnicodeError for a text that cannot be a name."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

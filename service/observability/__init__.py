@@ -1,1 +1,1 @@
-"""What operators see: metrics and statistics (recorded in `recorder.py` alone), logs, and the HTTP port that shows them."""
+"""Metrics and statistics (written by `recorder.py` alone), logs, and the HTTP port for operators."""

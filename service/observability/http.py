@@ -1,4 +1,4 @@
-"""The HTTP port: `/metrics` for Prometheus, `/healthz` for probes. Its own thread; serves two paths and nothing else."""
+"""The HTTP port: `/metrics` for Prometheus and `/healthz` for probes. Runs in a thread of its own; serves no other path."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = 16
 
     def server_bind(self) -> None:
-        """As the base class does, but without asking the network for the name of the address, which may take seconds."""
+        """Like the base class, without the reverse lookup of the address, which may take seconds."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(
                 socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0
-            )  # `::` means IPv4, too, as it does for gRPC
+            )  # `::` accepts IPv4 as well, as it does for gRPC
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -43,7 +43,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever hangs up, or says nothing in time, is no news for the operator. Our own errors are answered with 500."""
+        """A client that disconnects or times out is logged at debug level only. Errors of the server are answered with 500."""
         log.debug("http connection lost", exc_info=True)
 
 
@@ -52,19 +52,19 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10.0  # a client that opens a connection and says nothing does not keep a thread
+    timeout = 10.0  # seconds; an idle connection does not keep a thread
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         log.debug("http", line=format % args)
 
 
 class HttpPort:
-    """Serves while started. `health` gives (live, ready) when it is asked."""
+    """Serves between `start` and `stop`. `health` returns (live, ready)."""
 
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, bool]]
     ) -> None:
-        """Binds at once, so that a port in use is known before models load. Raises OSError, UnicodeError for no host's name."""
+        """Binds at once, so that a port in use is reported before models load. Raises OSError or UnicodeError."""
         self._health = health
         self._metrics = make_wsgi_app(registry)
         self._server = make_server(host, port, self._respond, _family(host), _Handler)
@@ -72,7 +72,7 @@ class HttpPort:
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to answer."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -86,16 +86,16 @@ class HttpPort:
             status, headers, body = self._answer(environ)
         except Exception:
             log.exception("a page could not be made", path=environ.get("PATH_INFO", "")[:64])
-            status, headers, body = _told(HTTPStatus.INTERNAL_SERVER_ERROR, "The server's log has the details.")
+            status, headers, body = _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "The server's log has the details.")
         start_response(status, [*headers, ("Content-Length", str(len(body)))])
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "")
         if path not in ("/metrics", "/healthz"):
-            return _told(HTTPStatus.NOT_FOUND, "This port serves /metrics and /healthz.")
+            return _plain(HTTPStatus.NOT_FOUND, "This port serves /metrics and /healthz.")
         if environ.get("REQUEST_METHOD") not in METHODS:
-            status, headers, body = _told(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes GET and HEAD.")
+            status, headers, body = _plain(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes GET and HEAD.")
             return status, [*headers, ("Allow", ", ".join(METHODS))], body
         if path == "/metrics":
             return self._page(environ)
@@ -105,33 +105,33 @@ class HttpPort:
         return status, [("Content-Type", "application/json")], body
 
     def _page(self, environ: dict[str, Any]) -> Answer:
-        """The metrics in the form that Prometheus's library chooses by what the client accepts."""
-        asked = environ | {
+        """The metrics in the format that prometheus_client chooses by the client's `Accept` header."""
+        request = environ | {
             "REQUEST_METHOD": "GET",
-            "HTTP_ACCEPT": understood(environ.get("HTTP_ACCEPT", "")),
-            "HTTP_ACCEPT_ENCODING": wanted(environ.get("HTTP_ACCEPT_ENCODING", "")),
+            "HTTP_ACCEPT": readable_accept(environ.get("HTTP_ACCEPT", "")),
+            "HTTP_ACCEPT_ENCODING": without_refused(environ.get("HTTP_ACCEPT_ENCODING", "")),
         }
-        told: list[Any] = []
-        body = b"".join(self._metrics(asked, lambda *answer: told.extend(answer)))
-        status, headers = told
+        response: list[Any] = []
+        body = b"".join(self._metrics(request, lambda *start: response.extend(start)))
+        status, headers = response
         return status, headers, body
 
 
-def understood(accept: str) -> str:
-    """An `Accept` header without what the library cannot read, such as `text/plain; version=x`, and what the client does
-    not want (`q=0`). Where nothing is left the library answers in the plain text format."""
-    return ",".join(part for part in wanted(accept).split(",") if _is_understood(part))
+def readable_accept(accept: str) -> str:
+    """An `Accept` header without the parts that the library cannot parse, such as `text/plain; version=x`, and without those that
+    the client refuses (`q=0`). For an empty header the library answers in the plain text format."""
+    return ",".join(part for part in without_refused(accept).split(",") if _is_readable(part))
 
 
-def wanted(header: str) -> str:
-    """A header of preferences without those of `q=0`, which the library would take for wishes."""
+def without_refused(header: str) -> str:
+    """A header of preferences without the parts of `q=0`, which the library would treat as accepted."""
     return ",".join(part for part in header.split(",") if not _is_refused(part))
 
 
-def _is_understood(accepted: str) -> bool:
+def _is_readable(accepted: str) -> bool:
     try:
         choose_encoder(accepted)
-    except Exception:  # whatever it does not foresee in a header
+    except Exception:  # the library raises many types on headers it does not expect
         return False
     return True
 
@@ -147,7 +147,7 @@ def _is_refused(part: str) -> bool:
     return False
 
 
-def _told(status: HTTPStatus, sentence: str) -> Answer:
+def _plain(status: HTTPStatus, sentence: str) -> Answer:
     return _line(status), [("Content-Type", TEXT)], sentence.encode() + b"\n"
 
 
@@ -156,6 +156,6 @@ def _line(status: HTTPStatus) -> str:
 
 
 def _family(host: str) -> type[_Server]:
-    """IPv4 where a name has an address of it. Raises OSError, UnicodeError for a name that there is not."""
+    """IPv4 if the name has an IPv4 address, else IPv6. Raises OSError or UnicodeError for an unknown name."""
     families = {found[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     return _Server if socket.AF_INET in families else _Server6

@@ -1,5 +1,5 @@
-"""Structured logs: lines for people on a terminal, JSON elsewhere. Logging fails nobody: a line that cannot be made or written is
-lost, and counted (`standard_streams.lost`)."""
+"""Structured logs: console lines on a terminal, JSON elsewhere. Logging never raises: a line that cannot be formatted or written
+is dropped and counted (`standard_streams.lost`)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from service.observability.standard_streams import Stream, lost, protect
 
 
 def logger(name: str) -> Any:
-    """A logger named after the module that asks. Cheap; may be called at import."""
+    """A logger with the name of the calling module. Cheap; may be called at import."""
     return structlog.get_logger(name)
 
 
-class _CallerIsThere(logging.Filter):
-    """Drops what gRPC says, traceback and all, of an answer whose caller left just before: under load that is usual."""
+class _CallerIsConnected(logging.Filter):
+    """Drops gRPC's log of a reply whose caller disconnected just before, with its traceback. This is usual under load."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
 
 
-_CALLER_IS_THERE = _CallerIsThere()  # one, so that setting logging anew does not add it again
+_CALLER_IS_CONNECTED = _CallerIsConnected()  # a single object, so that a second `configure` does not add it again
 
 
 class _Lines:
-    """What structlog hands lines to: each method of a level takes one."""
+    """The logger that structlog writes to: a method for each level takes one line."""
 
     def __init__(self, stream: Stream) -> None:
         self.msg = stream.line
@@ -40,7 +40,7 @@ class _Lines:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Libraries' lines. One that cannot be made, for its arguments do not fit, is lost without a word."""
+    """Handler for log records of libraries. A record whose arguments do not fit its format is dropped and counted."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the base class names it so
         lost.add(1)
@@ -61,27 +61,27 @@ def _never_failing(level: int) -> Any:
 
 
 def configure(level: str, style: str) -> None:
-    """Sets the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal).
+    """Configures the process's logging once, at start. `style`: `console`, `json`, or `auto` (console on a terminal).
 
-    From then on standard output and error neither fail nor block.
+    From then on writes to standard output and error neither fail nor block.
     """
     protect(queued=True)
     stream = sys.stderr
     assert isinstance(stream, Stream)
-    people = style == "console" or (style == "auto" and stream.isatty())
+    console = style == "console" or (style == "auto" and stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
     ]
     last: list[Any] = (
-        # A plain traceback: the default one shows every frame's variables, among them what callers sent.
+        # A plain traceback: the default one shows the variables of every frame, among them payloads of callers.
         [
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
             )
         ]
-        if people
+        if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
@@ -90,27 +90,27 @@ def configure(level: str, style: str) -> None:
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )
-    # Libraries that use the standard library's logging: only what is serious, in one line.
+    # Libraries that use the standard library's logging: warnings and errors, one line each.
     logging.raiseExceptions = False
     logging.basicConfig(
         handlers=[_Handler(stream)], level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
     )
     logging.captureWarnings(True)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_CALLER_IS_THERE)
-    threading.excepthook = _thread_broke
-    sys.unraisablehook = _unraisable
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_CALLER_IS_CONNECTED)
+    threading.excepthook = _log_thread_failure
+    sys.unraisablehook = _log_unraisable
 
 
 _log = logger(__name__)
 
 
-def _thread_broke(args: threading.ExceptHookArgs) -> None:
+def _log_thread_failure(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
         name = args.thread.name if args.thread is not None else ""
-        _log.error("a thread broke", thread=name, exc_info=_triple(args.exc_type, args.exc_value, args.exc_traceback))
+        _log.error("a thread failed", thread=name, exc_info=_triple(args.exc_type, args.exc_value, args.exc_traceback))
 
 
-def _unraisable(args: sys.UnraisableHookArgs) -> None:
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
     _log.error(
         "an error could not be raised",
         where=repr(args.object)[:200],

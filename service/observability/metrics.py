@@ -13,7 +13,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 MODEL = ("model", "version")
 JOB = ("job", "model")
-"""Only of jobs that run now: their series leave with them."""
+"""For running jobs only; the series are removed when the job stops."""
 
 
 class Metrics:
@@ -117,19 +117,19 @@ class Metrics:
         self.device_busy = Counter(
             "zoo_device_busy_seconds_total", "Time the device's lanes spent on batches.", ("device",), registry=registry
         )
-        self.log_lines_lost = ReadCounter(
+        self.log_lines_lost = CallbackCounter(
             "zoo_log_lines_lost", "Lines that standard output and error did not take, or that could not be made."
         )
         registry.register(self.log_lines_lost)
 
 
-class ReadCounter(Collector):
-    """A counter that is kept elsewhere and read at every scrape. Its samples are called as it is, with `_total`."""
+class CallbackCounter(Collector):
+    """A counter whose value is kept elsewhere and read at every scrape. Samples are named after it, with `_total`."""
 
     def __init__(self, name: str, documentation: str) -> None:
         self._name, self._documentation = name, documentation
         self.read: Callable[[], float] = lambda: 0.0
 
     def collect(self) -> Iterable[Metric]:
-        """For the registry."""
+        """Called by the registry at every scrape."""
         yield CounterMetricFamily(self._name, self._documentation, value=self.read())

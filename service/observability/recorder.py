@@ -1,4 +1,4 @@
-"""The one place that records. Everyone else calls a method here that says what happened.
+"""The only writer of metrics and statistics. Other modules call a method here that names the event.
 
 Methods may be called from any thread. Label values come from the catalog and from fixed sets, never from a request, so a
 caller cannot grow the number of series.
@@ -21,15 +21,15 @@ MOST_JOB_METRICS = 32
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a gRPC call so far: the corridor fills in the model once it is resolved."""
+    """What is known of a gRPC call so far; the pipeline fills in the model once it is resolved."""
 
     model: str = ""
     version: str = ""
     request_id: str = ""
 
 
-class Inside:
-    """How many inference calls of a model are taken and not yet answered; the event loop's own, read at every scrape."""
+class InFlightCount:
+    """Inference calls of a model that are accepted and not yet answered. Written by the event loop, read at every scrape."""
 
     __slots__ = ("calls",)
 
@@ -37,7 +37,7 @@ class Inside:
         self.calls = 0
 
     def read(self) -> float:
-        """For the gauge."""
+        """Called by the gauge."""
         return float(self.calls)
 
 
@@ -47,10 +47,14 @@ class Recorder:
     def __init__(self, metrics: Metrics, statistics: Statistics) -> None:
         self._metrics = metrics
         self.statistics = statistics
-        self._inside: dict[tuple[str, int], Inside] = {}
-        self._job_series: dict[str, set[tuple[str, str]]] = {}  # metrics of each running job; the event loop's own
-        self._tiers: dict[tuple[str, int], tuple[str, str]] = {}  # what each loaded model runs in; the event loop's own
-        # Looking a series up by its labels costs more than counting in it, and the label sets are few.
+        self._in_flight: dict[tuple[str, int], InFlightCount] = {}
+        self._job_series: dict[
+            str, set[tuple[str, str]]
+        ] = {}  # metrics of each running job; used by the event loop only
+        self._tiers: dict[
+            tuple[str, int], tuple[str, str]
+        ] = {}  # tier and precision of each loaded model; used by the event loop only
+        # A lookup of a series by its labels costs more than an increment, and the label sets are few.
         self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
     # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,17 +65,17 @@ class Recorder:
         self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds)
 
     def inference_started(self, model: str, version: int) -> None:
-        """An inference call was taken."""
-        inside = self._inside.get((model, version))
-        if inside is None:
-            inside = self._inside[model, version] = Inside()
-            self._metrics.in_flight.labels(model, str(version)).set_function(inside.read)
-        inside.calls += 1
+        """An inference call was accepted."""
+        in_flight = self._in_flight.get((model, version))
+        if in_flight is None:
+            in_flight = self._in_flight[model, version] = InFlightCount()
+            self._metrics.in_flight.labels(model, str(version)).set_function(in_flight.read)
+        in_flight.calls += 1
 
     def inference_finished(self, model: str, version: int, rows: int, ok: bool, seconds: float, timing: Timing) -> None:
-        """An inference call ended, well or not. A failed one has no stages to tell of."""
+        """An inference call ended. Stages are recorded for successful calls only."""
         label = str(version)
-        self._inside[model, version].calls -= 1
+        self._in_flight[model, version].calls -= 1
         self.statistics.request_finished(
             model,
             version,
@@ -109,11 +113,11 @@ class Recorder:
         split_s: float,
         predicted_s: float | None = None,
     ) -> None:
-        """A batch ran on a device. `predicted_s`: what the scheduler took it to need altogether, if it knew."""
+        """A batch ran on a device. `predicted_s`: the scheduler's estimate of its whole duration, if it had one."""
         label = str(version)
         self._labels(self._metrics.batch_size, model, label).observe(rows)
         self._labels(self._metrics.batch_padding, model, label).observe(padding_ratio)
-        if predicted_s is not None:  # both or none, so that their sums compare
+        if predicted_s is not None:  # both or neither, so that their sums are comparable
             self._labels(self._metrics.predicted_execute, model, label).observe(predicted_s)
             self._labels(self._metrics.batch_execute, model, label).observe(collate_s + execute_s + split_s)
         self._labels(self._metrics.device_busy, device).inc(collate_s + execute_s + split_s)
@@ -127,23 +131,23 @@ class Recorder:
         )
 
     def head_executed(self, model: str, version: int, rows: int, seconds: float) -> None:
-        """A head answered its rows of a batch that its base's runtime ran; the batch itself is counted there."""
+        """A head answered its rows of a batch. The batch itself is counted for the base, whose runtime ran it."""
         self._labels(self._metrics.batch_size, model, str(version)).observe(rows)
         self.statistics.batch_executed(model, version, rows=rows, input_ns=0, infer_ns=int(seconds * 1e9), output_ns=0)
 
     def canary_rolled_back(self, model: str) -> None:
-        """A canary left its bounds and has lost its share of the traffic."""
+        """A canary left its bounds and lost its share of the traffic."""
         self._metrics.canary_rollbacks.labels(model).inc()
 
     # ── models ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def model_state(self, model: str, state: str, states: tuple[str, ...]) -> None:
-        """A model entered a state; `states` are all there are."""
+        """A model entered a state. `states`: all states."""
         for other in states:
             self._metrics.model_state.labels(model, other).set(1 if other == state else 0)
 
     def model_gone(self, model: str, states: tuple[str, ...]) -> None:
-        """There is no such model any more."""
+        """A model was deleted."""
         for state in states:
             with suppress(KeyError):
                 self._metrics.model_state.remove(model, state)
@@ -151,18 +155,18 @@ class Recorder:
     def model_loaded(
         self, model: str, version: int, load_s: float, memory_bytes: int, queue_depth: Callable[[], int]
     ) -> None:
-        """A model became ready. `queue_depth` is asked at every scrape until it is unloaded."""
+        """A model became ready. `queue_depth` is read at every scrape until the model is unloaded."""
         label = str(version)
         self._metrics.load_seconds.labels(model, label).set(load_s)
         self._metrics.model_memory.labels(model, label).set(memory_bytes)
         self._metrics.queue_depth.labels(model, label).set_function(queue_depth)
 
     def model_memory(self, model: str, version: int, memory_bytes: int) -> None:
-        """What a loaded model holds has changed."""
+        """The memory of a loaded model changed."""
         self._metrics.model_memory.labels(model, str(version)).set(memory_bytes)
 
     def model_runs(self, model: str, version: int, tier: str, precision: str, speedup: float) -> None:
-        """From now on a loaded model runs in this tier and precision, `speedup` times as fast as at its load."""
+        """A loaded model now runs in this tier and precision, `speedup` times as fast as at its load."""
         before = self._tiers.get((model, version))
         if before is not None:
             self._metrics.model_tier.remove(model, str(version), *before)
@@ -171,7 +175,7 @@ class Recorder:
         self._metrics.model_speedup.labels(model, str(version)).set(speedup)
 
     def model_unloaded(self, model: str, version: int) -> None:
-        """A model leaves: what only a loaded one has is no longer shown, and nothing here refers to it any more."""
+        """A model was unloaded: its gauges are removed, with every reference to it."""
         for gauge in (self._metrics.model_memory, self._metrics.load_seconds, self._metrics.queue_depth):
             gauge.remove(model, str(version))
         if tier := self._tiers.pop((model, version), None):
@@ -181,24 +185,24 @@ class Recorder:
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def jobs_counted(self, counts: Mapping[str, int]) -> None:
-        """How many jobs there are, by state; every state is named."""
+        """Number of jobs by state; `counts` has every state."""
         for state, count in counts.items():
             self._metrics.jobs.labels(state).set(count)
 
     def job_progress(self, job: str, model: str, ratio: float) -> None:
-        """A running job got further. Call `job_left` at its end."""
+        """Progress of a running job. Call `job_left` when it stops."""
         self._metrics.job_progress.labels(job, model).set(ratio)
         self._job_series.setdefault(job, set())
 
     def job_metric(self, job: str, model: str, metric: str, split: str, value: float) -> None:
-        """A running job measured something. Beyond the first few names nothing new is shown."""
+        """A metric of a running job. New names beyond MOST_JOB_METRICS are ignored."""
         series = self._job_series.setdefault(job, set())
         if (metric, split) in series or len(series) < MOST_JOB_METRICS:
             series.add((metric, split))
             self._metrics.job_metric.labels(job, model, metric, split).set(value)
 
     def job_left(self, job: str, model: str) -> None:
-        """A job does not run any more: its series go."""
+        """A job stopped running: its series are removed."""
         with suppress(KeyError):
             self._metrics.job_progress.remove(job, model)
         for metric, split in self._job_series.pop(job, ()):
@@ -207,11 +211,11 @@ class Recorder:
     # ── the process ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def log_lines_lost(self, read: Callable[[], float]) -> None:
-        """`read` gives how many lines of the log were lost; asked at every scrape."""
+        """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
     # ── the device ────────────────────────────────────────────────────────────────────────────────────────────
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
-        """`read` gives bytes of `kind` (docs/metrics.md lists them) on a device; asked at every scrape."""
+        """`read` returns the bytes of `kind` (listed in docs/metrics.md) on a device; called at every scrape."""
         self._metrics.device_memory.labels(device, kind).set_function(read)

@@ -1,12 +1,12 @@
-"""Standard streams that never fail and never block whoever writes to them.
+"""Standard streams whose writes neither fail nor block.
 
-A process loses what it prints where the reader of its pipe has died, does not read, or the disk behind it is full. Nothing else
-may come of that, so Python's own streams, which raise, are replaced:
+Output is lost if the reader of the pipe has died or does not read, or if the disk is full. Nothing else may follow from that, so
+these streams replace Python's own, which raise:
 
-    server    `Queued`: a bounded queue and one thread that writes; what does not fit is lost
-    children  `Direct`: written at once where the stream takes it, else lost
+    server    `Queued`: a bounded queue and one thread that writes; output that does not fit is lost
+    children  `Direct`: written at once if the stream takes it, else lost
 
-`lost` counts lines of this process. Imports the standard library alone, since children and `zoo --help` need it at once.
+`lost` counts the lost lines of this process. The module imports the standard library alone: children and `zoo --help` import it.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ from contextlib import suppress
 from typing import Protocol, TextIO, cast
 
 PIECE = 4096
-"""Bytes of one write (PIPE_BUF): a pipe that can be written takes so many without blocking."""
+"""Bytes of one write (PIPE_BUF): a writable pipe takes this many without blocking."""
 MOST_WAITING = 4 * 1024 * 1024
-"""Bytes that wait for a reader; beyond it lines are lost."""
+"""Bytes that may wait for a reader; further lines are lost."""
 FLUSH_S = 2.0
-"""How long the end of a process waits for what is not written yet."""
+"""How long a process waits at its end for output that is not written yet."""
 
 
-class Lost:
-    """Lines that could not be written."""
+class LostLines:
+    """Counter of lines that could not be written."""
 
     def __init__(self) -> None:
         self.lines = 0
         self._lock = threading.RLock()
 
     def add(self, lines: int) -> None:
-        """So many more are lost."""
+        """Adds to the count."""
         with self._lock:
             self.lines += lines
 
 
-lost = Lost()
+lost = LostLines()
 
 
 class Output(Protocol):
-    """Takes bytes, and neither raises nor blocks."""
+    """A sink of bytes that neither raises nor blocks."""
 
     fd: int
 
     def write(self, data: bytes) -> None:
-        """Writes, or loses."""
+        """Writes the bytes, or drops and counts their lines."""
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
-        """Waits for what was written before, at most so long."""
+        """Waits at most `timeout_s` until earlier output is written."""
 
 
 class Direct:
-    """Writes in the caller's thread, where that does not block, or, where it is patient, as long as it takes."""
+    """Writes in the caller's thread. Drops output that would block, unless `patient`."""
 
     def __init__(self, fd: int, *, patient: bool = False) -> None:
         self.fd = fd
@@ -77,7 +77,7 @@ class Direct:
             while rest:
                 try:
                     if not _writable(self.fd, self._timeout_ms):
-                        raise BlockingIOError  # the same end as where the system says so
+                        raise BlockingIOError  # handled like EAGAIN of the write itself
                     rest = rest[os.write(self.fd, rest[:PIECE]) :]
                 except (OSError, ValueError):
                     lost.add(_lines(rest))
@@ -88,13 +88,13 @@ class Direct:
 
 
 class Queued:
-    """Writes in a thread of its own, which starts with the first line and lasts as long as the process."""
+    """Writes in a thread of its own, which starts with the first line and ends with the process."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._waiting: deque[bytes] = deque()
         self._held = 0  # bytes that wait or are being written
-        # Reentrant: a destructor that runs in the middle of `write` may log.
+        # Reentrant: a destructor that runs inside `write` may log.
         self._change = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._broken = False  # the last line was written in part
@@ -113,7 +113,7 @@ class Queued:
                     self._thread.start()
                 except (
                     RuntimeError
-                ):  # no more threads, or the interpreter ends: this line is lost, the next one tries again
+                ):  # no more threads, or interpreter shutdown: this line is lost, the next one tries again
                     self._thread = None
                     self._waiting.clear()
                     self._held = 0
@@ -155,35 +155,35 @@ class Queued:
 
 
 class Stream(io.TextIOBase):
-    """A text stream over an Output, for what expects `sys.stdout` or `sys.stderr`. Complete lines leave at once."""
+    """A text stream over an Output that replaces `sys.stdout` or `sys.stderr`. Complete lines are written at once."""
 
     def __init__(self, output: Output, encoding: str) -> None:
         self.output = output
         self._encoding = encoding
         self._encoder = _encoder(encoding)
-        self._begun = ""
+        self._partial = ""
         self._lock = threading.RLock()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream in whose place this one is."""
+        """The encoding of the stream that this one replaces."""
         return self._encoding
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """Characters that the encoding has not are escaped."""
+        """Characters that the encoding lacks are escaped."""
         return "backslashreplace"
 
     def write(self, text: str, /) -> int:
-        """Takes all of it, whatever becomes of it."""
+        """Accepts the whole text, even if its lines are lost later."""
         with self._lock:
-            lines, newline, self._begun = (self._begun + text).rpartition("\n")
+            lines, newline, self._partial = (self._partial + text).rpartition("\n")
             if newline:
                 self._send(lines + newline)
         return len(text)
 
     def line(self, text: str) -> None:
-        """One whole line, whatever other threads have begun."""
+        """Writes one whole line, independent of partial lines of other threads."""
         with self._lock:
             self._send(text + "\n")
 
@@ -193,22 +193,22 @@ class Stream(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
-        """Lets go of a line that was begun. Does not wait."""
+        """Writes a partial line. Does not wait."""
         with self._lock:
-            begun, self._begun = self._begun, ""
-            if begun:
-                self._send(begun)
+            partial, self._partial = self._partial, ""
+            if partial:
+                self._send(partial)
 
     def close(self) -> None:
         """A standard stream stays open."""
         self.flush()
 
     def fileno(self) -> int:
-        """The file descriptor behind it."""
+        """The file descriptor of the output."""
         return self.output.fd
 
     def isatty(self) -> bool:
-        """Whether people look at it."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self.output.fd)
 
     def writable(self) -> bool:
@@ -224,17 +224,16 @@ class Stream(io.TextIOBase):
 
 
 def open_closed() -> None:
-    """Gives the null device to those of the descriptors 0, 1 and 2 that are closed, and a stream to Python where it has none.
+    """Opens the null device on each of the descriptors 0, 1 and 2 that is closed, and gives Python a stream for it.
 
-    Call it before anything else is opened: the next file or socket would get such a number, and print into it who writes to
-    standard output.
+    Must run before any other file is opened: a file or socket that got one of these numbers would receive standard output.
     """
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             with suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
                 os.set_inheritable(fd, True)
     for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
@@ -244,7 +243,7 @@ def open_closed() -> None:
 
 
 def protect(*, queued: bool = False) -> None:
-    """Puts streams that never fail in the place of `sys.stdout` and `sys.stderr`. Again does nothing."""
+    """Replaces `sys.stdout` and `sys.stderr` by streams that never fail. A second call does nothing."""
     open_closed()
     kind = Queued if queued else Direct
     for fd, name in ((1, "stdout"), (2, "stderr")):
@@ -261,7 +260,7 @@ def protect(*, queued: bool = False) -> None:
 
 
 def flush(timeout_s: float = FLUSH_S) -> None:
-    """Waits until what was written to the protected streams is out, at most so long for both together."""
+    """Waits until the output of both protected streams is written, at most `timeout_s` for both together."""
     until = time.monotonic() + timeout_s
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Stream):
@@ -270,9 +269,9 @@ def flush(timeout_s: float = FLUSH_S) -> None:
 
 
 def _own_description(fd: int) -> None:
-    """Makes writes of native code to a pipe fail rather than block, where the system lets us open the pipe anew.
+    """Makes writes of native code to a pipe fail rather than block, if the system can reopen the pipe.
 
-    The flag belongs to the open file description, which other processes share: so this process gets one of its own.
+    The flag belongs to the open file description, which other processes share, so this process opens one of its own.
     """
     with suppress(OSError):
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -282,7 +281,7 @@ def _own_description(fd: int) -> None:
 
 
 def _writable(fd: int, timeout_ms: int | None) -> bool:
-    """Whether a write would not block, be it because it fails. Waits at most so long; None for ever."""
+    """Whether a write would not block; also true if it would fail. Waits at most `timeout_ms`; None waits for ever."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     try:

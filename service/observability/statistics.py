@@ -1,7 +1,7 @@
-"""Honest counts of every model and version since the server started, cut as Triton's ModelStatistics cuts them.
+"""Counts of every model and version since the server started, in the form of Triton's ModelStatistics.
 
-Times are integers in nanoseconds. Requests and batches are counted apart: a request may ride in several batches, and a
-batch carries rows of several requests. Written from lanes' threads and the event loop, read by whoever asks.
+Times are integers in nanoseconds. Requests and batches are counted apart: the rows of a request may run in several batches, and a
+batch holds rows of several requests. Written from threads of lanes and the event loop; read from any thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How often something happened, and how long it took altogether."""
+    """Number of events and their total duration."""
 
     count: int = 0
     ns: int = 0
@@ -45,7 +45,7 @@ class ModelStatisticsSnapshot:
     success: Total = Total()
     """Requests answered, from arrival to answer."""
     fail: Total = Total()
-    """Requests that failed after they were let in; those refused at the door are in the metric `zoo_rejected_total`."""
+    """Requests that failed after admission; rejected ones are in the metric `zoo_rejected_total`."""
     queue: Total = Total()
     compute_input: Total = Total()
     compute_infer: Total = Total()
@@ -61,7 +61,7 @@ def _wall_clock_ms() -> int:
 
 @dataclass(slots=True)
 class _Counters:
-    """What is written to; guarded by the lock of its Statistics. Each list is `[count, ns]`."""
+    """Mutable counts, guarded by the lock of Statistics. Each list is `[count, ns]`."""
 
     last_inference_ms: int = 0
     inference_count: int = 0
@@ -77,7 +77,7 @@ class _Counters:
 
 
 class Statistics:
-    """The counts of all models. Every method may be called from any thread and holds its lock for a few additions."""
+    """The counts of all models. Every method is thread-safe and holds the lock for a few additions."""
 
     def __init__(self, clock_ms: Callable[[], int] = _wall_clock_ms) -> None:
         self._clock_ms = clock_ms
@@ -97,7 +97,7 @@ class Statistics:
         infer_ns: int = 0,
         output_ns: int = 0,
     ) -> None:
-        """A request of `rows` rows has left; the parts of its time count only if it was answered."""
+        """A request of `rows` rows ended; the stages count only if it succeeded."""
         with self._lock:
             counters = self._of(model, version)
             total = counters.success if ok else counters.fail
@@ -123,7 +123,7 @@ class Statistics:
             batch[3] += output_ns
 
     def snapshot(self, model: str | None = None, version: int | None = None) -> list[ModelStatisticsSnapshot]:
-        """Counts of everything that was ever asked, or of one model or version, by name and number."""
+        """Counts of every model that had requests, or of one model or version, sorted by name and number."""
         with self._lock:
             return [
                 _frozen(name, number, counters)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from service.observability import standard_streams as module
-from service.observability.standard_streams import Direct, Lost, Queued, Stream
+from service.observability.standard_streams import Direct, LostLines, Queued, Stream
 
 PATIENCE_S = 20.0
 
 
 @pytest.fixture(autouse=True)
-def lost(monkeypatch: pytest.MonkeyPatch) -> Lost:
-    counted = Lost()
+def lost(monkeypatch: pytest.MonkeyPatch) -> LostLines:
+    counted = LostLines()
     monkeypatch.setattr(module, "lost", counted)
     return counted
 
@@ -36,7 +36,7 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
-def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int], lost: Lost) -> None:
+def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int], lost: LostLines) -> None:
     stream = Stream(Queued(pipe[1]), "utf-8")
     for i in range(100):
         print("line", i, "é…", file=stream)
@@ -47,7 +47,7 @@ def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int], lost: Lost) -> N
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
 def test_lines_for_a_reader_that_died_are_counted(
-    kind: type[Queued | Direct], pipe: tuple[int, int], lost: Lost
+    kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines
 ) -> None:
     stream = Stream(kind(pipe[1]), "utf-8")
     os.close(pipe[0])
@@ -58,7 +58,7 @@ def test_lines_for_a_reader_that_died_are_counted(
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: Lost) -> None:
+def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: LostLines) -> None:
     with Path("/dev/full").open("wb") as full:
         stream = Stream(kind(full.fileno()), "utf-8")
         stream.line("one")
@@ -67,7 +67,7 @@ def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: Lo
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_closed_stream_are_counted(kind: type[Queued | Direct], pipe: tuple[int, int], lost: Lost) -> None:
+def test_lines_for_a_closed_stream_are_counted(kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines) -> None:
     os.close(pipe[1])
     stream = Stream(kind(pipe[1]), "utf-8")
     stream.line("one")
@@ -76,7 +76,7 @@ def test_lines_for_a_closed_stream_are_counted(kind: type[Queued | Direct], pipe
 
 
 def test_a_reader_who_does_not_read_holds_up_nobody(
-    pipe: tuple[int, int], lost: Lost, monkeypatch: pytest.MonkeyPatch
+    pipe: tuple[int, int], lost: LostLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 1 << 20)
     stream = Stream(Queued(pipe[1]), "ascii")
@@ -98,7 +98,7 @@ def test_a_reader_who_does_not_read_holds_up_nobody(
     assert done.wait(PATIENCE_S), "what waited arrives once somebody reads"
 
 
-def test_a_child_loses_what_its_full_pipe_does_not_take(pipe: tuple[int, int], lost: Lost) -> None:
+def test_a_child_loses_what_its_full_pipe_does_not_take(pipe: tuple[int, int], lost: LostLines) -> None:
     stream = Stream(Direct(pipe[1]), "ascii")
     for _ in range(200):
         stream.line("x" * 999)
