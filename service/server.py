@@ -294,7 +294,7 @@ class Server:
                 log.warning(
                     "a fine-tuned version is not loaded at start", model=name, version=number, reason=error.message
                 )
-        # Objects of the startup live as long as the process; frozen, the hundreds of thousands of torch cost the collector nothing.
+        # Objects of the startup live as long as the process. Frozen, they cost the collector nothing; torch has very many.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTION)
