@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
 from service.engine.admission import PendingRows, PrioritySemaphore
+from service.engine.check_record import CheckRecord
 from service.engine.served_model import ServedModel, Watch
 from service.engine.tier_report import TierReport
 from service.observability.recorder import Recorder
@@ -31,7 +32,6 @@ from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import Submission
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
-from service.verification.check_record import CheckRecord
 
 
 class HeadRunner:

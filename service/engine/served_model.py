@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
 from service.engine.admission import PendingRows, PrioritySemaphore
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.engine.head_dispatch import answers
 from service.engine.runtime_handle import RuntimeHandle
 from service.engine.tier_report import TierReport
@@ -25,8 +27,6 @@ from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import DeviceScheduler, Execute, ScheduledNetwork, Submission
 from service.tasks.base import Task
 from service.types import BatchReport, Item, Row, Tensors
-from service.verification.check_record import CheckRecord
-from service.verification.decisions import Decisions
 
 PREPARED_AHEAD = 4
 """Batches. A decoded photo or recording is many times its file, so no more than these are prepared at once for a model; what

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_zoo.cards.card import Card
+from service.engine.decisions import Decisions
 from service.engine.tier_report import TierReport
 from service.registry.states import ModelState
 from service.settings import ModelOptions
-from service.verification.decisions import Decisions
 
 
 @dataclass(frozen=True, slots=True)

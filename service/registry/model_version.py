@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from model_zoo.cards.card import Card, TunedSource
 from model_zoo.versions import Version
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
 from service.errors import MemoryFull, NotReady, ZooError
@@ -17,8 +19,7 @@ from service.registry.options import in_effect
 from service.registry.states import ModelState
 from service.runtime.network import Runtime
 from service.settings import ModelOptions
-from service.verification.check_record import CheckRecord, key_of, runs_as
-from service.verification.decisions import Decisions
+from service.verification.check_key import check_key, tier_and_precision
 from service.verification.head_checks import HeadCheck
 
 FIRST_VERSION = 1
@@ -74,7 +75,7 @@ class ModelVersion:
         self.head: LoadedHead | None = None
         """Set while a head is READY, whether its base is there or comes back at a call."""
         self.proven: dict[str, HeadCheck] = {}
-        """How a head did on runtimes of its base, by `key_of`; it may answer on those where it holds."""
+        """How a head did on runtimes of its base, by `check_key`; it may answer on those where it holds."""
         self.load_s = 0.0
         self.loading: asyncio.Task[None] | None = None
         self.unloading: asyncio.Task[tuple[int, int]] | None = None
@@ -114,8 +115,8 @@ class ModelVersion:
 
     def may_ride(self, runtime: Runtime) -> bool:
         """Whether a READY head is known to hold on a runtime of its base. What it was read from is eager fp32."""
-        key = key_of(runtime)
-        return self.proven[key].problem is None if key in self.proven else runs_as(runtime) == "eager fp32"
+        key = check_key(runtime)
+        return self.proven[key].problem is None if key in self.proven else tier_and_precision(runtime) == "eager fp32"
 
     @property
     def decisions(self) -> tuple[Decisions, ...]:
@@ -123,7 +124,7 @@ class ModelVersion:
         if isinstance(self.served, ServedModel):
             return () if self.served.decisions is None else (self.served.decisions,)
         found = {} if self.served is None else dict(self.proven)
-        if self.served is not None and (now := found.pop(key_of(self.served.runtime), None)) is not None:
+        if self.served is not None and (now := found.pop(check_key(self.served.runtime), None)) is not None:
             found[""] = now
         return tuple(check.decisions for check in found.values() if check.decisions is not None)
 

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
+from service.engine.decisions import Decisions
 from service.engine.served_head import HeadServed
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -36,7 +37,6 @@ from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.tiering.runtime_benchmark import Timings, timed
 from service.types import Item, Tensors
-from service.verification.decisions import Decisions
 from service.verification.golden_check import golden_problem, items_of
 from service.verification.head_checks import HeadCheck, check_head
 from service.verification.network_checks import decisions_of

@@ -2,7 +2,7 @@
 
     base in fp32               the golden items, as exactly as the card wants it; where they miss it (another processor, another
                                torch), the head's decisions
-    base in a reduced          the head's decisions on held-out examples of its own data (`decisions.py`); the golden items by the
+    base in a reduced          the head's decisions on held-out examples of its own data (`judgement.py`); the golden items by the
     precision                  card's thresholds where there are no such examples, as in versions of an earlier Zoo
 
 A head that does not hold on a reduced precision runs on an fp32 runtime of its base (`head_loading.py`). One that does not
@@ -16,24 +16,21 @@ from dataclasses import dataclass
 
 from model_zoo.errors import ZooModelError
 from model_zoo.golden.golden_items import GoldenItem
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.engine.head_dispatch import features_of
 from service.engine.served_head import HeadServed
 from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item, Tensors
-from service.verification.check_record import (
-    CheckRecord,
-    Trial,
-    key_of,
-    runs_as,
-)
-from service.verification.decisions import Decisions
+from service.verification.check_key import check_key, tier_and_precision
 from service.verification.golden_check import (
     answers_problem,
     decide_alike,
     items_of,
     items_problem,
 )
+from service.verification.held_out_trial import Trial, open_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +110,14 @@ def _decisions(
     task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, still: Callable[[], bool], *, anew: bool
 ) -> _Deciding:
     """The figures as they were noted (not `anew`), or measured now and noted; None where there are no held-out examples."""
-    key = key_of(runtime)
+    key = check_key(runtime)
     decisions = None if anew else record.noted(key)
-    trial = record.trial(task) if decisions is None else None
+    trial = open_trial(record, task) if decisions is None else None
     if trial is None:
         return decisions
     for numbers, items in trial.batches(most_rows):
         _add(trial, numbers, (yield items))
-    decisions = trial.decisions(runs_as(runtime))
+    decisions = trial.decisions(tier_and_precision(runtime))
     if decisions is not None and still():
         record.note(key, decisions)
     return decisions

@@ -16,7 +16,7 @@ from service.errors import MemoryFull, NotFound, NotReady
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
 from service.types import Prediction, TextInstance
-from service.verification import check_record
+from service.verification import held_out_trial
 from tests.support.registry_fakes import FakeRuntime, World, world
 from tests.support.scheduler_fakes import until
 from tests.support.tier_fakes import Network, Tuned, tuned
@@ -42,7 +42,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Example]]:
             raise NotFound("dataset", dataset)
         return sets[dataset]
 
-    monkeypatch.setattr(check_record, "open_dataset", opened)
+    monkeypatch.setattr(held_out_trial, "open_dataset", opened)
     return sets
 
 

@@ -21,6 +21,7 @@ from service.errors import MemoryFull, NotReady, ZooError
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon
 from service.registry.loading.eviction import MakingRoom
+from service.registry.loading.head_queue_check import check_in_queue
 from service.registry.loading.loader import LoadedHead
 from service.registry.model_record import ModelRecord
 from service.registry.model_version import ModelVersion, NoRoom, fp32_name
@@ -28,9 +29,8 @@ from service.registry.options import limits_of
 from service.registry.states import ModelState
 from service.runtime.memory import give_back
 from service.runtime.network import Runtime
-from service.verification.check_record import key_of, runs_as
+from service.verification.check_key import check_key, tier_and_precision
 from service.verification.head_checks import HeadCheck
-from service.verification.head_queue_check import check_in_queue
 
 log = logger(__name__)
 
@@ -90,14 +90,14 @@ class LoadingHeads(MakingRoom):
                 await self._bring(base)
             on_base = self._on_base(entry, loaded)
             runtime = on_base.runtime
-            found = await check_in_queue(on_base, loaded)
+            found = await check_in_queue(on_base, loaded.golden)
             if base.served is None or base.served.runtime is not runtime:
                 continue  # of a runtime that went, or was exchanged, the outcome says nothing
-            entry.proven[key_of(runtime)] = found
+            entry.proven[check_key(runtime)] = found
             if found.problem is None:
                 self._enter_head(entry, loaded, time.monotonic() - began)
                 return True
-            if runs_as(runtime) == "eager fp32" or base.stands_in_for:
+            if tier_and_precision(runtime) == "eager fp32" or base.stands_in_for:
                 raise NotReady(found.problem)
             log.info("a head needs an fp32 runtime", model=entry.name, version=entry.number, reason=found.problem)
             return False
@@ -251,7 +251,7 @@ class LoadingHeads(MakingRoom):
         for rider in self._riders_on(served):
             found = checks.get(rider.served) if isinstance(rider.served, HeadServed) else None
             if found is not None:
-                rider.proven[key_of(runtime)] = found
+                rider.proven[check_key(runtime)] = found
 
     def stands_in(self, served: ServedModel) -> bool:
         """Whether a network is the fp32 runtime of a base, for heads. From any thread."""

@@ -15,6 +15,8 @@ from model_zoo.golden.golden_items import GoldenItem, read_golden_items
 from model_zoo.network import Network, load_network
 from model_zoo.store import Materialised, Progress, Store
 from model_zoo.versions import GOLDEN, Version, Versions
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.errors import NotReady
 from service.observability.log import logger
 from service.runtime.heads import Head, HeadPool
@@ -22,8 +24,6 @@ from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for
 from service.types import Item, Tensors
-from service.verification.check_record import CheckRecord
-from service.verification.decisions import Decisions
 from service.verification.golden_check import golden_problem, items_of
 from service.verification.network_checks import decisions_of
 from service.verification.probes import (

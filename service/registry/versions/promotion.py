@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.rounding import apart, better
+from service.verification.judgement import ERROR_TOLERANCE
 
 POINTS = 0.005
 """Tolerance for a metric where more is better (a share of 0..1): half a point."""
-RATIO = 0.01
-"""Tolerance for a metric where less is better (an error): a hundredth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
     if theirs is None:
         # The stable version could not be measured on this data, as when the classes are others.
         return Decision(False, f"{said}, but version {stable}, which is stable now, has no {primary} on the same data")
-    allowed = POINTS if higher else RATIO * abs(theirs)
+    allowed = POINTS if higher else ERROR_TOLERANCE * abs(theirs)
     if (theirs - mine if higher else mine - theirs) > allowed:
         return Decision(False, f"{shown} is worse than the {other} of version {stable}, which stays stable")
     return Decision(True, f"{said} and not worse than the {other} of version {stable}, which was stable")

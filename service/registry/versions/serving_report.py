@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from service.verification.decisions import Decisions
+from service.engine.decisions import Decisions
 
 END = b"</main>"
 

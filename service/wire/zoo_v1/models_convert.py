@@ -15,6 +15,7 @@ from model_zoo.cards.card import (
     TrainedColumns,
     TunedSource,
 )
+from service.engine.decisions import Decisions
 from service.engine.tier_report import TierReport
 from service.pb import models_pb2 as pb
 from service.registry.model_status import (
@@ -24,7 +25,6 @@ from service.registry.model_status import (
     VersionStatus,
 )
 from service.registry.states import ModelState
-from service.verification.decisions import Decisions
 from service.wire.times import duration, struct, timestamp
 
 STATES = {

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.verification.decisions import (
-    MOST_FLIPS,
-    Decisions,
-    decides,
-    judge,
-)
+from service.engine.decisions import Decisions
+from service.verification.judgement import MOST_FLIPS, decides, judge
 from tests.support.registry_fakes import card
 
 Floats = NDArray[np.float32]

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from model_zoo.cards.card import Card
-from service.registry.versions.promotion import RATIO
+from service.engine.decisions import Decisions
 from service.rounding import apart
 from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
 from service.training.evaluation.intervals import share_interval
@@ -30,53 +29,12 @@ MOST_FLIPS = 0.02
 """Share of held-out decisions that another tier or precision may change."""
 MOST_LOSS = 0.01
 """Of a metric where more is better, 0..1: one decision in a hundred for the worse."""
+ERROR_TOLERANCE = 0.01
+"""Of a metric where less is better (an error): it may grow by a hundredth. The promotion gate forgives the same."""
 BOUNDS = 1
 """Raise it when a bound or a figure changes: what was judged by earlier ones is judged anew."""
 JUDGED_TASKS = ("-classification", "regression")
 _SEED = 0
-
-
-class Decisions(BaseModel):
-    """What was measured of one version on one tier and precision against fp32."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    runs: str
-    """Tier and precision that were judged: `compiled bf16`."""
-    examples: int
-    """Held-out examples of the version's own data."""
-    flips: int | None = None
-    """Decisions that differ from fp32; None where the answer is a number."""
-    flips_low: float = 0.0
-    flips_high: float = 0.0
-    """The interval of the share of flips, 0..1."""
-    metric: str
-    """The version's primary metric."""
-    reference: float
-    """In fp32."""
-    value: float
-    """On the tier that was judged."""
-    change: float
-    """`value` minus `reference`."""
-    change_low: float
-    change_high: float
-    problem: str = ""
-    """Which bound is missed, with the figures; empty where the version holds."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the version may run so."""
-        return not self.problem
-
-    def sentence(self) -> str:
-        """The figures, for a person."""
-        change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
-        value, reference = apart(self.value, self.reference)
-        metric = f"{self.metric} {value} (fp32: {reference}, {change})"
-        if self.flips is None:
-            return f"{metric} on {self.examples} held-out examples"
-        share = f"{self.flips_low:.1%} to {self.flips_high:.1%}"
-        return f"{self.flips} of {self.examples} held-out decisions differ from fp32 ({share}); {metric}"
 
 
 def decides(card: Card) -> bool:
@@ -106,7 +64,7 @@ def judge(
         flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
-    allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
+    allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else ERROR_TOLERANCE * abs(found.before)
     after_shown, before_shown = apart(found.after, found.before)
     problem = ""
     if not np.isfinite(outputs).all():

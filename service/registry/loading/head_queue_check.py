@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from model_zoo.golden.golden_items import GoldenItem
 from service.engine.served_head import HeadServed
 from service.errors import QueueFull
 from service.registry.loading.background import in_daemon
-from service.registry.loading.loader import LoadedHead
 from service.types import Item, Row, Tensors
 from service.verification.head_checks import Checking, HeadCheck, checking
 
@@ -21,13 +21,11 @@ LAST = 9
 LONGEST_PAUSE_S = 0.1
 
 
-async def check_in_queue(served: HeadServed, loaded: LoadedHead) -> HeadCheck:
+async def check_in_queue(served: HeadServed, golden: Sequence[GoldenItem]) -> HeadCheck:
     """Checks a head through the queue of its base, in batches with whoever else is there; callers come first."""
     runtime = served.runtime
     most_rows = served.base.limits.max_batch_size
-    steps = checking(
-        served.task, runtime, loaded.golden, served.record, most_rows, lambda: served.base.runtime is runtime
-    )
+    steps = checking(served.task, runtime, golden, served.record, most_rows, lambda: served.base.runtime is runtime)
     answers: list[Tensors] | None = None
     while True:
         step = await in_daemon(partial(_step, steps, answers), f"check-{served.name}")

@@ -1,0 +1,57 @@
+"""The figures that servers noted of a tuned version's decisions, in the version's folder.
+
+Figures are noted by tier, precision and machine, so that a restart or another version of the same head measures nothing twice.
+`verification/` measures them; a loaded model carries its record along. All methods block: never on the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from model_zoo.errors import ZooModelError
+from model_zoo.versions import Version, Versions
+from service.engine.decisions import Decisions
+from service.observability.log import logger
+
+log = logger(__name__)
+
+
+class CheckRecord:
+    """The held-out examples and the noted figures of one version."""
+
+    def __init__(self, version: Version | None) -> None:
+        """`version` is None for a model of the zoo, of which nothing is known. Reads nothing."""
+        self.version = version
+
+    def noted(self, key: str) -> Decisions | None:
+        """What was noted under a key; None where nothing was, or it cannot be read."""
+        version = self.version
+        if version is None:
+            return None
+        document = Versions(version.home).checks(version.model, version.number).get(key)
+        if document is None:
+            return None
+        with contextlib.suppress(ValueError):
+            return Decisions.model_validate(document)
+        return None
+
+    def all_noted(self) -> list[Decisions]:
+        """Everything that was noted, the latest last."""
+        version = self.version
+        found: list[Decisions] = []
+        for document in (
+            () if version is None else Versions(version.home).checks(version.model, version.number).values()
+        ):
+            with contextlib.suppress(ValueError):
+                found.append(Decisions.model_validate(document))
+        return found
+
+    def note(self, key: str, decisions: Decisions) -> None:
+        """Keeps figures. A disk that does not take them costs a measurement at the next start, no more."""
+        version = self.version
+        if version is None:
+            return
+        try:
+            Versions(version.home).note_check(version.model, version.number, key, decisions.model_dump(mode="json"))
+        except ZooModelError as error:
+            log.warning("a check could not be noted", model=version.model, version=version.number, reason=str(error))

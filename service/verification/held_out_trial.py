@@ -1,0 +1,87 @@
+"""The held-out examples of a tuned version on their way through a runtime, and the figures that come of it.
+
+The version's folder names the held-out examples and keeps what the network gave for them in fp32; the examples themselves are
+read from the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.errors import ZooModelError
+from model_zoo.golden.held_out import HeldOut, read_held_out
+from service.datasets.dataset import Examples
+from service.datasets.examples import open_dataset
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
+from service.errors import ZooError
+from service.observability.log import logger
+from service.tasks.base import Task
+from service.types import Item, Tensors
+from service.verification.judgement import decides, judge
+
+log = logger(__name__)
+
+FEWEST = 2
+"""Held-out examples of which something can be said."""
+
+
+class Trial:
+    """Held-out examples on their way through a runtime. Answers are added in any order."""
+
+    def __init__(self, task: Task, held_out: HeldOut, examples: Examples) -> None:
+        self._task = task
+        self._held_out = held_out
+        self._examples = examples
+        self._output = task.card.signature.outputs[0].name
+        self._answers: dict[int, NDArray[np.float32]] = {}
+
+    def batches(self, rows: int) -> Iterator[tuple[list[int], list[Item]]]:
+        """The examples as items, at most `rows` at a time, with their numbers. One that cannot be read is left out."""
+        count = len(self._held_out.indices)
+        for start in range(0, count, rows):
+            numbers = range(start, min(start + rows, count))
+            some = [self._examples[int(self._held_out.indices[n])] for n in numbers]
+            outcomes = self._task.preprocess([e.instance for e in some], [e.origin for e in some])
+            found = [(n, item) for n, item in zip(numbers, outcomes, strict=True) if isinstance(item, Item)]
+            if found:
+                yield [n for n, _ in found], [item for _, item in found]
+
+    def add(self, number: int, row: Tensors) -> None:
+        """What the runtime answered to an example."""
+        self._answers[number] = np.asarray(row[self._output], np.float32).ravel()
+
+    def decisions(self, runs: str) -> Decisions | None:
+        """The figures; None where too few examples could be read."""
+        if len(self._answers) < FEWEST:
+            return None
+        numbers = sorted(self._answers)
+        outputs = np.stack([self._answers[n] for n in numbers])
+        held_out = self._held_out
+        return judge(self._task.card, runs, held_out.outputs[numbers], outputs, held_out.targets[numbers])
+
+
+def open_trial(record: CheckRecord, task: Task) -> Trial | None:
+    """The held-out examples of a record's version; None where there are none (any more), or its task decides nothing.
+
+    Reads files: not on the event loop.
+    """
+    version = record.version
+    if version is None or not decides(task.card):
+        return None
+    try:
+        held_out = read_held_out(version.model, version.held_out)
+        if held_out is None or len(held_out.indices) < FEWEST:
+            return None
+        examples = open_dataset(version.home, held_out.dataset)
+        if int(held_out.indices.max()) >= len(examples) or int(held_out.indices.min()) < 0:
+            return None
+    except (ZooError, ZooModelError):  # deleted since, or damaged
+        return None
+    except Exception:  # a damaged data set fails in as many ways as there are readers
+        log.exception("held-out examples cannot be read", model=version.model, version=version.number)
+        return None
+    return Trial(task, held_out, examples)
