@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from model_zoo.errors import ZooModelError
 from model_zoo.golden.held_out import HeldOut, read_held_out
-from model_zoo.versions import Version, Versions
+from model_zoo.version_folder import Version
+from model_zoo.versions import Versions
 from service.datasets.dataset import Examples
 from service.datasets.examples import open_dataset
 from service.errors import ZooError
@@ -108,7 +109,7 @@ class CheckRecord:
         if version is None:
             return
         try:
-            Versions(version.home).note_check(version.model, version.number, key, decisions.model_dump(mode="json"))
+            Versions(version.home).record_check(version.model, version.number, key, decisions.model_dump(mode="json"))
         except ZooModelError as error:
             log.warning("a check could not be noted", model=version.model, version=version.number, reason=str(error))
 

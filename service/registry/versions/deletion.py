@@ -62,7 +62,7 @@ class Forgetting(Naming):
         except BaseException:
             entry.leaving, entry.comes_back = False, True
             for folder, _ in taken:  # the database took the change back after that
-                await in_daemon(partial(versions.put_back, name, number, folder), f"put-back-{entry.key}")
+                await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{entry.key}")
             raise
         self._forget(book, entry)
         freed = sum(size for _, size in taken)
@@ -94,7 +94,7 @@ class Forgetting(Naming):
                 kept = await self._unnamed(name, number, withdraw)
             except BaseException:
                 for folder, _ in taken:
-                    await in_daemon(partial(versions.put_back, name, number, folder), f"put-back-{name}:{number}")
+                    await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{name}:{number}")
                 raise
             self._damaged.forget(name, number)
             self._tell_books()

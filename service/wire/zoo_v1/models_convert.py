@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from model_zoo.cards.card import (
-    Card,
-    RecordRecipe,
-    RowRecipe,
-    TensorSpec,
-    TrainedColumns,
-    TunedSource,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RecordRecipe, RowRecipe
+from model_zoo.cards.signature import TensorSpec
+from model_zoo.cards.weight_source import TrainedColumns, TunedSource
 from service.engine.tier_report import TierReport
 from service.pb import models_pb2 as pb
 from service.registry.model_status import (
