@@ -66,7 +66,7 @@ class Forgetting(Naming):
             raise
         self._forget(book, entry)
         freed = sum(size for _, size in taken)
-        await in_daemon(versions.tidy, f"delete-{entry.key}")
+        await in_daemon(versions.remove_withdrawn, f"delete-{entry.key}")
         log.info("a version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
 
@@ -101,7 +101,7 @@ class Forgetting(Naming):
             if (book := self._books.get(name)) is not None:
                 book.kept = kept
                 self._hold(book)
-        await in_daemon(versions.tidy, f"delete-{name}:{number}")
+        await in_daemon(versions.remove_withdrawn, f"delete-{name}:{number}")
         freed = sum(size for _, size in taken)
         log.info("a damaged version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
