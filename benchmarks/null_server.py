@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import grpc
 import torch
 
-from model_zoo.cards.card import Card, Signature, TensorSpec
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import Signature, TensorSpec
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from model_zoo.cards.card import Card, InitialSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import InitialSource
 from model_zoo.errors import InvalidCard, UnknownCard
 
 __all__ = ["Catalog", "parse_card"]

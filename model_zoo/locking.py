@@ -1,8 +1,7 @@
-"""One writer at a time for one thing, between threads and between processes.
+"""Lock files, between threads and between processes.
 
-The lock is advisory, belongs to an open file and ends with it, so a killed process leaves no stale lock behind, only an
-empty file. It spares a second process the work; correctness does not rest upon it, because results are published by
-rename.
+A lock is advisory, belongs to an open file and ends with it, so a killed process leaves no stale lock behind, only an empty file.
+Locks spare a second process the same work. Correctness does not depend on them, because results are published by rename.
 """
 
 import os
@@ -11,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["exclusive", "held"]
+__all__ = ["exclusive_lock", "try_lock"]
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` (made if absent, its folder too). Blocks until it is free. Not reentrant."""
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``; the file and its folder are made if absent. Blocks until the lock is free. Not reentrant."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
         if sys.platform != "win32":
@@ -27,10 +26,10 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def held(path: Path, *, alone: bool) -> int | None:
-    """Hold a lock file together with others, or alone, until the descriptor that this gives is closed or the process ends.
+def try_lock(path: Path, *, exclusive: bool) -> int | None:
+    """Take a lock file without waiting, shared or exclusive. The lock ends when the returned descriptor or the process is closed.
 
-    Never waits: None where somebody else holds it in a way that does not go with this. Raises OSError.
+    Returns None if another holder excludes this lock. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if sys.platform == "win32":
@@ -38,7 +37,7 @@ def held(path: Path, *, alone: bool) -> int | None:
     import fcntl
 
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None

@@ -9,20 +9,12 @@ runtime's business.
 
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from model_zoo.cards.card import (
-    AdapterSpec,
-    Card,
-    HeadSpec,
-    TextRecipe,
-)
-from model_zoo.errors import ConversionFailed
-from model_zoo.networks import (
+from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.wrappers import (
     CharacterModel,
     ImageClassifier,
     ImageEncoder,
@@ -33,72 +25,14 @@ from model_zoo.networks import (
     SpeechDetector,
     TabularNetwork,
 )
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import TextRecipe
+from model_zoo.cards.tuned_parts import AdapterSpec
+from model_zoo.errors import ConversionFailed
+from model_zoo.materialised import Materialised
 from model_zoo.shared_weights import shared_weights
-from model_zoo.store import Materialised
 
-__all__ = [
-    "CharacterModel",
-    "Head",
-    "ImageClassifier",
-    "ImageEncoder",
-    "Network",
-    "SentenceEncoder",
-    "SeriesForecaster",
-    "SpeakerEncoder",
-    "SpeechDetector",
-    "TabularNetwork",
-    "TunedNetwork",
-    "add_adapter",
-    "build_network",
-    "load_network",
-]
-
-
-class Head(nn.Module):
-    """What a fine-tune job puts on a backbone: standardise, then a linear layer or a small perceptron.
-
-    Attributes:
-        mean, scale: of the features on the training data, (D); subtracted and divided by before anything else.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, spec: HeadSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.register_buffer("mean", torch.zeros(spec.inputs))
-        self.register_buffer("scale", torch.ones(spec.inputs))
-        self.hidden = nn.Linear(spec.inputs, spec.hidden or 1) if spec.kind == "mlp" else None
-        self.out = nn.Linear(spec.hidden if spec.kind == "mlp" and spec.hidden else spec.inputs, spec.outputs)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, D) → (B, outputs)."""
-        x = (features - self.mean) / self.scale
-        if self.hidden is not None:
-            x = functional.relu(self.hidden(x))
-        out: Tensor = self.out(x)
-        return out
-
-
-class TunedNetwork(Network):
-    """A base's backbone and a head of its own. Its state is ``base.backbone.…`` and ``head.…``."""
-
-    def __init__(self, base: Network, head: Head) -> None:
-        super().__init__()
-        base.drop_own_head()
-        self.base = base
-        self.head = head
-
-    def features(self, **inputs: Tensor) -> Tensor:
-        """Those of the base, and behind them the row's ``columns`` where the head takes them."""
-        columns = inputs.pop("columns", None)
-        features = self.base.features(**inputs)
-        return features if columns is None else torch.cat([features, columns], dim=1)
-
-    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """The base's inputs → the head's output, (B, outputs)."""
-        return {self.head.spec.output: self.head(self.features(**inputs))}
+__all__ = ["add_adapter", "build_network", "load_network"]
 
 
 def build_network(card: Card) -> Network:

@@ -18,45 +18,26 @@ import os
 import shutil
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_zoo import strict_json
-from model_zoo.cards.card import (
-    Card,
-    InitialSource,
-    PypiSource,
-    TunedSource,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import InitialSource, PypiSource, TunedSource
 from model_zoo.errors import ConversionFailed, StoreUnusable
-from model_zoo.locking import exclusive
-from model_zoo.sources import Progress, source_for
+from model_zoo.locking import exclusive_lock
+from model_zoo.materialised import Materialised
+from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file, sha256_of_file
+from model_zoo.sources.source_table import source_for
+from model_zoo.versions import Versions
 
-__all__ = ["Materialised", "Progress", "Store"]
+__all__ = ["Store", "recipe_key"]
 
 WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
 _CONVERTER = 1
 """Part of the recipe key: raise it when ``convert`` writes something else than before, and cards are converted anew."""
-
-
-@dataclass(frozen=True)
-class Materialised:
-    """A card whose files are on this machine.
-
-    Attributes:
-        folder: holds all of the files; read-only by convention.
-        weights: ``model.safetensors``.
-        files: the others by role, such as ``tokenizer`` and ``labels``.
-        digest: sha256 of the weights, lower-case hex; the name of the folder.
-    """
-
-    folder: Path
-    weights: Path
-    files: dict[str, Path]
-    digest: str
 
 
 class Store:
@@ -70,7 +51,7 @@ class Store:
             keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space
                 and can be fetched again.
         """
-        self._home = home
+        self._versions = Versions(home)
         self._downloads = home / "downloads"
         self._weights = home / "weights"
         self._keep_downloads = keep_downloads
@@ -82,10 +63,8 @@ class Store:
         Contents are not read (see ``verify``): cheap enough for every start. Takes no lock, needs no network.
         """
         if isinstance(card.source, TunedSource):
-            from model_zoo.versions import Versions  # which knows this module
-
-            return Versions(self._home).find(card)
-        pointer = _read_json(self._pointer(card))
+            return self._versions.find(card)
+        pointer = strict_json.read_object(self._pointer(card))
         return None if pointer is None else self._open(str(pointer.get("digest")))
 
     def materialise(self, card: Card, progress: Progress | None = None) -> Materialised:
@@ -105,7 +84,7 @@ class Store:
             return found
         try:
             # One lock per artifact: it also keeps a card that shares the artifact from losing it half-way.
-            with exclusive(self._downloads / f".{_package(card).artifact}.lock"):
+            with exclusive_lock(self._downloads / f".{_package(card).artifact}.lock"):
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
@@ -121,13 +100,13 @@ class Store:
         found = self.find(card)
         if found is None:
             raise ConversionFailed(card.name, "it is not in the store yet; materialise it first")
-        manifest = _read_json(found.folder / _MANIFEST) or {}
+        manifest = strict_json.read_object(found.folder / _MANIFEST) or {}
         for entry in manifest["files"].values():
             check_file(found.folder / entry["name"], entry["sha256"], f"{card.name}/{entry['name']}")
 
     def _make(self, card: Card, progress: Progress | None) -> Materialised:
         """Fetch, convert in a staging folder, publish. The caller holds the artifact's lock."""
-        key = _recipe_key(card)
+        key = recipe_key(card)
         for abandoned in self._weights.glob(f".staging-{key}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         source = source_for(_package(card))
@@ -161,7 +140,7 @@ class Store:
         manifest = {"converter": _CONVERTER, "files": files}
         _write_json(staging / _MANIFEST, manifest)
         folder = self._weights / digest
-        if self._open(digest) is None or _read_json(folder / _MANIFEST) != manifest:
+        if self._open(digest) is None or strict_json.read_object(folder / _MANIFEST) != manifest:
             # What has this name is damaged, or was written by an earlier converter: it makes room.
             outdated = staging.with_name(f"{staging.name}-outdated")
             with suppress(FileNotFoundError):
@@ -181,7 +160,7 @@ class Store:
 
     def _open(self, digest: str) -> Materialised | None:
         folder = self._weights / digest
-        manifest = _read_json(folder / _MANIFEST)
+        manifest = strict_json.read_object(folder / _MANIFEST)
         if manifest is None:
             return None
         paths: dict[str, Path] = {}
@@ -197,7 +176,7 @@ class Store:
         return Materialised(folder, weights, paths, digest)
 
     def _pointer(self, card: Card) -> Path:
-        return self._weights / "by-card" / f"{card.name}-{_recipe_key(card)}.json"
+        return self._weights / "by-card" / f"{card.name}-{recipe_key(card)}.json"
 
 
 def _package(card: Card) -> PypiSource:
@@ -208,19 +187,11 @@ def _package(card: Card) -> PypiSource:
     return card.source
 
 
-def _recipe_key(card: Card) -> str:
+def recipe_key(card: Card) -> str:
     """16 hex digits over everything that decides the files, so editing a card's summary does not fetch it again."""
     recipe = card.model_dump(mode="json", include={"source", "weights", "architecture", "labels"})
     text = strict_json.text([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document = strict_json.read(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

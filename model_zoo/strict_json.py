@@ -7,6 +7,7 @@ then no number. Either way the document cannot be read back, by whoever needs it
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["NotFinite", "nulled", "read", "read_model", "text"]
+__all__ = ["NotFinite", "nulled", "read", "read_model", "read_object", "text"]
 
 
 class NotFinite(ValueError):
@@ -69,6 +70,15 @@ def read(data: str | bytes) -> Any:
 def read_model(kind: "type[M]", data: str | bytes) -> "M":
     """A document as a pydantic model. Raises ValueError as ``read``, and where it is no such model."""
     return kind.model_validate(read(data))
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file cannot be read or holds anything else."""
+    try:
+        document = read(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def nulled(document: Any) -> Any:

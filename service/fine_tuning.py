@@ -9,7 +9,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from model_zoo.cards.card import Card, PypiSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import PypiSource
 from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.store import Store

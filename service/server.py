@@ -25,7 +25,8 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from model_zoo.catalog import Catalog
-from model_zoo.store import Progress, Store
+from model_zoo.sources.artifact_source import Progress
+from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service import __version__, banner
 from service.database import Database

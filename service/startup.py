@@ -14,7 +14,7 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
-from model_zoo.locking import held
+from model_zoo.locking import try_lock
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import HttpPort
 from service.observability.log import logger
@@ -127,7 +127,7 @@ def _hold_home(settings: Settings) -> None:
     """Holds a shared lock on ZOO_HOME until the process ends; `zoo doctor --quarantine` needs the home without servers."""
     home = settings.home.absolute()
     try:
-        free = held(home / HOME_LOCK, alone=False) is not None
+        free = try_lock(home / HOME_LOCK, exclusive=False) is not None
     except OSError as error:
         why = (error.strerror or "unknown reason").lower()
         raise SettingsError(f"ZOO_HOME: {home / HOME_LOCK} cannot be locked: {why}") from None

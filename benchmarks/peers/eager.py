@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from model_zoo.cards.card import TextRecipe
+from model_zoo.cards.recipes import TextRecipe
 from model_zoo.catalog import Catalog
 from model_zoo.network import load_network
 from model_zoo.store import Store

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Line", "TabularMlp"]
+__all__ = ["LinearTerm", "TabularMlp"]
 
 _WIDEST_EMBEDDING = 16
 
@@ -37,7 +37,7 @@ class _Block(nn.Module):
         return added
 
 
-class Line(nn.Module):
+class LinearTerm(nn.Module):
     """A linear function of the columns: a weight for each number, and one for each value of a category. Begins at zero."""
 
     def __init__(self, numbers: int, sizes: Sequence[int], outputs: int) -> None:
@@ -101,12 +101,12 @@ class TabularMlp(nn.Module):
         self.blocks = nn.ModuleList(_Block(width, 2 * width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, outputs)
-        self.line = Line(numbers, [count for count, _ in sizes], outputs) if line else None
+        self.line = LinearTerm(numbers, [count for count, _ in sizes], outputs) if line else None
         if line:
-            self.drop_correction()
+            self.zero_blocks()
 
     @torch.no_grad()
-    def drop_correction(self) -> None:
+    def zero_blocks(self) -> None:
         """Leaves the line alone."""
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)

@@ -9,7 +9,9 @@ their origin.
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from model_zoo.cards.part import CardPart
 
 __all__ = [
     "ClassificationExpectation",
@@ -37,11 +39,7 @@ def golden_path(name: str) -> Path:
     return path
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Noise(_Part):
+class Noise(CardPart):
     """Gaussian noise, 16 kHz: ``numpy.random.default_rng(seed).standard_normal(n) * amplitude`` as float32."""
 
     seed: int
@@ -49,7 +47,7 @@ class Noise(_Part):
     amplitude: float = Field(default=0.05, ge=0, le=1, description="standard deviation; 0 is silence")
 
 
-class GoldenInput(_Part):
+class GoldenInput(CardPart):
     """Exactly one of a file of ``model_zoo/golden/``, a text, or generated noise."""
 
     file: str | None = None
@@ -63,7 +61,7 @@ class GoldenInput(_Part):
         return self
 
 
-class ClassificationExpectation(_Part):
+class ClassificationExpectation(CardPart):
     """The first label of the answer, and the least probability (0..1, after softmax) it must have."""
 
     label: str
@@ -72,7 +70,7 @@ class ClassificationExpectation(_Part):
     """Other labels that are as good, for a picture that sits between classes."""
 
 
-class TextPair(_Part):
+class TextPair(CardPart):
     """Bounds of the cosine similarity (-1..1) between the case's own text and this one."""
 
     text: str
@@ -80,7 +78,7 @@ class TextPair(_Part):
     at_most: float = Field(default=1.0, ge=-1, le=1)
 
 
-class EmbeddingExpectation(_Part):
+class EmbeddingExpectation(CardPart):
     """The first values of the embedding within an absolute tolerance, and how near other texts must be."""
 
     values: tuple[float, ...] = Field(min_length=1)
@@ -88,7 +86,7 @@ class EmbeddingExpectation(_Part):
     pairs: tuple[TextPair, ...] = ()
 
 
-class SpeechExpectation(_Part):
+class SpeechExpectation(CardPart):
     """Whether there is speech, and from when to when.
 
     ``segments`` are (start, end) in seconds under the recipe's threshold, durations and padding; each bound may be off
@@ -100,7 +98,7 @@ class SpeechExpectation(_Part):
     tolerance_seconds: float = Field(default=0.1, gt=0)
 
 
-class ContinuationExpectation(_Part):
+class ContinuationExpectation(CardPart):
     """The likeliest character behind the text."""
 
     next: str = Field(min_length=1, max_length=1)
@@ -112,7 +110,7 @@ Expectation = Annotated[
 ]
 
 
-class GoldenCase(_Part):
+class GoldenCase(CardPart):
     """One input and what is expected of the answer."""
 
     input: GoldenInput

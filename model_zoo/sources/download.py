@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 import httpx
 
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources import Progress
+from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
 
 __all__ = ["Expected", "download"]

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from model_zoo.cards.card import PypiSource, SourceFile
+from model_zoo.cards.weight_source import PypiSource, SourceFile
 from model_zoo.errors import SourceUnavailable
-from model_zoo.sources import Progress
+from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes, sha256_of_file
 from model_zoo.sources.download import Expected, download
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
-    from model_zoo.cards.card import TensorSpec as CardTensor
+    from model_zoo.cards.signature import TensorSpec as CardTensor
     from model_zoo.store import Store
 
 from service.client import TensorSpec

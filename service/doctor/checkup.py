@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_zoo.catalog import Catalog
-from model_zoo.locking import held
+from model_zoo.locking import try_lock
 from service.doctor import database as tables_of
 from service.doctor import home as home_of
 from service.doctor.findings import Report
@@ -65,7 +65,7 @@ def servers(home: Path) -> bool:
     """Whether a server on this machine holds the home."""
     try:
         if (home / HOME_LOCK).exists():
-            descriptor = held(home / HOME_LOCK, alone=True)
+            descriptor = try_lock(home / HOME_LOCK, exclusive=True)
             if descriptor is None:
                 return True
             os.close(descriptor)
@@ -92,7 +92,7 @@ def _locked(path: Path) -> bool:
 @contextmanager
 def alone(home: Path, database: str = "") -> Iterator[None]:
     """Nobody else works on the home, and no server starts meanwhile. Raises HomeInUseError, OSError."""
-    descriptor = held(home / HOME_LOCK, alone=True)
+    descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     if descriptor is None or any(_locked(path) for path in (home / JOBS).glob(".server-*")):
         if descriptor is not None:
             os.close(descriptor)

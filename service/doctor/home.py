@@ -15,7 +15,8 @@ from model_zoo import strict_json
 from model_zoo.catalog import Catalog
 from model_zoo.errors import UnknownVersion, VersionDamaged
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.versions import MODEL_NAME, Versions
+from model_zoo.version_folder import MODEL_NAME
+from model_zoo.versions import Versions
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, DatasetInfo
 from service.datasets.examples import is_id, open_dataset

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 
 from model_zoo.errors import ZooModelError
-from model_zoo.versions import Version, Versions
+from model_zoo.version_folder import Version
+from model_zoo.versions import Versions
 from service.engine.decisions import Decisions
 from service.observability.log import logger
 
@@ -52,6 +53,6 @@ class CheckRecord:
         if version is None:
             return
         try:
-            Versions(version.home).note_check(version.model, version.number, key, decisions.model_dump(mode="json"))
+            Versions(version.home).record_check(version.model, version.number, key, decisions.model_dump(mode="json"))
         except ZooModelError as error:
             log.warning("a check could not be noted", model=version.model, version=version.number, reason=str(error))

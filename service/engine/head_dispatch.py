@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import FEATURES, Card
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import FEATURES
 from service.errors import InternalError, ZooError
 from service.observability.log import logger
 from service.tasks.base import Task

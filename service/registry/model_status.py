@@ -60,7 +60,7 @@ class VersionStatus:
     aliases: tuple[str, ...] = ()
     """That name it, in order."""
     lineage: Mapping[str, Any] | None = None
-    """`lineage.json` as its job wrote it (model_zoo/versions.py lists the fields); None for a model of the zoo."""
+    """`lineage.json` as its job wrote it (model_zoo/version_folder.py lists the fields); None for a model of the zoo."""
     created: float | None = None
     """When it was published, in seconds since 1970; None for a model of the zoo."""
     size_bytes: int = 0

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from model_zoo.cards.card import Card, TunedSource
-from model_zoo.versions import Version
-from service.engine.check_record import CheckRecord
-from service.engine.decisions import Decisions
+from model_zoo.cards.card import (
+    Card,
+)
+from model_zoo.cards.weight_source import (
+    TunedSource,
+)
+from model_zoo.version_folder import (
+    Version,
+)
+from service.engine.check_record import (
+    CheckRecord,
+)
+from service.engine.decisions import (
+    Decisions,
+)
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
 from service.errors import MemoryFull, NotReady, ZooError

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from model_zoo.errors import ZooModelError
-from model_zoo.versions import Version
+from model_zoo.version_folder import Version
 from service.engine.served_model import ServedModel
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, ZooError
 from service.registry.loading.background import in_daemon

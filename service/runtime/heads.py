@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from model_zoo.cards.card import HeadSpec
+from model_zoo.cards.tuned_parts import HeadSpec
 from model_zoo.errors import ConversionFailed
 from service.types import Array, Item
 
@@ -29,7 +29,7 @@ COLUMNS = "columns"
 
 @dataclass(frozen=True, slots=True)
 class HeadWeights:
-    """What `model_zoo.network.Head` has learned, laid out for rows of features."""
+    """What `model_zoo.architectures.tuned.Head` has learned, laid out for rows of features."""
 
     mean: Floats
     scale: Floats

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_zoo.cards.card import TargetScale
+from model_zoo.cards.tuned_parts import TargetScale
 from service.types import Array, Classification, Label, Options, Regression
 
 DEFAULT_TOP_K = 5

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.cards.card import FEATURES, Card
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import FEATURES
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance

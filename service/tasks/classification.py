@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from model_zoo.cards.card import ClassificationExpectation
-from model_zoo.golden.golden_case import Expectation
+from model_zoo.golden.golden_case import ClassificationExpectation, Expectation
 from service.rounding import against
 from service.tasks.answers import best_labels
 from service.tasks.base import Task

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.cards.card import EmbeddingExpectation
-from model_zoo.golden.golden_case import Expectation
+from model_zoo.golden.golden_case import EmbeddingExpectation, Expectation
 from service.rounding import against
 from service.tasks.base import Task
 from service.types import Answer, Embedding, Item, Options, Tensors

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_zoo.cards.card import (
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import (
     AudioRecipe,
-    Card,
     CharacterRecipe,
     ImageRecipe,
     RecordRecipe,
@@ -15,7 +15,7 @@ from model_zoo.cards.card import (
     SpectrogramRecipe,
     TextRecipe,
 )
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 from service.tasks.audio.audio_classification import AudioClassification
 from service.tasks.audio.audio_feature_extraction import AudioFeatureExtraction
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from model_zoo.cards.card import Card, InitialSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import InitialSource
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.overrides import CLASSIFICATION, REGRESSION, UNLABELLED
 from service.errors import InvalidInput

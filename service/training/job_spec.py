@@ -7,7 +7,7 @@ A job's folder, `ZOO_HOME/jobs/<id>/`, which only its worker and its supervisor 
     checkpoints/     <step>/ each complete by rename
     tensorboard/     event files
     log.txt          the worker's own log
-    result/          a version folder, complete by rename: see `model_zoo/versions.py`
+    result/          a version folder, complete by rename: see `model_zoo/version_folder.py`
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, InitialSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import InitialSource
 from model_zoo.catalog import Catalog
-from model_zoo.store import Materialised, Store
+from model_zoo.materialised import Materialised
+from model_zoo.store import Store
 from service.datasets.dataset import DatasetInfo, Splits
 from service.datasets.examples import StoredExamples, open_dataset
 from service.datasets.splits import split

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import AudioRecipe, Card
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe
 from service.errors import InternalError
 from service.rounding import against
 from service.tasks.base import Task

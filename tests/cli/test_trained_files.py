@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import (
-    Card,
-    RowRecipe,
-    TrainedColumns,
-    TunedSource,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RowRecipe
+from model_zoo.cards.weight_source import TrainedColumns, TunedSource
 from service.cli.inputs.sources import Source, sources
 from service.client.models import ModelInfo, read_model
 from service.datasets.dataset import DatasetKind

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from model_zoo.locking import held
+from model_zoo.locking import try_lock
 from service.cli.main import app
 from service.doctor.checkup import examine
 from service.pb import fine_tuning_pb2 as pb
@@ -242,7 +242,7 @@ def test_nothing_is_moved_while_a_server_of_another_machine_works_on_a_job(home:
 
 
 def test_a_server_does_not_start_while_things_are_moved(home: Path) -> None:
-    descriptor = held(home / HOME_LOCK, alone=True)
+    descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     assert descriptor is not None
     with pytest.raises(SettingsError, match="`zoo doctor --quarantine` works on"):
         asyncio.run(open_database(load_settings()))

@@ -14,24 +14,22 @@ from safetensors.torch import load, load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model_zoo.cards.card import (
-    FEATURES,
-    AudioRecipe,
-    Card,
-    ClassificationExpectation,
-    EmbeddingExpectation,
-    GoldenCase,
-    ImageRecipe,
-    SpeechExpectation,
-    TextRecipe,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe, ImageRecipe, TextRecipe
+from model_zoo.cards.signature import FEATURES
 from model_zoo.catalog import Catalog
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.torchscript import state_dict_of
-from model_zoo.golden.golden_case import golden_path
+from model_zoo.golden.golden_case import (
+    ClassificationExpectation,
+    EmbeddingExpectation,
+    GoldenCase,
+    SpeechExpectation,
+    golden_path,
+)
+from model_zoo.materialised import Materialised
 from model_zoo.network import build_network, load_network
-from model_zoo.sources import source_for
-from model_zoo.store import Materialised
+from model_zoo.sources.source_table import source_for
 from tests.support.real_models import Real, or_skip
 
 Models = Callable[[str], Real]

@@ -106,7 +106,7 @@ def test_what_was_withdrawn_is_gone_for_whoever_looks_until_it_is_put_back(tmp_p
         versions.open("mood", 1)
     with pytest.raises(UnknownVersion):
         versions.withdraw("mood", 1)
-    versions.put_back("mood", 1, folder)
+    versions.restore("mood", 1, folder)
     assert versions.open("mood", 1).number == 1
 
 
@@ -115,7 +115,7 @@ def test_what_a_process_that_was_ended_did_not_remove_the_next_one_does(tmp_path
     publish(tmp_path, "mood")
     publish(tmp_path, "mood")
     folder, _ = versions.withdraw("mood", 1)
-    Versions(tmp_path).tidy()
+    Versions(tmp_path).remove_withdrawn()
     assert not folder.exists()
     assert versions.numbers("mood") == [2]
 

@@ -67,7 +67,9 @@ def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: Lo
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_closed_stream_are_counted(kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines) -> None:
+def test_lines_for_a_closed_stream_are_counted(
+    kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines
+) -> None:
     os.close(pipe[1])
     stream = Stream(kind(pipe[1]), "utf-8")
     stream.line("one")

@@ -9,8 +9,8 @@ import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from model_zoo import network
-from model_zoo.cards.card import HeadSpec
+from model_zoo.architectures import tuned
+from model_zoo.cards.tuned_parts import HeadSpec
 from model_zoo.errors import ConversionFailed
 from service.runtime.heads import FeatureHead, Head, HeadPool, read_head
 from service.types import Item
@@ -25,10 +25,10 @@ def spec(kind: str = "linear", columns: int = 0, inputs: int = WIDTH) -> HeadSpe
     )
 
 
-def trained(path: Path, of: HeadSpec, seed: int = 0) -> network.Head:
+def trained(path: Path, of: HeadSpec, seed: int = 0) -> tuned.Head:
     """A head in torch, and its file."""
     torch.manual_seed(seed)
-    head = network.Head(of)
+    head = tuned.Head(of)
     head.mean.normal_()
     head.scale.uniform_(0.5, 2.0)
     save_file({f"head.{name}": tensor for name, tensor in head.state_dict().items()}, path)

@@ -14,7 +14,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from model_zoo.cards.card import Card, TunedSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model_zoo.cards.card import SeriesRecipe
+from model_zoo.cards.recipes import SeriesRecipe
 from service.training.data.windows import Windows, windows_of
 
 CONTEXT = 20

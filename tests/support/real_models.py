@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import pytest
 
+from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
 from model_zoo.errors import SourceUnavailable
-from model_zoo.network import Network
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 
 T = TypeVar("T")
 

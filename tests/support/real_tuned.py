@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import write_golden_items
-from model_zoo.network import Head, Network, TunedNetwork, add_adapter, load_network
+from model_zoo.materialised import Materialised
+from model_zoo.network import add_adapter, load_network
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.store import Materialised
-from model_zoo.versions import GOLDEN, Versions
+from model_zoo.version_folder import GOLDEN
+from model_zoo.versions import Versions
 from service.types import Item
 
 _backbones: dict[tuple[str, Path], Network] = {}

@@ -2,19 +2,10 @@
 
 from typing import Any
 
-from model_zoo.cards.card import (
-    Card,
-    CategoryColumn,
-    ForecastScale,
-    ImageRecipe,
-    NumberColumn,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
-    Signature,
-    TargetScale,
-    TensorSpec,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import CategoryColumn, ImageRecipe, NumberColumn, RecordRecipe, RowRecipe, SeriesRecipe
+from model_zoo.cards.signature import Signature, TensorSpec
+from model_zoo.cards.tuned_parts import ForecastScale, TargetScale
 from model_zoo.catalog import Catalog
 from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_arguments, series_inputs, series_output

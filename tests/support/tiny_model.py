@@ -15,7 +15,7 @@ from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.network import build_network, load_network
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.store import Store, _recipe_key
+from model_zoo.store import Store, recipe_key
 from service.tasks.table import task_for
 
 NAME = "tiny_encoder"
@@ -56,7 +56,7 @@ def make_tiny(home: Path, real_home: Path) -> Card:
         path = folder / name
         files[role] = {"name": name, "bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
     (folder / "manifest.json").write_text(json.dumps({"converter": 1, "files": files}))
-    pointer = home / "weights" / "by-card" / f"{NAME}-{_recipe_key(card)}.json"
+    pointer = home / "weights" / "by-card" / f"{NAME}-{recipe_key(card)}.json"
     pointer.parent.mkdir()
     pointer.write_text(json.dumps({"card": NAME, "digest": digest}))
     return tiny_card(_first_values(card, home))

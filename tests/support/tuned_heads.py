@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_zoo.cards.card import (
-    Card,
-    HeadSpec,
-    Signature,
-    TargetScale,
-    TensorSpec,
-    TunedSource,
-)
-from model_zoo.network import Head, Network, TunedNetwork
-from model_zoo.store import Materialised, Store
+from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.wrappers import Network
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import Signature, TensorSpec
+from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
+from model_zoo.cards.weight_source import TunedSource
+from model_zoo.materialised import Materialised
+from model_zoo.store import Store
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for

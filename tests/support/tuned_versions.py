@@ -15,7 +15,8 @@ from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import read_golden_items, write_golden_items
 from model_zoo.golden.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.sources.digest import sha256_of_file
-from model_zoo.versions import GOLDEN, Versions
+from model_zoo.version_folder import GOLDEN
+from model_zoo.versions import Versions
 from service.errors import NotReady
 from service.registry.loading.loader import Loaded, LoadedHead
 from service.runtime.heads import Head, HeadPool

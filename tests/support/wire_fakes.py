@@ -12,7 +12,8 @@ import numpy as np
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
-from model_zoo.cards.card import Card, Signature, TensorSpec
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import Signature, TensorSpec
 from service.errors import InvalidInput, NotFound, NotReady, ZooError
 from service.inference import current_call
 from service.observability.metrics import Metrics

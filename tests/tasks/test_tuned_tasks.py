@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_zoo.cards.card import TargetScale
+from model_zoo.cards.tuned_parts import TargetScale
 from service.errors import InvalidInput
 from service.tasks.image.image_input import ImageInput
 from service.tasks.text.text_classification import CharacterTextClassification

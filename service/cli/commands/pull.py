@@ -16,7 +16,8 @@ from service.cli.rendering.console import (
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
-    from model_zoo.store import Materialised, Store
+    from model_zoo.materialised import Materialised
+    from model_zoo.store import Store
 
 
 def pull(

@@ -9,14 +9,36 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from model_zoo.cards.card import Card, InitialSource, TunedSource
+from model_zoo.architectures.wrappers import Network
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import InitialSource, TunedSource
 from model_zoo.errors import SourceUnavailable, ZooModelError
 from model_zoo.golden.golden_items import GoldenItem, read_golden_items
-from model_zoo.network import Network, load_network
-from model_zoo.store import Materialised, Progress, Store
-from model_zoo.versions import GOLDEN, Version, Versions
-from service.engine.check_record import CheckRecord
-from service.engine.decisions import Decisions
+from model_zoo.materialised import (
+    Materialised,
+)
+from model_zoo.network import (
+    load_network,
+)
+from model_zoo.sources.artifact_source import (
+    Progress,
+)
+from model_zoo.store import (
+    Store,
+)
+from model_zoo.version_folder import (
+    GOLDEN,
+    Version,
+)
+from model_zoo.versions import (
+    Versions,
+)
+from service.engine.check_record import (
+    CheckRecord,
+)
+from service.engine.decisions import (
+    Decisions,
+)
 from service.errors import NotReady
 from service.observability.log import logger
 from service.runtime.heads import Head, HeadPool

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
-from model_zoo.cards.card import Card, TunedSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import TunedSource
 from service.runtime.memory import Reading
 from service.runtime.network import SharedPart
 

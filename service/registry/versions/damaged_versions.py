@@ -45,7 +45,7 @@ class DamagedVersions:
     def note(self, versions: Versions, model: str, number: int, reason: str) -> None:
         """One cannot be read. Blocks."""
         try:
-            created, size = versions.remains(model, number)
+            created, size = versions.changed_and_size(model, number)
         except UnknownVersion:
             return
         self._found[model, number] = DamagedVersion(model, number, reason, created, size)

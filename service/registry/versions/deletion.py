@@ -62,11 +62,11 @@ class Forgetting(Naming):
         except BaseException:
             entry.leaving, entry.comes_back = False, True
             for folder, _ in taken:  # the database took the change back after that
-                await in_daemon(partial(versions.put_back, name, number, folder), f"put-back-{entry.key}")
+                await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{entry.key}")
             raise
         self._forget(book, entry)
         freed = sum(size for _, size in taken)
-        await in_daemon(versions.tidy, f"delete-{entry.key}")
+        await in_daemon(versions.remove_withdrawn, f"delete-{entry.key}")
         log.info("a version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
 
@@ -94,14 +94,14 @@ class Forgetting(Naming):
                 kept = await self._unnamed(name, number, withdraw)
             except BaseException:
                 for folder, _ in taken:
-                    await in_daemon(partial(versions.put_back, name, number, folder), f"put-back-{name}:{number}")
+                    await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{name}:{number}")
                 raise
             self._damaged.forget(name, number)
             self._tell_books()
             if (book := self._books.get(name)) is not None:
                 book.kept = kept
                 self._hold(book)
-        await in_daemon(versions.tidy, f"delete-{name}:{number}")
+        await in_daemon(versions.remove_withdrawn, f"delete-{name}:{number}")
         freed = sum(size for _, size in taken)
         log.info("a damaged version was deleted", model=name, version=number, freed_bytes=freed)
         return freed

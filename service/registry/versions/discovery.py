@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from model_zoo.cards.card import TunedSource
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.errors import UnknownVersion, VersionDamaged, ZooModelError
-from model_zoo.versions import Version, Versions
+from model_zoo.version_folder import Version
+from model_zoo.versions import Versions
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon

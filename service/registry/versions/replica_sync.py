@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from model_zoo.errors import StoreUnusable, ZooModelError
-from model_zoo.versions import MODEL_NAME
+from model_zoo.version_folder import MODEL_NAME
 from service.database import DatabaseError
 from service.engine.served_head import Served
 from service.errors import NotFound
@@ -77,7 +77,7 @@ class Following(Forgetting):
         """In a thread: what is on disk, after what nobody needs was removed."""
         if self._versions is None:
             return {}
-        self._versions.tidy()
+        self._versions.remove_withdrawn()
         try:
             return self._versions.listing()
         except StoreUnusable as error:

@@ -22,9 +22,10 @@ from torch import nn
 from torch.export import Dim
 
 from model_zoo import strict_json
-from model_zoo.cards.card import AudioRecipe, Card
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
-from model_zoo.store import Materialised
 from service.observability.standard_streams import protect
 from service.runtime.compilers.compiled_cache import LIBRARY, Job
 from service.runtime.compilers.packed_convolutions import PackConvolutions

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_zoo.cards.card import AudioRecipe, Card, TextRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe, TextRecipe
 from model_zoo.network import load_network
 from model_zoo.store import Store
 from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache

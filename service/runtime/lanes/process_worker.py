@@ -29,8 +29,8 @@ import torch
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
+from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
-from model_zoo.store import Materialised
 from service.observability.standard_streams import protect
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.lanes.arena import Arena, end_of

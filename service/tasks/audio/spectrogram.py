@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, SpectrogramRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import SpectrogramRecipe
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.errors import ZooError
 from service.tasks.audio.audio_input import mono_samples

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import AudioRecipe, Card, SpeechExpectation
-from model_zoo.golden.golden_case import Expectation, GoldenInput, golden_path
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.golden.golden_case import Expectation, GoldenInput, SpeechExpectation, golden_path
 from service.errors import InvalidInput, ZooError
 from service.tasks.audio.audio_input import mono_samples, refuse_bad_samples
 from service.tasks.base import NO_FILES, Task, pad_stack

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_zoo.cards.card import Card, ImageRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import ImageRecipe
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.datasets.readers.media.images import (
     DamagedPicture,

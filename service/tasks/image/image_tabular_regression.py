@@ -11,7 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.cards.card import Card, RecordRecipe, TensorSpec
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RecordRecipe
+from model_zoo.cards.signature import TensorSpec
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.answers import number_of

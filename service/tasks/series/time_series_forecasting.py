@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, SeriesRecipe, TensorSpec
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import SeriesRecipe
+from model_zoo.cards.signature import TensorSpec
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.datasets.readers.columns.cells import LARGEST_NUMBER
 from service.errors import InvalidInput, ZooError

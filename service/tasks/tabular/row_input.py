@@ -16,12 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import (
-    CategoryColumn,
-    NumberColumn,
-    RowRecipe,
-    TensorSpec,
-)
+from model_zoo.cards.recipes import CategoryColumn, NumberColumn, RowRecipe
+from model_zoo.cards.signature import TensorSpec
 from service.datasets.formatting import clean_name
 from service.datasets.readers.columns.cells import (
     LARGEST_NUMBER,

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.cards.card import Card, RowRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RowRecipe
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.answers import best_labels, number_of

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, CharacterRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import CharacterRecipe
 from model_zoo.golden.golden_case import GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.cards.card import Card, TextRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import TextRecipe
 from model_zoo.golden.golden_case import GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from model_zoo.cards.card import FEATURES, Card
+from model_zoo.architectures.tuned import TunedNetwork
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import FEATURES
 from model_zoo.golden.held_out import HeldOut
-from model_zoo.network import TunedNetwork
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 from service.datasets.dataset import Splits
 from service.training.artifacts.result import write_labels, write_result
 from service.training.artifacts.tuned_card import FORECASTING, REDUCED, RELATIVE_TOLERANCE

@@ -15,12 +15,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from model_zoo import strict_json
-from model_zoo.cards.card import (
-    Card,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RecordRecipe, RowRecipe, SeriesRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
 from service.rounding import apart, better, equal
 from service.training.artifacts.charts import curve_charts, reliability_chart

@@ -1,4 +1,4 @@
-"""A job's result: a version folder, complete by rename. What is in it: `model_zoo/versions.py`."""
+"""A job's result: a version folder, complete by rename. What is in it: `model_zoo/version_folder.py`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model_zoo import strict_json
-from model_zoo.cards.card import (
-    Card,
-    SourceFile,
-    TrainedColumns,
-    TunedSource,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import SourceFile, TrainedColumns, TunedSource
 from model_zoo.golden.golden_items import write_golden_items
 from model_zoo.golden.held_out import HELD_OUT, HeldOut, write_held_out
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 from service import __version__
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Splits
 from service.training.artifacts.html_report import page

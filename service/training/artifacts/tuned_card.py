@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from model_zoo.cards.card import (
-    AdapterSpec,
-    Card,
-    Closeness,
-    HeadSpec,
-    ImageRecipe,
-    Recipe,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
-    Signature,
-    SourceFile,
-    TargetScale,
-    TensorSpec,
-    TunedSource,
-    WeightsRecipe,
-)
+from model_zoo.cards.card import Card, Closeness
+from model_zoo.cards.recipes import ImageRecipe, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
+from model_zoo.cards.signature import Signature, TensorSpec
+from model_zoo.cards.tuned_parts import AdapterSpec, HeadSpec, TargetScale
+from model_zoo.cards.weight_source import SourceFile, TunedSource, WeightsRecipe
 from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_inputs, series_output
 from service.tasks.tabular.row_input import row_inputs

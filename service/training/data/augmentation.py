@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_zoo.cards.card import ImageRecipe
+from model_zoo.cards.recipes import ImageRecipe
 
 LEVELS: dict[str, dict[str, Any]] = {
     "light": {"scale": (0.6, 1.0), "hflip": 0.5, "color_jitter": None},

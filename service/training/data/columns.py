@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model_zoo.cards.card import CategoryColumn, NumberColumn, RowRecipe
+from model_zoo.cards.recipes import CategoryColumn, NumberColumn, RowRecipe
 from service.datasets.dataset import ColumnInfo, Columns
 from service.tasks.tabular.row_input import Cell, category_of, number_of
 from service.training.failures import CannotTrain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_zoo.cards.card import Card
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 from service.datasets.dataset import Example
 from service.tasks.base import Task
 from service.tasks.table import task_for

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_zoo.network import Network, load_network
+from model_zoo.architectures.wrappers import Network
+from model_zoo.network import load_network
 from service.errors import ZooError
 from service.tasks.base import Task
 from service.training.data.accounting import reason_of, tell_left_out

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model_zoo.cards.card import ImageRecipe
+from model_zoo.cards.recipes import ImageRecipe
 from service.datasets.dataset import Examples
 from service.tasks.image.image_input import ImageReader
 from service.training.data.augmentation import shrunk, variation

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import SeriesRecipe
+from model_zoo.cards.recipes import SeriesRecipe
 from service.tasks.series.time_series_forecasting import spread_of
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import ForecastScale, TargetScale
+from model_zoo.cards.tuned_parts import ForecastScale, TargetScale
 from service.tasks.series.time_series_forecasting import spread_of
 
 Floats = NDArray[np.floating]

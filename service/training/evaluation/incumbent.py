@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, TunedSource
+from model_zoo.architectures.wrappers import Network
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.errors import ZooModelError
-from model_zoo.network import Network, load_network
-from model_zoo.store import Materialised, Store
+from model_zoo.materialised import Materialised
+from model_zoo.network import load_network
+from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.tasks.table import read_labels, task_for
 from service.training.data.prepared import Prepared, predict

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model_zoo.cards.card import HeadSpec
-from model_zoo.network import Head
+from model_zoo.architectures.tuned import Head
+from model_zoo.cards.tuned_parts import HeadSpec
 from service.training.heads.linear import (
     EXACT,
     ROUGH,

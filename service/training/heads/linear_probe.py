@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_zoo.network import TunedNetwork
+from model_zoo.architectures.tuned import TunedNetwork
 from service.training.data.prepared import Prepared
 from service.training.heads.fit import example_weights, scale_of
 from service.training.heads.linear import Axes, Logistic, Ridge

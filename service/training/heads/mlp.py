@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model_zoo.network import Head
+from model_zoo.architectures.tuned import Head
 from service.training.heads.linear import Scale
 from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import Metric

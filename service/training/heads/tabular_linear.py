@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.architectures.tabular_mlp import Line
+from model_zoo.architectures.tabular_mlp import LinearTerm
 from service.tasks.tabular.row_input import CATEGORIES, NUMBERS
 from service.training.data.seeds import mixed
 from service.training.heads.fit import example_weights, sharpness_of
@@ -41,7 +41,7 @@ class Penalty:
     """What logits are multiplied by: a strong penalty makes them too small. 1 for numbers."""
 
 
-def rows_for(line: Line, inputs: Mapping[str, Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
+def rows_for(line: LinearTerm, inputs: Mapping[str, Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
     """What a line is learned from: columns (m, D), numbers, then each category one-hot, the unknown all zeros; targets (m,).
 
     Args:
@@ -113,7 +113,7 @@ def _logistic(axes: Axes, y: Tensor, classes: int, knobs: Hyperparameters) -> Lo
 
 
 @torch.no_grad()
-def set_line(line: Line, solution: Solution) -> None:
+def set_line(line: LinearTerm, solution: Solution) -> None:
     """Gives the network's line its weights: those of the numbers, then of each category, of which the unknown has none."""
     weight, at = solution.weight, 0
     line.bias.copy_(solution.bias)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model_zoo.cards.card import TargetScale
+from model_zoo.cards.tuned_parts import TargetScale
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.cards.card import Card, SeriesRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import SeriesRecipe
 from model_zoo.network import build_network
 from service.datasets.splits import cut
 from service.tasks.series.time_series_forecasting import (

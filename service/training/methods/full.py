@@ -10,13 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.cards.card import (
-    HeadSpec,
-    ImageRecipe,
-    Recipe,
-    RecordRecipe,
-)
-from model_zoo.network import Head, ImageClassifier, ImageEncoder, Network, TunedNetwork, build_network
+from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.wrappers import ImageClassifier, ImageEncoder, Network
+from model_zoo.cards.recipes import ImageRecipe, Recipe, RecordRecipe
+from model_zoo.cards.tuned_parts import HeadSpec
+from model_zoo.network import build_network
 from service.tasks.table import task_for
 from service.tasks.tabular.row_input import columns_width
 from service.training.artifacts.finalize import draft_files

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from model_zoo.cards.card import (
-    Card,
-    ImageRecipe,
-    RecordRecipe,
-    TunedSource,
-)
+from model_zoo.architectures.tuned import Head
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import ImageRecipe, RecordRecipe
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.golden.held_out import HeldOut
-from model_zoo.network import Head
 from service.rounding import apart
 from service.tasks.table import read_labels, task_for
 from service.tasks.tabular.row_input import columns_of, columns_width

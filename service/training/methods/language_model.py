@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.cards.card import CharacterRecipe, TunedSource
+from model_zoo.cards.recipes import CharacterRecipe
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.network import load_network
 from service.tasks.text.character_input import Alphabet
 from service.training.artifacts.finalize import Result, finish

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from model_zoo.cards.card import AdapterSpec
-from model_zoo.network import TunedNetwork, add_adapter
+from model_zoo.architectures.tuned import TunedNetwork
+from model_zoo.cards.tuned_parts import AdapterSpec
+from model_zoo.network import add_adapter
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model_zoo.cards.card import Card, TargetScale
+from model_zoo.cards.card import Card
+from model_zoo.cards.tuned_parts import TargetScale
 from model_zoo.golden.held_out import HeldOut
 from service.training.artifacts.finalize import Result, finish
 from service.training.data.accounting import tell_left_out

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_zoo.cards.card import Card, RowRecipe
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import RowRecipe
 from model_zoo.network import build_network
 from service.tasks.table import task_for
 from service.tasks.tabular.row_input import row_arguments
@@ -59,7 +60,7 @@ def train_table(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> N
         """Takes the line alone unless the network corrects it, on validation data, by more than noise. The line then learns from
         the validation data as well: there is nothing left to choose on them."""
         corrected, learned = outputs_of("validation"), copy.deepcopy(mlp.out)
-        mlp.drop_correction()
+        mlp.zero_blocks()
         alone, wanted = outputs_of("validation"), lesson.wanted("validation")
         if clearly_better(losses_of(corrected, wanted, weights), losses_of(alone, wanted, weights)):
             mlp.out = learned

@@ -28,7 +28,8 @@ from service.wire.open_inference.tensors import decode_inputs
 from service.wire.structured import JSON_INPUTS, parse_elements
 
 if TYPE_CHECKING:
-    from model_zoo.cards.card import Card, TensorSpec
+    from model_zoo.cards.card import Card
+    from model_zoo.cards.signature import TensorSpec
 
 InputTensor = pb.ModelInferRequest.InferInputTensor
 Parameters = Mapping[str, pb.InferParameter]

@@ -11,7 +11,8 @@ from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
 
 if TYPE_CHECKING:
-    from model_zoo.cards.card import Card, TensorSpec
+    from model_zoo.cards.card import Card
+    from model_zoo.cards.signature import TensorSpec
     from service.engine.tier_report import TierReport
     from service.registry.model_status import ModelStatus, RuntimeInfo, VersionStatus
 

@@ -9,13 +9,21 @@ from typing import Any
 
 from model_zoo.cards.card import (
     Card,
+)
+from model_zoo.cards.recipes import (
     RecordRecipe,
     RowRecipe,
+)
+from model_zoo.cards.signature import (
     TensorSpec,
+)
+from model_zoo.cards.weight_source import (
     TrainedColumns,
     TunedSource,
 )
-from service.engine.decisions import Decisions
+from service.engine.decisions import (
+    Decisions,
+)
 from service.engine.tier_report import TierReport
 from service.pb import models_pb2 as pb
 from service.registry.model_status import (

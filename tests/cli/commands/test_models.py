@@ -6,7 +6,8 @@ import pytest
 from typer.testing import Result
 
 from model_zoo.catalog import Catalog
-from model_zoo.store import Materialised, Store
+from model_zoo.materialised import Materialised
+from model_zoo.store import Store
 from service.pb import models_pb2
 from tests.support.cli_server import FakeZoo
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_zoo.architectures.char_lstm import CharLstm
-from model_zoo.networks import CharacterModel
+from model_zoo.architectures.wrappers import CharacterModel
 
 
 @pytest.fixture

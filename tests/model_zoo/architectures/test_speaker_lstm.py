@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from model_zoo.architectures.speaker_lstm import SpeakerLstm
-from model_zoo.sources import source_for
+from model_zoo.sources.source_table import source_for
 from tests.support.real_models import Real, or_skip
 
 

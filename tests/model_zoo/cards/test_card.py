@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 import yaml
 
-from model_zoo.cards.card import (
-    AudioRecipe,
-    Card,
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import AudioRecipe
+from model_zoo.cards.weight_source import InitialSource
+from model_zoo.catalog import Catalog, parse_card
+from model_zoo.errors import InvalidCard, ZooModelError
+from model_zoo.golden.golden_case import (
     ClassificationExpectation,
     ContinuationExpectation,
     EmbeddingExpectation,
-    InitialSource,
     SpeechExpectation,
 )
-from model_zoo.catalog import Catalog, parse_card
-from model_zoo.errors import InvalidCard, ZooModelError
 
 CARDS = list(Catalog.from_package())
 PRETRAINED = [card for card in CARDS if not isinstance(card.source, InitialSource)]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.cards.card import Card, SourceFile
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources import source_for
 from model_zoo.sources.pypi import locate
+from model_zoo.sources.source_table import source_for
 from tests.support.local_index import ARTIFACT, Index
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.cards.card import PypiSource, SourceFile
+from model_zoo.cards.weight_source import PypiSource, SourceFile
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources import pypi, source_for
+from model_zoo.sources import pypi
 from model_zoo.sources.pypi import locate
+from model_zoo.sources.source_table import source_for
 from tests.support.local_index import PACKAGE, VERSION
 
 ARTIFACT = "zoo-tiny-1.0.tar.gz"

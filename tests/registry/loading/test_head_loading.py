@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_case import golden_path
-from model_zoo.store import Materialised, Store
+from model_zoo.materialised import Materialised
+from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.engine.served_head import Served
 from service.observability.metrics import Metrics

@@ -11,7 +11,8 @@ from model_zoo.architectures.silero_vad import SileroVad
 from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.errors import DigestMismatch, SourceUnavailable, StoreUnusable, ZooModelError
-from model_zoo.store import Materialised, Store
+from model_zoo.materialised import Materialised
+from model_zoo.store import Store
 from service.errors import NotReady
 from service.registry.loading.loader import Loader, golden_problem
 

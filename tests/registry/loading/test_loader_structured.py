@@ -8,12 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model_zoo.cards.card import Card, TargetScale, TunedSource
+from model_zoo.cards.card import Card
+from model_zoo.cards.tuned_parts import TargetScale
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import write_golden_items
+from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
-from model_zoo.store import Materialised
-from model_zoo.versions import GOLDEN
+from model_zoo.version_folder import GOLDEN
 from service.errors import NotReady
 from service.tasks.table import task_for
 from service.types import Forecast, Item, Options, Regression, RowInstance, SeriesInstance

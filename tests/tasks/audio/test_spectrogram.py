@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import SpectrogramRecipe
+from model_zoo.cards.recipes import SpectrogramRecipe
 from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
 from service.tasks.audio.audio_feature_extraction import AudioFeatureExtraction

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_zoo.cards.card import AudioRecipe
+from model_zoo.cards.recipes import AudioRecipe
 from model_zoo.catalog import Catalog
 from service.datasets.readers.media.audio import LongSound, Sound
 from service.errors import InvalidInput

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from model_zoo.cards.card import HeadSpec, RowRecipe, TargetScale
-from model_zoo.network import Head, Network, TunedNetwork
-from model_zoo.store import Materialised
+from model_zoo.architectures.tuned import Head, TunedNetwork
+from model_zoo.architectures.wrappers import Network
+from model_zoo.cards.recipes import RowRecipe
+from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
+from model_zoo.materialised import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
 from service.tasks.image.image_classification import ImageClassification

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model_zoo.cards.card import ForecastScale
+from model_zoo.cards.tuned_parts import ForecastScale
+from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
-from model_zoo.store import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting, series_arguments, spread_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_zoo.cards.card import CategoryColumn, NumberColumn, RowRecipe
+from model_zoo.cards.recipes import CategoryColumn, NumberColumn, RowRecipe
 from service.datasets.readers.columns.schema import category, number
 from service.errors import InvalidInput
 from service.tasks.tabular.row_input import (

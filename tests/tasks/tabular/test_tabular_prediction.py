@@ -8,14 +8,11 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes
 
-from model_zoo.cards.card import (
-    Card,
-    NumberColumn,
-    RowRecipe,
-    TargetScale,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import NumberColumn, RowRecipe
+from model_zoo.cards.tuned_parts import TargetScale
+from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
-from model_zoo.store import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
 from service.tasks.table import task_for

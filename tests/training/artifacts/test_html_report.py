@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_zoo.cards.card import (
-    Card,
-    CategoryColumn,
-    NumberColumn,
-    Recipe,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import CategoryColumn, NumberColumn, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report, Skipped
 from service.training.artifacts.charts import (

@@ -9,19 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from model_zoo.cards.card import (
-    Card,
-    HeadSpec,
-    ImageRecipe,
-    NumberColumn,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
-    TargetScale,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.recipes import ImageRecipe, NumberColumn, RecordRecipe, RowRecipe, SeriesRecipe
+from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import read_golden_items
-from model_zoo.store import Materialised
+from model_zoo.materialised import Materialised
 from model_zoo.versions import Versions
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
 from service.tasks.table import read_labels

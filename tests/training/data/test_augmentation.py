@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_zoo.cards.card import ImageRecipe
+from model_zoo.cards.recipes import ImageRecipe
 from model_zoo.catalog import Catalog
 from service.tasks.image.image_input import ImageReader
 from service.training.data.augmentation import ROOM, shrunk

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import TargetScale
+from model_zoo.cards.tuned_parts import TargetScale
 from service.tasks.series.time_series_forecasting import spread_of
 from service.training.evaluation.conformal import forecast_scale, with_interval
 from tests.support import random_walks

@@ -17,12 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model_zoo.cards.card import TunedSource
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from model_zoo.versions import Version, Versions
+from model_zoo.version_folder import Version
+from model_zoo.versions import Versions
 from service.datasets.dataset import Columns, DatasetKind
 from service.training.data.seeds import seed_all
 from service.training.job_spec import (

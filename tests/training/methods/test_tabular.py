@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_diabetes, make_friedman1, make_regression
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
-from model_zoo.architectures.tabular_mlp import Line
+from model_zoo.architectures.tabular_mlp import LinearTerm
 from service.datasets.dataset import Columns, DatasetKind
 from service.training.data.seeds import seed_all
 from service.training.heads.tabular_linear import (
@@ -122,7 +122,7 @@ def test_the_line_is_that_of_a_logistic_regression_on_numbers_and_categories() -
     rng = np.random.default_rng(0)
     numbers, positions = rng.normal(size=(200, 2)), rng.integers(0, 4, (200, 1))
     y = (numbers[:, 0] + (positions[:, 0] == 2) + rng.normal(size=200) > 0.5).astype(np.int64)
-    line = Line(2, [4], 2)
+    line = LinearTerm(2, [4], 2)
     inputs = {"numbers": torch.tensor(numbers, dtype=torch.float32), "categories": torch.from_numpy(positions)}
     x, wanted = rows_for(line, inputs, torch.from_numpy(y))
     assert x.shape == (200, 5)

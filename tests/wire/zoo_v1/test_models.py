@@ -11,13 +11,7 @@ import pytest
 from google.rpc import error_details_pb2 as details
 from grpc import aio
 
-from model_zoo.cards.card import (
-    CategoryColumn,
-    ImageRecipe,
-    NumberColumn,
-    RecordRecipe,
-    RowRecipe,
-)
+from model_zoo.cards.recipes import CategoryColumn, ImageRecipe, NumberColumn, RecordRecipe, RowRecipe
 from model_zoo.catalog import Catalog
 from service.engine.tier_report import TierReport
 from service.errors import NotReady

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.cards.card import FEATURES
+from model_zoo.cards.signature import FEATURES
 from model_zoo.shared_weights import SharedWeights
 
 __all__ = [

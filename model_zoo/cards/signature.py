@@ -1,0 +1,39 @@
+"""The tensors that a network takes and gives."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from model_zoo.cards.part import CardPart
+
+__all__ = [
+    "FEATURES",
+    "Datatype",
+    "Signature",
+    "TensorSpec",
+]
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+]
+"""Datatype names of the Open Inference Protocol."""
+
+
+FEATURES = "features"
+"""An output that a network may give beside those of its signature: its features, for the heads that ride on it. Clients never see
+it. A network whose features are its first output, as an embedding is, gives them once, under that name."""
+
+
+class TensorSpec(CardPart):
+    """Name, datatype and shape of one tensor. A leading -1 counts rows; any other -1 varies from batch to batch."""
+
+    name: str = Field(min_length=1)
+    datatype: Datatype
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(min_length=1)
+
+
+class Signature(CardPart):
+    """The tensors of a network as served, in the order they are shown to clients."""
+
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)

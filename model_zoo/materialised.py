@@ -1,0 +1,23 @@
+"""The files of a card on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Materialised"]
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """A card whose files are on this machine.
+
+    Attributes:
+        folder: holds all of the files; read-only by convention.
+        weights: ``model.safetensors``.
+        files: the others by role, such as ``tokenizer`` and ``labels``.
+        digest: sha256 of the weights, lower-case hex. In the store it is also the name of the folder.
+    """
+
+    folder: Path
+    weights: Path
+    files: dict[str, Path]
+    digest: str
