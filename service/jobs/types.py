@@ -1,6 +1,6 @@
 """What there is to say of a job. Mirrors `protos/fine_tuning.proto`; knows neither grpc nor torch.
 
-What a worker reports and what a watcher sees are the same words: Progress, Metric and Log are those of `training/job_spec.py`.
+What a worker reports and what a watcher sees are the same words: Progress, Metric and Log are those of `training/protocol.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from service.training.job_spec import (
-    JobSpec,
-    Log,
-    Metric,
-    Progress,
-)
+from service.training.job_spec import JobSpec
+from service.training.protocol import Log, Metric, Progress
 
 __all__ = [
     "Checkpoint",

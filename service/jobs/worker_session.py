@@ -9,9 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from model_zoo import strict_json
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, is_full
 from service.jobs.hooks import Hooks, JobLimits
@@ -26,19 +23,18 @@ from service.jobs.worker_outcome import (
 )
 from service.jobs.workers.launcher import Worker
 from service.observability.log import logger
-from service.training.job_spec import (
+from service.training.job_spec import Method, WorkOrder
+from service.training.protocol import (
     CANCEL,
     FEATURES_READY,
-    KINDS,
     PAUSE,
     CheckpointWritten,
     Failed,
     Finished,
     Heartbeat,
-    Method,
-    Said,
     Stopped,
-    WorkOrder,
+    WorkerMessage,
+    decode_message,
 )
 
 LONGEST_REASON = 1000
@@ -48,15 +44,6 @@ RESTS_TOLD_S = 60.0
 """At most so often do a job's own events say that it rests."""
 
 log = logger(__name__)
-
-
-def read(line: bytes) -> Said | None:
-    """One line of a worker; None for one that is none of its words."""
-    try:
-        parts = strict_json.read(line)
-        return KINDS[parts.pop("kind")](**parts)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
-        return None
 
 
 class WorkerSession:
@@ -131,7 +118,7 @@ class WorkerSession:
     async def _listen(self) -> int:
         """Until the worker's end; its exit code."""
         while self._last is None and (line := await self._worker.line()) is not None:
-            said = read(line)
+            said = decode_message(line)
             if said is None:
                 self._shrug(line)
                 continue
@@ -142,7 +129,7 @@ class WorkerSession:
         self._worker.kill()
         return await self._worker.wait()
 
-    def _hear(self, said: Said) -> None:
+    def _hear(self, said: WorkerMessage) -> None:
         match said:
             case Progress() | Metric() | Log():
                 self._journal.add(said)

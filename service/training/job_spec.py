@@ -1,13 +1,14 @@
-"""What a job is to do, as it lies in the database and in the worker's folder. No torch here: server and worker read it alike.
+"""The specification of a job, as it is stored in the database and in the worker's folder. Server and worker read it: no torch.
 
-A job's folder, `ZOO_HOME/jobs/<id>/`, which only its worker and its supervisor touch:
+Only a job's worker and its supervisor touch the job's folder, `ZOO_HOME/jobs/<id>/`:
 
     spec.json        a WorkOrder
-    features/        of the frozen backbone, where the method is `head`: see `features.py`
-    checkpoints/     <step>/ each complete by rename
+    checkpoints/     one folder for each step, complete by rename
     tensorboard/     event files
     log.txt          the worker's own log
     result/          a version folder, complete by rename: see `model_zoo/version_folder.py`
+
+The messages between server and worker are in `protocol.py`.
 """
 
 from __future__ import annotations
@@ -29,27 +30,25 @@ class Method(StrEnum):
 
 
 class Promotion(StrEnum):
-    """What happens to `stable` when the result is there."""
+    """What happens to the alias `stable` when the result exists."""
 
     GATED = "gated"
     NEVER = "never"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class JobSpec(_Part):
+class JobSpec(BaseModel):
     """What a user asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str = Field(min_length=1, max_length=63)
     """Name of a card."""
     dataset_id: str
-    """Empty only where a job is judged before its data are there."""
+    """Empty only while a job is checked before its data are uploaded."""
     model: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
-    """Whose next version the result becomes."""
+    """The result becomes the next version of this model."""
     task: str = ""
-    """Hugging Face id; empty means what follows from base and data."""
+    """Hugging Face id; if empty, base and data decide."""
     method: Method = Method.AUTO
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     """Overrides by name; see `hyperparameters.py`."""
@@ -60,119 +59,24 @@ class JobSpec(_Part):
     display_name: str = Field(default="", max_length=128)
 
 
-class WorkOrder(_Part):
-    """`spec.json`: everything a worker needs to know, complete, so that it asks nobody."""
+class WorkOrder(BaseModel):
+    """`spec.json`: everything that a worker needs to know, so that it never asks the server or the database."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     job_id: str
     spec: JobSpec
     """With task and method as chosen."""
     home: Path
-    """ZOO_HOME: the base's files are in its store, the dataset in `datasets/<id>/`."""
+    """ZOO_HOME: its store has the base's files, `datasets/<id>/` has the dataset."""
     device: str = "cpu"
     threads: int = 1
     memory_mib: int = 0
-    """What the process may hold before it is ended; 0 sets no limit."""
+    """Resident memory above which the worker ends itself; 0 sets no limit."""
     rival: Path | None = None
-    """Folder of the version that is `stable` now, to be measured on the same held-out data; None where there is none."""
+    """Folder of the incumbent, the version that is `stable` now: it is measured on the same held-out data. None if there is none.
+    The name is that of the key in `spec.json`."""
     features_from_server: bool = False
-    """Whether somebody computes the base's features beside the worker, and says `features` when it is done (method `head`)."""
+    """Whether the server computes the base's features, and sends `features` when it has finished (method `head`)."""
     mlflow_uri: str = ""
-    """Where to track the job as well; empty means nowhere."""
-
-
-# ── what a worker says: one JSON object a line on its stdout, told apart by `kind` ──────────────────────────────
-
-
-class Progress(_Part):
-    """It got further."""
-
-    phase: str
-    """`features`, `training`, `evaluation`, `publishing`."""
-    ratio: float = Field(ge=0, le=1)
-    """Of the whole job."""
-    step: int = 0
-    steps: int = 0
-    epoch: int = 0
-    remaining_s: float | None = None
-
-
-class Metric(_Part):
-    """Something was measured."""
-
-    name: str
-    split: str
-    """`train`, `validation` or `test`."""
-    value: float
-    step: int
-    epoch: int = 0
-
-
-class Log(_Part):
-    """It has something to say to the user."""
-
-    level: str
-    text: str
-
-
-class CheckpointWritten(_Part):
-    """A point from which to go on."""
-
-    step: int
-    epoch: int
-    metrics: dict[str, float]
-    best: bool
-    size_bytes: int
-
-
-class Heartbeat(_Part):
-    """It lives. At least every five seconds."""
-
-    resident_mib: float = 0.0
-
-
-class Finished(_Part):
-    """`result/` is complete."""
-
-    metrics: dict[str, float]
-    """On held-out data."""
-
-
-class Stopped(_Part):
-    """It was told to rest, and has written a checkpoint if it was in training."""
-
-
-class Failed(_Part):
-    """It gave up. `reason` is one sentence for the user."""
-
-    reason: str
-
-
-Said = Progress | Metric | Log | CheckpointWritten | Heartbeat | Finished | Stopped | Failed
-
-KINDS: dict[str, type[Said]] = {
-    "progress": Progress,
-    "metric": Metric,
-    "log": Log,
-    "checkpoint": CheckpointWritten,
-    "heartbeat": Heartbeat,
-    "finished": Finished,
-    "stopped": Stopped,
-    "failed": Failed,
-}
-
-# ── what a worker is told: one word a line on its stdin; its end means that the supervisor is gone, and the worker stops ─────
-
-PAUSE, CANCEL, FEATURES_READY = "pause", "cancel", "features"
-"""`pause`: checkpoint and stop. `cancel`: stop at once. `features`: the server has put all features into their folder."""
-
-WAIT = "--wait"
-"""In place of a job's folder on the worker's command line: it is kept ready, and hears of its job as the first line on stdin."""
-
-
-class Assignment(_Part):
-    """That line, as JSON."""
-
-    folder: Path
-    """The job's."""
-    lock: Path
-    """File to hold locked until the end: a second worker of a job waits for the first one's."""
+    """MLflow server that also tracks the job; empty means none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import IO
 
-from service.training.job_spec import CANCEL, FEATURES_READY, PAUSE
+from service.training.protocol import CANCEL, FEATURES_READY, PAUSE
 
 
 class StopRequested(Exception):

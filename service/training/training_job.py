@@ -20,9 +20,10 @@ from service.datasets.examples import StoredExamples, open_dataset
 from service.datasets.splits import split
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters, resolve
-from service.training.job_spec import Said, WorkOrder
+from service.training.job_spec import WorkOrder
+from service.training.protocol import WorkerMessage
 
-Say = Callable[[Said], None]
+Say = Callable[[WorkerMessage], None]
 
 CLASSIFICATION = "classification"
 

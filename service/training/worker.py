@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from model_zoo import strict_json
 from service.observability.standard_streams import protect
 from service.training.failures import OUT_OF_MEMORY, sentence
-from service.training.job_spec import (
-    KINDS,
+from service.training.job_spec import Method, WorkOrder
+from service.training.protocol import (
+    FINAL_MESSAGES,
     WAIT,
     Assignment,
     CheckpointWritten,
@@ -31,11 +31,10 @@ from service.training.job_spec import (
     Finished,
     Heartbeat,
     Log,
-    Method,
     Metric,
-    Said,
     Stopped,
-    WorkOrder,
+    WorkerMessage,
+    encode_message,
 )
 from service.training.stop_signal import StopRequested, StopSignal
 
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 2.0
 LOOK_S = 0.25
 """Between two looks at the memory that is held."""
-
-KIND_OF = {kind: name for name, kind in KINDS.items()}
-LAST_WORDS = (Finished, Stopped, Failed)
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +59,7 @@ class MessageWriter:
         self._without_value: set[str] = set()
         self.tracker: Tracker | None = None
 
-    def __call__(self, said: Said) -> None:
+    def __call__(self, said: WorkerMessage) -> None:
         """Says it at once. Nothing may follow Finished, Stopped or Failed.
 
         JSON knows neither NaN nor infinity: a metric that has no value is told of once, in words.
@@ -82,12 +78,12 @@ class MessageWriter:
             said = said.model_copy(update={"metrics": finite})
         self._say(said)
 
-    def _say(self, said: Said) -> None:
-        line = strict_json.text({"kind": KIND_OF[type(said)], **said.model_dump(mode="json")})
+    def _say(self, said: WorkerMessage) -> None:
+        line = encode_message(said)
         with self._lock:
             if self._silent:
                 return
-            self._silent = isinstance(said, LAST_WORDS)
+            self._silent = isinstance(said, FINAL_MESSAGES)
             try:
                 self._stream.write(f"{line}\n")
                 self._stream.flush()
@@ -104,7 +100,7 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def live(say: Callable[[Said], None], memory_mib: int, ended: threading.Event) -> None:
+def live(say: Callable[[WorkerMessage], None], memory_mib: int, ended: threading.Event) -> None:
     """Heartbeats until the end; ends the process where it holds more than it may. Runs in a thread.
 
     The limit is on what is resident: limits of the operating system count addresses, of which torch reserves many more

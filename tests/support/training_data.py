@@ -18,12 +18,8 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.upload.header import Header, dataset_id_of
 from service.datasets.validation.validate import Order, validate
-from service.training.job_spec import (
-    JobSpec,
-    Method,
-    Said,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
+from service.training.protocol import WorkerMessage
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 FORTUNES = Path("/usr/share/games/fortunes")
@@ -153,13 +149,13 @@ def head_order(home: Path, dataset: str, base: str, task: str, model: str = "min
     )
 
 
-def run_head(order: WorkOrder, folder: Path, told: Any = None) -> list[Said]:
+def run_head(order: WorkOrder, folder: Path, told: Any = None) -> list[WorkerMessage]:
     """Trains in this process; what was said."""
     from service.training.methods.head import train_head
     from service.training.stop_signal import StopSignal
 
-    said: list[Said] = []
+    said: list[WorkerMessage] = []
     folder.mkdir(parents=True, exist_ok=True)
-    say: Callable[[Said], None] = said.append
+    say: Callable[[WorkerMessage], None] = said.append
     train_head(order, folder, say, told or StopSignal())
     return said

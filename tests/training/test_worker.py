@@ -16,18 +16,8 @@ import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_wine
 
-from service.jobs.worker_session import read
-from service.training.job_spec import (
-    WAIT,
-    Assignment,
-    CheckpointWritten,
-    Finished,
-    JobSpec,
-    Log,
-    Method,
-    Metric,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
+from service.training.protocol import WAIT, Assignment, CheckpointWritten, Finished, Log, Metric, decode_message
 from service.training.stop_signal import StopSignal
 from service.training.worker import MessageWriter
 from tests.support.training_data import add_dataset
@@ -197,7 +187,8 @@ def test_a_learning_rate_of_1e9_fails_with_that_word(home: Path, wine: str, tmp_
 FULL_DISK = """
 import sys
 from pathlib import Path
-from service.training import checkpoint, worker
+from service.training import worker
+from service.training.loop import checkpoint
 written, write = [], checkpoint.save_file
 def full(tensors, path):
     written.append(path)
@@ -257,7 +248,7 @@ def test_a_metric_without_a_value_is_told_in_words_and_spoils_no_line() -> None:
     say(Metric(name="loss", split="train", value=0.5, step=2))
     say(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
     say(Finished(metrics={"a": 1.0, "r2": float("nan")}))
-    said = [read(line.encode()) for line in heard.getvalue().splitlines()]
+    said = [decode_message(line.encode()) for line in heard.getvalue().splitlines()]
     assert said == [
         Log(level="warning", text="validation/r2 has no value at step 1: it is nan"),
         Metric(name="loss", split="train", value=0.5, step=2),

@@ -18,7 +18,8 @@ from typing import IO, Protocol
 from model_zoo import strict_json
 from service.jobs.workers import bootstrap
 from service.jobs.workers.prewarmed import PrewarmedWorker, WorkerProfile
-from service.training.job_spec import WAIT, Assignment, WorkOrder
+from service.training.job_spec import WorkOrder
+from service.training.protocol import WAIT, Assignment
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of one line; a longer one is thrown away."""

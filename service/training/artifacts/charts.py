@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from service.training.evaluation.evaluate import Bin
-from service.training.job_spec import Metric
+from service.training.protocol import Metric
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 60, 14, 30, 38

@@ -22,9 +22,9 @@ from service.training.artifacts.tuned_card import FORECASTING, REDUCED, RELATIVE
 from service.training.data.accounting import account
 from service.training.evaluation.evaluate import NotCompared, Predictions, evaluate
 from service.training.evaluation.mistakes import worst_mistakes
-from service.training.job_spec import Finished, Progress
 from service.training.loop.checkpoint import State
 from service.training.methods.lora import added
+from service.training.protocol import Finished, Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 from service.types import Tensors

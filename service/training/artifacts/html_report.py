@@ -24,7 +24,7 @@ from service.training.data.accounting import Accounting
 from service.training.evaluation.evaluate import Evaluation, is_classification
 from service.training.evaluation.intervals import Value
 from service.training.evaluation.mistakes import Mistake, cut
-from service.training.job_spec import Metric
+from service.training.protocol import Metric
 
 MOST_CELLS = 50
 """Classes up to which the whole confusion matrix is shown; beyond, only the pairs that were confused most."""

@@ -26,7 +26,8 @@ from service.training.data.accounting import Accounting
 from service.training.evaluation.evaluate import Evaluation
 from service.training.evaluation.intervals import Value
 from service.training.evaluation.mistakes import Mistake
-from service.training.job_spec import Method, Metric, WorkOrder
+from service.training.job_spec import Method, WorkOrder
+from service.training.protocol import Metric
 from service.types import Tensors
 
 RESULT = "result"

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.training.job_spec import Metric, WorkOrder
+from service.training.job_spec import WorkOrder
+from service.training.protocol import Metric
 
 TENSORBOARD = "tensorboard"
 """Folder of the event files, in the job's."""

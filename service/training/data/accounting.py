@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service.datasets.dataset import Splits
 from service.datasets.formatting import counted
 from service.errors import InvalidInput, ZooError
-from service.training.job_spec import Log
+from service.training.protocol import Log
 from service.training.training_job import Job, Say
 
 MOST_SHOWN = 5

@@ -24,7 +24,7 @@ from service.training.data.feature_cache import (
 )
 from service.training.data.feature_inputs import base_instance, features_task
 from service.training.failures import CannotTrain
-from service.training.job_spec import Log, Progress
+from service.training.protocol import Log, Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 from service.types import Item

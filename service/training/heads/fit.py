@@ -30,7 +30,7 @@ from service.training.heads.linear import (
 )
 from service.training.heads.mlp import fit_mlp
 from service.training.hyperparameters import Hyperparameters
-from service.training.job_spec import Metric
+from service.training.protocol import Metric
 from service.training.stop_signal import StopSignal
 
 CLEAR = 2.0

@@ -14,7 +14,7 @@ from torch.nn import functional
 from model_zoo.architectures.tuned import Head
 from service.training.heads.linear import Scale
 from service.training.hyperparameters import Hyperparameters
-from service.training.job_spec import Metric
+from service.training.protocol import Metric
 from service.training.stop_signal import StopSignal
 
 if TYPE_CHECKING:

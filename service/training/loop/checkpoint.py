@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from model_zoo import strict_json
 from service.training.data.seeds import chance, restore_chance
-from service.training.job_spec import CheckpointWritten, Metric
+from service.training.protocol import CheckpointWritten, Metric
 
 MODEL, OPTIMISER, CHANCE, STATE = "model.safetensors", "optimiser.safetensors", "chance.safetensors", "state.json"
 

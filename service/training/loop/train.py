@@ -22,18 +22,12 @@ from service.rounding import apart
 from service.runtime.precision import has_instructions
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
-from service.training.job_spec import (
-    CheckpointWritten,
-    Log,
-    Metric,
-    Progress,
-    Said,
-)
 from service.training.loop.checkpoint import Checkpoints, State
 from service.training.loop.optimizer import make_optimiser, schedule, set_rates
+from service.training.protocol import CheckpointWritten, Log, Metric, Progress, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 
-Say = Callable[[Said], None]
+Say = Callable[[WorkerMessage], None]
 
 SHARE = 0.9
 """Of the whole job's progress that training takes; evaluation and publishing are the rest."""

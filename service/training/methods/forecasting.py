@@ -38,9 +38,10 @@ from service.training.evaluation.conformal import forecast_scale
 from service.training.evaluation.evaluate import NotCompared, Predictions
 from service.training.evaluation.incumbent import OTHER_INPUTS, Opened, open_incumbent
 from service.training.failures import CannotTrain
-from service.training.job_spec import Progress, WorkOrder
+from service.training.job_spec import WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import train
+from service.training.protocol import Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import SeriesInstance

@@ -22,11 +22,12 @@ from service.training.artifacts.tuned_card import tuned_card
 from service.training.data.columns import row_recipe
 from service.training.data.prepared import Prepared, PreparedBatches
 from service.training.heads.linear_probe import start_from_probe
-from service.training.job_spec import Method, Progress, WorkOrder
+from service.training.job_spec import Method, WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import Batches
 from service.training.methods.lora import add_updates, updates_for
 from service.training.methods.supervised import SupervisedData, fit_supervised, prepare
+from service.training.protocol import Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import RecordInstance, RowInstance

@@ -38,13 +38,9 @@ from service.training.evaluation.incumbent import incumbent_predictions
 from service.training.evaluation.mistakes import worst_mistakes
 from service.training.failures import CannotTrain
 from service.training.heads.fit import FittedHead, Xy, fit_head
-from service.training.job_spec import (
-    Finished,
-    Log,
-    Progress,
-    WorkOrder,
-)
+from service.training.job_spec import WorkOrder
 from service.training.loop.criteria import target_scale, unscaled
+from service.training.protocol import Finished, Log, Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import Array, Item, RecordInstance, RowInstance, Tensors

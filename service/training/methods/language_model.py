@@ -23,9 +23,10 @@ from service.training.data.prepared import TensorBatches
 from service.training.evaluation.evaluate import NotCompared, Predictions
 from service.training.evaluation.incumbent import Opened, open_incumbent
 from service.training.failures import CannotTrain
-from service.training.job_spec import Progress, WorkOrder
+from service.training.job_spec import WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import train
+from service.training.protocol import Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import TextInstance

@@ -21,7 +21,6 @@ from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.evaluate import Predictions
 from service.training.evaluation.incumbent import incumbent_predictions
 from service.training.failures import CannotTrain
-from service.training.job_spec import Log, Progress
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import (
     class_weights,
@@ -33,6 +32,7 @@ from service.training.loop.criteria import (
     unscaled,
 )
 from service.training.loop.train import Batches, train
+from service.training.protocol import Log, Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say
 

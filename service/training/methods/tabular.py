@@ -26,10 +26,11 @@ from service.training.heads.tabular_linear import (
     rows_for,
     set_line,
 )
-from service.training.job_spec import Log, Progress, WorkOrder
+from service.training.job_spec import WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import class_weights, losses_of
 from service.training.methods.supervised import OutputsOf, fit_supervised, prepare
+from service.training.protocol import Log, Progress
 from service.training.stop_signal import StopSignal
 from service.training.training_job import Job, Say, open_job
 from service.types import RowInstance

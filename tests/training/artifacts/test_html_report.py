@@ -23,7 +23,7 @@ from service.training.artifacts.html_report import comparison, page, verdict
 from service.training.data.windows import blocks_of
 from service.training.evaluation.evaluate import Evaluation, Predictions, evaluate
 from service.training.evaluation.mistakes import Mistake, readable, thumbnail
-from service.training.job_spec import Metric
+from service.training.protocol import Metric
 from service.types import ImageInstance, RowInstance, TextInstance
 
 HOSTILE = '<script>alert("x")</script>'

@@ -24,12 +24,8 @@ from service.training.artifacts.result import write_labels, write_result
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.evaluation.evaluate import Predictions, evaluate
 from service.training.evaluation.mistakes import Mistake
-from service.training.job_spec import (
-    JobSpec,
-    Method,
-    Metric,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
+from service.training.protocol import Metric
 from service.verification.probes import Comparison, closeness_problem
 
 LABELS = ("cat", "two\nlines", "<b>dog</b>")

@@ -9,12 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from service.training.artifacts.tracking import Tracker
-from service.training.job_spec import (
-    JobSpec,
-    Method,
-    Metric,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
+from service.training.protocol import Metric
 
 
 def order(mlflow_uri: str = "") -> WorkOrder:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.training.data.accounting import account, tell_left_out
-from service.training.job_spec import Said
+from service.training.protocol import WorkerMessage
 
 
 def job(left_out: dict[int, str]) -> Any:
@@ -33,7 +33,7 @@ def test_reasons_that_differ_in_names_and_figures_alone_are_one() -> None:
     found = account(job(left_out), {"train": tuple(range(8)), "validation": (), "test": ()})
     assert list(found.reasons.values()) == [2]
     assert found.first[0] == ("8.jpg", left_out[8])
-    said: list[Said] = []
+    said: list[WorkerMessage] = []
     tell_left_out(job(left_out), said.append)
     texts = [line.text for line in said]  # type: ignore[union-attr]
     assert texts[0] == "left out 8.jpg: expected at most 60 seconds of sound, got 61"
@@ -41,6 +41,6 @@ def test_reasons_that_differ_in_names_and_figures_alone_are_one() -> None:
 
 
 def test_nothing_is_said_where_nothing_is_left_out() -> None:
-    said: list[Said] = []
+    said: list[WorkerMessage] = []
     tell_left_out(job({}), said.append)
     assert not said

@@ -12,8 +12,8 @@ from service.datasets.dataset import Example
 from service.errors import InvalidInput, ZooError
 from service.training.data.prepared import CHUNK, Prepared
 from service.training.failures import CannotTrain
-from service.training.job_spec import Log, Said
 from service.training.methods.supervised import SupervisedData, prepare
+from service.training.protocol import Log, WorkerMessage
 from service.training.stop_signal import StopSignal
 from service.types import Item, TextInstance
 
@@ -35,7 +35,7 @@ def prepared(texts: Sequence[bytes], task: Counting | None = None) -> Prepared:
     return Prepared(examples, task or Counting(), cache_bytes=0)  # type: ignore[arg-type]
 
 
-def lesson(texts: Sequence[bytes], said: list[Said]) -> SupervisedData:
+def lesson(texts: Sequence[bytes], said: list[WorkerMessage]) -> SupervisedData:
     """Four examples: two to train on, one to validate with, one to test with."""
     job: Any = SimpleNamespace(
         splits={"train": (0, 1), "validation": (2,), "test": (3,)},
@@ -58,7 +58,7 @@ def test_data_of_which_nothing_can_be_trained_on_are_refused_in_words() -> None:
 
 
 def test_a_result_that_is_not_measured_on_test_data_says_so() -> None:
-    said: list[Said] = []
+    said: list[WorkerMessage] = []
     assert lesson([b"x", b"x", b"x", b""], said).splits["test"] == (2,)
     assert any(isinstance(s, Log) and s.level == "warning" and "looks better" in s.text for s in said)
     said.clear()

@@ -24,10 +24,10 @@ from service.training.data.seeds import (
 )
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
-from service.training.job_spec import CheckpointWritten, Metric, Said
 from service.training.loop.checkpoint import MODEL, Checkpoints, State
 from service.training.loop.criteria import class_weights, classification_figures
 from service.training.loop.train import Batch, train
+from service.training.protocol import CheckpointWritten, Metric, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 
 SEED = 3
@@ -75,12 +75,12 @@ class After(TensorBatches):
 
 def run(
     folder: Path, knobs: Hyperparameters = KNOBS, told: StopSignal | None = None, at: int = -1, word: str = "pause"
-) -> tuple[State, SmallCnn, list[Said]]:
+) -> tuple[State, SmallCnn, list[WorkerMessage]]:
     seed_all(SEED)
     told = told or StopSignal()
     network = SmallCnn()
     x, y, x_held, y_held = digits()
-    said: list[Said] = []
+    said: list[WorkerMessage] = []
     batches = After({"pixels": x}, y, knobs.batch_size, SEED)
     batches.at, batches.then = at, getattr(told, word).set
 

@@ -11,7 +11,7 @@ import pytest
 from model_zoo import strict_json
 from service.datasets.readers.columns.cells import LARGEST_NUMBER
 from service.training.failures import CannotTrain
-from service.training.job_spec import Finished
+from service.training.protocol import Finished
 from tests.training.methods.test_tabular import table, tune
 
 SCALES = [LARGEST_NUMBER, 1e100, 1e38, 1e30, 1e19, 1e-30, 1e-150, 1e-300, 5e-324]

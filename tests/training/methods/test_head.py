@@ -22,13 +22,8 @@ from service.datasets.splits import split
 from service.tasks.table import task_for
 from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.failures import CannotTrain
-from service.training.job_spec import (
-    Finished,
-    Log,
-    Metric,
-    Progress,
-    WorkOrder,
-)
+from service.training.job_spec import WorkOrder
+from service.training.protocol import Finished, Log, Metric, Progress
 from service.training.stop_signal import StopRequested, StopSignal
 from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
 from tests.support.training_data import (

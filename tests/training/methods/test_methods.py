@@ -26,18 +26,12 @@ from model_zoo.version_folder import Version
 from model_zoo.versions import Versions
 from service.datasets.dataset import Columns, DatasetKind
 from service.training.data.seeds import seed_all
-from service.training.job_spec import (
-    CheckpointWritten,
-    Finished,
-    JobSpec,
-    Method,
-    Said,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.methods.forecasting import train_series
 from service.training.methods.full import train_network
 from service.training.methods.head import train_head
 from service.training.methods.language_model import train_language_model
+from service.training.protocol import CheckpointWritten, Finished, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training_data import (
     add_dataset,
@@ -52,7 +46,7 @@ from tests.support.training_data import (
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 
 BASES = ("efficientnet_lite0", "all_minilm_l6_v2", "char_lstm", "speaker_lstm")
-Train = Callable[[WorkOrder, Path, Callable[[Said], None], StopSignal], None]
+Train = Callable[[WorkOrder, Path, Callable[[WorkerMessage], None], StopSignal], None]
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +63,15 @@ def order(
     return WorkOrder(job_id="j1", spec=spec, home=home, rival=rival)
 
 
-def run(train: Train, given: WorkOrder, folder: Path, told: StopSignal | None = None, pause_at: int = -1) -> list[Said]:
+def run(
+    train: Train, given: WorkOrder, folder: Path, told: StopSignal | None = None, pause_at: int = -1
+) -> list[WorkerMessage]:
     """In this process; paused once so many checkpoints are written."""
     folder.mkdir(parents=True, exist_ok=True)
     seed_all(given.spec.seed)
     told, said = told or StopSignal(), []
 
-    def say(one: Said) -> None:
+    def say(one: WorkerMessage) -> None:
         said.append(one)
         if sum(isinstance(s, CheckpointWritten) for s in said) == pause_at:
             told.pause.set()

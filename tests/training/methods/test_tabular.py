@@ -26,14 +26,9 @@ from service.training.heads.tabular_linear import (
     set_line,
 )
 from service.training.hyperparameters import Hyperparameters
-from service.training.job_spec import (
-    CheckpointWritten,
-    JobSpec,
-    Method,
-    Said,
-    WorkOrder,
-)
+from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.methods.tabular import train_table
+from service.training.protocol import CheckpointWritten, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training_data import add_dataset
 
@@ -53,7 +48,7 @@ def table(home: Path, x: np.ndarray, y: Sequence[object], test: np.ndarray) -> s
 
 def tune(
     home: Path, dataset: str, folder: Path, told: StopSignal | None = None, pause_at: int = -1, **knobs: object
-) -> list[Said]:
+) -> list[WorkerMessage]:
     spec = JobSpec(
         base="tabular_mlp",
         dataset_id=dataset,
@@ -66,7 +61,7 @@ def tune(
     seed_all(3)
     told, said = told or StopSignal(), []
 
-    def say(one: Said) -> None:
+    def say(one: WorkerMessage) -> None:
         said.append(one)
         if sum(isinstance(s, CheckpointWritten) for s in said) == pause_at:
             told.pause.set()
