@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from model_zoo.cards.card import ClassificationExpectation
 from model_zoo.golden.golden_case import Expectation
-from service.rounding import against
+from service.rounding import format_against
 from service.tasks.answers import best_labels
 from service.tasks.base import Task
 from service.types import Answer, Classification, Item, Options, Tensors
@@ -30,5 +30,5 @@ class Classifying(Task):
         best = answer.labels[0]
         if best.name in (expect.label, *expect.or_labels) and best.score >= expect.min_score:
             return None
-        came, least = against(best.score, expect.min_score, ".3f", "g")
+        came, least = format_against(best.score, expect.min_score, ".3f", "g")
         return f"expected {expect.label!r} with at least {least}, got {best.name!r} with {came}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from model_zoo.cards.card import EmbeddingExpectation
 from model_zoo.golden.golden_case import Expectation
-from service.rounding import against
+from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Answer, Embedding, Item, Options, Tensors
 
@@ -34,7 +34,7 @@ class Embeds(Task):
         assert isinstance(answer, Embedding)
         error = float(np.abs(answer.values[: len(expect.values)] - np.asarray(expect.values)).max())
         if not error <= expect.tolerance:
-            came, allowed = against(error, expect.tolerance)
+            came, allowed = format_against(error, expect.tolerance)
             return f"the embedding is off by {came}, allowed is {allowed}"
         for pair in expect.pairs:
             other = answer_of[pair.text]
@@ -42,6 +42,6 @@ class Embeds(Task):
             cosine = float(answer.values @ other.values)
             if not pair.at_least <= cosine <= pair.at_most:
                 missed = pair.at_least if cosine < pair.at_least else pair.at_most
-                came, _ = against(cosine, missed, ".3f", "g")
+                came, _ = format_against(cosine, missed, ".3f", "g")
                 return f"likeness to {pair.text!r} is {came}, expected {pair.at_least:g}..{pair.at_most:g}"
         return None

@@ -15,7 +15,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.store import Materialised, Store
 from service.datasets.dataset import DatasetInfo, Splits
 from service.datasets.examples import StoredExamples, open_dataset
-from service.datasets.splits import split
+from service.datasets.splits import split_examples
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters, resolve
 from service.training.job_spec import Said, WorkOrder
@@ -85,4 +85,4 @@ def open_job(order: WorkOrder, folder: Path) -> Job:
     examples = open_dataset(order.home, order.spec.dataset_id)
     spec = order.spec
     knobs = resolve(spec.method, spec.task, base, len(examples), spec.hyperparameters)
-    return Job(order, folder, base, files, examples, split(examples, spec.seed), knobs)
+    return Job(order, folder, base, files, examples, split_examples(examples, spec.seed), knobs)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from model_zoo.cards.card import Card
 from service.registry.versions.promotion import RATIO
-from service.rounding import apart
+from service.rounding import format_apart
 from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
 from service.training.evaluation.intervals import share_interval
 
@@ -71,7 +71,7 @@ class Decisions(BaseModel):
     def sentence(self) -> str:
         """The figures, for a person."""
         change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
-        value, reference = apart(self.value, self.reference)
+        value, reference = format_apart(self.value, self.reference)
         metric = f"{self.metric} {value} (fp32: {reference}, {change})"
         if self.flips is None:
             return f"{metric} on {self.examples} held-out examples"
@@ -107,7 +107,7 @@ def judge(
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
     allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else RATIO * abs(found.before)
-    after_shown, before_shown = apart(found.after, found.before)
+    after_shown, before_shown = format_apart(found.after, found.before)
     problem = ""
     if not np.isfinite(outputs).all():
         problem = "its answers are not finite numbers"
