@@ -15,7 +15,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.errors import InvalidCard, UnknownCard, ZooModelError
 from model_zoo.store import Store
 from service.database import Database
-from service.datasets.dataset_limits import MIB, limits_of
+from service.datasets.dataset_limits import MIB, limits_from_settings
 from service.datasets.dataset_store import DatasetStore
 from service.errors import Damaged, NotFound, NotReady
 from service.jobs.feature_extraction import FeatureExtraction
@@ -58,7 +58,7 @@ class FineTuning:
         self._scheduler, self._target_s = scheduler, settings.job_yield_target_ms / 1000.0
         features = FeatureExtraction(home, registry, store, pool, plan.lanes)
         self.datasets = DatasetStore(
-            home, limits_of(settings), roots=settings.dataset_roots, in_use=self._used_by_a_job
+            home, limits_from_settings(settings), roots=settings.dataset_roots, in_use=self._used_by_a_job
         )
         hooks = Hooks(
             base_card=self._base_card,

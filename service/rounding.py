@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 
-EQUAL = 1e-9
+EQUAL_SHARE = 1e-9
 """Figures that differ by less than this part of the larger one are equal: the rest is rounding."""
-NOISE = 1e-12
+NOISE_SHARE = 1e-12
 """What is smaller than this part of the largest figure beside it is rounding around 0."""
-MOST_DIGITS = 17
+MAX_DIGITS = 17
 """A double has no more."""
 
 
-def equal(one: float, other: float) -> bool:
+def is_equal(one: float, other: float) -> bool:
     """Whether two figures are the same but for rounding. NaN equals nothing."""
-    return one == other or (math.isfinite(one - other) and abs(one - other) <= EQUAL * max(abs(one), abs(other)))
+    return one == other or (math.isfinite(one - other) and abs(one - other) <= EQUAL_SHARE * max(abs(one), abs(other)))
 
 
-def better(ours: float, theirs: float, *, higher: bool) -> bool:
+def is_better(ours: float, theirs: float, *, higher: bool) -> bool:
     """Whether `ours` is better; `higher`: whether more is. Equal figures are not; NaN is not, nor is a figure beside it."""
-    if math.isnan(ours) or math.isnan(theirs) or equal(ours, theirs):
+    if math.isnan(ours) or math.isnan(theirs) or is_equal(ours, theirs):
         return False
     return ours > theirs if higher else ours < theirs
 
 
-def apart(*figures: float, digits: int = 4, percent: bool = False, grouped: bool = False) -> tuple[str, ...]:
+def format_apart(*figures: float, digits: int = 4, percent: bool = False, grouped: bool = False) -> tuple[str, ...]:
     """The figures with `digits` significant digits, or as many more as those need that differ; equal ones look equal.
 
     `percent`: shares of 0..1 as per cent, with one decimal or more. `grouped`: thousands apart from 1000 on, without decimals
@@ -32,29 +32,29 @@ def apart(*figures: float, digits: int = 4, percent: bool = False, grouped: bool
     """
     finite = [figure for figure in figures if math.isfinite(figure)]
     size = max(map(abs, finite), default=0.0)
-    cleaned = [0.0 if abs(figure) < NOISE * size or figure == 0 else figure for figure in figures]
-    for more in range(MOST_DIGITS):
+    cleaned = [0.0 if abs(figure) < NOISE_SHARE * size or figure == 0 else figure for figure in figures]
+    for more in range(MAX_DIGITS):
         shown = tuple(_shown(figure, digits, more, percent, grouped) for figure in cleaned)
         if all(
-            shown[i] != shown[j] or equal(cleaned[i], cleaned[j]) or math.isnan(cleaned[i]) or math.isnan(cleaned[j])
+            shown[i] != shown[j] or is_equal(cleaned[i], cleaned[j]) or math.isnan(cleaned[i]) or math.isnan(cleaned[j])
             for i in range(len(cleaned))
             for j in range(i)
         ):
             break
     else:
         shown = tuple(map(repr, cleaned))
-    same = [next(j for j in range(i + 1) if j == i or equal(cleaned[i], cleaned[j])) for i in range(len(cleaned))]
+    same = [next(j for j in range(i + 1) if j == i or is_equal(cleaned[i], cleaned[j])) for i in range(len(cleaned))]
     return tuple(shown[i] for i in same)
 
 
-def against(figure: float, bound: float, form: str = ".2g", bound_form: str = "") -> tuple[str, str]:
+def format_against(figure: float, bound: float, form: str = ".2g", bound_form: str = "") -> tuple[str, str]:
     """A figure and the bound that it misses, in these formats, or with as many digits more as tell them apart.
 
     `bound_form`: of the bound, where it is another.
     """
     shown, other = f"{figure:{form}}", f"{bound:{bound_form or form}}"
     digits = 1
-    while _same(shown, other) and not equal(figure, bound) and digits < MOST_DIGITS:
+    while _same(shown, other) and not is_equal(figure, bound) and digits < MAX_DIGITS:
         digits += 1
         form = f".{digits}%" if form.endswith("%") else f".{digits}g"
         shown, other = f"{figure:{form}}", f"{bound:{form}}"

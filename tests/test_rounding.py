@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.rounding import (
-    against,
-    apart,
-    better,
-    equal,
+    format_against,
+    format_apart,
+    is_better,
+    is_equal,
 )
 
 FIGURES = st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -34,35 +34,35 @@ FIGURES = st.floats(allow_nan=False, allow_infinity=False, width=64)
 def test_figures_are_shown_with_as_many_digits_as_tell_them_apart(
     figures: tuple[float, ...], shown: tuple[str, ...]
 ) -> None:
-    assert apart(*figures) == shown
+    assert format_apart(*figures) == shown
 
 
 def test_shares_and_thousands_are_told_apart_too() -> None:
-    assert apart(0.9631, 0.9634, percent=True) == ("96.31 %", "96.34 %")
-    assert apart(0.5, 0.25, percent=True) == ("50.0 %", "25.0 %")
-    assert apart(123456.2, 123456.9, digits=3, grouped=True) == ("123,456", "123,457")
-    assert apart(123456.2, 123456.3, digits=3, grouped=True) == ("123,456.2", "123,456.3")
-    assert apart(123456.2, 99.0, digits=3, grouped=True) == ("123,456", "99")
+    assert format_apart(0.9631, 0.9634, percent=True) == ("96.31 %", "96.34 %")
+    assert format_apart(0.5, 0.25, percent=True) == ("50.0 %", "25.0 %")
+    assert format_apart(123456.2, 123456.9, digits=3, grouped=True) == ("123,456", "123,457")
+    assert format_apart(123456.2, 123456.3, digits=3, grouped=True) == ("123,456.2", "123,456.3")
+    assert format_apart(123456.2, 99.0, digits=3, grouped=True) == ("123,456", "99")
 
 
 @given(FIGURES, FIGURES)
 def test_of_any_two_figures_the_better_one_looks_different(one: float, other: float) -> None:
-    assert not (better(one, other, higher=True) and better(other, one, higher=True))
-    assert better(one, other, higher=True) == better(other, one, higher=False)
+    assert not (is_better(one, other, higher=True) and is_better(other, one, higher=True))
+    assert is_better(one, other, higher=True) == is_better(other, one, higher=False)
     for form in ({}, {"percent": True}, {"grouped": True, "digits": 3}):
-        first, second = apart(one, other, **form)  # type: ignore[arg-type]
-        assert (first == second) == (not better(one, other, higher=True) and not better(one, other, higher=False))
+        first, second = format_apart(one, other, **form)  # type: ignore[arg-type]
+        assert (first == second) == (not is_better(one, other, higher=True) and not is_better(one, other, higher=False))
 
 
 @pytest.mark.parametrize("pair", [(1.0, 1.0), (0.1 + 0.2, 0.3), (math.nan, 0.0), (0.0, math.nan), (math.nan, math.nan)])
 @pytest.mark.parametrize("higher", [True, False])
 def test_equal_figures_and_nan_are_never_better(pair: tuple[float, float], higher: bool) -> None:
-    assert not better(*pair, higher=higher)
+    assert not is_better(*pair, higher=higher)
 
 
 def test_rounding_makes_no_difference_and_more_does() -> None:
-    assert equal(0.1 + 0.2, 0.3)
-    assert not equal(0.3, 0.3001)
+    assert is_equal(0.1 + 0.2, 0.3)
+    assert not is_equal(0.3, 0.3001)
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_rounding_makes_no_difference_and_more_does() -> None:
 def test_a_figure_that_misses_its_bound_looks_unlike_it(
     figure: float, bound: float, form: str, bound_form: str, shown: tuple[str, str]
 ) -> None:
-    assert against(figure, bound, form, bound_form) == shown
+    assert format_against(figure, bound, form, bound_form) == shown

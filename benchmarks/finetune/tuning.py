@@ -30,7 +30,7 @@ from model_zoo.store import Store
 from service.client import Client
 from service.client.jobs import JobEvent, JobProgress, MetricValue
 from service.datasets.examples import open_dataset
-from service.datasets.splits import split
+from service.datasets.splits import split_examples
 from service.training.data.feature_cache import FeatureCache, features_folder
 
 # ── the head ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +103,7 @@ def scikit_learn(home: Path, base: str, dataset_id: str) -> tuple[float, float]:
     assert features is not None
     assert ok.all()
     targets = np.array([examples[i].target for i in range(len(examples))])
-    parts = {name: list(indices) for name, indices in split(examples, 0).items()}
+    parts = {name: list(indices) for name, indices in split_examples(examples, 0).items()}
     began = time.perf_counter()
     scaled = StandardScaler().fit(features[parts["train"]]).transform(features)
 

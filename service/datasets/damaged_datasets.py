@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from model_zoo import strict_json
 from service.datasets.dataset import DatasetInfo, DatasetKind, dataset_folder
 from service.datasets.validation.canonical import EXAMPLES
-from service.datasets.validation.validate import INFO
+from service.datasets.validation.validate import INFO_FILE
 from service.errors import Damaged
 
 STATE = "state.json"
 END_OF_STREAM = b"\0\0\0\0"
 """The last bytes of Arrow's stream format: a file that was cut off ends otherwise."""
-LONGEST_FIELD = 60
+MAX_FIELD_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class DamagedDataset:
         return Damaged(f"dataset {self.id!r}", self.reason, "delete it, and upload the data again")
 
 
-class _FaultError(Exception):
+class _FileFault(Exception):
     """One clause on what is wrong with a file."""
 
 
@@ -56,13 +56,13 @@ def read_dataset(home: Path, dataset_id: str) -> DatasetInfo | DamagedDataset | 
     document: object = None
     try:
         if not folder.is_dir():
-            raise _FaultError("something else is in the place of its folder")
-        document = _document(folder / INFO, INFO)
+            raise _FileFault("something else is in the place of its folder")
+        document = _document(folder / INFO_FILE, INFO_FILE)
         info = _info(document)
         if info.id != dataset_id:
-            raise _FaultError(f"its {INFO} is of another dataset")
+            raise _FileFault(f"its {INFO_FILE} is of another dataset")
         check_examples(folder / EXAMPLES)
-    except _FaultError as fault:
+    except _FileFault as fault:
         if not folder.exists() and not folder.is_symlink():  # deleted in this moment
             return None
         return _damaged(dataset_id, str(fault), changed, document)
@@ -75,26 +75,26 @@ def check_examples(folder: Path) -> None:
     try:
         names = [str(entry["filename"]) for entry in state["_data_files"]]
     except (KeyError, TypeError):
-        raise _FaultError(f"its {EXAMPLES}/{STATE} does not name the files of its examples") from None
+        raise _FileFault(f"its {EXAMPLES}/{STATE} does not name the files of its examples") from None
     if not names:
-        raise _FaultError(f"its {EXAMPLES}/{STATE} names no file of examples")
+        raise _FileFault(f"its {EXAMPLES}/{STATE} names no file of examples")
     for name in names:
         try:
             with (folder / name).open("rb") as file:
                 file.seek(-len(END_OF_STREAM), 2)
                 end = file.read()
         except FileNotFoundError:
-            raise _FaultError("the file of its examples is missing") from None
+            raise _FileFault("the file of its examples is missing") from None
         except (OSError, ValueError):
-            raise _FaultError("the file of its examples is empty or cannot be read") from None
+            raise _FileFault("the file of its examples is empty or cannot be read") from None
         if end != END_OF_STREAM:
-            raise _FaultError("the file of its examples is cut off")
+            raise _FileFault("the file of its examples is cut off")
 
 
-def signature(folder: Path) -> tuple[object, ...]:
+def file_signature(folder: Path) -> tuple[object, ...]:
     """Changes when the files of a dataset do."""
     found: list[object] = []
-    for path in (folder, folder / INFO, folder / EXAMPLES, folder / EXAMPLES / STATE, *_shards(folder)):
+    for path in (folder, folder / INFO_FILE, folder / EXAMPLES, folder / EXAMPLES / STATE, *_shards(folder)):
         try:
             status = path.stat(follow_symlinks=False)
             found.append((status.st_ino, status.st_mtime_ns, status.st_size))
@@ -114,15 +114,15 @@ def _document(path: Path, name: str) -> Any:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _FaultError(f"its {name} is missing") from None
+        raise _FileFault(f"its {name} is missing") from None
     except OSError:
-        raise _FaultError(f"its {name} cannot be read") from None
+        raise _FileFault(f"its {name} cannot be read") from None
     if not data.strip(b" \t\r\n\0"):
-        raise _FaultError(f"its {name} is empty")
+        raise _FileFault(f"its {name} is empty")
     try:
         return strict_json.read(data)
     except ValueError:
-        raise _FaultError(f"its {name} is not JSON, or holds a figure that is no number") from None
+        raise _FileFault(f"its {name} is not JSON, or holds a figure that is no number") from None
 
 
 def _info(document: object) -> DatasetInfo:
@@ -130,8 +130,8 @@ def _info(document: object) -> DatasetInfo:
         return DatasetInfo.model_validate(document)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
-        field = f": {where[:LONGEST_FIELD]!r} is missing or wrong" if where else ""
-        raise _FaultError(f"its {INFO} is not as it was written{field}") from None
+        field = f": {where[:MAX_FIELD_CHARACTERS]!r} is missing or wrong" if where else ""
+        raise _FileFault(f"its {INFO_FILE} is not as it was written{field}") from None
 
 
 def _damaged(dataset_id: str, reason: str, changed: float, document: object) -> DamagedDataset:

@@ -38,11 +38,11 @@ MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_T
 """Kinds of files in an archive."""
 
 
-class _Part(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Columns(_Part):
+class Columns(_FrozenModel):
     """Which columns mean what, by name; empty where there is none, or where it is to be found out."""
 
     text: str = ""
@@ -54,7 +54,7 @@ class Columns(_Part):
     ignored: tuple[str, ...] = ()
 
 
-class Skipped(_Part):
+class Skipped(_FrozenModel):
     """An example that cannot be used, and why."""
 
     file: str
@@ -63,7 +63,7 @@ class Skipped(_Part):
     reason: str
 
 
-class Report(_Part):
+class DatasetReport(_FrozenModel):
     """What validation found."""
 
     examples: int
@@ -86,7 +86,7 @@ class Report(_Part):
     """What was found out because nobody said it, and why: one line each."""
 
 
-class ColumnInfo(_Part):
+class ColumnInfo(_FrozenModel):
     """One input column of a table."""
 
     name: str
@@ -105,7 +105,7 @@ class ColumnInfo(_Part):
         return Notation(self.decimal, self.grouping, self.unit)
 
 
-class DatasetInfo(_Part):
+class DatasetInfo(_FrozenModel):
     """`dataset.json`."""
 
     id: str
@@ -122,7 +122,7 @@ class DatasetInfo(_Part):
     """Columns of a table, in order."""
     channels: int = 1
     """Numbers in each step, of series."""
-    report: Report
+    report: DatasetReport
     created: datetime
     uri: str = ""
     owner: str = ""

@@ -48,7 +48,7 @@ class DatasetLimits(BaseModel):
     """Processor time of that child; 0 sets no limit."""
 
 
-def limits_of(settings: Settings) -> DatasetLimits:
+def limits_from_settings(settings: Settings) -> DatasetLimits:
     """The bounds that an operator set."""
     return DatasetLimits(
         dataset_bytes=settings.max_dataset_mib * MIB,

@@ -27,8 +27,8 @@ from model_zoo import strict_json
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
 from service.datasets.dataset_limits import MIB, DatasetLimits
-from service.datasets.library import InUse, Library, Page, nobody
-from service.datasets.overrides import overrides_of
+from service.datasets.library import InUse, Library, never_in_use
+from service.datasets.overrides import overrides_for_task
 from service.datasets.upload import (
     remote,
     staging,
@@ -36,7 +36,7 @@ from service.datasets.upload import (
     validator_process,
 )
 from service.datasets.upload.header import (
-    Header,
+    UploadHeader,
     check_header,
     check_name,
     check_sha256,
@@ -44,21 +44,19 @@ from service.datasets.upload.header import (
 )
 from service.datasets.validation.validate import (
     DATASET,
-    FULL,
-    ORDER,
-    Order,
+    DISK_FULL_ERRNOS,
+    REQUEST_FILE,
+    ValidationRequest,
 )
 from service.errors import InvalidInput, NotReady, StorageFull
 
-__all__ = ["CHUNK", "DatasetStore", "Header", "Page", "Stored", "Upload"]
-
 CHUNK = 4 * MIB
 """Largest piece of an upload."""
-IDLE_S = 10.0
+TAKEOVER_AFTER_S = 10.0
 """After so long without a byte an upload may be taken over by another call: its connection is probably gone."""
-SPARE = 64 * MIB
+RESERVED_DISK_BYTES = 64 * MIB
 """Disk space that an upload leaves to others."""
-AT_ONCE = 2
+MAX_CONCURRENT = 2
 """Children that validate at the same time; and places that are read from."""
 
 T = TypeVar("T")
@@ -67,19 +65,19 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Upload:
+class UploadSession:
     """One call that brings data. `existing` is set where the server has the dataset already: nothing need be sent then."""
 
-    header: Header
+    header: UploadHeader
     id: str
     existing: DatasetInfo | None = None
-    part: uploads.Part | None = None
+    part: uploads.PartialUpload | None = None
     busy: bool = False
     touched: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class UploadResult:
     """A dataset that can be used."""
 
     info: DatasetInfo
@@ -90,14 +88,19 @@ class DatasetStore(Library):
     """All datasets of one home."""
 
     def __init__(
-        self, home: Path, limits: DatasetLimits | None = None, *, roots: Sequence[str] = (), in_use: InUse = nobody
+        self,
+        home: Path,
+        limits: DatasetLimits | None = None,
+        *,
+        roots: Sequence[str] = (),
+        in_use: InUse = never_in_use,
     ) -> None:
         """`roots`: URIs below which `from_uri` may read. `in_use` says whether a job needs a dataset. Touches no file."""
         super().__init__(home, in_use)
         self._limits = limits or DatasetLimits()
         self._roots = tuple(roots)
-        self._active: dict[str, Upload] = {}  # by sha256; only on the event loop
-        self._validating, self._fetching = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._active: dict[str, UploadSession] = {}  # by sha256; only on the event loop
+        self._validating, self._fetching = asyncio.Semaphore(MAX_CONCURRENT), asyncio.Semaphore(MAX_CONCURRENT)
         self._sizes: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -116,7 +119,7 @@ class DatasetStore(Library):
         check_sha256("sha256", sha256)
         return await asyncio.to_thread(uploads.received, self._home, sha256)
 
-    async def begin(self, header: Header) -> Upload:
+    async def begin(self, header: UploadHeader) -> UploadSession:
         """Check a header and open the upload. Every upload must be brought to `finish` or `abandon`.
 
         Raises InvalidInput for a wrong header (`header.offset` says where to go on), NotReady while another call brings the
@@ -126,27 +129,27 @@ class DatasetStore(Library):
         dataset_id = dataset_id_of(header)
         existing = await self._whole(dataset_id)
         if existing is not None:
-            return Upload(header, dataset_id, existing=existing)
+            return UploadSession(header, dataset_id, existing=existing)
         self._take_over(header.sha256)
         await asyncio.to_thread(self._check_room, header)
         part = await _owned(_close, uploads.open_part, self._home, header.sha256, header.offset)
         if part is None:
             raise NotReady("another call brings the same data at this moment", uploads.RETRY_S)
-        upload = Upload(header, dataset_id, part=part)
+        upload = UploadSession(header, dataset_id, part=part)
         self._active[header.sha256] = upload
         return upload
 
     def _take_over(self, sha256: str) -> None:
         """Closes an upload of the same bytes that nothing comes from any more."""
         other = self._active.get(sha256)
-        if other is not None and not other.busy and time.monotonic() - other.touched > IDLE_S:
+        if other is not None and not other.busy and time.monotonic() - other.touched > TAKEOVER_AFTER_S:
             self._release(other)
 
-    def _check_room(self, header: Header) -> None:
+    def _check_room(self, header: UploadHeader) -> None:
         uploads.remove_stale(self._home)
         self._home.mkdir(parents=True, exist_ok=True)
         coming = header.size_bytes - header.offset
-        if shutil.disk_usage(self._home).free < coming + SPARE:
+        if shutil.disk_usage(self._home).free < coming + RESERVED_DISK_BYTES:
             raise StorageFull(f"the disk has no room for {coming} bytes more")
         most = self._limits.total_bytes
         if most and self._used() + coming > most:
@@ -155,10 +158,10 @@ class DatasetStore(Library):
     def _used(self) -> int:
         """Bytes of all datasets and uploads."""
         folders = [folder for folder in (self._home / DATASETS).glob("[0-9a-f]*") if folder.is_dir()]
-        self._sizes = {f.name: self._sizes.get(f.name) or staging.size_of(f) for f in folders}
-        return sum(self._sizes.values()) + staging.size_of(self._home / uploads.UPLOADS)
+        self._sizes = {f.name: self._sizes.get(f.name) or staging.tree_size(f) for f in folders}
+        return sum(self._sizes.values()) + staging.tree_size(self._home / uploads.UPLOADS)
 
-    async def append(self, upload: Upload, chunk: bytes) -> None:
+    async def append(self, upload: UploadSession, chunk: bytes) -> None:
         """The next bytes. Raises InvalidInput for too many, StorageFull (the upload is gone then), NotReady if taken over."""
         if upload.existing is not None:
             return
@@ -178,24 +181,24 @@ class DatasetStore(Library):
             upload.busy = False
             upload.touched = time.monotonic()
 
-    async def abandon(self, upload: Upload) -> None:
+    async def abandon(self, upload: UploadSession) -> None:
         """The call is over before its data were; what came stays for another to go on with. Safe to call at any time."""
         self._release(upload)
 
-    def _release(self, upload: Upload) -> None:
+    def _release(self, upload: UploadSession) -> None:
         if upload.part is not None:
             upload.part.close()
         if self._active.get(upload.header.sha256) is upload:
             del self._active[upload.header.sha256]
 
-    async def finish(self, upload: Upload) -> Stored:
+    async def finish(self, upload: UploadSession) -> UploadResult:
         """All bytes are here: check them, and make them a dataset. A cancelled call leaves the bytes, and nothing else.
 
         Raises InvalidInput where bytes are missing, where they are others than the header says (they are gone then), or
         where nothing can be learned from them (they stay for a day, so that other columns can be tried); StorageFull.
         """
         if upload.existing is not None:
-            return Stored(upload.existing, existed=True)
+            return UploadResult(upload.existing, existed=True)
         part, header = _held(upload), upload.header
         upload.busy = True
         try:
@@ -226,22 +229,22 @@ class DatasetStore(Library):
         display_name: str = "",
         owner: str = "",
         task: str = "",
-    ) -> Stored:
+    ) -> UploadResult:
         """Fetch data that lie under one of the roots, a file or a folder, and make them a dataset.
 
         Raises InvalidInput (`header.uri`) for another place or for data that cannot be used, NotReady where the place does
         not answer, StorageFull.
         """
-        remote.allowed(uri, self._roots)
+        remote.check_allowed(uri, self._roots)
         check_name(display_name)
-        overrides_of(task, kind)
+        overrides_for_task(task, kind)
         path = self._home / uploads.UPLOADS / f".fetch-{uuid.uuid4().hex}.part"
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         stop = threading.Event()
         try:
             async with self._fetching:  # a store that hangs must not take all threads that others need
                 fetched = await asyncio.to_thread(remote.fetch, uri, self._roots, path, self._limits, stop)
-            header = Header(
+            header = UploadHeader(
                 fetched.sha256,
                 fetched.size_bytes,
                 fetched.file_name,
@@ -254,7 +257,7 @@ class DatasetStore(Library):
             )
             existing = await self._whole(dataset_id_of(header))
             if existing is not None:
-                return Stored(existing, existed=True)
+                return UploadResult(existing, existed=True)
             left_out = tuple(Skipped(file=one.name, reason=one.reason) for one in fetched.left_out)
             return await self._make(dataset_id_of(header), header, path, uri, left_out)
         except OSError as error:
@@ -269,16 +272,16 @@ class DatasetStore(Library):
         return found if isinstance(found, DatasetInfo) else None
 
     async def _make(
-        self, dataset_id: str, header: Header, data: Path, uri: str, left_out: tuple[Skipped, ...] = ()
-    ) -> Stored:
+        self, dataset_id: str, header: UploadHeader, data: Path, uri: str, left_out: tuple[Skipped, ...] = ()
+    ) -> UploadResult:
         """Validate in a child and publish."""
         async with self._validating:
             try:
-                folder = await _owned(staging.Staging.remove, staging.Staging, self._home)
+                folder = await _owned(staging.StagingFolder.remove, staging.StagingFolder, self._home)
             except OSError as error:
                 raise _full(error) from None
             try:
-                order = Order(
+                order = ValidationRequest(
                     id=dataset_id,
                     data=data,
                     file_name=header.file_name,
@@ -293,7 +296,7 @@ class DatasetStore(Library):
                     limits=self._limits,
                     left_out=left_out,
                 )
-                (folder.folder / ORDER).write_text(strict_json.text(order), encoding="utf-8")
+                (folder.folder / REQUEST_FILE).write_text(strict_json.text(order), encoding="utf-8")
                 await validator_process.run(folder.folder, self._limits)
                 existed = await asyncio.to_thread(self._publish, folder.folder / DATASET, dataset_id)
             except OSError as error:
@@ -302,7 +305,7 @@ class DatasetStore(Library):
                 await asyncio.to_thread(folder.remove)
         info = await self.get(dataset_id)
         _log.info("dataset_stored", dataset=dataset_id, kind=info.kind, examples=info.report.examples, existed=existed)
-        return Stored(info, existed)
+        return UploadResult(info, existed)
 
     def _publish(self, made: Path, dataset_id: str) -> bool:
         """Rename into place, where a damaged one makes room; gives whether somebody was faster."""
@@ -311,7 +314,7 @@ class DatasetStore(Library):
             grave = place.with_name(f"{staging.DELETED}{uuid.uuid4().hex}")
             with suppress(FileNotFoundError):
                 place.rename(grave)
-            staging.remove(grave)
+            staging.remove_path(grave)
         try:
             made.rename(place)
         except OSError as error:
@@ -331,18 +334,18 @@ async def _owned(undo: Callable[[T], None], make: Callable[..., T], *arguments: 
         raise
 
 
-def _close(part: uploads.Part | None) -> None:
+def _close(part: uploads.PartialUpload | None) -> None:
     if part is not None:
         part.close()
 
 
-def _held(upload: Upload) -> uploads.Part:
+def _held(upload: UploadSession) -> uploads.PartialUpload:
     assert upload.part is not None
     return upload.part
 
 
 def _full(error: OSError) -> Exception:
     """What an error of the disk is to a caller."""
-    if error.errno in FULL:
+    if error.errno in DISK_FULL_ERRNOS:
         return StorageFull("the disk has no room for the data; what came of them was removed")
     return error

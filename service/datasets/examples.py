@@ -14,7 +14,7 @@ from model_zoo import strict_json
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DatasetInfo, DatasetKind, Example, dataset_folder
 from service.datasets.validation.canonical import EXAMPLES, FILES
-from service.datasets.validation.validate import INFO
+from service.datasets.validation.validate import INFO_FILE
 from service.errors import Damaged, NotFound
 from service.types import (
     AudioInstance,
@@ -108,7 +108,7 @@ def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
         examples = StoredExamples(dataset_folder(home, dataset_id), info)
         if len(examples) == info.report.examples:
             return examples
-        why = f"it holds {len(examples)} examples, and its {INFO} tells of {info.report.examples}"
+        why = f"it holds {len(examples)} examples, and its {INFO_FILE} tells of {info.report.examples}"
     except FileNotFoundError:
         raise NotFound("dataset", dataset_id) from None
     except (OSError, ValueError, KeyError, TypeError):  # those of pyarrow are among them
@@ -118,13 +118,13 @@ def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
 
 def read_info(home: Path, dataset_id: str) -> DatasetInfo | None:
     """What is known of a dataset, or None. Raises Damaged where it cannot be read. Blocks."""
-    found = read_dataset(home, dataset_id) if is_id(dataset_id) else None
+    found = read_dataset(home, dataset_id) if is_dataset_id(dataset_id) else None
     if isinstance(found, DamagedDataset):
         raise found.error()
     return found
 
 
-def is_id(text: str) -> bool:
+def is_dataset_id(text: str) -> bool:
     """Whether a text can be the id of a dataset: 32 hex digits. Anything else never touches the disk."""
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from service.errors import InvalidInput
 
-LONGEST_SHOWN = 80
-MOST_LISTED = 30
+MAX_QUOTED_CHARACTERS = 80
+MAX_LISTED = 30
 
 
 def has_control(name: str) -> bool:
@@ -27,19 +27,19 @@ def clean_name(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A value in quotes, cut where it is long."""
     text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+    return text if len(text) <= MAX_QUOTED_CHARACTERS else text[: MAX_QUOTED_CHARACTERS - 1] + "…"
 
 
-def listed(names: Sequence[str]) -> str:
+def quoted_list(names: Sequence[str]) -> str:
     """Names, separated by commas; the first of many."""
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(shown(name) for name in names[:MOST_LISTED]) + more
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(quoted(name) for name in names[:MAX_LISTED]) + more
 
 
-def above(value: float, limit: float) -> str:
+def rounded_above(value: float, limit: float) -> str:
     """A figure over a limit, rounded up: it never looks like the limit itself."""
     return f"{math.ceil(value):,}" if math.ceil(value) > limit else f"more than {limit:g}"
 
@@ -53,7 +53,7 @@ def no_such_column(field: str, name: str, columns: Sequence[str]) -> InvalidInpu
     """The error for a column that is not there: says which are, and which is spelled nearly so."""
     folded = {column.casefold(): column for column in columns}
     near = difflib.get_close_matches(name.casefold()[:64], folded, n=1)
-    hint = f"did you mean {shown(folded[near[0]])}? The" if near else "the"
+    hint = f"did you mean {quoted(folded[near[0]])}? The" if near else "the"
     return InvalidInput(
-        f"header.columns.{field}", f"there is no column {shown(name)}; {hint} columns are {listed(columns)}"
+        f"header.columns.{field}", f"there is no column {quoted(name)}; {hint} columns are {quoted_list(columns)}"
     )

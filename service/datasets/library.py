@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from service.datasets.damaged_datasets import DamagedDataset, read_dataset, signature
+from service.datasets.damaged_datasets import DamagedDataset, file_signature, read_dataset
 from service.datasets.dataset import DATASETS, FEATURES, DatasetInfo, DatasetKind, dataset_folder
-from service.datasets.examples import is_id
+from service.datasets.examples import is_dataset_id
 from service.datasets.upload import staging
 from service.errors import IllegalMove, NotFound
 
@@ -21,18 +21,18 @@ InUse = Callable[[str], Awaitable[bool]]
 _log = structlog.get_logger(__name__)
 
 
-Entry = DatasetInfo | DamagedDataset
+ListedDataset = DatasetInfo | DamagedDataset
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DatasetPage:
     """Datasets, the damaged ones among them, the newest first, and after which the next page begins (empty on the last)."""
 
-    datasets: tuple[Entry, ...]
+    datasets: tuple[ListedDataset, ...]
     next: str
 
 
-async def nobody(dataset_id: str) -> bool:
+async def never_in_use(dataset_id: str) -> bool:
     """No job uses anything."""
     return False
 
@@ -40,11 +40,11 @@ async def nobody(dataset_id: str) -> bool:
 class Library:
     """All datasets of one home. They appear by rename and never change."""
 
-    def __init__(self, home: Path, in_use: InUse = nobody) -> None:
+    def __init__(self, home: Path, in_use: InUse = never_in_use) -> None:
         """`in_use` says whether a job needs a dataset. Touches no file."""
         self._home = home.absolute()
         self._in_use = in_use
-        self._known: dict[str, tuple[object, Entry]] = {}
+        self._known: dict[str, tuple[object, ListedDataset]] = {}
 
     async def get(self, dataset_id: str) -> DatasetInfo:
         """One dataset. Raises NotFound; Damaged where it cannot be read."""
@@ -53,14 +53,14 @@ class Library:
             raise found.error()
         return found
 
-    async def look(self, dataset_id: str) -> Entry:
+    async def look(self, dataset_id: str) -> ListedDataset:
         """One dataset, whole or damaged. Raises NotFound."""
-        found = await asyncio.to_thread(self._read, dataset_id) if is_id(dataset_id) else None
+        found = await asyncio.to_thread(self._read, dataset_id) if is_dataset_id(dataset_id) else None
         if found is None:
             raise NotFound("dataset", dataset_id[:64])
         return found
 
-    async def list(self, size: int = 50, after: str = "", kind: DatasetKind | None = None) -> Page:
+    async def list(self, size: int = 50, after: str = "", kind: DatasetKind | None = None) -> DatasetPage:
         """A page of datasets, the newest first; `after` is the `next` of the page before.
 
         A damaged one whose kind cannot be read is of no kind.
@@ -70,19 +70,19 @@ class Library:
         found = [
             (key, info) for key, info in keyed if (not after or key < after) and (kind is None or info.kind == kind)
         ]
-        return Page(tuple(info for _, info in found[:size]), found[size - 1][0] if len(found) > size else "")
+        return DatasetPage(tuple(info for _, info in found[:size]), found[size - 1][0] if len(found) > size else "")
 
-    def _all(self) -> tuple[Entry, ...]:
+    def _all(self) -> tuple[ListedDataset, ...]:
         try:
-            names = [path.name for path in (self._home / DATASETS).iterdir() if is_id(path.name)]
+            names = [path.name for path in (self._home / DATASETS).iterdir() if is_dataset_id(path.name)]
         except OSError:
             names = []
         self._known = {name: known for name in names if (known := self._known.get(name)) is not None}
         return tuple(entry for name in names if (entry := self._read(name)) is not None)
 
-    def _read(self, name: str) -> Entry | None:
+    def _read(self, name: str) -> ListedDataset | None:
         """Nobody changes a dataset, so each is read once; unless something has changed it all the same."""
-        now, known = signature(dataset_folder(self._home, name)), self._known.get(name)
+        now, known = file_signature(dataset_folder(self._home, name)), self._known.get(name)
         if known is not None and known[0] == now:
             return known[1]
         entry = read_dataset(self._home, name)
@@ -111,7 +111,7 @@ class Library:
         except FileNotFoundError:
             raise NotFound("dataset", dataset_id) from None
         graves = [grave, *(self._home / FEATURES).glob(f"*-{dataset_id}")]
-        freed = sum(map(staging.size_of, graves))
+        freed = sum(map(staging.tree_size, graves))
         for folder in graves:
-            staging.remove(folder)
+            staging.remove_path(folder)
         return freed

@@ -20,23 +20,23 @@ _WORDS_OF_SPLITS = {
         hold-out heldout held_out held-out evaluacion prueba pruebas essai essais teste
     """,
 }
-SPLITS = {word: split for split, words in _WORDS_OF_SPLITS.items() for word in words.split()}
+SPLIT_WORDS = {word: split for split, words in _WORDS_OF_SPLITS.items() for word in words.split()}
 """What people call the splits, in lower case and without accents. A part for evaluation is what a version is measured with."""
 
 
-def split_called(name: str) -> str:
+def split_from_word(name: str) -> str:
     """The split that a word is used for, whatever its case and accents; empty where it is none."""
     folded = name.strip().casefold()
     if not folded.isascii():
         folded = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
-    return SPLITS.get(folded, "")
+    return SPLIT_WORDS.get(folded, "")
 
 
 _WRAPS = """
     set sets data dataset datasets image images img imgs picture pictures pics photo photos jpg jpeg png file files
     sample samples seg split folder audio sound sounds wav wavs text texts raw original
 """
-WRAPS = frozenset(_WRAPS.split())
+WRAPPER_WORDS = frozenset(_WRAPS.split())
 """Words beside that of a split, and names of folders that stand for no class below one."""
 _WORDS = re.compile(r"[^\W\d_]+")
 _JOINED = re.compile(
@@ -44,13 +44,13 @@ _JOINED = re.compile(
 )
 
 
-def split_of(folder: str) -> str:
+def split_from_folder(folder: str) -> str:
     """The split that a folder is called for; empty where it is none. `train`, `Training Set`, `seg_test`, `valdata`."""
-    if split := split_called(folder):
+    if split := split_from_word(folder):
         return split
     words = _words(folder)
-    named = {split_called(word) for word in words} - {""}
-    if any(not split_called(word) and word not in WRAPS for word in words):
+    named = {split_from_word(word) for word in words} - {""}
+    if any(not split_from_word(word) and word not in WRAPPER_WORDS for word in words):
         return ""
     if named == {"train", "validation"}:
         return "train"  # `train_val`
@@ -67,11 +67,11 @@ def _parts(word: str) -> tuple[str, ...]:
     return (joined[1], joined[2]) if joined else (word,)
 
 
-def splits_of(firsts: Collection[str]) -> dict[str, str]:
+def splits_from_folders(firsts: Collection[str]) -> dict[str, str]:
     """The split of each folder. Names that differ in nothing but the word for one are called so: `news-train`, `news-test`."""
-    splits = {name: split_of(name) for name in firsts}
-    shared = {" ".join(word for word in _words(name) if not split_called(word)) for name in firsts}
-    loose = {name: loosely(name) for name in firsts}
+    splits = {name: split_from_folder(name) for name in firsts}
+    shared = {" ".join(word for word in _words(name) if not split_from_word(word)) for name in firsts}
+    loose = {name: only_split_in(name) for name in firsts}
     if len(shared) == 1 and len(set(loose.values())) > 1 and "train" in loose.values() and all(loose.values()):
         splits = loose
     if any(split == "test" and not _evaluates(name) for name, split in splits.items()):
@@ -84,7 +84,7 @@ def _evaluates(folder: str) -> bool:
     return any(word.startswith("eval") for word in _words(folder))
 
 
-def loosely(folder: str) -> str:
+def only_split_in(folder: str) -> str:
     """The only split that a name has a word for, whatever else it says: `my-photos-train`."""
-    named = {split_called(word) for word in _words(folder)} - {""}
+    named = {split_from_word(word) for word in _words(folder)} - {""}
     return named.pop() if len(named) == 1 else ""

@@ -19,7 +19,7 @@ BINS = 10
 """Quantiles of a number within which examples are drawn alike."""
 
 
-def split(examples: Examples, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Splits:
+def split_examples(examples: Examples, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Splits:
     """Indices of the examples of `train`, `validation` and `test`.
 
     - Splits that the data bring are honoured; those that they lack are taken from their `train`.
@@ -28,7 +28,7 @@ def split(examples: Examples, seed: int, fractions: tuple[float, float, float] =
       `test` depends on the data alone: a version would be measured on what another had learned from, if it did not.
     - Examples of equal content stay together. Where the data's own splits part them, these are honoured all the same.
     - Plain text is cut where it stands: the first blocks are trained on, the last are tested with.
-    - Series: a whole series for each part where the data say so; else all are `train`, and `cut` says where each is cut.
+    - Series: a whole series for each part where the data say so; else all are `train`, and `cut_series` says where each is cut.
     """
     outline = _outline(examples)
     given: dict[str, list[int]] = {name: [] for name in NAMES}
@@ -54,7 +54,7 @@ def split(examples: Examples, seed: int, fractions: tuple[float, float, float] =
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class SeriesCut:
     """Steps of one series: before `train_stop` to train, from there to `validation_stop` to validate, the rest to test.
 
     What is forecast lies within its part; what a forecast looks back on may lie before it.
@@ -64,10 +64,10 @@ class Cut:
     validation_stop: int
 
 
-def cut(steps: int, fractions: tuple[float, float, float] = FRACTIONS) -> Cut:
+def cut_series(steps: int, fractions: tuple[float, float, float] = FRACTIONS) -> SeriesCut:
     """Where a series of so many steps is cut: by time, the last part is held out."""
     whole = sum(fractions)
-    return Cut(int(steps * fractions[0] / whole), int(steps * (fractions[0] + fractions[1]) / whole))
+    return SeriesCut(int(steps * fractions[0] / whole), int(steps * (fractions[0] + fractions[1]) / whole))
 
 
 def _outline(examples: Examples) -> Outline:

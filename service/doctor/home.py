@@ -19,8 +19,8 @@ from model_zoo.version_folder import MODEL_NAME
 from model_zoo.versions import Versions
 from service.datasets.damaged_datasets import DamagedDataset, read_dataset
 from service.datasets.dataset import DATASETS, DatasetInfo
-from service.datasets.examples import is_id, open_dataset
-from service.datasets.upload.uploads import KEPT_S, UPLOADS
+from service.datasets.examples import is_dataset_id, open_dataset
+from service.datasets.upload.uploads import UPLOAD_RETENTION_S, UPLOADS
 from service.doctor.findings import Report
 from service.errors import ZooError
 from service.jobs.job_folder import JOBS, checkpoint_faults, job_folder
@@ -67,7 +67,7 @@ def check_home(home: Path, report: Report) -> bool:
 def check_datasets(home: Path, report: Report, *, digests: bool) -> None:
     """Every dataset. With `digests`, its examples are opened and its files looked for."""
     for path in entries(home / DATASETS):
-        if not is_id(path.name):
+        if not is_dataset_id(path.name):
             _leftover(report, path)
             continue
         report.count("dataset")
@@ -79,7 +79,7 @@ def check_datasets(home: Path, report: Report, *, digests: bool) -> None:
     for path in entries(home / UPLOADS):
         if not path.is_file():
             report.damage("upload", path.name, "something else is in the place of its file", path)
-        elif time.time() - path.stat().st_mtime > KEPT_S:
+        elif time.time() - path.stat().st_mtime > UPLOAD_RETENTION_S:
             report.note(
                 "leftover", path.name, "an upload that broke off more than a day ago; the next one removes it", path
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from service.rounding import apart
+from service.rounding import format_apart
 
 
 class Decisions(BaseModel):
@@ -42,7 +42,7 @@ class Decisions(BaseModel):
     def sentence(self) -> str:
         """The figures, for a person."""
         change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
-        value, reference = apart(self.value, self.reference)
+        value, reference = format_apart(self.value, self.reference)
         metric = f"{self.metric} {value} (fp32: {reference}, {change})"
         if self.flips is None:
             return f"{metric} on {self.examples} held-out examples"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from model_zoo.golden.golden_case import ClassificationExpectation, Expectation
-from service.rounding import against
+from model_zoo.golden.golden_case import (
+    ClassificationExpectation,
+    Expectation,
+)
+from service.rounding import (
+    format_against,
+)
 from service.tasks.answers import best_labels
 from service.tasks.base import Task
 from service.types import Answer, Classification, Item, Options, Tensors
@@ -29,5 +34,5 @@ class Classifying(Task):
         best = answer.labels[0]
         if best.name in (expect.label, *expect.or_labels) and best.score >= expect.min_score:
             return None
-        came, least = against(best.score, expect.min_score, ".3f", "g")
+        came, least = format_against(best.score, expect.min_score, ".3f", "g")
         return f"expected {expect.label!r} with at least {least}, got {best.name!r} with {came}"

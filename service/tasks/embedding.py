@@ -7,8 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from model_zoo.golden.golden_case import EmbeddingExpectation, Expectation
-from service.rounding import against
+from model_zoo.golden.golden_case import (
+    EmbeddingExpectation,
+    Expectation,
+)
+from service.rounding import (
+    format_against,
+)
 from service.tasks.base import Task
 from service.types import Answer, Embedding, Item, Options, Tensors
 
@@ -33,7 +38,7 @@ class Embeds(Task):
         assert isinstance(answer, Embedding)
         error = float(np.abs(answer.values[: len(expect.values)] - np.asarray(expect.values)).max())
         if not error <= expect.tolerance:
-            came, allowed = against(error, expect.tolerance)
+            came, allowed = format_against(error, expect.tolerance)
             return f"the embedding is off by {came}, allowed is {allowed}"
         for pair in expect.pairs:
             other = answer_of[pair.text]
@@ -41,6 +46,6 @@ class Embeds(Task):
             cosine = float(answer.values @ other.values)
             if not pair.at_least <= cosine <= pair.at_most:
                 missed = pair.at_least if cosine < pair.at_least else pair.at_most
-                came, _ = against(cosine, missed, ".3f", "g")
+                came, _ = format_against(cosine, missed, ".3f", "g")
                 return f"likeness to {pair.text!r} is {came}, expected {pair.at_least:g}..{pair.at_most:g}"
         return None

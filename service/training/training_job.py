@@ -17,7 +17,7 @@ from model_zoo.materialised import Materialised
 from model_zoo.store import Store
 from service.datasets.dataset import DatasetInfo, Splits
 from service.datasets.examples import StoredExamples, open_dataset
-from service.datasets.splits import split
+from service.datasets.splits import split_examples
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters, resolve
 from service.training.job_spec import WorkOrder
@@ -88,4 +88,4 @@ def open_job(order: WorkOrder, folder: Path) -> Job:
     examples = open_dataset(order.home, order.spec.dataset_id)
     spec = order.spec
     knobs = resolve(spec.method, spec.task, base, len(examples), spec.hyperparameters)
-    return Job(order, folder, base, files, examples, split(examples, spec.seed), knobs)
+    return Job(order, folder, base, files, examples, split_examples(examples, spec.seed), knobs)

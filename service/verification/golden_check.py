@@ -9,7 +9,7 @@ import numpy as np
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
 from service.errors import InternalError
-from service.rounding import against
+from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Answer, Instance, Item, Options, Tensors
 from service.verification.probes import Runs, closeness_problem, nearness
@@ -48,7 +48,7 @@ def items_problem(card: Card, rows: Sequence[Tensors], golden: Sequence[GoldenIt
             error = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
             if not error <= allowed:
                 which = f"item {number + 1} of {len(golden)}"
-                came, most = against(error, allowed)
+                came, most = format_against(error, allowed)
                 return f"{which} differs by {came} from what training got; allowed is {most}"
     return None
 

@@ -20,8 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
-from service.engine.decisions import Decisions
-from service.rounding import apart
+from service.engine.decisions import (
+    Decisions,
+)
+from service.rounding import (
+    format_apart,
+)
 from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
 from service.training.evaluation.intervals import share_interval
 
@@ -65,7 +69,7 @@ def judge(
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
     allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else ERROR_TOLERANCE * abs(found.before)
-    after_shown, before_shown = apart(found.after, found.before)
+    after_shown, before_shown = format_apart(found.after, found.before)
     problem = ""
     if not np.isfinite(outputs).all():
         problem = "its answers are not finite numbers"

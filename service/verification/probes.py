@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import AudioRecipe
 from service.errors import InternalError
-from service.rounding import against
+from service.rounding import format_against
 from service.tasks.base import Task
 from service.types import Array, Item, Tensors
 
@@ -102,7 +102,7 @@ def invariance_problem(task: Task, runtime: Runs, reference: Sequence[Tensors], 
     for batch in batched(task, runtime, items, [rows]):
         worst = max(_error(row, reference[number]) for number, row in batch)
         if not worst <= allowed:
-            came, most = against(worst, allowed)
+            came, most = format_against(worst, allowed)
             return f"an answer in a batch of {len(batch)} differs by {came} from the one alone; allowed is {most}"
     return None
 
@@ -129,14 +129,14 @@ def closeness_problem(card: Card, precision: str, found: Comparison) -> str | No
     bounds = tolerance.reduced_precision if reduced else tolerance.compiled
     most = bounds.max_abs_error if reduced or bounds.max_abs_error is not None else tolerance.max_abs_error
     if most is not None and not found.max_error <= most:
-        came, allowed = against(found.max_error, most)
+        came, allowed = format_against(found.max_error, most)
         return f"outputs differ by {came} from the reference; allowed is {allowed}"
     if not found.cosine >= bounds.min_cosine:
-        came, wanted = against(found.cosine, bounds.min_cosine, ".5f", "g")
+        came, wanted = format_against(found.cosine, bounds.min_cosine, ".5f", "g")
         return f"the cosine to the reference is {came}; expected at least {wanted}"
     if found.top1_agreement is not None and not found.top1_agreement >= bounds.min_top1_agreement:
         least = bounds.min_top1_agreement
-        came, wanted = against(found.top1_agreement, least, ".1%")
+        came, wanted = format_against(found.top1_agreement, least, ".1%")
         return f"{came} of decisions are those of the reference; expected at least {wanted}"
     if not np.isfinite(found.max_error):
         return "outputs are not finite"

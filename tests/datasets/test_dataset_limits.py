@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.datasets.dataset_limits import MIB, limits_of
+from service.datasets.dataset_limits import MIB, limits_from_settings
 from service.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -13,7 +13,7 @@ def test_settings_become_limits(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_MAX_DATASET_FILES", "8")
     clean_environment.setenv("ZOO_DATASETS_QUOTA_MIB", "9")
     clean_environment.setenv("ZOO_DATASET_MEMORY_MIB", "128")
-    limits = limits_of(load_settings())
+    limits = limits_from_settings(load_settings())
     assert (limits.dataset_bytes, limits.files, limits.total_bytes, limits.memory_mib) == (7 * MIB, 8, 9 * MIB, 128)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from service.datasets import dataset_store as store_module
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report, dataset_folder
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, dataset_folder
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging, uploads, validator_process
-from service.datasets.validation.validate import ORDER, Order
+from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, StorageFull, ZooError
 from tests.support.dataset_files import (
     header,
@@ -46,7 +46,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     calls: list[Path] = []
 
     async def run(folder: Path, limits: DatasetLimits) -> None:
-        order = Order.model_validate_json((folder / ORDER).read_bytes())
+        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
         made = folder / "dataset"
         made.mkdir()
         info = DatasetInfo(
@@ -55,7 +55,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             kind=order.kind or DatasetKind.TEXT,
             sha256=order.sha256,
             size_bytes=order.size_bytes,
-            report=Report(examples=1),
+            report=DatasetReport(examples=1),
             created=datetime.now(UTC),
         )
         (made / "dataset.json").write_text(info.model_dump_json())
@@ -74,9 +74,9 @@ def left(home: Path) -> list[str]:
     return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
 
 
-def order_for(data: Path, file_name: str) -> Order:
+def order_for(data: Path, file_name: str) -> ValidationRequest:
     """What a child is told."""
-    return Order(
+    return ValidationRequest(
         id="0" * 32,
         data=data,
         file_name=file_name,
@@ -140,7 +140,7 @@ async def test_a_long_sentence_of_the_child_comes_whole(store: DatasetStore, mon
 def test_the_child_imports_nothing_that_takes_long(tmp_path: Path) -> None:
     """`datasets` and pandas alone take longer than a small upload takes to be looked at."""
     (tmp_path / "data").write_bytes(DATA)
-    (tmp_path / ORDER).write_text(order_for(tmp_path / "data", "a.jsonl").model_dump_json())
+    (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.jsonl").model_dump_json())
     command = (sys.executable, "-X", "importtime", "-m", "service.datasets.validation.validate", str(tmp_path))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -209,7 +209,7 @@ async def test_a_dataset_that_needs_too_much_memory_is_refused_and_the_server_li
 def test_a_child_ends_with_its_server(tmp_path: Path) -> None:
     """It reads from a pipe that nobody writes into, so it would wait for ever; its standard input is the server's life."""
     os.mkfifo(tmp_path / "data")
-    (tmp_path / ORDER).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
+    (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
     process = subprocess.Popen(
         [*validator_process.CHILD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
@@ -295,7 +295,7 @@ async def test_an_upload_whose_connection_is_gone_unnoticed_is_taken_over(
 ) -> None:
     first = await store.begin(header(DATA, "a.jsonl"))
     await store.append(first, DATA[:50])
-    first.touched -= store_module.IDLE_S + 1
+    first.touched -= store_module.TAKEOVER_AFTER_S + 1
     second = await store.begin(header(DATA, "a.jsonl", offset=50))
     await refused(store.append(first, DATA[50:]), NotReady)
     await store.abandon(first)
@@ -412,10 +412,10 @@ async def test_a_restart_cleans_what_a_killed_server_left(tmp_path: Path) -> Non
     old = uploads.part_path(tmp_path, "a" * 64)
     old.parent.mkdir()
     old.touch()
-    os.utime(old, (time.time() - 2 * uploads.KEPT_S,) * 2)
+    os.utime(old, (time.time() - 2 * uploads.UPLOAD_RETENTION_S,) * 2)
     fresh = uploads.part_path(tmp_path, "b" * 64)
     fresh.write_bytes(b"12")
-    alive = staging.Staging(tmp_path)
+    alive = staging.StagingFolder(tmp_path)
     orphan = tmp_path / "features" / f"{'b' * 16}-{'0' * 32}"
     orphan.mkdir(parents=True)
     await DatasetStore(tmp_path).start()
@@ -457,7 +457,7 @@ async def test_a_dataset_that_a_job_uses_is_only_deleted_by_force(tmp_path: Path
     for folder in (features, others):
         folder.mkdir(parents=True)
         (folder / "chunk-0-1.safetensors").write_bytes(b"0123456789")
-    size = staging.size_of(dataset_folder(tmp_path, dataset_id))
+    size = staging.tree_size(dataset_folder(tmp_path, dataset_id))
     assert await store.delete(dataset_id, force=True) == size + 10 > 10
     assert not features.exists()  # what was computed of it went as well, and of no other
     assert others.exists()
@@ -498,7 +498,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("field", "given"), WRONG)
 async def test_a_wrong_header_is_refused_by_its_field(store: DatasetStore, field: str, given: dict[str, Any]) -> None:
-    make: Callable[..., Any] = store_module.Header
+    make: Callable[..., Any] = store_module.UploadHeader
     error = await refused(store.begin(make(**({"sha256": "0" * 64, "size_bytes": 10, "file_name": "a.zip"} | given))))
     assert isinstance(error, InvalidInput)
     assert error.field == field

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.splits import split
+from service.datasets.splits import split_examples
 from tests.support.dataset_files import (
     lines,
     read,
@@ -44,7 +44,7 @@ def test_photo_stamps_of_tux_paint(tmp_path: Path) -> None:
     assert (report.examples, report.skipped_count, report.input_count) == (len(photos), 5, len(photos) + 5)
     assert report.skipped_reasons == {"is no picture (.txt)": 5}
     assert "passed over 5 files without a picture: .txt 5" in report.warnings
-    held_out = split(examples, 0)["test"]
+    held_out = split_examples(examples, 0)["test"]
     assert {examples[i].target for i in held_out} == {0, 1, 2}
 
 
@@ -80,5 +80,5 @@ def test_tables_of_scikit_learn(tmp_path: Path) -> None:
     assert digits.info.labels == tuple("0123456789")
     row = digits[0].instance.cells  # type: ignore[union-attr]
     assert list(row.values()) == load_digits().data[0].tolist()
-    parts = split(digits, 0)
+    parts = split_examples(digits, 0)
     assert sum(map(len, parts.values())) == 1797

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets.dataset import DatasetInfo, DatasetKind, Example, Report
-from service.datasets.splits import NAMES, cut, split
+from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport, Example
+from service.datasets.splits import NAMES, cut_series, split_examples
 from service.types import TextInstance
 from tests.support.dataset_files import lines, read, sentences
 
@@ -45,7 +45,7 @@ def listed(
         sha256="",
         size_bytes=0,
         labels=labels,
-        report=Report(examples=len(targets)),
+        report=DatasetReport(examples=len(targets)),
         created=datetime.now(UTC),
     )
     examples = [
@@ -77,11 +77,11 @@ def test_every_example_is_in_one_split_and_the_same_one_each_time(
     pool = st.sampled_from([f"{i:032x}" for i in range(40)])
     digests = data.draw(st.one_of(st.none(), st.lists(pool, min_size=len(targets), max_size=len(targets))))
     examples = listed(targets, given_splits, digests)
-    found = split(examples, seed)
+    found = split_examples(examples, seed)
     assert tuple(found) == NAMES
     assert sorted(i for part in found.values() for i in part) == list(range(len(targets)))
     assert all(list(part) == sorted(part) for part in found.values())
-    assert split(examples, seed) == found
+    assert split_examples(examples, seed) == found
     for i, name in enumerate(given_splits or ()):
         if name in ("validation", "test"):
             assert i in found[name], "what the data say is honoured"
@@ -96,7 +96,7 @@ def test_every_example_is_in_one_split_and_the_same_one_each_time(
 @settings(deadline=None, max_examples=100)
 @given(targets=classes, seed=seeds)
 def test_every_class_is_trained_on_and_held_out_where_it_can_be(targets: list[float | None], seed: int) -> None:
-    found = split(listed(targets), seed)
+    found = split_examples(listed(targets), seed)
     of = {name: Counter(targets[i] for i in part) for name, part in found.items()}
     for label, count in Counter(targets).items():
         assert of["train"][label] >= 1
@@ -111,7 +111,7 @@ def test_every_class_is_trained_on_and_held_out_where_it_can_be(targets: list[fl
 @pytest.mark.parametrize("kinds", [2, 10])
 def test_the_shares_are_what_was_asked_for(per_class: int, kinds: int) -> None:
     targets: list[float | None] = [i % kinds for i in range(per_class * kinds)]
-    found = split(listed(targets), 3)
+    found = split_examples(listed(targets), 3)
     for name, share in zip(NAMES, (0.7, 0.15, 0.15), strict=True):
         assert len(found[name]) == pytest.approx(share * len(targets), abs=1 + kinds / 10)
         most, least = (f(Counter(targets[i] for i in found[name]).values()) for f in (max, min))
@@ -121,57 +121,65 @@ def test_the_shares_are_what_was_asked_for(per_class: int, kinds: int) -> None:
 def test_another_seed_validates_with_others_and_holds_out_the_same() -> None:
     """A version must not be measured on what the one before it, of another seed, has learned from."""
     examples = listed([i % 2 for i in range(200)])
-    found = [split(examples, seed) for seed in range(5)]
+    found = [split_examples(examples, seed) for seed in range(5)]
     assert len({parts["test"] for parts in found}) == 1
     assert len({parts["validation"] for parts in found}) == 5
 
 
 def test_numbers_are_drawn_from_their_whole_range() -> None:
     targets: list[float | None] = [math.exp(i / 20) + 0.5 for i in range(200)]
-    found = split(listed(targets), 0)
+    found = split_examples(listed(targets), 0)
     for part in found.values():
         assert {i // 20 for i in part} == set(range(10)), "of each tenth"
 
 
 def test_tiny_classes_still_leave_something_to_validate_with() -> None:
-    found = split(listed([i // 2 for i in range(12)]), 0)
+    found = split_examples(listed([i // 2 for i in range(12)]), 0)
     assert [len(found[name]) for name in NAMES] == [6, 3, 3]
 
 
 def test_what_the_data_lack_is_taken_from_their_train() -> None:
     targets: list[float | None] = [i % 2 for i in range(100)]
     splits = ["train" if i < 80 else "test" for i in range(100)]
-    found = split(listed(targets, splits), 0)
+    found = split_examples(listed(targets, splits), 0)
     assert found["test"] == tuple(range(80, 100))
     assert len(found["validation"]) == pytest.approx(80 * 0.15 / 0.85, abs=1)
-    whole = split(listed(targets, ["train"] * 100), 0)
+    whole = split_examples(listed(targets, ["train"] * 100), 0)
     assert all(whole.values())
 
 
 def test_one_more_example_moves_hardly_any_other() -> None:
     targets: list[float | None] = [i % 2 for i in range(400)]
-    before, after = split(listed(targets), 7), split(listed([*targets, 1]), 7)
+    before, after = split_examples(listed(targets), 7), split_examples(listed([*targets, 1]), 7)
     assert len(set(before["test"]) ^ set(after["test"])) <= 4
 
 
 def test_plain_text_is_cut_where_it_stands() -> None:
-    found = split(listed([None] * 20, kind=DatasetKind.PLAIN_TEXT), 5)
+    found = split_examples(listed([None] * 20, kind=DatasetKind.PLAIN_TEXT), 5)
     assert [*found["train"], *found["validation"], *found["test"]] == list(range(20))
     assert [len(found[name]) for name in NAMES] == [14, 3, 3]
-    assert [len(part) for part in split(listed([None] * 2, kind=DatasetKind.PLAIN_TEXT), 5).values()] == [1, 0, 1]
+    assert [len(part) for part in split_examples(listed([None] * 2, kind=DatasetKind.PLAIN_TEXT), 5).values()] == [
+        1,
+        0,
+        1,
+    ]
 
 
 def test_series_are_cut_by_time_unless_the_data_say_which_is_held_out() -> None:
-    assert split(listed([None] * 3, kind=DatasetKind.SERIES), 5) == {"train": (0, 1, 2), "validation": (), "test": ()}
+    assert split_examples(listed([None] * 3, kind=DatasetKind.SERIES), 5) == {
+        "train": (0, 1, 2),
+        "validation": (),
+        "test": (),
+    }
     said = listed([None] * 3, ["train", "test", "validation"], kind=DatasetKind.SERIES)
-    assert split(said, 5) == {"train": (0,), "validation": (2,), "test": (1,)}
-    assert (cut(100).train_stop, cut(100).validation_stop) == (70, 85)
+    assert split_examples(said, 5) == {"train": (0,), "validation": (2,), "test": (1,)}
+    assert (cut_series(100).train_stop, cut_series(100).validation_stop) == (70, 85)
 
 
 def test_a_stored_dataset_is_split_as_its_examples_are(tmp_path: Path) -> None:
     examples = read(tmp_path, "a.jsonl", lines([*sentences(60), *sentences(5)]))
     in_memory = Listed(examples.info, [examples[i] for i in range(len(examples))])
-    found = split(examples, 1)
-    assert found == split(in_memory, 1)
+    found = split_examples(examples, 1)
+    assert found == split_examples(in_memory, 1)
     for first in range(5):
         assert any({first, 60 + first} <= set(part) for part in found.values()), "duplicates ride together"

@@ -23,8 +23,8 @@ from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.validation.validate import (
     DATASET,
-    ORDER,
-    Order,
+    REQUEST_FILE,
+    ValidationRequest,
     validate,
 )
 from service.jobs.persistence.event_store import EventStore
@@ -59,7 +59,7 @@ def make_datasets(home: Path) -> None:
         staging = home / f"staging-{dataset_id[0]}"
         staging.mkdir(parents=True)
         (staging / "upload").write_bytes(lines(sentences(20, source=dataset_id[:4])))
-        order = Order(
+        order = ValidationRequest(
             id=dataset_id,
             data=staging / "upload",
             file_name="a.jsonl",
@@ -72,7 +72,7 @@ def make_datasets(home: Path) -> None:
             owner="me",
             limits=DatasetLimits(),
         )
-        (staging / ORDER).write_text(order.model_dump_json())
+        (staging / REQUEST_FILE).write_text(order.model_dump_json())
         validate(staging)
         (home / "datasets").mkdir(exist_ok=True)
         (staging / DATASET).rename(home / "datasets" / dataset_id)

@@ -17,13 +17,13 @@ from PIL import Image
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.dataset_store import DatasetStore, Stored
+from service.datasets.dataset_store import DatasetStore, UploadResult
 from service.datasets.examples import StoredExamples
-from service.datasets.upload.header import Header
+from service.datasets.upload.header import UploadHeader
 from service.datasets.validation.validate import (
     DATASET,
-    ORDER,
-    Order,
+    REQUEST_FILE,
+    ValidationRequest,
     validate,
 )
 
@@ -92,7 +92,7 @@ def read(
     staging.mkdir()
     path = staging / "upload.part"
     path.write_bytes(data)
-    order = Order(
+    order = ValidationRequest(
         id="0" * 32,
         data=path,
         file_name=file_name,
@@ -106,16 +106,16 @@ def read(
         owner="",
         limits=limits or DatasetLimits(),
     )
-    (staging / ORDER).write_text(order.model_dump_json())
+    (staging / REQUEST_FILE).write_text(order.model_dump_json())
     info: DatasetInfo = validate(staging)
     return StoredExamples(staging / DATASET, info)
 
 
-def header(data: bytes, file_name: str, **more: Any) -> Header:
-    return Header(hashlib.sha256(data).hexdigest(), len(data), file_name, **more)
+def header(data: bytes, file_name: str, **more: Any) -> UploadHeader:
+    return UploadHeader(hashlib.sha256(data).hexdigest(), len(data), file_name, **more)
 
 
-async def upload(store: DatasetStore, data: bytes, file_name: str, **more: Any) -> Stored:
+async def upload(store: DatasetStore, data: bytes, file_name: str, **more: Any) -> UploadResult:
     """As a client that sends everything at once."""
     begun = await store.begin(header(data, file_name, **more))
     if begun.existing is None:

@@ -19,7 +19,7 @@ from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database
-from service.datasets.dataset import DatasetInfo, DatasetKind, Report
+from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
 from service.errors import NotFound
 from service.jobs.hooks import Hooks, JobLimits
 from service.jobs.job_folder import job_folder
@@ -126,7 +126,7 @@ class Shop:
             kind=DatasetKind.IMAGE_FOLDER,
             sha256="0" * 64,
             size_bytes=1,
-            report=Report(examples=10),
+            report=DatasetReport(examples=10),
             created=datetime.now(UTC),
         )
 

@@ -16,10 +16,22 @@ import pytest
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.upload.header import Header, dataset_id_of
-from service.datasets.validation.validate import Order, validate
-from service.training.job_spec import JobSpec, Method, WorkOrder
-from service.training.protocol import WorkerMessage
+from service.datasets.upload.header import (
+    UploadHeader,
+    dataset_id_of,
+)
+from service.datasets.validation.validate import (
+    ValidationRequest,
+    validate,
+)
+from service.training.job_spec import (
+    JobSpec,
+    Method,
+    WorkOrder,
+)
+from service.training.protocol import (
+    WorkerMessage,
+)
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 FORTUNES = Path("/usr/share/games/fortunes")
@@ -104,12 +116,12 @@ def add_dataset(
 ) -> str:
     """Validated as an upload would be, in this process; gives the id."""
     sha256 = hashlib.sha256(data).hexdigest()
-    header = Header(sha256, len(data), file_name, kind=kind, columns=columns)
+    header = UploadHeader(sha256, len(data), file_name, kind=kind, columns=columns)
     identity = dataset_id_of(header)
     staging = home / f"staging-{identity}"
     staging.mkdir(parents=True)
     (staging / file_name).write_bytes(data)
-    order = Order(
+    order = ValidationRequest(
         id=identity,
         data=staging / file_name,
         file_name=file_name,

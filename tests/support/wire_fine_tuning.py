@@ -12,10 +12,10 @@ from typing import Any, cast
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report, Skipped
-from service.datasets.dataset_store import Page as DatasetPage
-from service.datasets.dataset_store import Stored
-from service.datasets.upload.header import Header
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, Skipped
+from service.datasets.dataset_store import DatasetPage as DatasetPage
+from service.datasets.dataset_store import UploadResult
+from service.datasets.upload.header import UploadHeader
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.jobs.types import Checkpoint, Event, Happening, Job, JobState, Page, StateChanged
 from service.observability.metrics import Metrics
@@ -31,7 +31,7 @@ CHECKPOINT = Checkpoint(20, 2, {"validation/accuracy": 0.9}, True, 1234, NOW)
 
 
 def dataset(name: str = "d1", kind: DatasetKind = DatasetKind.IMAGE_FOLDER) -> DatasetInfo:
-    report = Report(
+    report = DatasetReport(
         examples=48,
         class_counts={"cat": 20, "dog": 28},
         split_counts={"train": 40},
@@ -59,7 +59,7 @@ def dataset(name: str = "d1", kind: DatasetKind = DatasetKind.IMAGE_FOLDER) -> D
 
 @dataclass
 class FakeUpload:
-    header: Header
+    header: UploadHeader
     existing: DatasetInfo | None
     chunks: list[bytes] = field(default_factory=list)
     ended: str = ""
@@ -79,7 +79,7 @@ class FakeDatasets:
     async def received(self, sha256: str) -> int:
         return 7 if sha256 == "a" * 64 else 0
 
-    async def begin(self, header: Header) -> FakeUpload:
+    async def begin(self, header: UploadHeader) -> FakeUpload:
         if header.size_bytes > 10**9:
             raise InvalidInput("header.size_bytes", "too many")
         self.uploads.append(FakeUpload(header, self.existing))
@@ -89,21 +89,21 @@ class FakeDatasets:
         await self.gate.wait()
         upload.chunks.append(chunk)
 
-    async def finish(self, upload: FakeUpload) -> Stored:
+    async def finish(self, upload: FakeUpload) -> UploadResult:
         if upload.existing is not None:
-            return Stored(upload.existing, existed=True)
+            return UploadResult(upload.existing, existed=True)
         if sum(map(len, upload.chunks)) != upload.header.size_bytes - upload.header.offset:
             raise InvalidInput("chunk", "bytes are missing")
         await self.gate.wait()
         upload.ended = "finished"
-        return Stored(dataset("new"), existed=False)
+        return UploadResult(dataset("new"), existed=False)
 
     async def abandon(self, upload: FakeUpload) -> None:
         upload.ended = upload.ended or "abandoned"
 
-    async def from_uri(self, uri: str, **how: Any) -> Stored:
+    async def from_uri(self, uri: str, **how: Any) -> UploadResult:
         self.uris.append({"uri": uri, **how})
-        return Stored(dataset("new"), existed=False)
+        return UploadResult(dataset("new"), existed=False)
 
     async def get(self, dataset_id: str) -> DatasetInfo:
         if dataset_id not in self.known:

@@ -9,7 +9,7 @@ import pytest
 
 from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
-from service.datasets.dataset import DatasetInfo, DatasetKind, Report
+from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
 from service.errors import InvalidInput
 from service.training.compatibility import judge, plan
 from service.training.hyperparameters import Hyperparameters, automatic, expected, meaningful, resolve
@@ -26,7 +26,7 @@ def data(kind: str, labels: tuple[str, ...] = (), examples: int = 100) -> Datase
         sha256="0" * 64,
         size_bytes=1,
         labels=labels,
-        report=Report(examples=examples),
+        report=DatasetReport(examples=examples),
         created=datetime(2026, 1, 1, tzinfo=UTC),
     )
 

@@ -124,13 +124,13 @@ def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
     from service.cli.rendering.console import remark
     from service.datasets.dataset import Columns
     from service.datasets.dataset_limits import DatasetLimits
-    from service.datasets.readers.time_series.series_columns import NoNumbers, open_series
+    from service.datasets.readers.time_series.series_columns import NoNumberColumn, open_series
 
     with opened(path, name) as table:
         columns = Columns(time=known.role("time", table.columns), series=known.role("series", table.columns))
         try:
             reader = open_series(table, columns, known.channels(table.columns), DatasetLimits())
-        except NoNumbers:
+        except NoNumberColumn:
             raise Unreadable("no column of the file holds numbers alone") from None
         found = False
         skipped = 0

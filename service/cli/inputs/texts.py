@@ -108,15 +108,15 @@ def _of_table(path: Path, known: Known, column: str) -> Iterator[Source]:
 
 def _likely(table: object) -> str:
     """The column of the text, where nobody said which it is. Raises Unreadable."""
-    from service.datasets.readers.columns.schema import inspect
-    from service.datasets.readers.columns.text_column import text_column
+    from service.datasets.readers.columns.column_roles import find_text_column
+    from service.datasets.readers.columns.schema import summarize_columns
     from service.datasets.readers.tables.table import Table
 
     assert isinstance(table, Table)
     names = [name for name in table.columns if name not in table.unnamed]
     if len(names) == 1:
         return names[0]
-    summaries = {name: summary for name, summary in inspect(table).items() if name in names}
-    if found := text_column(summaries, ""):
+    summaries = {name: summary for name, summary in summarize_columns(table).items() if name in names}
+    if found := find_text_column(summaries, ""):
         return found
     raise Unreadable(f"cannot tell which column is the text; name it with --text: {', '.join(map(repr, names[:8]))}")

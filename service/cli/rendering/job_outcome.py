@@ -20,7 +20,7 @@ from service.cli.rendering.console import (
 from service.cli.rendering.formatting import age, jsonable
 from service.cli.rendering.runtime_notes import runs_on
 from service.client import NotFound, ZooClientError
-from service.rounding import apart
+from service.rounding import format_apart
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ def figures(report: Mapping[str, Any]) -> Table:
     metrics = report.get("metrics") or {}
     for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct has no order
         found = [_value(value) for value in (metrics[name], _of(baseline, name), _of(rival, name))]
-        known = iter(apart(*(value for value in found if value is not None)))
+        known = iter(format_apart(*(value for value in found if value is not None)))
         ours, base, before = ("" if value is None else next(known) for value in found)
         cells = [harmless(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
         rows.add_row(*cells, *([before] if rival else []))
@@ -128,5 +128,5 @@ def _value(value: Any) -> float | None:
 def _interval(value: Any) -> str:
     if not isinstance(value, Mapping) or value.get("low") is None or value.get("high") is None:
         return ""
-    low, _, high = apart(value["low"], value.get("value", value["low"]), value["high"])
+    low, _, high = format_apart(value["low"], value.get("value", value["low"]), value["high"])
     return f"{low} to {high}"

@@ -7,40 +7,41 @@ from pathlib import Path, PurePosixPath
 
 from service.datasets.dataset import MEDIA, Columns, DatasetKind, Skipped
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import listed, shown
-from service.datasets.overrides import NONE, Overrides, overrides_of
-from service.datasets.readers.columns.remaining_columns import rest_of
-from service.datasets.readers.columns.schema import Summary, inspect
-from service.datasets.readers.columns.targets import TEXTS as TEXT_NAMES
-from service.datasets.readers.columns.targets import (
-    check_named,
-    cleaned,
+from service.datasets.formatting import quoted, quoted_list
+from service.datasets.overrides import NO_OVERRIDES, Overrides, overrides_for_task
+from service.datasets.readers.columns.column_roles import (
+    TEXT_NAMES,
+    check_named_columns,
+    clean_columns,
     find_split,
     find_target,
-    kind_of,
+    find_text_column,
     looks_like_data,
+    unassigned_columns,
 )
-from service.datasets.readers.columns.text_column import text_column
+from service.datasets.readers.columns.column_summary import ColumnSummary
+from service.datasets.readers.columns.schema import summarize_columns
+from service.datasets.readers.columns.targets import target_kind_of
 from service.datasets.readers.file_types import (
-    ARCHIVES,
-    PACKED,
-    TEXTS,
-    ending,
+    ARCHIVE_FORMATS,
+    PACKED_SUFFIXES,
+    TEXT_SUFFIXES,
+    file_type,
 )
-from service.datasets.readers.inferred import Infer, nowhere
-from service.datasets.readers.media.archive_files import Files, look
-from service.datasets.readers.media.archive_inventory import Litter
-from service.datasets.readers.media.folder_layout import places, split_folders_alone
+from service.datasets.readers.inferred_facts import Infer, ignore_inferred
+from service.datasets.readers.media.archive_files import ArchiveFiles, sort_files
+from service.datasets.readers.media.archive_inventory import SystemFiles
+from service.datasets.readers.media.folder_layout import folder_labels, split_folders_alone
 from service.datasets.readers.parsed_example import Reader
-from service.datasets.readers.tables.rows import TableRows
-from service.datasets.readers.tables.sniffing import foreign
+from service.datasets.readers.tables.rows import TableReader
+from service.datasets.readers.tables.sniffing import other_file_type
 from service.datasets.readers.tables.table import Table
-from service.datasets.readers.text import PlainText, TextFolders, TextTable
+from service.datasets.readers.text import PlainTextReader, TextFolderReader, TextTableReader
 from service.datasets.readers.time_series.series_columns import (
     find_time,
-    flat,
-    like_series,
-    series_reader,
+    open_series_reader,
+    why_series,
+    without_list_columns,
 )
 from service.errors import InvalidInput
 
@@ -54,94 +55,96 @@ def reader_for(
     limits: DatasetLimits,
     *,
     task: str = "",
-    infer: Infer = nowhere,
+    infer: Infer = ignore_inferred,
     left_out: Sequence[Skipped] = (),
 ) -> Reader:
     """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
 
     `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. `left_out`: files that belong
-    to an archive and are not in it. Raises InvalidInput where data and wishes do not fit.
+    to an archive and are not in it. Raises InvalidInput where data and overrides do not fit.
     """
-    columns = cleaned(columns)
-    wishes = overrides_of(task, kind, infer)
-    end = ending(file_name)
-    if end in ARCHIVES:
-        litter = Litter(left_out)
+    columns = clean_columns(columns)
+    overrides = overrides_for_task(task, kind, infer)
+    end = file_type(file_name)
+    if end in ARCHIVE_FORMATS:
+        litter = SystemFiles(left_out)
         from service.datasets.upload.archives import extract  # here and below: what a table needs comes quickly
 
-        extract(data, ARCHIVES[end], raw, limits, litter.add)
-        return _of_files(look(raw), litter, kind, columns, limits, wishes)
+        extract(data, ARCHIVE_FORMATS[end], raw, limits, litter.add)
+        return _of_files(sort_files(raw), litter, kind, columns, limits, overrides)
     if kind in MEDIA:
-        raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {shown(file_name)}")
-    if end in TEXTS:
+        raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {quoted(file_name)}")
+    if end in TEXT_SUFFIXES:
         if kind not in (None, DatasetKind.PLAIN_TEXT):
             raise InvalidInput(
-                "header.kind", f"a text file is plain text; {kind} comes as a table, got {shown(file_name)}"
+                "header.kind", f"a text file is plain text; {kind} comes as a table, got {quoted(file_name)}"
             )
-        if what := foreign(data, end):
-            raise InvalidInput("data", f"{shown(file_name)} is {what}")
+        if what := other_file_type(data, end):
+            raise InvalidInput("data", f"{quoted(file_name)} is {what}")
         raw.mkdir(exist_ok=True)
         _infer_plain(
             kind,
             f"a file called {end} is one long text; a table or a folder for each class says otherwise",
-            wishes.infer,
+            overrides.infer,
         )
-        return PlainText(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
-    if DatasetKind.PLAIN_TEXT in (kind, *wishes.kinds):
-        raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {shown(file_name)}")
-    return _of_table(Table(data, file_name, limits), kind, columns, limits, wishes)
+        return PlainTextReader(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
+    if DatasetKind.PLAIN_TEXT in (kind, *overrides.kinds):
+        raise InvalidInput("header.kind", f"plain text comes as .txt, or in a zip or tar, got {quoted(file_name)}")
+    return _of_table(Table(data, file_name, limits), kind, columns, limits, overrides)
 
 
 def _of_files(
-    files: Files,
-    litter: Litter,
+    files: ArchiveFiles,
+    litter: SystemFiles,
     kind: DatasetKind | None,
     columns: Columns,
     limits: DatasetLimits,
-    wishes: Overrides = NONE,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Reader:
     from service.datasets.readers.detect_media import (
-        beside,
-        infer_folders,
-        nothing_found,
-        of_media,
-        only_table,
+        infer_from_folders,
+        media_reader,
+        nothing_found_error,
+        single_table,
+        with_unused_files,
     )
 
-    kind = wishes.kind_of(kind, tuple(DatasetKind))
+    kind = overrides.kind_of(kind, tuple(DatasetKind))
     if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return of_media(files, litter, kind, columns, limits, wishes)
+        return media_reader(files, litter, kind, columns, limits, overrides)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
-        raise nothing_found("pictures (.jpg, .png, .webp)")
+        raise nothing_found_error("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
-        raise nothing_found("sounds (.wav, .flac, .ogg)")
+        raise nothing_found_error("sounds (.wav, .flac, .ogg)")
     if kind is DatasetKind.PLAIN_TEXT or not files.tables:
         if not files.texts:
-            inner = next((path for path in files.others if path.suffix.lower() in PACKED), None)
-            hint = f", only another archive, {shown(str(inner))}; send that one" if inner else ""
+            inner = next((path for path in files.others if path.suffix.lower() in PACKED_SUFFIXES), None)
+            hint = f", only another archive, {quoted(str(inner))}; send that one" if inner else ""
             if not inner and files.others:
-                hint = f", only files such as {shown(str(files.others[0]))}; texts are called .txt, .text or .md"
-            raise nothing_found(f"pictures, sounds, texts or tables{hint}")
+                hint = f", only files such as {quoted(str(files.others[0]))}; texts are called .txt, .text or .md"
+            raise nothing_found_error(f"pictures, sounds, texts or tables{hint}")
         if kind is not DatasetKind.PLAIN_TEXT and (problem := split_folders_alone(files.texts)):
             hint = "; or read all files as one text (kind plain_text)" if kind is None else ""
             raise InvalidInput("data", problem + hint)
-        classes = {place.label for place in places(files.texts)} - {""}
+        classes = {place.label for place in folder_labels(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
             if kind is None:
-                wishes.infer(
+                overrides.infer(
                     "kind",
                     "text",
                     "text files lie in a folder for each class; --kind plain_text reads them as one text",
                 )
-            infer_folders(files.texts, "", wishes.infer)
-            return beside(TextFolders(files, limits), files, files.texts, "text", litter)
+            infer_from_folders(files.texts, "", overrides.infer)
+            return with_unused_files(TextFolderReader(files, limits), files, files.texts, "text", litter)
         if kind in (None, DatasetKind.PLAIN_TEXT):
             why = "text files lie in no folders of classes; put them into CLASS/ for a text each"
-            _infer_plain(kind, why, wishes.infer)
-            return beside(PlainText(files.root, files.texts, limits), files, files.texts, "text", litter)
-        raise nothing_found("table")
-    table = only_table(files, limits)
-    return beside(_of_table(table, kind, columns, limits, wishes), files, files.tables, "table", litter)
+            _infer_plain(kind, why, overrides.infer)
+            return with_unused_files(
+                PlainTextReader(files.root, files.texts, limits), files, files.texts, "text", litter
+            )
+        raise nothing_found_error("table")
+    table = single_table(files, limits)
+    return with_unused_files(_of_table(table, kind, columns, limits, overrides), files, files.tables, "table", litter)
 
 
 def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
@@ -151,70 +154,73 @@ def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
 
 
 def _of_table(
-    table: Table, kind: DatasetKind | None, columns: Columns, limits: DatasetLimits, wishes: Overrides = NONE
+    table: Table, kind: DatasetKind | None, columns: Columns, limits: DatasetLimits, overrides: Overrides = NO_OVERRIDES
 ) -> Reader:
     if columns.image:
         raise InvalidInput(
             "header.columns.image", "files are named by a table only inside a zip or tar that holds them"
         )
-    check_named(columns, table.columns)
-    summaries = inspect(table, wishes.infer)
-    rest = rest_of(table, summaries, columns)
+    check_named_columns(columns, table.columns)
+    summaries = summarize_columns(table, overrides.infer)
+    rest = unassigned_columns(table, summaries, columns)
     time = columns.time or find_time({name: summaries[name] for name in (*rest, *table.unnamed)})
     if left_out := [name for name in table.unnamed if name not in (*rest, *columns.ignored, time)]:
         columns = columns.model_copy(update={"ignored": (*columns.ignored, *left_out)})
-        wishes.infer("columns without a name", f"left out {listed(left_out)}", "an index has no name")
-    split = columns.split or find_split(rest, wishes.infer)
+        overrides.infer("columns without a name", f"left out {quoted_list(left_out)}", "an index has no name")
+    split = columns.split or find_split(rest, overrides.infer)
     rest.pop(split, None)
     columns = columns.model_copy(update={"split": split})
     if looks_like_data(summaries):
-        wishes.infer(
+        overrides.infer(
             "header",
             "the first line",
             "a table begins with the names of its columns; this one looks like data: add a line of names if it is",
         )
-    kind = wishes.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
+    kind = overrides.kind_of(kind, (DatasetKind.TEXT, DatasetKind.TABLE, DatasetKind.SERIES))
     if kind is None:
-        kind = _kind(rest, columns, time, wishes.infer)
+        kind = _kind(rest, columns, time, overrides.infer)
     if kind is DatasetKind.SERIES:
-        return series_reader(table, columns, rest, time, limits, wishes.infer)
+        return open_series_reader(table, columns, rest, time, limits, overrides.infer)
     if time in table.unnamed and time not in (*rest, *columns.ignored):
         columns = columns.model_copy(update={"ignored": (*columns.ignored, time)})
     if kind is DatasetKind.TEXT:
-        text = columns.text or text_column(flat(rest), columns.target)
+        text = columns.text or find_text_column(without_list_columns(rest), columns.target)
         if not text:
             if rest:
                 raise InvalidInput(
-                    "header.columns.text", f"cannot tell which column is the text; name one of {listed(tuple(rest))}"
+                    "header.columns.text",
+                    f"cannot tell which column is the text; name one of {quoted_list(tuple(rest))}",
                 )
             raise InvalidInput("header.columns.text", "there is no column left that could hold the text")
         if not columns.text:
-            wishes.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
+            overrides.infer("text", text, f"{_why_text(text)}; --text decides otherwise")
         rest.pop(text)
-        target = columns.target or find_target(rest, wishes.infer, table.columns)
+        target = columns.target or find_target(rest, overrides.infer, table.columns)
         complete = columns.model_copy(update={"text": text, "target": target})
-        what = kind_of(summaries[target], wishes=wishes, kind=kind)
+        what = target_kind_of(summaries[target], overrides=overrides, kind=kind)
         if unused := [name for name in rest if name != target]:
             why = "a text is learned from alone; --kind table uses them instead"
-            wishes.infer("columns left out", listed(unused), why)
-        return TextTable(table, complete, what, limits, summaries[target].reading)
-    target = columns.target or find_target(rest, wishes.infer, table.columns)
+            overrides.infer("columns left out", quoted_list(unused), why)
+        return TextTableReader(table, complete, what, limits, summaries[target].reading)
+    target = columns.target or find_target(rest, overrides.infer, table.columns)
     summary = rest.pop(target)
-    what = kind_of(summary, wishes=wishes)
+    what = target_kind_of(summary, overrides=overrides)
     columns = columns.model_copy(update={"target": target})
-    return TableRows(table, columns, what, rest, limits, summary.reading)
+    return TableReader(table, columns, what, rest, limits, summary.reading)
 
 
-def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer = nowhere) -> DatasetKind:
+def _kind(
+    rest: Mapping[str, ColumnSummary], columns: Columns, time: str, infer: Infer = ignore_inferred
+) -> DatasetKind:
     """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
     if columns.text:
         infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
-    if columns.time or columns.series or (series := like_series(rest, columns, time)):
+    if columns.time or columns.series or (series := why_series(rest, columns, time)):
         why = series if not (columns.time or columns.series) else "the column of the time or of the series was named"
         infer("kind", "series", f"{why}; --kind table decides otherwise")
         return DatasetKind.SERIES
-    if text := text_column(flat(rest), columns.target):
+    if text := find_text_column(without_list_columns(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
     infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
@@ -223,4 +229,4 @@ def _kind(rest: Mapping[str, Summary], columns: Columns, time: str, infer: Infer
 
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
-    return f"texts are often called {shown(text)}" if named else f"column {shown(text)} holds words, hardly any twice"
+    return f"texts are often called {quoted(text)}" if named else f"column {quoted(text)} holds words, hardly any twice"

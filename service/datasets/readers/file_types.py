@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from service.datasets.formatting import shown
+from service.datasets.formatting import quoted
 from service.errors import InvalidInput
 
-ARCHIVES = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-TEXTS = (".txt", ".text", ".md")
-PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
-SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus")
-OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".jp2")
-OTHER_SOUNDS = (".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".au", ".caf", ".amr")
+ARCHIVE_FORMATS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TEXT_SUFFIXES = (".txt", ".text", ".md")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus")
+UNSUPPORTED_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".jp2")
+UNSUPPORTED_AUDIO_SUFFIXES = (".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".au", ".caf", ".amr")
 """Pictures and sounds that no served model takes: they are skipped by name, not passed over in silence."""
-PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
-INSTEAD = {
+PACKED_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
+SUGGESTIONS = {
     ".xlsx": "save the sheet as CSV",
     ".xls": "save the sheet as CSV",
     ".ods": "save the sheet as CSV",
     ".json": "write one JSON object on each line of a .jsonl",
     ".gz": "unpack it, or send a .tar.gz",
     **dict.fromkeys((".rar", ".7z", ".bz2", ".tbz2", ".xz", ".txz", ".zst"), "pack a .zip"),
-    **dict.fromkeys((*PICTURES, *SOUNDS, *OTHER_PICTURES, *OTHER_SOUNDS), "pack a .zip with a folder for each class"),
+    **dict.fromkeys(
+        (*IMAGE_SUFFIXES, *AUDIO_SUFFIXES, *UNSUPPORTED_IMAGE_SUFFIXES, *UNSUPPORTED_AUDIO_SUFFIXES),
+        "pack a .zip with a folder for each class",
+    ),
 }
 """What to do with files that people try."""
-ENDINGS = (*ARCHIVES, *TABLES, *TEXTS)
+UPLOAD_TYPES = (*ARCHIVE_FORMATS, *TABLE_SUFFIXES, *TEXT_SUFFIXES)
 """Of what can be uploaded."""
 
 
-def ending(file_name: str) -> str:
+def file_type(file_name: str) -> str:
     """What a file is, by the end of its name. Raises InvalidInput for what no reader takes."""
     folded = file_name.casefold()
-    found = next((end for end in sorted(ENDINGS, key=len, reverse=True) if folded.endswith(end)), "")
+    found = next((end for end in sorted(UPLOAD_TYPES, key=len, reverse=True) if folded.endswith(end)), "")
     if not found:
-        hint = next((f"; {instead}" for end, instead in INSTEAD.items() if folded.endswith(end)), "")
+        hint = next((f"; {instead}" for end, instead in SUGGESTIONS.items() if folded.endswith(end)), "")
         raise InvalidInput(
-            "header.file_name", f"expected a name that ends in {', '.join(ENDINGS)}, got {shown(file_name)}{hint}"
+            "header.file_name", f"expected a name that ends in {', '.join(UPLOAD_TYPES)}, got {quoted(file_name)}{hint}"
         )
     return found
 
 
-def looks_like(start: bytes) -> str:
+def media_type_of(start: bytes) -> str:
     """`picture` or `sound`, of the formats that are taken, by a file's first 12 bytes; empty for anything else."""
     if start[:3] == b"\xff\xd8\xff" or start[:8] == b"\x89PNG\r\n\x1a\n":
         return "picture"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 
 
-class Target(Enum):
+class TargetKind(Enum):
     """What is to be learned."""
 
     CLASS = "class"
@@ -47,12 +47,12 @@ Warn = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class Shape:
+class ReaderSchema:
     """What a reader knows of its data once it has gone through them."""
 
     kind: DatasetKind
     columns: Columns
-    target: Target
+    target: TargetKind
     inputs: tuple[ColumnInfo, ...] = ()
     channels: int = 1
     row_columns: tuple[tuple[str, str], ...] = field(default=())
@@ -62,14 +62,14 @@ class Shape:
 class Reader(Protocol):
     """Goes through a user's data once, from front to back, in bounded memory."""
 
-    def shape(self) -> Shape:
-        """Complete after `drafts` has ended; kind, target and `row_columns` before."""
+    def schema(self) -> ReaderSchema:
+        """Complete after `examples` has ended; kind, target and `row_columns` before."""
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """The examples in their order. Raises InvalidInput where nothing at all can be made of the data."""
 
-    def entered(self) -> int:
-        """Rows, lines and files that came in, once `drafts` has ended: each is in a draft, or was skipped."""
+    def input_count(self) -> int:
+        """Rows, lines and files that came in, once `examples` has ended: each is in an example, or was skipped."""
 
 
 def digest_of(*parts: bytes | str) -> str:

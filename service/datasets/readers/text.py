@@ -7,16 +7,16 @@ from pathlib import Path, PurePosixPath
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import shown
-from service.datasets.readers.columns.cells import Reading
-from service.datasets.readers.columns.targets import AS_WRITTEN, add_target, read_folder
-from service.datasets.readers.media.archive_files import Files
-from service.datasets.readers.media.folder_layout import layout
+from service.datasets.formatting import quoted
+from service.datasets.readers.columns.cells import CellReading
+from service.datasets.readers.columns.targets import AS_WRITTEN, add_target, read_class_folder
+from service.datasets.readers.media.archive_files import ArchiveFiles
+from service.datasets.readers.media.folder_layout import read_layout
 from service.datasets.readers.parsed_example import (
     ParsedExample,
-    Shape,
+    ReaderSchema,
     Skip,
-    Target,
+    TargetKind,
     Warn,
     digest_of,
 )
@@ -31,11 +31,16 @@ def text_digest(text: str) -> str:
     return digest_of(" ".join(text.split()).casefold())
 
 
-class TextTable:
+class TextTableReader:
     """A table with a column of texts."""
 
     def __init__(
-        self, table: Table, columns: Columns, target: Target, limits: DatasetLimits, reading: Reading = AS_WRITTEN
+        self,
+        table: Table,
+        columns: Columns,
+        target: TargetKind,
+        limits: DatasetLimits,
+        reading: CellReading = AS_WRITTEN,
     ) -> None:
         """`reading`: of the target's column."""
         self._reading = reading
@@ -44,62 +49,62 @@ class TextTable:
         self._target = target
         self._limits = limits
 
-    def shape(self) -> Shape:
+    def schema(self) -> ReaderSchema:
         """All known from the start."""
-        return Shape(DatasetKind.TEXT, self._columns, self._target)
+        return ReaderSchema(DatasetKind.TEXT, self._columns, self._target)
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """In the order of the rows."""
         for row in self._table.rows(warn):
             text = row.cells.get(self._columns.text)
-            draft = ParsedExample({}, "", self._table.name, row.number)
+            example = ParsedExample({}, "", self._table.name, row.number)
             problem = row.problem
             if not problem and (not isinstance(text, str) or not text.strip()):
                 problem = _no_text(text)
             if not problem:
                 problem = add_target(
-                    draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                    example, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
                 )
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                draft.values["text"] = text
-                draft.digest = text_digest(str(text))
-                yield draft
+                example.values["text"] = text
+                example.digest = text_digest(str(text))
+                yield example
 
 
 def _no_text(cell: Cell) -> str:
     if isinstance(cell, list):
         return "the text is a list or object"
-    return "the text is empty" if cell is None or isinstance(cell, str) else f"{shown(cell)} is no text"
+    return "the text is empty" if cell is None or isinstance(cell, str) else f"{quoted(cell)} is no text"
 
 
-class TextFolders:
+class TextFolderReader:
     """`class/file.txt`, or `train/class/file.txt`."""
 
-    def __init__(self, files: Files, limits: DatasetLimits) -> None:
+    def __init__(self, files: ArchiveFiles, limits: DatasetLimits) -> None:
         self._files = files
         self._limits = limits
 
-    def shape(self) -> Shape:
+    def schema(self) -> ReaderSchema:
         """All known from the start."""
-        return Shape(DatasetKind.TEXT, Columns(), Target.CLASS)
+        return ReaderSchema(DatasetKind.TEXT, Columns(), TargetKind.CLASS)
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`."""
         return len(self._files.texts)
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """One for each file, in the order of their paths."""
-        found = layout(self._files.texts)
+        found = read_layout(self._files.texts)
         if remark := found.remark():
             warn(remark)
-        for path, place in zip(self._files.texts, found.places, strict=True):
-            label, problem = read_folder(place.label, self._limits.name_characters)
+        for path, place in zip(self._files.texts, found.labels, strict=True):
+            label, problem = read_class_folder(place.label, self._limits.name_characters)
             if not place.label:
                 problem = place.problem or "lies in no folder, so its class is not known"
             text = ""
@@ -122,7 +127,7 @@ def _read(path: Path, limits: DatasetLimits) -> tuple[str, str]:
     return (text, "") if text.strip() else ("", "is empty")
 
 
-class PlainText:
+class PlainTextReader:
     """Text files one after another, cut at line ends into blocks that follow each other: joined, they are the text again."""
 
     def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: DatasetLimits, name: str = "") -> None:
@@ -133,15 +138,15 @@ class PlainText:
         self._name = name
         self._entered = 0
 
-    def shape(self) -> Shape:
+    def schema(self) -> ReaderSchema:
         """All known from the start."""
-        return Shape(DatasetKind.PLAIN_TEXT, Columns(), Target.NONE)
+        return ReaderSchema(DatasetKind.PLAIN_TEXT, Columns(), TargetKind.NONE)
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`: lines."""
         return self._entered
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
         self._entered = 0
         for path in self._texts:

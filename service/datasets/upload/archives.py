@@ -19,28 +19,28 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from service.datasets.dataset_limits import MIB, DatasetLimits
-from service.datasets.formatting import has_control, shown
+from service.datasets.formatting import has_control, quoted
 from service.datasets.readers.tables.sniffing import (
-    POINTER,
-    START,
-    foreign,
-    is_text,
+    LFS_POINTER,
+    SNIFFED_BYTES,
+    other_file_type,
+    starts_like_text,
 )
 from service.datasets.upload.member_names import tar_name, zip_name
 from service.errors import InvalidInput
 
 CHUNK = MIB
-HONEST_BYTES = 16 * MIB
+UNCHECKED_BYTES = 16 * MIB
 """Up to which any ratio is believed: a small file of equal rows is no bomb."""
-DEEPEST = 32
-LONGEST_PART = 255
+MAX_DEPTH = 32
+MAX_NAME_BYTES = 255
 """Bytes of one part of a path, as file systems have it."""
 
 FIELD = "data"
-LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
-LITTER_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 """What operating systems leave behind, in lower case, beside names that begin with a dot."""
-INSTEAD = (
+OTHER_FORMATS = (
     (b"PK", "zip", "a zip; call it .zip"),
     (b"Rar!\x1a\x07", "", "a RAR archive; pack a .zip"),
     (b"7z\xbc\xaf\x27\x1c", "", "a 7-Zip archive; pack a .zip"),
@@ -52,18 +52,18 @@ INSTEAD = (
 """(first bytes, form that they belong to, what the file is and what to do) of files that are called .zip or .tar."""
 
 
-def nobody(name: str) -> None:
+def ignore(name: str) -> None:
     """Hears of a file that was passed over, and does nothing."""
 
 
 def extract(
-    archive: Path, form: str, folder: Path, limits: DatasetLimits, passed: Callable[[str], None] = nobody
+    archive: Path, form: str, folder: Path, limits: DatasetLimits, passed: Callable[[str], None] = ignore
 ) -> int:
     """Unpack into `folder`, which must be empty. Gives how many files it holds now; `passed` hears of those passed over.
 
     Raises InvalidInput with what is wrong; the folder is then to be thrown away.
     """
-    unpack = _Unpacking(folder, archive.stat().st_size, limits, passed)
+    unpack = _Extraction(folder, archive.stat().st_size, limits, passed)
     try:
         for name, content in _zip(archive, limits) if form == "zip" else _tar(archive, limits):
             if content is None:
@@ -82,10 +82,11 @@ def extract(
 def _why_not(archive: Path, form: str) -> str:
     """Why a file could not be unpacked, by its first bytes."""
     with archive.open("rb") as file:
-        start = file.read(START)
-    other = next((what for mark, of, what in INSTEAD if of != form and start.startswith(mark)), "")
+        start = file.read(SNIFFED_BYTES)
+    other = next((what for mark, of, what in OTHER_FORMATS if of != form and start.startswith(mark)), "")
     mark = next(
-        (of for mark, of, _ in INSTEAD if of and start.startswith(mark)), "tar" if start[257:262] == b"ustar" else ""
+        (of for mark, of, _ in OTHER_FORMATS if of and start.startswith(mark)),
+        "tar" if start[257:262] == b"ustar" else "",
     )
     if not other and mark != form:
         other = "a tar; call it .tar" if mark else _what_else(archive, start)
@@ -93,21 +94,23 @@ def _why_not(archive: Path, form: str) -> str:
         return f"the file is no {form}, but {other}"
     looks = ""
     if not mark:
-        looks = ": it is text, perhaps what a server answered" if is_text(start) else "" if start else ", or empty"
+        looks = (
+            ": it is text, perhaps what a server answered" if starts_like_text(start) else "" if start else ", or empty"
+        )
     return f"the {form} file is broken or cut off{looks}"
 
 
 def _what_else(archive: Path, start: bytes) -> str:
     """What a file is that is no archive of any sort, where that can be told."""
-    other = foreign(archive, "")
-    if start.startswith(POINTER) or not other:
+    other = other_file_type(archive, "")
+    if start.startswith(LFS_POINTER) or not other:
         return other
-    if is_text(start):  # a web page or XML
+    if starts_like_text(start):  # a web page or XML
         return f"{other.partition(':')[0]}; perhaps what a server answered instead of the file"
     return f"{other.partition(':')[0]}; pack the files into a .zip"
 
 
-class _Unpacking:
+class _Extraction:
     """Counts while it writes: what headers promise is not believed."""
 
     def __init__(self, folder: Path, packed_bytes: int, limits: DatasetLimits, passed: Callable[[str], None]) -> None:
@@ -115,7 +118,7 @@ class _Unpacking:
         self._passed = passed
         self._folder = folder
         self._limits = limits
-        self._most_honest = max(HONEST_BYTES, packed_bytes * limits.ratio)
+        self._most_honest = max(UNCHECKED_BYTES, packed_bytes * limits.ratio)
         self._bytes = 0
 
     def write(self, name: str, content: IO[bytes]) -> None:
@@ -134,7 +137,7 @@ class _Unpacking:
                     self._count(len(chunk))
                     file.write(chunk)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
+            raise InvalidInput(FIELD, f"the archive holds {quoted(name)} twice") from None
 
     def folder(self, name: str) -> None:
         """One that the archive names by itself: if nothing lies in it, that is worth a word."""
@@ -143,7 +146,7 @@ class _Unpacking:
             try:
                 self._folder.joinpath(*path.parts).mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
-                raise InvalidInput(FIELD, f"the archive holds {shown(name)} twice") from None
+                raise InvalidInput(FIELD, f"the archive holds {quoted(name)} twice") from None
 
     def _count(self, more: int) -> None:
         self._bytes += more
@@ -160,24 +163,24 @@ def safe_path(name: str) -> PurePosixPath | None:
     """Where a member goes below the folder; None for what is passed over. Raises InvalidInput for a path that leads out."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0][1:2] == ":"):
-        raise InvalidInput(FIELD, f"the archive holds {shown(name)}, a path that leads out of it")
-    if not path.parts or is_litter(path):
+        raise InvalidInput(FIELD, f"the archive holds {quoted(name)}, a path that leads out of it")
+    if not path.parts or is_system_file(path):
         return None
-    if len(path.parts) > DEEPEST:
-        raise InvalidInput(FIELD, f"the archive's folders are more than {DEEPEST} deep")
+    if len(path.parts) > MAX_DEPTH:
+        raise InvalidInput(FIELD, f"the archive's folders are more than {MAX_DEPTH} deep")
     for part in path.parts:
-        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_PART or has_control(part):
+        if len(part.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES or has_control(part):
             raise InvalidInput(
-                FIELD, f"the archive holds a file called {shown(part)}, which is no usable name; call it otherwise"
+                FIELD, f"the archive holds a file called {quoted(part)}, which is no usable name; call it otherwise"
             )
     return path
 
 
-def is_litter(path: PurePosixPath) -> bool:
+def is_system_file(path: PurePosixPath) -> bool:
     """Whether an operating system left a file behind, or somebody hid it."""
     return (
-        any(part.startswith(".") or part.casefold() in LITTER_FOLDERS for part in path.parts)
-        or path.name.casefold() in LITTER_FILES
+        any(part.startswith(".") or part.casefold() in SYSTEM_FOLDERS for part in path.parts)
+        or path.name.casefold() in SYSTEM_FILES
     )
 
 
@@ -198,7 +201,7 @@ def _zip(archive: Path, limits: DatasetLimits) -> Iterator[tuple[str, IO[bytes] 
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _no_file(name)
             if path is not None and member.flag_bits & 0x1:
-                raise InvalidInput(FIELD, f"the zip is encrypted ({shown(name)}); send it without a password")
+                raise InvalidInput(FIELD, f"the zip is encrypted ({quoted(name)}); send it without a password")
             if path is None:
                 yield name, io.BytesIO()
                 continue
@@ -209,7 +212,7 @@ def _zip(archive: Path, limits: DatasetLimits) -> Iterator[tuple[str, IO[bytes] 
 def _no_file(name: str) -> InvalidInput:
     return InvalidInput(
         FIELD,
-        f"the archive holds {shown(name)}, a link or device; pack the files that links lead to (zip without -y,"
+        f"the archive holds {quoted(name)}, a link or device; pack the files that links lead to (zip without -y,"
         " tar --dereference --hard-dereference)",
     )
 

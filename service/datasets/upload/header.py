@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from model_zoo import strict_json
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import MIB, DatasetLimits
-from service.datasets.overrides import overrides_of
-from service.datasets.readers.file_types import ending
+from service.datasets.overrides import overrides_for_task
+from service.datasets.readers.file_types import file_type
 from service.errors import InvalidInput
 
-LONGEST_NAME = 128
-READER = 3
+MAX_NAME_CHARACTERS = 128
+READER_VERSION = 3
 """Part of a dataset's id: raise it when the same bytes are read otherwise than before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class UploadHeader:
     """What a caller says of the data to come. Checked by `begin`."""
 
     sha256: str
@@ -33,19 +33,19 @@ class Header:
     """What is to be learned, by its Hugging Face id; found out where it is empty."""
 
 
-def dataset_id_of(header: Header) -> str:
+def dataset_id_of(header: UploadHeader) -> str:
     """Of the bytes and of how they are to be read."""
     how = {
         "columns": header.columns.model_dump(mode="json"),
-        "ending": ending(header.file_name),
+        "ending": file_type(header.file_name),
         "kind": header.kind,
-        "reader": READER,
+        "reader": READER_VERSION,
         **({"task": header.task} if header.task else {}),
     }
     return hashlib.sha256(f"{header.sha256}{strict_json.text(how, sort_keys=True)}".encode()).hexdigest()[:32]
 
 
-def check_header(header: Header, limits: DatasetLimits) -> None:
+def check_header(header: UploadHeader, limits: DatasetLimits) -> None:
     """Raises InvalidInput for a header that cannot be meant."""
     check_sha256("header.sha256", header.sha256)
     if header.size_bytes <= 0:
@@ -55,16 +55,16 @@ def check_header(header: Header, limits: DatasetLimits) -> None:
         raise InvalidInput("header.size_bytes", f"a dataset has at most {most} MiB here, got {header.size_bytes} bytes")
     if not 0 <= header.offset <= header.size_bytes:
         raise InvalidInput("header.offset", f"expected 0 to header.size_bytes, got {header.offset}")
-    ending(header.file_name)
-    overrides_of(header.task, header.kind)
+    file_type(header.file_name)
+    overrides_for_task(header.task, header.kind)
     check_name(header.display_name)
 
 
 def check_name(display_name: str) -> None:
     """Raises InvalidInput for a name that is too long."""
-    if len(display_name) > LONGEST_NAME:
+    if len(display_name) > MAX_NAME_CHARACTERS:
         raise InvalidInput(
-            "header.display_name", f"expected at most {LONGEST_NAME} characters, got {len(display_name)}"
+            "header.display_name", f"expected at most {MAX_NAME_CHARACTERS} characters, got {len(display_name)}"
         )
 
 

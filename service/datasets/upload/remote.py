@@ -18,8 +18,8 @@ from typing import IO, Any, cast
 import structlog
 
 from service.datasets.dataset_limits import MIB, DatasetLimits
-from service.datasets.formatting import shown
-from service.datasets.readers.file_types import ending
+from service.datasets.formatting import quoted
+from service.datasets.readers.file_types import file_type
 from service.errors import InvalidInput, NotReady, ZooError
 from service.folder_walk import LeftOut, look_into
 
@@ -30,12 +30,12 @@ FIELD = "header.uri"
 _log = structlog.get_logger(__name__)
 
 
-class Stopped(Exception):
+class FetchCancelled(Exception):
     """Nobody wants the data any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedData:
     """A copy of what lies at a URI."""
 
     sha256: str
@@ -45,33 +45,35 @@ class Fetched:
     """Of a folder: what was not copied, and why."""
 
 
-def fetch(uri: str, roots: Sequence[str], into: Path, limits: DatasetLimits, stop: threading.Event) -> Fetched:
+def fetch(uri: str, roots: Sequence[str], into: Path, limits: DatasetLimits, stop: threading.Event) -> FetchedData:
     """Copy what lies at `uri` into a file. Raises InvalidInput for a place outside the roots or without data, NotReady
     where its store does not answer, OSError where the disk is full, Stopped."""
-    scheme, path = allowed(uri, roots)
+    scheme, path = check_allowed(uri, roots)
     with into.open("wb") as file:
-        target = _Bounded(file, limits, stop)
+        target = _BoundedWriter(file, limits, stop)
         try:
             return _copy(scheme, path, target, limits)
-        except (ZooError, Stopped, _DiskError):
+        except (ZooError, FetchCancelled, _DiskError):
             raise
         except FileNotFoundError:
-            raise InvalidInput(FIELD, f"there is nothing at {shown(uri)}") from None
+            raise InvalidInput(FIELD, f"there is nothing at {quoted(uri)}") from None
         except PermissionError:
-            raise InvalidInput(FIELD, f"the server may not read {shown(uri)}") from None
+            raise InvalidInput(FIELD, f"the server may not read {quoted(uri)}") from None
         except Exception as error:
             _log.warning("dataset_fetch_failed", uri=uri, error=repr(error))
-            raise NotReady(f"the data at {shown(uri)} cannot be read now; the server's log says why", RETRY_S) from None
+            raise NotReady(
+                f"the data at {quoted(uri)} cannot be read now; the server's log says why", RETRY_S
+            ) from None
 
 
-def allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
+def check_allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
     """(scheme, path) of a place under one of the roots. Raises InvalidInput for any other."""
     scheme, separator, path = uri.partition("://")
     if not separator or "::" in uri or "\0" in uri or not path:
-        raise InvalidInput(FIELD, f"expected a URI such as s3://bucket/folder, got {shown(uri)}")
+        raise InvalidInput(FIELD, f"expected a URI such as s3://bucket/folder, got {quoted(uri)}")
     refused = InvalidInput(
         FIELD,
-        f"{shown(uri)} is under none of the roots that this server reads from ({', '.join(roots) or 'it has none'})",
+        f"{quoted(uri)} is under none of the roots that this server reads from ({', '.join(roots) or 'it has none'})",
     )
     asked = PurePosixPath(path)
     if ".." in asked.parts:
@@ -82,7 +84,7 @@ def allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
             continue
         if scheme == "file":  # links are followed first, so that none leads out
             if not path.startswith("/"):
-                raise InvalidInput(FIELD, f"expected file:/// and an absolute path, got {shown(uri)}")
+                raise InvalidInput(FIELD, f"expected file:/// and an absolute path, got {quoted(uri)}")
             resolved = Path(path).resolve()
             if resolved.is_relative_to(Path(root_path).resolve()):
                 return scheme, str(resolved)
@@ -95,7 +97,7 @@ class _DiskError(OSError):
     """Writing the copy failed, not reading the source."""
 
 
-class _Bounded(io.RawIOBase):
+class _BoundedWriter(io.RawIOBase):
     """Writes, hashes, counts."""
 
     def __init__(self, file: IO[bytes], limits: DatasetLimits, stop: threading.Event) -> None:
@@ -110,7 +112,7 @@ class _Bounded(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         if self._stop.is_set():
-            raise Stopped
+            raise FetchCancelled
         self.size += len(data)
         if self.size > self._limits.dataset_bytes:
             most = self._limits.dataset_bytes // MIB
@@ -127,7 +129,7 @@ class _Bounded(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _copy(scheme: str, path: str, target: _Bounded, limits: DatasetLimits) -> Fetched:
+def _copy(scheme: str, path: str, target: _BoundedWriter, limits: DatasetLimits) -> FetchedData:
     import fsspec
 
     filesystem = fsspec.filesystem(scheme)
@@ -135,17 +137,19 @@ def _copy(scheme: str, path: str, target: _Bounded, limits: DatasetLimits) -> Fe
     name = PurePosixPath(path).name
     if filesystem.isdir(path):
         left_out = _pack(filesystem, scheme, path, target, limits)
-        return Fetched(target.sha256, target.size, f"{name}.tar", left_out)
-    ending(name)
+        return FetchedData(target.sha256, target.size, f"{name}.tar", left_out)
+    file_type(name)
     if scheme == "file" and not Path(path).is_file():
         raise FileNotFoundError(path)  # or a pipe, which would be waited for
     with filesystem.open(path, "rb") as source:
         while chunk := source.read(CHUNK):
             target.write(chunk)
-    return Fetched(target.sha256, target.size, name)
+    return FetchedData(target.sha256, target.size, name)
 
 
-def _pack(filesystem: Any, scheme: str, path: str, target: _Bounded, limits: DatasetLimits) -> tuple[LeftOut, ...]:
+def _pack(
+    filesystem: Any, scheme: str, path: str, target: _BoundedWriter, limits: DatasetLimits
+) -> tuple[LeftOut, ...]:
     """Gives what was left out: a link that leads out of the folder or nowhere, a pipe, which would be waited for."""
     left_out: tuple[LeftOut, ...] = ()
     if scheme == "file":

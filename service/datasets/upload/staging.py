@@ -18,7 +18,7 @@ STAGING, DELETED = ".staging-", ".deleted-"
 _LOCK = "lock"
 
 
-class Staging:
+class StagingFolder:
     """One such folder, held by a lock that ends with its process."""
 
     def __init__(self, home: Path) -> None:
@@ -37,14 +37,14 @@ class Staging:
 def remove_abandoned(home: Path) -> None:
     """What processes left behind that were killed: staging folders that nobody holds, datasets half deleted."""
     for folder in (home / DATASETS).glob(f"{DELETED}*"):
-        remove(folder)
+        remove_path(folder)
     for folder in (home / DATASETS).glob(f"{STAGING}*"):
         try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue  # just being made, or just removed
         except OSError:  # a file in the place of the folder, or a folder in that of the lock: nobody has made that
-            remove(folder)
+            remove_path(folder)
             continue
         try:
             if _try_lock(descriptor):
@@ -60,14 +60,14 @@ def remove_orphans(home: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Whatever it is. What cannot be removed stays."""
     shutil.rmtree(path, ignore_errors=True)  # does nothing to a file, nor to a link
     with suppress(OSError):
         path.unlink()
 
 
-def size_of(folder: Path) -> int:
+def tree_size(folder: Path) -> int:
     """Bytes of all files below a folder, or of a file, while others may move and remove some."""
     size = 0
     with suppress(OSError):

@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 
 from model_zoo.sources.digest import sha256_of_file
-from service.datasets.upload.staging import remove
+from service.datasets.upload.staging import remove_path
 from service.errors import InvalidInput, NotReady
 
 UPLOADS = "uploads"
-KEPT_S = 24 * 3600.0
+UPLOAD_RETENTION_S = 24 * 3600.0
 """How long an upload that broke off is kept."""
 RETRY_S = 1.0
 
 
-class Part:
+class PartialUpload:
     """The bytes of one upload so far. Safe between threads."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -79,7 +79,7 @@ def received(home: Path, sha256: str) -> int:
         return 0
 
 
-def open_part(home: Path, sha256: str, offset: int) -> Part | None:
+def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
     """The part, to go on at `offset`; None while another call holds it.
 
     Raises InvalidInput where the part ends elsewhere.
@@ -87,7 +87,7 @@ def open_part(home: Path, sha256: str, offset: int) -> Part | None:
     path = part_path(home, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():  # nobody has made that
-        remove(path)
+        remove_path(path)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _lock(descriptor):
@@ -96,7 +96,7 @@ def open_part(home: Path, sha256: str, offset: int) -> Part | None:
         if os.fstat(descriptor).st_nlink:  # else its last holder removed it before we had the lock
             break
         os.close(descriptor)
-    part = Part(path, descriptor)
+    part = PartialUpload(path, descriptor)
     if part.size != offset:
         size = part.size
         part.close() if size else part.remove()
@@ -110,13 +110,13 @@ def remove_stale(home: Path, now: float | None = None) -> None:
     """Remove parts that nobody has touched for a day."""
     for path in (home / UPLOADS).glob("*.part"):
         try:
-            if (now or time.time()) - path.stat().st_mtime < KEPT_S:
+            if (now or time.time()) - path.stat().st_mtime < UPLOAD_RETENTION_S:
                 continue
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         except IsADirectoryError:
-            remove(path)
+            remove_path(path)
             continue
         try:
             if _lock(descriptor):

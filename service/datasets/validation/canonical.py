@@ -20,7 +20,7 @@ from typing import Any
 
 from model_zoo import strict_json
 from service.datasets.dataset import DatasetKind
-from service.datasets.readers.parsed_example import ParsedExample, Reader, Shape
+from service.datasets.readers.parsed_example import ParsedExample, Reader, ReaderSchema
 from service.datasets.validation.findings import Findings
 
 EXAMPLES, FILES = "examples", "files"
@@ -38,22 +38,22 @@ INPUTS = {
 _TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_type": "Value"}
 
 
-def write(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_id: str) -> None:
+def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_id: str) -> None:
     """Write all examples of a reader below `folder`; files move there from `raw`. Memory stays bounded by a batch."""
     import pyarrow
 
-    features = _features(reader.shape())
+    features = _features(reader.schema())
     schema = _schema(features)
     used: dict[str, None] = {}
     examples = folder / EXAMPLES
     examples.mkdir()
     with (examples / SHARD).open("wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
-        for drafts in _batches(reader.drafts(findings.skip, findings.warn)):
-            for draft in drafts:
-                findings.add(draft)
-                if path := draft.values.get("file"):
+        for parsed in _batches(reader.examples(findings.skip, findings.warn)):
+            for example in parsed:
+                findings.add(example)
+                if path := example.values.get("file"):
                     used[path] = None
-            stream.write_batch(_record_batch(drafts, schema))
+            stream.write_batch(_record_batch(parsed, schema))
         findings.refuse()  # before more is done for nothing
     _write_json(examples / "dataset_info.json", {"features": features})
     _write_json(examples / "state.json", _state(dataset_id))
@@ -66,13 +66,13 @@ def write(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_i
             os.fsync(handle.fileno())
 
 
-def _batches(drafts: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
+def _batches(parsed: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
     """Bounded in examples and in what they hold."""
     batch: list[ParsedExample] = []
     size = 0
-    for draft in drafts:
-        batch.append(draft)
-        size += len(draft.values.get("text", "")) + 8 * len(draft.values.get("values", ()))
+    for example in parsed:
+        batch.append(example)
+        size += len(example.values.get("text", "")) + 8 * len(example.values.get("values", ()))
         if len(batch) >= BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -80,22 +80,22 @@ def _batches(drafts: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
         yield batch
 
 
-def _record_batch(drafts: list[ParsedExample], schema: Any) -> Any:
+def _record_batch(parsed: list[ParsedExample], schema: Any) -> Any:
     """Column by column."""
     import pyarrow
 
     columns: dict[str, list[Any]] = {
-        **{name: [draft.values[name] for draft in drafts] for name in drafts[0].values},
-        "label": [draft.label for draft in drafts],
-        "number": [draft.number for draft in drafts],
-        "split": [draft.split for draft in drafts],
-        "digest": [draft.digest for draft in drafts],
-        "origin": [f"{draft.file}, row {draft.row}" if draft.row else draft.file for draft in drafts],
+        **{name: [example.values[name] for example in parsed] for name in parsed[0].values},
+        "label": [example.label for example in parsed],
+        "number": [example.number for example in parsed],
+        "split": [example.split for example in parsed],
+        "digest": [example.digest for example in parsed],
+        "origin": [f"{example.file}, row {example.row}" if example.row else example.file for example in parsed],
     }
     return pyarrow.record_batch([pyarrow.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def _features(shape: Shape) -> dict[str, Any]:
+def _features(shape: ReaderSchema) -> dict[str, Any]:
     """The columns as `datasets` describes them."""
     of: dict[str, Any] = {
         "file": _TEXT,

@@ -7,23 +7,23 @@ import re
 from collections import Counter
 from decimal import Decimal
 
-from service.datasets.dataset import DatasetKind, Report, Skipped
+from service.datasets.dataset import DatasetKind, DatasetReport, Skipped
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import counted, listed, shown
+from service.datasets.formatting import counted, quoted, quoted_list
 from service.datasets.readers.columns.number_format import PLAIN
-from service.datasets.readers.inferred import Inferred
-from service.datasets.readers.parsed_example import ParsedExample, Target
+from service.datasets.readers.inferred_facts import InferredFacts
+from service.datasets.readers.parsed_example import ParsedExample, TargetKind
 from service.errors import InvalidInput
 
-FEWEST_OF_A_CLASS = 2
+MIN_CLASS_EXAMPLES = 2
 TINY_CLASS = 10
-FEWEST_NUMBERS = 10
+MIN_NUMBER_EXAMPLES = 10
 """Examples, where the target is a number."""
-FEWEST_CHARACTERS = 1_000
+MIN_CHARACTERS = 1_000
 """Of plain text."""
-MOST_WARNINGS = 50
-MUCH_SKIPPED = 0.1
-MOST_REASONS = 50
+MAX_WARNINGS = 50
+WARN_SKIPPED_SHARE = 0.1
+MAX_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
 """Names, values and figures: reasons that differ in them alone are one reason."""
 MISSING_TARGET = ("the target is empty", "the target is NaN")
@@ -33,10 +33,10 @@ class Findings:
     """What validation finds, example by example."""
 
     def __init__(
-        self, kind: DatasetKind, target: Target, limits: DatasetLimits, inferred: Inferred | None = None
+        self, kind: DatasetKind, target: TargetKind, limits: DatasetLimits, inferred: InferredFacts | None = None
     ) -> None:
         """`inferred`: what was found out before the first example was read; `infer` adds to it."""
-        self._inferred = inferred or Inferred()
+        self._inferred = inferred or InferredFacts()
         self.infer = self._inferred.infer
         self._kind = kind
         self._target = target
@@ -63,34 +63,34 @@ class Findings:
         if example:
             self._left_out += count
         kind = _QUOTED.sub("…", _clean(reason))
-        self._reasons[kind if kind in self._reasons or len(self._reasons) < MOST_REASONS else "other reasons"] += count
+        self._reasons[kind if kind in self._reasons or len(self._reasons) < MAX_REASONS else "other reasons"] += count
         if len(self._skipped) < self._limits.skipped_shown:
             self._skipped.append(Skipped(file=_clean(file), row=row, reason=_clean(reason)))
 
     def warn(self, sentence: str) -> None:
         """The user should know."""
-        if len(self._warnings) < MOST_WARNINGS:
+        if len(self._warnings) < MAX_WARNINGS:
             self._warnings[_clean(sentence)] = None
 
-    def add(self, draft: ParsedExample) -> None:
+    def add(self, example: ParsedExample) -> None:
         """An example is kept."""
         self._examples += 1
-        self.used += draft.pieces
-        self._splits[draft.split] += 1
-        if draft.label is not None:
-            self._classes[draft.label] += 1
+        self.used += example.pieces
+        self._splits[example.split] += 1
+        if example.label is not None:
+            self._classes[example.label] += 1
             if len(self._classes) > self._limits.classes:
                 raise InvalidInput(
-                    "header.columns.target" if draft.row else "data",
+                    "header.columns.target" if example.row else "data",
                     f"there are more than {self._limits.classes} classes, which is the limit",
                 )
-            if draft.split in ("train", ""):
-                self._trained.add(draft.label)
-        if draft.number is not None:
-            self._statistics(draft.number)
-        self._characters += len(draft.values.get("text", ""))
-        key = bytes.fromhex(draft.digest)
-        place = (draft.split, draft.label if draft.number is None else draft.number)
+            if example.split in ("train", ""):
+                self._trained.add(example.label)
+        if example.number is not None:
+            self._statistics(example.number)
+        self._characters += len(example.values.get("text", ""))
+        key = bytes.fromhex(example.digest)
+        place = (example.split, example.label if example.number is None else example.number)
         if key in self._seen:
             self._seen[key].append(place)
         elif key in self._once:
@@ -111,16 +111,16 @@ class Findings:
             return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
         return tuple(sorted(self._classes))
 
-    def report(self, duration_s: float, entered: int = 0) -> Report:
+    def report(self, duration_s: float, entered: int = 0) -> DatasetReport:
         """What was found in so many rows, lines and files. Raises InvalidInput where it is not enough to learn from."""
         self.refuse()
         self._remark()
         splits = dict(sorted(self._splits.items())) if any(self._splits) else {}
         statistics: dict[str, float] = {}
-        if self._target is Target.NUMBER:
+        if self._target is TargetKind.NUMBER:
             spread = math.sqrt(self._squares / self._examples)
             statistics = {"mean": self._mean, "std": spread, "min": self._least, "max": self._most}
-        return Report(
+        return DatasetReport(
             examples=self._examples,
             class_counts={name: self._classes[name] for name in self.labels()},
             split_counts=splits,
@@ -140,42 +140,42 @@ class Findings:
         why = ""
         if self._skipped:
             first = self._skipped[0]
-            where = f"{shown(first.file)}, row {first.row}" if first.row else shown(first.file)
+            where = f"{quoted(first.file)}, row {first.row}" if first.row else quoted(first.file)
             why = f"; {self._left_out or self._skipped_count} left out, the first is {where}: {first.reason}"
         if not self._examples:
             raise InvalidInput("data", f"holds no example that can be used{why}")
-        if self._target is Target.CLASS:
+        if self._target is TargetKind.CLASS:
             if len(self._classes) == 1:
                 (name,) = self._classes
-                raise InvalidInput("data", f"holds only one class, {shown(name)}; at least two are needed{why}")
-            single = [name for name in self.labels() if self._classes[name] < FEWEST_OF_A_CLASS]
+                raise InvalidInput("data", f"holds only one class, {quoted(name)}; at least two are needed{why}")
+            single = [name for name in self.labels() if self._classes[name] < MIN_CLASS_EXAMPLES]
             if single:
                 if len(single) == len(self._classes):
                     raise InvalidInput(
                         "data",
-                        f"each of the {len(single)} classes, such as {shown(single[0])}, has 1 example, and at least"
-                        f" {FEWEST_OF_A_CLASS} are needed; perhaps something else is the target{why}",
+                        f"each of the {len(single)} classes, such as {quoted(single[0])}, has 1 example, and at least"
+                        f" {MIN_CLASS_EXAMPLES} are needed; perhaps something else is the target{why}",
                     )
                 more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
                 raise InvalidInput(
                     "data",
-                    f"class {shown(single[0])}{more} has 1 example that can be used, and at least {FEWEST_OF_A_CLASS} are needed;"
+                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are needed;"
                     f" add some or leave the class out{why}",
                 )
-        if self._target is Target.NUMBER:
-            if self._examples < FEWEST_NUMBERS:
+        if self._target is TargetKind.NUMBER:
+            if self._examples < MIN_NUMBER_EXAMPLES:
                 raise InvalidInput(
                     "data",
-                    f"holds {self._examples} examples that can be used; at least {FEWEST_NUMBERS} are needed{why}",
+                    f"holds {self._examples} examples that can be used; at least {MIN_NUMBER_EXAMPLES} are needed{why}",
                 )
             if self._least == self._most:
                 raise InvalidInput(
                     "header.columns.target", f"the target is {self._least:g} in every row; there is nothing to learn"
                 )
-        if self._kind is DatasetKind.PLAIN_TEXT and self._characters < FEWEST_CHARACTERS:
+        if self._kind is DatasetKind.PLAIN_TEXT and self._characters < MIN_CHARACTERS:
             raise InvalidInput(
                 "data",
-                f"holds {self._characters} characters; at least {FEWEST_CHARACTERS} are needed to learn from{why}",
+                f"holds {self._characters} characters; at least {MIN_CHARACTERS} are needed to learn from{why}",
             )
         if any(self._splits) and not (self._splits["train"] or self._splits[""]):
             raise InvalidInput("header.columns.split", "no example is in the split 'train'")
@@ -186,35 +186,35 @@ class Findings:
         if self._kind in pieces:
             if self._left_out:
                 self.warn(f"left out {counted(self._left_out, pieces[self._kind])}")
-        elif self._left_out > MUCH_SKIPPED * total:
+        elif self._left_out > WARN_SKIPPED_SHARE * total:
             self.warn(f"left out {self._left_out} of {counted(total, 'example')}")
         folded: dict[str, list[str]] = {}
         for name in self.labels():
             folded.setdefault(name.casefold(), []).append(name)
         for alike in folded.values():
             if len(alike) > 1:
-                self.warn(f"classes that differ in the case of letters alone: {listed(alike)}")
+                self.warn(f"classes that differ in the case of letters alone: {quoted_list(alike)}")
         same: dict[Decimal | float, list[str]] = {}
         for name in self.labels():
             if (value := PLAIN.exact(name)) is not None:
                 same.setdefault(value, []).append(name)
         for alike in same.values():
             if len(alike) > 1:
-                self.warn(f"classes that are the same number, written otherwise: {listed(alike)}")
+                self.warn(f"classes that are the same number, written otherwise: {quoted_list(alike)}")
         if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
             self.warn(
                 f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
             )
         tiny = [name for name in self.labels() if self._classes[name] < TINY_CLASS]
         if tiny:
-            self.warn(f"classes with fewer than {TINY_CLASS} examples: {listed(tiny)}")
+            self.warn(f"classes with fewer than {TINY_CLASS} examples: {quoted_list(tiny)}")
         unseen = [name for name in self.labels() if name not in self._trained]
         if unseen:
-            self.warn(f"no example of {listed(unseen)} is in the split 'train'")
+            self.warn(f"no example of {quoted_list(unseen)} is in the split 'train'")
         across = sum(len({split for split, _ in places if split}) > 1 for places in self._seen.values())
         if across:
             self.warn(f"{counted(across, 'content')} in more than one split: figures on them flatter")
-        if self._target is not Target.NONE:
+        if self._target is not TargetKind.NONE:
             torn = sum(len({target for _, target in places}) > 1 for places in self._seen.values())
             if torn:
                 self.warn(f"{counted(torn, 'content')} with different targets")

@@ -27,15 +27,15 @@ from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.errors import InvalidInput
 from service.observability.standard_streams import protect
 
-ORDER, DATASET, INFO = "order.json", "dataset", "dataset.json"
+REQUEST_FILE, DATASET, INFO_FILE = "order.json", "dataset", "dataset.json"
 RAW = "raw"
 NICENESS = 10
-FAILED = 70
+EXIT_FAILED = 70
 """Exit status after an error that is no fault of the data; the log says which."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Order(BaseModel):
+class ValidationRequest(BaseModel):
     """`STAGING/order.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,16 +59,16 @@ class Order(BaseModel):
 def validate(staging: Path) -> DatasetInfo:
     """Make `staging/dataset/` as `staging/order.json` says. Raises InvalidInput for data that cannot be used."""
     from service.datasets.readers.detect import reader_for
-    from service.datasets.readers.inferred import Inferred
-    from service.datasets.validation.canonical import write
+    from service.datasets.readers.inferred_facts import InferredFacts
+    from service.datasets.validation.canonical import write_examples
     from service.datasets.validation.findings import Findings
 
     started = time.monotonic()
-    order = Order.model_validate_json((staging / ORDER).read_bytes())
+    order = ValidationRequest.model_validate_json((staging / REQUEST_FILE).read_bytes())
     folder, raw = staging / DATASET, staging / RAW
     folder.mkdir()
     raw.mkdir()
-    inferred = Inferred()
+    inferred = InferredFacts()
     reader = reader_for(
         order.data,
         order.file_name,
@@ -80,11 +80,11 @@ def validate(staging: Path) -> DatasetInfo:
         infer=inferred.infer,
         left_out=order.left_out,
     )
-    shape = reader.shape()
+    shape = reader.schema()
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
-    write(reader, findings, folder, raw, order.id)
-    report = findings.report(time.monotonic() - started, reader.entered())
-    shape = reader.shape()  # with the categories that were met
+    write_examples(reader, findings, folder, raw, order.id)
+    report = findings.report(time.monotonic() - started, reader.input_count())
+    shape = reader.schema()  # with the categories that were met
     info = DatasetInfo(
         id=order.id,
         display_name=order.display_name,
@@ -100,7 +100,7 @@ def validate(staging: Path) -> DatasetInfo:
         uri=order.uri,
         owner=order.owner,
     )
-    with (folder / INFO).open("w", encoding="utf-8") as file:
+    with (folder / INFO_FILE).open("w", encoding="utf-8") as file:
         file.write(strict_json.text(info, ascii_only=False))
         file.flush()
         os.fsync(file.fileno())
@@ -127,7 +127,7 @@ def answer(staging: Path) -> dict[str, Any]:
 def _is_full(error: BaseException | None) -> bool:
     """Whether no room on the disk is behind an error, however it was wrapped."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -179,12 +179,12 @@ def main() -> None:
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     try:
-        _bound(Order.model_validate_json((staging / ORDER).read_bytes()).limits)
+        _bound(ValidationRequest.model_validate_json((staging / REQUEST_FILE).read_bytes()).limits)
         said = answer(staging)
     except BaseException:
         traceback.print_exc()  # into the log
         sys.stderr.flush()
-        os._exit(FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
+        os._exit(EXIT_FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
     with os.fdopen(answers, "w", encoding="ascii") as line:
         line.write(strict_json.text(said) + "\n")
     os._exit(0)  # nothing is left to do, and libraries take long to go

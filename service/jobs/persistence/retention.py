@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select
 
 from service.database import Database, DatabaseUnavailable
 from service.database.tables import checkpoints, events, jobs
-from service.datasets.upload.staging import remove, size_of
+from service.datasets.upload.staging import remove_path, tree_size
 from service.errors import IllegalMove
 from service.jobs.job_folder import JOBS, job_folder
 from service.jobs.job_states import ENDED, WORKED_ON
@@ -118,6 +118,6 @@ def _removed(folder: Path) -> int:
     """Removes a folder and gives its bytes; 0 where another server is about to remove it, too."""
     freed = 0
     with contextlib.suppress(OSError):
-        freed = size_of(folder)
-    remove(folder)
+        freed = tree_size(folder)
+    remove_path(folder)
     return freed

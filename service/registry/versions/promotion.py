@@ -11,8 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.rounding import apart, better
-from service.verification.judgement import ERROR_TOLERANCE
+from service.rounding import (
+    format_apart,
+    is_better,
+)
+from service.verification.judgement import (
+    ERROR_TOLERANCE,
+)
 
 POINTS = 0.005
 """Tolerance for a metric where more is better (a share of 0..1): half a point."""
@@ -40,9 +45,9 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
         return Decision(False, f"its report has no baseline for {primary}")
     rival = report.get("rival")
     theirs = _value(rival.get("metrics"), primary) if isinstance(rival, Mapping) else None
-    ours, beside, other = apart(mine, baseline, mine if theirs is None else theirs)
+    ours, beside, other = format_apart(mine, baseline, mine if theirs is None else theirs)
     shown, kind = f"{primary} {ours}", _kind(report.get("baseline"))
-    if not better(mine, baseline, higher=higher):
+    if not is_better(mine, baseline, higher=higher):
         return Decision(False, f"{shown} is not better than the baseline's {beside}{kind}")
     said = f"{shown} is better than the baseline's {beside}{kind}"
     if stable is None:

@@ -6,14 +6,14 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from service.datasets.formatting import above
+from service.datasets.formatting import rounded_above
 from service.datasets.readers.media.audio import (
-    MOST_HERTZ,
-    BadSamples,
-    DamagedSound,
-    LongSound,
-    NotASound,
-    Sound,
+    MAX_SAMPLE_RATE,
+    AudioDecoder,
+    AudioTooLong,
+    DamagedAudio,
+    InvalidSamples,
+    UnsupportedAudio,
     check_samples,
 )
 from service.errors import InvalidInput
@@ -31,8 +31,8 @@ def mono_samples(task: Task, instance: Instance, path: str, wanted: int, max_sec
             refuse_bad_samples(samples, rate, path)
     else:
         raise reject_kind(task, instance, path)
-    if not 1 <= rate <= MOST_HERTZ:
-        raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MOST_HERTZ:,}, got {rate:,}")
+    if not 1 <= rate <= MAX_SAMPLE_RATE:
+        raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MAX_SAMPLE_RATE:,}, got {rate:,}")
     if not len(samples):
         raise InvalidInput(path, "has no samples; expected at least one")
     if len(samples) / rate > max_seconds:
@@ -49,32 +49,34 @@ def decode_audio(data: bytes, max_seconds: float, path: str) -> tuple[NDArray[np
     if not data:
         raise InvalidInput(path, "is empty; expected a WAV, FLAC or OGG file")
     try:
-        with Sound(data) as sound:
-            if not 1 <= sound.rate <= MOST_HERTZ:
-                raise InvalidInput(path, f"expected at most {MOST_HERTZ:,} samples a second, got {sound.rate:,}")
+        with AudioDecoder(data) as sound:
+            if not 1 <= sound.rate <= MAX_SAMPLE_RATE:
+                raise InvalidInput(path, f"expected at most {MAX_SAMPLE_RATE:,} samples a second, got {sound.rate:,}")
             # A small file of silence can unpack to gigabytes: it is read block by block to mono, and no further than the limit.
             mono = list(sound.mono(max_seconds))
             return np.concatenate(mono) if mono else np.zeros(0, np.float32), sound.rate
-    except NotASound as other:
+    except UnsupportedAudio as other:
         if other.form:
             raise InvalidInput(path, f"expected a WAV, FLAC or OGG file, got {other.form}") from None
-    except DamagedSound:
+    except DamagedAudio:
         pass
-    except LongSound as long:
+    except AudioTooLong as long:
         raise too_long(path, max_seconds, long.seconds) from None
-    except BadSamples as bad:
+    except InvalidSamples as bad:
         raise InvalidInput(path, bad.problem) from None
     raise InvalidInput(path, "expected a WAV, FLAC or OGG file, got something else or a damaged one")
 
 
 def too_long(path: str, max_seconds: float, seconds: float) -> InvalidInput:
     """The figures differ, however little it is too long."""
-    return InvalidInput(path, f"expected at most {max_seconds:g} seconds of sound, got {above(seconds, max_seconds)}")
+    return InvalidInput(
+        path, f"expected at most {max_seconds:g} seconds of sound, got {rounded_above(seconds, max_seconds)}"
+    )
 
 
 def refuse_bad_samples(samples: NDArray[np.float32], rate: int, path: str) -> None:
     """Raises InvalidInput for NaN and infinity: a recurrent network would lose all that follows."""
     try:
         check_samples(samples, rate)
-    except BadSamples as bad:
+    except InvalidSamples as bad:
         raise InvalidInput(path, bad.problem) from None

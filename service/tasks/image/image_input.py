@@ -15,13 +15,13 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe
 from model_zoo.golden.golden_case import GoldenInput, golden_path
 from service.datasets.readers.media.images import (
-    DamagedPicture,
-    LargePicture,
-    NotAPicture,
-    Picture,
-    load_picture,
+    DamagedImage,
+    ImageTooLarge,
+    LoadedImage,
+    UnsupportedImage,
+    load_image,
     to_rgb,
-    upright_of,
+    upright_transpose,
 )
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES, Task, reject_kind
@@ -114,21 +114,21 @@ def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> D
     if not data:
         raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
     try:
-        return _upright(load_picture(data, max_pixels, shorter))
-    except LargePicture as large:
+        return _upright(load_image(data, max_pixels, shorter))
+    except ImageTooLarge as large:
         raise InvalidInput(
             path, f"expected at most {max_pixels:,} pixels, got {large.width:,} × {large.height:,}"
         ) from None
-    except NotAPicture:
+    except UnsupportedImage:
         raise InvalidInput(path, "expected a JPEG, PNG or WebP image, got something else") from None
-    except DamagedPicture:
+    except DamagedImage:
         raise InvalidInput(path, "the image is truncated or damaged") from None
 
 
-def _upright(picture: Picture) -> Decoded:
+def _upright(picture: LoadedImage) -> Decoded:
     (width, height), orientation = picture.size, picture.orientation
     scale = round(width / picture.image.width)
-    turn = upright_of(orientation)
+    turn = upright_transpose(orientation)
     upright = to_rgb(picture.image if turn is None else picture.image.transpose(turn))
     if orientation in SIDEWAYS:
         width, height = height, width

@@ -21,9 +21,9 @@ from model_zoo.cards.signature import TensorSpec
 from service.datasets.formatting import clean_name
 from service.datasets.readers.columns.cells import (
     LARGEST_NUMBER,
-    category,
     is_missing,
-    number,
+    to_category,
+    to_number,
 )
 from service.datasets.readers.columns.number_format import PLAIN, Notation
 from service.errors import InvalidInput
@@ -109,7 +109,7 @@ def row_notes(recipe: RowRecipe, cells: Cells) -> dict[str, str | int | float | 
 def number_of(cell: Cell, column: str, path: str, notation: Notation = PLAIN) -> float | None:
     """The number in a cell, None where it is empty or, as in a dataset, beyond `LARGEST_NUMBER`. Raises InvalidInput where it is
     none."""
-    value = number(cell, notation)
+    value = to_number(cell, notation)
     if value is None and not is_missing(cell):
         raise _wrong(column, path, f"takes a number, got {_cut(str(cell), LONGEST_NAME)!r}")
     return value if value is not None and -LARGEST_NUMBER <= value <= LARGEST_NUMBER else None  # NaN is None, too
@@ -117,7 +117,7 @@ def number_of(cell: Cell, column: str, path: str, notation: Notation = PLAIN) ->
 
 def category_of(cell: Cell) -> str | None:
     """A cell as one of the texts that categories are known by, None where it is empty."""
-    return category(cell)
+    return to_category(cell)
 
 
 def known_columns(recipe: RowRecipe) -> frozenset[str]:

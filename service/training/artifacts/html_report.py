@@ -18,7 +18,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import RecordRecipe, RowRecipe, SeriesRecipe
 from service.datasets.dataset import DatasetInfo, DatasetKind, Splits
-from service.rounding import apart, better, equal
+from service.rounding import format_apart, is_better, is_equal
 from service.training.artifacts.charts import curve_charts, reliability_chart
 from service.training.data.accounting import Accounting
 from service.training.evaluation.evaluate import Evaluation, is_classification
@@ -120,7 +120,7 @@ def verdict(evaluation: Evaluation) -> str:
             of = min(evaluation.examples, 100)
             accuracy, theirs_right = metrics["accuracy"].value, baseline["accuracy"]
             ours, theirs = round(accuracy * of), round(theirs_right * of)
-            if ours == theirs and not equal(
+            if ours == theirs and not is_equal(
                 accuracy, theirs_right
             ):  # of a hundred they are the same, of all they are not
                 of = evaluation.examples
@@ -128,14 +128,14 @@ def verdict(evaluation: Evaluation) -> str:
             return f"Right {ours} of {of} times; always guessing the commonest class would be right {theirs} times."
         case "text-generation":
             name = "bits_per_character"
-            ours_bits, theirs_bits = apart(metrics[name].value, baseline[name], digits=3)
+            ours_bits, theirs_bits = format_apart(metrics[name].value, baseline[name], digits=3)
             kind = evaluation.baseline.kind
             return f"Needs {ours_bits} bits to foresee a character; {kind}: {theirs_bits} bits."
         case "time-series-forecasting":
             naive = "repeating the last season"
         case _:
             naive = "always guessing the mean"
-    ours_off, theirs_off = apart(metrics["mae"].value, baseline["mae"], digits=3, grouped=True)
+    ours_off, theirs_off = format_apart(metrics["mae"].value, baseline["mae"], digits=3, grouped=True)
     return f"Off by {ours_off} on average; {naive} would be off by {theirs_off}."
 
 
@@ -144,7 +144,7 @@ def comparison(evaluation: Evaluation) -> str:
     name, up = evaluation.primary, evaluation.higher_is_better
     value, base = evaluation.metrics[name], evaluation.baseline.metrics.get(name, math.nan)
     beyond = value.low > base if up else value.high < base
-    if not better(value.value, base, higher=up):
+    if not is_better(value.value, base, higher=up):
         said = "not better"
     elif beyond and value.low < value.high:  # too few examples have no interval
         said = "clearly better"
@@ -264,7 +264,7 @@ def _usual(recipe: RowRecipe) -> dict[str, float | str]:
 
 
 def _figures(name: str, *values: float) -> tuple[str, ...]:
-    return apart(*values, digits=3, percent=name in SHARES, grouped=True)
+    return format_apart(*values, digits=3, percent=name in SHARES, grouped=True)
 
 
 def _interval(name: str, value: Value) -> str:

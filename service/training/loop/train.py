@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from service.rounding import apart
+from service.rounding import format_apart
 from service.runtime.precision import has_instructions
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
@@ -174,7 +174,7 @@ def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float =
     elif weight > HUGE_WEIGHT:
         seen = f"a weight has become {weight:.3g}"
     elif loss > EXPLODED * max(state.first_loss or 0.0, 1.0):
-        before, now = apart(state.first_loss or 0.0, loss, digits=3)
+        before, now = format_apart(state.first_loss or 0.0, loss, digits=3)
         seen = f"the loss rose from {before} to {now}"
     else:
         return

@@ -14,7 +14,7 @@ from torch.nn import functional
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SeriesRecipe
 from model_zoo.network import build_network
-from service.datasets.splits import cut
+from service.datasets.splits import cut_series
 from service.tasks.series.time_series_forecasting import (
     CONTEXT,
     FORECAST,
@@ -138,7 +138,7 @@ def parts_of(job: Job) -> dict[str, list[tuple[Floats, int, int]]]:
         if example.split:
             found[example.split].append((values, 0, len(values)))
             continue
-        stops = cut(len(values))
+        stops = cut_series(len(values))
         found["train"].append((values, 0, stops.train_stop))
         found["validation"].append((values, stops.train_stop, stops.validation_stop))
         found["test"].append((values, stops.validation_stop, len(values)))

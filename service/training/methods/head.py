@@ -18,7 +18,9 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, RecordRecipe
 from model_zoo.cards.weight_source import TunedSource
 from model_zoo.golden.held_out import HeldOut
-from service.rounding import apart
+from service.rounding import (
+    format_apart,
+)
 from service.tasks.table import read_labels, task_for
 from service.tasks.tabular.row_input import columns_of, columns_width
 from service.training.artifacts.finalize import draft_files
@@ -247,5 +249,7 @@ def _hyperparameters(job: Job, fitted: FittedHead) -> dict[str, float | int | st
 
 def _say_verdict(evaluation: Evaluation, say: Say) -> None:
     primary = evaluation.primary
-    ours, theirs = apart(evaluation.metrics[primary].value, evaluation.baseline.metrics.get(primary, float("nan")))
+    ours, theirs = format_apart(
+        evaluation.metrics[primary].value, evaluation.baseline.metrics.get(primary, float("nan"))
+    )
     say(Log(level="info", text=f"{primary} {ours} on {evaluation.examples} held-out examples; baseline {theirs}"))

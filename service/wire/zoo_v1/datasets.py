@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from service.datasets.dataset_store import CHUNK, DatasetStore, Stored
+from service.datasets.dataset_store import CHUNK, DatasetStore, UploadResult
 from service.errors import InvalidInput
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc
@@ -40,7 +40,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             stored = await (self._fetch if header.uri else self._receive)(header, parts, owner)
         return pb.UploadDatasetResponse(dataset=write_dataset(stored.info), existed=stored.existed)
 
-    async def _receive(self, header: pb.UploadHeader, parts: Parts, owner: str) -> Stored:
+    async def _receive(self, header: pb.UploadHeader, parts: Parts, owner: str) -> UploadResult:
         """What a caller who leaves has sent stays, for him to go on with."""
         upload = await self._datasets.begin(read_header(header, owner))
         try:
@@ -51,7 +51,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         finally:
             await self._datasets.abandon(upload)
 
-    async def _fetch(self, header: pb.UploadHeader, parts: Parts, owner: str) -> Stored:
+    async def _fetch(self, header: pb.UploadHeader, parts: Parts, owner: str) -> UploadResult:
         check_uri_header(header)
         async for _ in _chunks(parts):
             raise InvalidInput("chunk", "came after a header with a uri, which no bytes follow")

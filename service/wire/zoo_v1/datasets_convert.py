@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from service.datasets.damaged_datasets import DamagedDataset
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Report
-from service.datasets.upload.header import Header
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport
+from service.datasets.upload.header import UploadHeader
 from service.errors import InvalidInput
 from service.pb import fine_tuning_pb2 as pb
 from service.wire.times import duration, timestamp
@@ -29,9 +29,9 @@ _ROLES = ("text", "target", "image", "split", "time", "series")
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_header(message: pb.UploadHeader, owner: str) -> Header:
+def read_header(message: pb.UploadHeader, owner: str) -> UploadHeader:
     """The header of an upload, for the store to check. Raises InvalidInput for a kind that is none."""
-    return Header(
+    return UploadHeader(
         sha256=message.sha256.lower(),
         size_bytes=message.size_bytes,
         file_name=_required(message.file_name, "header.file_name"),
@@ -124,7 +124,7 @@ def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:
     )
 
 
-def _write_report(report: Report, whole: bool) -> pb.DatasetReport:
+def _write_report(report: DatasetReport, whole: bool) -> pb.DatasetReport:
     skipped = report.skipped if whole else ()
     return pb.DatasetReport(
         example_count=report.examples,

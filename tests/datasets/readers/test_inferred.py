@@ -7,9 +7,9 @@ import pytest
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.overrides import BY_TARGET, overrides_of
-from service.datasets.readers.inferred import LONGEST_LINE, MOST_LINES, Inferred
-from service.datasets.readers.parsed_example import Target
+from service.datasets.overrides import BY_TARGET, overrides_for_task
+from service.datasets.readers.inferred_facts import LONGEST_LINE, MOST_LINES, InferredFacts
+from service.datasets.readers.parsed_example import TargetKind
 from service.datasets.upload.header import check_header, dataset_id_of
 from service.errors import InvalidInput
 from service.training.compatibility import tasks
@@ -101,7 +101,7 @@ def test_a_first_line_that_looks_like_data_is_said(tmp_path: Path) -> None:
 
 
 def test_lines_are_few_and_short_whatever_the_columns_are_called() -> None:
-    inferred = Inferred()
+    inferred = InferredFacts()
     for i in range(2 * MOST_LINES):
         inferred.infer(f"what {i}", "x" * 2 * LONGEST_LINE, "\udcff")
     assert len(inferred.lines()) == MOST_LINES
@@ -164,8 +164,8 @@ def test_a_dataset_is_named_by_the_task_that_it_was_read_for() -> None:
 
 
 @pytest.mark.parametrize("target", BY_TARGET)
-def test_every_task_that_can_be_learned_can_be_wished_for(target: Target) -> None:
+def test_every_task_that_can_be_learned_can_be_wished_for(target: TargetKind) -> None:
     for kind, task in BY_TARGET[target].items():
-        wishes = overrides_of(task, kind)
-        assert wishes.target is target
-        assert kind in wishes.kinds
+        overrides = overrides_for_task(task, kind)
+        assert overrides.target is target
+        assert kind in overrides.kinds

@@ -12,7 +12,7 @@ import pytest
 
 from service.client.upload import opened, silent
 from service.datasets.dataset import DatasetKind
-from service.datasets.readers.file_types import ending
+from service.datasets.readers.file_types import file_type
 from service.errors import InvalidInput
 from service.folder_walk import look_into
 from tests.support.dataset_files import (
@@ -285,7 +285,7 @@ def test_pictures_of_other_formats_are_named_with_the_cure(tmp_path: Path, form:
 @pytest.mark.parametrize("name", ["a.tar.xz", "a.txz", "a.tar.zst", "a.7z", "a.rar", "a.tar.bz2", "a.gz"])
 def test_archives_that_are_not_read_are_named_with_the_cure(name: str) -> None:
     with pytest.raises(InvalidInput, match=r"pack a \.zip|unpack it, or send a \.tar\.gz"):
-        ending(name)
+        file_type(name)
 
 
 @pytest.mark.parametrize(

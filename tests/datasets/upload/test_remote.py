@@ -18,7 +18,7 @@ from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import remote, validator_process
-from service.datasets.upload.remote import allowed
+from service.datasets.upload.remote import check_allowed
 from service.errors import InvalidInput, NotFound, NotReady
 from tests.support.components import component
 from tests.support.dataset_files import (
@@ -150,7 +150,7 @@ async def test_other_places_are_refused(store: DatasetStore, uri: str) -> None:
 
 def test_without_roots_nothing_is_allowed() -> None:
     with pytest.raises(InvalidInput, match="it has none"):
-        allowed("file:///", ())
+        check_allowed("file:///", ())
 
 
 @pytest.mark.asyncio

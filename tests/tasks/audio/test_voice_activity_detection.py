@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model_zoo.cards.recipes import AudioRecipe
 from model_zoo.catalog import Catalog
-from service.datasets.readers.media.audio import LongSound, Sound
+from service.datasets.readers.media.audio import AudioDecoder, AudioTooLong
 from service.errors import InvalidInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection, find_speech
 from service.types import (
@@ -200,10 +200,10 @@ def test_a_recording_that_is_too_long_is_refused_and_read_no_further(monkeypatch
     bomb = encoded(np.zeros(60 * 16_000, np.float32), 16_000, "FLAC")
     assert len(bomb) < 20_000
     assert refusal(short, bomb).endswith("expected at most 2 seconds of sound, got 60")
-    with Sound(bomb) as sound:
+    with AudioDecoder(bomb) as sound:
         blocks = sound.mono(2.0)
         assert sum(map(len, islice(blocks, 1))) == 32_001, "one over the limit is enough to know"
-        with pytest.raises(LongSound):
+        with pytest.raises(AudioTooLong):
             next(blocks)
 
 

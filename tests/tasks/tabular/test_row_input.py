@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_zoo.cards.recipes import CategoryColumn, NumberColumn, RowRecipe
-from service.datasets.readers.columns.schema import category, number
+from model_zoo.cards.recipes import (
+    CategoryColumn,
+    NumberColumn,
+    RowRecipe,
+)
+from service.datasets.readers.columns.cells import (
+    to_category,
+    to_number,
+)
 from service.errors import InvalidInput
 from service.tasks.tabular.row_input import (
     columns_of,
@@ -173,13 +180,13 @@ def test_any_row_is_encoded_or_refused(cells: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cell", ["Köln", " two  words ", "3", 3.0, 2.5, True, "nan", 1e300])
 def test_serving_reads_a_cell_as_the_dataset_did(cell: Any) -> None:
     """A category that was learned must be found again when the same cell comes in a request."""
-    learned = category(cell)
+    learned = to_category(cell)
     recipe = RowRecipe(kind="row", categories=(CategoryColumn(name="c", categories=(learned or "?",)),))
     numbers = RowRecipe(kind="row", numbers=(NumberColumn(name="n", mean=0, std=1, fill=0),))
     if learned is not None:
         assert encode_row(recipe, {"c": cell}, "")[1].tolist() == [1]
-    if number(cell) is not None and abs(number(cell) or 0) < 1e30:
-        assert encode_row(numbers, {"n": cell}, "")[0].tolist() == [number(cell)]
+    if to_number(cell) is not None and abs(to_number(cell) or 0) < 1e30:
+        assert encode_row(numbers, {"n": cell}, "")[0].tolist() == [to_number(cell)]
 
 
 @pytest.mark.parametrize("name", [" area", "area\t"])

@@ -12,7 +12,7 @@ from PIL import Image
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import CategoryColumn, NumberColumn, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.catalog import Catalog
-from service.datasets.dataset import DatasetInfo, DatasetKind, Report, Skipped
+from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport, Skipped
 from service.training.artifacts.charts import (
     Axis,
     curve_charts,
@@ -68,7 +68,7 @@ def dataset(**report: object) -> DatasetInfo:
         sha256="0" * 64,
         size_bytes=1,
         labels=("a", "b"),
-        report=Report(examples=100, **report),  # type: ignore[arg-type]
+        report=DatasetReport(examples=100, **report),  # type: ignore[arg-type]
         created=datetime.now(UTC),
     )
 

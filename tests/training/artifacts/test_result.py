@@ -16,7 +16,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.materialised import Materialised
 from model_zoo.versions import Versions
-from service.datasets.dataset import DatasetInfo, DatasetKind, Report
+from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
 from service.tasks.table import read_labels
 from service.training.artifacts import result as result_module
 from service.training.artifacts.finalize import tolerant
@@ -57,7 +57,7 @@ def write(tmp_path: Path, method: Method = Method.HEAD, files: Mapping[str, Path
             sha256="cd" * 32,
             size_bytes=1,
             labels=LABELS,
-            report=Report(examples=30),
+            report=DatasetReport(examples=30),
             created=datetime.now(UTC),
         ),
         card=tuned_card(base(), ordered, task="image-classification", labels=LABELS, head=HEAD, parameters=5),

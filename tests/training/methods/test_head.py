@@ -18,7 +18,7 @@ from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.datasets.dataset import Columns
 from service.datasets.examples import open_dataset
-from service.datasets.splits import split
+from service.datasets.splits import split_examples
 from service.tasks.table import task_for
 from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.failures import CannotTrain
@@ -241,7 +241,7 @@ def test_what_the_head_has_learned_from_is_no_measure_of_it(home: Path, tmp_path
     cache = FeatureCache(features_folder(home, base.digest, dataset), 120)
     features, ok, _ = cache.read()
     assert features is not None
-    ok[list(split(open_dataset(home, dataset), order.spec.seed)["test"])] = 0
+    ok[list(split_examples(open_dataset(home, dataset), order.spec.seed)["test"])] = 0
     cache.write(0, features, ok)
     run_head(order, tmp_path / "job")
     report = json.loads((tmp_path / "job" / "result" / "report.json").read_text())

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 
-from service.datasets.readers.columns.number_format import PLAIN, Notation, plain
+from service.datasets.readers.columns.number_format import PLAIN, Notation, parse_plain
 from service.datasets.readers.tables.table import Cell
 
-MISSING = frozenset(
+MISSING_MARKERS = frozenset(
     ("", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "<na>", "?", "-", "–", "—")  # noqa: RUF005
     + ("#n/a", "#na", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 )
 """What stands for an empty cell in a column of numbers, in any case of letters."""
-TRUTHS = ("true", "false")
+BOOLEAN_NAMES = ("true", "false")
 """How a truth value is called, as JSON does."""
 _DIGITS = Context(prec=100)
 
@@ -25,16 +25,16 @@ LARGEST_NUMBER = 1e150
 """The largest absolute value of a number that enters, as input, target or step of a series, in a dataset and in a call: the
 squares of differences are finite, and so are the sums of millions of them. A larger one is no measurement but a mark for
 "nothing"."""
-BOUNDS = "a number from -1e150 to 1e150"
+NUMBER_RANGE = "a number from -1e150 to 1e150"
 
 
-def number(cell: Cell, notation: Notation = PLAIN) -> float | None:
+def to_number(cell: Cell, notation: Notation = PLAIN) -> float | None:
     """The number that a cell holds, infinite and NaN included; None where it is none. A truth value is none.
 
     `notation`: how the column's numbers are written, where they are texts.
     """
     if isinstance(cell, str):  # first: of CSV all are
-        return plain(cell) if notation is PLAIN or notation == PLAIN else notation.number(cell)
+        return parse_plain(cell) if notation is PLAIN or notation == PLAIN else notation.number(cell)
     if cell is None or isinstance(cell, bool | list):
         return None
     try:
@@ -46,11 +46,11 @@ def number(cell: Cell, notation: Notation = PLAIN) -> float | None:
 def is_missing(cell: Cell) -> bool:
     """Whether a cell stands for no number."""
     if isinstance(cell, str):
-        return cell.strip().casefold() in MISSING
+        return cell.strip().casefold() in MISSING_MARKERS
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
-def category(cell: Cell) -> str | None:
+def to_category(cell: Cell) -> str | None:
     """A cell as the name of a category or class, None where it is empty: `3` for 3.0, `true` for a truth value.
 
     A text is its own name, composed (NFC), with single spaces; whole numbers of any length are told apart.
@@ -58,7 +58,7 @@ def category(cell: Cell) -> str | None:
     if isinstance(cell, str):  # first: of CSV all are
         text = " ".join(cell.split())
         folded = text.casefold()
-        if folded in TRUTHS:  # in any case of letters, as pandas and spreadsheets write them
+        if folded in BOOLEAN_NAMES:  # in any case of letters, as pandas and spreadsheets write them
             return folded
         if folded in ("", "nan"):
             return None
@@ -77,21 +77,21 @@ def category(cell: Cell) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CellReading:
     """How the cells of one column are read, all of them alike."""
 
     notation: Notation = PLAIN
     whole: bool = False
     """All its cells are whole numbers as programs write them, so that as classes `1.0` and `1` are one."""
 
-    truths: Mapping[str, str] = field(default_factory=dict, hash=False)
+    boolean_spellings: Mapping[str, str] = field(default_factory=dict, hash=False)
     """How truth values are written, by their usual name, where each is written in one way: `true` as `TRUE`."""
 
     def name(self, cell: Cell) -> str | None:
         """The class that a cell names, as it is written there; None where it is empty."""
-        name = category(cell)
+        name = to_category(cell)
         if self.whole and name is not None and isinstance(cell, str):
             return name.partition(".")[0]
-        if self.truths and name is not None:
-            return self.truths.get(name, name)
+        if self.boolean_spellings and name is not None:
+            return self.boolean_spellings.get(name, name)
         return name

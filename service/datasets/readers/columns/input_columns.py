@@ -7,26 +7,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from service.datasets.dataset import ColumnInfo
-from service.datasets.formatting import MOST_LISTED, counted, shown
-from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
+from service.datasets.formatting import MAX_LISTED, counted, quoted
+from service.datasets.readers.columns.cells import LARGEST_NUMBER, NUMBER_RANGE, is_missing, to_category, to_number
+from service.datasets.readers.columns.column_summary import ColumnSummary
 from service.datasets.readers.columns.number_format import PLAIN
-from service.datasets.readers.columns.schema import (
-    Summary,
-    category,
-    is_missing,
-    number,
-)
 from service.datasets.readers.tables.table import Cell
 
-MOST_CATEGORIES = 1_000
+MAX_CATEGORIES = 1_000
 """Of one column, the most frequent; a rarer one is as good as unknown to a model."""
 _COUNTED = 20_000
 
 
-class RowColumns:
+class InputColumns:
     """Reads rows as numbers and categories, and remembers which categories there were."""
 
-    def __init__(self, summaries: Mapping[str, Summary]) -> None:
+    def __init__(self, summaries: Mapping[str, ColumnSummary]) -> None:
         """`summaries`: of the columns that are inputs. What is no use as one is left out, with a warning."""
         kept: list[tuple[str, str]] = []
         self.warnings: list[str] = []
@@ -34,28 +29,30 @@ class RowColumns:
         """Columns that are no use as an input."""
         for name, summary in summaries.items():
             if summary.lists and not summary.distinct:
-                self.warnings.append(f"column {shown(name)} holds lists or objects and was left out")
+                self.warnings.append(f"column {quoted(name)} holds lists or objects and was left out")
             elif not summary.distinct:
-                self.warnings.append(f"column {shown(name)} is empty and was left out")
+                self.warnings.append(f"column {quoted(name)} is empty and was left out")
             elif summary.numeric:
                 kept.append((name, "number"))
-                if summary.merged:
+                if summary.loses_digits:
                     self.warnings.append(
-                        f"column {shown(name)} holds whole numbers that differ only beyond 16 digits, as ids do, and counts"
+                        f"column {quoted(name)} holds whole numbers that differ only beyond 16 digits, as ids do, and counts"
                         " them as the same"
                     )
-            elif summary.few:
+            elif summary.repeats:
                 kept.append((name, "category"))
-                if summary.beside:
-                    self.warnings.append(f"column {shown(name)} counts as words: {summary.beside}")
-                elif summary.unread:
-                    self.warnings.append(f"column {shown(name)} counts as words: {summary.unread}")
-                elif summary.never_again:
-                    self.warnings.append(f"column {shown(name)} is different in every row, and counts as words")
-            elif summary.beside or summary.unread:
-                self.warnings.append(f"column {shown(name)} was left out: {summary.beside or summary.unread}")
+                if summary.trailing_text_problem:
+                    self.warnings.append(f"column {quoted(name)} counts as words: {summary.trailing_text_problem}")
+                elif summary.unreadable_problem:
+                    self.warnings.append(f"column {quoted(name)} counts as words: {summary.unreadable_problem}")
+                elif summary.all_different:
+                    self.warnings.append(f"column {quoted(name)} is different in every row, and counts as words")
+            elif summary.trailing_text_problem or summary.unreadable_problem:
+                self.warnings.append(
+                    f"column {quoted(name)} was left out: {summary.trailing_text_problem or summary.unreadable_problem}"
+                )
             else:
-                self.warnings.append(f"column {shown(name)} is different in nearly every row and was left out")
+                self.warnings.append(f"column {quoted(name)} is different in nearly every row and was left out")
             if not kept or kept[-1][0] != name:
                 self.left_out.append(name)
         self.columns = tuple(kept)
@@ -73,7 +70,7 @@ class RowColumns:
         for name, kind in self.columns:
             cell = cells.get(name)
             if kind == "category":
-                text = category(cell)
+                text = to_category(cell)
                 seen = self._seen[name]
                 if text is not None and (text in seen or len(seen) < _COUNTED):
                     seen[text] += 1
@@ -81,9 +78,9 @@ class RowColumns:
                 if text is None:
                     empty.append(name)
                 continue
-            value = number(cell, self._notations[name])
+            value = to_number(cell, self._notations[name])
             if value is None and not is_missing(cell):
-                return {}, f"column {shown(name)} holds {shown(cell)} where the others are numbers"
+                return {}, f"column {quoted(name)} holds {quoted(cell)} where the others are numbers"
             if value is not None and -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
                 row[name] = value
                 continue
@@ -99,23 +96,23 @@ class RowColumns:
 
     def remarks(self) -> list[str]:
         """What should be known of the columns once all rows were read: which had empty cells, or cells beyond all bounds."""
-        missing = [f"{shown(name)} {count}" for name, count in self._empty.items() if count]
+        missing = [f"{quoted(name)} {count}" for name, count in self._empty.items() if count]
         many = [
-            f"column {shown(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
-            f" {MOST_CATEGORIES:,} most frequent are known to a model"
+            f"column {quoted(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"
+            f" {MAX_CATEGORIES:,} most frequent are known to a model"
             for name, seen in self._seen.items()
-            if len(seen) > MOST_CATEGORIES
+            if len(seen) > MAX_CATEGORIES
         ]
-        more = f" and {len(missing) - MOST_LISTED} more columns" if len(missing) > MOST_LISTED else ""
-        empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MOST_LISTED])}{more}"
+        more = f" and {len(missing) - MAX_LISTED} more columns" if len(missing) > MAX_LISTED else ""
+        empty = f"empty cells in {counted(self._rows, 'row')}: {', '.join(missing[:MAX_LISTED])}{more}"
         return [*self._too_large(), *([empty, *many] if missing else many)]
 
     def _too_large(self) -> Iterator[str]:
         for name, (number_of_cells, first) in self._beyond.items():
             verb = "counts" if number_of_cells == 1 else "count"
             yield (
-                f"{counted(number_of_cells, 'cell')} of column {shown(name)} {verb} as empty, such as {shown(first)};"
-                f" expected {BOUNDS}"
+                f"{counted(number_of_cells, 'cell')} of column {quoted(name)} {verb} as empty, such as {quoted(first)};"
+                f" expected {NUMBER_RANGE}"
             )
 
     def inputs(self) -> tuple[ColumnInfo, ...]:
@@ -124,7 +121,7 @@ class RowColumns:
             ColumnInfo(
                 name=name,
                 kind=kind,
-                categories=tuple(sorted(text for text, _ in self._seen[name].most_common(MOST_CATEGORIES)))
+                categories=tuple(sorted(text for text, _ in self._seen[name].most_common(MAX_CATEGORIES)))
                 if kind == "category"
                 else (),
                 decimal=self._notations.get(name, PLAIN).decimal,

@@ -16,11 +16,11 @@ from typing import Literal
 
 from service.datasets.readers.columns.units import UNITS, is_currency
 
-Decimal = Literal[".", ","]
-Grouping = Literal["", ",", ".", " ", "'"]
-DECIMALS: tuple[Decimal, ...] = (".", ",")
-GROUPINGS: tuple[Grouping, ...] = ("", ",", ".", " ", "'")
-WAYS = tuple((decimal, grouping) for decimal in DECIMALS for grouping in GROUPINGS if decimal != grouping)
+DecimalSign = Literal[".", ","]
+GroupingSign = Literal["", ",", ".", " ", "'"]
+DECIMALS: tuple[DecimalSign, ...] = (".", ",")
+GROUPINGS: tuple[GroupingSign, ...] = ("", ",", ".", " ", "'")
+NUMBER_FORMATS = tuple((decimal, grouping) for decimal in DECIMALS for grouping in GROUPINGS if decimal != grouping)
 """All that a column may be written by."""
 _SPACES = {ord(c): " " for c in "\u00a0\u202f\u2009\u2007\u2002\u2003\u2008\u200a\u205f\u3000"}
 _SAME = {**_SPACES, ord("’"): "'", ord("\u02bc"): "'", ord("−"): "-", ord("\u2013"): "-", ord("\ufe63"): "-"}
@@ -37,8 +37,8 @@ _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)"
 class Notation:
     """How the numbers of a column are written. The default is how programs write them: `-1234.5`, `1.5e3`."""
 
-    decimal: Decimal = "."
-    grouping: Grouping = ""
+    decimal: DecimalSign = "."
+    grouping: GroupingSign = ""
     """Between thousands; empty where nothing stands there. A space stands for every kind of space."""
     unit: str = ""
     """Written before or after each number: a currency, `%`, `kg`; numbers are in this unit. Empty where there is none."""
@@ -55,7 +55,7 @@ class Notation:
     def exact(self, text: str) -> Exact | float | None:
         """The same, with all of its digits: whole numbers of any length are told apart. For the few that are compared."""
         digits = (None if self.is_plain else _digits(text, self)) or text.strip()
-        value = plain(digits)
+        value = parse_plain(digits)
         try:
             return None if value is None else Exact(digits)
         except InvalidOperation:  # its exponent is beyond all bounds
@@ -66,7 +66,7 @@ PLAIN = Notation()
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class DecoratedNumber:
     """One cell that people read as a number, taken apart."""
 
     body: str
@@ -77,14 +77,14 @@ class Written:
     """In parentheses, as accountants write a negative number."""
 
 
-def plain(text: str) -> float | None:
+def parse_plain(text: str) -> float | None:
     """The number that a text holds as programs write it, infinite included; None where it holds none."""
     text = text.strip()
     return float(text) if _PLAIN.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
-def written(text: str) -> Written | None:
+def parse_decorated(text: str) -> DecoratedNumber | None:
     """A text as a number with decorations, or None where nobody would read one in it."""
     found = _WRITTEN.fullmatch(text.translate(_SAME).strip())
     if found is None or bool(found["open"]) != bool(found["close"]):
@@ -99,9 +99,9 @@ def written(text: str) -> Written | None:
     if after and not (is_currency(after) or after.casefold() in UNITS):
         return None
     body = found["body"].strip(" ")
-    if not body or not any(fits(body, *way) for way in WAYS):
+    if not body or not any(fits_format(body, *way) for way in NUMBER_FORMATS):
         return None  # a date, a version, a telephone number
-    return Written(body, bool(signs) and signs[0] != "+", before or after, bool(found["open"]))
+    return DecoratedNumber(body, bool(signs) and signs[0] != "+", before or after, bool(found["open"]))
 
 
 @lru_cache(maxsize=256)
@@ -113,28 +113,28 @@ def _shape(decimal: str, grouping: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{grouped}|\d+)(?:{d}\d*)?|{d}\d+", re.ASCII)
 
 
-def fits(body: str, decimal: str, grouping: str) -> bool:
+def fits_format(body: str, decimal: str, grouping: str) -> bool:
     """Whether digits and their signs can be written so."""
     return _shape(decimal, grouping).fullmatch(body) is not None
 
 
-def has_sign(unit: str) -> str:
+def unit_key(unit: str) -> str:
     """A unit as it is compared: `EUR` and `eur` are one."""
     return unit.casefold()
 
 
 def _number(text: str, notation: Notation) -> float | None:
     digits = _digits(text, notation)
-    return plain(text) if digits is None else float(digits)
+    return parse_plain(text) if digits is None else float(digits)
 
 
 def _digits(text: str, notation: Notation) -> str | None:
     """A number in a notation as programs write it; None where the text is none in it."""
-    found = written(text) if len(text) <= 64 else None
+    found = parse_decorated(text) if len(text) <= 64 else None
     if (
         found is not None
-        and fits(found.body, notation.decimal, notation.grouping)
-        and (not found.unit or has_sign(found.unit) == has_sign(notation.unit))
+        and fits_format(found.body, notation.decimal, notation.grouping)
+        and (not found.unit or unit_key(found.unit) == unit_key(notation.unit))
     ):
         digits = found.body.replace(notation.grouping, "") if notation.grouping else found.body
         digits = digits.replace(notation.decimal, ".")

@@ -10,19 +10,19 @@ from pathlib import Path, PurePosixPath
 
 from service.datasets.formatting import counted
 from service.datasets.readers.file_types import (
-    OTHER_PICTURES,
-    OTHER_SOUNDS,
-    PICTURES,
-    SOUNDS,
-    TABLES,
-    TEXTS,
-    looks_like,
+    AUDIO_SUFFIXES,
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+    UNSUPPORTED_AUDIO_SUFFIXES,
+    UNSUPPORTED_IMAGE_SUFFIXES,
+    media_type_of,
 )
-from service.datasets.readers.tables.sniffing import START, is_text
+from service.datasets.readers.tables.sniffing import SNIFFED_BYTES, starts_like_text
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ArchiveFiles:
     """What an archive held, by sort; paths below its folder, sorted."""
 
     root: Path
@@ -44,7 +44,7 @@ class Files:
             yield from sort
 
 
-def look(root: Path) -> Files:
+def sort_files(root: Path) -> ArchiveFiles:
     """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes.
 
     Files of text without an ending are texts where an archive holds hardly anything else; beside other data they are notes.
@@ -54,23 +54,25 @@ def look(root: Path) -> Files:
     unnamed: list[PurePosixPath] = []
     for path in _walk(root, empty):
         suffix = path.suffix.lower()
-        if suffix in PICTURES or suffix in OTHER_PICTURES:
+        if suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_IMAGE_SUFFIXES:
             sort = "pictures"
-        elif suffix in SOUNDS or suffix in OTHER_SOUNDS:
+        elif suffix in AUDIO_SUFFIXES or suffix in UNSUPPORTED_AUDIO_SUFFIXES:
             sort = "sounds"
-        elif suffix in TEXTS or suffix in TABLES:
-            sort = "texts" if suffix in TEXTS else "tables"
+        elif suffix in TEXT_SUFFIXES or suffix in TABLE_SUFFIXES:
+            sort = "texts" if suffix in TEXT_SUFFIXES else "tables"
         else:
             with (root / path).open("rb") as file:
-                start = file.read(START)
-            sort = {"picture": "pictures", "sound": "sounds"}.get(looks_like(start), "others")
-            if sort == "others" and _no_ending(suffix) and is_text(start):
+                start = file.read(SNIFFED_BYTES)
+            sort = {"picture": "pictures", "sound": "sounds"}.get(media_type_of(start), "others")
+            if sort == "others" and _no_ending(suffix) and starts_like_text(start):
                 unnamed.append(path)
                 continue
         sorts[sort].append(path)
     others = any(sorts[sort] for sort in ("pictures", "sounds", "tables"))
     sorts["others" if others or len(unnamed) <= len(sorts["texts"]) else "texts"] += unnamed
-    return Files(root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty)))
+    return ArchiveFiles(
+        root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty))
+    )
 
 
 def _no_ending(suffix: str) -> bool:
@@ -86,7 +88,7 @@ def _walk(root: Path, empty: list[PurePosixPath]) -> Iterator[PurePosixPath]:
         yield from (below / name for name in names)
 
 
-def remark_on(paths: Sequence[PurePosixPath], what: str) -> str:
+def unused_files_warning(paths: Sequence[PurePosixPath], what: str) -> str:
     """`passed over 12 files without a picture: .txt 10, .json 2`."""
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from service.datasets.dataset import Skipped
-from service.datasets.formatting import listed
-from service.datasets.readers.media.archive_files import remark_on
+from service.datasets.formatting import quoted_list
+from service.datasets.readers.media.archive_files import unused_files_warning
 from service.datasets.readers.parsed_example import (
     ParsedExample,
     Reader,
-    Shape,
+    ReaderSchema,
     Skip,
     Warn,
 )
 
-NAMES_KEPT = 100
-LITTER = "is hidden, or left by an operating system"
+MAX_NAMES = 100
+SYSTEM_FILE_REASON = "is hidden, or left by an operating system"
 
 
-class Litter:
+class SystemFiles:
     """Files that were not even unpacked: the first by name, all by number."""
 
     def __init__(self, left_out: Sequence[Skipped] = ()) -> None:
@@ -37,7 +37,7 @@ class Litter:
     def add(self, name: str) -> None:
         """One more that a system left behind."""
         self._count += 1
-        if len(self._names) < NAMES_KEPT:
+        if len(self._names) < MAX_NAMES:
             self._names.append(name)
 
     def tell(self, skip: Skip) -> None:
@@ -45,12 +45,12 @@ class Litter:
         for one in self._left_out:
             skip(one.file, 0, one.reason, example=False)
         for name in self._names:
-            skip(name, 0, LITTER, example=False)
+            skip(name, 0, SYSTEM_FILE_REASON, example=False)
         if rest := self._count - len(self._names):
-            skip("", 0, LITTER, rest, example=False)
+            skip("", 0, SYSTEM_FILE_REASON, rest, example=False)
 
 
-class InArchive:
+class ArchiveReader:
     """A reader (the protocol `Reader`), and behind its examples the files that it does not look at."""
 
     def __init__(
@@ -58,7 +58,7 @@ class InArchive:
         reader: Reader,
         what: str,
         passed: Sequence[tuple[PurePosixPath, str]],
-        litter: Litter,
+        litter: SystemFiles,
         empty: Sequence[PurePosixPath] = (),
     ) -> None:
         """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none;
@@ -70,21 +70,21 @@ class InArchive:
         self._litter = litter
         self._empty = empty
 
-    def shape(self) -> Shape:
+    def schema(self) -> ReaderSchema:
         """See `Reader`."""
-        return self._reader.shape()
+        return self._reader.schema()
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`."""
-        return self._reader.entered() + len(self._passed) + self._litter.count
+        return self._reader.input_count() + len(self._passed) + self._litter.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """See `Reader`."""
-        yield from self._reader.drafts(skip, warn)
+        yield from self._reader.examples(skip, warn)
         for path, reason in self._passed:
             skip(str(path), 0, reason or f"is no {self._what} ({path.suffix.lower() or 'no ending'})", example=False)
         if others := [path for path, reason in self._passed if not reason]:
-            warn(remark_on(others, self._what))
+            warn(unused_files_warning(others, self._what))
         if self._empty:
-            warn(f"nothing lies in {listed([str(path) for path in self._empty])}")
+            warn(f"nothing lies in {quoted_list([str(path) for path in self._empty])}")
         self._litter.tell(skip)

@@ -14,12 +14,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from service.datasets.readers.media.wav import honest
+from service.datasets.readers.media.wav import with_actual_sizes
 
 FORMATS: Final = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG"})
-MOST_HERTZ: Final = 192_000
+MAX_SAMPLE_RATE: Final = 192_000
 
-LOUDEST: Final = 2.0**32
+MAX_AMPLITUDE: Final = 2.0**32
 """Of samples in floating point, of which 1 is full scale: whole numbers of 32 bits are taken, and no power of them overflows."""
 BLOCK: Final = 1 << 16
 """Numbers, of all channels together."""
@@ -28,7 +28,7 @@ NO_LENGTH: Final = 1 << 62
 FLOATS: Final = ("FLOAT", "DOUBLE")
 
 
-class NotASound(Exception):
+class UnsupportedAudio(Exception):
     """No file that is taken."""
 
     def __init__(self, form: str) -> None:
@@ -37,11 +37,11 @@ class NotASound(Exception):
         """What libsndfile takes it for; empty where it is nothing that it knows."""
 
 
-class DamagedSound(Exception):
+class DamagedAudio(Exception):
     """Breaks off before the end that it tells of, or cannot be decoded at all."""
 
 
-class BadSamples(Exception):
+class InvalidSamples(Exception):
     """NaN, infinity, or numbers that are no sound."""
 
     def __init__(self, problem: str) -> None:
@@ -49,7 +49,7 @@ class BadSamples(Exception):
         self.problem = problem
 
 
-class LongSound(Exception):
+class AudioTooLong(Exception):
     """Longer than is taken."""
 
     def __init__(self, seconds: float) -> None:
@@ -74,7 +74,7 @@ _BEGINNINGS: Final = (
 _CALLED: Final = {"MPEG": "MP3", "MP3": "MP3"}
 
 
-def form_of(data: bytes) -> str:
+def audio_format(data: bytes) -> str:
     """What format of sound a file is by its first bytes, of those that are not taken; empty where it is none."""
     found = next((form for at, mark, form in _BEGINNINGS if data[at : at + len(mark)] == mark), "")
     if found or len(data) < 2 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
@@ -83,7 +83,7 @@ def form_of(data: bytes) -> str:
     return "AAC" if not layer and data[1] & 0xF0 == 0xF0 else "MP3" if layer else ""
 
 
-def breaks_off(data: bytes) -> bool:
+def is_cut_off(data: bytes) -> bool:
     """Whether an OGG ends without the page that is marked as its last."""
     last = data.rfind(b"OggS")
     return data[:4] == b"OggS" and (len(data) < last + 6 or not data[last + 5] & 0x04)
@@ -97,24 +97,24 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-class Sound:
+class AudioDecoder:
     """An encoded sound, opened."""
 
     def __init__(self, data: bytes) -> None:
         """Raises NotASound."""
         try:
-            self._file = _Forward(io.BytesIO(honest(data)))
+            self._file = _Forward(io.BytesIO(with_actual_sizes(data)))
         except Exception:  # libsndfile's errors are many; none of their texts is for a caller
-            raise NotASound("") from None
+            raise UnsupportedAudio("") from None
         if self._file.format not in FORMATS:
             form = str(_CALLED.get(self._file.format, self._file.format))
             self._file.close()
-            raise NotASound(form)
+            raise UnsupportedAudio(form)
         self.rate = int(self._file.samplerate)
         """Hertz."""
         self.channels = int(self._file.channels)
 
-    def __enter__(self) -> Sound:
+    def __enter__(self) -> AudioDecoder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,7 +134,7 @@ class Sound:
             try:
                 came = self._file.read(out=block[: most + 1 - done])
             except Exception:
-                raise DamagedSound from None
+                raise DamagedAudio from None
             if not len(came):
                 break
             if wide:
@@ -142,9 +142,9 @@ class Sound:
             done += len(came)
             yield came.mean(axis=1, dtype=np.float32) if self.channels > 1 else came[:, 0].copy()
         if done > most:
-            raise LongSound(max(done, told) / self.rate)
+            raise AudioTooLong(max(done, told) / self.rate)
         if done < told and self._file.format == "FLAC":  # the others' headers tell what a file holds, or nothing at all
-            raise DamagedSound
+            raise DamagedAudio
 
 
 def check_samples(samples: NDArray[np.float32], rate: int, before: int = 0) -> None:
@@ -152,12 +152,12 @@ def check_samples(samples: NDArray[np.float32], rate: int, before: int = 0) -> N
     if not samples.size:
         return
     least, most = float(samples.min()), float(samples.max())  # NaN if any is
-    if least >= -LOUDEST and most <= LOUDEST:
+    if least >= -MAX_AMPLITUDE and most <= MAX_AMPLITUDE:
         return
-    bad = ~(np.abs(samples) <= LOUDEST)
+    bad = ~(np.abs(samples) <= MAX_AMPLITUDE)
     at = int(np.flatnonzero(bad.any(axis=1) if bad.ndim > 1 else bad)[0])
     value = samples[at][bad[at]][0] if bad.ndim > 1 else samples[at]
     where = f"at {(before + at) / rate:.3f} seconds"
     if math.isfinite(value):
-        raise BadSamples(f"expected samples between -1 and 1, got {value:.3g} {where}")
-    raise BadSamples(f"expected finite samples, got {'NaN' if math.isnan(value) else 'infinity'} {where}")
+        raise InvalidSamples(f"expected samples between -1 and 1, got {value:.3g} {where}")
+    raise InvalidSamples(f"expected finite samples, got {'NaN' if math.isnan(value) else 'infinity'} {where}")

@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from service.datasets.formatting import listed
-from service.datasets.split_names import WRAPS, loosely, split_of, splits_of
+from service.datasets.formatting import quoted_list
+from service.datasets.split_names import WRAPPER_WORDS, only_split_in, split_from_folder, splits_from_folders
 
 _ASIDE = frozenset(
     [
@@ -55,7 +55,7 @@ _CLASS_WORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FolderLabel:
     """Class and split of a file, by its folders; an empty class where it lies in none."""
 
     label: str
@@ -65,10 +65,10 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FolderLayout:
     """What the folders say of the files, and what was made of them that somebody may have meant otherwise."""
 
-    places: tuple[Place, ...]
+    labels: tuple[FolderLabel, ...]
     above: tuple[str, ...] = ()
     """Folders above the classes that repeat the same classes, so that they are none: `fold1`, `fold2`."""
     below: tuple[str, ...] = ()
@@ -78,39 +78,44 @@ class Layout:
 
     def remark(self) -> str:
         """A sentence where folders are passed over; else nothing."""
-        return f"folders below those of the classes do not count: {listed(self.below[:5])}" if self.below else ""
+        return f"folders below those of the classes do not count: {quoted_list(self.below[:5])}" if self.below else ""
 
 
-def places(paths: Sequence[PurePosixPath]) -> list[Place]:
+def folder_labels(paths: Sequence[PurePosixPath]) -> list[FolderLabel]:
     """The place of each file."""
-    return list(layout(paths).places)
+    return list(read_layout(paths).labels)
 
 
-def layout(paths: Sequence[PurePosixPath]) -> Layout:
+def read_layout(paths: Sequence[PurePosixPath]) -> FolderLayout:
     """What the folders of all files say."""
     return _layout([path.parts[:-1] for path in paths])
 
 
-def _layout(folders: list[tuple[str, ...]]) -> Layout:
+def _layout(folders: list[tuple[str, ...]]) -> FolderLayout:
     folders = _without_shared(folders)
     firsts = {parts[0] for parts in folders if parts}
-    splits = splits_of(firsts)
+    splits = splits_from_folders(firsts)
     if _beside_train(folders, splits):
         return _guessed(folders, splits)
     if _are_splits(folders, splits):
-        return Layout(tuple(_below_splits(folders, splits)))
+        return FolderLayout(tuple(_below_splits(folders, splits)))
     seconds = {parts[1] for parts in folders if len(parts) > 1}
     deep = len(firsts) > 1 and all(len(parts) > 1 or not parts for parts in folders)
-    parted = bool(seconds) and deep and all(map(split_of, seconds))
+    parted = bool(seconds) and deep and all(map(split_from_folder, seconds))
     if deep and _repeated(list(_sets(folders, 2 if parted else 1).values()), firsts):
-        if not parted and any(map(loosely, firsts)):
+        if not parted and any(map(only_split_in, firsts)):
             return _guessed(folders, splits)
         inner = _layout([parts[1:] for parts in folders])
         return replace(inner, above=(*sorted(firsts), *inner.above))
     if parted:
-        found = [Place(_label(parts[0]), split_of(parts[1])) if parts else Place("", "") for parts in folders]
-        return Layout(tuple(found))
-    return Layout(tuple(Place(_label(parts[0]) if parts else "", "") for parts in folders), below=_below(folders))
+        found = [
+            FolderLabel(_label(parts[0]), split_from_folder(parts[1])) if parts else FolderLabel("", "")
+            for parts in folders
+        ]
+        return FolderLayout(tuple(found))
+    return FolderLayout(
+        tuple(FolderLabel(_label(parts[0]) if parts else "", "") for parts in folders), below=_below(folders)
+    )
 
 
 def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]:
@@ -122,7 +127,7 @@ def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]
     sets = {}
     for first, rests in found.items():
         names = {rest[0] if rest else "" for rest in rests}
-        while len(names) == 1 and next(iter(names)).casefold() in WRAPS:
+        while len(names) == 1 and next(iter(names)).casefold() in WRAPPER_WORDS:
             rests = [rest[1:] for rest in rests]
             names = {rest[0] if rest else "" for rest in rests}
         sets[first] = names
@@ -139,7 +144,7 @@ def _repeated(sets: Sequence[set[str]], above: Collection[str]) -> bool:
     if not _serial(above):
         return False
     every = set().union(*sets)
-    if len(every) < 2 or "" in every or any(name.casefold() in WRAPS | _ASIDE for name in every):
+    if len(every) < 2 or "" in every or any(name.casefold() in WRAPPER_WORDS | _ASIDE for name in every):
         return False
     return 4 * sum(map(len, sets)) > 3 * len(every) * len(sets)
 
@@ -169,28 +174,32 @@ def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str])
     return bool(others) and all(2 * len(below & trained) >= len(below | trained) for below in others)
 
 
-def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> Layout:
+def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> FolderLayout:
     """Folders that have the same classes, of which one at least is called as a split: a single one of another name beside one for
     training, where none is for tests, is that; others are for training."""
-    loose = {name: split or loosely(name) for name, split in splits.items()}
+    loose = {name: split or only_split_in(name) for name, split in splits.items()}
     unknown = [name for name, split in loose.items() if not split]
     given = set(loose.values())
     held_out = len(unknown) == 1 and "train" in given and "test" not in given
     loose |= dict.fromkeys(unknown, "test" if held_out else "train")
     guessed = tuple(sorted((name, split) for name, split in loose.items() if not splits[name]))
-    return Layout(tuple(_below_splits(folders, loose)), guessed=guessed)
+    return FolderLayout(tuple(_below_splits(folders, loose)), guessed=guessed)
 
 
 def split_folders_alone(paths: Sequence[PurePosixPath]) -> str:
     """What is wrong where files lie in folders of splits, and none below one for a class; else nothing."""
-    found = places(paths)
+    found = folder_labels(paths)
     if any(place.label for place in found) or not any(place.split for place in found):
         return ""
     names = sorted(
-        {next(part for part in path.parts if split_of(part)) for path in paths if any(map(split_of, path.parts))}
+        {
+            next(part for part in path.parts if split_from_folder(part))
+            for path in paths
+            if any(map(split_from_folder, path.parts))
+        }
     )
     return (
-        f"{listed(names)} {'is a folder' if len(names) == 1 else 'are folders'} of splits, and there is none below for each"
+        f"{quoted_list(names)} {'is a folder' if len(names) == 1 else 'are folders'} of splits, and there is none below for each"
         " class; put the files into train/CLASS/, test/CLASS/, or add a table that names each file and its class"
     )
 
@@ -212,13 +221,15 @@ def _are_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -
     return "train" in below and len(below) > 1
 
 
-def _below_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> list[Place]:
+def _below_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> list[FolderLabel]:
     groups: dict[str, list[int]] = {}
     for i, parts in enumerate(folders):
         groups.setdefault(parts[0] if parts else "", []).append(i)
     rests = {i: parts[1:] for i, parts in enumerate(folders)}
     for name, members in groups.items():
-        while (same := _only(rests, members)) and (split_of(same) == splits.get(name, "") or same.casefold() in WRAPS):
+        while (same := _only(rests, members)) and (
+            split_from_folder(same) == splits.get(name, "") or same.casefold() in WRAPPER_WORDS
+        ):
             rests.update({i: rests[i][1:] for i in members})
     known = {name: {rests[i][0] for i in members if rests[i]} for name, members in groups.items() if name}
     for name, members in groups.items():
@@ -230,7 +241,7 @@ def _below_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str])
     found = []
     for i, parts in enumerate(folders):
         split = splits[parts[0]] if parts else ""
-        place = Place(_label(rests[i][0]) if rests[i] else "", split)
+        place = FolderLabel(_label(rests[i][0]) if rests[i] else "", split)
         if not split:
             place = replace(place, label="", problem="lies beside the folders of the splits, so its class is not known")
         elif not place.label:

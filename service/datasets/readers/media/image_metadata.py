@@ -46,7 +46,7 @@ BRANDS: Final = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HE
 _ORIENTATION_IN_XMP: Final = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 
 
-def form_of(start: bytes) -> str:
+def image_format(start: bytes) -> str:
     """The format of a picture by its first bytes, 16 of them do; empty where it is none that is known."""
     if start[:3] == b"\xff\xd8\xff":
         return "JPEG"
@@ -59,14 +59,14 @@ def form_of(start: bytes) -> str:
     return next((form for mark, form in OTHERS if start.startswith(mark)), "")
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """A JPEG, PNG or WebP without notes; as it is where its parts cannot be told apart."""
     if data[:3] == b"\xff\xd8\xff":
         return _bare_jpeg(data)
     return _bare_png(data) if data[:8] == PNG else _bare_webp(data)
 
 
-def notes_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
+def metadata_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
     """(EXIF, XMP) of a picture, as far as there are any; `info` is what Pillow found in a PNG or WebP."""
     if data[:3] == b"\xff\xd8\xff":
         exif = xmp = b""

@@ -17,10 +17,10 @@ from PIL import Image
 
 from service.datasets.readers.media.image_metadata import (
     UPRIGHT,
-    bare,
-    form_of,
-    notes_of,
+    image_format,
+    metadata_of,
     orientation_of,
+    strip_metadata,
 )
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
@@ -36,7 +36,7 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class NotAPicture(Exception):
+class UnsupportedImage(Exception):
     """Neither JPEG nor PNG nor WebP."""
 
     def __init__(self, form: str) -> None:
@@ -45,11 +45,11 @@ class NotAPicture(Exception):
         """What it is instead, such as `GIF`; empty where that is not known."""
 
 
-class DamagedPicture(Exception):
+class DamagedImage(Exception):
     """Pixels are missing."""
 
 
-class LargePicture(Exception):
+class ImageTooLarge(Exception):
     """More pixels than are taken."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -58,7 +58,7 @@ class LargePicture(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LoadedImage:
     """A decoded picture as it is stored: not turned upright, in the mode of the file."""
 
     image: Image.Image
@@ -68,35 +68,35 @@ class Picture:
     """As EXIF numbers it, 1 to 8; 1 where nothing is said that can be read."""
 
 
-def load_picture(data: bytes, max_pixels: int, shorter: int = 0) -> Picture:
+def load_image(data: bytes, max_pixels: int, shorter: int = 0) -> LoadedImage:
     """Decode a picture; the first one where it is a film. Raises NotAPicture, DamagedPicture, LargePicture.
 
     With `shorter`, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side keeps so many
     pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time. Whether a picture
     is whole does not depend on it.
     """
-    form = form_of(data)
+    form = image_format(data)
     if form not in FORMATS:
-        raise NotAPicture(form)
+        raise UnsupportedImage(form)
     try:
         try:
-            image, size = _decoded(bare(data) if form == "JPEG" else data, max_pixels, shorter)
-        except (LargePicture, MemoryError):
+            image, size = _decoded(strip_metadata(data) if form == "JPEG" else data, max_pixels, shorter)
+        except (ImageTooLarge, MemoryError):
             raise
         except Exception:  # decoders raise whatever they like on damaged files: OSError, SyntaxError, struct.error …
             image, size = _decoded(_mended(data, form, max_pixels), max_pixels, shorter)
-    except (LargePicture, MemoryError):
+    except (ImageTooLarge, MemoryError):
         raise
     except Exception:
-        raise DamagedPicture from None
-    return Picture(image, size, orientation_of(notes_of(data, image.info)))
+        raise DamagedImage from None
+    return LoadedImage(image, size, orientation_of(metadata_of(data, image.info)))
 
 
 def _decoded(data: bytes, max_pixels: int, shorter: int = 0) -> tuple[Image.Image, tuple[int, int]]:
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
-        raise LargePicture(width, height)
+        raise ImageTooLarge(width, height)
     if shorter:
         image.draft(None, (width * shorter // min(width, height), height * shorter // min(width, height)))
     image.load()
@@ -106,8 +106,8 @@ def _decoded(data: bytes, max_pixels: int, shorter: int = 0) -> tuple[Image.Imag
 def _mended(data: bytes, form: str, max_pixels: int) -> bytes:
     """The same pixels without what keeps the decoder from them. Raises DamagedPicture where it is the pixels that are missing."""
     if form != "JPEG":
-        return bare(data)
-    data = bare(data)
+        return strip_metadata(data)
+    data = strip_metadata(data)
     ended = data + END_OF_JPEG
     # libjpeg makes up what is missing and does not tell. So the end is moved: where bits are missing, other pixels come out.
     seal = _seal(ended, max_pixels)
@@ -116,7 +116,7 @@ def _mended(data: bytes, form: str, max_pixels: int) -> bytes:
     if RESTARTS in data[: data.find(b"\xff\xda")]:
         tails.append(_next_restart(data) + NOISE)
     if any(_seal(data + tail + END_OF_JPEG, max_pixels) != seal for tail in tails):
-        raise DamagedPicture
+        raise DamagedImage
     return ended
 
 
@@ -131,7 +131,7 @@ def _seal(data: bytes, max_pixels: int) -> int:
     return zlib.crc32(image.tobytes())
 
 
-def upright_of(orientation: int) -> Image.Transpose | None:
+def upright_transpose(orientation: int) -> Image.Transpose | None:
     """How a picture of that orientation is turned upright; None where it is."""
     return UPRIGHT.get(orientation)
 

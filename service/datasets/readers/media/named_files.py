@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from service.datasets.formatting import shown
+from service.datasets.formatting import quoted
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|file:", re.IGNORECASE)
 
@@ -54,10 +54,10 @@ class NamedFiles:
             if several:
                 break  # a looser way would only find others
         if several:
-            return None, f"there are several files called {shown(named.name)}"
+            return None, f"there are several files called {quoted(named.name)}"
         if not inside:
-            return None, f"{shown(cell)} leads out of the archive, and no file in it is called so"
-        return None, f"there is no file {shown(cell)}"
+            return None, f"{quoted(cell)} leads out of the archive, and no file in it is called so"
+        return None, f"there is no file {quoted(cell)}"
 
     def _ways(self, wanted: Sequence[str], cell: str) -> Iterator[tuple[dict[str, list[PurePosixPath]], list[str]]]:
         """(files by key, keys to look for), the strictest first."""
@@ -83,7 +83,7 @@ class NamedFiles:
         return path, ""
 
 
-def last_part(cell: str) -> str:
+def file_name_in(cell: str) -> str:
     """The name at the end of a path, or of an address without what follows `?`."""
     parts = _parts_inside(cell.strip().replace("\\", "/"))
     return parts[-1] if parts else ""

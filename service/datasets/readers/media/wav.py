@@ -9,7 +9,7 @@ ENDLESS: Final = 0xFFFFFFFF
 LARGEST: Final = 0xFFFF0000
 
 
-def honest(data: bytes) -> bytes:
+def with_actual_sizes(data: bytes) -> bytes:
     """A WAV whose header tells of the bytes that are there; anything else as it is."""
     if data[:4] not in FORMS or data[8:12] != b"WAVE":
         return data

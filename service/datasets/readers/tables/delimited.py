@@ -15,18 +15,18 @@ from itertools import islice
 from pathlib import Path
 
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import clean_name, shown
-from service.datasets.readers.tables.csv_head import (
+from service.datasets.formatting import clean_name, quoted
+from service.datasets.readers.tables.csv_header import (
     LOOKED_AT,
-    begins_with_an_index,
+    has_spaced_quotes,
+    has_unnamed_index,
     is_title,
     preamble,
-    spaced,
 )
-from service.datasets.readers.tables.physical_lines import Lines
-from service.datasets.readers.tables.quote_repair import Mender
-from service.datasets.readers.tables.quote_style import Fix, line_fix
-from service.datasets.readers.tables.table_row import Row, is_text
+from service.datasets.readers.tables.physical_lines import PhysicalLines
+from service.datasets.readers.tables.quote_repair import QuoteRepair
+from service.datasets.readers.tables.quote_style import LineFix, line_fix
+from service.datasets.readers.tables.table_row import TableRow, is_valid_text
 from service.errors import InvalidInput
 
 _NAMED_ROWS = 20
@@ -40,7 +40,7 @@ _CHUNK = 1 << 20
 Note = Callable[[str], None]
 
 
-class Delimited:
+class DelimitedFile:
     """A file of lines with cells. It can be gone through more than once."""
 
     def __init__(self, path: Path, name: str, form: str, limits: DatasetLimits) -> None:
@@ -53,7 +53,7 @@ class Delimited:
         """The header's names, empty ones too."""
         self._line = 0
         """Of the file, the last of the row that was read last."""
-        self._fix: Fix | None = None
+        self._fix: LineFix | None = None
         """Done to each line, where the file's quotation marks are not those of the csv module."""
         with path.open("rb") as file:
             start = file.read(4)
@@ -66,7 +66,7 @@ class Delimited:
         with self._text() as lines:
             first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
         self._above, self.delimiter = preamble(first, form)
-        self._spaced = spaced(first, self.delimiter)
+        self._spaced = has_spaced_quotes(first, self.delimiter)
         if self._quotes:
             self._fix = line_fix(list(_sample(self._below())), self.delimiter, self._spaced)
 
@@ -75,22 +75,22 @@ class Delimited:
         with self._text() as lines:
             header = next(self._records(lines, None), None)
         if header is None:
-            raise InvalidInput("data", f"{shown(self._name)} is empty")
+            raise InvalidInput("data", f"{quoted(self._name)} is empty")
         given = [clean_name(name) for name in header]
         rows = self._first_rows()
-        if begins_with_an_index(rows, len(given) + 1, self.delimiter, self._below()):
+        if has_unnamed_index(rows, len(given) + 1, self.delimiter, self._below()):
             given = ["", *given]
         elif is_title(given, rows, self._below()):
             raise InvalidInput(
                 "data",
-                f"the first line of {shown(self._name)} looks like a title, not like names of columns: {shown(given[0])};"
+                f"the first line of {quoted(self._name)} looks like a title, not like names of columns: {quoted(given[0])};"
                 " remove the lines above the header",
             )
         self._given = given
         names = [name or f"column_{i + 1}" for i, name in enumerate(given)]
         self.unnamed = tuple(name for name, written in zip(names, given, strict=True) if not written)
-        if any(not is_text(name) or "\0" in name for name in names):
-            raise InvalidInput("data", f"the header of {shown(self._name)} is not UTF-8 text; save the file as UTF-8")
+        if any(not is_valid_text(name) or "\0" in name for name in names):
+            raise InvalidInput("data", f"the header of {quoted(self._name)} is not UTF-8 text; save the file as UTF-8")
         return names
 
     def _first_rows(self) -> list[list[str]]:
@@ -101,11 +101,11 @@ class Delimited:
             rows.extend(cells for cells in islice(reader, 1, _INDEX_ROWS) if cells)
         return rows
 
-    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
+    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[TableRow]:
         """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
         expected, number, no_text = len(columns), 0, 0
         with self._text() as lines:
-            mender = Mender(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
+            mender = QuoteRepair(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
             records = self._quick_records(lines, mender) if self._quotes else self._records(lines, mender)
             next(records, None)
             mender.forget()
@@ -118,35 +118,35 @@ class Delimited:
                 if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
                     del cells[expected:]  # lines that end with a delimiter
                 if mender.problem:
-                    yield Row(number, {}, mender.problem, self._line)
+                    yield TableRow(number, {}, mender.problem, self._line)
                 elif len(cells) != expected:
-                    yield Row(
+                    yield TableRow(
                         number,
                         {},
                         f"expected {expected} cells as in the header, got {len(cells)}{_why(cells)}",
                         self._line,
                     )
-                elif not self._is_text and not is_text("".join(cells)):
+                elif not self._is_text and not is_valid_text("".join(cells)):
                     no_text += 1
-                    yield Row(number, {}, "is not UTF-8 text", self._line)
+                    yield TableRow(number, {}, "is not UTF-8 text", self._line)
                 elif self._nul and any("\0" in cell for cell in cells):
-                    yield Row(number, {}, "holds NUL characters, which no text does", self._line)
+                    yield TableRow(number, {}, "holds NUL characters, which no text does", self._line)
                 elif cells[0].strip() == self._given[0] and [clean_name(cell) for cell in cells] == self._given:
-                    yield Row(number, {}, "repeats the header", self._line)
+                    yield TableRow(number, {}, "repeats the header", self._line)
                 else:
-                    yield Row(number, dict(zip(columns, cells, strict=True)), "", self._line)
+                    yield TableRow(number, dict(zip(columns, cells, strict=True)), "", self._line)
             if mender.mended:
                 rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
                 more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
                 s = "" if len(mender.mended) == 1 else "s"
                 note(
-                    f"row{s} {rows}{more} of {shown(self._name)}: a quotation mark is not closed or not doubled; it counts as"
+                    f"row{s} {rows}{more} of {quoted(self._name)}: a quotation mark is not closed or not doubled; it counts as"
                     " part of the text, and each line as a row"
                 )
         if no_text:
             note(f"rows that are not UTF-8 text: {no_text}; save the file as UTF-8")
 
-    def _quick_records(self, lines: Lines, mender: Mender) -> Iterator[list[str]]:
+    def _quick_records(self, lines: PhysicalLines, mender: QuoteRepair) -> Iterator[list[str]]:
         """As `_records`, at the csv module's own pace as long as no row is malformed or looks like several."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
@@ -172,7 +172,7 @@ class Delimited:
             mender.reads(again)
             yield from islice(self._records(again, mender), given, None)
 
-    def _records(self, lines: Lines, mender: Mender | None) -> Iterator[list[str]]:
+    def _records(self, lines: PhysicalLines, mender: QuoteRepair | None) -> Iterator[list[str]]:
         """The header and all rows, as cells."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
@@ -204,10 +204,10 @@ class Delimited:
             yield cells
 
     @contextmanager
-    def _text(self) -> Iterator[Lines]:
+    def _text(self) -> Iterator[PhysicalLines]:
         encoding, errors = ("utf-16", "replace") if self._wide else ("utf-8-sig", "surrogateescape")
         with self._path.open(encoding=encoding, errors=errors, newline="") as file:
-            yield Lines(file, self._limits.text_bytes, self._fix)
+            yield PhysicalLines(file, self._limits.text_bytes, self._fix)
 
     def _below(self) -> Iterator[str]:
         """Lines of the file from its header on."""

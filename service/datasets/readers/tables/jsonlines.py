@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import clean_name, shown
-from service.datasets.readers.tables.table_row import Cell, Row, is_text
+from service.datasets.formatting import clean_name, quoted
+from service.datasets.readers.tables.table_row import Cell, TableRow, is_valid_text
 from service.errors import InvalidInput
 
 LOOKED_AT = 1024
 """Rows whose names are the columns; JSON has no header."""
 
 
-class JsonLines:
+class JsonLinesFile:
     """A file of objects. It can be gone through more than once."""
 
     delimiter = ""
@@ -37,11 +37,13 @@ class JsonLines:
             if row.number >= LOOKED_AT or len(names) > self._limits.columns:
                 break
         if not names:
-            raise InvalidInput("data", f"{shown(self._name)}: expected one JSON object on each line, got none{problem}")
+            raise InvalidInput(
+                "data", f"{quoted(self._name)}: expected one JSON object on each line, got none{problem}"
+            )
         self.unnamed = tuple(name for name in names if not name)
         return list(names)
 
-    def rows(self, columns: tuple[str, ...], note: Callable[[str], None]) -> Iterator[Row]:
+    def rows(self, columns: tuple[str, ...], note: Callable[[str], None]) -> Iterator[TableRow]:
         """All rows in their order; `note` hears of names that come too late. Raises InvalidInput for a line that is too long."""
         number, at, longest = 0, 0, 16 * self._limits.text_bytes
         known, late = frozenset(columns), dict[str, int]()
@@ -55,7 +57,7 @@ class JsonLines:
                     continue
                 number += 1
                 if len(line) > longest:
-                    raise InvalidInput("data", f"{shown(self._name)}: row {number} is longer than {longest} bytes")
+                    raise InvalidInput("data", f"{quoted(self._name)}: row {number} is longer than {longest} bytes")
                 row = _row(number, line, cleaned)
                 if known and not row.cells.keys() <= known and len(late) < self._limits.columns:
                     for name in row.cells.keys() - known:
@@ -64,7 +66,7 @@ class JsonLines:
                 yield row
         for name, first in sorted(late.items()):
             note(
-                f"column {shown(name)} comes first in row {first} and was left out; name every column in one of the first"
+                f"column {quoted(name)} comes first in row {first} and was left out; name every column in one of the first"
                 f" {LOOKED_AT} rows"
             )
 
@@ -101,22 +103,24 @@ def _holds_nul(value: Any) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _row(number: int, line: bytes, cleaned: _Cleaned) -> Row:
+def _row(number: int, line: bytes, cleaned: _Cleaned) -> TableRow:
     try:
         record = _DECODER.decode(line.decode())
     except _TwiceNamed:
-        return Row(number, {}, "names a column twice")
+        return TableRow(number, {}, "names a column twice")
     except UnicodeDecodeError:
-        return Row(number, {}, "is not UTF-8 text")
+        return TableRow(number, {}, "is not UTF-8 text")
     except (ValueError, RecursionError):
-        return Row(number, {}, "is not JSON")
+        return TableRow(number, {}, "is not JSON")
     if not isinstance(record, dict):
-        return Row(number, {}, "expected a JSON object")
-    if not all(is_text(name) for name in record) or any(isinstance(v, str) and not is_text(v) for v in record.values()):
-        return Row(number, {}, "holds half a surrogate pair, which is no text")
+        return TableRow(number, {}, "expected a JSON object")
+    if not all(is_valid_text(name) for name in record) or any(
+        isinstance(v, str) and not is_valid_text(v) for v in record.values()
+    ):
+        return TableRow(number, {}, "holds half a surrogate pair, which is no text")
     if b"\\u0000" in line and _holds_nul(record):
-        return Row(number, {}, "holds NUL characters, which no text does")
+        return TableRow(number, {}, "holds NUL characters, which no text does")
     cells: dict[str, Cell] = {cleaned[name]: [cell] if type(cell) is dict else cell for name, cell in record.items()}
     if len(cells) != len(record):
-        return Row(number, {}, "names a column twice")
-    return Row(number, cells)
+        return TableRow(number, {}, "names a column twice")
+    return TableRow(number, cells)

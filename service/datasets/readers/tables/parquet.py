@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from service.datasets.dataset_limits import MIB, DatasetLimits
-from service.datasets.formatting import clean_name, counted, shown
-from service.datasets.readers.tables.sniffing import looks_like_text
-from service.datasets.readers.tables.table_row import Cell, Row
+from service.datasets.formatting import clean_name, counted, quoted
+from service.datasets.readers.tables.sniffing import file_looks_like_text
+from service.datasets.readers.tables.table_row import Cell, TableRow
 from service.errors import InvalidInput
 
 BATCH = 1024
@@ -22,7 +22,7 @@ _EXACT = decimal.Context(prec=100)
 Note = Callable[[str], None]
 
 
-class Parquet:
+class ParquetTable:
     """A Parquet file. It can be gone through more than once."""
 
     delimiter = ""
@@ -44,7 +44,7 @@ class Parquet:
         self._left_out = [name for i, name in enumerate(names) if i not in self._places]
         if names and not self._places:
             raise InvalidInput(
-                "data", f"{shown(self._name)} cannot be read: every column is damaged or of an unknown type"
+                "data", f"{quoted(self._name)} cannot be read: every column is damaged or of an unknown type"
             )
         found = [names[i] or f"column_{i + 1}" for i in self._places]
         self.unnamed = tuple(
@@ -52,10 +52,10 @@ class Parquet:
         )
         return found
 
-    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[Row]:
+    def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[TableRow]:
         """All rows in their order. Raises InvalidInput where the file breaks off or unpacks to too much."""
         for name in self._left_out:
-            note(f"column {shown(name)} cannot be read and was left out")
+            note(f"column {quoted(name)} cannot be read and was left out")
         number, unpacked = 0, 0
         unreadable = dict.fromkeys(columns, 0)
         file = self._open()
@@ -67,7 +67,7 @@ class Parquet:
                 if unpacked > self._limits.dataset_bytes:
                     most = self._limits.dataset_bytes // MIB
                     raise InvalidInput(
-                        "data", f"{shown(self._name)} unpacks to more than {most} MiB, which is the limit"
+                        "data", f"{quoted(self._name)} unpacks to more than {most} MiB, which is the limit"
                     )
                 cells = []
                 for name, array in zip(columns, arrays, strict=True):
@@ -76,16 +76,16 @@ class Parquet:
                     unreadable[name] += failed
                 for row in zip(*cells, strict=True):
                     number += 1
-                    yield Row(number, dict(zip(columns, row, strict=True)))
+                    yield TableRow(number, dict(zip(columns, row, strict=True)))
         except InvalidInput:
             raise
         except Exception as error:
             if not _is_of_the_data(error):
                 raise
-            raise InvalidInput("data", f"{shown(self._name)} cannot be read behind row {number}") from None
+            raise InvalidInput("data", f"{quoted(self._name)} cannot be read behind row {number}") from None
         for name, failed in unreadable.items():
             if failed:
-                note(f"column {shown(name)}: {counted(failed, 'cell')} cannot be read, taken as empty")
+                note(f"column {quoted(name)}: {counted(failed, 'cell')} cannot be read, taken as empty")
 
     def _open(self) -> Any:
         import pyarrow.parquet
@@ -95,8 +95,8 @@ class Parquet:
         except Exception as error:
             if not _is_of_the_data(error):
                 raise
-            hint = "; it looks like text: call it .csv or .jsonl" if looks_like_text(self._path) else ""
-            raise InvalidInput("data", f"{shown(self._name)} is not a Parquet file, or it is cut off{hint}") from None
+            hint = "; it looks like text: call it .csv or .jsonl" if file_looks_like_text(self._path) else ""
+            raise InvalidInput("data", f"{quoted(self._name)} is not a Parquet file, or it is cut off{hint}") from None
 
     def _names(self, file: Any) -> list[str]:
         return [file.schema_arrow.names[i] for i in self._places]

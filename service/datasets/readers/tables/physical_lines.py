@@ -5,20 +5,20 @@ from __future__ import annotations
 import csv
 from typing import TextIO
 
-from service.datasets.readers.tables.quote_style import Fix
+from service.datasets.readers.tables.quote_style import LineFix
 
-MOST_HELD = 16
+MAX_HELD_TEXTS = 16
 """Texts of the largest size that one row may take; beyond it a quotation mark is not closed."""
 
 
-class TooLong(csv.Error):
+class RowTooLong(csv.Error):
     """A row goes on and on."""
 
 
-class Lines:
+class PhysicalLines:
     """The physical lines of a file, kept until the row that they belong to is complete."""
 
-    def __init__(self, file: TextIO, text_bytes: int, fix: Fix | None = None) -> None:
+    def __init__(self, file: TextIO, text_bytes: int, fix: LineFix | None = None) -> None:
         """`fix` is done to each line."""
         self.file = file
         self._fix = fix
@@ -29,7 +29,7 @@ class Lines:
         self._longest = text_bytes
         self._read = 0
 
-    def __iter__(self) -> Lines:
+    def __iter__(self) -> PhysicalLines:
         return self
 
     def __next__(self) -> str:
@@ -39,13 +39,13 @@ class Lines:
         held = self.held
         held.append(line)
         self._held_size = len(line) + (self._held_size if len(held) > 1 else 0)
-        if len(held) > 1 and self._held_size > MOST_HELD * self._longest:
-            raise TooLong
+        if len(held) > 1 and self._held_size > MAX_HELD_TEXTS * self._longest:
+            raise RowTooLong
         return line
 
     def next_line(self) -> str:
         """The next line of the file; empty at its end. Of one that is far too long, the beginning."""
-        most = MOST_HELD * self._longest
+        most = MAX_HELD_TEXTS * self._longest
         self._read += 1
         line = self.file.readline(most)
         if len(line) == most and not line.endswith(("\n", "\r")):

@@ -9,8 +9,8 @@ from contextlib import suppress
 from itertools import islice
 
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.readers.tables.physical_lines import MOST_HELD, Lines
-from service.datasets.readers.tables.quote_style import QuoteStyle, as_doubled, cell_pattern
+from service.datasets.readers.tables.physical_lines import MAX_HELD_TEXTS, PhysicalLines
+from service.datasets.readers.tables.quote_style import QuoteStyle, cell_pattern, double_escaped_quotes
 from service.errors import InvalidInput
 
 MOST_WASTED = 64 << 20
@@ -21,12 +21,12 @@ SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
 _NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
 
-class Mender:
+class QuoteRepair:
     """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
 
     def __init__(
         self,
-        lines: Lines,
+        lines: PhysicalLines,
         again: Callable[[], Iterator[str]],
         delimiter: str,
         expected: int,
@@ -51,7 +51,7 @@ class Mender:
         """What is wrong with the row at hand."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
 
-    def reads(self, lines: Lines) -> None:
+    def reads(self, lines: PhysicalLines) -> None:
         """From now on the rows are made of these lines."""
         self._lines = lines
 
@@ -121,7 +121,7 @@ class Mender:
         held = self._lines.held[:]
         self._lines.give_back(held)
         self._lines.held.clear()
-        before = csv.field_size_limit(MOST_HELD * self._most)
+        before = csv.field_size_limit(MAX_HELD_TEXTS * self._most)
         try:
             reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
             cells = next(reader)
@@ -139,7 +139,7 @@ class Mender:
 
     def unescaped(self, cells: list[str]) -> list[str]:
         """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
-        line = as_doubled(self._lines.held[0])
+        line = double_escaped_quotes(self._lines.held[0])
         reader = csv.reader([line], delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
         with suppress(csv.Error):
             found = next(reader, [])
@@ -189,7 +189,10 @@ class Mender:
         self._lines.give_back([first])
         self._lines.held.clear()
         reader = csv.reader(
-            map(as_doubled, self._lines), delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced
+            map(double_escaped_quotes, self._lines),
+            delimiter=self._delimiter,
+            strict=True,
+            skipinitialspace=self._spaced,
         )
         try:
             cells = next(reader)

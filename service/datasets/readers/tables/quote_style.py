@@ -13,7 +13,7 @@ CHARACTERS_OF_STYLE = 1 << 24
 _BEFORE_A_MARK = re.compile(r'(\\+)"')
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
-Fix = Callable[[str], str]
+LineFix = Callable[[str], str]
 
 
 @lru_cache(maxsize=16)
@@ -23,7 +23,7 @@ def cell_pattern(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf'(?:(?<=^)|(?<={d}))(?:"((?:[^"]|"(?!{d}|$))*)"(?={d}|$)|[^{d}]*)(?={d}|$)')
 
 
-def as_doubled(line: str) -> str:
+def double_escaped_quotes(line: str) -> str:
     r"""The line with each `\"` written as `""`. Backslashes that stand before no quotation mark stay, as Spark writes them."""
     return _BEFORE_A_MARK.sub(_doubled, line) if '\\"' in line else line
 
@@ -33,15 +33,15 @@ def _doubled(match: re.Match[str]) -> str:
     return "\\" * half + ('""' if odd else '"')
 
 
-def line_fix(lines: list[str], delimiter: str, spaced: bool) -> Fix | None:
+def line_fix(lines: list[str], delimiter: str, spaced: bool) -> LineFix | None:
     """What to do with each line before the csv module reads it, where fewer rows of these lines are malformed then."""
     blanks = re.compile(rf'(?<![{re.escape(delimiter)}"])"[ ]+(?={re.escape(delimiter)}|[\r\n]|$)')
-    fixes: list[Fix] = []
+    fixes: list[LineFix] = []
     if any('\\"' in line for line in lines):
-        fixes.append(as_doubled)
+        fixes.append(double_escaped_quotes)
     if any(blanks.search(line) for line in lines):
         fixes.append(lambda line: blanks.sub('"', line))
-    best: Fix | None = None
+    best: LineFix | None = None
     if fixes:
         least = _malformed(lines, delimiter, spaced)
         for fix in fixes:

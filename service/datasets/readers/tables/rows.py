@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.readers.columns.cells import Reading
-from service.datasets.readers.columns.input_columns import RowColumns
-from service.datasets.readers.columns.schema import Summary
+from service.datasets.readers.columns.cells import CellReading
+from service.datasets.readers.columns.column_summary import ColumnSummary
+from service.datasets.readers.columns.input_columns import InputColumns
 from service.datasets.readers.columns.targets import AS_WRITTEN, add_target
 from service.datasets.readers.parsed_example import (
     ParsedExample,
-    Shape,
+    ReaderSchema,
     Skip,
-    Target,
+    TargetKind,
     Warn,
     digest_of,
 )
@@ -22,53 +22,55 @@ from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
 
 
-class TableRows:
+class TableReader:
     """Every row an example."""
 
     def __init__(
         self,
         table: Table,
         columns: Columns,
-        target: Target,
-        row: Mapping[str, Summary],
+        target: TargetKind,
+        row: Mapping[str, ColumnSummary],
         limits: DatasetLimits,
-        reading: Reading = AS_WRITTEN,
+        reading: CellReading = AS_WRITTEN,
     ) -> None:
         """`row`: of the columns that are inputs; `reading`: of the target's column."""
         self._table = table
         self._reading = reading
         self._target = target
-        self._row = RowColumns(row)
+        self._row = InputColumns(row)
         self._columns = columns.model_copy(update={"ignored": (*columns.ignored, *self._row.left_out)})
         self._limits = limits
         if not self._row.columns:
             why = "".join(f"; {sentence}" for sentence in self._row.warnings[:5])
             raise InvalidInput("data", f"the table has no column to learn from beside the target{why}")
 
-    def shape(self) -> Shape:
-        """Categories are complete once the drafts have ended."""
-        return Shape(DatasetKind.TABLE, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns)
+    def schema(self) -> ReaderSchema:
+        """Categories are complete once the examples have ended."""
+        return ReaderSchema(
+            DatasetKind.TABLE, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns
+        )
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """In the order of the rows."""
         for sentence in self._row.warnings:
             warn(sentence)
         for row in self._table.rows(warn):
-            draft = ParsedExample({}, "", self._table.name, row.number)
+            example = ParsedExample({}, "", self._table.name, row.number)
             problem = row.problem or add_target(
-                draft, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
+                example, row.cells, self._columns, self._target, self._limits.name_characters, self._reading
             )
             if not problem:
                 cells, problem = self._row.read(row.cells)
-                draft.values["row"] = cells
-                draft.digest = digest_of(repr(tuple(cells.values())))
+                example.values["row"] = cells
+                example.digest = digest_of(repr(tuple(cells.values())))
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                yield draft
+                yield example
         for sentence in self._row.remarks():
             warn(sentence)

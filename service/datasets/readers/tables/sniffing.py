@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-START = 1024
-POINTER = b"version https://git-lfs.github.com/spec/"
-A_POINTER = "a pointer of Git LFS instead of the file: run `git lfs pull`"
+SNIFFED_BYTES = 1024
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER_PROBLEM = "a pointer of Git LFS instead of the file: run `git lfs pull`"
 SAVE = "save it as CSV"
 _WORKBOOK = f"an Excel workbook: {SAVE}"
 _PICTURE = "a picture: pack pictures into a .zip with a folder for each class"
@@ -39,12 +39,12 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 _MARKUP = ((b"<!doctype html", "a web page (HTML)"), (b"<html", "a web page (HTML)"), (b"<?xml", "an XML file"))
 
 
-def foreign(path: Path, form: str) -> str:
+def other_file_type(path: Path, form: str) -> str:
     """What a file is that is called `form` (`.csv`, …) and is something else, and what to do; empty where it may be that."""
     with path.open("rb") as file:
-        start = file.read(START)
-    if start.startswith(POINTER):
-        return A_POINTER
+        start = file.read(SNIFFED_BYTES)
+    if start.startswith(LFS_POINTER):
+        return LFS_POINTER_PROBLEM
     if start[257:262] == b"ustar":
         return "a tar archive: call it .tar"
     if start[:4] == b"PK\x03\x04":
@@ -65,14 +65,14 @@ def foreign(path: Path, form: str) -> str:
     return ""
 
 
-def looks_like_text(path: Path) -> bool:
+def file_looks_like_text(path: Path) -> bool:
     """Whether the first bytes of a file are text."""
     with path.open("rb") as file:
-        start = file.read(START)
-    return is_text(start)
+        start = file.read(SNIFFED_BYTES)
+    return starts_like_text(start)
 
 
-def is_text(start: bytes) -> bool:
+def starts_like_text(start: bytes) -> bool:
     """Whether a file that begins so is a text."""
     return bool(start) and not _is_binary(start)
 

@@ -12,7 +12,7 @@ numbers of these are exact, and decimals that a double does not hold."""
 
 
 @dataclass(slots=True)
-class Row:
+class TableRow:
     """One row: its cells by column, or what is wrong with it."""
 
     number: int
@@ -23,7 +23,7 @@ class Row:
     """The last line of the file that belongs to it, from 1; 0 where the file has no lines, or each is a row."""
 
 
-def is_text(value: str) -> bool:
+def is_valid_text(value: str) -> bool:
     """Whether a text is one that UTF-8 can write: bytes that were none, and halves of surrogate pairs, are not."""
     if value.isascii():
         return True

@@ -13,37 +13,36 @@ from numpy.typing import NDArray
 
 from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import shown
-from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
+from service.datasets.formatting import quoted
+from service.datasets.readers.columns.cells import LARGEST_NUMBER, NUMBER_RANGE, is_missing, to_category, to_number
 from service.datasets.readers.columns.number_format import PLAIN, Notation
-from service.datasets.readers.columns.schema import category, is_missing, number
 from service.datasets.readers.columns.targets import read_split
-from service.datasets.readers.inferred import Infer, nowhere
+from service.datasets.readers.inferred_facts import Infer, ignore_inferred
 from service.datasets.readers.parsed_example import (
     ParsedExample,
-    Shape,
+    ReaderSchema,
     Skip,
-    Target,
+    TargetKind,
     Warn,
     digest_of,
 )
-from service.datasets.readers.tables.table import Cell, Row, Table
-from service.datasets.readers.time_series.timeline import Timeline, choose
+from service.datasets.readers.tables.table import Cell, Table, TableRow
+from service.datasets.readers.time_series.timeline import Timeline, choose_time_format
 from service.datasets.readers.time_series.timestamps import (
     LOCAL,
-    fitting,
-    no_time,
-    readings,
+    matching_formats,
+    parse_time,
+    unreadable_time,
 )
 from service.errors import InvalidInput
 
-SHORTEST = 16
+MIN_SERIES_STEPS = 16
 """Steps of a series that something can be learned from."""
 _SAMPLED_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedSeries:
     """One series."""
 
     name: str
@@ -55,7 +54,7 @@ class Named:
     split: str
 
 
-class _Gathered:
+class _SeriesRows:
     """One series while its rows come in."""
 
     def __init__(self, first_row: int, ways: int) -> None:
@@ -67,7 +66,7 @@ class _Gathered:
         self.split = ""
 
 
-class Series:
+class SeriesReader:
     """Rows of (time, series, numbers), or a row for each series with lists of numbers."""
 
     def __init__(
@@ -81,8 +80,8 @@ class Series:
         notations: Mapping[str, Notation] | None = None,
         time_notation: Notation = PLAIN,
         clock: str = "",
-        shortest: int = SHORTEST,
-        infer: Infer = nowhere,
+        shortest: int = MIN_SERIES_STEPS,
+        infer: Infer = ignore_inferred,
     ) -> None:
         """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
         each writes its numbers; `time_notation`: how the time does, where it is written in numbers. `clock`: a column with
@@ -101,7 +100,7 @@ class Series:
         self._numbers = False
         """Whether times are numbers in a notation of their own."""
 
-    def shape(self) -> Shape:
+    def schema(self) -> ReaderSchema:
         """All known from the start."""
         inputs = tuple(
             ColumnInfo(
@@ -113,13 +112,13 @@ class Series:
             )
             for name, notation in zip(self._channels, self._notations, strict=True)
         )
-        return Shape(DatasetKind.SERIES, self._columns, Target.NONE, inputs, channels=len(self._channels))
+        return ReaderSchema(DatasetKind.SERIES, self._columns, TargetKind.NONE, inputs, channels=len(self._channels))
 
-    def entered(self) -> int:
+    def input_count(self) -> int:
         """See `Reader`."""
         return self._table.count
 
-    def drafts(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
+    def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
         """Series by series, in the order in which they begin."""
         for found in self.named(skip, warn):
             flat = np.ascontiguousarray(found.values).reshape(-1)
@@ -127,11 +126,11 @@ class Series:
             pieces = 1 if self._lists else len(found.values)
             yield ParsedExample({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
 
-    def named(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+    def named(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
         """The same with their names."""
         return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
 
-    def _whole(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+    def _whole(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
         for row in self._table.rows(warn):
             problem = row.problem
             values: NDArray[np.float64] = np.empty((0, len(self._channels)))
@@ -144,7 +143,7 @@ class Series:
             if problem:
                 skip(self._table.name, row.number, problem)
             else:
-                yield Named(f"row {row.number}", values, row.number, split)
+                yield NamedSeries(f"row {row.number}", values, row.number, split)
 
     def _from_lists(self, cells: Mapping[str, Cell]) -> tuple[NDArray[np.float64], str]:
         empty = np.empty((0, len(self._channels)))
@@ -162,22 +161,22 @@ class Series:
         if not np.isfinite(values).all():
             return empty, "holds a number that is NaN or infinite"
         largest = float(np.abs(values).max(initial=0.0))
-        return (values, "") if largest <= LARGEST_NUMBER else (empty, f"holds {largest:g}; expected {BOUNDS}")
+        return (values, "") if largest <= LARGEST_NUMBER else (empty, f"holds {largest:g}; expected {NUMBER_RANGE}")
 
-    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[Named]:
+    def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
         if self._columns.time:
             sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
-            self._ways = fitting(sample)
+            self._ways = matching_formats(sample)
             if not self._ways and not self._time_notation.is_plain:
-                self._ways = fitting(map(self._as_number, sample))
+                self._ways = matching_formats(map(self._as_number, sample))
                 self._numbers = bool(self._ways)
             if not self._ways:
-                bad = next((cell for cell in sample if not is_missing(cell) and not readings(cell)), None)
-                column = shown(self._columns.time)
+                bad = next((cell for cell in sample if not is_missing(cell) and not parse_time(cell)), None)
+                column = quoted(self._columns.time)
                 raise InvalidInput(
-                    "header.columns.time", f"the times in column {column} are of no one kind: {no_time(bad)}"
+                    "header.columns.time", f"the times in column {column} are of no one kind: {unreadable_time(bad)}"
                 )
-        series: dict[str, _Gathered] = {}
+        series: dict[str, _SeriesRows] = {}
         for row in self._table.rows(warn):
             problem = row.problem or self._add(row, series)
             if problem:
@@ -185,7 +184,7 @@ class Series:
         lines: dict[str, Timeline] = {}
         if self._columns.time:
             of_ways = [[np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._ways))]
-            at = choose(self._columns.time, self._ways, of_ways, self._infer)
+            at = choose_time_format(self._columns.time, self._ways, of_ways, self._infer)
             lines = {
                 name: Timeline(self._called(name), self._ways[at], times, zoned=LOCAL in self._ways)
                 for name, times in zip(series, of_ways[at], strict=True)
@@ -202,38 +201,38 @@ class Series:
             if problem := self._too_short(len(values)):
                 skip(self._table.name, gathered.first_row, f"{self._called(name)} {problem}", len(values))
             else:
-                yield Named(name, values, gathered.first_row, gathered.split)
+                yield NamedSeries(name, values, gathered.first_row, gathered.split)
 
     def _called(self, name: str) -> str:
-        return f"series {shown(name)}" if name else "the series"
+        return f"series {quoted(name)}" if name else "the series"
 
     def _time_of(self, cells: Mapping[str, Cell]) -> Cell:
         day = cells.get(self._columns.time)
         return f"{day} {cells.get(self._clock)}" if self._clock else day
 
     def _as_number(self, cell: Cell) -> Cell:
-        value = number(cell, self._time_notation)
+        value = to_number(cell, self._time_notation)
         return cell if value is None else value
 
-    def _add(self, row: Row, series: dict[str, _Gathered]) -> str:
+    def _add(self, row: TableRow, series: dict[str, _SeriesRows]) -> str:
         found: Mapping[str, float] = {}
         if self._columns.time:
             time = self._time_of(row.cells)
-            found = readings(self._as_number(time) if self._numbers else time)
+            found = parse_time(self._as_number(time) if self._numbers else time)
             if not any(way in found for way in self._ways):
-                return "has no time" if is_missing(time) else no_time(time)
+                return "has no time" if is_missing(time) else unreadable_time(time)
         name = ""
         if self._columns.series:
-            of = category(row.cells.get(self._columns.series))
+            of = to_category(row.cells.get(self._columns.series))
             if of is None:
                 return "does not say which series it belongs to"
             name = of
         cells = [row.cells.get(channel) for channel in self._channels]
-        numbers = [number(cell, notation) for cell, notation in zip(cells, self._notations, strict=True)]
+        numbers = [to_number(cell, notation) for cell, notation in zip(cells, self._notations, strict=True)]
         for channel, value in zip(self._channels, numbers, strict=True):
             if value is None or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-                wanted = "a number" if value is None or not math.isfinite(value) else BOUNDS
-                return f"{shown(channel)} is {shown(row.cells.get(channel))}; expected {wanted}"
+                wanted = "a number" if value is None or not math.isfinite(value) else NUMBER_RANGE
+                return f"{quoted(channel)} is {quoted(row.cells.get(channel))}; expected {wanted}"
         split = ""
         if self._columns.split:
             split, problem = read_split(row.cells.get(self._columns.split))
@@ -241,7 +240,7 @@ class Series:
                 return problem
         if name not in series and len(series) >= self._limits.files:
             raise InvalidInput("data", f"there are more than {self._limits.files} series, which is the limit")
-        gathered = series.setdefault(name, _Gathered(row.number, len(self._ways)))
+        gathered = series.setdefault(name, _SeriesRows(row.number, len(self._ways)))
         if gathered.rows and split != gathered.split:
             raise InvalidInput(
                 "header.columns.split",

@@ -7,88 +7,93 @@ from typing import TYPE_CHECKING
 
 from service.datasets.dataset import Columns
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.formatting import listed, shown
-from service.datasets.readers.columns.number_format import PLAIN
-from service.datasets.readers.columns.schema import Summary, inspect
-from service.datasets.readers.columns.targets import (
-    TARGETS,
-    TEXTS,
-    TIMES,
-    TIMES_OF_SERIES,
-    by_usual_name,
+from service.datasets.formatting import quoted, quoted_list
+from service.datasets.readers.columns.column_roles import (
+    SERIES_TIME_NAMES,
+    TARGET_NAMES,
+    TEXT_NAMES,
+    TIME_NAMES,
+    find_by_name,
 )
-from service.datasets.readers.inferred import Infer, nowhere
+from service.datasets.readers.columns.column_summary import ColumnSummary
+from service.datasets.readers.columns.number_format import PLAIN
+from service.datasets.readers.columns.schema import summarize_columns
+from service.datasets.readers.inferred_facts import Infer, ignore_inferred
 from service.datasets.readers.tables.table import Table
 from service.datasets.readers.time_series.timestamps import (
     CLOCK,
     NUMBER,
-    fitting,
-    no_time,
+    matching_formats,
+    unreadable_time,
 )
 from service.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from service.datasets.readers.time_series.series import Series
+    from service.datasets.readers.time_series.series import SeriesReader
 
 _SAMPLED = 300
 _DAYS = ("date", "day", "datum", "tag", "fecha")
 
 
-class NoNumbers(InvalidInput):
+class NoNumberColumn(InvalidInput):
     """A table has no column of numbers."""
 
 
-def flat(rest: Mapping[str, Summary]) -> dict[str, Summary]:
+def without_list_columns(rest: Mapping[str, ColumnSummary]) -> dict[str, ColumnSummary]:
     """Without columns that hold lists or objects, which are of use to a series alone."""
     return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
 
 
-def find_time(summaries: Mapping[str, Summary]) -> str:
+def find_time(summaries: Mapping[str, ColumnSummary]) -> str:
     """The column of the time: by its usual name, or the only one whose cells are written as dates; empty where there is none.
 
     A column without a name may be it, as pandas writes the index of a series.
     """
-    if usual := by_usual_name(TIMES, summaries):
+    if usual := find_by_name(TIME_NAMES, summaries):
         return usual
     dates = [name for name, summary in summaries.items() if not summary.numeric and _dates(summary)]
     return dates[0] if len(dates) == 1 else ""
 
 
-def find_clock(rest: Mapping[str, Summary], time: str) -> tuple[str, str]:
+def find_time_of_day(rest: Mapping[str, ColumnSummary], time: str) -> tuple[str, str]:
     """(column of the time, column of the time of day), where day and time of day stand in two columns; else (`time`, "")."""
     if time not in rest or CLOCK not in _ways(rest[time]):
         return time, ""
-    day = by_usual_name(_DAYS, {name: summary for name, summary in rest.items() if name != time})
+    day = find_by_name(_DAYS, {name: summary for name, summary in rest.items() if name != time})
     return (day, time) if day and _dates(rest[day]) else (time, "")
 
 
-def like_series(rest: Mapping[str, Summary], columns: Columns, time: str) -> str:
+def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -> str:
     """Why the columns look like series: times go with nothing but numbers, or cells are whole series. Empty where they do not.
 
     Raises InvalidInput where a column is called as those of times are, goes with numbers alone, and cannot be read.
     """
-    labelled = any(name.casefold() in TARGETS[:-1] for name in rest)
+    labelled = any(name.casefold() in TARGET_NAMES[:-1] for name in rest)
     if any(summary.lists for summary in rest.values()):
-        texts = by_usual_name(TEXTS, flat(rest))
-        like = columns.target not in flat(rest) if columns.target else not (labelled or texts)
+        texts = find_by_name(TEXT_NAMES, without_list_columns(rest))
+        like = columns.target not in without_list_columns(rest) if columns.target else not (labelled or texts)
         return "its cells are lists of numbers" if like else ""
     if not time or columns.target or labelled:
         return ""
-    time, clock = find_clock(rest, time)
+    time, clock = find_time_of_day(rest, time)
     others = [summary for name, summary in rest.items() if name not in (time, clock)]
     words = [summary for summary in others if not summary.numeric and len(summary.distinct) > 1]
-    if not any(summary.numeric for summary in others) or len(words) > 1 or not all(summary.few for summary in words):
+    if (
+        not any(summary.numeric for summary in others)
+        or len(words) > 1
+        or not all(summary.repeats for summary in words)
+    ):
         return ""
     if time not in rest or _ways(rest[time]):
-        return f"times in {shown(time)} stand beside numbers"
+        return f"times in {quoted(time)} stand beside numbers"
     cells = list(rest[time].distinct)[:_SAMPLED]
-    unread = [cell for cell in cells if not fitting([cell])]
+    unread = [cell for cell in cells if not matching_formats([cell])]
     if not words and unread and sum(any(map(str.isdigit, cell)) for cell in cells) >= 0.95 * len(cells):
-        raise InvalidInput("header.columns.time", no_time(unread[0]))
+        raise InvalidInput("header.columns.time", unreadable_time(unread[0]))
     return ""
 
 
-def series_column(rest: Mapping[str, Summary]) -> str:
+def series_column(rest: Mapping[str, ColumnSummary]) -> str:
     """The only column of words; those that say the same in every row do not count. Raises InvalidInput where there are more."""
     words = [
         name
@@ -97,48 +102,52 @@ def series_column(rest: Mapping[str, Summary]) -> str:
     ]
     if len(words) > 1:
         raise InvalidInput(
-            "header.columns.series", f"cannot tell which column tells series apart; name one of {listed(words)}"
+            "header.columns.series", f"cannot tell which column tells series apart; name one of {quoted_list(words)}"
         )
     return words[0] if words else ""
 
 
-def _ways(summary: Summary) -> tuple[str, ...]:
+def _ways(summary: ColumnSummary) -> tuple[str, ...]:
     cells = list(summary.distinct)[:_SAMPLED]
-    return fitting(cells) or (() if summary.notation.is_plain else fitting(map(summary.notation.number, cells)))
+    return matching_formats(cells) or (
+        () if summary.notation.is_plain else matching_formats(map(summary.notation.number, cells))
+    )
 
 
-def _dates(summary: Summary) -> bool:
+def _dates(summary: ColumnSummary) -> bool:
     """Whether its cells are written as dates."""
     ways = _ways(summary)
     return bool(ways) and NUMBER not in ways and CLOCK not in ways
 
 
-def series_reader(
+def open_series_reader(
     table: Table,
     columns: Columns,
-    rest: dict[str, Summary],
+    rest: dict[str, ColumnSummary],
     time: str,
     limits: DatasetLimits,
     infer: Infer,
     *,
     channels: Sequence[str] = (),
     shortest: int | None = None,
-) -> Series:
+) -> SeriesReader:
     """The reader of a table of series. `time`: its column, where it was found out. `channels`: of numbers, where they are known.
     `shortest`: steps that a series needs, where that is not what a job needs.
 
     Raises InvalidInput where nobody can tell the columns.
     """
-    from service.datasets.readers.time_series.index_columns import find_rising
-    from service.datasets.readers.time_series.series import SHORTEST, Series  # most tables are none
+    from service.datasets.readers.time_series.index_columns import find_index_column
+    from service.datasets.readers.time_series.series import MIN_SERIES_STEPS, SeriesReader  # most tables are none
 
     found_by = "its cells are times"
-    named, found_clock = find_clock(rest, columns.time or time)
+    named, found_clock = find_time_of_day(rest, columns.time or time)
     time = columns.time or named
     clock = "" if columns.time else found_clock
     if not time and not any(summary.lists for summary in rest.values()):
         among = columns.series or ("" if columns.target else series_column(rest))
-        if time := find_rising(table, rest, among, channels or [columns.target], to_forecast=shortest is not None):
+        if time := find_index_column(
+            table, rest, among, channels or [columns.target], to_forecast=shortest is not None
+        ):
             found_by = "its numbers rise evenly"
     time_notation = rest[time].notation if time in rest else PLAIN
     rest = {name: summary for name, summary in rest.items() if name not in (time, clock)}
@@ -150,27 +159,29 @@ def series_reader(
     )
     lists = [name for name in lists if name in channels]
     if not channels:
-        raise NoNumbers("data", f"{shown(table.name)} has no column of numbers to forecast")
+        raise NoNumberColumn("data", f"{quoted(table.name)} has no column of numbers to forecast")
     series = columns.series
     if not series and not lists and not columns.target:
         series = series_column(rest)
     if not columns.time and time and not lists:
-        infer("time", shown(time), f"{found_by}; name the column of the time to decide otherwise")
+        infer("time", quoted(time), f"{found_by}; name the column of the time to decide otherwise")
     if not time and not lists:
-        like = [name for name in channels if name.strip().casefold() in TIMES_OF_SERIES]
-        uneven = f", and {listed(like)} rises by no constant step" if like else ""
+        like = [name for name in channels if name.strip().casefold() in SERIES_TIME_NAMES]
+        uneven = f", and {quoted_list(like)} rises by no constant step" if like else ""
         infer("time", "none, rows follow each other as they stand", f"no column holds times{uneven}; --time names one")
     if not columns.target and not lists:
-        infer("channels", listed(channels), "these columns hold numbers; --target names one, --ignore leaves one out")
+        infer(
+            "channels", quoted_list(channels), "these columns hold numbers; --target names one, --ignore leaves one out"
+        )
     if not columns.series and series:
         infer(
             "series",
-            f"a series for each of {shown(series)}",
+            f"a series for each of {quoted(series)}",
             "it is the only column of words; name the column otherwise",
         )
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
     notations = {name: rest[name].reading.notation for name in channels if name in rest}
-    return Series(
+    return SeriesReader(
         table,
         complete,
         channels,
@@ -179,15 +190,15 @@ def series_reader(
         notations=notations,
         time_notation=time_notation,
         clock=clock,
-        shortest=SHORTEST if shortest is None else shortest,
+        shortest=MIN_SERIES_STEPS if shortest is None else shortest,
         infer=infer,
     )
 
 
-def open_series(table: Table, columns: Columns, channels: Sequence[str], limits: DatasetLimits) -> Series:
+def open_series(table: Table, columns: Columns, channels: Sequence[str], limits: DatasetLimits) -> SeriesReader:
     """Series of any length in a table, to be forecast; `channels` and `columns` as the model knows them, or empty."""
-    summaries = inspect(table)
+    summaries = summarize_columns(table)
     out = (*table.unnamed, *columns.ignored, columns.split)
     rest = {name: summary for name, summary in summaries.items() if name not in out}
     time = columns.time or find_time({name: summaries[name] for name in summaries if name in (*rest, *table.unnamed)})
-    return series_reader(table, columns, rest, time, limits, nowhere, channels=channels, shortest=1)
+    return open_series_reader(table, columns, rest, time, limits, ignore_inferred, channels=channels, shortest=1)

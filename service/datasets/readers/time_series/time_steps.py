@@ -33,7 +33,7 @@ _CALENDARS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StepPattern:
     """The usual step of some rising times."""
 
     name: str
@@ -42,13 +42,13 @@ class Steps:
     """Positions of the times that do not follow the one before in such a step."""
 
 
-def steps_of(times: Floats, *, dated: bool) -> Steps:
+def find_steps(times: Floats, *, dated: bool) -> StepPattern:
     """The step that most of the times keep. `dated`: whether they are seconds since 1970, and so know weeks and months."""
     if len(times) < 3:
-        return Steps("", np.zeros(0, np.int64))
+        return StepPattern("", np.zeros(0, np.int64))
     steps = np.diff(times)
     usual = float(np.median(steps))
-    best = Steps(_name(usual, dated), _positions(np.abs(steps - usual) > UNEVEN * usual))
+    best = StepPattern(_name(usual, dated), _positions(np.abs(steps - usual) > UNEVEN * usual))
     if not dated:
         return best
     found = [best]
@@ -63,28 +63,28 @@ def steps_of(times: Floats, *, dated: bool) -> Steps:
     return min(found, key=lambda steps: len(steps.irregular))
 
 
-def as_dates(numbers: Floats) -> list[tuple[str, Floats]]:
+def numbers_as_dates(numbers: Floats) -> list[tuple[str, Floats]]:
     """What numbers may be as dates: the name of the count, and seconds since 1970."""
     least, most = float(numbers.min()), float(numbers.max())
     return [(name, numbers * unit + zero) for low, high, unit, zero, name in _CALENDARS if low <= least and most < high]
 
 
-def _months(times: Floats) -> Steps:
+def _months(times: Floats) -> StepPattern:
     dates = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     steps = np.diff(dates)
     usual = int(np.median(steps))
     name = {1: "1 month", 3: "1 quarter", 12: "1 year"}.get(usual, f"{usual} months")
-    return Steps(name, _positions((steps != usual) | (usual < 1)))
+    return StepPattern(name, _positions((steps != usual) | (usual < 1)))
 
 
-def _weekly(times: Floats) -> Steps:
+def _weekly(times: Floats) -> StepPattern:
     """By the places in a week that come again and again: each is to be followed by the next of them."""
     slots = np.round((times - _MONDAY) % _WEEK).astype(np.int64) % int(_WEEK)
     kinds, of, counts = np.unique(slots, return_inverse=True, return_counts=True)
     weeks = (times[-1] - times[0]) / _WEEK
     kept = counts >= max(2.0, 0.4 * weeks)
     if not kept.any() or kept.sum() > len(times) / 2:
-        return Steps("", np.arange(1, len(times)))
+        return StepPattern("", np.arange(1, len(times)))
     rank = np.cumsum(kept) - 1
     usual = np.where(kept[of], rank[of], -1)
     places = int(kept.sum())
@@ -92,7 +92,7 @@ def _weekly(times: Floats) -> Steps:
     ahead = np.diff(kinds[kept], append=kinds[kept][0] + int(_WEEK)).astype(np.float64)
     expected = ahead[np.maximum(usual[:-1], 0)]
     fits = following & (usual[:-1] >= 0) & (np.abs(np.diff(times) - expected) < 1.0)
-    return Steps(_week_name(kinds[kept]), _positions(~fits))
+    return StepPattern(_week_name(kinds[kept]), _positions(~fits))
 
 
 def _week_name(slots: NDArray[np.int64]) -> str:

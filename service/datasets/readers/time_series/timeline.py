@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.datasets.formatting import counted, shown
-from service.datasets.readers.inferred import Infer
+from service.datasets.formatting import counted, quoted
+from service.datasets.readers.inferred_facts import Infer
 from service.datasets.readers.parsed_example import Warn
 from service.datasets.readers.time_series.time_steps import (
     Floats,
-    Steps,
-    as_dates,
+    StepPattern,
+    find_steps,
+    numbers_as_dates,
     spring_forward,
-    steps_of,
     without_clock_changes,
 )
 from service.datasets.readers.time_series.timestamps import (
@@ -26,11 +26,11 @@ from service.datasets.readers.time_series.timestamps import (
     MONTH_FIRST,
     NUMBER,
     YEAR_FIRST,
-    written,
+    format_time,
 )
 from service.errors import InvalidInput
 
-MOST_GAPS = 0.05
+MAX_GAP_SHARE = 0.05
 """Share of steps that may differ from the others; beyond it the series has no step."""
 _ORDERS = (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
 _SURE = "dates written as 2024-01-31 are never in doubt"
@@ -119,7 +119,7 @@ class Timeline:
         wrong = found.irregular
         if self._local and len(wrong) and len(times) > 2:
             wrong = wrong[~spring_forward(times, wrong, float(np.median(np.diff(times))))]
-        if len(wrong) > MOST_GAPS * len(times):
+        if len(wrong) > MAX_GAP_SHARE * len(times):
             first, then = self._shown(float(times[wrong[0] - 1])), self._shown(float(times[wrong[0]]))
             usual = f" of {found.name}" if found.name else ""
             raise InvalidInput(
@@ -141,21 +141,21 @@ class Timeline:
             return f"{time:.15g}"
         if self._way == CLOCK:
             return f"{int(time // 3600):02}:{int(time // 60) % 60:02}"
-        return written(time)
+        return format_time(time)
 
 
-def best_steps(times: Floats, way: str) -> Steps:
+def best_steps(times: Floats, way: str) -> StepPattern:
     """The step of rising times. Numbers may be dates, too, where that makes their steps more equal."""
-    found = steps_of(times, dated=way not in (NUMBER, CLOCK))
+    found = find_steps(times, dated=way not in (NUMBER, CLOCK))
     if way == NUMBER and len(found.irregular):
-        for name, dates in as_dates(times):
-            as_date = steps_of(dates, dated=True)
+        for name, dates in numbers_as_dates(times):
+            as_date = find_steps(dates, dated=True)
             if len(as_date.irregular) < len(found.irregular):
-                found = Steps(f"{as_date.name} ({name})", as_date.irregular)
+                found = StepPattern(f"{as_date.name} ({name})", as_date.irregular)
     return found
 
 
-def choose(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer) -> int:
+def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer) -> int:
     """The position of the way in which a column of times is read: the one that fits most cells and makes most steps equal.
 
     Args:
@@ -166,7 +166,7 @@ def choose(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], 
     """
     if len(ways) == 1:
         if ways[0] in _ORDERS:
-            infer(f"times of {shown(column)}", ways[0], f"its dates cannot be read otherwise; {_SURE}")
+            infer(f"times of {quoted(column)}", ways[0], f"its dates cannot be read otherwise; {_SURE}")
         return 0
     faults = [sum(map(_faults, of_series, [way] * len(of_series))) for way, of_series in zip(ways, times, strict=True)]
     best = faults.index(min(faults))
@@ -181,12 +181,12 @@ def choose(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], 
         first = next(float(t) for series in times[best] for t in series if not np.isnan(t))
         raise InvalidInput(
             "header.columns.time",
-            f"the dates in column {shown(column)} can be read as {names}; write them as {_ISO_DATE}, so that the first is "
-            f"{written(first)[:10]} if it is meant as {ways[best]}",
+            f"the dates in column {quoted(column)} can be read as {names}; write them as {_ISO_DATE}, so that the first is "
+            f"{format_time(first)[:10]} if it is meant as {ways[best]}",
         )
     why = "any other order of day, month and year leaves dates unread or steps unequal"
     infer(
-        f"times of {shown(column)}",
+        f"times of {quoted(column)}",
         ways[best],
         f"{why if len(alike) == 1 else 'the order makes no difference'}; {_SURE}",
     )

@@ -1,4 +1,4 @@
-"""Points in time as people write them. A cell may be read in several ways (`readings`); a column is read in one of them.
+"""Points in time as people write them. A cell may be read in several ways (`parse_time`); a column is read in one of them.
 
 Values are seconds since 1970 where there is a date, and count anything where there are only numbers. A date without a zone
 counts as if it were in UTC: only differences matter.
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
-from service.datasets.formatting import shown
-from service.datasets.readers.columns.schema import number
+from service.datasets.formatting import quoted
+from service.datasets.readers.columns.cells import to_number
 from service.datasets.readers.tables.table import Cell
 
 DATE = "date"
@@ -23,9 +23,9 @@ MONTHS = "month and year"
 CLOCK = "time of day"
 NUMBER = "number"
 
-LONGEST = 128
+MAX_TIME_CHARACTERS = 128
 """Characters of a cell that may be a point in time; what is longer is prose, in which nobody need look for one."""
-MOSTLY = 0.95
+MIN_MATCHING_SHARE = 0.95
 """Share of a column's cells that one way of reading must fit."""
 _DAY, _HOUR = 86_400, 3_600
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -85,12 +85,12 @@ _NAMED = (
 )
 
 
-def readings(cell: Cell) -> dict[str, float]:
+def parse_time(cell: Cell) -> dict[str, float]:
     """All that a cell can mean, by the way it is read; empty where it is no time."""
-    value = number(cell)
+    value = to_number(cell)
     if value is not None:
         return _of_number(value, cell)
-    if not isinstance(cell, str) or len(cell) > LONGEST:
+    if not isinstance(cell, str) or len(cell) > MAX_TIME_CHARACTERS:
         return {}
     text = cell.strip()
     if text[4:5] == "-" or text[8:9] == "T":  # the usual one
@@ -101,7 +101,7 @@ def readings(cell: Cell) -> dict[str, float]:
     return _of_text(text)
 
 
-def fitting(cells: Iterable[Cell]) -> tuple[str, ...]:
+def matching_formats(cells: Iterable[Cell]) -> tuple[str, ...]:
     """The ways of reading that fit nearly all of some cells as well as any other does; none where the cells are no times."""
     counts: dict[str, int] = {}
     filled = 0
@@ -109,21 +109,21 @@ def fitting(cells: Iterable[Cell]) -> tuple[str, ...]:
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             continue
         filled += 1
-        for way in readings(cell):
+        for way in parse_time(cell):
             counts[way] = counts.get(way, 0) + 1
-    if not filled or max(counts.values(), default=0) < MOSTLY * filled:
+    if not filled or max(counts.values(), default=0) < MIN_MATCHING_SHARE * filled:
         return ()
-    return tuple(way for way, count in counts.items() if count >= MOSTLY * max(counts.values()))
+    return tuple(way for way, count in counts.items() if count >= MIN_MATCHING_SHARE * max(counts.values()))
 
 
-def no_time(cell: Cell) -> str:
+def unreadable_time(cell: Cell) -> str:
     """The sentence about a cell that cannot be read."""
     if isinstance(cell, str) and re.search(r"\d\W*[^\W\d_]{3,}|[^\W\d_]{3,}\W*\d", cell):
-        return f"{shown(cell)} cannot be read as a time; names of months are read in English alone, and 2024-01-31 is read always"
-    return f"{shown(cell)} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
+        return f"{quoted(cell)} cannot be read as a time; names of months are read in English alone, and 2024-01-31 is read always"
+    return f"{quoted(cell)} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
 
 
-def written(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time for people."""
     try:
         at = datetime.fromtimestamp(seconds, UTC)

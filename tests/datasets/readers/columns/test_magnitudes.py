@@ -13,7 +13,7 @@ import pytest
 
 from model_zoo import strict_json
 from service.datasets.dataset import DatasetKind
-from service.datasets.readers.columns.cells import BOUNDS, LARGEST_NUMBER
+from service.datasets.readers.columns.cells import LARGEST_NUMBER, NUMBER_RANGE
 from service.errors import InvalidInput
 from service.types import RowInstance, SeriesInstance
 from tests.support.dataset_files import (
@@ -59,7 +59,7 @@ def test_poison_target_is_left_out_and_its_row_is_named(tmp_path: Path) -> None:
     )
     more = data + b"".join(b"%d,%d\n" % (i, i) for i in range(11, 40))
     report = read(tmp_path, "poison_target_dblmax.csv", more).info.report
-    assert [(s.row, BOUNDS in s.reason) for s in report.skipped] == [(10, True)]
+    assert [(s.row, NUMBER_RANGE in s.reason) for s in report.skipped] == [(10, True)]
     assert report.target_statistics["max"] == 39
     assert finite(report)
 
@@ -82,7 +82,7 @@ def test_a_target_too_large_is_skipped_in_every_form(tmp_path: Path, value: floa
     frame.loc[4, "target"] = value
     report = read(tmp_path, f"a.{form}", written(frame, form), target="target").info.report
     assert [s.row for s in report.skipped] == [5]
-    assert report.skipped[0].reason.endswith(f"expected {BOUNDS}")
+    assert report.skipped[0].reason.endswith(f"expected {NUMBER_RANGE}")
     assert finite(report)
 
 
@@ -98,7 +98,7 @@ def test_large_measurements_are_kept_as_they_are(tmp_path: Path, value: float) -
 
 
 def test_all_targets_too_large_are_refused_with_the_first_of_them(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=rf"40 left out, the first is 'a\.csv', row 1: .*expected {BOUNDS}"):
+    with pytest.raises(InvalidInput, match=rf"40 left out, the first is 'a\.csv', row 1: .*expected {NUMBER_RANGE}"):
         read(tmp_path, "a.csv", written(table(target=np.linspace(1e300, 1e301, 40)), "csv"), target="target")
 
 
@@ -148,10 +148,10 @@ def test_a_step_of_a_series_too_large_is_skipped_and_named(tmp_path: Path, value
     frame = pandas.DataFrame({"date": days, "value": np.arange(60) + 0.5})
     frame.loc[59, "value"] = value
     examples = read(tmp_path, "a.csv", written(frame, "csv"), DatasetKind.SERIES, time="date")
-    assert [(s.row, s.reason.endswith(BOUNDS)) for s in examples.info.report.skipped] == [(60, True)]
+    assert [(s.row, s.reason.endswith(NUMBER_RANGE)) for s in examples.info.report.skipped] == [(60, True)]
     rows = [{"value": [float(i) for i in range(40)]}, {"value": [*map(float, range(39)), value]}]
     whole = read(tmp_path, "a.jsonl", lines(rows), DatasetKind.SERIES)
-    assert [(s.row, s.reason.endswith(BOUNDS)) for s in whole.info.report.skipped] == [(2, True)]
+    assert [(s.row, s.reason.endswith(NUMBER_RANGE)) for s in whole.info.report.skipped] == [(2, True)]
 
 
 def test_a_large_series_is_kept(tmp_path: Path) -> None:

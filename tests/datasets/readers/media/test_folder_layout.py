@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
-from service.datasets.readers.media.folder_layout import places
-from service.datasets.split_names import split_of
+from service.datasets.readers.media.folder_layout import folder_labels
+from service.datasets.split_names import split_from_folder
 from service.errors import InvalidInput
 from tests.support.dataset_files import (
     lines,
@@ -131,7 +131,7 @@ def test_words_for_held_out_parts_count_in_cells(tmp_path: Path, word: str) -> N
 
 @pytest.mark.parametrize("name", ["invalid", "trainer", "control", "plane", "protest", "evaluator", "devices", "bus"])
 def test_names_that_only_resemble_a_split_are_none(name: str) -> None:
-    assert split_of(name) == ""
+    assert split_from_folder(name) == ""
 
 
 def test_a_vehicle_called_train_stays_a_class_beside_others(tmp_path: Path) -> None:
@@ -377,4 +377,4 @@ def test_pointers_of_git_lfs_among_the_files_are_named(tmp_path: Path, name: str
 
 def test_every_file_has_a_place_however_folders_are_nested() -> None:
     paths = [PurePosixPath(name) for name in ("1.jpg", "a/2.jpg", "a/b/3.jpg", "train/4.jpg", "train/b/c/5.jpg")]
-    assert len(places(paths)) == len(paths)
+    assert len(folder_labels(paths)) == len(paths)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.readers.media.decode_check import check_picture, check_sound
+from service.datasets.readers.media.decode_check import check_audio, check_image
 from service.errors import InvalidInput
 from service.tasks.audio.audio_input import decode_audio
 from service.tasks.image.image_input import decode_image
@@ -38,7 +38,7 @@ def refused(data: bytes, kind: str = "picture") -> bool:
         read_bytes = staticmethod(lambda: data)
 
     del path
-    check = check_picture if kind == "picture" else check_sound
+    check = check_image if kind == "picture" else check_audio
     uploaded = bool(check(Here(), DatasetLimits())[1])  # type: ignore[arg-type]
     said = []
     for shorter in (0, 8, 64) if kind == "picture" else (0,):
@@ -316,7 +316,7 @@ def test_of_two_pictures_of_a_stereo_camera_the_first_is_taken() -> None:
 def test_a_format_that_is_not_taken_is_named_with_the_cure(tmp_path: Path, form: str) -> None:
     path = tmp_path / "picture.jpg"
     path.write_bytes(encoded(photo(), form))
-    assert check_picture(path, DatasetLimits())[1] == f"is a picture of format {form}; convert it to JPEG, PNG or WebP"
+    assert check_image(path, DatasetLimits())[1] == f"is a picture of format {form}; convert it to JPEG, PNG or WebP"
     assert refused(path.read_bytes())
 
 
@@ -458,7 +458,7 @@ def test_upload_names_a_sample_that_is_no_number(tmp_path: Path, value: float) -
     samples[16_000] = value
     path = tmp_path / "a.wav"
     path.write_bytes(wav(samples, "FLOAT"))
-    assert check_sound(path, DatasetLimits())[1].endswith("at 1.000 seconds")
+    assert check_audio(path, DatasetLimits())[1].endswith("at 1.000 seconds")
     assert refused(path.read_bytes(), "sound")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables import quote_repair
-from service.datasets.readers.tables.table import Row, Table
+from service.datasets.readers.tables.table import Table, TableRow
 from service.errors import InvalidInput
 from tests.support.paths import DATASET_FILES
 
@@ -20,14 +20,14 @@ DATA = DATASET_FILES
 HEAD = "text,label\n" + "".join(f"{('some', 'words')[i % 2]} number {i},{('pos', 'neg')[i % 2]}\n" for i in range(8))
 
 
-def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[list[Row], list[str]]:
+def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[list[TableRow], list[str]]:
     path = tmp_path / "upload.part"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     notes: list[str] = []
     return list(Table(path, name, DatasetLimits()).rows(notes.append)), notes
 
 
-def cells(rows: list[Row]) -> list[tuple[object, ...]]:
+def cells(rows: list[TableRow]) -> list[tuple[object, ...]]:
     return [tuple(row.cells.values()) or row.problem for row in rows]  # type: ignore[misc]
 
 

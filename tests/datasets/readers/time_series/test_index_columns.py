@@ -80,7 +80,7 @@ def test_what_a_model_knows_as_a_channel_stays_one(tmp_path: Path) -> None:
     series = open_series(
         Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), ("ts", "value"), DatasetLimits()
     )
-    assert series.shape().channels == 2
+    assert series.schema().channels == 2
 
 
 def test_times_with_a_decimal_comma_are_numbers(tmp_path: Path) -> None:
@@ -95,4 +95,4 @@ def test_times_with_a_decimal_comma_are_numbers(tmp_path: Path) -> None:
 def test_a_series_to_be_forecast_keeps_a_channel_that_rises(tmp_path: Path, rows: int) -> None:
     (tmp_path / "a.csv").write_text("sold,left\n" + "".join(f"{i},{i % 5}\n" for i in range(rows)))
     series = open_series(Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), (), DatasetLimits())
-    assert series.shape().channels == 2
+    assert series.schema().channels == 2

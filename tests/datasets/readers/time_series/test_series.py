@@ -13,7 +13,7 @@ import pytest
 
 from service.datasets.dataset import DatasetKind
 from service.datasets.examples import StoredExamples
-from service.datasets.readers.time_series.timestamps import readings
+from service.datasets.readers.time_series.timestamps import parse_time
 from service.errors import InvalidInput
 from service.types import SeriesInstance
 from tests.support.dataset_files import lines, read
@@ -146,19 +146,19 @@ def test_dates_of_a_column_are_read_in_the_one_way_that_fits_all_of_it(tmp_path:
 )
 def test_a_date_means_its_first_moment(text: str, want: str) -> None:
     wanted = datetime.fromisoformat(want).replace(tzinfo=UTC).timestamp()
-    assert readings(text) == {"date": wanted}
+    assert parse_time(text) == {"date": wanted}
 
 
 @pytest.mark.parametrize(
     "text", ["31.02.2023", "2023-13-01", "25:61", "hello", "12 apples", "1/2", "", "Q5 2025", "2025-W60"]
 )
 def test_what_is_no_date_is_not_read_as_one(text: str) -> None:
-    assert readings(text) == {}
+    assert parse_time(text) == {}
 
 
 def test_two_digits_of_a_year_are_of_this_century_below_69() -> None:
-    assert readings("31/12/68")["day/month/year"] == datetime(2068, 12, 31, tzinfo=UTC).timestamp()
-    assert readings("31/12/69")["day/month/year"] == datetime(1969, 12, 31, tzinfo=UTC).timestamp()
+    assert parse_time("31/12/68")["day/month/year"] == datetime(2068, 12, 31, tzinfo=UTC).timestamp()
+    assert parse_time("31/12/69")["day/month/year"] == datetime(1969, 12, 31, tzinfo=UTC).timestamp()
 
 
 def test_days_and_months_that_could_change_places_are_told_apart_by_their_steps(tmp_path: Path) -> None:

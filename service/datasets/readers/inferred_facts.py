@@ -13,7 +13,7 @@ Infer = Callable[[str, str, str], None]
 """Tells (what, value, why): `infer("kind", "table", "no column holds texts; --kind text decides otherwise")`."""
 
 
-class Inferred:
+class InferredFacts:
     """Collects what was inferred. One line for each `what`; the last one counts."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Inferred:
         return tuple(self._lines[what] for what in (*first, *(what for what in self._lines if what not in ORDER)))
 
 
-def nowhere(what: str, value: str, why: str) -> None:
+def ignore_inferred(what: str, value: str, why: str) -> None:
     """Drops what was inferred."""
 
 

@@ -56,7 +56,7 @@ def _delimiter(lines: list[str], form: str) -> str:
     return max(agreed, key=header.count)
 
 
-def spaced(lines: list[str], delimiter: str) -> bool:
+def has_spaced_quotes(lines: list[str], delimiter: str) -> bool:
     """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
     return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
 
@@ -70,7 +70,7 @@ def _outside(line: str) -> str:
     return "".join(line.split('"')[::2])
 
 
-def begins_with_an_index(rows: list[list[str]], count: int, delimiter: str, lines: Iterator[str]) -> bool:
+def has_unnamed_index(rows: list[list[str]], count: int, delimiter: str, lines: Iterator[str]) -> bool:
     """Whether each row begins with a name of its own that the header has no column for, as R writes them.
 
     A comma that belongs to a text makes rows that are too long, too; where it may be one, the names are
