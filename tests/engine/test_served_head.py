@@ -17,6 +17,7 @@ from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, Q
 from service.registry.states import ModelState
 from service.types import Embedding, Prediction
 from tests.support.registry_fakes import FakeRuntime, World, world
+from tests.support.registry_internals import begin_unload, use_versions, version_of
 from tests.support.scheduler_fakes import until
 from tests.support.tuned_versions import (
     TunedLoader,
@@ -34,7 +35,7 @@ READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 async def serve(w: World, home: Path, *slopes: float) -> list[str]:
     """Publishes a model for each slope, named by its position, and loads it."""
     with_tuned(w, home)
-    cast(Any, w.registry)._versions = Versions(home)
+    use_versions(w, home)
     names = [f"head{i}" for i in range(len(slopes))]
     for name, slope in zip(names, slopes, strict=True):
         outcome = await w.registry.take(name, publish(home, name, slope))
@@ -144,7 +145,7 @@ async def test_a_head_that_breaks_leaves_its_neighbours_alone(tmp_path: Path) ->
 async def test_a_head_takes_columns_beside_the_features(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         await w.registry.add_version("mixed", publish(tmp_path, "mixed", 10.0, columns=2))
         served = w.registry.resolve("mixed", "1")
         from service.types import Item, Row
@@ -186,7 +187,7 @@ async def test_a_hundred_heads_hold_a_hundred_heads_and_one_network(tmp_path: Pa
         assert w.loader.loads["adder"] == 1
         assert w.registry.ledger.total == 4096
         assert cast(Any, w.loader).pool.bytes == 100 * 16
-        kept = [cast(Any, w.registry)._books[name].entries[1].head.golden for name in names]
+        kept = [cast(Any, version_of(w, name).head).golden for name in names]
         assert not any(kept), "what a head was held to at load is many times the head"
         answers = await asyncio.gather(*(ask(w, name, "1") for name in names))
         assert answers == [3.0 * slope for slope in slopes]
@@ -198,7 +199,7 @@ async def test_heads_leave_memory_by_use_and_are_read_again_when_called(tmp_path
     async with world() as w:
         loader = with_tuned(w, tmp_path)
         loader.pool._most_bytes = 3 * 16
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         for i in range(6):
             await w.registry.take(f"head{i}", publish(tmp_path, f"head{i}", float(i)))
         assert loader.pool.bytes == 3 * 16
@@ -213,7 +214,7 @@ async def test_a_head_whose_file_is_gone_fails_alone(tmp_path: Path) -> None:
     async with world() as w:
         loader = with_tuned(w, tmp_path)
         loader.pool._most_bytes = 16
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         for name in ("head0", "head1"):
             await w.registry.take(name, publish(tmp_path, name, 2.0))
         (tmp_path / "versions" / "head0" / "1" / "model.safetensors").unlink()
@@ -319,7 +320,7 @@ async def test_a_head_follows_when_a_faster_form_of_its_base_is_swapped_in(tmp_p
 async def test_a_head_that_answers_otherwise_than_in_training_does_not_serve(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         number = publish(tmp_path, "head0", 2.0, golden=[(1.0, 6.0), (3.0, 14.5)])
         outcome = await w.registry.take("head0", number)
         assert outcome == (
@@ -334,7 +335,7 @@ async def test_a_head_whose_base_is_not_in_the_zoo_says_so(tmp_path: Path) -> No
     async with world() as w:
         with_tuned(w, tmp_path)
         versions = Versions(tmp_path)
-        cast(Any, w.registry)._versions = versions
+        use_versions(w, versions)
         folder = result_folder(tmp_path, "orphan", base="gone")
         versions.publish("orphan", folder)
         with pytest.raises(NotReady, match="its base is not in the zoo"):
@@ -371,7 +372,7 @@ async def test_a_head_that_did_not_come_to_serve_holds_no_memory(tmp_path: Path)
 async def test_a_head_is_asked_again_where_its_base_is_exchanged_while_it_is_asked(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         before, after = w.runtime(), FakeRuntime()
         before.gate.clear()
         taking = asyncio.create_task(w.registry.take("mood", publish(tmp_path, "mood", 2.0)))
@@ -386,10 +387,10 @@ async def test_a_head_whose_base_comes_back_in_another_precision_is_checked_befo
     async with world() as w:
         await serve(w, tmp_path, 2.0)
         assert await ask(w, "head0", "3") == 14.0
-        entry = cast(Any, w.registry)._books["adder"].entries[1]
+        entry = version_of(w, "adder")
         cast(Any, FakeRuntime).precision, kept = "bf16", FakeRuntime.precision
         try:
-            await cast(Any, w.registry)._begin_unload(entry, "to make room", comes_back=True)
+            await begin_unload(w, entry, "to make room")
             assert await ask(w, "head0", "3") == 14.0
         finally:
             cast(Any, FakeRuntime).precision = kept
@@ -405,7 +406,7 @@ async def test_a_head_of_an_earlier_release_whose_golden_items_are_of_bf16_serve
 
     async with world() as w:
         with_tuned(w, tmp_path)
-        cast(Any, w.registry)._versions = Versions(tmp_path)
+        use_versions(w, tmp_path)
         folder = result_folder(tmp_path, "old", 4.0, held_out=("gone", [3.0, 3.0]))  # it says 28 and 0
         (folder / "held_out.safetensors").unlink()
         write_golden_items(

@@ -26,6 +26,7 @@ from tests.support.damaged_home import (
     make_datasets,
     make_versions,
 )
+from tests.support.registry_internals import aliases_of, set_damaged_cards
 from tests.support.tuned_versions import write_manifest
 
 pytestmark = pytest.mark.asyncio
@@ -201,7 +202,7 @@ async def test_a_model_whose_every_version_is_damaged_is_listed_and_its_versions
             await h.models.DeleteVersion(pb.DeleteVersionRequest(model=MODEL, version=number))
         assert [m.name for m in (await h.models.ListModels(pb.ListModelsRequest())).models] == ["adder"]
         assert await code_of(h.models.ListVersions(pb.ListVersionsRequest(model=MODEL))) is grpc.StatusCode.NOT_FOUND
-        assert (await h.world.registry._aliases.read())[MODEL].names.aliases == {}
+        assert (await aliases_of(h.world).read())[MODEL].names.aliases == {}
 
 
 async def test_a_call_of_an_alias_whose_version_is_damaged_hears_that_it_is(home: Path) -> None:
@@ -309,7 +310,7 @@ async def test_a_damaged_card_of_the_catalog_leaves_the_others(tmp_path: Path, c
     home = tmp_path / "home"
     home.mkdir()
     async with house(home) as h:
-        h.world.registry._damaged_cards = dict(catalog.damaged)
+        set_damaged_cards(h.world, catalog.damaged)
         models = {m.name: m.damaged for m in (await h.models.ListModels(pb.ListModelsRequest())).models}
         assert models.keys() == {"adder", "efficientnet_lite0"}
         assert models["efficientnet_lite0"].startswith("its card is damaged: ")

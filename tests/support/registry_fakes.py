@@ -24,7 +24,7 @@ from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
-from service.registry.loading.loader import Loaded
+from service.registry.loading.loader import Loaded, LoadedHead
 from service.registry.loading.memory_ledger import BYTES, MIB
 from service.registry.registry import Registry
 from service.registry.states import ModelState
@@ -171,24 +171,47 @@ class FakeLoader:
         self.loaded[card.name] = made
         return made
 
+    def load_head(self, card: Card) -> LoadedHead:
+        raise NotImplementedError
+
+
+class LoaderSwitch:
+    """A loader that passes every load to the one that a test has put in place."""
+
+    def __init__(self, current: FakeLoader) -> None:
+        self.current = current
+
+    def load(self, card: Card, precision: str | None = None) -> Loaded:
+        return self.current.load(card) if precision is None else self.current.load(card, precision)
+
+    def load_head(self, card: Card) -> LoadedHead:
+        return self.current.load_head(card)
+
 
 class World:
-    """Everything between the wire and the device, and hands on each part. Built by `world()`."""
+    """Everything between the wire and the device, and access to each part. Built by `world()`."""
 
     def __init__(self, cards: Sequence[Card], options: ModelOptions, lanes: int, **registry: Any) -> None:
         self.metrics = CollectorRegistry()
         self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
-        self.loader = FakeLoader()
+        self._loads = LoaderSwitch(FakeLoader())
         self.scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=lanes)
         self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
         by_name = {card.name: card for card in cards}
-        self.registry = Registry(
-            by_name, lambda _: options, cast(Any, self.loader), self.scheduler, self.recorder, **registry
-        )
+        self.registry = Registry(by_name, lambda _: options, self._loads, self.scheduler, self.recorder, **registry)
         self.pool = ThreadPoolExecutor(2, "preprocess")
         self.inference = Inference(self.registry, self.pool, self.recorder)
         self.moves: list[tuple[str, ModelState]] = []
         self.registry.on_change.append(lambda name, state: self.moves.append((name, state)))
+
+    @property
+    def loader(self) -> FakeLoader:
+        """What loads networks; a test may put another one in its place."""
+        return self._loads.current
+
+    @loader.setter
+    def loader(self, loader: FakeLoader) -> None:
+        self._loads.current = loader
 
     def model(self, name: str = "adder") -> ServedModel:
         return self.registry.resolve(name)

@@ -10,9 +10,9 @@ from typing import Any
 
 from service.registry.states import ModelState
 from service.registry.versions.alias_book import AliasesInMemory
-from tests.registry.versions.test_alias_manager import ask, served
 from tests.support.registry_fakes import World
 from tests.support.scheduler_fakes import until
+from tests.support.tuned_worlds import ask, served
 
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 

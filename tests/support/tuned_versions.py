@@ -171,5 +171,5 @@ def with_tuned(w: World, home: Path) -> TunedLoader:
     loader = TunedLoader(home)
     loader.loaded, loader.loads, loader.gate = w.loader.loaded, w.loader.loads, w.loader.gate
     loader.held_bytes, loader.failures = w.loader.held_bytes, w.loader.failures
-    cast(Any, w.registry)._loader = w.loader = loader
+    w.loader = loader
     return loader

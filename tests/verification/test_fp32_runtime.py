@@ -18,6 +18,7 @@ from service.registry.states import ModelState
 from service.types import Prediction, TextInstance
 from service.verification import held_out_trial
 from tests.support.registry_fakes import FakeRuntime, World, world
+from tests.support.registry_internals import begin_unload, use_versions, version_of
 from tests.support.scheduler_fakes import until
 from tests.support.tier_fakes import Network, Tuned, tuned
 from tests.support.tuned_versions import publish, with_tuned
@@ -71,7 +72,7 @@ async def ask(w: World, model: str, text: str) -> list[float]:
 
 def prepared(w: World, home: Path) -> None:
     with_tuned(w, home)
-    cast(Any, w.registry)._versions = Versions(home)
+    use_versions(w, home)
 
 
 def carried(w: World, model: str) -> str:
@@ -358,9 +359,9 @@ async def test_a_budget_for_one_network_serves_the_base_and_its_head_in_turns(tm
             assert await ask(w, "adder", "3") == [7.0 + OFF]
             assert w.registry.status("moods").state is ModelState.UNAVAILABLE, "a call brings it back"
         assert w.registry.ledger.total <= 100 << 20
-        entry = cast(Any, w.registry)._books["moods"].entries[1]
+        entry = version_of(w, "moods")
         await w.registry.load("moods")
-        await cast(Any, w.registry)._begin_unload(entry, "its base runs otherwise than before", comes_back=True)
+        await begin_unload(w, entry, "its base runs otherwise than before")
         async with asyncio.timeout(5.0):
             assert await ask(w, "moods", "3") == [-0.5, 0.0], (
                 "a caller who waits keeps no memory from what it waits for"

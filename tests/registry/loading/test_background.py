@@ -59,7 +59,7 @@ class Erring(Failing):
 @pytest.mark.parametrize("loader", [Failing(NotReady("no")), Failing(ValueError("no")), Erring(ValueError("no"))])
 async def test_a_hundred_loads_that_fail_leave_nothing_for_the_collector(loader: Failing, no_collector: None) -> None:
     async with world(load=False) as w:
-        cast(Any, w.registry)._loader = loader
+        w.loader = loader
         for _ in range(TIMES):
             await w.registry.begin_load("adder")
             assert w.registry.status("adder").state is ModelState.UNAVAILABLE

@@ -19,7 +19,7 @@ from model_zoo.version_folder import GOLDEN
 from service.errors import NotReady
 from service.tasks.table import task_for
 from service.types import Forecast, Item, Options, Regression, RowInstance, SeriesInstance
-from tests.registry.loading.test_loader import FakeStore, loader
+from tests.support.loader_fakes import FakeStore, loader
 from tests.support.structured_cards import (
     CATEGORIES_ALONE,
     FLATS,

@@ -13,13 +13,8 @@ from service.database import DatabaseUnavailable
 from service.errors import IllegalMove, NotFound, NotReady
 from service.registry.states import ModelState
 from service.registry.versions.canary import Bounds
-from tests.registry.versions.test_alias_manager import (
-    SlowAliases,
-    ask,
-    grow,
-    served,
-)
 from tests.support.registry_fakes import FakeRuntime
+from tests.support.registry_internals import record_of, skip_looks, version_of
 from tests.support.scheduler_fakes import until
 from tests.support.several_servers import (
     READY,
@@ -29,6 +24,7 @@ from tests.support.several_servers import (
     two,
 )
 from tests.support.tuned_versions import publish, report
+from tests.support.tuned_worlds import SlowAliases, ask, grow, served
 
 pytestmark = pytest.mark.asyncio
 
@@ -123,7 +119,7 @@ async def test_a_version_that_is_gone_is_not_named(tmp_path: Path) -> None:
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         await there.registry.look()
         Versions(tmp_path).withdraw("mood", 1)  # as another server does in the moment between the look and the write
-        cast(Any, there.registry)._look_now = lambda: asyncio.sleep(0)
+        skip_looks(there)
         with pytest.raises(NotFound, match="unknown version '1'; it was deleted meanwhile"):
             await there.registry.set_alias("mood", "own", 1)
 
@@ -148,7 +144,7 @@ async def test_a_canary_that_fails_at_one_server_loses_its_share_at_all(tmp_path
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)
-        await until(lambda: cast(Any, there.registry)._books["mood"].stopped is None)
+        await until(lambda: record_of(there, "mood").stopped is None)
         await here.registry.look()
         assert here.registry.traffic("mood") == there.registry.traffic("mood")
         assert here.registry.traffic("mood").canary_share == 0.0
@@ -230,7 +226,7 @@ async def test_a_version_that_is_on_its_way_out_can_be_deleted(tmp_path: Path) -
         unloading = asyncio.create_task(w.registry.unload("mood", "1"))
         await until(lambda: states(w)[1] is ModelState.UNLOADING)
         deleting = asyncio.create_task(w.registry.delete_version("mood", 1))
-        await until(lambda: cast(Any, w.registry)._books["mood"].entries[1].leaving)
+        await until(lambda: version_of(w, "mood").leaving)
         w.runtime("adder").gate.set()
         await asyncio.gather(inside, unloading)
         assert await deleting > 0

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -17,13 +16,8 @@ from service.database import DatabaseUnavailable
 from service.errors import NotFound, NotReady, ZooError
 from service.registry.states import ModelState
 from service.registry.versions.alias_book import AliasesInMemory
-from tests.registry.versions.test_alias_manager import (
-    SlowAliases,
-    ask,
-    grow,
-    served,
-)
 from tests.support.registry_fakes import World, world
+from tests.support.registry_internals import record_of, reported_damage
 from tests.support.scheduler_fakes import until
 from tests.support.several_servers import (
     READY,
@@ -33,6 +27,7 @@ from tests.support.several_servers import (
     two,
 )
 from tests.support.tuned_versions import publish, report, with_tuned
+from tests.support.tuned_worlds import SlowAliases, ask, grow, served
 
 pytestmark = pytest.mark.asyncio
 
@@ -199,7 +194,7 @@ async def test_a_damaged_version_is_complained_of_once(tmp_path: Path, capsys: p
         (tmp_path / "versions" / "mood" / "1" / "card.json").write_text("{")
         for _ in range(3):
             await w.registry.look()
-        assert cast(Any, w.registry)._complained == {("mood", 1)}
+        assert reported_damage(w) == {("mood", 1)}
         assert [status.name for status in w.registry.statuses()] == ["adder"]
 
 
@@ -280,7 +275,7 @@ async def test_after_any_changes_through_any_server_all_agree_with_what_is_kept(
 
         def agreed() -> bool:
             names = kept.kept["mood"].names
-            books = [cast(Any, w.registry)._books["mood"] for w in worlds]
+            books = [record_of(w, "mood") for w in worlds]
             return all(book.names == names and set(book.entries) == on_disk for book in books)
 
         for w in worlds:
