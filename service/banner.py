@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service import __version__
 from service.cli.options import EXAMPLES as INPUTS
-from service.registry.registry import ModelStatus
+from service.registry.model_status import ModelStatus
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
 from service.settings import host_and_port

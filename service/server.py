@@ -47,6 +47,7 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
+from service.registry.composition import build_registry
 from service.registry.loading.loader import HEADS_BYTES, Loader, Loads
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.options import defaults_for
@@ -197,7 +198,7 @@ class Server:
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
-        self._registry = Registry(
+        self._registry = build_registry(
             cards,
             partial(defaults_for, settings, plan.name),
             self._loader,

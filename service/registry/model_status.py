@@ -1,4 +1,4 @@
-"""What there is to say of a model to whoever asks."""
+"""What the registry reports of models and versions."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from model_zoo.cards.card import Card
 from service.engine.decisions import Decisions
 from service.engine.tier_report import TierReport
 from service.registry.states import ModelState
+from service.scheduler.policy import BatchLimits
 from service.settings import ModelOptions
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What runs a loaded model."""
+    """The runtime of a loaded model."""
 
     device: str
     precision: str
     memory_bytes: int
-    """What it holds on the device by the ledger: measured where it could be, else its weights."""
+    """Memory on the device according to the ledger: measured where that is possible, else the bytes of the weights."""
     load_s: float
     weights_bytes: int = 0
     """Weights and buffers alone."""
     growth_bytes: int | None = None
-    """How much the device's reading grew over the load; None where it could not be told."""
+    """How much the device's reading grew over the load; None where it is unknown."""
     evidence: TierReport | None = None
     decisions: tuple[Decisions, ...] = ()
-    """How a tuned version decides on what was looked at, against fp32; the latest last."""
+    """How a tuned version decides on each runtime that was checked, against fp32; the latest last."""
     carried_by: str = ""
     """Of a head: the model whose network it runs on."""
     note: str = ""
@@ -37,28 +38,28 @@ class RuntimeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Where calls that name no version go."""
+    """Which versions answer the calls that name no version."""
 
     stable: int = 0
-    """The version that gets most of them; 0 where no version was good enough yet."""
+    """The version that gets most of the calls; 0 where no version was promoted yet."""
     canary: int = 0
-    """The version that is tried out; 0 where none is."""
+    """The version on trial; 0 where there is none."""
     canary_share: float = 0.0
-    """Share of the calls that go to the canary, 0..1."""
+    """Share of the calls that the canary gets, 0..1."""
     rolled_back_reason: str = ""
     """Why the last canary lost its share; empty where it did not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStatus:
-    """What there is to say of one version of a model."""
+    """The state of one version of a model."""
 
     number: int
     state: ModelState
     reason: str
     """Why it does not answer, where it is UNAVAILABLE."""
     aliases: tuple[str, ...] = ()
-    """That name it, in order."""
+    """The aliases that name it, in order."""
     lineage: Mapping[str, Any] | None = None
     """`lineage.json` as its job wrote it (model_zoo/version_folder.py lists the fields); None for a model of the zoo."""
     created: float | None = None
@@ -66,11 +67,11 @@ class VersionStatus:
     size_bytes: int = 0
     """Of its own files; 0 where they are not on this machine."""
     memory_bytes: int = 0
-    """What it holds beside what it shares with its base; 0 where it is not loaded."""
+    """Memory beside what it shares with its base; 0 where it is not loaded."""
     runtime: RuntimeInfo | None = None
-    """What runs it; None where it is not loaded."""
+    """Its runtime; None where it is not loaded."""
     damaged: str = ""
-    """What cannot be read of its files: one clause; empty where all can."""
+    """Which of its files cannot be read: one clause; empty where all can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +82,55 @@ class VersionReport:
     report: Mapping[str, Any]
     """`report.json` as its job wrote it."""
     html: bytes
-    """A page that stands alone, UTF-8; empty where the job wrote none."""
+    """A self-contained page, UTF-8; empty where the job wrote none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """What there is to say of a model."""
+    """The state of a model."""
 
     name: str
     card: Card
     state: ModelState
     reason: str
     versions: tuple[int, ...]
-    """Loaded ones, in rising order."""
+    """Loaded versions, in rising order."""
     aliases: Mapping[str, int]
     labels: tuple[str, ...]
     runtime: RuntimeInfo | None
-    max_batch_size: int
-    max_queue_size: int
-    max_queue_delay_s: float
+    limits: BatchLimits
+    """Of batches and of the queue, as the options in effect say."""
     ever_loaded: bool
-    """Whether anybody asked for it since the server started."""
+    """Whether a load was asked for since the server started."""
     options: ModelOptions = field(default_factory=ModelOptions)
-    """In effect, each with its value."""
+    """The options in effect, each with its value."""
     base: str = ""
     """The base that it was tuned from; empty for a model of the zoo."""
     traffic: Traffic = field(default_factory=Traffic)
-    """Where calls that name no version go."""
+    """Which versions answer calls that name no version."""
+
+    @property
+    def max_batch_size(self) -> int:
+        """Most rows of one batch."""
+        return self.limits.max_batch_size
+
+    @property
+    def max_queue_size(self) -> int:
+        """Most rows that may wait or run at once."""
+        return self.limits.max_queue_size
+
+    @property
+    def max_queue_delay_s(self) -> float:
+        """How long a batch waits for more rows."""
+        return self.limits.max_queue_delay_s
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """How an unload ended."""
+    """The outcome of an unload."""
 
     status: ModelStatus
     held_bytes: int = 0
-    """What the ledger had of the model; 0 where it was not loaded."""
+    """Memory that the ledger held for the model; 0 where it was not loaded."""
     freed_bytes: int = 0
-    """What came back: by the device's reading, or the model's weights where that could not be told."""
+    """Memory that was freed: by the device's reading, or the model's weights where that is unknown."""

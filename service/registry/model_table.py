@@ -1,8 +1,7 @@
-"""What the registry knows of every model, and who answers for a name and a version. Nothing is loaded here."""
+"""All models by name: lookup, state changes and the notification of listeners. Nothing is loaded here."""
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,168 +9,207 @@ from collections.abc import Callable, Iterator, Mapping
 from model_zoo.cards.card import Card
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
-from service.errors import NotFound
-from service.observability.log import logger
+from service.errors import IllegalMove, InvalidInput, NotFound
 from service.observability.recorder import Recorder
-from service.registry.loading.loader import Loads
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.model_record import ModelRecord
 from service.registry.model_status import ModelStatus
 from service.registry.model_version import ModelVersion, not_ready
 from service.registry.states import ModelState, check_move
-from service.scheduler.scheduler import DeviceScheduler
 from service.settings import ModelOptions
 
-log = logger(__name__)
-
-NOTHING_GIVEN = ModelOptions()
+NO_OPTIONS = ModelOptions()
 
 
 class ModelTable:
-    """Models by name. All methods belong to the event loop."""
+    """Owns the records of all models. All methods belong to the event loop, except where they say otherwise."""
 
     def __init__(
         self,
-        cards: Mapping[str, Card],
-        defaults: Callable[[Card], ModelOptions],
-        loader: Loads,
-        scheduler: DeviceScheduler,
         recorder: Recorder,
-        *,
-        given: Mapping[str, ModelOptions] | None = None,
-        ledger: Ledger | None = None,
-        on_demand: bool = False,
-        is_here: Callable[[Card], bool] = lambda card: True,
+        ledger: Ledger,
+        why_damaged: Callable[[str], str | None] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`defaults` has a value for every option of a card's model, `given` what was told of single ones.
-
-        `on_demand`: a call loads a model whose files are on this machine, which `is_here` tells. `clock` is the event loop's.
-        """
-        self._given = dict(given or {})
-        self._defaults = defaults
-        self._loader = loader
-        self._scheduler = scheduler
+        """`why_damaged` says why nothing can be read of a model that is not in the table. `clock` is the event loop's."""
         self._recorder = recorder
-        self._on_demand = on_demand
-        self._is_here = is_here
+        self._ledger = ledger
+        self._why_damaged = why_damaged
         self._clock = clock
-        self._turn = asyncio.Lock()  # whoever loads a network holds it
-        self.ledger = ledger or Ledger()
+        self._records: dict[str, ModelRecord] = {}
+        self._statuses: dict[str, ModelStatus] = {}  # computed at every change, read at every call
         self.on_change: list[Callable[[str, ModelState], None]] = []
         """Called on the loop after a model has entered a state."""
-        self.on_ready: list[Callable[[ServedModel], None]] = []
-        """Called on the loop after a network has begun to answer."""
-        self._books: dict[str, ModelRecord] = {}
-        self._statuses: dict[str, ModelStatus] = {}  # made anew at every change, read at every call
-        for name, card in sorted(cards.items()):
-            options = self._given.get(name, NOTHING_GIVEN)
-            self._add_book(
-                ModelRecord(name, options, [ModelVersion(card, defaults(card), options, on_demand)], tuned=False)
-            )
+
+    # ── lookup ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._records
+
+    def get(self, name: str) -> ModelRecord | None:
+        """A model's record; None for an unknown name. From any thread."""
+        return self._records.get(name)
+
+    def record(self, name: str) -> ModelRecord:
+        """A model's record. Raises NotFound."""
+        record = self._records.get(name)
+        if record is None:
+            raise self._unknown(name)
+        return record
+
+    def tuned(self, name: str) -> ModelRecord:
+        """The record of a tuned model. Raises NotFound, and IllegalMove for a model of the zoo."""
+        record = self.record(name)
+        if not record.tuned:
+            raise IllegalMove(f"{name!r} is a model of the zoo: it has version 1, which is 'stable'")
+        return record
+
+    def version(self, name: str, version: str = "") -> ModelVersion:
+        """The version of a number or an alias, the primary version without one; the canary's share does not count."""
+        record = self.record(name)
+        return record.find(version) if version else record.primary
+
+    def records(self) -> list[ModelRecord]:
+        """All models, in order of name."""
+        return list(self._records.values())
+
+    def tuned_records(self) -> list[ModelRecord]:
+        """All tuned models, in order of name."""
+        return [record for record in self._records.values() if record.tuned]
+
+    def versions(self) -> Iterator[ModelVersion]:
+        """All versions of all models."""
+        return (version for record in self._records.values() for version in record.versions.values())
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def resolve(self, name: str, version: str = "") -> Served:
-        """Who answers for a model and a version (number, alias, or empty for `stable`, or the canary where it is its turn).
+        """The loaded model that answers a call (number, alias, or empty for `stable`, or for the canary in its turn).
 
         Raises NotFound for an unknown name or version, NotReady where it does not answer now.
         """
-        return self._admitted(self._book(name).pick(version))
+        return self.admit(self.record(name).pick(version))
+
+    def admit(self, version: ModelVersion) -> Served:
+        """What serves a version; the version counts as used now. Raises NotReady."""
+        if version.served is None:
+            raise not_ready(version)
+        version.last_used = self._clock()
+        if version.base is not None:
+            version.base.last_used = version.last_used
+        return version.served
 
     def splits(self, name: str) -> bool:
-        """Whether calls to a model that name no version are shared out between two: each of them may be resolved once only."""
-        book = self._books.get(name)
-        return book is not None and book.names.canary_share > 0.0
+        """Whether calls that name no version are split between two versions: each call may be resolved once only."""
+        record = self._records.get(name)
+        return record is not None and record.active.canary_share > 0.0
 
-    def _admitted(self, entry: ModelVersion) -> Served:
-        if entry.served is None:
-            raise not_ready(entry)
-        entry.last_used = self._clock()
-        if entry.base is not None:
-            entry.base.last_used = entry.last_used
-        return entry.served
+    def default_deadline(self, version: ModelVersion) -> float:
+        """The deadline of a call without one that arrives now, on the registry's clock."""
+        return self._clock() + (version.options.default_timeout_ms or 0.0) / 1000.0
 
-    def deadline(self, name: str) -> float:
-        """When a call to a known model that brings no deadline must be answered, on the registry's clock."""
-        return self._deadline(self._books[name].primary)
+    def serves(self, served: Served) -> bool:
+        """Whether this load of its version answers now. From any thread."""
+        version = self.version_of(served)
+        return version is not None and version.served is served
 
-    def _deadline(self, entry: ModelVersion) -> float:
-        return self._clock() + (entry.options.default_timeout_ms or 0.0) / 1000.0
+    def version_of(self, served: Served) -> ModelVersion | None:
+        """The version that a loaded model was loaded for. From any thread."""
+        record = self._records.get(served.name)
+        return None if record is None else record.versions.get(served.version)
+
+    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def status(self, name: str, version: str = "") -> ModelStatus:
-        """What there is to say of one model, or of one version of it. Raises NotFound for an unknown name or version.
+        """The state of a model, or of one version of it. Raises NotFound for an unknown name or version.
 
-        Without a version a model without a stable one is told of as well.
+        Without a version, a model without a stable version has a status as well.
         """
-        book = self._book(name)
+        record = self.record(name)
         if not version:
             return self._statuses[name]
-        entry = book.find(version)
-        return self._statuses[name] if entry is book.primary else book.status(self.ledger, entry)
+        found = record.find(version)
+        return self._statuses[name] if found is record.primary else record.status(self._ledger, found)
+
+    def statuses(self) -> list[ModelStatus]:
+        """All models, in order of name."""
+        return [self._statuses[name] for name in self._records]
 
     @property
     def rows_in_flight(self) -> int:
         """Rows inside all networks, those of heads on them included."""
-        return sum(e.served.rows_in_flight for e in self._all() if isinstance(e.served, ServedModel))
+        return sum(v.served.rows_in_flight for v in self.versions() if isinstance(v.served, ServedModel))
 
-    def statuses(self) -> list[ModelStatus]:
-        """All models, in order of name."""
-        return [self._statuses[name] for name in self._books]
+    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def serves(self, served: Served) -> bool:
-        """Whether it is this load of its version that answers now. From any thread."""
-        book = self._books.get(served.name)
-        entry = None if book is None else book.entries.get(served.version)
-        return entry is not None and entry.served is served
+    def add(self, record: ModelRecord) -> None:
+        """Adds a model. Listeners are not told of its first state."""
+        self._records[record.name] = record
+        self._records = dict(sorted(self._records.items()))
+        self.refresh(record)
+        self._notify(record)
 
-    # ── within ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def remove(self, record: ModelRecord) -> None:
+        """Removes a model, if this record is still the model's."""
+        if self._records.get(record.name) is record:
+            del self._records[record.name], self._statuses[record.name]
+            self._recorder.model_gone(record.name, tuple(ModelState))
 
-    def _all(self) -> Iterator[ModelVersion]:
-        return (entry for book in self._books.values() for entry in book.entries.values())
+    def move(self, version: ModelVersion, state: ModelState, reason: str) -> None:
+        """Moves a version to a state. The states of the heads that it carries change with it."""
+        check_move(version.name, version.state, state)
+        version.state, version.reason = state, reason
+        for name in dict.fromkeys([version.name, *(head.name for head in version.heads)]):
+            self.changed(self._records[name])
 
-    def _book(self, name: str) -> ModelRecord:
-        book = self._books.get(name)
-        if book is None:
-            raise self._unknown(name)
-        return book
+    def changed(self, record: ModelRecord) -> None:
+        """Something of a model has changed: observers follow, then the status, then listeners."""
+        if record.observer is not None:  # a version that was loaded again is observed again
+            record.observer.attach()
+        self.refresh(record)
+        self._notify(record)
 
-    def _found(self, name: str, version: str) -> ModelVersion:
-        """The version that is meant, where nobody calls it: the canary's share does not count."""
-        book = self._book(name)
-        return book.find(version) if version else book.primary
+    def refresh(self, record: ModelRecord) -> None:
+        """Computes a model's status anew."""
+        self._statuses[record.name] = record.status(self._ledger)
 
-    def _add_book(self, book: ModelRecord) -> None:
-        self._books[book.name] = book
-        self._books = dict(sorted(self._books.items()))
-        self._refresh(book)
-        self._tell(book)
-
-    # ── moves ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _move(self, entry: ModelVersion, state: ModelState, reason: str) -> None:
-        check_move(entry.name, entry.state, state)
-        entry.state, entry.reason = state, reason
-        for name in dict.fromkeys([entry.name, *(rider.name for rider in entry.riders)]):
-            self._changed(self._books[name])
-
-    def _changed(self, book: ModelRecord) -> None:
-        """Something of a model is otherwise than before."""
-        self._refresh(book)
-        self._tell(book)
-
-    def _refresh(self, book: ModelRecord) -> None:
-        self._statuses[book.name] = book.status(self.ledger)
-
-    def _tell(self, book: ModelRecord) -> None:
-        """Tells listeners of the model's state, where it is another than they know."""
-        state = self._statuses[book.name].state
-        if state is book.told:
+    def _notify(self, record: ModelRecord) -> None:
+        """Tells listeners the model's state if they know another one."""
+        state = self._statuses[record.name].state
+        if state is record.reported_state:
             return
-        first, book.told = book.told is None, state
-        self._recorder.model_state(book.name, str(state), tuple(ModelState))
+        first, record.reported_state = record.reported_state is None, state
+        self._recorder.model_state(record.name, str(state), tuple(ModelState))
         if not first:
             for listener in self.on_change:
-                listener(book.name, state)
+                listener(record.name, state)
 
     def _unknown(self, name: str) -> NotFound:
-        near = difflib.get_close_matches(name[:64], self._books, n=3, cutoff=0.5)
-        return NotFound("model", name[:64], near, known=f"models are {', '.join(self._books)}")
+        why = self._why_damaged(name)
+        if why is not None:
+            return NotFound("model", name, known=why)
+        near = difflib.get_close_matches(name[:64], self._records, n=3, cutoff=0.5)
+        return NotFound("model", name[:64], near, known=f"models are {', '.join(self._records)}")
+
+
+def numbered(record: ModelRecord, number: int, field: str = "version") -> ModelVersion:
+    """The version of a number that a caller gave in `field`. Raises InvalidInput, and NotFound, which lists the versions."""
+    if number not in record.versions:
+        if number < 1:
+            raise InvalidInput(field, f"expected the number of a version, got {number}")
+        return record.find(str(number))
+    return record.versions[number]
+
+
+def catalog_records(
+    cards: Mapping[str, Card],
+    defaults: Callable[[Card], ModelOptions],
+    given: Mapping[str, ModelOptions],
+    *,
+    reloads_on_call: bool,
+) -> Iterator[ModelRecord]:
+    """Records of the catalog's models, in order of name."""
+    for name, card in sorted(cards.items()):
+        options = given.get(name, NO_OPTIONS)
+        version = ModelVersion(card, defaults(card), options, reloads_on_call)
+        yield ModelRecord(name, options, [version], tuned=False)

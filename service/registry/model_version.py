@@ -1,25 +1,15 @@
-"""One version of a model as the registry keeps it, and why it does not answer."""
+"""One version of a model as the registry keeps it, and the reasons why it does not answer."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import NamedTuple
 
-from model_zoo.cards.card import (
-    Card,
-)
-from model_zoo.cards.weight_source import (
-    TunedSource,
-)
-from model_zoo.version_folder import (
-    Version,
-)
-from service.engine.check_record import (
-    CheckRecord,
-)
-from service.engine.decisions import (
-    Decisions,
-)
+from model_zoo.cards.card import Card
+from model_zoo.cards.weight_source import TunedSource
+from model_zoo.version_folder import Version
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
 from service.errors import MemoryFull, NotReady, ZooError
@@ -35,197 +25,205 @@ from service.verification.head_checks import HeadCheck
 
 FIRST_VERSION = 1
 NOT_LOADED = "not loaded"
+EAGER_FP32 = "eager fp32"
+"""The tier and precision in which every head is trained."""
 
 
 def fp32_name(model: str) -> str:
-    """What the fp32 runtime of a model is called that serves those of its heads which its own runtime does not."""
+    """The name of a model's fp32 runtime, which serves those heads that do not hold on the model's own runtime."""
     return f"{model}@fp32"
 
 
-class NoRoom(NamedTuple):
-    """What a MemoryFull said. The error itself would keep alive whatever its traceback saw."""
+class MemoryShortage(NamedTuple):
+    """The content of a MemoryFull. The error itself would keep the frames of its traceback alive."""
 
     message: str
     retry_after_s: float | None
 
 
 class ModelVersion:
-    """A version of a model and what became of it."""
+    """A version of a model and its state."""
 
     def __init__(
         self,
         card: Card,
         defaults: ModelOptions,
         given: ModelOptions,
-        comes_back: bool,
-        version: Version | None = None,
+        reloads_on_call: bool,
+        published: Version | None = None,
         base: ModelVersion | None = None,
-        stands_in_for: str = "",
+        fp32_of: str = "",
     ) -> None:
-        """`version` is its place on disk, for one that was tuned; `base` carries it, for a head. `stands_in_for`: the model whose
-        network this is, for an fp32 runtime beside the model's own."""
+        """`published`: the version folder of a tuned version. `base` carries the version, if that is a head. `fp32_of`: the model
+        whose network this is, for an fp32 runtime beside the model's own."""
         self.card = card
-        self.version = version
-        self.number = FIRST_VERSION if version is None else version.number
-        self.home = base
+        self.published = published
+        self.number = FIRST_VERSION if published is None else published.number
+        self.own_base = base
         """The base that a head was tuned on."""
         self.base = base
-        """What carries a head: its home, or the fp32 runtime of its home."""
-        self.stands_in_for = stands_in_for
-        self.record = CheckRecord(version)
-        self.riders: list[ModelVersion] = []
-        """Heads that are READY on this one."""
+        """The version that carries a head now: its own base, or the fp32 runtime of that base."""
+        self.fp32_of = fp32_of
+        self.check_record = CheckRecord(published)
+        self.heads: list[ModelVersion] = []
+        """Heads that are READY on this version."""
         self.defaults = defaults
         self.options = in_effect(defaults, given)
         self.state = ModelState.UNAVAILABLE
         self.reason = NOT_LOADED
-        self.no_room: NoRoom | None = None
+        self.shortage: MemoryShortage | None = None
         """Set where the last load failed for want of memory."""
         self.served: Served | None = None
-        """Set while it answers: it is READY, and so is its base."""
+        """Set while the version answers: it is READY, and so is its base."""
         self.head: LoadedHead | None = None
-        """Set while a head is READY, whether its base is there or comes back at a call."""
-        self.proven: dict[str, HeadCheck] = {}
-        """How a head did on runtimes of its base, by `check_key`; it may answer on those where it holds."""
+        """Set while a head is READY, whether its base is loaded or comes back at a call."""
+        self.head_checks: dict[str, HeadCheck] = {}
+        """Outcome of a head's check on each runtime of its base, by `check_key`; it may answer on those where it holds."""
         self.load_s = 0.0
         self.loading: asyncio.Task[None] | None = None
         self.unloading: asyncio.Task[tuple[int, int]] | None = None
-        """Gives what it held and what came back."""
-        self.comes_back = comes_back
-        """Whether a call that finds it away loads it."""
-        self.leaving = False
-        """Set while it is being deleted: nothing loads or names it any more."""
-        self.try_again = 0.0
-        """From when on a load may be tried anew that other servers' names ask for and that failed; on the registry's clock."""
-        self.awaited = 0
-        """Calls that wait for its load; they must get in before it may go again."""
-        self.wanted = 0
-        """Of an fp32 runtime: how many are about to move heads to it."""
+        """Returns the bytes that the version held and the bytes that were freed."""
+        self.reloads_on_call = reloads_on_call
+        """Whether a call loads the version if it is not loaded."""
+        self.deleting = False
+        """Set while the version is being deleted: it is not loaded or named any more."""
+        self.retry_load_at = 0.0
+        """A load that another server's aliases ask for and that failed is tried again from this time on; the registry's clock."""
+        self.waiters = 0
+        """Calls and loads that wait for this version; it is not evicted before they are admitted."""
+        self.pending_moves = 0
+        """Of an fp32 runtime: how many callers are about to move heads to it."""
         self.last_used = 0.0
 
     @property
     def name(self) -> str:
-        """Of the model."""
-        return fp32_name(self.stands_in_for) if self.stands_in_for else self.card.name
+        """The model's name."""
+        return fp32_name(self.fp32_of) if self.fp32_of else self.card.name
 
     @property
     def title(self) -> str:
-        """As messages call it."""
-        return f"model {self.name!r}" if self.version is None else f"version {self.number} of model {self.name!r}"
+        """The name of the version in messages."""
+        return f"model {self.name!r}" if self.published is None else f"version {self.number} of model {self.name!r}"
 
     @property
     def key(self) -> str:
-        """Its line in the ledger."""
-        return self.name if self.version is None else f"{self.name}:{self.number}"
+        """The name of the version in the ledger."""
+        return self.name if self.published is None else f"{self.name}:{self.number}"
 
     @property
     def is_head(self) -> bool:
-        """Whether it rides on a base's runtime."""
+        """Whether the version runs on a base's runtime."""
         source = self.card.source
         return isinstance(source, TunedSource) and source.method == "head"
 
-    def may_ride(self, runtime: Runtime) -> bool:
-        """Whether a READY head is known to hold on a runtime of its base. What it was read from is eager fp32."""
+    def holds_on(self, runtime: Runtime) -> bool:
+        """Whether a READY head is known to be right on a runtime of its base. Heads are trained on eager fp32."""
         key = check_key(runtime)
-        return self.proven[key].problem is None if key in self.proven else tier_and_precision(runtime) == "eager fp32"
+        known = self.head_checks.get(key)
+        return tier_and_precision(runtime) == EAGER_FP32 if known is None else known.problem is None
 
     @property
     def decisions(self) -> tuple[Decisions, ...]:
-        """How it decides on what was looked at, against fp32; what it runs on now comes last."""
+        """How the version decides on each runtime that was checked, against fp32; the present runtime comes last."""
         if isinstance(self.served, ServedModel):
             return () if self.served.decisions is None else (self.served.decisions,)
-        found = {} if self.served is None else dict(self.proven)
+        found = {} if self.served is None else dict(self.head_checks)
         if self.served is not None and (now := found.pop(check_key(self.served.runtime), None)) is not None:
             found[""] = now
         return tuple(check.decisions for check in found.values() if check.decisions is not None)
 
     @property
     def note(self) -> str:
-        """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
+        """Why the version runs otherwise than its base does, or than its options say; empty where it does not."""
         if isinstance(self.served, ServedModel):
             return self.served.note
-        if self.base is None or not self.base.stands_in_for:
+        if self.base is None or not self.base.fp32_of:
             return ""
-        problems = [check.problem for check in self.proven.values() if check.problem]
-        return f"on {self.base.stands_in_for!r} itself, {problems[-1]}" if problems else ""
+        problems = [check.problem for check in self.head_checks.values() if check.problem]
+        return f"on {self.base.fp32_of!r} itself, {problems[-1]}" if problems else ""
 
     def answers(self) -> bool:
-        """Whether it does now."""
+        """Whether the version answers now."""
         return self.served is not None
 
     @property
     def pinned(self) -> bool:
-        """Whether it never makes room for others; a pinned head pins its base."""
-        return self.options.pinned or any(rider.options.pinned for rider in self.riders)
+        """Whether the version is never evicted; a pinned head pins its base."""
+        return self.options.pinned or any(head.options.pinned for head in self.heads)
 
     @property
-    def expected(self) -> bool:
-        """Whether somebody waits to get in, or into a head that it carries."""
-        return bool(self.awaited) or any(rider.awaited for rider in self.riders)
+    def awaited(self) -> bool:
+        """Whether a caller waits for this version, or for a head that it carries."""
+        return bool(self.waiters) or any(head.waiters for head in self.heads)
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody is inside, or waits to get in."""
-        return self.expected or (self.served is not None and self.served.rows_in_flight > 0)
+        """Whether the version has rows in flight, or callers that wait for it."""
+        return self.awaited or (self.served is not None and self.served.rows_in_flight > 0)
 
     @property
-    def seen(self) -> tuple[ModelState, str]:
-        """State and reason as a caller meets them: a head is not there while its base is not."""
+    def visible_state(self) -> tuple[ModelState, str]:
+        """State and reason as a caller meets them: a head is unavailable while its base is."""
         if self.state is ModelState.READY and self.served is None and self.base is not None:
             state, reason = self.base.state, self.base.reason
             return state, f"its base {self.base.name!r} is unavailable: {reason}" if reason else ""
         return self.state, self.reason
 
 
-def failure(entry: ModelVersion) -> ZooError:
-    """Why the last load failed."""
-    if entry.no_room is not None:
-        return MemoryFull(*entry.no_room)
-    return NotReady(f"{entry.title} could not be loaded: {entry.reason}")
+def load_error(version: ModelVersion) -> ZooError:
+    """The error of the last load."""
+    if version.shortage is not None:
+        return MemoryFull(*version.shortage)
+    return NotReady(f"{version.title} could not be loaded: {version.reason}")
 
 
-def not_ready(entry: ModelVersion) -> NotReady:
+def not_ready(version: ModelVersion) -> NotReady:
     """Why a version does not answer now."""
-    if entry.leaving:
-        return NotReady(f"{entry.title} is being deleted")
-    state, reason = entry.seen
+    if version.deleting:
+        return NotReady(f"{version.title} is being deleted")
+    state, reason = version.visible_state
     if state is ModelState.LOADING:
-        return NotReady(f"{entry.title} is loading", retry_after_s=1.0)
+        return NotReady(f"{version.title} is loading", retry_after_s=1.0)
     if state is ModelState.UNLOADING:
-        return NotReady(f"{entry.title} is being unloaded")
-    return NotReady(f"{entry.title} is unavailable: {reason}")
+        return NotReady(f"{version.title} is being unloaded")
+    return NotReady(f"{version.title} is unavailable: {reason}")
 
 
-def runtime_info(entry: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
-    """What runs a version; None where it does not answer."""
-    served = entry.served
+def queue_depth(version: ModelVersion) -> int:
+    """Rows that wait for a version; 0 while it does not answer."""
+    return 0 if version.served is None else version.served.queue_depth
+
+
+def runtime_info(version: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
+    """The runtime of a version; None where it does not answer."""
+    served = version.served
     if served is None:
         return None
-    runs = served.runtime
-    if entry.head is not None:
-        held = entry.head.head.memory_bytes
+    runtime = served.runtime
+    if version.head is not None:
+        memory_bytes = version.head.head.memory_bytes
         return RuntimeInfo(
-            runs.device,
-            runs.precision,
-            held,
-            entry.load_s,
-            held,
+            device=runtime.device,
+            precision=runtime.precision,
+            memory_bytes=memory_bytes,
+            load_s=version.load_s,
+            weights_bytes=memory_bytes,
             evidence=served.evidence,
-            decisions=entry.decisions,
-            carried_by="" if entry.base is None else entry.base.name,
-            note=entry.note,
+            decisions=version.decisions,
+            carried_by="" if version.base is None else version.base.name,
+            note=version.note,
         )
-    line = ledger.holding(entry.key)
-    if line is None:
+    holding = ledger.holding(version.key)
+    if holding is None:
         return None
     return RuntimeInfo(
-        runs.device,
-        runs.precision,
-        line.total,
-        entry.load_s,
-        line.weights,
-        line.growth,
-        served.evidence,
-        entry.decisions,
-        note=entry.note,
+        device=runtime.device,
+        precision=runtime.precision,
+        memory_bytes=holding.total,
+        load_s=version.load_s,
+        weights_bytes=holding.weights,
+        growth_bytes=holding.growth,
+        evidence=served.evidence,
+        decisions=version.decisions,
+        note=version.note,
     )

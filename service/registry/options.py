@@ -1,13 +1,13 @@
-"""Options of a model: the server's own settings, what was given for this model, and what may change while it serves.
+"""Options of a model: the server's settings are defaults, options that were given for the model override them.
 
 defaults_for(settings, device, card) ──► every option has a value
-in_effect(defaults, given)           ──► with what was given for the model above them
-changed(card, given, changes)        ──► what is given from now on, or InvalidInput that names the option
+in_effect(defaults, given)           ──► the given options override the defaults
+changed(card, given, changes)        ──► the options given from now on, or InvalidInput that names the option
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
@@ -17,11 +17,11 @@ from service.scheduler.policy import BatchLimits
 from service.settings import ModelOptions, Settings, no_such_option, told
 
 AT_NEXT_LOAD = ("precision", "optimize")
-"""Options that say how a network is made; all others take effect at once."""
+"""Options that decide how a network is built; all others take effect at once."""
 
 
 def defaults_for(settings: Settings, device: str, card: Card) -> ModelOptions:
-    """What a model does with unless something else is given for it."""
+    """The value of every option of a model for which nothing is given."""
     most = card.batching.max_batch_size
     gains = card.batching.cpu_batch_size if device == "cpu" else most
     return ModelOptions(
@@ -35,12 +35,12 @@ def defaults_for(settings: Settings, device: str, card: Card) -> ModelOptions:
 
 
 def in_effect(defaults: ModelOptions, given: ModelOptions) -> ModelOptions:
-    """Every option with its value: as given, else the default."""
+    """Every option with its value: the given one, else the default."""
     return defaults.model_copy(update=_set(given))
 
 
 def limits_of(options: ModelOptions) -> BatchLimits:
-    """Options in effect as the scheduler knows them."""
+    """Options in effect as the scheduler's limits."""
     assert options.max_batch_size is not None
     assert options.max_queue_size is not None
     assert options.max_queue_delay_ms is not None
@@ -55,7 +55,7 @@ def limits_of(options: ModelOptions) -> BatchLimits:
 
 
 def changed(card: Card, given: ModelOptions, changes: Mapping[str, object]) -> ModelOptions:
-    """What is given once `changes` are made; None takes an option back to its default. Raises InvalidInput."""
+    """The given options after `changes`; None returns an option to its default. Raises InvalidInput."""
     for name in changes:
         if name not in ModelOptions.model_fields:
             raise InvalidInput(f"options.{name[:64]}", no_such_option(name))
@@ -71,12 +71,18 @@ def changed(card: Card, given: ModelOptions, changes: Mapping[str, object]) -> M
 
 
 def beyond_card(card: Card, given: ModelOptions) -> str | None:
-    """What is wrong with options that only the card can tell; None if nothing is."""
+    """Which option exceeds what the card allows, in one sentence; None if none does."""
     most = card.batching.max_batch_size
     if given.max_batch_size is not None and given.max_batch_size > most:
         return f"expected 1 to {most}, which is the card's limit, got {given.max_batch_size}"
     return None
 
 
+def changed_names(before: ModelOptions, after: ModelOptions, names: Collection[str]) -> tuple[str, ...]:
+    """Which of these options differ."""
+    old, new = dict(before), dict(after)
+    return tuple(name for name in names if old[name] != new[name])
+
+
 def _set(given: ModelOptions) -> dict[str, object]:
-    return {name: value for name in given.model_fields_set if (value := getattr(given, name)) is not None}
+    return {name: value for name, value in given if name in given.model_fields_set and value is not None}

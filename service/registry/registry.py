@@ -1,251 +1,285 @@
-"""The registry: which models are loaded, in which versions, what names those, and who answers a call.
+"""The registry: which models are loaded, in which versions, and which of them answers a call.
 
-    publish ──► add_version (learn, load, warm) ──► gate ──► stable ──► rollback
-                                                     └── reachable by number ──► canary, a share of the calls
+    publish ──► add_version (learn, load, warm up) ──► gate ──► stable ──► rollback
+                                                        └── reachable by number ──► canary, a share of the calls
 
-What an alias is to name is loaded before the alias moves, and the names are in the database before they hold here. The
-version that was stable before stays loaded, so that a rollback takes no time; what nothing names, and no rollback would lead
-to next, is unloaded as soon as the alias has moved: nobody is likely to ask for it, and a call by its number brings it back.
+A version is loaded before an alias moves to it, and aliases are stored before they take effect here. The version that was stable
+before stays loaded, so that a rollback takes no time; a version that no alias names, and that no rollback leads to next, is
+unloaded as soon as the alias has moved: calls to it are unlikely, and a call by its number loads it again.
 
-Several servers on one home and one database are one: whoever changes something looks first at what the others did, and where
-one of them is faster still, the change is judged again (`alias_book.py`).
+Several servers on one home and one database act as one: every change first looks at what the others did, and where another
+server is faster still, the change is computed again (`versions/revisioned_aliases.py`).
+
+This class only connects the parts, which `composition.py` builds; each part owns its state.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from functools import partial
+import asyncio
+from collections.abc import Callable, Mapping
 
-from model_zoo.errors import ZooModelError
 from model_zoo.version_folder import Version
+from service.engine.served_head import HeadServed, Served
 from service.engine.served_model import ServedModel
-from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, ZooError
-from service.registry.loading.background import in_daemon
-from service.registry.model_status import (
-    ModelStatus,
-    RuntimeInfo,
-    Traffic,
-    Unloaded,
-    VersionReport,
-    VersionStatus,
-)
+from service.errors import NotFound
+from service.registry.loading.head_loading import HeadLoader
+from service.registry.loading.load_manager import LoadManager
+from service.registry.loading.memory_ledger import Ledger
+from service.registry.loading.network_loading import NetworkLoader
+from service.registry.loading.served_heads import HeadServer
+from service.registry.model_status import ModelStatus, Traffic, Unloaded, VersionReport, VersionStatus
+from service.registry.model_table import ModelTable
+from service.registry.option_changes import OptionChanges
+from service.registry.rollout.promotion_gate import PromotionGate
 from service.registry.states import ModelState
-from service.registry.versions import aliases as naming
-from service.registry.versions.alias_manager import MovedError
-from service.registry.versions.aliases import (
-    CANARY,
-    STABLE,
-    Change,
-    Move,
-    Names,
-)
-from service.registry.versions.promotion import decide
-from service.registry.versions.replica_sync import Following
-from service.registry.versions.serving_report import serving, with_serving
-
-ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+from service.registry.versions.alias_activation import AliasActivation
+from service.registry.versions.alias_manager import AliasManager
+from service.registry.versions.alias_writer import AliasWriter
+from service.registry.versions.deletion import Deletion
+from service.registry.versions.discovery import Discovery
+from service.registry.versions.replica_sync import ReplicaSync
+from service.registry.versions.version_reports import VersionReports
+from service.runtime.network import Runtime
+from service.verification.head_checks import HeadCheck
 
 
-class Registry(Following):
-    """Models by name, and their versions. All methods belong to the event loop."""
+class Registry:
+    """Models by name, and their versions. All methods belong to the event loop, except where they say otherwise."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        table: ModelTable,
+        networks: NetworkLoader,
+        heads: HeadLoader,
+        head_server: HeadServer,
+        loads: LoadManager,
+        options: OptionChanges,
+        discovery: Discovery,
+        activation: AliasActivation,
+        writer: AliasWriter,
+        deletion: Deletion,
+        sync: ReplicaSync,
+        aliases: AliasManager,
+        reports: VersionReports,
+        gate: PromotionGate,
+    ) -> None:
+        self.ledger = ledger
+        self._table = table
+        self._networks = networks
+        self._heads = heads
+        self._head_server = head_server
+        self._loads = loads
+        self._options = options
+        self._discovery = discovery
+        self._activation = activation
+        self._writer = writer
+        self._deletion = deletion
+        self._sync = sync
+        self._aliases = aliases
+        self._reports = reports
+        self._gate = gate
+
+    @property
+    def on_change(self) -> list[Callable[[str, ModelState], None]]:
+        """Called on the loop after a model has entered a state."""
+        return self._table.on_change
+
+    @property
+    def on_ready(self) -> list[Callable[[ServedModel], None]]:
+        """Called on the loop after a network has begun to answer."""
+        return self._networks.on_ready
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def resolve(self, name: str, version: str = "") -> Served:
+        """The loaded model that answers a call; see `ModelTable.resolve`. Raises NotFound, NotReady."""
+        return self._table.resolve(name, version)
+
+    async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> Served:
+        """As `resolve`, but waits for a version that is loaded at a call, and looks for an unknown one at other servers.
+
+        See `LoadManager.acquire`. Raises NotFound, NotReady, DeadlineExceeded, MemoryFull.
+        """
+        try:
+            return await self._loads.acquire(name, version, deadline)
+        except NotFound:
+            if not self._sync.may_be_elsewhere(name):
+                raise
+        await self._sync.look_soon(deadline)
+        return await self._loads.acquire(name, version, deadline)
+
+    def splits(self, name: str) -> bool:
+        """Whether calls that name no version are split between two versions: each call may be resolved once only."""
+        return self._table.splits(name)
+
+    def deadline(self, name: str) -> float:
+        """The deadline of a call to a known model that has none, on the registry's clock."""
+        return self._table.default_deadline(self._table.record(name).primary)
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows inside all networks, those of heads on them included."""
+        return self._table.rows_in_flight
+
+    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def status(self, name: str, version: str = "") -> ModelStatus:
+        """The state of a model, or of one version of it. Raises NotFound for an unknown name or version."""
+        return self._table.status(name, version)
+
+    def statuses(self) -> list[ModelStatus]:
+        """All models, in order of name."""
+        return self._table.statuses()
 
     def versions(self, name: str) -> list[VersionStatus]:
         """The versions of a model, the newest first. Raises NotFound."""
-        return self._book(name).versions(self.ledger)
+        return self._reports.versions(name)
 
     async def survey(self, name: str) -> list[VersionStatus]:
-        """As `versions`, with those that are damaged among them: their files are looked at now. Raises NotFound."""
-        await self.seek(name)
-        book = self._books.get(name)
-        if (book is None and not self._damaged.of(name)) or (book is not None and not book.tuned):
-            return self.versions(name)
-        known = set() if book is None else set(book.entries)
-        wanted = {(name, number) for number in known | set(self._damaged.of(name))}
-        if self._versions is not None:
-            await in_daemon(partial(self._read_versions, wanted), f"survey-{name}")
-        damaged = self._damaged.of(name)
-        statuses = [] if book is None else book.versions(self.ledger)
-        listed = [replace(s, damaged=damaged[s.number].reason) if s.number in damaged else s for s in statuses]
-        listed += [
-            one.status(() if book is None else book.kept.names.of(number))
-            for number, one in damaged.items()
-            if number not in {status.number for status in statuses}
-        ]
-        return sorted(listed, key=lambda status: -status.number)
-
-    def traffic(self, name: str) -> Traffic:
-        """Where calls that name no version go. Raises NotFound."""
-        return self._book(name).traffic()
-
-    def check_new_name(self, name: str, field: str = "model") -> None:
-        """Raises InvalidInput where no tuned model may be called so, because one of the zoo is."""
-        book = self._books.get(name)
-        if book is not None and not book.tuned:
-            raise InvalidInput(field, f"{name!r} is a model of the zoo; choose another name for the tuned one")
-
-    def folder(self, name: str, version: str = "") -> Version | None:
-        """Where a tuned version is on disk, for those who measure another one beside it; None for a model that is not there, or
-        has no such version, or is of the zoo."""
-        try:
-            return self._book(name).find(version).version
-        except NotFound:
-            return None
-
-    async def add_version(self, name: str, number: int) -> VersionStatus:
-        """Learns, loads and warms a version that was published. Raises NotFound; IllegalMove for a name of the zoo; NotReady or
-        MemoryFull where it cannot be loaded, and then it is known all the same."""
-        entry = await self._learn(name, number)
-        await self._ready(entry)
-        return self._book(name).version(entry, self.ledger)
-
-    async def take(self, name: str, number: int, *, gated: bool = True) -> str:
-        """`add_version`, and then the gate: whether it becomes stable. Gives the outcome in one sentence, and never raises for
-        what is wrong with the version itself."""
-        try:
-            await self.add_version(name, number)
-        except (NotReady, ZooError) as error:
-            return f"version {number} was published, but it does not serve: {error.message}"
-        if not gated:
-            return f"version {number} serves by its number; promotion was not asked for"
-        try:
-            report = (await self.report(name, str(number))).report
-        except ZooError as error:
-            return f"version {number} serves by its number; {error.message}"
-        await self._look_now()
-        while True:
-            book = self._tuned(name)
-            stable = book.kept.names.stable
-            decision = decide(report, stable)
-            if not decision.promote:
-                return f"version {number} serves by its number and is not stable: {decision.sentence}"
-            try:
-                await self._point(book, STABLE, number, "promoted by the gate", instead_of=stable)
-            except MovedError:  # somebody was faster, here or at another server: it has to measure up to that one
-                continue
-            except (NotFound, NotReady, IllegalMove) as error:  # it was deleted meanwhile, or does not load any more
-                return f"version {number} was published and is not stable: {error.message}"
-            return f"version {number} is stable: {decision.sentence}"
-
-    async def set_alias(self, name: str, alias: str, number: int) -> ModelStatus:
-        """Points an alias at a version; `stable` and `canary` load it first. Raises NotFound, InvalidInput, IllegalMove for a
-        model of the zoo, NotReady or MemoryFull where it cannot be loaded, and then nothing has changed."""
-        if not ALIAS.fullmatch(alias):
-            problem = "expected lower-case letters, digits, '-' and '_', with a letter first, at most 63"
-            raise InvalidInput("alias", f"{problem}, got {alias[:64]!r}")
-        await self._look_now()
-        book = self._tuned(name)
-        await self._point(book, alias, self._numbered(book, number).number)
-        return self.status(name)
-
-    async def delete_alias(self, name: str, alias: str) -> ModelStatus:
-        """Removes an alias. Raises NotFound; IllegalMove for `stable`, without which nobody would know whom to ask."""
-        await self._look_now()
-        book = self._tuned(name)
-
-        def change(names: Names) -> Change:
-            if alias not in names.aliases:
-                raise NotFound("alias", alias[:64], known=f"model {name!r} has {', '.join(sorted(names.aliases))}")
-            return naming.without(names, alias)
-
-        if alias == STABLE:
-            raise IllegalMove("'stable' cannot be removed; point it at another version")
-        await self._rename(book, change)
-        return self.status(name)
-
-    async def rollback(self, name: str) -> tuple[ModelStatus, int]:
-        """`stable` names again what it named before. Gives the number that was stable until now, too.
-
-        Raises NotFound; IllegalMove where there is nothing to go back to; NotReady or MemoryFull where it cannot be loaded.
-        """
-        await self._look_now()
-        book = self._tuned(name)
-
-        def way_back(names: Names) -> tuple[int, ...]:
-            return naming.among(names, book.entries).before
-
-        left, before = book.kept.names.stable, way_back(book.kept.names)
-        if not before:
-            raise IllegalMove(f"no version of model {name!r} was stable before the one that is")
-        await self._ready(book.entries[before[-1]])
-
-        def change(names: Names) -> Change:
-            if names.stable != left or way_back(names) != before:
-                raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
-            moves: list[Move] = []
-            for number in {*names.before} - {*before}:  # whose files were removed by hand
-                names, gone = naming.forgotten(names, number)
-                moves += gone
-            names, back = naming.back(names)
-            return names, [*moves, *back]
-
-        await self._rename(book, change)
-        return self.status(name), left or 0
-
-    async def set_traffic(self, name: str, canary: int, share: float) -> ModelStatus:
-        """Gives a version a share of the calls that name none, and loads it before; a share of 0 ends that.
-
-        Raises NotFound, InvalidInput, IllegalMove, NotReady, MemoryFull.
-        """
-        await self._look_now()
-        book = self._tuned(name)
-        if not 0.0 <= share <= 1.0:  # NaN is not
-            raise InvalidInput("canary_share", f"expected 0..1, got {share:g}")
-        if not share:
-            if CANARY in book.kept.names.aliases:
-                await self._rename(book, lambda n: naming.without(n, CANARY) if CANARY in n.aliases else (n, ()))
-            return self.status(name)
-        entry = self._numbered(book, canary, "canary")
-        if book.kept.names.stable is None:
-            raise IllegalMove(f"model {name!r} has no stable version to try a canary beside; promote one first")
-        if book.kept.names.stable == canary:
-            raise InvalidInput("canary", f"version {canary} is stable already; expected another one")
-        await self._ready(entry)
-
-        def change(names: Names) -> Change:
-            if names.stable in (None, canary):
-                raise IllegalMove(f"the stable version of model {name!r} was changed by somebody else meanwhile")
-            book.stopped = None  # what was found of a canary before does not hold against a new try
-            return naming.split(names, canary, share)
-
-        await self._rename(book, change)
-        return self.status(name)
-
-    async def delete_version(self, name: str, number: int) -> int:
-        """Unloads a version that no alias names, and removes its files; of one that is damaged also the aliases. Gives the disk
-        space that came back, in bytes.
-
-        Raises NotFound; IllegalMove where an alias names it, or while it is loading or being deleted.
-        """
-        await self._look_now()
-        known = self._books.get(name)
-        if number in self._damaged.of(name) and (known is None or number not in known.entries):
-            return await self._to_its_end(self._deleted_damaged(name, number))
-        book = self._tuned(name)
-        return await self._to_its_end(self._deleted(book, self._numbered(book, number)))
+        """As `versions`, with the damaged ones: all files are read now. Raises NotFound."""
+        return await self._reports.survey(name)
 
     async def report(self, name: str, version: str = "") -> VersionReport:
         """How a tuned version did on held-out data. Raises NotFound, also for a model of the zoo, which has no report."""
-        await self.seek(name, version)
-        entry = self._book(name).find(version)
-        if entry.version is None or self._versions is None:
-            raise NotFound("report", name, known="only fine-tuned versions have one")
+        return await self._reports.report(name, version)
+
+    def damaged_models(self) -> dict[str, str]:
+        """Models of which nothing can be read, by name, and why: a card of the catalog, or all versions of a tuned model."""
+        return self._discovery.damaged_models()
+
+    def traffic(self, name: str) -> Traffic:
+        """Which versions answer calls that name no version. Raises NotFound."""
+        return self._table.record(name).traffic()
+
+    def folder(self, name: str, version: str = "") -> Version | None:
+        """The folder of a tuned version, for a job that measures another one beside it; None for an unknown model or version, and
+        for a model of the zoo."""
         try:
-            report, html = await in_daemon(partial(self._versions.report, name, entry.number), f"report-{entry.key}")
-        except ZooModelError as error:
-            raise NotFound("report", f"{name} {entry.number}", known=str(error)) from error
-        noted = await in_daemon(entry.record.all_noted, f"report-{entry.key}")
-        return VersionReport(entry.number, {**report, "serving": serving(noted)}, with_serving(html, noted))
+            return self._table.record(name).find(version).published
+        except NotFound:
+            return None
 
+    def check_new_name(self, name: str, field: str = "model") -> None:
+        """Raises InvalidInput for a name that no tuned model may have, since it is one of the zoo's."""
+        self._discovery.check_new_name(name, field)
 
-__all__ = [
-    "ModelState",
-    "ModelStatus",
-    "Registry",
-    "RuntimeInfo",
-    "ServedModel",
-    "Traffic",
-    "Unloaded",
-    "VersionReport",
-    "VersionStatus",
-]
+    # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def load(self, name: str, version: str = "") -> ModelStatus:
+        """Makes a model READY, after a look for an unknown one at other servers; see `LoadManager.load`.
+
+        Raises NotFound, NotReady, MemoryFull, IllegalMove.
+        """
+        await self.seek(name, version)
+        return await self._loads.load(name, version)
+
+    def begin_load(self, name: str, version: str = "") -> asyncio.Task[None]:
+        """Starts a load and returns its task, which ends in every case and never raises."""
+        return self._loads.begin_load(name, version)
+
+    async def unload(self, name: str, version: str = "") -> Unloaded:
+        """Takes a model out of service once its rows in flight are answered; see `LoadManager.unload`."""
+        return await self._loads.unload(name, version)
+
+    def set_options(self, name: str, changes: Mapping[str, object]) -> tuple[ModelStatus, tuple[str, ...]]:
+        """Changes options of a model while it serves; see `OptionChanges.set`. Raises NotFound, InvalidInput."""
+        return self._options.set(name, changes)
+
+    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def add_version(self, name: str, number: int) -> VersionStatus:
+        """Learns, loads and warms up a version that was published; see `PromotionGate.add`."""
+        version = await self._gate.add(name, number)
+        return self._table.record(name).version_status(version, self.ledger)
+
+    async def take(self, name: str, number: int, *, gated: bool = True) -> str:
+        """Adds a version and makes it stable if it is good enough. Returns the outcome in one sentence."""
+        return await self._gate.take(name, number, gated=gated)
+
+    async def set_alias(self, name: str, alias: str, number: int) -> ModelStatus:
+        """Points an alias at a version; see `AliasManager.set`."""
+        await self._aliases.set(name, alias, number)
+        return self.status(name)
+
+    async def delete_alias(self, name: str, alias: str) -> ModelStatus:
+        """Removes an alias; see `AliasManager.remove`."""
+        await self._aliases.remove(name, alias)
+        return self.status(name)
+
+    async def rollback(self, name: str) -> tuple[ModelStatus, int]:
+        """Makes `stable` name the version that it named before; see `AliasManager.roll_back`. Also returns the number that was
+        stable until now."""
+        left = await self._aliases.roll_back(name)
+        return self.status(name), left
+
+    async def set_traffic(self, name: str, canary: int, share: float) -> ModelStatus:
+        """Gives a version a share of the calls that name none; see `AliasManager.split_traffic`."""
+        await self._aliases.split_traffic(name, canary, share)
+        return self.status(name)
+
+    async def delete_version(self, name: str, number: int) -> int:
+        """Deletes a version that no alias names; see `Deletion.delete`. Returns the bytes that were freed on disk."""
+        await self._sync.look_now()
+        return await self._deletion.delete(name, number)
+
+    # ── other servers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def restore(self) -> list[tuple[str, int]]:
+        """Learns the versions on disk and their aliases; called once, first. Returns those in service: model and number."""
+        return await self._sync.restore()
+
+    def follow(self, every_s: float) -> None:
+        """Looks at other servers periodically from now on, until `unfollow`."""
+        self._sync.follow(every_s)
+
+    def unfollow(self) -> None:
+        """Looks no more."""
+        self._sync.unfollow()
+
+    async def seek(self, name: str, version: str = "") -> None:
+        """Looks at other servers if a model or a version is not known here."""
+        await self._sync.seek(name, version)
+
+    async def look(self) -> None:
+        """Learns what other servers published, named and deleted. Raises DatabaseError, StoreUnusable."""
+        await self._sync.look()
+
+    # ── faster tiers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def serves(self, served: Served) -> bool:
+        """Whether this load of its version answers now. From any thread."""
+        return self._table.serves(served)
+
+    def heads_on(self, served: ServedModel) -> list[HeadServed]:
+        """Heads that answer from a loaded base's features now. From any thread."""
+        return self._head_server.heads_on(served)
+
+    def note_head_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> None:
+        """Notes the checks of heads on the runtime that is about to replace their base's."""
+        self._head_server.note_checks(served, runtime, checks)
+
+    def is_fp32_runtime(self, served: ServedModel) -> bool:
+        """Whether a network is the fp32 runtime of a base, for heads. From any thread."""
+        return self._head_server.is_fp32_runtime(served)
+
+    async def move_heads_to_fp32(
+        self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]
+    ) -> None:
+        """Moves heads that do not hold on `runtime` to an fp32 runtime of their base; see `HeadLoader.move_to_fp32`."""
+        await self._heads.move_to_fp32(served, runtime, checks)
+
+    def refresh(self, name: str) -> None:
+        """Measures a loaded model again, after another runtime was swapped in. Harmless for a model that is not loaded."""
+        self._networks.reweigh(name)
+
+    # ── end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def close(self) -> None:
+        """Ends looks, the work that follows from them, evictions and loads, in this order; then waits until changes of aliases
+        that were begun are stored. No other method may be called after this one."""
+        self._sync.close()
+        self._activation.close()
+        self._loads.close()
+        await self._writer.close()

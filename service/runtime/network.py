@@ -37,6 +37,10 @@ class Runtime(Protocol):
     def memory_bytes(self) -> int:
         """Bytes of weights and buffers on the device; 0 after `free`."""
 
+    @property
+    def shared(self) -> SharedPart | None:
+        """Weights that other networks may hold as well; None where it shares none, and after `free`."""
+
     def run(self, tensors: Tensors) -> dict[str, Array]:
         """Runs one batch. Inputs and outputs share the leading rows axis; the outputs own their memory."""
 

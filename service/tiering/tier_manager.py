@@ -197,7 +197,7 @@ class TierManager:
         if runtime is not None and not {*self._registry.heads_on(served)} <= holding:
             return False
         if runtime is not None:
-            self._registry.heads_hold(served, runtime, checks)
+            self._registry.note_head_checks(served, runtime, checks)
             served.use(runtime)
             served.decisions = decisions
             for rows, length, seconds in timings:  # what the scheduler learned was of the other one
@@ -290,7 +290,7 @@ class TierManager:
                 if head not in checks:
                     checks[head] = check_head(served.task, runtime, head, served.limits.max_batch_size)
             failed = {head: found for head, found in checks.items() if found.problem is not None}
-            if failed and self._registry.stands_in(served):
+            if failed and self._registry.is_fp32_runtime(served):
                 head, found = next(iter(failed.items()))
                 return f"version {head.version} of {head.name!r}, which rides on it: {found.problem}"
             if failed and not self._carried_in_fp32(served, runtime, failed):
@@ -300,7 +300,7 @@ class TierManager:
 
     def _carried_in_fp32(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> bool:
         """Has the loop move heads to an fp32 runtime, and waits for that. False where the server stops first."""
-        moved = asyncio.run_coroutine_threadsafe(self._registry.carry_in_fp32(served, runtime, checks), self._loop)
+        moved = asyncio.run_coroutine_threadsafe(self._registry.move_heads_to_fp32(served, runtime, checks), self._loop)
         while not self._stopped:
             try:
                 moved.result(timeout=LOOK_S)

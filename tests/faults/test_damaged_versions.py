@@ -202,7 +202,7 @@ async def test_a_model_whose_every_version_is_damaged_is_listed_and_its_versions
             await h.models.DeleteVersion(pb.DeleteVersionRequest(model=MODEL, version=number))
         assert [m.name for m in (await h.models.ListModels(pb.ListModelsRequest())).models] == ["adder"]
         assert await code_of(h.models.ListVersions(pb.ListVersionsRequest(model=MODEL))) is grpc.StatusCode.NOT_FOUND
-        assert (await aliases_of(h.world).read())[MODEL].names.aliases == {}
+        assert (await aliases_of(h.world).read())[MODEL].aliases.targets == {}
 
 
 async def test_a_call_of_an_alias_whose_version_is_damaged_hears_that_it_is(home: Path) -> None:

@@ -17,10 +17,10 @@ import pytest_asyncio
 from service.engine.served_model import ServedModel
 from service.observability.recorder import Recorder
 from service.registry.loading.memory_ledger import Ledger
+from service.registry.rollout.canary import Bounds
 from service.registry.states import ModelState
-from service.registry.versions.alias_book import RevisionedAliases
-from service.registry.versions.aliases import STABLE, Names
-from service.registry.versions.canary import Bounds
+from service.registry.versions.aliases import STABLE, AliasSet
+from service.registry.versions.revisioned_aliases import RevisionedAliases
 from tests.support.registry_fakes import FakeRuntime, World, world
 from tests.support.registry_internals import begin_unload, use_versions, version_of
 from tests.support.scheduler_fakes import until
@@ -201,10 +201,10 @@ async def test_canary_out_of_bounds_loses_its_share_before_anything_is_written(e
             observe(True, 0.01)
         assert events == [("canary_rolled_back", "mood")]
         assert w.registry.traffic("mood").canary_share == 0.0
-        assert kept.kept["mood"].names.canary_share == 0.5
+        assert kept.stored["mood"].aliases.canary_share == 0.5
         assert w.registry.resolve("mood", "2").watch is None, "it is compared no more"
         kept.let.set()
-        await until(lambda: kept.kept["mood"].names.canary_share == 0.0)
+        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
 
 
 async def test_eviction_tells_of_the_victim_before_the_model_that_comes(events: Events) -> None:
@@ -275,7 +275,7 @@ class WatchedTask(asyncio.Task[Any]):
 
 @pytest_asyncio.fixture
 async def cancelled() -> Any:
-    """Names of the tasks that were cancelled, in order."""
+    """AliasSet of the tasks that were cancelled, in order."""
     names: list[str] = []
     loop = asyncio.get_running_loop()
 
@@ -303,7 +303,7 @@ async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_the
         w.registry.follow(2.0)
         looking = asyncio.create_task(w.registry.seek("unknown"), name="caller")
         publish(tmp_path, "own", method="full")
-        kept.kept["own"] = RevisionedAliases(Names({STABLE: 1}), 1)  # as another server leaves it
+        kept.stored["own"] = RevisionedAliases(AliasSet({STABLE: 1}), 1)  # as another server leaves it
         w.loader.gate.clear()
         await w.registry.look()
         await until(lambda: w.loader.loads["own"])
@@ -326,5 +326,5 @@ async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_the
         assert not closing.done(), "a change that is being written is written to its end"
         kept.let.set()
         await closing
-        assert kept.kept["mood"].names.aliases["own"] == 1
+        assert kept.stored["mood"].aliases.targets["own"] == 1
         await asyncio.wait([looking, writing])

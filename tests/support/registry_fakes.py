@@ -24,12 +24,13 @@ from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
+from service.registry.composition import build_registry
 from service.registry.loading.loader import Loaded, LoadedHead
 from service.registry.loading.memory_ledger import BYTES, MIB
-from service.registry.registry import Registry
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import Lanes
+from service.runtime.network import SharedPart
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import ModelOptions
 from service.tasks.base import Task
@@ -106,6 +107,7 @@ class FakeRuntime:
     device = "cpu"
     precision = "fp32"
     tier = "eager"
+    shared: SharedPart | None = None
 
     def __init__(self, held_bytes: int = 4096) -> None:
         self.held_bytes = held_bytes
@@ -198,7 +200,9 @@ class World:
         self.scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=lanes)
         self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
         by_name = {card.name: card for card in cards}
-        self.registry = Registry(by_name, lambda _: options, self._loads, self.scheduler, self.recorder, **registry)
+        self.registry = build_registry(
+            by_name, lambda _: options, self._loads, self.scheduler, self.recorder, **registry
+        )
         self.pool = ThreadPoolExecutor(2, "preprocess")
         self.inference = Inference(self.registry, self.pool, self.recorder)
         self.moves: list[tuple[str, ModelState]] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.registry.states import ModelState
-from service.registry.versions.alias_book import AliasesInMemory
+from service.registry.versions.revisioned_aliases import InMemoryAliases
 from tests.support.registry_fakes import World
 from tests.support.scheduler_fakes import until
 from tests.support.tuned_worlds import ask, served
@@ -18,9 +18,9 @@ READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 
 
 @asynccontextmanager
-async def two(home: Path, kept: AliasesInMemory | None = None, **changes: Any) -> AsyncIterator[tuple[World, World]]:
+async def two(home: Path, kept: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[tuple[World, World]]:
     """Two servers that have just started. They look at each other when a test has them look."""
-    kept = kept or AliasesInMemory()
+    kept = kept or InMemoryAliases()
     async with served(home, kept, **changes) as here, served(home, kept, **changes) as there:
         yield here, there
 

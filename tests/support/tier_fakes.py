@@ -62,6 +62,7 @@ class Network:
     every row but the first."""
 
     device = "cpu"
+    shared = None
 
     def __init__(
         self, clock: Clock, seconds: float, precision: str = "fp32", off: float = 0.0, batched_off: float = 0.0

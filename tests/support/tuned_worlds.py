@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from model_zoo.versions import Versions
-from service.registry.versions.alias_book import AliasesInMemory, nothing
-from service.registry.versions.aliases import Move, Names
+from service.registry.versions.aliases import AliasMove, AliasSet
+from service.registry.versions.revisioned_aliases import InMemoryAliases, do_nothing
 from service.types import Embedding, Prediction
 from tests.support.registry_fakes import World, world
 from tests.support.tuned_versions import publish, report, with_tuned
 
 
 @asynccontextmanager
-async def served(home: Path, kept: AliasesInMemory | None = None, **changes: Any) -> AsyncIterator[World]:
+async def served(home: Path, kept: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[World]:
     """A world with a home for tuned versions, as a server has it after its start."""
     changes = {"load": False, **changes}
-    async with world(versions=Versions(home), aliases=kept or AliasesInMemory(), **changes) as w:
+    async with world(versions=Versions(home), aliases=kept or InMemoryAliases(), **changes) as w:
         with_tuned(w, home)
         for model, number in await w.registry.restore():
             await w.registry.begin_load(model, str(number))
@@ -45,7 +45,7 @@ async def grow(w: World, home: Path, model: str, *slopes: float) -> None:
         assert "is stable" in outcome, outcome
 
 
-class SlowAliases(AliasesInMemory):
+class SlowAliases(InMemoryAliases):
     """Keeps names when it is let. `trouble` is raised instead, once."""
 
     def __init__(self) -> None:
@@ -69,7 +69,12 @@ class SlowAliases(AliasesInMemory):
             raise trouble
 
     async def write(
-        self, model: str, names: Names, moves: Sequence[Move], revision: int, meanwhile: Callable[[], None] = nothing
+        self,
+        model: str,
+        names: AliasSet,
+        moves: Sequence[AliasMove],
+        revision: int,
+        meanwhile: Callable[[], None] = do_nothing,
     ) -> int:
         await self._turn()
         return await super().write(model, names, moves, revision, meanwhile)

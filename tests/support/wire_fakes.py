@@ -20,9 +20,9 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import open_inference_pb2_grpc as pb_grpc
-from service.registry.model_status import VersionStatus
-from service.registry.registry import ModelStatus, RuntimeInfo, Unloaded
+from service.registry.model_status import ModelStatus, RuntimeInfo, Unloaded, VersionStatus
 from service.registry.states import ModelState
+from service.scheduler.policy import BatchLimits
 from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
 from service.wire.calls import CountedServer
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
@@ -78,9 +78,7 @@ def status(of: Card, state: ModelState = ModelState.READY, labels: tuple[str, ..
         aliases={"stable": 1} if ready else {},
         labels=labels,
         runtime=RuntimeInfo("cpu", "fp32", 4096, 0.5) if ready else None,
-        max_batch_size=8,
-        max_queue_size=64,
-        max_queue_delay_s=0.002,
+        limits=BatchLimits(max_batch_size=8, max_queue_size=64, max_queue_delay_s=0.002),
         ever_loaded=ready,
     )
     return replace(whole, **changes)
@@ -133,7 +131,7 @@ class FakeRegistry:
 
     def versions(self, name: str) -> list[VersionStatus]:
         known = self.models[name]
-        return [VersionStatus(1, known.state, known.reason)]
+        return [VersionStatus(number=1, state=known.state, reason=known.reason)]
 
     async def survey(self, name: str) -> list[VersionStatus]:
         return self.versions(name)

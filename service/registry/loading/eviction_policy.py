@@ -1,4 +1,5 @@
-"""Who must go so that a model finds room in the memory budget: used longest ago first, never who is pinned or in use."""
+"""Which loaded models are evicted so that another one fits into the memory budget: least recently used first, never a model that
+is pinned or in use."""
 
 from __future__ import annotations
 
@@ -10,27 +11,29 @@ from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
 
 BUSY_RETRY_S = 1.0
-"""When to try again a load that has no room only because others are in use."""
+"""When to retry a load that has no memory only because other models are in use."""
 
 
-def to_evict(ledger: Ledger, entry: ModelVersion, need: Holding, entries: Iterable[ModelVersion]) -> list[ModelVersion]:
-    """Models whose unloading makes room for what `entry` needs; none where it fits as it is.
+def choose_victims(
+    ledger: Ledger, version: ModelVersion, need: Holding, versions: Iterable[ModelVersion]
+) -> list[ModelVersion]:
+    """Models whose eviction frees the memory that `version` needs; empty where it fits as it is.
 
-    Raises MemoryFull, with the figures, where even all that may go would not do.
+    Raises MemoryFull, with the figures, where evicting all candidates would not be enough.
     """
-    # A head has no line of its own: it goes with its base, and comes back with it.
-    others = [e for e in entries if e.state is ModelState.READY and e is not entry and not e.is_head]
-    unpinned = sorted((e for e in others if not e.pinned), key=lambda e: e.last_used)
-    idle = {e.key: e for e in unpinned if not e.in_use}
+    # A head has no entry in the ledger: it is evicted with its base, and comes back with it.
+    others = [v for v in versions if v.state is ModelState.READY and v is not version and not v.is_head]
+    unpinned = sorted((v for v in others if not v.pinned), key=lambda v: v.last_used)
+    idle = {v.key: v for v in unpinned if not v.in_use}
     chosen = ledger.to_evict(need, idle)
     if chosen is not None:
         return [idle[key] for key in chosen]
-    pinned = [e.key for e in others if e.pinned]
-    busy = [e.key for e in unpinned if e.in_use]
-    kept = ledger.total_of([*pinned, *busy])
+    pinned = [v.key for v in others if v.pinned]
+    busy = [v.key for v in unpinned if v.in_use]
+    staying = ledger.total_of([*pinned, *busy])
     why = "; ".join(f"{word}: {', '.join(names)}" for word, names in (("pinned", pinned), ("in use", busy)) if names)
     raise MemoryFull(
-        f"{entry.title} needs {ledger.added(need) / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, of which "
-        f"{kept / MIB:.1f} MiB cannot be freed now" + (f" ({why})" if why else ""),
-        retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [e.key for e in unpinned]) is not None else None,
+        f"{version.title} needs {ledger.added(need) / MIB:.1f} MiB of the memory budget of {ledger.budget / MIB:.0f} MiB, "
+        f"of which {staying / MIB:.1f} MiB cannot be freed now" + (f" ({why})" if why else ""),
+        retry_after_s=BUSY_RETRY_S if ledger.to_evict(need, [v.key for v in unpinned]) is not None else None,
     )

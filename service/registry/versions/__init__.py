@@ -1,1 +1,1 @@
-"""Versions, aliases, canaries and promotion, and how servers share them."""
+"""Versions of tuned models: discovered, named by aliases, deleted, and shared between servers."""

@@ -1,6 +1,6 @@
-"""The names of a model's versions: aliases, the share of a canary, and what was stable before. Pure.
+"""The aliases of a model: which version each names, the share of the canary, and which versions were stable before. Pure.
 
-Each change gives new Names and the moves that led there; `alias_book.py` says where both are kept.
+Each change returns a new AliasSet and the moves that led there; `revisioned_aliases.py` says how both are stored.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """An alias went from one version to another; None where it named none."""
+class AliasMove:
+    """An alias moved from one version to another; None where it named none."""
 
     alias: str
     old: int | None
@@ -25,119 +25,125 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What is kept of one model."""
+class AliasSet:
+    """The aliases of one model."""
 
-    aliases: Mapping[str, int] = field(default_factory=dict)
+    targets: Mapping[str, int] = field(default_factory=dict)
+    """Alias → number of the version that it names."""
     canary_share: float = 0.0
     rolled_back_reason: str = ""
     """Why the last canary lost its share; empty where it did not."""
-    before: tuple[int, ...] = ()
-    """Versions that were stable before this one, the latest last: where a rollback leads."""
+    previous_stable: tuple[int, ...] = ()
+    """Versions that were stable before the present one, the latest last: a rollback leads to that."""
 
     @property
     def stable(self) -> int | None:
-        """What an empty version means."""
-        return self.aliases.get(STABLE)
+        """The version that an empty version means."""
+        return self.targets.get(STABLE)
 
     @property
     def canary(self) -> int | None:
-        """What is tried out."""
-        return self.aliases.get(CANARY)
+        """The version on trial."""
+        return self.targets.get(CANARY)
+
+    @property
+    def split(self) -> tuple[int | None, int | None, float]:
+        """How calls that name no version are split: stable, canary and the canary's share."""
+        return self.stable, self.canary, self.canary_share
 
     def of(self, number: int) -> tuple[str, ...]:
         """The aliases that name a version, in order."""
-        return tuple(sorted(alias for alias, named in self.aliases.items() if named == number))
+        return tuple(sorted(alias for alias, named in self.targets.items() if named == number))
 
 
-Change = tuple[Names, Sequence[Move]]
+AliasChange = tuple[AliasSet, Sequence[AliasMove]]
 
 
-def pointed(names: Names, alias: str, number: int, reason: str = "") -> Change:
-    """An alias names this version from now on. A canary that becomes stable is one no longer."""
-    old = names.aliases.get(alias)
+def point_alias(aliases: AliasSet, alias: str, number: int, reason: str = "") -> AliasChange:
+    """Makes an alias name this version. A canary that becomes stable is no canary any more."""
+    old = aliases.targets.get(alias)
     if old == number:
-        return names, ()
-    moves = [Move(alias, old, number, reason)]
-    aliases, share, why = {**names.aliases, alias: number}, names.canary_share, names.rolled_back_reason
+        return aliases, ()
+    moves = [AliasMove(alias, old, number, reason)]
+    targets, share, why = {**aliases.targets, alias: number}, aliases.canary_share, aliases.rolled_back_reason
     if alias == CANARY:
-        share, why = 0.0, ""  # what was found of another version does not hold for this one
-    before = names.before
+        share, why = 0.0, ""  # the finding was about another version
+    previous = aliases.previous_stable
     if alias == STABLE:
         if old is not None:
-            before = (*before, old)
-        if names.canary == number:
-            del aliases[CANARY]
-            moves.append(Move(CANARY, number, None, "promoted"))
+            previous = (*previous, old)
+        if aliases.canary == number:
+            del targets[CANARY]
+            moves.append(AliasMove(CANARY, number, None, "promoted"))
             share, why = 0.0, ""
-    return Names(aliases, share, why, before), moves
+    return AliasSet(targets, share, why, previous), moves
 
 
-def without(names: Names, alias: str) -> Change:
-    """An alias is gone."""
-    aliases = {name: number for name, number in names.aliases.items() if name != alias}
-    after = replace(names, aliases=aliases)
+def remove_alias(aliases: AliasSet, alias: str) -> AliasChange:
+    """Removes an alias."""
+    after = replace(aliases, targets={name: number for name, number in aliases.targets.items() if name != alias})
     if alias == CANARY:
         after = replace(after, canary_share=0.0, rolled_back_reason="")
-    return after, [Move(alias, names.aliases.get(alias), None)]
+    return after, [AliasMove(alias, aliases.targets.get(alias), None)]
 
 
-def back(names: Names) -> Change:
-    """`stable` names what it named before. There must be such a version."""
-    *before, number = names.before
-    moves = [Move(STABLE, names.stable, number, ROLLBACK)]
-    aliases, share, why = {**names.aliases, STABLE: number}, names.canary_share, names.rolled_back_reason
-    if names.canary == number:
-        del aliases[CANARY]
-        moves.append(Move(CANARY, number, None, "promoted"))
+def roll_back(aliases: AliasSet) -> AliasChange:
+    """Makes `stable` name the version that it named before. There must be such a version."""
+    *previous, number = aliases.previous_stable
+    moves = [AliasMove(STABLE, aliases.stable, number, ROLLBACK)]
+    targets, share, why = {**aliases.targets, STABLE: number}, aliases.canary_share, aliases.rolled_back_reason
+    if aliases.canary == number:
+        del targets[CANARY]
+        moves.append(AliasMove(CANARY, number, None, "promoted"))
         share, why = 0.0, ""
-    return Names(aliases, share, why, tuple(before)), moves
+    return AliasSet(targets, share, why, tuple(previous)), moves
 
 
-def split(names: Names, canary: int, share: float) -> Change:
-    """`canary` gets this share of the calls that name no version."""
-    same = names.canary == canary and not names.rolled_back_reason
-    moves = [] if same else [Move(CANARY, names.canary, canary)]
-    return replace(names, aliases={**names.aliases, CANARY: canary}, canary_share=share, rolled_back_reason=""), moves
+def split_traffic(aliases: AliasSet, canary: int, share: float) -> AliasChange:
+    """Gives `canary` this share of the calls that name no version."""
+    same = aliases.canary == canary and not aliases.rolled_back_reason
+    moves = [] if same else [AliasMove(CANARY, aliases.canary, canary)]
+    targets = {**aliases.targets, CANARY: canary}
+    return replace(aliases, targets=targets, canary_share=share, rolled_back_reason=""), moves
 
 
-def stopped(names: Names, reason: str) -> Change:
-    """The canary has lost its share; its alias stays, so that it can be looked at."""
-    return replace(names, canary_share=0.0, rolled_back_reason=reason), [
-        Move(CANARY, names.canary, names.canary, reason)
-    ]
+def stop_canary(aliases: AliasSet, reason: str) -> AliasChange:
+    """Takes its share from the canary; the alias stays, so that the version can be examined."""
+    moves = [AliasMove(CANARY, aliases.canary, aliases.canary, reason)]
+    return replace(aliases, canary_share=0.0, rolled_back_reason=reason), moves
 
 
-def forgotten(names: Names, number: int) -> Change:
-    """A version that no alias names was deleted: no rollback leads there any more."""
-    if number not in names.before:
-        return names, ()
-    return replace(names, before=tuple(n for n in names.before if n != number)), [Move(STABLE, number, None, DELETED)]
+def drop_version(aliases: AliasSet, number: int) -> AliasChange:
+    """Removes a deleted version, which no alias names, from those that a rollback leads to."""
+    if number not in aliases.previous_stable:
+        return aliases, ()
+    previous = tuple(n for n in aliases.previous_stable if n != number)
+    return replace(aliases, previous_stable=previous), [AliasMove(STABLE, number, None, DELETED)]
 
 
-def replayed(moves: Sequence[Move]) -> tuple[int, ...]:
-    """`Names.before` from the moves of `stable`, the oldest first."""
-    before: list[int] = []
+def replay_stable(moves: Sequence[AliasMove]) -> tuple[int, ...]:
+    """`AliasSet.previous_stable` from the moves of `stable`, the oldest first."""
+    previous: list[int] = []
     for move in moves:
         if move.alias != STABLE:
             continue
         if move.reason == DELETED:
-            before = [number for number in before if number != move.old]
+            previous = [number for number in previous if number != move.old]
         elif move.reason == ROLLBACK:
-            before = before[:-1]
+            previous = previous[:-1]
         elif move.old is not None:
-            before.append(move.old)
-    return tuple(before)
+            previous.append(move.old)
+    return tuple(previous)
 
 
-def held_back(names: Names, stable: int) -> Names:
-    """What holds while the version that became stable is still to be loaded: `stable` names this one, and no traffic is split."""
-    return replace(names, aliases={**names.aliases, STABLE: stable}, canary_share=0.0)
+def keep_stable(aliases: AliasSet, stable: int) -> AliasSet:
+    """The aliases in effect while the new stable version is loaded: `stable` names this one, and no traffic is split."""
+    return replace(aliases, targets={**aliases.targets, STABLE: stable}, canary_share=0.0)
 
 
-def among(names: Names, numbers: Collection[int]) -> Names:
-    """Names without those of versions that are not there."""
-    aliases = {alias: number for alias, number in names.aliases.items() if number in numbers}
-    share = names.canary_share if CANARY in aliases and STABLE in aliases else 0.0
-    before = tuple(number for number in names.before if number in numbers)
-    return Names(aliases, share, names.rolled_back_reason, before)
+def restrict_to(aliases: AliasSet, numbers: Collection[int]) -> AliasSet:
+    """Aliases without those of versions that do not exist."""
+    targets = {alias: number for alias, number in aliases.targets.items() if number in numbers}
+    share = aliases.canary_share if CANARY in targets and STABLE in targets else 0.0
+    previous = tuple(number for number in aliases.previous_stable if number in numbers)
+    return AliasSet(targets, share, aliases.rolled_back_reason, previous)

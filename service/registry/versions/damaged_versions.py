@@ -1,8 +1,8 @@
-"""Versions whose files cannot be read: they are told of and can be deleted, and nothing else comes of them."""
+"""Versions and models whose files cannot be read: they are listed and can be deleted, and cannot be served."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from model_zoo.errors import UnknownVersion
@@ -13,7 +13,7 @@ from service.registry.states import ModelState
 
 @dataclass(frozen=True, slots=True)
 class DamagedVersion:
-    """What is left of one."""
+    """A version that cannot be read."""
 
     model: str
     number: int
@@ -24,12 +24,12 @@ class DamagedVersion:
     size_bytes: int
 
     def status(self, aliases: tuple[str, ...] = ()) -> VersionStatus:
-        """As it is listed."""
+        """The version in a list of versions."""
         return VersionStatus(
-            self.number,
-            ModelState.UNAVAILABLE,
-            f"damaged: {self.reason}",
-            aliases,
+            number=self.number,
+            state=ModelState.UNAVAILABLE,
+            reason=f"damaged: {self.reason}",
+            aliases=aliases,
             created=self.created,
             size_bytes=self.size_bytes,
             damaged=self.reason,
@@ -37,13 +37,15 @@ class DamagedVersion:
 
 
 class DamagedVersions:
-    """Those that were found. Threads note them; the event loop asks."""
+    """The damaged versions that were found, and the catalog's damaged cards. Threads add to them; the event loop reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, damaged_cards: Mapping[str, str] | None = None) -> None:
+        """`damaged_cards`: cards of the catalog that cannot be read, and why."""
+        self._damaged_cards = dict(damaged_cards or {})
         self._found: dict[tuple[str, int], DamagedVersion] = {}
 
     def note(self, versions: Versions, model: str, number: int, reason: str) -> None:
-        """One cannot be read. Blocks."""
+        """Adds a version. Blocks."""
         try:
             created, size = versions.changed_and_size(model, number)
         except UnknownVersion:
@@ -51,25 +53,28 @@ class DamagedVersions:
         self._found[model, number] = DamagedVersion(model, number, reason, created, size)
 
     def forget(self, model: str, number: int) -> None:
-        """It is gone, or can be read again."""
+        """Removes a version that was deleted, or that can be read again."""
         self._found.pop((model, number), None)
 
     def keep(self, listed: Collection[tuple[str, int]]) -> None:
-        """Forgets those that are not there any more."""
+        """Removes versions that are not among these."""
         for one in set(self._found) - set(listed):
             self._found.pop(one, None)
 
     def of(self, model: str) -> dict[int, DamagedVersion]:
-        """Those of a model, by number."""
+        """The damaged versions of a model, by number."""
         return {one.number: one for one in sorted(self._found.values(), key=lambda v: v.number) if one.model == model}
 
-    def models(self) -> set[str]:
-        """Names of the models that have one."""
-        return {model for model, _ in tuple(self._found)}
+    def models(self) -> dict[str, str]:
+        """Models with a damaged card, or with damaged versions, and what is damaged; in order of name."""
+        names = {model for model, _ in tuple(self._found)}
+        tuned = {name: outline(found) for name in names if (found := tuple(self.of(name).values()))}
+        cards = {name: f"its card is damaged: {reason}" for name, reason in self._damaged_cards.items()}
+        return dict(sorted((tuned | cards).items()))
 
 
 def outline(damaged: Collection[DamagedVersion]) -> str:
-    """What to say of a model all of whose versions are damaged."""
+    """One sentence on a model whose versions are all damaged."""
     newest = max(damaged, key=lambda one: one.number)
     others = len(damaged) - 1
     more = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""

@@ -1,4 +1,4 @@
-"""How a version is deleted: here, or by another server."""
+"""Deletion of versions: on this server, or after another server deleted one."""
 
 from __future__ import annotations
 
@@ -8,148 +8,195 @@ from functools import partial
 from pathlib import Path
 
 from model_zoo.errors import UnknownVersion, ZooModelError
+from model_zoo.versions import Versions
 from service.errors import IllegalMove, InternalError, ZooError
 from service.observability.log import logger
 from service.registry.loading.background import in_daemon
+from service.registry.loading.unloading import Unloader
 from service.registry.model_record import ModelRecord
+from service.registry.model_table import ModelTable, numbered
 from service.registry.model_version import ModelVersion
 from service.registry.states import ModelState
-from service.registry.versions import aliases as naming
-from service.registry.versions.alias_book import OutdatedError, RevisionedAliases
-from service.registry.versions.alias_manager import Naming
-from service.registry.versions.aliases import Change, Move, Names
+from service.registry.versions.alias_activation import AliasActivation
+from service.registry.versions.alias_writer import AliasWriter
+from service.registry.versions.aliases import AliasChange, AliasMove, AliasSet, drop_version, remove_alias
+from service.registry.versions.discovery import Discovery
+from service.registry.versions.revisioned_aliases import (
+    NO_ALIASES,
+    AliasStorage,
+    RevisionedAliases,
+    StaleRevisionError,
+)
+from service.registry.versions.version_folders import VersionFolders
 
 log = logger(__name__)
 
 
-class Forgetting(Naming):
-    """A registry that lets go of versions. All methods belong to the event loop."""
+class Withdrawal:
+    """Moves a version's folder aside; it can be put back until it is removed. Blocks."""
 
-    async def _deleted(self, book: ModelRecord, entry: ModelVersion) -> int:
-        """Lets its callers finish, then takes away files and history at once, and gives the bytes on disk that came back.
+    def __init__(self, versions: Versions, name: str, number: int, what: str = "a version") -> None:
+        """`what` is the version in the log."""
+        self._versions = versions
+        self._name = name
+        self._number = number
+        self._what = what
+        self._taken: list[tuple[Path, int]] = []
 
-        Nobody who names or deletes other versions waits for the callers. Whatever fails, the version is there as before.
-        """
-        assert self._versions is not None
-        versions, name, number = self._versions, book.name, entry.number
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes on disk of the folder; 0 where another server took it."""
+        return sum(size for _, size in self._taken)
 
-        def change(names: Names) -> Change:
-            if aliases := names.of(number):
-                which = " and ".join(repr(alias) for alias in aliases)
-                raise IllegalMove(f"{entry.title} is {which}; point that elsewhere first")
-            return naming.forgotten(names, number)
-
-        taken: list[tuple[Path, int]] = []
-
-        def withdraw() -> None:
-            try:
-                taken.append(versions.withdraw(name, number))
-            except UnknownVersion:  # somebody was faster; what was asked for is so
-                pass
-            except ZooModelError as error:
-                log.error("a version could not be deleted", model=name, version=number, reason=str(error))
-                raise InternalError from error
-
-        change(book.kept.names)
-        if entry.leaving:
-            raise IllegalMove(f"{entry.title} is being deleted")
-        if entry.state is not ModelState.UNLOADING:  # which is what is wanted
-            self._check_unload(entry)
-        entry.leaving = True
+    def take(self) -> None:
+        """Moves the folder aside. Raises InternalError."""
         try:
-            await self._empty(entry)
-            await self._renamed(book, change, withdraw)
+            self._taken.append(self._versions.withdraw(self._name, self._number))
+        except UnknownVersion:  # another server deleted it, which is what was asked for
+            pass
+        except ZooModelError as error:
+            fields = {"model": self._name, "version": self._number, "reason": str(error)}
+            log.error(f"{self._what} could not be deleted", **fields)
+            raise InternalError from error
+
+    async def put_back(self) -> None:
+        """Undoes `take`. Belongs to the event loop."""
+        for folder, _ in self._taken:
+            work = partial(self._versions.restore, self._name, self._number, folder)
+            await in_daemon(work, f"put-back-{self._name}:{self._number}")
+
+
+class Deletion:
+    """Deletes versions. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        table: ModelTable,
+        unloader: Unloader,
+        folders: VersionFolders,
+        discovery: Discovery,
+        storage: AliasStorage,
+        activation: AliasActivation,
+        writer: AliasWriter,
+    ) -> None:
+        self._table = table
+        self._unloader = unloader
+        self._folders = folders
+        self._discovery = discovery
+        self._storage = storage
+        self._activation = activation
+        self._writer = writer
+
+    async def delete(self, name: str, number: int) -> int:
+        """Unloads a version that no alias names, and removes its files; of a damaged one also its aliases. Returns the bytes that
+        were freed on disk.
+
+        Goes on even if the caller leaves. Raises NotFound; IllegalMove where an alias names the version, or while it is loading
+        or being deleted.
+        """
+        known = self._table.get(name)
+        if number in self._folders.damaged.of(name) and (known is None or number not in known.versions):
+            return await self._writer.run_to_end(self._delete_damaged(name, number))
+        record = self._table.tuned(name)
+        return await self._writer.run_to_end(self._delete(record, numbered(record, number)))
+
+    async def _delete(self, record: ModelRecord, version: ModelVersion) -> int:
+        """Lets callers of the version finish, then removes files and history together.
+
+        Other changes of aliases and other deletions do not wait for those callers. After any failure the version is as before.
+        """
+        assert self._folders.versions is not None
+        versions, name, number = self._folders.versions, record.name, version.number
+
+        def change(aliases: AliasSet) -> AliasChange:
+            if naming := aliases.of(number):
+                which = " and ".join(repr(alias) for alias in naming)
+                raise IllegalMove(f"{version.title} is {which}; point that elsewhere first")
+            return drop_version(aliases, number)
+
+        withdrawal = Withdrawal(versions, name, number)
+        change(record.stored.aliases)
+        if version.deleting:
+            raise IllegalMove(f"{version.title} is being deleted")
+        if version.state is not ModelState.UNLOADING:  # an unload that runs is no obstacle
+            self._unloader.check(version)
+        version.deleting = True
+        try:
+            await self._empty(version)
+            await self._writer.change_now(record, change, withdrawal.take)
         except BaseException:
-            entry.leaving, entry.comes_back = False, True
-            for folder, _ in taken:  # the database took the change back after that
-                await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{entry.key}")
+            version.deleting, version.reloads_on_call = False, True
+            await withdrawal.put_back()  # if the database refused the change after the folder was taken
             raise
-        self._forget(book, entry)
-        freed = sum(size for _, size in taken)
-        await in_daemon(versions.remove_withdrawn, f"delete-{entry.key}")
+        self._discovery.remove(record, version)
+        await in_daemon(versions.remove_withdrawn, f"delete-{version.key}")
+        freed = withdrawal.freed_bytes
         log.info("a version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
 
-    async def _deleted_damaged(self, name: str, number: int) -> int:
-        """Takes away what is left of a version that cannot be read, with the aliases that name it; gives the bytes on disk.
+    async def _delete_damaged(self, name: str, number: int) -> int:
+        """Removes the remains of a version that cannot be read, and the aliases that name it.
 
-        No caller of it is here, since it was never loaded; and nobody could point its aliases elsewhere first where it is the
-        only version.
+        It was never loaded, so it has no callers; and its aliases could not be pointed elsewhere where it is the only version.
         """
-        assert self._versions is not None
-        versions = self._versions
-        taken: list[tuple[Path, int]] = []
-
-        def withdraw() -> None:
+        assert self._folders.versions is not None
+        versions = self._folders.versions
+        withdrawal = Withdrawal(versions, name, number, "a damaged version")
+        async with self._writer.lock:
             try:
-                taken.append(versions.withdraw(name, number))
-            except UnknownVersion:  # somebody was faster
-                pass
-            except ZooModelError as error:
-                log.error("a damaged version could not be deleted", model=name, version=number, reason=str(error))
-                raise InternalError from error
-
-        async with self._naming:
-            try:
-                kept = await self._unnamed(name, number, withdraw)
+                stored = await self._remove_names(name, number, withdrawal.take)
             except BaseException:
-                for folder, _ in taken:
-                    await in_daemon(partial(versions.restore, name, number, folder), f"put-back-{name}:{number}")
+                await withdrawal.put_back()
                 raise
-            self._damaged.forget(name, number)
-            self._tell_books()
-            if (book := self._books.get(name)) is not None:
-                book.kept = kept
-                self._hold(book)
+            self._folders.damaged.forget(name, number)
+            self._discovery.note_damage()
+            if (record := self._table.get(name)) is not None:
+                record.stored = stored
+                self._activation.activate(record)
         await in_daemon(versions.remove_withdrawn, f"delete-{name}:{number}")
-        freed = sum(size for _, size in taken)
+        freed = withdrawal.freed_bytes
         log.info("a damaged version was deleted", model=name, version=number, freed_bytes=freed)
         return freed
 
-    async def _unnamed(self, name: str, number: int, meanwhile: Callable[[], None]) -> RevisionedAliases:
-        """Nothing names a version any more, and no rollback leads there; what is kept of the model's names from now on."""
+    async def _remove_names(self, name: str, number: int, while_locked: Callable[[], None]) -> RevisionedAliases:
+        """Removes all aliases of a version, and it from those that a rollback leads to. Returns the aliases as stored then."""
         while True:
-            kept = (await self._aliases.read([name])).get(name, RevisionedAliases(Names()))
-            names: Names = kept.names
-            moves: list[Move] = []
-            for alias in names.of(number):
-                names, more = naming.without(names, alias)
+            stored = (await self._storage.read([name])).get(name, NO_ALIASES)
+            aliases = stored.aliases
+            moves: list[AliasMove] = []
+            for alias in aliases.of(number):
+                aliases, more = remove_alias(aliases, alias)
                 moves += more
-            names, more = naming.forgotten(names, number)
+            aliases, more = drop_version(aliases, number)
             moves += more
             if not moves:
-                await in_daemon(meanwhile, f"delete-{name}:{number}")
-                return kept
+                await in_daemon(while_locked, f"delete-{name}:{number}")
+                return stored
             try:
-                return RevisionedAliases(names, await self._aliases.write(name, names, moves, kept.revision, meanwhile))
-            except OutdatedError:  # another server was faster
+                revision = await self._storage.write(name, aliases, moves, stored.revision, while_locked)
+                return RevisionedAliases(aliases, revision)
+            except StaleRevisionError:  # another server was faster
                 continue
 
-    async def _gone(self, book: ModelRecord, entry: ModelVersion) -> None:
-        """Another server has deleted a version: its callers here finish, and then nobody knows it any more."""
-        entry.leaving = True
+    async def forget(self, record: ModelRecord, version: ModelVersion) -> None:
+        """Removes a version that another server deleted, once its callers here have finished."""
+        version.deleting = True
         try:
-            await self._empty(entry)
+            await self._empty(version)
         except ZooError as error:
-            entry.leaving = False
-            log.error("a version was deleted elsewhere and stays", model=book.name, version=entry.number, reason=error)
+            version.deleting = False
+            log.error(
+                "a version was deleted elsewhere and stays", model=record.name, version=version.number, reason=error
+            )
             return
-        self._forget(book, entry)
-        log.info("a version was deleted elsewhere", model=book.name, version=entry.number)
+        self._discovery.remove(record, version)
+        log.info("a version was deleted elsewhere", model=record.name, version=version.number)
 
-    async def _empty(self, entry: ModelVersion) -> None:
-        """A version that is `leaving` is unloaded, once its load has ended and those inside are answered."""
-        if entry.loading is not None:
-            await asyncio.wait([entry.loading])
-        if entry.unloading is not None:
-            await asyncio.shield(entry.unloading)
-        if entry.state is ModelState.READY:
-            await asyncio.shield(self._begin_unload(entry, "deleted", comes_back=False))
-
-    def _forget(self, book: ModelRecord, entry: ModelVersion) -> None:
-        book.entries.pop(entry.number, None)
-        if book.entries:
-            self._changed(book)
-        elif self._books.get(book.name) is book:
-            del self._books[book.name], self._statuses[book.name]
-            self._recorder.model_gone(book.name, tuple(ModelState))
+    async def _empty(self, version: ModelVersion) -> None:
+        """Unloads a version that is being deleted, once its load has ended and its rows in flight are answered."""
+        if version.loading is not None:
+            await asyncio.wait([version.loading])
+        if version.unloading is not None:
+            await asyncio.shield(version.unloading)
+        if version.state is ModelState.READY:
+            await asyncio.shield(self._unloader.begin(version, "deleted", reloads_on_call=False))

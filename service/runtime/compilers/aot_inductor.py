@@ -89,6 +89,7 @@ class CompiledRuntime:
 
     tier = "compiled"
     device = "cpu"
+    shared = None
 
     def __init__(
         self, library: Path, inputs: Sequence[str], outputs: Sequence[str], precision: str, runners: int

@@ -22,6 +22,7 @@ from service.engine.served_head import Served
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
+from service.registry.composition import build_registry
 from service.registry.loading.loader import Loader
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.model_status import VersionStatus
@@ -79,7 +80,7 @@ def real(served: Callable[[str], Any], zoo_home: Path, tmp_path: Path) -> Any:
         pool = HeadPool(1 << 20)
         loader = Loader(store, "cpu", True, lambda _: lambda *_: None, bases={name: card}, heads=pool)
         settings = Settings(home=tmp_path, optimize="off")
-        registry = Registry(
+        registry = build_registry(
             {name: card},
             partial(defaults_for, settings, "cpu"),
             loader,

@@ -28,10 +28,10 @@ from service.inference import Inference
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
+from service.registry.composition import build_registry
 from service.registry.loading.loader import Loaded, Loader
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.options import defaults_for
-from service.registry.registry import Registry
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import Lanes
@@ -96,7 +96,7 @@ async def many_times(home: Path) -> dict[str, Any]:
     lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
     loader = Remembering(Store(home), "cpu", True, lambda model: lambda done, total, what: None)
     ledger = Ledger(reading("cpu"))
-    registry = Registry(
+    registry = build_registry(
         {NAME: card}, lambda card: defaults_for(settings, "cpu", card), loader, scheduler, recorder, ledger=ledger
     )
     pool = ThreadPoolExecutor(1, "preprocess")

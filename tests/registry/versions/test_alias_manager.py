@@ -10,10 +10,10 @@ import pytest
 from model_zoo.versions import Versions
 from service.database import DatabaseUnavailable
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
+from service.registry.rollout.canary import Bounds
 from service.registry.states import ModelState
-from service.registry.versions.alias_book import AliasesInMemory, nothing
-from service.registry.versions.aliases import Move, Names
-from service.registry.versions.canary import Bounds
+from service.registry.versions.aliases import AliasMove, AliasSet
+from service.registry.versions.revisioned_aliases import InMemoryAliases, do_nothing
 from tests.support.registry_internals import writes_in_progress
 from tests.support.scheduler_fakes import until
 from tests.support.tuned_versions import publish, report
@@ -223,7 +223,7 @@ async def test_rollback_skips_a_version_that_was_deleted(tmp_path: Path) -> None
 
 
 async def test_a_restart_finds_aliases_traffic_and_the_way_back(tmp_path: Path) -> None:
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 4.0))
@@ -246,7 +246,7 @@ async def test_a_restart_finds_aliases_traffic_and_the_way_back(tmp_path: Path) 
 
 
 async def test_a_version_that_was_removed_behind_the_servers_back_is_named_no_more(tmp_path: Path) -> None:
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
     Versions(tmp_path).delete("mood", 2)
@@ -256,7 +256,7 @@ async def test_a_version_that_was_removed_behind_the_servers_back_is_named_no_mo
 
 
 async def test_a_damaged_version_is_left_out_at_start_and_the_others_serve(tmp_path: Path) -> None:
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
     (tmp_path / "versions" / "mood" / "1" / "card.json").write_text("{")
@@ -336,7 +336,7 @@ async def test_a_canary_that_is_away_gets_no_calls(tmp_path: Path) -> None:
 
 
 async def test_a_canary_that_fails_loses_its_share_by_itself(tmp_path: Path) -> None:
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept, bounds=Bounds(least_calls=10, least_errors=3)) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
@@ -355,8 +355,8 @@ async def test_a_canary_that_fails_loses_its_share_by_itself(tmp_path: Path) -> 
         assert traffic.rolled_back_reason.startswith("10 of its last 10 calls failed (100.0%)")
         assert w.sample("zoo_canary_rollbacks_total", model="mood") == 1
         assert {(await ask(w, "mood"))[0] for _ in range(10)} == {1}
-        await until(lambda: kept.kept["mood"].names.rolled_back_reason)
-        assert kept.kept["mood"].names.canary_share == 0.0
+        await until(lambda: kept.stored["mood"].aliases.rolled_back_reason)
+        assert kept.stored["mood"].aliases.canary_share == 0.0
     async with served(tmp_path, kept) as w:
         assert w.registry.traffic("mood") == traffic
 
@@ -395,14 +395,14 @@ async def test_a_version_is_deleted_unless_an_alias_names_it(tmp_path: Path) -> 
 
 
 async def test_with_its_last_version_a_model_is_gone(tmp_path: Path) -> None:
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0, said=report(0.1, 0.5)))
         await w.registry.delete_version("mood", 1)
         assert [s.name for s in w.registry.statuses()] == ["adder"]
         with pytest.raises(NotFound, match="unknown model 'mood'"):
             w.registry.status("mood")
-        assert kept.kept["mood"].names == Names()
+        assert kept.stored["mood"].aliases == AliasSet()
         outcome = await w.registry.take("mood", publish(tmp_path, "mood", 2.0))
         assert outcome.startswith("version 2 is stable: "), "one of the same name starts afresh"
         with pytest.raises(IllegalMove, match="no version of model 'mood' was stable before"):
@@ -519,7 +519,7 @@ async def test_a_caller_who_leaves_midway_leaves_the_names_as_they_are_kept(tmp_
         await asyncio.gather(leaving, return_exceptions=True)
         kept.let.set()
         await until(lambda: w.registry.traffic("mood").stable == 1)
-        assert kept.kept["mood"].names.stable == 1
+        assert kept.stored["mood"].aliases.stable == 1
 
 
 async def test_a_canary_that_fails_while_names_are_being_kept_stays_without_its_share(tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ async def test_a_canary_that_fails_while_names_are_being_kept_stays_without_its_
         assert w.registry.traffic("mood").canary_share == 0.0
         kept.let.set()
         await naming
-        await until(lambda: kept.kept["mood"].names.canary_share == 0.0)
+        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
         traffic = w.registry.traffic("mood")
         assert (traffic.canary, traffic.canary_share) == (2, 0.0)
         assert "4 of its last 4 calls failed" in traffic.rolled_back_reason
@@ -564,17 +564,17 @@ async def test_a_version_is_there_as_before_where_the_database_does_not_let_it_g
 
 
 async def test_files_come_back_where_the_database_takes_a_deletion_back_at_the_last_moment(tmp_path: Path) -> None:
-    class Breaking(AliasesInMemory):
+    class Breaking(InMemoryAliases):
         async def write(
             self,
             model: str,
-            names: Names,
-            moves: Sequence[Move],
+            names: AliasSet,
+            moves: Sequence[AliasMove],
             revision: int,
-            meanwhile: Callable[[], None] = nothing,
+            meanwhile: Callable[[], None] = do_nothing,
         ) -> int:
             meanwhile()
-            if meanwhile is not nothing and moves and moves[-1].reason == "deleted":
+            if meanwhile is not do_nothing and moves and moves[-1].reason == "deleted":
                 raise DatabaseUnavailable("away")  # when it was about to commit
             return await super().write(model, names, moves, revision)
 

@@ -10,15 +10,15 @@ import pytest
 from service.database import Database
 from service.errors import NotFound
 from service.registry.versions import aliases as naming
-from service.registry.versions.alias_book import (
-    NEVER,
-    AliasBook,
-    AliasesInMemory,
-    OutdatedError,
-    RevisionedAliases,
-)
 from service.registry.versions.alias_store import AliasStore
-from service.registry.versions.aliases import CANARY, STABLE, Names
+from service.registry.versions.aliases import CANARY, STABLE, AliasSet
+from service.registry.versions.revisioned_aliases import (
+    NEVER_WRITTEN,
+    AliasBook,
+    InMemoryAliases,
+    RevisionedAliases,
+    StaleRevisionError,
+)
 from tests.support.databases import opened
 
 pytestmark = pytest.mark.asyncio
@@ -38,59 +38,59 @@ async def test_a_store_that_was_never_written_has_no_names(database: Database) -
 
 async def test_aliases_share_and_history_come_back_as_they_were(database: Database) -> None:
     store = AliasStore(database, clock=lambda: 5.0)
-    names, revision = Names(), NEVER
+    names, revision = AliasSet(), NEVER_WRITTEN
     for change in (
-        lambda n: naming.pointed(n, STABLE, 1),
-        lambda n: naming.pointed(n, STABLE, 2),
-        lambda n: naming.pointed(n, "own", 1),
-        lambda n: naming.split(n, 3, 0.25),
+        lambda n: naming.point_alias(n, STABLE, 1),
+        lambda n: naming.point_alias(n, STABLE, 2),
+        lambda n: naming.point_alias(n, "own", 1),
+        lambda n: naming.split_traffic(n, 3, 0.25),
     ):
         names, moves = change(names)
         revision = await store.write("mood", names, moves, revision)
-    await store.write("other", *naming.pointed(Names(), STABLE, 7), NEVER)
+    await store.write("other", *naming.point_alias(AliasSet(), STABLE, 7), NEVER_WRITTEN)
     read = await AliasStore(database).read()
-    assert read["mood"].names == Names({STABLE: 2, "own": 1, CANARY: 3}, 0.25, "", (1,)) == names
-    assert read["other"].names.aliases == {STABLE: 7}
+    assert read["mood"].aliases == AliasSet({STABLE: 2, "own": 1, CANARY: 3}, 0.25, "", (1,)) == names
+    assert read["other"].aliases.targets == {STABLE: 7}
     assert await store.revisions() == {"mood": revision, "other": 1}
     assert set(await store.read(["other", "nobody"])) == {"other"}
 
 
 async def test_why_a_canary_was_stopped_is_kept_until_it_is_tried_again(database: Database) -> None:
     store = AliasStore(database)
-    names, moves = naming.pointed(Names(), STABLE, 1)
+    names, moves = naming.point_alias(AliasSet(), STABLE, 1)
     await store.write("mood", names, moves, 0)
-    names, moves = naming.split(names, 2, 0.5)
+    names, moves = naming.split_traffic(names, 2, 0.5)
     await store.write("mood", names, moves, 1)
-    names, moves = naming.stopped(names, "too slow")
+    names, moves = naming.stop_canary(names, "too slow")
     await store.write("mood", names, moves, 2)
     assert (await store.read())["mood"] == RevisionedAliases(names, 3)
     assert (names.canary, names.canary_share, names.rolled_back_reason) == (2, 0.0, "too slow")
-    names, moves = naming.split(names, 2, 0.1)
+    names, moves = naming.split_traffic(names, 2, 0.1)
     await store.write("mood", names, moves, 3)
-    assert (await store.read())["mood"].names.rolled_back_reason == names.rolled_back_reason == ""
+    assert (await store.read())["mood"].aliases.rolled_back_reason == names.rolled_back_reason == ""
 
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_any_sequence_of_changes_is_found_again(database: Database, seed: int) -> None:
-    draw, store, kept = random.Random(seed), AliasStore(database), AliasesInMemory()
-    names, revision = Names(), NEVER
+    draw, store, kept = random.Random(seed), AliasStore(database), InMemoryAliases()
+    names, revision = AliasSet(), NEVER_WRITTEN
     for _ in range(40):
         number = draw.randint(1, 5)
         action = draw.choice(["point", "point", "canary", "split", "stop", "remove", "back", "forget"])
         if action == "point":
-            names, moves = naming.pointed(names, draw.choice([STABLE, "own"]), number)
+            names, moves = naming.point_alias(names, draw.choice([STABLE, "own"]), number)
         elif action == "canary":
-            names, moves = naming.pointed(names, CANARY, number)
+            names, moves = naming.point_alias(names, CANARY, number)
         elif action == "split" and names.stable not in (None, number):
-            names, moves = naming.split(names, number, draw.choice([0.125, 0.5, 1.0]))
+            names, moves = naming.split_traffic(names, number, draw.choice([0.125, 0.5, 1.0]))
         elif action == "stop" and names.canary_share:
-            names, moves = naming.stopped(names, f"reason {number}")
+            names, moves = naming.stop_canary(names, f"reason {number}")
         elif action == "remove" and CANARY in names.aliases:
-            names, moves = naming.without(names, CANARY)
+            names, moves = naming.remove_alias(names, CANARY)
         elif action == "back" and names.before:
-            names, moves = naming.back(names)
+            names, moves = naming.roll_back(names)
         elif action == "forget" and number not in names.aliases.values():
-            names, moves = naming.forgotten(names, number)
+            names, moves = naming.drop_version(names, number)
         else:
             continue
         revision = await store.write("mood", names, moves, revision)
@@ -101,28 +101,28 @@ async def test_any_sequence_of_changes_is_found_again(database: Database, seed: 
 @pytest.fixture(params=["memory", "database"])
 def book(request: pytest.FixtureRequest, database: Database) -> AliasBook:
     """Both promise the same."""
-    return AliasesInMemory() if request.param == "memory" else AliasStore(database)
+    return InMemoryAliases() if request.param == "memory" else AliasStore(database)
 
 
 async def test_whoever_thought_from_another_revision_on_writes_nothing(book: AliasBook) -> None:
-    await book.write("mood", *naming.pointed(Names(), STABLE, 1), NEVER)
-    for outdated in (NEVER, 2):
-        with pytest.raises(OutdatedError):
-            await book.write("mood", *naming.pointed(Names(), STABLE, 2), outdated)
-    assert await book.read() == {"mood": RevisionedAliases(Names({STABLE: 1}), 1)}
-    with pytest.raises(OutdatedError):
-        await book.write("never", *naming.pointed(Names(), STABLE, 2), 1)
+    await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
+    for outdated in (NEVER_WRITTEN, 2):
+        with pytest.raises(StaleRevisionError):
+            await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 2), outdated)
+    assert await book.read() == {"mood": RevisionedAliases(AliasSet({STABLE: 1}), 1)}
+    with pytest.raises(StaleRevisionError):
+        await book.write("never", *naming.point_alias(AliasSet(), STABLE, 2), 1)
 
 
 async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: AliasBook) -> None:
-    await book.write("mood", *naming.pointed(Names(), STABLE, 1), NEVER)
+    await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
 
     def fail() -> None:
         raise NotFound("version", "2")
 
     with pytest.raises(NotFound):
-        await book.write("mood", *naming.pointed(Names({STABLE: 1}), STABLE, 2), 1, fail)
-    assert await book.read() == {"mood": RevisionedAliases(Names({STABLE: 1}), 1)}
+        await book.write("mood", *naming.point_alias(AliasSet({STABLE: 1}), STABLE, 2), 1, fail)
+    assert await book.read() == {"mood": RevisionedAliases(AliasSet({STABLE: 1}), 1)}
 
 
 async def test_of_many_who_write_at_once_each_sees_the_change_before_his(database: Database) -> None:
@@ -132,16 +132,16 @@ async def test_of_many_who_write_at_once_each_sees_the_change_before_his(databas
 
     async def add_one(store: AliasStore) -> None:
         while True:
-            kept = (await store.read(["mood"])).get("mood", RevisionedAliases(Names()))
-            number = kept.names.aliases.get("own", 0) + 1
+            kept = (await store.read(["mood"])).get("mood", RevisionedAliases(AliasSet()))
+            number = kept.aliases.targets.get("own", 0) + 1
             try:
-                await store.write("mood", *naming.pointed(kept.names, "own", number), kept.revision)
+                await store.write("mood", *naming.point_alias(kept.aliases, "own", number), kept.revision)
                 return
-            except OutdatedError:
+            except StaleRevisionError:
                 continue
 
     await asyncio.gather(*(add_one(store) for store in stores for _ in range(10)))
-    assert await stores[0].read() == {"mood": RevisionedAliases(Names({"own": 20}), 20)}
+    assert await stores[0].read() == {"mood": RevisionedAliases(AliasSet({"own": 20}), 20)}
     other.close()
 
 
@@ -149,7 +149,7 @@ async def test_while_one_changes_names_and_files_the_other_waits(database: Datab
     """What happens together with a change cannot happen beside another change of the same model."""
     other = opened(database.engine.url.render_as_string(hide_password=False))
     one, two = AliasStore(database), AliasStore(other)
-    await one.write("mood", Names({STABLE: 1}), (), NEVER)
+    await one.write("mood", AliasSet({STABLE: 1}), (), NEVER_WRITTEN)
     entered, may_go, order = threading.Event(), threading.Event(), []
 
     def slowly() -> None:
@@ -157,13 +157,13 @@ async def test_while_one_changes_names_and_files_the_other_waits(database: Datab
         assert may_go.wait(20)
         order.append("one")
 
-    first = asyncio.create_task(one.write("mood", Names({STABLE: 2}), (), 1, slowly))
+    first = asyncio.create_task(one.write("mood", AliasSet({STABLE: 2}), (), 1, slowly))
     await asyncio.to_thread(entered.wait, 20)
-    second = asyncio.create_task(two.write("mood", Names({STABLE: 3}), (), 1, lambda: order.append("two")))
+    second = asyncio.create_task(two.write("mood", AliasSet({STABLE: 3}), (), 1, lambda: order.append("two")))
     assert await two.revisions() == {"mood": 1}, "readers do not wait"
     may_go.set()
     assert await first == 2
-    with pytest.raises(OutdatedError):
+    with pytest.raises(StaleRevisionError):
         await second
     assert order == ["one"]
     other.close()

@@ -11,8 +11,8 @@ import pytest
 from model_zoo.versions import Versions
 from service.database import DatabaseUnavailable
 from service.errors import IllegalMove, NotFound, NotReady
+from service.registry.rollout.canary import Bounds
 from service.registry.states import ModelState
-from service.registry.versions.canary import Bounds
 from tests.support.registry_fakes import FakeRuntime
 from tests.support.registry_internals import record_of, skip_looks, version_of
 from tests.support.scheduler_fakes import until
@@ -50,7 +50,7 @@ async def test_the_gate_judges_again_where_another_server_was_faster(tmp_path: P
             "version 3 serves by its number and is not stable: accuracy 0.8 is better than the baseline's 0.5 (always the "
             "commonest class), but it was not compared with version 2, which is stable now; promote it by hand"
         )
-        assert kept.kept["mood"].names.stable == 2
+        assert kept.stored["mood"].aliases.stable == 2
         await there.registry.look()
         await stable_at(there, 2)
         assert [move.new for _, move in kept.moves if move.alias == "stable"] == [1, 2]
@@ -83,7 +83,7 @@ async def test_changes_of_different_aliases_at_once_are_both_kept(tmp_path: Path
         await until(lambda: kept.asked == before + 2)
         kept.let.set()
         await asyncio.gather(*changes)
-        assert kept.kept["mood"].names.aliases == {"stable": 2, "left": 1, "right": 2}
+        assert kept.stored["mood"].aliases.targets == {"stable": 2, "left": 1, "right": 2}
 
 
 async def test_a_rollback_does_not_undo_what_another_server_did_meanwhile(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_a_rollback_does_not_undo_what_another_server_did_meanwhile(tmp_pa
         kept.let.set()
         done = await asyncio.gather(*both, return_exceptions=True)
         assert sum(isinstance(each, IllegalMove) for each in done) == 1, done
-        assert kept.kept["mood"].names.stable == 2
+        assert kept.stored["mood"].aliases.stable == 2
 
 
 async def test_a_version_that_another_server_names_meanwhile_is_not_deleted(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ async def test_that_a_canary_was_stopped_is_kept_as_soon_as_the_database_answers
         await there.registry.set_alias("mood", "own", 1)  # another change of names does not give it its share again
         await here.registry.look()
         assert here.registry.traffic("mood").canary_share == 0.0
-        await until(lambda: kept.kept["mood"].names.canary_share == 0.0)
+        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
         assert here.registry.status("mood").aliases["own"] == 1
 
 

@@ -15,7 +15,7 @@ from model_zoo.versions import Versions
 from service.database import DatabaseUnavailable
 from service.errors import NotFound, NotReady, ZooError
 from service.registry.states import ModelState
-from service.registry.versions.alias_book import AliasesInMemory
+from service.registry.versions.revisioned_aliases import InMemoryAliases
 from tests.support.registry_fakes import World, world
 from tests.support.registry_internals import record_of, reported_damage
 from tests.support.scheduler_fakes import until
@@ -57,7 +57,7 @@ async def test_a_server_looks_again_and_again_by_its_clock(tmp_path: Path) -> No
         slept.append(seconds)
         await wake.acquire()
 
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as here, served(tmp_path, kept, sleep=sleep) as there:
         there.registry.follow(2.0)
         await until(lambda: slept == [2.0])
@@ -114,7 +114,7 @@ async def test_the_version_that_was_stable_answers_until_the_new_one_is_loaded(t
 
 async def test_a_version_that_cannot_be_loaded_here_leaves_the_one_before_until_it_can(tmp_path: Path) -> None:
     now = 100.0
-    kept = AliasesInMemory()
+    kept = InMemoryAliases()
     async with served(tmp_path, kept) as here, served(tmp_path, kept, clock=lambda: now) as there:
         await here.registry.take("own", publish(tmp_path, "own", method="full"))
         await there.registry.look()
@@ -251,7 +251,7 @@ async def test_however_many_ask_for_what_there_is_not_the_disk_is_looked_at_now_
 @pytest.mark.parametrize("seed", range(6))
 async def test_after_any_changes_through_any_server_all_agree_with_what_is_kept(tmp_path: Path, seed: int) -> None:
     """Pairs of changes at once, each through a server that may not have looked for a while."""
-    draw, kept = random.Random(seed), AliasesInMemory()
+    draw, kept = random.Random(seed), InMemoryAliases()
     async with two(tmp_path, kept) as worlds:
         await grow(worlds[0], tmp_path, "mood", 1.0, 2.0, 3.0)
 
@@ -274,13 +274,13 @@ async def test_after_any_changes_through_any_server_all_agree_with_what_is_kept(
         on_disk = set(Versions(tmp_path).numbers("mood"))
 
         def agreed() -> bool:
-            names = kept.kept["mood"].names
+            names = kept.stored["mood"].aliases
             books = [record_of(w, "mood") for w in worlds]
             return all(book.names == names and set(book.entries) == on_disk for book in books)
 
         for w in worlds:
             await w.registry.look()
         await until(agreed)
-        names = kept.kept["mood"].names
+        names = kept.stored["mood"].aliases
         assert {*names.aliases.values(), *names.before} <= on_disk, "nothing names what is gone"
         assert {(await ask(w, "mood", "stable"))[0] for w in worlds} == {names.stable}

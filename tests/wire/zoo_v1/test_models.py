@@ -16,8 +16,8 @@ from model_zoo.catalog import Catalog
 from service.engine.tier_report import TierReport
 from service.errors import NotReady
 from service.pb import models_pb2 as pb
+from service.registry.composition import build_registry
 from service.registry.loading.memory_ledger import Ledger
-from service.registry.registry import Registry
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.models_convert import write_columns
 from tests.support.registry_fakes import World, card, world
@@ -404,7 +404,7 @@ async def test_every_card_that_ships_can_be_shown() -> None:
     async with world(load=False) as w:
         cards = {known.name: known for known in Catalog.from_package()}
         options = w.registry.status("adder").options
-        registry = Registry(cards, lambda _: options, w.loader, w.scheduler, w.recorder)  # type: ignore[arg-type]
+        registry = build_registry(cards, lambda _: options, w.loader, w.scheduler, w.recorder)  # type: ignore[arg-type]
         servicer: Any = ModelsServicer(registry)
         listed = await servicer.ListModels(pb.ListModelsRequest(), None)
         assert names_of(listed) == sorted(cards)

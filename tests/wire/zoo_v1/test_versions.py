@@ -68,8 +68,16 @@ class FakeVersions:
     def versions(self, name: str) -> list[VersionStatus]:
         self.status(name)
         return [
-            VersionStatus(1, ModelState.UNAVAILABLE, "not loaded", ("stable",), LINEAGE, NOW, 1000, 0),
-            VersionStatus(2, ModelState.READY, "", ("best",), None, None, 0, 50),
+            VersionStatus(
+                number=1,
+                state=ModelState.UNAVAILABLE,
+                reason="not loaded",
+                aliases=("stable",),
+                lineage=LINEAGE,
+                created=NOW,
+                size_bytes=1000,
+            ),
+            VersionStatus(number=2, state=ModelState.READY, reason="", aliases=("best",), memory_bytes=50),
         ]
 
     async def survey(self, name: str) -> list[VersionStatus]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.registry.versions.promotion import decide
+from service.registry.rollout.promotion import decide
 from tests.support.tuned_versions import report
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from service.registry.versions.canary import Bounds, CanaryWatch
+from service.registry.rollout.canary import Bounds, CanaryWatch
 
 
 class Clock:
