@@ -32,7 +32,7 @@ from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
 from service.runtime.network import NetworkRuntime, Runtime
-from service.runtime.padding import quick_length
+from service.runtime.padding import padded_length
 from service.runtime.precision import has_instructions
 from service.tasks.base import Task
 from service.tiering.runtime_benchmark import padding_gains
@@ -106,7 +106,7 @@ class InProcessNetwork:
     def _batch(self, items: Sequence[Item]) -> Tensors:
         longest = max(item.length for item in items)
         most = self.task.card.batching.max_length
-        return self.task.collate(items, quick_length(longest, most) if self._pads else 0)[0]
+        return self.task.collate(items, padded_length(longest, most) if self._pads else 0)[0]
 
     def _loop(self, lanes: int, seconds: float, batch: Callable[[], Tensors]) -> tuple[int, float]:
         counts = [0] * lanes

@@ -85,7 +85,7 @@ class HeadPool:
         """`most_bytes`: of all heads together; one head alone may have more."""
         self._most_bytes = most_bytes
         self._lock = threading.Lock()  # guards what follows
-        self._held: OrderedDict[Head, HeadWeights] = OrderedDict()  # used longest ago first
+        self._held: OrderedDict[PooledHead, HeadWeights] = OrderedDict()  # used longest ago first
         self._bytes = 0
 
     @property
@@ -93,7 +93,7 @@ class HeadPool:
         """What the heads in memory hold."""
         return self._bytes
 
-    def get(self, head: Head) -> HeadWeights:
+    def get(self, head: PooledHead) -> HeadWeights:
         """A head's weights, read from its file where they are not in memory. Raises ConversionFailed."""
         with self._lock:
             weights = self._held.get(head)
@@ -110,12 +110,12 @@ class HeadPool:
                 self._bytes -= left.bytes
         return weights
 
-    def holds(self, head: Head) -> int:
+    def holds(self, head: PooledHead) -> int:
         """Bytes that a head has in memory now."""
         weights = self._held.get(head)
         return 0 if weights is None else weights.bytes
 
-    def drop(self, head: Head) -> None:
+    def drop(self, head: PooledHead) -> None:
         """A head that is served no more."""
         with self._lock:
             weights = self._held.pop(head, None)
@@ -123,7 +123,7 @@ class HeadPool:
                 self._bytes -= weights.bytes
 
 
-class Head:
+class PooledHead:
     """One head: what its card says of it, and its place in the pool. Compared by identity."""
 
     def __init__(self, model: str, spec: HeadSpec, path: Path, pool: HeadPool) -> None:

@@ -15,25 +15,25 @@ from pathlib import Path
 
 import torch
 
-Reading = Callable[[], int | None]
+MemoryReading = Callable[[], int | None]
 """Bytes held now, or None where that cannot be told. Takes milliseconds; call it from a thread that may wait."""
 
 _STATUS = Path("/proc/self/status")
 
 
-def reading(device: str) -> Reading:
+def memory_reading(device: str) -> MemoryReading:
     """What tells how much is held on a device. The reading of a GPU has not been tried on one."""
     if device.startswith("cuda"):
         return lambda: int(torch.cuda.memory_allocated(device))
-    return process_bytes
+    return trimmed_bytes
 
 
-def process_bytes() -> int | None:
+def trimmed_bytes() -> int | None:
     """Private memory of this process in bytes, once what is free was given back; None where the system does not say.
 
     Giving back costs others little: the next batches ask for those pages anew, once.
     """
-    if not give_back():
+    if not trim_heap():
         return None
     return resident_bytes()
 
@@ -47,7 +47,7 @@ def resident_bytes() -> int | None:
         return None
 
 
-def give_back() -> bool:
+def trim_heap() -> bool:
     """Has the C library return every free page to the operating system. Whether it could (glibc only)."""
     if not sys.platform.startswith("linux"):
         return False

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 STEP = 16
 """Elements: 64 bytes of scores in fp32, which is what AVX-512 takes at once and AVX2 in two."""
-MOST_ADDED = 4
+MAX_ADDED = 4
 """Elements. Beyond, the padding costs as much as it saves."""
 
 
-LEAST = 2 * STEP - MOST_ADDED
+LEAST = 2 * STEP - MAX_ADDED
 """Shorter rows stay as they are: of those the padding would be a larger part than of any that was timed."""
 
 
-def quick_length(longest: int, most: int | None) -> int:
+def padded_length(longest: int, most: int | None) -> int:
     """What rows of which the longest is `longest` are best padded to; `most` is what the network takes."""
     missing = -longest % STEP
-    if longest < LEAST or missing > MOST_ADDED or (most is not None and longest + missing > most):
+    if longest < LEAST or missing > MAX_ADDED or (most is not None and longest + missing > most):
         return longest
     return longest + missing

@@ -27,7 +27,7 @@ from service.registry.model_record import ModelRecord
 from service.registry.model_version import ModelVersion, NoRoom, fp32_name
 from service.registry.options import limits_of
 from service.registry.states import ModelState
-from service.runtime.memory import give_back
+from service.runtime.memory import trim_heap
 from service.runtime.network import Runtime
 from service.verification.check_key import check_key, tier_and_precision
 from service.verification.head_checks import HeadCheck
@@ -230,7 +230,7 @@ class LoadingHeads(MakingRoom):
         if self._giving_back is not None:
             self._giving_back.cancel()
         loop = asyncio.get_running_loop()
-        self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(give_back, "give-back"))
+        self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(trim_heap, "give-back"))
 
     def _on_base(self, entry: ModelVersion, loaded: LoadedHead) -> HeadServed:
         assert entry.base is not None

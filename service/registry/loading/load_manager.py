@@ -29,7 +29,7 @@ from service.registry.model_version import (
 )
 from service.registry.options import AT_NEXT_LOAD, changed, in_effect, limits_of
 from service.registry.states import ModelState
-from service.runtime.lanes.threads import LOADS_NICENESS, give_way
+from service.runtime.lanes.threads import LOADING_NICENESS, lower_priority
 
 log = logger(__name__)
 
@@ -321,5 +321,5 @@ class Loading(LoadingHeads):
 def _gently(load: Callable[[], Loaded]) -> Loaded:
     """In a thread of its own, which ends with the load. What libraries start meanwhile for good keeps its niceness: threads of
     scipy's BLAS were seen, which nothing that serves uses."""
-    give_way(LOADS_NICENESS)
+    lower_priority(LOADING_NICENESS)
     return load()

@@ -29,6 +29,7 @@ import torch
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.sources.digest import sha256_of_file
+from service.runtime.environment import processor
 
 FORMAT = 4
 """Part of the key: raise it when the worker or the runtime changes what the code must be."""
@@ -45,7 +46,7 @@ class CannotCompile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class CompilationSpec:
     """All that decides the code, save the machine and torch, which the key adds."""
 
     weights: str
@@ -57,7 +58,7 @@ class Recipe:
     """The code is written for so many threads a batch."""
 
     @classmethod
-    def of(cls, card: Card, weights: str, precision: str, threads: int) -> Recipe:
+    def of(cls, card: Card, weights: str, precision: str, threads: int) -> CompilationSpec:
         """The recipe of a card whose weights have a digest."""
         fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
         return cls(weights, card.model_dump(mode="json", include=fields), precision, threads)
@@ -69,7 +70,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CompileRequest:
     """What a worker shall compile, and where it writes. All paths are the server's own."""
 
     card: dict[str, Any]
@@ -80,7 +81,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class CompiledPackage:
     """A compiled network on disk, its digest checked."""
 
     library: Path
@@ -97,7 +98,7 @@ class CompiledCache:
         self._home = home
         self._folder = home / "compiled"
 
-    def find(self, key: str) -> Package | None:
+    def find(self, key: str) -> CompiledPackage | None:
         """A compiled network, or None. Reads all of it; a damaged one is removed. Raises CannotCompile where not only
         this user can write."""
         folder = self._folder / key
@@ -105,7 +106,7 @@ class CompiledCache:
             return None
         self._check_private()
         self._sweep_staging()
-        manifest = _read_json(folder / MANIFEST)
+        manifest = strict_json.read_object(folder / MANIFEST)
         try:
             if manifest is None:
                 raise ValueError
@@ -115,7 +116,7 @@ class CompiledCache:
                 raise ValueError
             os.utime(folder)  # used now
             names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
-            return Package(folder / LIBRARY, *names, float(manifest["compile_s"]))
+            return CompiledPackage(folder / LIBRARY, *names, float(manifest["compile_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
             return None
@@ -135,7 +136,9 @@ class CompiledCache:
             folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
-    def publish(self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float) -> Package:
+    def publish(
+        self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float
+    ) -> CompiledPackage:
         """Makes `network.so` of a staging folder available under its key. Raises CannotCompile."""
         done = staging / "done"
         try:
@@ -191,7 +194,7 @@ class CompiledCache:
         self._sweep_staging()
         used: list[tuple[float, Path]] = []
         for folder in self._folder.glob("[0-9a-f]*"):
-            manifest = _read_json(folder / MANIFEST)
+            manifest = strict_json.read_object(folder / MANIFEST)
             if manifest is None or manifest.get("torch") != torch.__version__:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
@@ -206,12 +209,6 @@ class CompiledCache:
                 # A server in another container has a process id that means nothing here, hence the age as well.
                 if time.time() - staging.stat().st_mtime > ABANDONED_S and not _serves(*staging.name.split("-")[1:3]):
                     shutil.rmtree(staging, ignore_errors=True)
-
-
-def processor() -> dict[str, Any]:
-    """What of this machine's processor decides the code: its make and its instructions."""
-    facts = torch.cpu.get_capabilities()
-    return {name: value for name, value in sorted(facts.items()) if not name.startswith(("num_", "l1", "l2", "l3"))}
 
 
 def _check_owner(path: Path) -> None:
@@ -234,11 +231,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document = strict_json.read(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None

@@ -31,10 +31,10 @@ temporary files, with a name that anybody there can guess and take first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Graphed:
+class GraphCompilationResult:
     """A runtime that records its graphs in its first batches."""
 
-    runtime: GraphedRuntime
+    runtime: CudaGraphRuntime
     compile_s: float
     cached: bool = False
 
@@ -49,7 +49,9 @@ class GraphCompiler:
         self._store = store
         self._device = device
 
-    def compile(self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None) -> Graphed:
+    def compile(
+        self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None
+    ) -> GraphCompilationResult:
         """A card's network with compiled kernels. `before_load` as of `Compiler.compile`. Raises CannotCompile."""
         found = self._store.find(card)
         if found is None:
@@ -59,8 +61,8 @@ class GraphCompiler:
         self._keep_code_private()
         before_load()
         began = time.monotonic()
-        runtime = GraphedRuntime(load_network(card, found), self._device, precision, card)
-        return Graphed(runtime, time.monotonic() - began)
+        runtime = CudaGraphRuntime(load_network(card, found), self._device, precision, card)
+        return GraphCompilationResult(runtime, time.monotonic() - began)
 
     def stop(self) -> None:
         """Nothing to end."""
@@ -71,7 +73,7 @@ class GraphCompiler:
             os.environ[variable] = str(self._cache.subfolder(FOLDERS[variable]))
 
 
-class GraphedRuntime(NetworkRuntime):
+class CudaGraphRuntime(NetworkRuntime):
     """Runs batches, filled up to a power of two, as CUDA graphs."""
 
     tier = "compiled"

@@ -51,7 +51,7 @@ class ProcessEnded(RuntimeError):
     """A lane's process is no more."""
 
 
-def worth_it(plan: DevicePlan, memory_bytes: int) -> bool:
+def should_use_processes(plan: DevicePlan, memory_bytes: int) -> bool:
     """Whether lanes of a device gain by processes, and this system can have them: it has `memory_bytes` in all. On a GPU each
     would be a CUDA context more."""
     return plan.name == "cpu" and plan.lanes > 1 and memory_bytes >= LEAST_MEMORY and available()

@@ -19,7 +19,7 @@ NICENESS = 5
 whose deadlines then pass before anybody has read them, while the lanes find nothing to do. Trials of some seconds at twice the
 capacity with `all_minilm_l6_v2` in bf16 had 0.16 to 0.38 of the capacity answered in time without, 0.42 to 0.66 with it. Jobs, at
 idle priority, still come after lanes."""
-LOADS_NICENESS = 10
+LOADING_NICENESS = 10
 """Of threads that load a network, which check it by batches of all sizes: those who are served come first."""
 
 
@@ -47,7 +47,7 @@ class Lanes:
     def _run(self) -> None:
         torch.set_num_threads(self._plan.threads_per_lane)  # OpenMP keeps this per thread
         if self._plan.name == "cpu":
-            give_way()
+            lower_priority()
         if self._plan.name.startswith("cuda"):  # a stream a lane, so that copies of one overlap kernels of another
             with torch.cuda.stream(torch.cuda.Stream(self._plan.name)):  # type: ignore[no-untyped-call]
                 self._loop()
@@ -60,7 +60,7 @@ class Lanes:
             del job  # a lane that waits for the next would else keep the last one's network from being freed
 
 
-def give_way(niceness: int = NICENESS) -> None:
+def lower_priority(niceness: int = NICENESS) -> None:
     """The calling thread comes after those of usual priority from now on. Linux, where priorities belong to threads."""
     if sys.platform.startswith("linux"):
         thread = threading.get_native_id()
