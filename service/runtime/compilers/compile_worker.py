@@ -1,8 +1,8 @@
 """The process that compiles a network: `python -m service.runtime.compilers.compile_worker`, started by `compiler.py` alone.
 
-A line of JSON comes on standard input (see `CompileRequest`) and one goes out on standard output: `{"inputs": …, "outputs": …}` or
-`{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the end
-of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
+A line of JSON comes on standard input (see `CompileRequest`) and one goes out on standard output: `{"inputs": …, "outputs": …}`
+or `{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the
+end of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from model_zoo.network import load_network
 from service.observability.standard_streams import protect
 from service.runtime.compilers.compiled_cache import LIBRARY, CompileRequest
 from service.runtime.compilers.packed_convolutions import PackConvolutions
-from service.runtime.network import as_network_takes
+from service.runtime.network import in_memory_format
 from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
@@ -94,7 +94,7 @@ def example(card: Card) -> dict[str, torch.Tensor]:
     tensors = {}
     for spec in card.signature.inputs:
         shape = [rows, *(length if size < 0 else size for size in spec.shape[1:])]
-        tensors[spec.name] = as_network_takes(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
+        tensors[spec.name] = in_memory_format(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
     return tensors
 
 

@@ -59,7 +59,7 @@ class Worker:
             case "run":
                 inputs = order["inputs"]
                 outputs = self._networks[order["network"]].run(self._arena.views(inputs))
-                return {"outputs": self._arena.lay(outputs, end_of(inputs))}
+                return {"outputs": self._arena.write(outputs, end_of(inputs))}
             case "free":
                 self._networks.pop(order["network"]).free()
                 return {}

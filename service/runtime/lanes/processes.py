@@ -250,7 +250,7 @@ class _Worker:
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
         """See LaneProcesses.run."""
         assert self._arena is not None
-        answer = self.ask({"do": "run", "network": key, "inputs": self._arena.lay(tensors)})
+        answer = self.ask({"do": "run", "network": key, "inputs": self._arena.write(tensors)})
         return {name: np.array(view) for name, view in self._arena.views(answer["outputs"]).items()}
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:

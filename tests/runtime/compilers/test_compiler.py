@@ -257,7 +257,7 @@ def test_what_is_damaged_is_compiled_anew(home: Path, runs: Any, damage: str) ->
 def test_code_is_not_trusted_where_somebody_else_could_have_put_it(home: Path, runs: Any, mode: int) -> None:
     compiler(home).compile(CARD, "fp32")
     (home / "compiled").chmod(mode)
-    with pytest.raises(CannotCompile, match="others may write in the folder for compiled networks"):
+    with pytest.raises(CannotCompile, match="other users may write in the folder for compiled networks"):
         compiler(home).compile(CARD, "fp32")
 
 
@@ -354,7 +354,7 @@ def test_what_the_dead_left_goes_though_nothing_is_left_to_compile(home: Path, r
 
 
 def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.runtime.compilers.compiled_cache.KEPT", 2)
+    monkeypatch.setattr("service.runtime.compilers.compiled_cache.MAX_NETWORKS", 2)
     store = FakeStore()
     for turn, digit in enumerate("abcd"):
         store.digest = digit * 64
