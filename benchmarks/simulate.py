@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import ROOT
-from benchmarks.simulation.arrivals import Load
+from benchmarks.paths import DOCS, RESULTS
 from benchmarks.simulation.contenders import CONTENDERS, VARIANTS
 from benchmarks.simulation.engine import Run, log_normal, simulate
-from benchmarks.simulation.figures import Figures, figures
+from benchmarks.simulation.metrics import Figures, figures
 from benchmarks.simulation.oracle import most_in_time_s
+from benchmarks.simulation.request_load import Load
 from benchmarks.simulation.scenarios import LOADS, SCENARIOS, Scenario
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "simulation.md")
+    parser.add_argument("--docs", type=Path, default=DOCS / "simulation.md")
     parser.add_argument("--no-docs", action="store_true")
     parser.add_argument("--speed", type=int, metavar="N")
     parser.add_argument("--verbose", action="store_true", help="print all figures")
@@ -109,11 +109,11 @@ def main() -> None:
         print(json.dumps(report, indent=1))
     if part and not arguments.results:
         return
-    results = arguments.results or ROOT / "benchmarks" / "results" / "simulation.json"
+    results = arguments.results or RESULTS / "simulation.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(report, indent=1))
     if not part and not arguments.no_docs:
-        from benchmarks.simulation.report import write
+        from benchmarks.simulation.document import write
 
         write(report, arguments.docs)
 

@@ -1,7 +1,6 @@
 """The catalog: the models that *can* be served, by name.
 
-The cards are YAML files in the folder ``catalog/`` beside this module. That folder has no ``__init__.py``, so the
-import system prefers this module; the files are found beside it, installed or not.
+The cards are YAML files in the folder ``cards/`` beside this module, installed or not.
 """
 
 import difflib
@@ -24,7 +23,7 @@ def parse_card(text: str, origin: str) -> Card:
 
     Args:
         text: the YAML document.
-        origin: what to call the card in an error when its own name cannot be trusted, such as its file name.
+        origin: the name of the card in errors, such as its file name; the card's own name may be invalid.
 
     Raises:
         InvalidCard: not YAML, not a mapping, or a field is missing, unknown or wrong; each such field is named.
@@ -42,13 +41,15 @@ def parse_card(text: str, origin: str) -> Card:
     try:
         return Card.model_validate(document)
     except ValidationError as error:
-        faults = [(_field(fault["loc"], document) or _named(fault["msg"]), fault["msg"]) for fault in error.errors()]
+        faults = [
+            (_path_of(fault["loc"], document) or _named_field(fault["msg"]), fault["msg"]) for fault in error.errors()
+        ]
         reason = "; ".join(f"{field}: {message}" if field else message for field, message in faults)
         raise InvalidCard(origin, reason, [field for field, _ in faults if field]) from error
 
 
-def _field(location: Sequence[int | str], document: Any) -> str:
-    """Dotted path of a field. Pydantic puts the kind of a part that comes in several between the part and its fields."""
+def _path_of(location: Sequence[int | str], document: Any) -> str:
+    """Dotted path of a field. For a part of several kinds, pydantic inserts the kind between the part and its fields."""
     path: list[str] = []
     here = document
     for step in location:
@@ -62,8 +63,8 @@ def _field(location: Sequence[int | str], document: Any) -> str:
     return ".".join(path)
 
 
-def _named(message: str) -> str:
-    """The field that a complaint about the card as a whole begins with; empty where it begins with another word."""
+def _named_field(message: str) -> str:
+    """The field with which an error of the whole card begins; empty if it begins with another word."""
     word = message.removeprefix("Value error, ").split()[0]
     return word if word.partition(".")[0] in Card.model_fields else ""
 
@@ -72,7 +73,7 @@ class Catalog:
     """An immutable set of cards, iterated in the order of their names."""
 
     def __init__(self, cards: Iterable[Card], damaged: Mapping[str, str] | None = None) -> None:
-        """Take the cards as they are. ``damaged``: names of those that cannot be read, and why.
+        """A catalog of these cards. ``damaged``: names of unreadable cards → reasons.
 
         Raises:
             InvalidCard: two cards share a name.
@@ -84,7 +85,7 @@ class Catalog:
             by_name[card.name] = card
         self._cards = dict(sorted(by_name.items()))
         self.damaged: Mapping[str, str] = dict(damaged or {})
-        """Cards that cannot be read, by the name of their file, and why; see ``readable``."""
+        """Unreadable cards: name of the file → reason; see ``readable``."""
 
     @classmethod
     def from_package(cls) -> "Catalog":
@@ -106,7 +107,7 @@ class Catalog:
 
     @classmethod
     def readable(cls, folder: Path | None = None) -> "Catalog":
-        """As ``from_folder``, of the package's cards if none is given; a card that cannot be read does not hurt the others."""
+        """As ``from_folder``, by default of the package's cards; unreadable cards go to ``damaged`` and do not raise."""
         cards: dict[str, Card] = {}
         damaged: dict[str, str] = {}
         for path in sorted((folder or Path(__file__).with_name("cards")).glob("*.yaml")):
@@ -126,30 +127,30 @@ class Catalog:
         return list(self._cards)
 
     def default_names(self) -> list[str]:
-        """Names of the cards that are served when nobody chooses, sorted."""
+        """Names of the cards that are served by default, sorted."""
         return [card.name for card in self if card.default]
 
     def pretrained_names(self) -> list[str]:
-        """Names of the cards with weights, sorted; the others are there to be tuned, and serve only then."""
+        """Names of the cards with weights, sorted. The other cards are bases for fine-tuning and are not served themselves."""
         return [card.name for card in self if not isinstance(card.source, InitialSource)]
 
     def get(self, name: str) -> Card:
         """The card of that name.
 
         Raises:
-            UnknownCard: there is none; ``near`` suggests similar names.
-            InvalidCard: it cannot be read.
+            UnknownCard: there is none; ``near`` holds similar names.
+            InvalidCard: the card cannot be read.
         """
         try:
             return self._cards[name]
         except KeyError:
             if name in self.damaged:
                 raise InvalidCard(name, self.damaged[name]) from None
-            # Names are compared without their separators, so that "MiniLM" and "all-minilm-l6-v2" find their card.
-            plain = {_plain(known): known for known in self._cards}
-            asked = _plain(name)
-            near = [known for key, known in plain.items() if asked and asked in key]
-            near += [plain[key] for key in difflib.get_close_matches(asked, plain, n=3, cutoff=0.5)]
+            # Names are compared without separators and case, so that "MiniLM" and "all-minilm-l6-v2" find their card.
+            names = {_compact(known): known for known in self._cards}
+            wanted = _compact(name)
+            near = [known for key, known in names.items() if wanted and wanted in key]
+            near += [names[key] for key in difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)]
             raise UnknownCard(name, list(dict.fromkeys(near))[:3]) from None
 
     def __iter__(self) -> Iterator[Card]:
@@ -172,5 +173,5 @@ def _card_at(path: Path) -> Card:
     return parse_card(text, path.name)
 
 
-def _plain(name: str) -> str:
+def _compact(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())

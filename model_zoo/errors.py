@@ -1,35 +1,35 @@
-"""What can go wrong in the zoo.
+"""The errors of the zoo.
 
 ::
 
     ZooModelError
     ├── InvalidCard          a card breaks the rules of ``card.Card``, or two cards share a name
     ├── UnknownCard          no card has that name; ``near`` holds similar names
-    ├── SourceUnavailable    the bytes cannot be reached: no network, no such file, no such package
-    ├── DigestMismatch       the bytes are not the ones the card promises; the file has been removed
-    ├── ConversionFailed     the bytes are right, but do not fit the architecture on the card
+    ├── SourceUnavailable    the artifact cannot be reached: no network, no such file, no such package
+    ├── DigestMismatch       a file differs from the card; it has been removed
+    ├── ConversionFailed     a file is the right one, but does not fit the architecture on the card
     ├── StoreUnusable        ``ZOO_HOME`` cannot be written, or its disk is full
     ├── UnknownVersion       a model has no fine-tuned version of that number
-    └── VersionDamaged       a version's files are not as they were published
+    └── VersionDamaged       a version's files differ from those that were published
 
-Messages are written for the person who asked for the model: they name the model, the file and the next step. They hold
-no stack trace and no absolute path of the machine, so they may be shown to a client.
+Messages are written for users: they name the model, the file and the next step. They hold no stack trace and no absolute path, so
+they may be sent to a client.
 """
 
 from collections.abc import Sequence
 
 
 class ZooModelError(Exception):
-    """Anything that keeps a model of the zoo from being ready. ``str(error)`` is fit for a user."""
+    """A model of the zoo is not ready. ``str(error)`` is fit for a user."""
 
 
 class InvalidCard(ZooModelError):
-    """A card was refused.
+    """A card is not valid.
 
     Attributes:
-        card: name of the card, or of its file when the name itself cannot be read.
+        card: name of the card, or of its file if the card cannot be read.
         reason: the fault alone.
-        fields: dotted paths of the fields at fault, empty when the fault is not in a field.
+        fields: dotted paths of the invalid fields; empty if the fault is not in a field.
     """
 
     def __init__(self, card: str, reason: str, fields: Sequence[str] = ()) -> None:
@@ -43,8 +43,8 @@ class UnknownCard(ZooModelError):
     """No card has this name.
 
     Attributes:
-        name: what was asked for.
-        near: names that look similar, most similar first; may be empty.
+        name: the requested name.
+        near: similar names, most similar first; may be empty.
     """
 
     def __init__(self, name: str, near: Sequence[str] = ()) -> None:
@@ -55,7 +55,7 @@ class UnknownCard(ZooModelError):
 
 
 class SourceUnavailable(ZooModelError):
-    """The source of a file cannot be reached, or does not have it. Trying again later may help."""
+    """The source of a file cannot be reached, or does not have it. A later attempt may succeed."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"cannot fetch {what}: {reason}")
@@ -64,12 +64,12 @@ class SourceUnavailable(ZooModelError):
 
 
 class DigestMismatch(ZooModelError):
-    """A file does not have the content that was promised. It has been removed, so the next attempt starts afresh.
+    """A file does not have the expected content. It has been removed, so the next attempt starts from the beginning.
 
     Attributes:
         file: name of the file, without folders.
-        expected: promised sha256, lower-case hex.
-        got: sha256 that was found.
+        expected: the expected sha256, lower-case hex.
+        got: the sha256 of the file.
     """
 
     def __init__(self, file: str, expected: str, got: str) -> None:
@@ -83,7 +83,7 @@ class DigestMismatch(ZooModelError):
 
 
 class ConversionFailed(ZooModelError):
-    """The source file could not be turned into the weights of the architecture on the card."""
+    """The source file could not be converted to the weights of the architecture on the card."""
 
     def __init__(self, card: str, reason: str) -> None:
         super().__init__(f"the weights of {card!r} could not be converted: {reason}")
@@ -109,7 +109,7 @@ class UnknownVersion(ZooModelError):
 
 
 class VersionDamaged(ZooModelError):
-    """A version's files are not as they were published. They cannot be fetched again; train or publish a new version."""
+    """A version's files differ from those that were published. They cannot be fetched again; train or publish a new version."""
 
     def __init__(self, model: str, number: int, reason: str) -> None:
         which = f"version {number} of {model!r}" if number else f"what should become a version of {model!r}"

@@ -1,10 +1,8 @@
 """A card and its files → the torch module that is served.
 
-Nothing is downloaded here and no pickle is read: the library builds the architecture from the arguments on the card,
-and the state comes from ``model.safetensors``, strictly by name. Every network takes the signature's inputs as keyword
-tensors and returns a dict of the signature's outputs. Each is a backbone and a head: ``features`` stops after the
-backbone, which is where a tuned head attaches. Weights are float32 on the CPU; moving and casting them is the
-runtime's business.
+Nothing is downloaded here and no pickle is read: the library builds the architecture from the arguments on the card, and the
+state is read from ``model.safetensors``, strictly by name. ``architectures/wrappers.py`` defines the inputs and outputs of
+networks. Weights are float32 on the CPU; the runtime moves and casts them.
 """
 
 from typing import Any
@@ -36,10 +34,10 @@ __all__ = ["add_adapter", "build_network", "load_network"]
 
 
 def build_network(card: Card) -> Network:
-    """The network of a card with unspecified weights, for those who bring their own state. No file is read.
+    """The network of a card with unspecified weights; the caller loads its own state. No file is read.
 
     Raises:
-        ConversionFailed: the library on this machine does not know the architecture, or not these arguments.
+        ConversionFailed: the library on this machine does not know the architecture or its arguments.
     """
     try:
         return _build(card)
@@ -54,13 +52,13 @@ def load_network(
     """The network of a card with its weights: in evaluation mode, without gradients, float32, on the CPU.
 
     Args:
-        base: the files of the base, for a version that was tuned by ``head`` or ``lora`` and holds only what it adds.
-        share: whether the base's weights of a Transformer are in memory once for all networks that share them. Only for those
-            that nobody trains; the network then has the attribute ``shared``.
+        base: the files of the base, for a version of the methods ``head`` or ``lora``, which holds only the weights that it adds.
+        share: whether the base weights of a Transformer are in memory once for all networks that share them. The network must not
+            be trained; its attribute ``shared`` is set.
 
     Raises:
-        ConversionFailed: the file and the architecture do not fit, which happens when a library has changed an
-            architecture since the file was written, or when the file is damaged.
+        ConversionFailed: the file does not fit the architecture, because the library has changed the architecture since the file
+            was written, or the file is damaged.
     """
     network = build_network(card)
     share = share and card.architecture.builder == "transformers"
@@ -70,15 +68,15 @@ def load_network(
         elif base is None:
             network.load_state_dict(load_file(materialised.weights), strict=True)
         else:
-            own = load_file(materialised.weights)
+            added = load_file(materialised.weights)
             backbone = network.base.backbone
             _load_backbone(network, backbone, base, share)
             if card.adapter is not None:
                 add_adapter(backbone, card.adapter)
-            # What the base brought is the rest; whatever else is missing, or too much, is an error.
-            found = network.load_state_dict(own, strict=False)
-            lacking = [n for n in found.missing_keys if n.startswith("head.") or ".lora_" in n]
-            if lacking or found.unexpected_keys:
+            # The base has loaded the rest; any other missing or unexpected tensor is an error.
+            result = network.load_state_dict(added, strict=False)
+            missing = [n for n in result.missing_keys if n.startswith("head.") or ".lora_" in n]
+            if missing or result.unexpected_keys:
                 raise RuntimeError("tensors are missing or too many")
     except (RuntimeError, KeyError, SafetensorError, OSError) as error:
         reason = "its safetensors do not fit the architecture, or cannot be read; verify the store"
@@ -87,7 +85,7 @@ def load_network(
 
 
 def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, share: bool) -> None:
-    """The base's weights, as far as its backbone has a place for them: all, unless it is a tuned one without its own head."""
+    """Load the weights of the base into its backbone: all of them, or those that remain without the base's own head."""
     if share:
         network.shared = shared_weights(files.digest, files.weights)
     stored = network.shared.tensors if network.shared is not None else load_file(files.weights)
@@ -97,7 +95,7 @@ def _load_backbone(network: Network, backbone: nn.Module, files: Materialised, s
 
 
 def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
-    """Puts low-rank updates beside the linear layers that `spec` names, in place; they begin as no change at all."""
+    """Add low-rank updates to the linear layers that `spec` names, in place; they start at zero."""
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules=list(spec.targets), lora_dropout=0.0)
@@ -106,8 +104,8 @@ def add_adapter(backbone: nn.Module, spec: AdapterSpec) -> None:
 
 def _build(card: Card) -> Network:
     base = _build_base(card)
-    network, within = (base, "") if card.head is None else (TunedNetwork(base, Head(card.head)), "base.")
-    network.keep_in_fp32 = tuple(f"{within}backbone.{name}" for name in card.keep_in_fp32)
+    network, prefix = (base, "") if card.head is None else (TunedNetwork(base, Head(card.head)), "base.")
+    network.keep_in_fp32 = tuple(f"{prefix}backbone.{name}" for name in card.keep_in_fp32)
     return network
 
 
@@ -147,4 +145,4 @@ def _build_base(card: Card) -> Network:
             from model_zoo.architectures.series_gru import SeriesGru
 
             return SeriesForecaster(SeriesGru(**arguments))
-    raise ValueError(f"nobody wrote a builder for {card.architecture.builder}")
+    raise ValueError(f"there is no builder for {card.architecture.builder}")

@@ -1,16 +1,16 @@
-"""The store: cards made into files under ``ZOO_HOME``.
+"""The store: the files of cards under ``ZOO_HOME``.
 
 ::
 
     ZOO_HOME/
-      downloads/   <artifact>, <artifact>.part      what is being fetched; emptied once a model is converted
-      weights/     by-card/<name>-<recipe>.json     which folder a card has become
+      downloads/   <artifact>, <artifact>.part      downloads; removed after the conversion of a model
+      weights/     by-card/<name>-<recipe>.json     pointer: the folder of a card
                    <digest>/  model.safetensors     <digest> is the sha256 of this file
                               labels.txt, tokenizer.json, manifest.json
 
-Invariants. A folder under ``weights/`` appears by rename, complete, and is never edited afterwards. A pointer in
-``by-card/`` appears after the folder it points to. Hence a reader needs no lock, and a process that dies leaves only a
-``.staging-`` folder, which the next writer of the same card removes.
+Invariants. A folder under ``weights/`` appears by rename, complete, and is never edited afterwards. A pointer in ``by-card/``
+appears after the folder that it names. Hence a reader needs no lock. A process that dies leaves only a ``.staging-`` folder,
+which the next writer of the same card removes.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ __all__ = ["Store", "recipe_key"]
 WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
 _CONVERTER = 1
-"""Part of the recipe key: raise it when ``convert`` writes something else than before, and cards are converted anew."""
+"""Part of the recipe key: raise it when the output of ``convert`` changes, so that cards are converted again."""
 
 
 class Store:
@@ -48,8 +48,8 @@ class Store:
 
         Args:
             home: ``ZOO_HOME``.
-            keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space
-                and can be fetched again.
+            keep_downloads: keep an artifact after its conversion. Off by default, because it doubles the disk space and the
+                artifact can be fetched again.
         """
         self._versions = Versions(home)
         self._downloads = home / "downloads"
@@ -57,10 +57,9 @@ class Store:
         self._keep_downloads = keep_downloads
 
     def find(self, card: Card) -> Materialised | None:
-        """The files of a card, or None unless they are all there with their sizes as recorded. A fine-tuned card's are those of
-        the version that it came from.
+        """The files of a card; None unless all are there with the recorded sizes. A fine-tuned card has the files of its version.
 
-        Contents are not read (see ``verify``): cheap enough for every start. Takes no lock, needs no network.
+        Contents are not read (see ``verify``), so the call is cheap. It takes no lock and needs no network.
         """
         if isinstance(card.source, TunedSource):
             return self._versions.find(card)
@@ -68,14 +67,14 @@ class Store:
         return None if pointer is None else self._open(str(pointer.get("digest")))
 
     def materialise(self, card: Card, progress: Progress | None = None) -> Materialised:
-        """Fetch, check, convert and publish a card, or return what is there already. Blocks; may take minutes.
+        """Fetch, check, convert and publish a card, or return the files that are there already. Blocks; may take minutes.
 
-        Two callers at once, in any process, do the work once: the second waits for the first. The artifact is removed
-        from ``downloads/`` afterwards unless ``keep_downloads`` is set.
+        Of two concurrent callers, in any process, the second waits for the first. The artifact is removed from ``downloads/``
+        afterwards unless ``keep_downloads`` is set.
 
         Raises:
             SourceUnavailable: the artifact cannot be fetched.
-            DigestMismatch: the artifact is not what the card promises.
+            DigestMismatch: the artifact is not the one on the card.
             ConversionFailed: the tensors do not fit the architecture.
             StoreUnusable: home cannot be written, or the disk is full.
         """
@@ -83,18 +82,18 @@ class Store:
         if found is not None:
             return found
         try:
-            # One lock per artifact: it also keeps a card that shares the artifact from losing it half-way.
+            # One lock per artifact: two cards may share an artifact, and the first must not remove it while the second reads it.
             with exclusive_lock(self._downloads / f".{_package(card).artifact}.lock"):
                 return self.find(card) or self._make(card, progress)
         except OSError as error:
             raise StoreUnusable(error.strerror or type(error).__name__) from error
 
     def verify(self, card: Card) -> None:
-        """Read every file of a materialised card and compare it with the sha256 recorded when it was published.
+        """Read every file of a materialised card and compare it with the sha256 that was recorded when it was published.
 
         Raises:
-            DigestMismatch: a file has changed. It has been removed, so ``find`` no longer offers the card and the next
-                ``materialise`` rebuilds it.
+            DigestMismatch: a file has changed. It has been removed, so ``find`` returns None and the next ``materialise``
+                rebuilds the card.
             ConversionFailed: the card is not materialised.
         """
         found = self.find(card)
@@ -114,7 +113,7 @@ class Store:
         staging = self._weights / f".staging-{key}-{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
         try:
-            from model_zoo.formats.convert import convert  # torch is only needed here
+            from model_zoo.formats.convert import convert  # torch is needed here only
 
             contents = {role: source.read(artifact, file) for role, file in card.source.files.items()}
             materialised = self._publish(card, staging, convert(card, contents, staging))
@@ -141,18 +140,18 @@ class Store:
         _write_json(staging / _MANIFEST, manifest)
         folder = self._weights / digest
         if self._open(digest) is None or strict_json.read_object(folder / _MANIFEST) != manifest:
-            # What has this name is damaged, or was written by an earlier converter: it makes room.
+            # The folder of this name is damaged, or an earlier converter has written it: it is moved away.
             outdated = staging.with_name(f"{staging.name}-outdated")
             with suppress(FileNotFoundError):
                 folder.rename(outdated)
-            with suppress(OSError):  # somebody else was faster; whether with success is seen below
+            with suppress(OSError):  # another process has published it first; checked below
                 staging.rename(folder)
             shutil.rmtree(outdated, ignore_errors=True)
         pointer = self._pointer(card)
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        draft = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
-        _write_json(draft, {"card": card.name, "digest": digest})
-        draft.replace(pointer)
+        staged = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex}")
+        _write_json(staged, {"card": card.name, "digest": digest})
+        staged.replace(pointer)
         materialised = self._open(digest)
         if materialised is None:
             raise ConversionFailed(card.name, "the files vanished while they were being published")
@@ -188,7 +187,7 @@ def _package(card: Card) -> PypiSource:
 
 
 def recipe_key(card: Card) -> str:
-    """16 hex digits over everything that decides the files, so editing a card's summary does not fetch it again."""
+    """16 hex digits over all fields that decide the files; an edited summary does not change it."""
     recipe = card.model_dump(mode="json", include={"source", "weights", "architecture", "labels"})
     text = strict_json.text([_CONVERTER, recipe], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -200,6 +199,6 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file to disk before the rename that makes it count, or a power cut could publish an empty one."""
+    """Write a file to disk before the rename that publishes it; otherwise a power cut could publish an empty file."""
     with path.open("r+b") as handle:
         os.fsync(handle.fileno())

@@ -1,7 +1,7 @@
-"""JSON as the zoo stores and sends it: one writer and one reader, and neither knows NaN or infinity.
+"""JSON for storage and for replies: one writer and one reader, which both refuse NaN and infinity.
 
-Python's own writer puts ``NaN`` and ``Infinity`` into a document, which is then no JSON; pydantic's puts ``null`` there, which is
-then no number. Either way the document cannot be read back, by whoever needs it next. Here the fault shows where it arises.
+Python's own writer writes ``NaN`` and ``Infinity``, which are not JSON; pydantic's writes ``null``, which is not a number. In
+both cases the document cannot be read back later. Here the error is raised when the document is written.
 """
 
 import json
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["NotFinite", "nulled", "read", "read_model", "read_object", "text"]
+__all__ = ["NotFinite", "read", "read_model", "read_object", "text", "with_nulls"]
 
 
 class NotFinite(ValueError):
-    """A document holds a figure that JSON cannot write.
+    """A document holds a number that JSON cannot represent.
 
     Attributes:
-        path: where it stands, for example ``metrics.validation/loss`` or ``curves[3].value``.
+        path: its place, for example ``metrics.validation/loss`` or ``curves[3].value``.
     """
 
     def __init__(self, path: str, figure: str) -> None:
@@ -41,7 +41,7 @@ def text(
     """A document as JSON: plain values, or a pydantic model.
 
     Raises:
-        NotFinite: it holds NaN or an infinity. The error names the key path.
+        NotFinite: the document holds NaN or an infinity. The error names the key path.
     """
     plain = document.model_dump(mode="json") if hasattr(document, "model_dump") else document
     try:
@@ -49,14 +49,14 @@ def text(
             plain, indent=indent, sort_keys=sort_keys, ensure_ascii=ascii_only, separators=separators, allow_nan=False
         )
     except ValueError:
-        found = _first(plain, "")
-        if found is None:  # something else is wrong with it
+        found = _first_not_finite(plain, "")
+        if found is None:  # another fault of the document
             raise
         raise NotFinite(*found) from None
 
 
 def read(data: str | bytes) -> Any:
-    """A document that was written as JSON.
+    """Parse a JSON document.
 
     Raises:
         ValueError: it is not JSON, not UTF-8, nested too deeply, or holds a number that is not finite.
@@ -68,7 +68,7 @@ def read(data: str | bytes) -> Any:
 
 
 def read_model(kind: "type[M]", data: str | bytes) -> "M":
-    """A document as a pydantic model. Raises ValueError as ``read``, and where it is no such model."""
+    """A document as a pydantic model. Raises ValueError as ``read``, and if it does not fit the model."""
     return kind.model_validate(read(data))
 
 
@@ -81,19 +81,19 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def nulled(document: Any) -> Any:
-    """A document with null in place of every figure that is not finite: for readers who are told that null means "no value"."""
+def with_nulls(document: Any) -> Any:
+    """A document with null in place of every number that is not finite, for readers to whom null means "no value"."""
     if isinstance(document, Mapping):
-        return {str(key): nulled(part) for key, part in document.items()}
+        return {str(key): with_nulls(part) for key, part in document.items()}
     if isinstance(document, list | tuple):
-        return [nulled(part) for part in document]
-    if not isinstance(document, str | int | float | bool | None) and hasattr(document, "item"):  # a number of numpy
-        return nulled(document.item())
+        return [with_nulls(part) for part in document]
+    if not isinstance(document, str | int | float | bool | None) and hasattr(document, "item"):  # a NumPy number
+        return with_nulls(document.item())
     return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
-def _first(document: Any, path: str) -> tuple[str, str] | None:
-    """Path and name of the first figure that is not finite."""
+def _first_not_finite(document: Any, path: str) -> tuple[str, str] | None:
+    """Path and name of the first number that is not finite."""
     if isinstance(document, float) and not math.isfinite(document):
         return path, "NaN" if math.isnan(document) else "infinite"
     if isinstance(document, Mapping):
@@ -104,7 +104,7 @@ def _first(document: Any, path: str) -> tuple[str, str] | None:
         parts = [(f"{path}[{i}]", part) for i, part in enumerate(document)]
     else:
         return None
-    return next((found for name, part in parts if (found := _first(part, name)) is not None), None)
+    return next((found for name, part in parts if (found := _first_not_finite(part, name)) is not None), None)
 
 
 def _refuse(constant: str) -> float:

@@ -58,9 +58,9 @@ from service.runtime.allocator import keep_freed_memory
 from service.runtime.compilers.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
 from service.runtime.heads import HeadPool
-from service.runtime.lanes.processes import LaneProcesses, worth_it
+from service.runtime.lanes.processes import LaneProcesses, should_use_processes
 from service.runtime.lanes.threads import Lanes
-from service.runtime.memory import give_back, reading, resident_bytes
+from service.runtime.memory import memory_reading, resident_bytes, trim_heap
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
@@ -150,7 +150,7 @@ class Server:
         )
         self._processes: LaneProcesses | None = None
         wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib
-        if wanted and worth_it(self._plan, usable_memory_bytes()):
+        if wanted and should_use_processes(self._plan, usable_memory_bytes()):
             self._processes = LaneProcesses(self._store, self._plan)
         self._draining = False
         self._started = False
@@ -225,7 +225,7 @@ class Server:
             compiler_for(settings.home, self._store, plan),
             partial(has_instructions, device=plan.name),
             partial(limit_threads, plan),
-            give_back,
+            trim_heap,
             processes=self._processes,
         )
         self._fine_tuning = FineTuning(
@@ -310,7 +310,7 @@ class Server:
 
     def _held_bytes(self) -> int | None:
         """Bytes held on the device, processes of lanes included. May block."""
-        held = reading(self._plan.name)()
+        held = memory_reading(self._plan.name)()
         return held if held is None or self._processes is None else held + self._processes.held_bytes()
 
     def _precision_of(self, name: str) -> str:

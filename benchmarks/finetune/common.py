@@ -13,9 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.finetune.homes import zoo_home
-from benchmarks.peers.zoo import Zoo
-from benchmarks.processes import ROOT
+from benchmarks.participants.zoo import Zoo
+from benchmarks.paths import ROOT, zoo_home
 from model_zoo.catalog import Catalog
 from model_zoo.store import Store
 from service.client import Client

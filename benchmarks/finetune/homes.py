@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
-from benchmarks.processes import ROOT
-
-
-def zoo_home() -> Path:
-    """Where the weights are; `make` fetches them there."""
-    return Path(os.environ.get("ZOO_TEST_HOME") or ROOT / ".cache" / "zoo-home")
+from benchmarks.paths import zoo_home
 
 
 def shared_home(folder: Path) -> Path:

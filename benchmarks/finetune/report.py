@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from benchmarks.finetune.run import OUT
-from benchmarks.processes import ROOT
+from benchmarks.paths import DOCS
 
-DOC = ROOT / "docs" / "finetune-benchmarks.md"
+DOC = DOCS / "finetune-benchmarks.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 ROWS = (

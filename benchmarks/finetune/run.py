@@ -24,10 +24,11 @@ from rich.console import Console
 from benchmarks.finetune import serving, tuning
 from benchmarks.finetune.common import Figures, Start
 from benchmarks.finetune.homes import shared_home
-from benchmarks.peers.zoo import Zoo
+from benchmarks.participants.zoo import Zoo
+from benchmarks.paths import RESULTS
 
 console = Console(highlight=False)
-OUT = Path(__file__).resolve().parent.parent / "results" / "finetune.json"
+OUT = RESULTS / "finetune.json"
 SCENARIOS: dict[str, Callable[[Start, int, float], Figures]] = {
     "head": tuning.head,
     "photos": tuning.photos,

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.finetune.common import CALLERS, CNN, FOLDS, HEADS, Figures, Start, finetune, summary
 from benchmarks.finetune.copies import copy_version
 from benchmarks.finetune.folds import photo_folds
-from benchmarks.peers.zoo import EAGER, Zoo
-from benchmarks.processes import Process
+from benchmarks.participants.process import Process
+from benchmarks.participants.zoo import EAGER, Zoo
 from examples.fetch_data import make_photos
 from model_zoo.catalog import Catalog
 from service.client import Client
@@ -91,7 +91,7 @@ def _tuned(start: Start, method: str) -> Iterator[Path]:
 def _in_turn(servers: dict[str, tuple[Zoo, list[str]]], rounds: int, seconds: float) -> list[Figures]:
     """Rounds of a closed loop against each server, the others stopped meanwhile."""
     found: list[Figures] = []
-    with Process([sys.executable, "-m", "benchmarks.client"]) as client:
+    with Process([sys.executable, "-m", "benchmarks.load.client"]) as client:
         for key, (_, names) in servers.items():
             keep(client, key, [tensor_message(name) for name in names])
         for _ in range(rounds):
@@ -134,7 +134,7 @@ def beside(start: Start, rounds: int, seconds: float) -> Figures:
     found: list[Figures] = []
     with start([CNN]) as zoo, Client(zoo.target) as sdk:
         dataset = sdk.upload_dataset(fold)
-        with Process([sys.executable, "-m", "benchmarks.client"]) as client:
+        with Process([sys.executable, "-m", "benchmarks.load.client"]) as client:
             keep(client, "cnn", [tensor_message(CNN)])
             closed = {"kind": "closed", "protocol": "grpc", "target": zoo.target, "groups": [["cnn", CALLERS]]}
             capacity = client.ask({**closed, "seconds": seconds})["calls_s"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from benchmarks.simulation.arrivals import Load
 from benchmarks.simulation.profiles import Network
+from benchmarks.simulation.request_load import Load
 
 INFINITY = math.inf
 WAITING, ANSWERED, REFUSED, DROPPED = "waiting", "answered", "refused", "dropped"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import inputs
+from benchmarks.load import inputs
 from model_zoo.network import load_network
 from model_zoo.store import Store
 from service.runtime.compilers.compiler import Compiler
@@ -76,7 +76,7 @@ def _rows(task: Task, rows: int, length: int, *, varies: bool) -> list[Item]:
         items = inputs.items(task)
         return [items[i % len(items)] for i in range(rows)]
     word = "rain"
-    return inputs.prepared(task, [" ".join([word] * (length - inputs.MARKS))] * rows)
+    return inputs.text_items(task, [" ".join([word] * (length - inputs.MARKS))] * rows)
 
 
 def main() -> None:

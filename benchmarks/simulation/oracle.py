@@ -18,8 +18,8 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from benchmarks.simulation.arrivals import Load
 from benchmarks.simulation.profiles import Network
+from benchmarks.simulation.request_load import Load
 
 STEPS = 10
 """Worth for work is rounded up to a tenth, which makes the bound no lower and the programme small."""

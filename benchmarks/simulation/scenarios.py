@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.simulation.arrivals import Load, Stream, draw
 from benchmarks.simulation.profiles import DEVICES, Device, Network
+from benchmarks.simulation.request_load import Load, Stream, draw
 
 LOADS = (0.2, 0.5, 0.8, 0.95, 1.1, 1.5, 2.0, 2.5)
 """Work that comes ÷ what the device can do in full batches without padding."""

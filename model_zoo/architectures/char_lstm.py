@@ -1,7 +1,7 @@
-"""Two LSTMs over characters, and an attention-weighted average over all that they and the embedding saw.
+"""Two LSTMs over characters, and an attention-weighted average over the outputs of the LSTMs and the embedding.
 
 After textgenrnn by Max Woolf (MIT; code and weights, no paper). The average is that of DeepMoji (Felbo et al., EMNLP 2017,
-arXiv:1708.00524): one weight for each channel scores the steps, a softmax over the steps makes shares of the scores.
+arXiv:1708.00524): one weight for each channel scores the steps, a softmax over the steps turns the scores into shares.
 """
 
 import torch
@@ -11,10 +11,10 @@ __all__ = ["CharLstm"]
 
 
 class CharLstm(nn.Module):
-    """Texts as ids of their characters → what comes next.
+    """Texts as ids of their characters → the next character.
 
-    Recurrence runs from the left, so padding behind a text never reaches it; a mask keeps it out of the average. In front of a
-    text shorter than the context stand zeros, which the network has learned to see: they are no padding in this sense.
+    The recurrence runs from the left, so padding after a text does not reach it, and a mask excludes the padding from the
+    average. Zeros in front of a text shorter than the context are not padding: the network has learned from texts with them.
     """
 
     def __init__(self, symbols: int = 465, embedding: int = 100, hidden: int = 128, layers: int = 2) -> None:
@@ -28,38 +28,38 @@ class CharLstm(nn.Module):
         self.output = nn.Linear(self.width, symbols)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) ids and mask → (B, symbols) logits of the character that follows."""
-        return self.continued(self.states(ids), mask)
+        """(B, T) ids and mask → (B, symbols) logits of the next character."""
+        return self.next_logits(self.states(ids), mask)
 
     def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) → (B, 2 width): what the network makes of the whole text."""
+        """(B, T) → (B, 2 width): features of the whole text."""
         return self.summary(self.states(ids), mask)
 
-    def continued(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, width) → (B, symbols): from the average of all steps under the mask, weighted by attention."""
+    def next_logits(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, width) → (B, symbols): from the attention-weighted average of all steps under the mask."""
         scores = (states @ self.attention).squeeze(2)  # (B, T)
-        # Not minus infinity: a row without any character gives an average over its padding, not NaN.
+        # Not minus infinity: a row without characters gives an average over its padding, not NaN.
         scores = torch.where(mask.bool(), scores, torch.finfo(scores.dtype).min)
         logits: Tensor = self.output(torch.einsum("bt,btd->bd", scores.softmax(dim=1), states))
         return logits
 
     @staticmethod
     def summary(states: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, width) → (B, 2 width): the plain average under the mask, and behind it the largest of each channel.
+        """(B, T, width) → (B, 2 width): the mean under the mask, followed by the maximum of each channel.
 
-        Attention looks at the last characters, because they say most of the next one. Of topic or style they say little: a
-        linear classifier of ten collections of sayings was right 35 times in 100 on the weighted average, 57 on the plain one
-        and 60 on both of these; of three styles 78, 93 and 96 times.
+        Attention weights the last characters, because they predict the next one best, but they tell little of topic or style. A
+        linear classifier of ten collections of sayings was right 35 times in 100 on the weighted average, 57 on the mean, and
+        60 on mean and maximum; a classifier of three styles 78, 93 and 96 times.
         """
-        kept = mask.bool().unsqueeze(2)
-        mean = torch.where(kept, states, 0.0).sum(dim=1) / kept.sum(dim=1).clamp(min=1).to(states.dtype)
-        largest = torch.where(kept, states, torch.finfo(states.dtype).min).amax(dim=1)
-        return torch.cat([mean, torch.where(kept.any(dim=1), largest, 0.0)], dim=1)
+        real = mask.bool().unsqueeze(2)
+        mean = torch.where(real, states, 0.0).sum(dim=1) / real.sum(dim=1).clamp(min=1).to(states.dtype)
+        largest = torch.where(real, states, torch.finfo(states.dtype).min).amax(dim=1)
+        return torch.cat([mean, torch.where(real.any(dim=1), largest, 0.0)], dim=1)
 
     def every_step(self, ids: Tensor) -> Tensor:
-        """(B, T) → (B, T, symbols): at each step the logits of the character that follows, as if the text ended there.
+        """(B, T) → (B, T, symbols): at each step the logits of the next character.
 
-        What `forward` gives for every beginning of a text, in one pass; a language model learns from all of them.
+        One pass gives the output of `forward` for every prefix of a text; a language model is trained on all of them.
         """
         states = self.states(ids)
         scores = (states @ self.attention).transpose(1, 2)  # (B, 1, T)
@@ -70,8 +70,8 @@ class CharLstm(nn.Module):
         return logits
 
     def states(self, ids: Tensor) -> Tensor:
-        """(B, T) → (B, T, width): embedding and every LSTM's output, side by side."""
-        seen = [self.embedding(ids)]
+        """(B, T) → (B, T, width): the embedding and the outputs of the LSTMs, concatenated."""
+        outputs = [self.embedding(ids)]
         for recurrence in self.recurrences:
-            seen.append(recurrence(seen[-1])[0])
-        return torch.cat(seen, dim=2)
+            outputs.append(recurrence(outputs[-1])[0])
+        return torch.cat(outputs, dim=2)

@@ -1,10 +1,10 @@
-"""A recurrent network that forecasts numbers in time: gated recurrent units beside a linear layer, on scaled numbers.
+"""A recurrent network that forecasts time series: gated recurrent units beside a linear layer, on scaled numbers.
 
-Three ideas, all published. The context is scaled by its own mean and spread and the forecast is scaled back, so that the
-level of a series need not be learned and raw numbers go in and come out (Kim et al., Reversible Instance Normalization,
-ICLR 2022). A linear layer over the steps stands beside the recurrent one, for what is simply periodic or smooth (Lai et
-al., LSTNet, SIGIR 2018, arXiv:1703.07015). And both only correct the seasonal naive forecast, which is the last season
-once more: their last layers begin at zero, so that training begins where that forecast stands.
+It combines three published ideas. The context is scaled by its own mean and spread and the forecast is scaled back, so that the
+network need not learn the level of a series and takes and gives raw numbers (Kim et al., Reversible Instance Normalization,
+ICLR 2022). A linear layer over the steps runs beside the recurrent layers and models periodic and smooth parts (Lai et al.,
+LSTNet, SIGIR 2018, arXiv:1703.07015). Both only correct the seasonal naive forecast, which repeats the last season: their last
+layers start at zero, so that training starts from the naive forecast.
 """
 
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 __all__ = ["SeriesGru"]
 
-_STILL = 1e-6
-"""A context whose spread is less than this part of its largest number is constant; the rest is rounding."""
+_CONSTANT = 1e-6
+"""A context is constant if its spread is less than this share of its largest number; the rest is rounding."""
 
 
 class SeriesGru(nn.Module):
-    """Steps of one or more channels → the steps to come."""
+    """Steps of one or more channels → the next steps."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class SeriesGru(nn.Module):
         depth: int = 1,
         dropout: float = 0.0,
     ) -> None:
-        """Build it; untrained it gives the seasonal naive forecast.
+        """Build the network; untrained it gives the seasonal naive forecast.
 
         Args:
-            context: steps that it looks back on.
-            horizon: steps ahead.
-            season: steps after which the series looks alike; 1 repeats the last step.
+            context: steps of the input.
+            horizon: steps of the forecast.
+            season: period of the series in steps; 1 repeats the last step.
             width: of the recurrent state.
-            depth: recurrent layers; ``dropout`` lies between them, and before the last layer.
+            depth: recurrent layers; ``dropout`` is applied between them and before the last layer.
 
         Raises:
             ValueError: a season is longer than the context.
@@ -60,14 +60,14 @@ class SeriesGru(nn.Module):
         """Mean and spread of every channel over its steps, both (B, 1, C); the spread of a constant channel is 0."""
         mean = context.mean(dim=1, keepdim=True)
         spread = (context - mean).square().mean(dim=1, keepdim=True).sqrt()
-        still = spread <= _STILL * context.abs().amax(dim=1, keepdim=True)
-        return mean, torch.where(still, torch.zeros_like(spread), spread)
+        constant = spread <= _CONSTANT * context.abs().amax(dim=1, keepdim=True)
+        return mean, torch.where(constant, torch.zeros_like(spread), spread)
 
     def scaled(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Context (B, T, C) in its own units, zeros where a channel is constant; and the spread, (B, 1, C)."""
+        """The scaled context (B, T, C), zero in constant channels; and the spread, (B, 1, C)."""
         mean, spread = self.scale(context)
-        moves = spread > 0
-        x = torch.where(moves, (context - mean) / torch.where(moves, spread, torch.ones_like(spread)), 0.0)
+        varies = spread > 0
+        x = torch.where(varies, (context - mean) / torch.where(varies, spread, torch.ones_like(spread)), 0.0)
         return x, spread
 
     def features(self, context: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class SeriesGru(nn.Module):
         return self._state(self.scaled(context)[0])
 
     def forward(self, context: Tensor) -> Tensor:
-        """``context`` (B, T, C) in the units of the data → forecast (B, horizon, C) in the same."""
+        """``context`` (B, T, C) in the units of the data → forecast (B, horizon, C) in the same units."""
         x, spread = self.scaled(context)
         recurrent = self.out(self.dropout(self._state(x))).unflatten(1, (self.horizon, self.channels))
         linear = self.linear(x.transpose(1, 2)).transpose(1, 2)  # (B, horizon, C)
@@ -88,7 +88,7 @@ class SeriesGru(nn.Module):
         return last
 
     def _naive(self, context: Tensor) -> Tensor:
-        """The last season, again and again, (B, horizon, C)."""
+        """The last season, repeated, (B, horizon, C)."""
         last = context[:, context.shape[1] - self.season :]
         times = -(-self.horizon // self.season)
         repeated: Tensor = last.repeat(1, times, 1)[:, : self.horizon]

@@ -1,9 +1,8 @@
 """Silero VAD for 16 kHz: a short-time spectrum, four convolutions and one LSTM.
 
-After the network published by the Silero Team as "Silero VAD: pre-trained enterprise-grade Voice Activity Detector"
-(MIT; code and weights, no paper), version 6. Theirs takes one frame at a time and is handed its state; this one takes
-whole recordings, because only the LSTM depends on time: spectrum and convolutions look at one frame and a little of
-the one before it.
+After the network published by the Silero Team as "Silero VAD: pre-trained enterprise-grade Voice Activity Detector" (MIT; code
+and weights, no paper), version 6. The original takes one frame and its state at a time. This one takes whole recordings,
+because only the LSTM depends on time: spectrum and convolutions read one frame and the end of the frame before it.
 """
 
 import torch
@@ -15,14 +14,14 @@ __all__ = ["CONTEXT_SAMPLES", "FRAME_SAMPLES", "SileroVad"]
 FRAME_SAMPLES = 512
 """Samples behind one probability: 32 ms at 16 kHz."""
 CONTEXT_SAMPLES = 64
-"""Samples of the preceding frame that are seen again with each frame; zeros before the first."""
+"""Samples of the preceding frame that are read again with each frame; zeros before the first."""
 
 _WINDOW = 256
 _HOP = 128
 _BINS = _WINDOW // 2 + 1
-_REFLECTED = 64  # samples mirrored at the end of a frame, so that four windows fit into it
+_REFLECTED = 64  # samples mirrored at the end of a frame, so that it holds four windows
 _HIDDEN = 128
-_ENCODED_AT_ONCE = 2048  # frames; bounds the memory of the convolutions to some 30 MB however long the audio is
+_ENCODED_AT_ONCE = 2048  # frames; limits the memory of the convolutions to some 30 MB for audio of any length
 
 
 class _Spectrum(nn.Module):
@@ -45,8 +44,8 @@ class _Spectrum(nn.Module):
 class SileroVad(nn.Module):
     """Speech probability of every frame of a batch of recordings.
 
-    Causal: what comes after a frame, padding included, does not change its probability. A batch of padded recordings
-    therefore gives each of them what it would get alone.
+    Causal: later frames and padding do not change the probability of a frame. Each recording of a padded batch therefore gets
+    the same probabilities as alone.
     """
 
     def __init__(self) -> None:

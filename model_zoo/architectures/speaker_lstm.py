@@ -1,4 +1,4 @@
-"""Three LSTMs over a mel spectrogram: a vector for the voice that speaks.
+"""Three LSTMs over a mel spectrogram: an embedding of the speaker's voice.
 
 After "Generalized End-to-End Loss for Speaker Verification" (Wan et al., ICASSP 2018, arXiv:1710.10467) as Resemblyzer by
 Resemble AI implements it (Apache-2.0).
@@ -12,7 +12,7 @@ __all__ = ["SpeakerLstm"]
 
 
 class SpeakerLstm(nn.Module):
-    """Windows of a recording → one vector of unit length for all of them."""
+    """Windows of a recording → one vector of unit length."""
 
     def __init__(self, mels: int = 40, hidden: int = 256, layers: int = 3, width: int = 256) -> None:
         super().__init__()
@@ -23,11 +23,11 @@ class SpeakerLstm(nn.Module):
         """(B, W, frames, mels) and (B, W), 1 for windows and 0 for padding → (B, width): the mean direction of the windows."""
         batch, count, frames, mels = windows.shape
         each = self.embed(windows.reshape(batch * count, frames, mels)).reshape(batch, count, -1)
-        # Not multiplied by the mask: what padding gives may be anything.
-        kept = torch.where(mask.bool().unsqueeze(2), each, 0.0)
-        return functional.normalize(kept.sum(dim=1), dim=1)
+        # Not multiplied by the mask: the embedding of padding may be any value, even NaN.
+        real = torch.where(mask.bool().unsqueeze(2), each, 0.0)
+        return functional.normalize(real.sum(dim=1), dim=1)
 
     def embed(self, windows: Tensor) -> Tensor:
-        """(N, frames, mels) → (N, width), each of unit length and nowhere negative."""
+        """(N, frames, mels) → (N, width), each of unit length, without negative values."""
         _, (hidden, _) = self.lstm(windows)
         return functional.normalize(functional.relu(self.linear(hidden[-1])), dim=1)

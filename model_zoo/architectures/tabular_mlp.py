@@ -1,12 +1,13 @@
 """A multilayer perceptron with residual blocks over the columns of a table, numbers and categories alike.
 
-The form is the "ResNet" of Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021,
-arXiv:2106.11959, which they find a strong baseline beside attention: categories are embedded, put beside the numbers, and
-blocks of normalise, linear, ReLU, dropout, linear, dropout are added up. Theirs normalises over the batch; this one over
-the layer, so that a row's answer is its own, and a batch of one can be learned from.
+The architecture is the "ResNet" of Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021,
+arXiv:2106.11959, which they find a strong baseline beside attention: categories are embedded and concatenated with the numbers,
+and residual blocks of normalise, linear, ReLU, dropout, linear, dropout follow. The original normalises over the batch. This
+one normalises over the layer, so that the answer for a row does not depend on other rows, and a batch of one row can be trained
+on.
 
-Beside them stands a line, as in Cheng et al., Wide & Deep Learning, 2016, arXiv:1606.07792: what is linear in a table, a
-regression finds exactly, and better than any network from few rows. The blocks begin at zero and only correct it.
+An optional linear term is added, as in Cheng et al., Wide & Deep Learning, 2016, arXiv:1606.07792: a regression finds the
+linear part of a table exactly, and better than any network from few rows. The blocks start at zero and only correct it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ _WIDEST_EMBEDDING = 16
 
 
 class _Block(nn.Module):
-    """x + what two layers make of it."""
+    """x + the output of two layers for x."""
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class _Block(nn.Module):
 
 
 class LinearTerm(nn.Module):
-    """A linear function of the columns: a weight for each number, and one for each value of a category. Begins at zero."""
+    """A linear function of the columns: a weight for each number and for each value of a category. Starts at zero."""
 
     def __init__(self, numbers: int, sizes: Sequence[int], outputs: int) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class LinearTerm(nn.Module):
 
 
 class TabularMlp(nn.Module):
-    """Columns of a table → classes' logits, or numbers."""
+    """Columns of a table → logits of classes, or numbers."""
 
     def __init__(
         self,
@@ -73,25 +74,25 @@ class TabularMlp(nn.Module):
         dropout: float = 0.1,
         line: bool = False,
     ) -> None:
-        """Build it with random weights.
+        """Build the network with random weights.
 
         Args:
-            numbers: columns of numbers, which come standardised; may be 0.
-            categories: for each column of categories how many values it has, the one for "unknown" counted; may be empty.
+            numbers: columns of standardised numbers; may be 0.
+            categories: number of values of each column of categories, with the value for "unknown"; may be empty.
             outputs: classes, or numbers to predict.
-            width: of the residual stream; a block is twice as wide inside.
+            width: of the residual stream; the hidden layer of a block is twice as wide.
             depth: blocks.
-            line: whether a line stands beside the blocks, which then begin at zero.
+            line: whether a linear term is added to the blocks, which then start at zero.
 
         Raises:
             ValueError: there is no column at all.
         """
         super().__init__()
-        # At least two rows, so that even a column of which nothing is known takes the indices 0 and 1.
+        # At least two rows, so that a column without known values accepts the indices 0 and 1 too.
         sizes = [(max(2, count), min(_WIDEST_EMBEDDING, (count + 1) // 2)) for count in categories]
         embeddings = [nn.Embedding(count, size) for count, size in sizes]
         for embedding in embeddings:
-            # What is unknown says nothing, unless training has rows where it does.
+            # The embedding of unknown values is zero, unless training rows change it.
             nn.init.zeros_(embedding.weight[0])
         self.embeddings = nn.ModuleList(embeddings)
         inputs = numbers + sum(size for _, size in sizes)
@@ -107,12 +108,12 @@ class TabularMlp(nn.Module):
 
     @torch.no_grad()
     def zero_blocks(self) -> None:
-        """Leaves the line alone."""
+        """Set the output of the blocks to zero, so that only the linear term remains."""
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def features(self, numbers: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
-        """The last hidden vector, (B, width). A kind of column that the table does not have is left out."""
+        """The last hidden vector, (B, width). A kind of column that the table lacks is None."""
         parts = [] if numbers is None else [numbers]
         if categories is not None:
             parts += [embed(categories[:, i]) for i, embed in enumerate(self.embeddings)]

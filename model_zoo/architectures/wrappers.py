@@ -1,7 +1,7 @@
-"""The served networks, one class for each way of taking inputs.
+"""The wrappers of the served networks, one class for each kind of input.
 
-Every network takes the signature's inputs as keyword tensors and returns a dict of the signature's outputs. Each is a backbone
-and a head: ``features`` stops after the backbone, which is where a tuned head attaches.
+Every network takes the inputs of the signature as keyword tensors and returns a dict of the signature's outputs. It is a backbone
+and a head: ``features`` returns the output of the backbone, to which a tuned head attaches.
 """
 
 from typing import Any
@@ -26,12 +26,12 @@ __all__ = [
 
 
 class Network(nn.Module):
-    """What all served networks have in common.
+    """The base class of all served networks.
 
     Attributes:
         backbone: the library's own module; the safetensors hold its state dict, under its names.
-        shared: holds those of its weights that other networks have as well, in memory once; None where there are none.
-        keep_in_fp32: names of the modules that stay in fp32 where the rest is cast.
+        shared: the weights that other networks use as well, in memory once; None if there are none.
+        keep_in_fp32: names of the modules that stay in fp32 when the rest is cast.
     """
 
     backbone: nn.Module
@@ -43,7 +43,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def drop_own_head(self) -> None:
-        """Forgets the weights that `features` does not need, if there are any."""
+        """Remove the weights that `features` does not need, if there are any."""
 
 
 class ImageClassifier(Network):
@@ -60,12 +60,12 @@ class ImageClassifier(Network):
         return pooled
 
     def drop_own_head(self) -> None:
-        """Without the classifier."""
+        """Remove the classifier."""
         backbone: Any = self.backbone
         backbone.reset_classifier(0)
 
     def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes), and the features (B, D) that they are made of."""
+        """``pixel_values`` (B, 3, H, W) → ``logits`` (B, classes), and the features (B, D) behind them."""
         backbone: Any = self.backbone
         features = self.features(pixel_values=pixel_values)
         return {"logits": backbone.get_classifier()(features), FEATURES: features}
@@ -111,20 +111,20 @@ class SentenceEncoder(Network):
 
 
 class CharacterModel(Network):
-    """A language model over characters, which also sums up a text."""
+    """A language model over characters; it also gives features of a whole text."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def features(self, **inputs: Tensor) -> Tensor:
-        """``input_ids``, ``attention_mask`` (B, T) → what the network makes of the whole text (B, D)."""
+        """``input_ids``, ``attention_mask`` (B, T) → features of the whole text (B, D)."""
         backbone: Any = self.backbone
         features: Tensor = backbone.features(inputs["input_ids"], inputs["attention_mask"])
         return features
 
     def drop_own_head(self) -> None:
-        """Without what says which character comes next."""
+        """Remove the weights that predict the next character."""
         backbone: Any = self.backbone
         backbone.attention, backbone.output = None, None
 
@@ -134,7 +134,7 @@ class CharacterModel(Network):
         backbone: Any = self.backbone
         states = backbone.states(input_ids)
         return {
-            "logits": backbone.continued(states, attention_mask),
+            "logits": backbone.next_logits(states, attention_mask),
             FEATURES: backbone.summary(states, attention_mask),
         }
 
@@ -175,7 +175,7 @@ class SpeechDetector(Network):
 
 
 class TabularNetwork(Network):
-    """Columns of a table → what the card calls its output: classes' logits, or a number."""
+    """Columns of a table → the output that the card names: logits of classes, or a number."""
 
     def __init__(self, backbone: nn.Module, output: str) -> None:
         super().__init__()
@@ -189,12 +189,12 @@ class TabularNetwork(Network):
         return hidden
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """``numbers`` (B, n) and ``categories`` (B, m), of which a table may lack one → (B, outputs)."""
+        """``numbers`` (B, n) and ``categories`` (B, m), of which one may be absent → (B, outputs)."""
         return {self.output: self.backbone(**inputs)}
 
 
 class SeriesForecaster(Network):
-    """Numbers in time → the numbers to come, both in the units of the data."""
+    """A time series → its next values, both in the units of the data."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""The card: everything the zoo knows of one model, as typed and frozen data.
+"""The card: all facts about one model, as typed and frozen data.
 
-A card is written by hand as YAML (``model_zoo/cards/``) and checked when it is loaded. Preprocessing, batching
-limits, signature and golden checks all derive from it; nothing about a model is guessed elsewhere. This module imports
-no torch.
+A card is written by hand as YAML (``model_zoo/cards/``) and validated when it is loaded. Preprocessing, batching limits,
+signature and golden checks all derive from it; no other module guesses facts about a model. This module does not import torch.
 """
 
 from typing import Any, Literal
@@ -27,14 +26,14 @@ __all__ = [
 
 
 class Licence(CardPart):
-    """SPDX expressions, or in words where nothing was stated."""
+    """SPDX expressions, or words if no licence is stated."""
 
     package: str = Field(min_length=1)
     weights: str = Field(min_length=1)
 
 
 class Architecture(CardPart):
-    """Which library builds the module, and with which arguments. Building never reads weights from anywhere."""
+    """The library that builds the module, and its arguments. Building never reads weights."""
 
     builder: Literal["timm", "transformers", "silero_vad", "speaker_lstm", "char_lstm", "tabular_mlp", "series_gru"]
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -46,10 +45,10 @@ class Batching(CardPart):
     max_batch_size: int = Field(gt=0)
     """Rows."""
     cpu_batch_size: int = Field(default=8, gt=0)
-    """Rows beyond which a batch on a CPU gains next to nothing: callers would only wait longer for their neighbours, and a closed
-    loop of callers would fall into step with one large batch, so that lanes stand idle between two of them."""
+    """Rows beyond which a larger batch on a CPU gains almost nothing. Callers would only wait longer, and a closed loop of
+    callers would fall into step with one large batch, so that lanes are idle between two batches."""
     length_of: str | None = None
-    """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis does."""
+    """Input tensor whose axis 1 varies from row to row and is padded to the longest; None if no axis varies."""
     max_length: int | None = Field(default=None, gt=0)
     """Greatest length of that axis."""
 
@@ -61,22 +60,22 @@ class Batching(CardPart):
 
 
 class Closeness(CardPart):
-    """How near another way of running the network must come to fp32 in eager torch, on the golden inputs."""
+    """The required similarity of another tier or precision to fp32 in eager torch, on the golden inputs."""
 
     min_top1_agreement: float = Field(ge=0, le=1)
-    """Share of decisions (first class, speech or not) that are the same; does not apply to embeddings."""
+    """Share of equal decisions (first class, speech or not); does not apply to embeddings."""
     min_cosine: float = Field(ge=-1, le=1)
     """Of the outputs of each row."""
     max_abs_error: float | None = Field(default=None, gt=0)
-    """Of every output, in its units; None if it is not bounded."""
+    """Of every output, in its units; None if it is unbounded."""
 
 
 class Tolerance(CardPart):
-    """How far a row's answer may move, in units of the outputs, when it rides in a padded batch instead of alone, and when the
-    network runs in another way."""
+    """The allowed change of a row's answer, in units of the outputs, between a padded batch and a single row, and between tiers
+    and precisions."""
 
     max_abs_error: float = Field(gt=0)
-    """Alone against batched; and eager against compiled, both in fp32."""
+    """Between single and batched rows, and between eager and compiled, both in fp32."""
     compiled: Closeness = Closeness(min_top1_agreement=1.0, min_cosine=0.9999)
     """Compiled in fp32, beside `max_abs_error`."""
     reduced_precision: Closeness = Closeness(min_top1_agreement=0.9, min_cosine=0.999)
@@ -84,7 +83,7 @@ class Tolerance(CardPart):
 
 
 class Card(CardPart):
-    """All the zoo knows of one model."""
+    """All facts about one model."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)
     family: Literal["cnn", "rnn", "transformer", "mlp"]
@@ -93,10 +92,10 @@ class Card(CardPart):
     summary: str = Field(min_length=1)
     """One sentence."""
     default: bool
-    """Whether the model belongs to the set that is served when nobody chooses."""
+    """Whether the model is served by default."""
     licence: Licence
     provenance: str = Field(min_length=1)
-    """Who trained the weights on what, and how they got into the artifact."""
+    """The author and the training data of the weights, and the origin of the artifact."""
     paper: str = Field(min_length=1)
     parameters: int = Field(gt=0)
     """Trainable numbers of the network as served."""
@@ -104,20 +103,20 @@ class Card(CardPart):
     weights: WeightsRecipe
     architecture: Architecture
     keep_in_fp32: tuple[str, ...] = ()
-    """Modules of the backbone, by their dotted names, that stay in fp32 where the rest runs in bf16 or fp16: those whose rounding
-    the answers feel most. Each takes one tensor and gives one."""
+    """Dotted names of modules of the backbone that stay in fp32 when the rest runs in bf16 or fp16: those whose rounding
+    changes the answers most. Each takes one tensor and returns one."""
     head: HeadSpec | None = None
-    """Of a fine-tuned network that has one; its outputs are then the signature's."""
+    """Of a fine-tuned network with a head; the outputs of the head are those of the signature."""
     adapter: AdapterSpec | None = None
-    """Of a network that was tuned by low-rank updates."""
+    """Of a network that was fine-tuned by low-rank updates."""
     target: TargetScale | None = None
     """Of a fine-tuned network that predicts a number."""
     forecast: ForecastScale | None = None
-    """Of a fine-tuned network that forecasts a series, where enough was held out to tell."""
+    """Of a fine-tuned network that forecasts a series, if enough held-out data gave the intervals."""
     raw_input: Literal["image", "text", "audio", "row", "series", "record"]
-    """Name of the BYTES input, shape [-1, 1], that is accepted in place of the tensors."""
+    """Name of the BYTES input, shape [-1, 1], that is accepted instead of the tensors."""
     canonical: Literal["raw", "tensors"]
-    """Which of the two inputs a metadata request shows first."""
+    """The form of input that a metadata request shows first."""
     signature: Signature
     recipe: Recipe
     labels: FileName | None = None
@@ -125,10 +124,10 @@ class Card(CardPart):
     batching: Batching
     tolerance: Tolerance
     golden: tuple[GoldenCase, ...] = ()
-    """At least one for weights that somebody else trained. A tuned version has ``golden.safetensors`` in its place."""
+    """At least one for pretrained weights. A fine-tuned version has ``golden.safetensors`` instead."""
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> "Card":
+    def _is_consistent(self) -> "Card":
         inputs = {spec.name: spec for spec in self.signature.inputs}
         if self.raw_input != RAW_OF.get(self.recipe.kind, self.recipe.kind):
             raise ValueError("raw_input and recipe.kind differ")

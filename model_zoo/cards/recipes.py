@@ -34,14 +34,14 @@ class ImageRecipe(CardPart):
     resize_shorter: int = Field(gt=0)
     """Length of the shorter side before the crop, pixels."""
     stretch: bool = False
-    """Whether the whole image is brought to `size`, whatever its proportions; nothing is cropped then."""
+    """Whether the whole image is resized to `size` without keeping its proportions and without a crop."""
     interpolation: Literal["bicubic", "bilinear"]
     mean: Triple
     """Per channel (R, G, B), of values in 0..1."""
     std: Triple
     """Per channel (R, G, B), of values in 0..1."""
     max_pixels: int = Field(default=50_000_000, gt=0)
-    """Height × width a decoder may produce; a larger image is refused before it is decoded (decompression bomb)."""
+    """Largest height × width; a larger image is refused before it is decoded (decompression bomb)."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "ImageRecipe":
@@ -57,25 +57,25 @@ class TextRecipe(CardPart):
 
     kind: Literal["text"]
     max_tokens: int = Field(gt=0)
-    """Tokens kept of a text, special ones included; the rest is cut off."""
+    """Tokens of a text with special tokens; longer texts are truncated."""
     pad_id: int = Field(ge=0)
     """Token id that fills a shorter row of a batch; its mask is 0."""
     tokenizer: str = "tokenizer"
     """Role, in the source's files, of the tokenizer in the JSON format of the ``tokenizers`` library."""
     pooling: Literal["mean"]
-    """How token vectors become one; done inside the network, over the mask."""
+    """Pooling of the token vectors, inside the network, over the mask."""
     normalize: bool
     """Whether the network scales its embedding to length 1."""
     max_characters: int = Field(gt=0)
-    """Characters of a text the tokenizer looks at; bounds its time and memory."""
+    """Characters of a text that the tokenizer reads; limits its time and memory."""
 
 
 class AudioRecipe(CardPart):
     """Encoded audio → mono FP32 samples in -1..1 at ``sample_rate``, and speech probabilities → segments.
 
     A segment opens at ``threshold`` and closes once the probability has stayed under ``threshold - 0.15`` for
-    ``min_silence_seconds``; what is shorter than ``min_speech_seconds`` is dropped, and the rest is widened by
-    ``pad_seconds`` on both sides. The rule is the one Silero VAD publishes with its weights.
+    ``min_silence_seconds``. Segments shorter than ``min_speech_seconds`` are dropped; the others are widened by ``pad_seconds``
+    on both sides. Silero VAD publishes this rule with its weights.
     """
 
     kind: Literal["audio"]
@@ -84,7 +84,7 @@ class AudioRecipe(CardPart):
     frame_samples: Literal[512]
     """Samples behind one probability: 32 ms."""
     max_seconds: float = Field(gt=0)
-    """Longest audio that is accepted."""
+    """Longest accepted audio."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_speech_seconds: float = Field(default=0.25, ge=0)
     min_silence_seconds: float = Field(default=0.1, ge=0)
@@ -94,7 +94,7 @@ class AudioRecipe(CardPart):
 class SpectrogramRecipe(CardPart):
     """Encoded audio → FP32 (frames, mels): power mel spectrogram of mono samples, in windows of equal length.
 
-    The mel filters are Slaney's, as librosa has them by default; windows overlap and their embeddings are averaged.
+    The mel filters are Slaney's, the default of librosa; windows overlap and their embeddings are averaged.
     """
 
     kind: Literal["spectrogram"]
@@ -107,33 +107,33 @@ class SpectrogramRecipe(CardPart):
     frames: int = Field(gt=0)
     """Of one window of the network."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
-    """Share of a window that the next one covers again."""
+    """Share of a window that overlaps with the next one."""
     target_dbfs: float | None = None
-    """Loudness that quieter sounds are raised to; None leaves them as they are."""
+    """Loudness to which quieter sounds are amplified; None leaves them as they are."""
     max_seconds: float = Field(gt=0)
-    """Longest audio that is accepted."""
+    """Longest accepted audio."""
 
 
 class CharacterRecipe(CardPart):
-    """Text → ids of its characters, by an alphabet file; unknown ones are dropped, long texts are cut into windows."""
+    """Text → ids of its characters, by an alphabet file; unknown characters are dropped, long texts are cut into windows."""
 
     kind: Literal["characters"]
     alphabet: str = "alphabet"
-    """Role of the JSON file that maps a character to its id."""
+    """Role of the JSON file that maps characters to ids."""
     window: int = Field(gt=0)
-    """Characters that the network looks back on."""
+    """Characters of the input of the network."""
     pad_id: int = Field(default=0, ge=0)
     lower: bool = False
-    """Whether texts are put in lower case first."""
+    """Whether texts are converted to lower case first."""
     max_characters: int = Field(gt=0)
-    """Of a text that is accepted."""
+    """Of an accepted text."""
     max_new_tokens: int = Field(default=200, gt=0)
-    """Characters that generation adds unless a call says otherwise."""
+    """Default number of characters that generation adds."""
     temperature: float = Field(default=0.5, ge=0)
 
 
 class NumberColumn(CardPart):
-    """A column of numbers: an empty cell becomes `fill`, then (x - mean) / std."""
+    """A column of numbers: `fill` for an empty cell, then (x - mean) / std."""
 
     name: str = Field(min_length=1)
     mean: float
@@ -142,12 +142,12 @@ class NumberColumn(CardPart):
     decimal: Literal[".", ","] = "."
     grouping: Literal["", ",", ".", " ", "'"] = ""
     unit: str = ""
-    """How texts in this column write numbers, as those did that it was learned from: decimal sign, sign between thousands, and
-    a currency or unit beside them."""
+    """The format of numbers that are written as texts, as in the training data: decimal sign, thousands separator, and a
+    currency or unit beside the number."""
 
 
 class CategoryColumn(CardPart):
-    """A column of categories, each its position + 1; 0 stands for what was never seen and for an empty cell."""
+    """A column of categories, encoded as position + 1; 0 stands for unknown values and empty cells."""
 
     name: str = Field(min_length=1)
     categories: tuple[str, ...]
@@ -160,26 +160,26 @@ class RowRecipe(CardPart):
     numbers: tuple[NumberColumn, ...] = ()
     categories: tuple[CategoryColumn, ...] = ()
     target: str = ""
-    """Column of the training table that was learned; no input."""
+    """Target column of the training table; not an input."""
     ignored: tuple[str, ...] = ()
-    """Its further columns that are no inputs."""
+    """Further columns of the training table that are not inputs."""
 
 
 class SeriesRecipe(CardPart):
-    """Numbers in time → FP32 (context, channels), each channel scaled by its own mean and spread over the context."""
+    """A time series → FP32 (context, channels), each channel scaled by its own mean and spread over the context."""
 
     kind: Literal["series"]
     context: int = Field(gt=0)
-    """Steps that the network looks back on; a longer series keeps its end, a shorter one is an error."""
+    """Steps of the input; a longer series keeps its end, a shorter one is an error."""
     horizon: int = Field(gt=0)
-    """Steps ahead that it forecasts."""
+    """Steps of the forecast."""
     channels: int = Field(default=1, gt=0)
     season: int = Field(default=1, gt=0)
-    """Steps after which the series looks alike; 1 if it does not."""
+    """Period of the series in steps; 1 if it has none."""
 
 
 class RecordRecipe(CardPart):
-    """An image and a row of a table that belong together."""
+    """An image and the row of a table that belongs to it."""
 
     kind: Literal["record"]
     image: ImageRecipe
@@ -200,4 +200,4 @@ Recipe = Annotated[
 
 
 RAW_OF = {"spectrogram": "audio", "characters": "text"}
-"""Kinds of recipe whose raw input has another name than the recipe."""
+"""Kinds of recipe whose raw input has another name."""

@@ -1,4 +1,4 @@
-"""The tensors that a network takes and gives."""
+"""The tensors of a network: names, datatypes and shapes."""
 
 from typing import Annotated, Literal
 
@@ -20,8 +20,8 @@ Datatype = Literal[
 
 
 FEATURES = "features"
-"""An output that a network may give beside those of its signature: its features, for the heads that ride on it. Clients never see
-it. A network whose features are its first output, as an embedding is, gives them once, under that name."""
+"""An output that a network may have beside those of its signature: its features, for heads on the same backbone. Clients never
+see it. A network whose first output is its features, such as an embedding, has them under that name only."""
 
 
 class TensorSpec(CardPart):
@@ -33,7 +33,7 @@ class TensorSpec(CardPart):
 
 
 class Signature(CardPart):
-    """The tensors of a network as served, in the order they are shown to clients."""
+    """The tensors of a served network, in the order in which clients see them."""
 
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)

@@ -15,45 +15,45 @@ __all__ = [
 
 
 class HeadSpec(CardPart):
-    """What stands on the backbone of a fine-tuned network: features, standardised, → linear, or → linear, ReLU, linear."""
+    """The head of a fine-tuned network: standardised features → linear, or → linear, ReLU, linear."""
 
     kind: Literal["linear", "mlp"]
     inputs: int = Field(gt=0)
-    """Numbers it takes: those of the backbone and, behind them, `columns`."""
+    """Number of inputs: the features of the backbone, followed by `columns`."""
     outputs: int = Field(gt=0)
-    """Classes, or numbers that it predicts."""
+    """Number of classes, or of predicted numbers."""
     hidden: int | None = Field(default=None, gt=0)
-    """Of an mlp."""
+    """Width of the hidden layer of an mlp."""
     output: str = "logits"
     """Name of the output tensor."""
     columns: int = Field(default=0, ge=0)
-    """Numbers of a table's row that come beside the backbone's features, as the input ``columns``."""
+    """Number of values of a table's row that are inputs beside the features, as the input ``columns``."""
 
 
 class AdapterSpec(CardPart):
-    """Low-rank updates beside a Transformer's weights (Hu et al., LoRA, arXiv:2106.09685)."""
+    """Low-rank updates of a Transformer's weights (Hu et al., LoRA, arXiv:2106.09685)."""
 
     rank: int = Field(gt=0)
     alpha: int = Field(gt=0)
     targets: tuple[str, ...] = Field(min_length=1)
-    """Last parts of the names of the linear layers that have one."""
+    """Last parts of the names of the linear layers with an update."""
 
 
 class TargetScale(CardPart):
-    """Number that was learned = output × std + mean; and between what 80 % of the errors are to lie."""
+    """Predicted number = output × std + mean; and the interval of 80 % of the errors."""
 
     mean: float
     std: float = Field(gt=0)
     lower: float | None = None
-    """Lower end of (target - prediction), in the target's units; a tenth lies below."""
+    """Lower end of (target - prediction), in the target's units; a tenth of the errors is lower."""
     upper: float | None = None
-    """Upper end; a tenth lies above."""
+    """Upper end; a tenth of the errors is higher."""
 
 
 class ForecastScale(CardPart):
-    """Between what 80 % of a forecast's errors are to lie, in spreads of the context: [steps ahead][channels]."""
+    """The interval of 80 % of a forecast's errors, in spreads of the context: [steps ahead][channels]."""
 
     lower: tuple[tuple[float, ...], ...]
-    """Lower end of (what came - forecast) ÷ standard deviation of the channel over the context."""
+    """Lower end of (actual - forecast) ÷ standard deviation of the channel over the context."""
     upper: tuple[tuple[float, ...], ...]
     """Upper end."""

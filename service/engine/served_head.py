@@ -24,7 +24,7 @@ from service.engine.check_record import CheckRecord
 from service.engine.served_model import ServedModel, Watch
 from service.engine.tier_report import TierReport
 from service.observability.recorder import Recorder
-from service.runtime.heads import Head
+from service.runtime.heads import PooledHead
 from service.runtime.network import Runtime
 from service.scheduler.pending_result import Told
 from service.scheduler.policy import BatchLimits
@@ -37,14 +37,14 @@ from service.types import Array, Item, Tensors
 class HeadRunner:
     """A head in a batch: runs it and counts its rows under the tuned model's name."""
 
-    def __init__(self, name: str, version: int, head: Head, recorder: Recorder) -> None:
+    def __init__(self, name: str, version: int, head: PooledHead, recorder: Recorder) -> None:
         self.name = name
         self._version = version
         self._head = head
         self._recorder = recorder
 
     def run(self, features: NDArray[np.float32], items: Sequence[Item]) -> dict[str, Array]:
-        """See `Head.run`."""
+        """See `PooledHead.run`."""
         began = time.monotonic()
         outputs = self._head.run(features, items)
         self._recorder.head_executed(self.name, self._version, len(items), time.monotonic() - began)
@@ -62,7 +62,7 @@ class HeadServed:
         card: Card,
         version: int,
         task: Task,
-        head: Head,
+        head: PooledHead,
         base: ServedModel,
         limits: BatchLimits,
         recorder: Recorder,

@@ -20,7 +20,7 @@ from service.errors import InternalError, OutOfMemory, QueueFull, TooLate, ZooEr
 from service.observability.recorder import Recorder
 from service.runtime.network import Runtime
 from service.runtime.oom import is_out_of_memory
-from service.runtime.padding import quick_length
+from service.runtime.padding import padded_length
 from service.scheduler.pending_result import Told
 from service.scheduler.policy import LEAST_RETRY_S, BatchLimits, effective_deadline
 from service.scheduler.queued_row import Arrival
@@ -237,7 +237,7 @@ class ServedModel:
         """What rows are padded to at least. The tier that a batch runs in may have just changed; any length is right in any."""
         evidence = self.evidence
         quick = evidence is not None and evidence.tier == "compiled" and evidence.length_step
-        return quick_length(longest, self.card.batching.max_length) if quick else 0
+        return padded_length(longest, self.card.batching.max_length) if quick else 0
 
 
 def _weakly(execute: Execute) -> Execute:

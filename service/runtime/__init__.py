@@ -1,1 +1,1 @@
-"""Executes: one network on one device, the lanes that batches run in. The only serving code that calls torch's kernels."""
+"""Execution: networks on a device, and the lanes that run batches. No other serving code calls torch's kernels."""

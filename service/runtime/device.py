@@ -1,4 +1,4 @@
-"""Which device serves, and how its cores are cut into lanes."""
+"""The device that serves, and the division of its cores into lanes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 
 THREADS_PER_LANE = 4
-"""On a CPU with many cores. The threads of a batch wait for each other after every operation, so few waste less than many; one
-alone would make every answer slow where there are cores to spare."""
+"""On a CPU with many cores. The threads of a batch wait for each other after every operation, so few threads waste less time than
+many. One thread alone would make every answer slow while cores are idle."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """A device and how many batches run on it at once. On a CPU lanes × threads = cores, so torch never oversubscribes."""
+    """A device and the number of batches that run on it at once. On a CPU lanes × threads ≤ cores, so torch never
+    oversubscribes."""
 
     name: str
     """As torch writes it: `cpu`, `cuda:0`."""
@@ -23,15 +24,17 @@ class DevicePlan:
 
 
 class DeviceUnavailable(Exception):
-    """The device that was asked for is not in this machine. The text is for the operator."""
+    """The requested device is not in this machine. The text is for the operator."""
 
 
 def plan_device(wanted: str, lanes: int, cores: int) -> DevicePlan:
-    """Resolves the settings `device`, `lanes` (0: choose) and the number of usable cores.
+    """The plan for the settings `device` and `lanes` (0: automatic) and the number of usable cores.
 
-    A GPU gets one lane. A CPU of up to four cores gets a lane a core, since on two cores that was measured the faster (see
-    docs/benchmarks.md); a larger one gets lanes of four threads, which was not measured.
-    Raises DeviceUnavailable where a GPU is asked for and there is none.
+    A GPU has one lane. A CPU of up to four cores has one lane a core, which was faster on two cores (docs/benchmarks.md). A
+    larger CPU has lanes of four threads, which is not measured.
+
+    Raises:
+        DeviceUnavailable: a GPU is requested and the machine has none of that number.
     """
     has_gpu = torch.cuda.is_available()
     name = ("cuda:0" if has_gpu else "cpu") if wanted == "auto" else ("cuda:0" if wanted == "cuda" else wanted)
@@ -45,12 +48,12 @@ def plan_device(wanted: str, lanes: int, cores: int) -> DevicePlan:
 
 
 def limit_threads(plan: DevicePlan) -> None:
-    """Sets torch's threads for whoever is not a lane: loading and its checks take no more than a lane does."""
+    """Set torch's threads for all threads that are not lanes: loading and its checks use as many cores as one lane."""
     torch.set_num_threads(plan.threads_per_lane)
 
 
 def memory_readers(plan: DevicePlan) -> dict[str, Callable[[], float]]:
-    """Readings of the device's own memory in bytes, by kind; none on a CPU, whose process says it of itself."""
+    """Readers of the device's own memory in bytes, by kind; none on a CPU, whose memory is that of the process."""
     if not plan.name.startswith("cuda"):
         return {}
     return {

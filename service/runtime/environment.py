@@ -1,18 +1,24 @@
-"""What of this machine decides the last digits of an answer: torch's version and the processor's instructions."""
+"""The properties of this machine that decide the last digits of an answer: torch's version and the processor's instructions."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
+from typing import Any
 
 import torch
 
 from model_zoo import strict_json
-from service.runtime.compilers.compiled_cache import processor
+
+
+def processor() -> dict[str, Any]:
+    """The properties of the processor that decide compiled code: its make and its instructions."""
+    facts = torch.cpu.get_capabilities()
+    return {name: value for name, value in sorted(facts.items()) if not name.startswith(("num_", "l1", "l2", "l3"))}
 
 
 @cache
-def environment() -> str:
-    """A fingerprint, 12 hex digits: equal where the same network gives the same answers."""
+def environment_fingerprint() -> str:
+    """12 hex digits; equal on machines where the same network gives the same answers."""
     text = strict_json.text([str(torch.__version__), processor()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

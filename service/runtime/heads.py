@@ -1,7 +1,7 @@
-"""Heads on a shared backbone: a few kilobytes each, in numpy, and which of them are in memory.
+"""Heads on a shared backbone: a few kilobytes each, computed with NumPy, and a pool of those in memory.
 
-A batch through a backbone of milliseconds gives features; what a head makes of a row of them takes microseconds. Heads run
-in fp32 in the lane that ran the backbone, whatever device and precision that has.
+A batch through the backbone takes milliseconds, and a head on one row of its features microseconds. Heads run in fp32 in the lane
+that ran the backbone, whatever device and precision the backbone has.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from service.types import Array, Item
 Floats = NDArray[np.float32]
 
 COLUMNS = "columns"
-"""Input of a head that takes a row of a table beside the backbone's features."""
+"""Input of a head that takes a row of a table beside the features of the backbone."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadWeights:
-    """What `model_zoo.architectures.tuned.Head` has learned, laid out for rows of features."""
+    """The weights of a `model_zoo.architectures.tuned.Head`, as arrays."""
 
     mean: Floats
     scale: Floats
@@ -40,7 +40,7 @@ class HeadWeights:
 
     @property
     def bytes(self) -> int:
-        """In memory."""
+        """Bytes in memory."""
         arrays = [self.mean, self.scale, *self.out, *(self.hidden or ())]
         return sum(array.nbytes for array in arrays)
 
@@ -55,7 +55,7 @@ class HeadWeights:
 
 
 def read_head(model: str, spec: HeadSpec, path: Path) -> HeadWeights:
-    """The `head.…` tensors of a version's weights. Raises ConversionFailed where they do not fit the card."""
+    """The `head.…` tensors of a version's weights. Raises ConversionFailed if they do not fit the card."""
     shapes: dict[str, tuple[int, ...]] = {"mean": (spec.inputs,), "scale": (spec.inputs,)}
     width = spec.inputs
     if spec.kind == "mlp":
@@ -76,58 +76,58 @@ def read_head(model: str, spec: HeadSpec, path: Path) -> HeadWeights:
 
 
 class HeadPool:
-    """Heads in memory, within a bound of bytes: those used longest ago leave, and are read again when they are called.
+    """Heads in memory, within a limit of bytes. The least recently used head is evicted, and read again on its next call.
 
-    Any thread may ask; the lock is not held while a file is read.
+    Thread-safe. The lock is not held while a file is read.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        """`most_bytes`: of all heads together; one head alone may have more."""
-        self._most_bytes = most_bytes
-        self._lock = threading.Lock()  # guards what follows
-        self._held: OrderedDict[Head, HeadWeights] = OrderedDict()  # used longest ago first
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes`: of all heads together; a single head may be larger."""
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()  # guards the fields below
+        self._loaded: OrderedDict[PooledHead, HeadWeights] = OrderedDict()  # least recently used first
         self._bytes = 0
 
     @property
     def bytes(self) -> int:
-        """What the heads in memory hold."""
+        """Bytes of the heads in memory."""
         return self._bytes
 
-    def get(self, head: Head) -> HeadWeights:
-        """A head's weights, read from its file where they are not in memory. Raises ConversionFailed."""
+    def get(self, head: PooledHead) -> HeadWeights:
+        """A head's weights, read from its file if they are not in memory. Raises ConversionFailed."""
         with self._lock:
-            weights = self._held.get(head)
+            weights = self._loaded.get(head)
             if weights is not None:
-                self._held.move_to_end(head)
+                self._loaded.move_to_end(head)
                 return weights
         weights = read_head(head.model, head.spec, head.path)
         with self._lock:
-            if head not in self._held:
-                self._held[head] = weights
+            if head not in self._loaded:
+                self._loaded[head] = weights
                 self._bytes += weights.bytes
-            while self._bytes > self._most_bytes and len(self._held) > 1:
-                _, left = self._held.popitem(last=False)
-                self._bytes -= left.bytes
+            while self._bytes > self._max_bytes and len(self._loaded) > 1:
+                _, evicted = self._loaded.popitem(last=False)
+                self._bytes -= evicted.bytes
         return weights
 
-    def holds(self, head: Head) -> int:
-        """Bytes that a head has in memory now."""
-        weights = self._held.get(head)
+    def bytes_of(self, head: PooledHead) -> int:
+        """Bytes of a head in memory now."""
+        weights = self._loaded.get(head)
         return 0 if weights is None else weights.bytes
 
-    def drop(self, head: Head) -> None:
-        """A head that is served no more."""
+    def drop(self, head: PooledHead) -> None:
+        """Remove a head that is no longer served."""
         with self._lock:
-            weights = self._held.pop(head, None)
+            weights = self._loaded.pop(head, None)
             if weights is not None:
                 self._bytes -= weights.bytes
 
 
-class Head:
-    """One head: what its card says of it, and its place in the pool. Compared by identity."""
+class PooledHead:
+    """One head: its specification and its weights in the pool. Compared by identity."""
 
     def __init__(self, model: str, spec: HeadSpec, path: Path, pool: HeadPool) -> None:
-        """`path`: the safetensors with its weights, which stay there."""
+        """`path`: the safetensors file of its weights; it must stay."""
         self.model = model
         self.spec = spec
         self.path = path
@@ -135,14 +135,14 @@ class Head:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes in memory; 0 while it is paged out."""
-        return self._pool.holds(self)
+        """Bytes in memory; 0 while the head is evicted."""
+        return self._pool.bytes_of(self)
 
     def run(self, features: Floats, items: Sequence[Item]) -> dict[str, Array]:
-        """Rows of the backbone's features (B, D), and the items that they are of → the head's output (B, outputs).
+        """Features of the backbone (B, D), and the items of the same rows → the head's output (B, outputs).
 
-        In a lane. Raises ConversionFailed where its weights have to be read again and cannot be; ValueError where the backbone
-        has another width.
+        Runs in a lane. Raises ConversionFailed if evicted weights cannot be read again; ValueError if the backbone has another
+        width.
         """
         if self.spec.columns:
             columns = np.stack([np.asarray(item.tensors[COLUMNS], np.float32) for item in items])
@@ -150,12 +150,12 @@ class Head:
         return {self.spec.output: self._pool.get(self).run(features)}
 
     def free(self) -> None:
-        """Leaves the pool."""
+        """Remove the head from the pool."""
         self._pool.drop(self)
 
 
 class FeatureHead:
-    """A head that gives the features as they are: how a job reads a frozen backbone through the serving path."""
+    """A head that returns the features: a job reads a frozen backbone through it, on the serving path."""
 
     OUTPUT = "features"
 

@@ -1,4 +1,4 @@
-"""Tells whether the memory of a device ran out, which torch says in more ways than one."""
+"""Recognises errors of exhausted memory, which torch reports in several ways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory could not be had; fewer rows may then fit. torch's allocator of a CPU raises a plain
+    """Whether `error` means that memory could not be allocated; fewer rows may then fit. torch's CPU allocator raises a plain
     RuntimeError, and NumPy a MemoryError."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True

@@ -11,7 +11,7 @@ from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.log import logger
 from service.runtime.network import Runtime
-from service.runtime.padding import MOST_ADDED, STEP, quick_length
+from service.runtime.padding import MAX_ADDED, STEP, padded_length
 from service.tasks.base import Task
 from service.types import Item, Tensors
 from service.verification.golden_check import items_of
@@ -62,15 +62,15 @@ def timed(
 
 
 def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
-    """Whether a full batch is quicker once it is padded up as `quick_length` says, at the most that it adds, and a row alone
+    """Whether a full batch is quicker once it is padded up as `padded_length` says, at the most that it adds, and a row alone
     about as quick."""
     longest = max(STEP, *(item.length for item in items))
-    whole = longest + MOST_ADDED + -(longest + MOST_ADDED) % STEP
-    length = whole - MOST_ADDED
+    whole = longest + MAX_ADDED + -(longest + MAX_ADDED) % STEP
+    length = whole - MAX_ADDED
     as_it_is, padded = (task.collate(items, to)[0] for to in (length, whole))
     alone, alone_padded = (task.collate(items[:1], to)[0] for to in (length, whole))
     most = task.card.batching.max_length
-    if quick_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
+    if padded_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
         return False  # too long for this network, or nothing that could be longer
     before, after = median_seconds([(runtime, as_it_is), (runtime, padded)], clock)
     if before / after < LEAST_GAIN:

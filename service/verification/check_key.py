@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.runtime.environment import environment
+from service.runtime.environment import environment_fingerprint
 from service.runtime.network import Runtime
 from service.verification.judgement import BOUNDS
 
@@ -14,4 +14,4 @@ def tier_and_precision(runtime: Runtime) -> str:
 
 def check_key(runtime: Runtime) -> str:
     """What figures hold for: how a network runs, in which numbers, where, and by which bounds they were judged."""
-    return f"{tier_and_precision(runtime)} on {runtime.device} of {environment()}, bounds {BOUNDS}"
+    return f"{tier_and_precision(runtime)} on {runtime.device} of {environment_fingerprint()}, bounds {BOUNDS}"

@@ -198,7 +198,7 @@ async def test_a_hundred_heads_hold_a_hundred_heads_and_one_network(tmp_path: Pa
 async def test_heads_leave_memory_by_use_and_are_read_again_when_called(tmp_path: Path) -> None:
     async with world() as w:
         loader = with_tuned(w, tmp_path)
-        loader.pool._most_bytes = 3 * 16
+        loader.pool._max_bytes = 3 * 16
         use_versions(w, tmp_path)
         for i in range(6):
             await w.registry.take(f"head{i}", publish(tmp_path, f"head{i}", float(i)))
@@ -213,7 +213,7 @@ async def test_heads_leave_memory_by_use_and_are_read_again_when_called(tmp_path
 async def test_a_head_whose_file_is_gone_fails_alone(tmp_path: Path) -> None:
     async with world() as w:
         loader = with_tuned(w, tmp_path)
-        loader.pool._most_bytes = 16
+        loader.pool._max_bytes = 16
         use_versions(w, tmp_path)
         for name in ("head0", "head1"):
             await w.registry.take(name, publish(tmp_path, name, 2.0))

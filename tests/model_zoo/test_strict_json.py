@@ -58,9 +58,9 @@ def test_a_document_that_is_no_json_is_refused_with_a_value_error(damaged: str |
         strict_json.read_model(Figures, damaged)
 
 
-def test_nulled_puts_null_where_a_figure_has_no_value() -> None:
+def test_with_nulls_replaces_numbers_that_are_not_finite() -> None:
     document = {"a": math.nan, "b": [1.0, np.float32("inf")], "c": {"d": np.int64(3)}, "e": ("x", None)}
-    assert strict_json.nulled(document) == {"a": None, "b": [1.0, None], "c": {"d": 3}, "e": ["x", None]}
+    assert strict_json.with_nulls(document) == {"a": None, "b": [1.0, None], "c": {"d": 3}, "e": ["x", None]}
 
 
 def writes_json(source: str) -> list[int]:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from model_zoo.architectures import tuned
 from model_zoo.cards.tuned_parts import HeadSpec
 from model_zoo.errors import ConversionFailed
-from service.runtime.heads import FeatureHead, Head, HeadPool, read_head
+from service.runtime.heads import FeatureHead, HeadPool, PooledHead, read_head
 from service.types import Item
 
 WIDTH, CLASSES = 48, 7
@@ -44,7 +44,7 @@ def items(count: int, **tensors: Any) -> list[Item]:
 def test_a_head_answers_as_it_did_in_torch(tmp_path: Path, kind: str, rows: int) -> None:
     head = trained(tmp_path / "w", spec(kind), seed=rows)
     features = np.random.default_rng(rows).normal(size=(rows, WIDTH)).astype(np.float32)
-    served = Head("mood", spec(kind), tmp_path / "w", HeadPool(1 << 20))
+    served = PooledHead("mood", spec(kind), tmp_path / "w", HeadPool(1 << 20))
     got = served.run(features, items(rows))["logits"]
     with torch.inference_mode():
         expected = head(torch.from_numpy(features)).numpy()
@@ -57,7 +57,7 @@ def test_columns_of_a_table_stand_behind_the_features(tmp_path: Path) -> None:
     head = trained(tmp_path / "w", of)
     draw = np.random.default_rng(1)
     features, columns = (draw.normal(size=(4, n)).astype(np.float32) for n in (WIDTH, 3))
-    got = Head("mood", of, tmp_path / "w", HeadPool(1 << 20)).run(features, items(4, columns=columns))["logits"]
+    got = PooledHead("mood", of, tmp_path / "w", HeadPool(1 << 20)).run(features, items(4, columns=columns))["logits"]
     with torch.inference_mode():
         expected = head(torch.from_numpy(np.concatenate([features, columns], axis=1))).numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -65,7 +65,7 @@ def test_columns_of_a_table_stand_behind_the_features(tmp_path: Path) -> None:
 
 def test_batched_equals_single(tmp_path: Path) -> None:
     trained(tmp_path / "w", spec("mlp"))
-    head = Head("mood", spec("mlp"), tmp_path / "w", HeadPool(1 << 20))
+    head = PooledHead("mood", spec("mlp"), tmp_path / "w", HeadPool(1 << 20))
     features = np.random.default_rng(2).normal(size=(32, WIDTH)).astype(np.float32)
     together = head.run(features, items(32))["logits"]
     alone = np.concatenate([head.run(features[i : i + 1], items(1))["logits"] for i in range(32)])
@@ -76,7 +76,7 @@ def test_a_pool_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> Non
     trained(tmp_path / "w", spec())
     size = read_head("mood", spec(), tmp_path / "w").bytes
     pool = HeadPool(3 * size)
-    heads = [Head(f"head{i}", spec(), tmp_path / "w", pool) for i in range(5)]
+    heads = [PooledHead(f"head{i}", spec(), tmp_path / "w", pool) for i in range(5)]
     for head in heads:
         pool.get(head)
     assert [bool(head.memory_bytes) for head in heads] == [False, False, True, True, True]
@@ -93,7 +93,7 @@ def test_a_pool_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> Non
 def test_one_head_larger_than_the_bound_still_serves(tmp_path: Path) -> None:
     trained(tmp_path / "w", spec())
     pool = HeadPool(1)
-    head = Head("mood", spec(), tmp_path / "w", pool)
+    head = PooledHead("mood", spec(), tmp_path / "w", pool)
     assert head.run(np.zeros((1, WIDTH), np.float32), items(1))["logits"].shape == (1, CLASSES)
 
 

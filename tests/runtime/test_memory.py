@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from service.runtime import memory
-from service.runtime.memory import give_back, process_bytes, reading, resident_bytes
+from service.runtime.memory import memory_reading, resident_bytes, trim_heap, trimmed_bytes
 
 SIZE = 64 * 2**20
 PAGES = 2**20
 """Bytes that a reading may be off by: whatever else the process does meanwhile."""
 
-linux = pytest.mark.skipif(process_bytes() is None, reason="this system does not say what the process holds")
+linux = pytest.mark.skipif(trimmed_bytes() is None, reason="this system does not say what the process holds")
 
 
 @linux
 def test_a_reading_follows_a_tensor_that_comes_and_goes() -> None:
-    before = process_bytes()
+    before = trimmed_bytes()
     tensor = torch.ones(SIZE // 4)
-    held = process_bytes()
+    held = trimmed_bytes()
     del tensor
-    after = process_bytes()
+    after = trimmed_bytes()
     assert before is not None
     assert held is not None
     assert after is not None
@@ -34,17 +34,17 @@ def test_what_malloc_keeps_is_given_back() -> None:
     blocks = [torch.ones(2**12) for _ in range(SIZE // 2**14)]  # too small to be mapped one by one
     before = resident_bytes() or 0
     del blocks
-    assert give_back()
+    assert trim_heap()
     assert before - (resident_bytes() or 0) > SIZE // 2
 
 
 def test_the_reading_of_a_cpu_is_the_process() -> None:
-    assert reading("cpu") is process_bytes
+    assert memory_reading("cpu") is trimmed_bytes
 
 
 def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
     assert resident_bytes() is None
     monkeypatch.setattr("service.runtime.memory.sys.platform", "darwin")
-    assert not give_back()
-    assert process_bytes() is None
+    assert not trim_heap()
+    assert trimmed_bytes() is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.runtime.padding import MOST_ADDED, STEP, quick_length
+from service.runtime.padding import MAX_ADDED, STEP, padded_length
 
 
 @pytest.mark.parametrize("most", [None, 256])
@@ -11,10 +11,10 @@ from service.runtime.padding import MOST_ADDED, STEP, quick_length
     [(1, 1), (12, 12), (15, 15), (27, 27), (28, 32), (29, 32), (31, 32), (32, 32), (33, 33), (253, 256)],
 )
 def test_only_few_elements_are_added(longest: int, padded: int, most: int | None) -> None:
-    assert quick_length(longest, most) == padded
+    assert padded_length(longest, most) == padded
 
 
 def test_nothing_gets_longer_than_the_network_takes() -> None:
     for most in range(1, 4 * STEP):
         for longest in range(1, most + 1):
-            assert longest <= quick_length(longest, most) <= min(most, longest + MOST_ADDED)
+            assert longest <= padded_length(longest, most) <= min(most, longest + MAX_ADDED)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_zoo.architectures.wrappers import Network
 from service.runtime.network import NetworkRuntime
 from service.runtime.precision import InPrecision, fold_batch_norms, has_instructions
 from service.verification.probes import alone, compare, probe_items
@@ -53,7 +54,7 @@ def test_instructions_are_read_from_the_processor(monkeypatch: pytest.MonkeyPatc
     assert not has_instructions("bf16", "cpu")
 
 
-class Convolutions(torch.nn.Module):
+class Convolutions(Network):
     """A norm right behind its convolution, one behind an activation, one that two convolutions share."""
 
     keep_in_fp32 = ("stem",)

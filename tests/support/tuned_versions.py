@@ -19,7 +19,7 @@ from model_zoo.version_folder import GOLDEN
 from model_zoo.versions import Versions
 from service.errors import NotReady
 from service.registry.loading.loader import Loaded, LoadedHead
-from service.runtime.heads import Head, HeadPool
+from service.runtime.heads import HeadPool, PooledHead
 from service.types import Answer, Embedding, Item, Options, Tensors
 from tests.support.registry_fakes import (
     FakeLoader,
@@ -155,7 +155,7 @@ class TunedLoader(FakeLoader):
         if files is None:
             raise NotReady("its files are gone or damaged")
         assert card.head is not None
-        head = Head(card.name, card.head, files.weights, self.pool)
+        head = PooledHead(card.name, card.head, files.weights, self.pool)
         return LoadedHead(TunedTask(card), head, read_golden_items(card.name, files.folder / GOLDEN))
 
     def load(self, card: Card, precision: str | None = None) -> Loaded:

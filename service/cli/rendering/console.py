@@ -61,7 +61,7 @@ def print_json(value: Any) -> None:
     """One JSON document on one line, at once. ASCII only, so it is harmless as it is. A figure that is not finite is null."""
     from model_zoo import strict_json
 
-    print(strict_json.text(strict_json.nulled(value)), flush=True)  # noqa: T201
+    print(strict_json.text(strict_json.with_nulls(value)), flush=True)  # noqa: T201
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

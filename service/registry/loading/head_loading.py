@@ -31,7 +31,7 @@ from service.registry.model_record import ModelRecord
 from service.registry.model_table import ModelTable
 from service.registry.model_version import EAGER_FP32, ModelVersion, fp32_name, queue_depth
 from service.registry.states import ModelState
-from service.runtime.memory import give_back
+from service.runtime.memory import trim_heap
 from service.runtime.network import Runtime
 from service.settings import ModelOptions
 from service.verification.check_key import check_key, tier_and_precision
@@ -173,7 +173,7 @@ class HeadLoader:
         if self._giving_back is not None:
             self._giving_back.cancel()
         loop = asyncio.get_running_loop()
-        self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(give_back, "give-back"))
+        self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(trim_heap, "give-back"))
 
     # ── the fp32 runtime of a base ────────────────────────────────────────────────────────────────────────────────
 

@@ -41,7 +41,7 @@ from service.engine.decisions import (
 )
 from service.errors import NotReady
 from service.observability.log import logger
-from service.runtime.heads import Head, HeadPool
+from service.runtime.heads import HeadPool, PooledHead
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
 from service.tasks.table import task_for
@@ -92,7 +92,7 @@ class LoadedHead:
     """A head without the network that it rides on, and what it has to answer to be right."""
 
     task: Task
-    head: Head
+    head: PooledHead
     golden: Sequence[GoldenItem]
 
 
@@ -183,7 +183,7 @@ class Loader:
         with _told(card.name):
             assert card.head is not None
             files, base = self._files(card)
-            head = Head(card.name, card.head, files.weights, self._heads)
+            head = PooledHead(card.name, card.head, files.weights, self._heads)
             self._heads.get(head)
             return LoadedHead(
                 task_for(card, _with_companions(files, base)), head, read_golden_items(card.name, files.folder / GOLDEN)

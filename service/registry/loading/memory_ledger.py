@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import TunedSource
-from service.runtime.memory import Reading
+from service.runtime.memory import MemoryReading
 from service.runtime.network import SharedPart
 
 MIB = 1 << 20
@@ -95,7 +95,9 @@ def freed(measurement: Measurement, weights: int) -> int | None:
 class Ledger:
     """Who holds what on one device. `begin` and `end` may be called from any thread, the rest belongs to the event loop."""
 
-    def __init__(self, read: Reading = lambda: None, budget_mib: int = 0, heads: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, read: MemoryReading = lambda: None, budget_mib: int = 0, heads: Callable[[], int] = lambda: 0
+    ) -> None:
         """`read` tells what the device holds; `budget_mib` bounds what models may hold together, 0 for no bound; `heads` tells
         what heads on shared backbones hold, which have no lines of their own."""
         self._heads = heads

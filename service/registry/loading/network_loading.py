@@ -23,7 +23,7 @@ from service.registry.model_table import ModelTable
 from service.registry.model_version import ModelVersion, queue_depth
 from service.registry.options import limits_of
 from service.registry.states import ModelState
-from service.runtime.lanes.threads import LOADS_NICENESS, give_way
+from service.runtime.lanes.threads import LOADING_NICENESS, lower_priority
 from service.scheduler.scheduler import DeviceScheduler
 
 log = logger(__name__)
@@ -156,5 +156,5 @@ class NetworkLoader:
 def _gently(load: Callable[[], Loaded]) -> Loaded:
     """Loads at a low priority. The thread ends with the load, but threads that libraries start meanwhile keep the priority:
     threads of scipy's BLAS were seen, which nothing that serves uses."""
-    give_way(LOADS_NICENESS)
+    lower_priority(LOADING_NICENESS)
     return load()

@@ -1,8 +1,8 @@
-"""The compiled tier on a CPU: a network as machine code that AOTInductor wrote, frozen weights and all.
+"""The compiled tier on a CPU: a network as machine code of AOTInductor, with its frozen weights.
 
-The code is called by its C interface (`aoti_runtime/interface.h` of torch), and not by torch's Python binding of it. The binding
-keeps the interpreter's lock for the whole batch: nothing else of the server would run meanwhile, neither the event loop nor
-another lane. ctypes lets go of it. Tensors pass as the handles that torch's own C++ wrapper code passes.
+The code is called through its C interface (`aoti_runtime/interface.h` of torch) and not through torch's Python binding. The
+binding holds the interpreter lock for the whole batch, so that neither the event loop nor another lane could run meanwhile.
+ctypes releases the lock. Tensors are passed as the handles that torch's own C++ wrapper code passes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from service.runtime.network import as_network_takes
+from service.runtime.network import SharedPart, in_memory_format
 from service.types import Array, Tensors
 
 PAGE_OUT = 21
-"""MADV_PAGEOUT of Linux 5.4 and later; others answer with an error, and keep the pages."""
+"""MADV_PAGEOUT of Linux 5.4 and later; other kernels return an error and keep the pages."""
 _SIZE, _POINTER = ctypes.c_size_t, ctypes.c_void_p
 _FUNCTIONS: dict[str, list[type]] = {
     "CreateWithDevice": [_POINTER, _SIZE, ctypes.c_char_p, ctypes.c_char_p],
@@ -40,10 +40,10 @@ _capsule_of.restype, _capsule_of.argtypes = ctypes.py_object, [_POINTER, ctypes.
 
 
 class CompiledNetwork:
-    """A loaded library and its weights. Ends when nobody holds it any more, a batch that runs included."""
+    """A loaded library and its weights. It is unloaded when its last reference goes; a batch that runs holds one."""
 
     def __init__(self, library: Path, runners: int) -> None:
-        """`runners` is how many batches may be inside at once; they share the weights. Raises RuntimeError, OSError."""
+        """`runners` is the number of batches that may run at once; they share the weights. Raises RuntimeError, OSError."""
         self._library = ctypes.CDLL(str(library))
         self._container = _POINTER()
         self._call("CreateWithDevice", ctypes.byref(self._container), runners, b"cpu", None)
@@ -54,13 +54,13 @@ class CompiledNetwork:
         _page_out(library)
 
     def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """One batch; inputs in the order and the order of memory they were compiled for."""
+        """Run one batch; inputs have the order and the memory format for which they were compiled."""
         handles = [_address_of(c, None) for c in torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))]
         inputs, outputs = (_POINTER * self.inputs)(*handles), (_POINTER * self.outputs)()
-        # The handles of the inputs are taken over, those of the outputs are given.
+        # The call takes over the handles of the inputs; the caller owns those of the outputs.
         self._call("Run", self._container, inputs, self.inputs, outputs, self.outputs, None, None)
-        given = [_capsule_of(handle, None, None) for handle in outputs]
-        results: list[torch.Tensor] = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(given)
+        capsules = [_capsule_of(handle, None, None) for handle in outputs]
+        results: list[torch.Tensor] = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(capsules)
         return results
 
     def _count(self, name: str, *arguments: int) -> int:
@@ -81,15 +81,15 @@ class CompiledNetwork:
             return
         if self._container:
             self._call("Delete", self._container)
-        _ctypes.dlclose(library._handle)  # by g++'s linkage the code itself stays mapped, some pages; its file may go
+        _ctypes.dlclose(library._handle)  # with g++'s linkage some pages of code stay mapped; the file may be deleted
 
 
 class CompiledRuntime:
-    """Runs batches through a compiled network; the same face as `NetworkRuntime`."""
+    """A `Runtime` that runs batches through a compiled network."""
 
     tier = "compiled"
     device = "cpu"
-    shared = None
+    shared: SharedPart | None = None
 
     def __init__(
         self, library: Path, inputs: Sequence[str], outputs: Sequence[str], precision: str, runners: int
@@ -99,36 +99,34 @@ class CompiledRuntime:
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._network: CompiledNetwork | None = CompiledNetwork(library, runners)
         if (self._network.inputs, self._network.outputs) != (len(self._inputs), len(self._outputs)):
-            raise RuntimeError(
-                "the compiled network takes or gives another number of tensors than is written beside it"
-            )
+            raise RuntimeError("the compiled network has another number of inputs or outputs than its manifest")
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of weights as the code holds them; 0 after `free`."""
+        """Bytes of the weights in the code; 0 after `free`."""
         return self._network.memory_bytes if self._network is not None else 0
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        """Runs one batch. Inputs and outputs share the leading rows axis; the outputs own their memory."""
+        """Run one batch. Inputs and outputs share the leading rows axis; the outputs own their memory."""
         network = self._network
         if network is None:
             raise RuntimeError("the network was freed")
         with torch.inference_mode():
-            given = [as_network_takes(torch.from_numpy(tensors[name])) for name in self._inputs]
-            results = network.run(given)
-            # Copied: an output may be a view of an input or of what the next batch is computed in.
+            inputs = [in_memory_format(torch.from_numpy(tensors[name])) for name in self._inputs]
+            results = network.run(inputs)
+            # Copied: an output may be a view of an input or of a buffer of the next batch.
             return {
                 name: np.array((t.float() if t.is_floating_point() else t).numpy())
                 for name, t in zip(self._outputs, results, strict=True)
             }
 
     def free(self) -> None:
-        """Lets go of the weights. Batches that already run keep theirs until they end."""
+        """Release the weights. Batches that run already keep them until they end."""
         self._network = None
 
 
 def _page_out(library: Path) -> None:
-    """Lets the system have the pages of a library back: its weights were copied, and its code comes again as it is used."""
+    """Return the pages of a library to the system: its weights were copied, and its code is read again when it is used."""
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
     if madvise is None or not sys.platform.startswith("linux"):
         return

@@ -1,8 +1,8 @@
 """The process that compiles a network: `python -m service.runtime.compilers.compile_worker`, started by `compiler.py` alone.
 
-A line of JSON comes on standard input (see `Job`) and one goes out on standard output: `{"inputs": …, "outputs": …}` or
-`{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the end
-of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
+A line of JSON comes on standard input (see `CompileRequest`) and one goes out on standard output: `{"inputs": …, "outputs": …}`
+or `{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the
+end of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from model_zoo.cards.recipes import AudioRecipe
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
-from service.runtime.compilers.compiled_cache import LIBRARY, Job
+from service.runtime.compilers.compiled_cache import LIBRARY, CompileRequest
 from service.runtime.compilers.packed_convolutions import PackConvolutions
-from service.runtime.network import as_network_takes
+from service.runtime.network import in_memory_format
 from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
@@ -44,12 +44,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Failed(Exception):
+class CompilationFailed(Exception):
     """The reason for a client, in one sentence."""
 
 
-def compile_network(job: Job) -> dict[str, list[str]]:
-    """Writes the library into the staging folder; gives names of inputs and outputs in its order. Raises Failed."""
+def compile_network(job: CompileRequest) -> dict[str, list[str]]:
+    """Writes the library into the staging folder; gives names of inputs and outputs in its order. Raises CompilationFailed."""
     torch.set_num_threads(job.threads)  # the code is written for so many
     card, weights = Card.model_validate(job.card), Path(job.weights)
     loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
@@ -63,13 +63,13 @@ def compile_network(job: Job) -> dict[str, list[str]]:
             program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
         except Exception as error:
             traceback.print_exc()
-            raise Failed("the network cannot be exported with batches of varying shape") from error
+            raise CompilationFailed("the network cannot be exported with batches of varying shape") from error
         outputs = list(program.module()(*example(card).values()))
         try:
             torch._inductor.aoti_compile_and_package(program, package_path=str(archive), inductor_configs=dict(OPTIONS))
         except Exception as error:
             traceback.print_exc()
-            raise Failed("the compiler failed on the network") from error
+            raise CompilationFailed("the compiler failed on the network") from error
     _unpack(archive, Path(job.staging) / LIBRARY)
     return {"inputs": names, "outputs": outputs}
 
@@ -94,7 +94,7 @@ def example(card: Card) -> dict[str, torch.Tensor]:
     tensors = {}
     for spec in card.signature.inputs:
         shape = [rows, *(length if size < 0 else size for size in spec.shape[1:])]
-        tensors[spec.name] = as_network_takes(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
+        tensors[spec.name] = in_memory_format(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
     return tensors
 
 
@@ -124,7 +124,7 @@ def _unpack(archive: Path, library: Path) -> None:
     with zipfile.ZipFile(archive) as packed:
         files = packed.namelist()
         if any("extern_kernel_nodes" in name for name in files):
-            raise Failed("the network has operations that compiled code cannot call")
+            raise CompilationFailed("the network has operations that compiled code cannot call")
         (found,) = [name for name in files if name.endswith(".so")]
         with packed.open(found) as source, library.open("wb") as target:
             while piece := source.read(1 << 20):
@@ -142,14 +142,14 @@ def main() -> None:
     """See the module. Exit code 0 also where the network cannot be compiled."""
     os.nice(19)
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
-    job = Job(**strict_json.read(line))
+    job = CompileRequest(**strict_json.read(line))
     threading.Thread(target=_end_with_server, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     protect()  # which may be full, and then loses it
     try:
         answer: dict[str, Any] = dict(compile_network(job))
-    except Failed as failed:
+    except CompilationFailed as failed:
         answer = {"reason": str(failed)}
     except Exception:
         traceback.print_exc()

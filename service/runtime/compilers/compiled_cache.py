@@ -1,13 +1,13 @@
-"""Compiled networks on disk, so that the next start has them at once.
+"""Compiled networks on disk, so that the next start loads them at once.
 
-    ZOO_HOME/compiled/             0700: what lies here is run as it is
-      <key>/  network.so           key: sha256 over all that decides the code
-              manifest.json        sha256 of the library, names of its tensors, what compiling took
-      .staging-<pid>-<server>-…/   what a worker is about to write; gone with its server
-      inductor/, triton/           what torch compiled for a GPU, by its own keys
+    ZOO_HOME/compiled/             mode 0700: the code here is executed
+      <key>/  network.so           key: sha256 of all that decides the code
+              manifest.json        sha256 of the library, names of its tensors, seconds of the compilation
+      .staging-<pid>-<server>-…/   the output of a worker that is running; removed with its server
+      inductor/, triton/           code that torch compiled for a GPU, under its own keys
 
-A folder appears by rename, complete. What is not as its manifest says is thrown away and compiled anew. Where anybody but
-this user (or root) could have written, nothing is loaded at all.
+A folder appears by rename, complete. A folder that differs from its manifest is removed and compiled again. If any user but
+this one (or root) could have written here, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -29,48 +29,49 @@ import torch
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.sources.digest import sha256_of_file
+from service.runtime.environment import processor
 
 FORMAT = 4
-"""Part of the key: raise it when the worker or the runtime changes what the code must be."""
-KEPT = 64
-"""Networks on disk; beyond it those used longest ago go."""
+"""Part of the key: raise it when the worker or the runtime needs other code."""
+MAX_NETWORKS = 64
+"""On disk; the least recently used are removed."""
 ABANDONED_S = 3600.0
 SERVER = uuid.uuid4().hex[:8]
-"""This process. Its id alone may have been that of the server before: in a container every one gets the same."""
+"""Identifies this process. The process id is not enough: in a container every server may have the same one."""
 LIBRARY, MANIFEST = "network.so", "manifest.json"
 
 
 class CannotCompile(Exception):
-    """Why a network stays as it is: one sentence, fit for a client."""
+    """A network is not compiled. The text is the reason, one sentence, fit for a client."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that decides the code, save the machine and torch, which the key adds."""
+class CompilationSpec:
+    """All inputs that decide the code. The key adds the machine and torch's version."""
 
     weights: str
     """sha256."""
     network: dict[str, Any]
-    """What the card says of architecture, tensors, pooling and shapes."""
+    """The parts of the card on architecture, tensors, pooling and shapes."""
     precision: str
     threads: int
-    """The code is written for so many threads a batch."""
+    """Threads of a batch; the code is specific to their number."""
 
     @classmethod
-    def of(cls, card: Card, weights: str, precision: str, threads: int) -> Recipe:
-        """The recipe of a card whose weights have a digest."""
+    def of(cls, card: Card, weights: str, precision: str, threads: int) -> CompilationSpec:
+        """The specification of a card whose weights have this digest."""
         fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
         return cls(weights, card.model_dump(mode="json", include=fields), precision, threads)
 
     def key(self) -> str:
-        """64 hex digits; the same for what may share code."""
+        """64 hex digits; equal for networks that may share code."""
         text = strict_json.text([FORMAT, asdict(self), torch.__version__, processor()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What a worker shall compile, and where it writes. All paths are the server's own."""
+class CompileRequest:
+    """The input of a compile worker: the network and the folder for its output. The server chooses all paths."""
 
     card: dict[str, Any]
     weights: str
@@ -80,7 +81,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class CompiledPackage:
     """A compiled network on disk, its digest checked."""
 
     library: Path
@@ -97,15 +98,18 @@ class CompiledCache:
         self._home = home
         self._folder = home / "compiled"
 
-    def find(self, key: str) -> Package | None:
-        """A compiled network, or None. Reads all of it; a damaged one is removed. Raises CannotCompile where not only
-        this user can write."""
+    def find(self, key: str) -> CompiledPackage | None:
+        """A compiled network, or None. The whole file is read; a damaged network is removed.
+
+        Raises:
+            CannotCompile: another user may write into the folder.
+        """
         folder = self._folder / key
         if not self._folder.is_dir():
             return None
         self._check_private()
         self._sweep_staging()
-        manifest = _read_json(folder / MANIFEST)
+        manifest = strict_json.read_object(folder / MANIFEST)
         try:
             if manifest is None:
                 raise ValueError
@@ -113,15 +117,15 @@ class CompiledCache:
             _check_owner(folder / LIBRARY)
             if sha256_of_file(folder / LIBRARY) != manifest["sha256"]:
                 raise ValueError
-            os.utime(folder)  # used now
+            os.utime(folder)  # marks it as used now
             names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
-            return Package(folder / LIBRARY, *names, float(manifest["compile_s"]))
+            return CompiledPackage(folder / LIBRARY, *names, float(manifest["compile_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
             return None
 
     def staging(self) -> Path:
-        """A new folder for a worker. Raises CannotCompile where it cannot be made, or not only this user can write."""
+        """A new folder for a worker. Raises CannotCompile if it cannot be made, or another user may write into it."""
         with self._writable():
             self._sweep()
             folder = self._folder / f".staging-{os.getpid()}-{SERVER}-{uuid.uuid4().hex[:8]}"
@@ -129,14 +133,16 @@ class CompiledCache:
         return folder
 
     def subfolder(self, name: str) -> Path:
-        """A folder that lasts, for code that torch keeps itself. Raises CannotCompile as `staging` does."""
+        """A permanent folder for code that torch manages itself. Raises CannotCompile as `staging` does."""
         with self._writable():
             folder = self._folder / name
             folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
-    def publish(self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float) -> Package:
-        """Makes `network.so` of a staging folder available under its key. Raises CannotCompile."""
+    def publish(
+        self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float
+    ) -> CompiledPackage:
+        """Make `network.so` of a staging folder available under its key. Raises CannotCompile."""
         done = staging / "done"
         try:
             done.mkdir(mode=0o700)
@@ -153,20 +159,20 @@ class CompiledCache:
             for path, text in ((done / MANIFEST, strict_json.text(document, indent=1)), (library, None)):
                 if text is not None:
                     path.write_text(text)
-                with path.open("r+b") as handle:  # to disk before the rename that makes it count
+                with path.open("r+b") as handle:  # to disk before the rename that publishes it
                     os.fsync(handle.fileno())
-            with suppress(OSError):  # another server of this home was faster: its code is the same
+            with suppress(OSError):  # another server of this home has published the same code first
                 done.rename(self._folder / key)
         except OSError as error:
             raise CannotCompile(f"the compiled network could not be stored: {error.strerror}") from error
         package = self.find(key)
         if package is None:
-            raise CannotCompile("the compiled network was damaged as it was stored")
+            raise CannotCompile("the compiled network was damaged while it was stored")
         return package
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
-        """The folder is there and private. Raises CannotCompile, also for what fails to be written inside."""
+        """Make the folder and check that it is private. Raises CannotCompile, also for an OSError inside the block."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_private()
@@ -178,51 +184,48 @@ class CompiledCache:
     def _check_private(self) -> None:
         home = self._home.stat()
         if home.st_mode & stat.S_IWOTH and not home.st_mode & stat.S_ISVTX:
-            raise CannotCompile("every user may write in ZOO_HOME, so code that lies there is not trusted")
+            raise CannotCompile("every user may write in ZOO_HOME, so the code in it is not trusted")
         try:
             _check_owner(self._folder)
         except PermissionError:
             raise CannotCompile(
-                "others may write in the folder for compiled networks, so code that lies there is not trusted"
+                "other users may write in the folder for compiled networks, so the code in it is not trusted"
             ) from None
 
     def _sweep(self) -> None:
-        """Removes what other versions of torch made, what dead servers left, and what nobody used for longest."""
+        """Remove the networks of other versions of torch, the folders of dead servers, and the least recently used networks."""
         self._sweep_staging()
         used: list[tuple[float, Path]] = []
         for folder in self._folder.glob("[0-9a-f]*"):
-            manifest = _read_json(folder / MANIFEST)
+            manifest = strict_json.read_object(folder / MANIFEST)
             if manifest is None or manifest.get("torch") != torch.__version__:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 used.append((folder.stat().st_mtime, folder))
-        for _, folder in sorted(used, reverse=True)[KEPT:]:
+        for _, folder in sorted(used, reverse=True)[MAX_NETWORKS:]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep_staging(self) -> None:
-        """Removes what servers that were killed left. At every look, since the next one may find all that it wants compiled."""
+        """Remove the folders of killed servers. Called on every look-up, since a server may find all its networks and compile
+        none."""
         for staging in self._folder.glob(".staging-*"):
-            with suppress(OSError):  # gone meanwhile
-                # A server in another container has a process id that means nothing here, hence the age as well.
-                if time.time() - staging.stat().st_mtime > ABANDONED_S and not _serves(*staging.name.split("-")[1:3]):
+            with suppress(OSError):  # removed meanwhile
+                # The process id of a server in another container means nothing here, so the age is checked as well.
+                if time.time() - staging.stat().st_mtime > ABANDONED_S and not _server_lives(
+                    *staging.name.split("-")[1:3]
+                ):
                     shutil.rmtree(staging, ignore_errors=True)
 
 
-def processor() -> dict[str, Any]:
-    """What of this machine's processor decides the code: its make and its instructions."""
-    facts = torch.cpu.get_capabilities()
-    return {name: value for name, value in sorted(facts.items()) if not name.startswith(("num_", "l1", "l2", "l3"))}
-
-
 def _check_owner(path: Path) -> None:
-    """Raises PermissionError unless only this user can write: it is his, no link, and neither group nor others may."""
+    """Raise PermissionError unless this user alone may write: the owner, not a link, no write permission for group and others."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(str(path))
 
 
-def _serves(pid: str, server: str) -> bool:
-    """Whether the server lives that has this id, in whose name `server` tells it from others that had the id before."""
+def _server_lives(pid: str, server: str) -> bool:
+    """Whether the server with this process id lives; `server` distinguishes this process from an earlier one with the same id."""
     return server == SERVER if int(pid) == os.getpid() else _alive(int(pid))
 
 
@@ -234,11 +237,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document = strict_json.read(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None

@@ -21,10 +21,10 @@ from service.observability.log import logger
 from service.runtime.compilers.aot_inductor import CompiledRuntime
 from service.runtime.compilers.compiled_cache import (
     CannotCompile,
+    CompilationSpec,
     CompiledCache,
-    Job,
-    Package,
-    Recipe,
+    CompiledPackage,
+    CompileRequest,
 )
 from service.runtime.compilers.cuda_graphs import GraphCompiler
 from service.runtime.device import DevicePlan
@@ -39,7 +39,7 @@ WORKER = (sys.executable, "-P", "-m", "service.runtime.compilers.compile_worker"
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompilationResult:
     """A compiled runtime and how it came."""
 
     runtime: CompiledRuntime
@@ -65,7 +65,9 @@ class Compiler:
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def compile(self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None) -> Compiled:
+    def compile(
+        self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None
+    ) -> CompilationResult:
         """A card's network as compiled code, from disk where it was compiled before; else blocks for a minute or so.
 
         `before_load` is called once all that is left is to load the code into this process. Raises CannotCompile with the reason.
@@ -74,11 +76,11 @@ class Compiler:
         if found is None:
             raise CannotCompile("its weights have left this machine")
         threads = self._plan.threads_per_lane
-        key = Recipe.of(card, found.digest, precision, threads).key()
+        key = CompilationSpec.of(card, found.digest, precision, threads).key()
         package = self._cache.find(key)
         cached = package is not None
         if package is None:
-            job = Job(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
+            job = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
             package = self._make(key, job)
         before_load()
         try:
@@ -86,7 +88,7 @@ class Compiler:
         except (OSError, RuntimeError, AttributeError) as error:
             log.warning("compiled code does not load", model=card.name, precision=precision, reason=str(error))
             raise CannotCompile("the compiled code does not load on this machine") from error
-        return Compiled(runtime, package.compile_s, cached)
+        return CompilationResult(runtime, package.compile_s, cached)
 
     def stop(self) -> None:
         """Ends the worker, if one runs, and all that it started. Later calls of `compile` raise CannotCompile."""
@@ -95,13 +97,13 @@ class Compiler:
             if self._worker is not None:
                 _kill(self._worker)
 
-    def _make(self, key: str, job: Job) -> Package:
+    def _make(self, key: str, job: CompileRequest) -> CompiledPackage:
         if shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is None:
             raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
         staging = self._cache.staging()
         try:
             began = time.monotonic()
-            answer = self._run(Job(**{**asdict(job), "staging": str(staging)}), staging)
+            answer = self._run(CompileRequest(**{**asdict(job), "staging": str(staging)}), staging)
             if "reason" in answer:
                 log.warning("a network cannot be compiled", model=job.card["name"], log=_tail(staging / "log"))
                 raise CannotCompile(str(answer["reason"]))
@@ -110,7 +112,7 @@ class Compiler:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _run(self, job: Job, staging: Path) -> dict[str, list[str]]:
+    def _run(self, job: CompileRequest, staging: Path) -> dict[str, list[str]]:
         """Hands a job to a worker and gives its answer. Raises CannotCompile."""
         # Everything that compiling leaves on disk goes where nobody else can write, and goes with the staging folder.
         (staging / "tmp").mkdir(mode=0o700)

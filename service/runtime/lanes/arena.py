@@ -1,9 +1,9 @@
-"""Arrays that two processes hand each other: in memory that both have mapped, so that only their descriptions travel.
+"""Shared memory for the arrays that two processes exchange; only the descriptions of the arrays are sent.
 
-    writer: notes = arena.lay(arrays, 0)         the arrays are copied in, one after another
-    reader: arena.views(notes)                   the same arrays, not copied; gone with the next `lay`
+    writer: layout = arena.write(arrays, 0)      the arrays are copied in, one after another
+    reader: arena.views(layout)                  the same arrays, not copied; valid until the next `write`
 
-Who may write at a moment is the two processes' own agreement. Needs `memfd_create`, that is Linux.
+The two processes must agree on which of them writes. Needs `memfd_create`, that is Linux.
 """
 
 from __future__ import annotations
@@ -18,65 +18,65 @@ import numpy as np
 from service.types import Array
 
 ALIGNED = 64
-"""Bytes. Vector instructions like their operands so."""
+"""Bytes. Vector instructions are faster on aligned operands."""
 STEP = 1 << 20
-"""The arena grows by so many bytes at least, and by a quarter of itself, so that it seldom does."""
+"""Bytes. The arena grows by at least so many and by a quarter of its size, so that it grows seldom."""
 
-Note = tuple[str, str, list[int], int]
-"""Of an array: its name, its dtype as NumPy writes it, its shape, and where it begins. Fit for JSON."""
+ArrayLayout = tuple[str, str, list[int], int]
+"""Of an array: name, dtype as NumPy writes it, shape, and first byte. Fit for JSON."""
 
 
 def available() -> bool:
-    """Whether this system has what an arena needs."""
+    """Whether this system supports an arena."""
     return hasattr(os, "memfd_create")
 
 
 class Arena:
-    """One piece of shared memory, as one of the two processes sees it. Not thread-safe."""
+    """One piece of shared memory, in one of the two processes. Not thread-safe."""
 
     def __init__(self, handle: int | None = None) -> None:
-        """A new one, or the one behind a descriptor that another process made and handed on. Raises OSError."""
+        """Make a new arena, or open the one of a descriptor that another process made. Raises OSError."""
         self.handle = os.memfd_create("zoo-arena") if handle is None else handle
         self._memory: mmap.mmap | None = None
 
-    def lay(self, arrays: Mapping[str, Array], start: int = 0) -> list[Note]:
-        """Copies arrays in from byte `start` on. Raises MemoryError, OSError where there is no room for them."""
-        notes: list[Note] = []
+    def write(self, arrays: Mapping[str, Array], start: int = 0) -> list[ArrayLayout]:
+        """Copy arrays in from byte `start` on. Raises MemoryError, OSError if there is no memory for them."""
+        layout: list[ArrayLayout] = []
         at = start
         for name, array in arrays.items():
             at = -(-at // ALIGNED) * ALIGNED
-            notes.append((name, array.dtype.str, list(array.shape), at))
+            layout.append((name, array.dtype.str, list(array.shape), at))
             at += array.nbytes
-        self._reach(at)
-        for array, view in zip(arrays.values(), self.views(notes).values(), strict=True):
+        self._map(at)
+        for array, view in zip(arrays.values(), self.views(layout).values(), strict=True):
             np.copyto(view, array)
-        return notes
+        return layout
 
-    def views(self, notes: Sequence[Note]) -> dict[str, Array]:
-        """The arrays that lie there, as views."""
-        self._reach(end_of(notes))
+    def views(self, layout: Sequence[ArrayLayout]) -> dict[str, Array]:
+        """The arrays of a layout, as views."""
+        self._map(end_of(layout))
         memory: Any = self._memory
-        return {name: np.ndarray(shape, np.dtype(dtype), memory, at) for name, dtype, shape, at in notes}
+        return {name: np.ndarray(shape, np.dtype(dtype), memory, at) for name, dtype, shape, at in layout}
 
     def close(self) -> None:
-        """Gives the descriptor back; the memory goes with the last view."""
+        """Close the descriptor; the memory is freed with the last view."""
         self._memory = None
         os.close(self.handle)
 
-    def _reach(self, size: int) -> None:
-        """Maps at least `size` bytes, and makes the memory as large where it is not."""
+    def _map(self, size: int) -> None:
+        """Map at least `size` bytes; the memory grows if it is smaller."""
         if self._memory is not None and len(self._memory) >= size:
             return
-        held = os.fstat(self.handle).st_size
-        if held < max(size, 1):
-            held = max(size, held + held // 4) // STEP * STEP + STEP
-            os.ftruncate(self.handle, held)
-        self._memory = mmap.mmap(self.handle, held)
+        current = os.fstat(self.handle).st_size
+        if current < max(size, 1):
+            current = max(size, current + current // 4) // STEP * STEP + STEP
+            os.ftruncate(self.handle, current)
+        self._memory = mmap.mmap(self.handle, current)
 
 
-def end_of(notes: Sequence[Note]) -> int:
-    """The first byte behind the arrays."""
+def end_of(layout: Sequence[ArrayLayout]) -> int:
+    """The first byte after the arrays."""
     return max(
-        (at + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for _, dtype, shape, at in notes),
+        (at + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for _, dtype, shape, at in layout),
         default=0,
     )

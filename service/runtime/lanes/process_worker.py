@@ -34,8 +34,8 @@ from model_zoo.network import load_network
 from service.observability.standard_streams import protect
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.lanes.arena import Arena, end_of
-from service.runtime.lanes.threads import give_way
-from service.runtime.memory import process_bytes
+from service.runtime.lanes.threads import lower_priority
+from service.runtime.memory import trimmed_bytes
 from service.runtime.network import NetworkRuntime
 from service.runtime.oom import is_out_of_memory
 
@@ -59,12 +59,12 @@ class Worker:
             case "run":
                 inputs = order["inputs"]
                 outputs = self._networks[order["network"]].run(self._arena.views(inputs))
-                return {"outputs": self._arena.lay(outputs, end_of(inputs))}
+                return {"outputs": self._arena.write(outputs, end_of(inputs))}
             case "free":
                 self._networks.pop(order["network"]).free()
                 return {}
             case "held":
-                return {"bytes": process_bytes()}
+                return {"bytes": trimmed_bytes()}
             case other:
                 raise ValueError(f"nobody knows how to {other}")
 
@@ -73,7 +73,7 @@ def main() -> None:
     """See the module."""
     for asks in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(asks, signal.SIG_IGN)
-    give_way()
+    lower_priority()
     keep_freed_memory()
     torch.set_num_threads(int(sys.argv[2]))
     worker = Worker(Arena(int(sys.argv[1])))

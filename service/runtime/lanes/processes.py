@@ -51,7 +51,7 @@ class ProcessEnded(RuntimeError):
     """A lane's process is no more."""
 
 
-def worth_it(plan: DevicePlan, memory_bytes: int) -> bool:
+def should_use_processes(plan: DevicePlan, memory_bytes: int) -> bool:
     """Whether lanes of a device gain by processes, and this system can have them: it has `memory_bytes` in all. On a GPU each
     would be a CUDA context more."""
     return plan.name == "cpu" and plan.lanes > 1 and memory_bytes >= LEAST_MEMORY and available()
@@ -250,7 +250,7 @@ class _Worker:
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
         """See LaneProcesses.run."""
         assert self._arena is not None
-        answer = self.ask({"do": "run", "network": key, "inputs": self._arena.lay(tensors)})
+        answer = self.ask({"do": "run", "network": key, "inputs": self._arena.write(tensors)})
         return {name: np.array(view) for name, view in self._arena.views(answer["outputs"]).items()}
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:

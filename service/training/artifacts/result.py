@@ -220,7 +220,7 @@ def _file(path: Path) -> SourceFile:
 
 
 def _write_json(path: Path, document: object) -> None:
-    path.write_text(strict_json.text(strict_json.nulled(document), indent=1, ascii_only=False), encoding="utf-8")
+    path.write_text(strict_json.text(strict_json.with_nulls(document), indent=1, ascii_only=False), encoding="utf-8")
 
 
 def _flush(path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from model_zoo.errors import DigestMismatch, SourceUnavailable
-from model_zoo.sources.download import Expected, download
+from model_zoo.sources.download import ExpectedFile, download
 from tests.support.local_index import Index
 
 
 @pytest.fixture
-def expected(located: Index) -> Expected:
-    return Expected("tiny.whl", len(located.wheel), hashlib.sha256(located.wheel).hexdigest())
+def expected(located: Index) -> ExpectedFile:
+    return ExpectedFile("tiny.whl", len(located.wheel), hashlib.sha256(located.wheel).hexdigest())
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def part_of(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-def test_a_file_arrives_and_progress_ends_at_its_size(located: Index, expected: Expected, target: Path) -> None:
+def test_a_file_arrives_and_progress_ends_at_its_size(located: Index, expected: ExpectedFile, target: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     download(located.wheel_url, target, expected, lambda done, total, what: seen.append((done, total, what)))
     assert target.read_bytes() == located.wheel
@@ -33,14 +33,16 @@ def test_a_file_arrives_and_progress_ends_at_its_size(located: Index, expected: 
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
-def test_a_truncated_part_is_resumed_where_it_ended(located: Index, expected: Expected, target: Path) -> None:
+def test_a_truncated_part_is_resumed_where_it_ended(located: Index, expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(located.wheel[:1000])
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
     assert [(asked, status) for _, asked, status in located.log] == [("bytes=1000-", 206)]
 
 
-def test_a_broken_connection_is_continued_in_the_same_call(located: Index, expected: Expected, target: Path) -> None:
+def test_a_broken_connection_is_continued_in_the_same_call(
+    located: Index, expected: ExpectedFile, target: Path
+) -> None:
     located.cut_after = [700, 900]
     pauses: list[float] = []
     download(located.wheel_url, target, expected, sleep=pauses.append)
@@ -49,14 +51,14 @@ def test_a_broken_connection_is_continued_in_the_same_call(located: Index, expec
     assert len(pauses) == 2
 
 
-def test_a_server_without_ranges_sends_it_all_again(located: Index, expected: Expected, target: Path) -> None:
+def test_a_server_without_ranges_sends_it_all_again(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.ranges = False
     part_of(target).write_bytes(located.wheel[:1000])
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
 
 
-def test_a_complete_part_needs_no_request(located: Index, expected: Expected, target: Path) -> None:
+def test_a_complete_part_needs_no_request(located: Index, expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(located.wheel)
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
@@ -65,14 +67,14 @@ def test_a_complete_part_needs_no_request(located: Index, expected: Expected, ta
 
 @pytest.mark.parametrize("remnant", [b"x" * 1000, b"x" * 10_000_000], ids=["foreign", "too long"])
 def test_a_part_that_belongs_to_another_file_is_replaced(
-    located: Index, expected: Expected, target: Path, remnant: bytes
+    located: Index, expected: ExpectedFile, target: Path, remnant: bytes
 ) -> None:
     part_of(target).write_bytes(remnant)
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
 
 
-def test_other_bytes_are_refused_and_removed(located: Index, expected: Expected, target: Path) -> None:
+def test_other_bytes_are_refused_and_removed(located: Index, expected: ExpectedFile, target: Path) -> None:
     promised = hashlib.sha256(located.wheel).hexdigest()
     located.wheel = bytes(reversed(located.wheel))
     with pytest.raises(DigestMismatch, match=r"tiny\.whl has sha256") as refusal:
@@ -81,7 +83,7 @@ def test_other_bytes_are_refused_and_removed(located: Index, expected: Expected,
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected: Expected, target: Path) -> None:
+def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.wheel = located.wheel[:2000]
     with pytest.raises(DigestMismatch):
         download(located.wheel_url, target, expected)
@@ -89,7 +91,7 @@ def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected
     assert list(target.parent.iterdir()) == []
 
 
-def test_an_endless_answer_is_cut_off(located: Index, expected: Expected, target: Path) -> None:
+def test_an_endless_answer_is_cut_off(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.wheel = b"\0" * 50_000_000
     seen: list[int] = []
     with pytest.raises(DigestMismatch):
@@ -104,7 +106,7 @@ def test_an_endless_answer_is_cut_off(located: Index, expected: Expected, target
     [(404, 1, "does not have it"), (403, 1, "refuses access"), (418, 1, "status 418"), (503, 4, "does not answer")],
 )
 def test_an_error_status_is_retried_only_where_that_may_help(
-    located: Index, expected: Expected, target: Path, status: int, requests: int, message: str
+    located: Index, expected: ExpectedFile, target: Path, status: int, requests: int, message: str
 ) -> None:
     located.status = status
     with pytest.raises(SourceUnavailable, match=message):
@@ -113,14 +115,14 @@ def test_an_error_status_is_retried_only_where_that_may_help(
     assert not target.exists()
 
 
-def test_no_network_is_said_in_words_and_keeps_what_is_there(expected: Expected, target: Path) -> None:
+def test_no_network_is_said_in_words_and_keeps_what_is_there(expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(b"first bytes")
     with pytest.raises(SourceUnavailable, match=r"cannot fetch tiny\.whl: 127\.0\.0\.1 does not answer"):
         download("http://127.0.0.1:1/tiny.whl", target, expected, sleep=lambda seconds: None)
     assert part_of(target).read_bytes() == b"first bytes"
 
 
-def test_a_local_index_is_copied(located: Index, expected: Expected, target: Path, tmp_path: Path) -> None:
+def test_a_local_index_is_copied(located: Index, expected: ExpectedFile, target: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror folder"
     mirror.mkdir()
     (mirror / "tiny.whl").write_bytes(located.wheel)

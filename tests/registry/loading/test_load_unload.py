@@ -35,7 +35,7 @@ from service.registry.options import defaults_for
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import Lanes
-from service.runtime.memory import process_bytes, reading
+from service.runtime.memory import memory_reading, trimmed_bytes
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings
 from service.types import InferRequest, SamplesInstance
@@ -50,7 +50,7 @@ TIMES, FIRST = 100, 5
 @pytest.mark.timeout(600)
 def test_a_hundred_loads_and_unloads_leave_nothing_behind(zoo_home: Path, served: Callable[[str], object]) -> None:
     served(NAME)  # fetches the weights, or skips
-    if process_bytes() is None:
+    if trimmed_bytes() is None:
         pytest.skip("this system does not say what the process holds")
     repository = Path(__file__).parents[3]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
@@ -95,7 +95,7 @@ async def many_times(home: Path) -> dict[str, Any]:
     scheduler = DeviceScheduler(asyncio.get_running_loop())
     lanes = Lanes(DevicePlan("cpu", 1, 1), scheduler.next_job)
     loader = Remembering(Store(home), "cpu", True, lambda model: lambda done, total, what: None)
-    ledger = Ledger(reading("cpu"))
+    ledger = Ledger(memory_reading("cpu"))
     registry = build_registry(
         {NAME: card}, lambda card: defaults_for(settings, "cpu", card), loader, scheduler, recorder, ledger=ledger
     )
@@ -116,12 +116,12 @@ async def many_times(home: Path) -> dict[str, Any]:
     lanes.start()
     for _ in range(FIRST):
         await once()
-    threads, series, before = threads_now(), series_of(metrics), process_bytes() or 0
+    threads, series, before = threads_now(), series_of(metrics), trimmed_bytes() or 0
     held, freed = 0, 0
     for _ in range(TIMES):
         await once()
     told = {
-        "grown": (process_bytes() or 0) - before,
+        "grown": (trimmed_bytes() or 0) - before,
         "weights": weights,
         "held": held,
         "freed": freed,

@@ -20,7 +20,7 @@ import pytest
 
 from model_zoo.store import Store
 from service.runtime.compilers import compiler as module
-from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache, Recipe
+from service.runtime.compilers.compiled_cache import CannotCompile, CompilationSpec, CompiledCache
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
 from tests.support.tiny_model import tiny_card
@@ -257,7 +257,7 @@ def test_what_is_damaged_is_compiled_anew(home: Path, runs: Any, damage: str) ->
 def test_code_is_not_trusted_where_somebody_else_could_have_put_it(home: Path, runs: Any, mode: int) -> None:
     compiler(home).compile(CARD, "fp32")
     (home / "compiled").chmod(mode)
-    with pytest.raises(CannotCompile, match="others may write in the folder for compiled networks"):
+    with pytest.raises(CannotCompile, match="other users may write in the folder for compiled networks"):
         compiler(home).compile(CARD, "fp32")
 
 
@@ -291,16 +291,16 @@ def test_a_home_that_cannot_be_written_is_a_reason(home: Path, runs: Any) -> Non
 
 
 def test_code_is_kept_for_all_that_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe.of(CARD, "a" * 64, "fp32", 2)
+    recipe = CompilationSpec.of(CARD, "a" * 64, "fp32", 2)
     shorter = CARD.model_copy(update={"batching": CARD.batching.model_copy(update={"max_length": 9})})
     keys = {
         recipe.key(),
         replace(recipe, weights="b" * 64).key(),
         replace(recipe, precision="bf16").key(),
         replace(recipe, threads=1).key(),
-        Recipe.of(shorter, "a" * 64, "fp32", 2).key(),
+        CompilationSpec.of(shorter, "a" * 64, "fp32", 2).key(),
     }
-    assert Recipe.of(CARD.model_copy(update={"summary": "Other words."}), "a" * 64, "fp32", 2).key() in keys
+    assert CompilationSpec.of(CARD.model_copy(update={"summary": "Other words."}), "a" * 64, "fp32", 2).key() in keys
     monkeypatch.setattr("torch.__version__", "99.0")
     keys.add(recipe.key())
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "another", "num_sockets": 1})
@@ -309,7 +309,7 @@ def test_code_is_kept_for_all_that_decides_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_size_of_the_machine_does_not_decide_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe.of(CARD, "a" * 64, "fp32", 2)
+    recipe = CompilationSpec.of(CARD, "a" * 64, "fp32", 2)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "a", "num_logical_cores": 2})
     one = recipe.key()
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "a", "num_logical_cores": 64})
@@ -354,7 +354,7 @@ def test_what_the_dead_left_goes_though_nothing_is_left_to_compile(home: Path, r
 
 
 def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.runtime.compilers.compiled_cache.KEPT", 2)
+    monkeypatch.setattr("service.runtime.compilers.compiled_cache.MAX_NETWORKS", 2)
     store = FakeStore()
     for turn, digit in enumerate("abcd"):
         store.digest = digit * 64

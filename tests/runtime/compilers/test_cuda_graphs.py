@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable)
     monkeypatch.setattr(cuda_graphs, "load_network", lambda card, found: None)
     monkeypatch.setattr(
-        cuda_graphs, "GraphedRuntime", lambda *_: SimpleNamespace(folders=(cache_dir(), triton_cache_dir(0)))
+        cuda_graphs, "CudaGraphRuntime", lambda *_: SimpleNamespace(folders=(cache_dir(), triton_cache_dir(0)))
     )
     tmp_path.chmod(0o755)
     return tmp_path
@@ -48,7 +48,7 @@ def test_where_others_could_write_nothing_is_compiled_at_all(home: Path) -> None
     it = compiler(home)
     it.compile(CARD, "fp32")
     (home / "compiled").chmod(0o770)
-    with pytest.raises(CannotCompile, match="others may write in the folder for compiled networks"):
+    with pytest.raises(CannotCompile, match="other users may write in the folder for compiled networks"):
         it.compile(CARD, "fp32")
 
 

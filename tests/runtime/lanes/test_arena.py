@@ -26,7 +26,7 @@ def test_arrays_come_back_as_they_were_laid() -> None:
         "one": np.array(2.5),
     }
     arena = Arena()
-    notes = arena.lay(arrays)
+    notes = arena.write(arrays)
     assert all(at % ALIGNED == 0 for *_, at in notes)
     found = arena.views(notes)
     assert found.keys() == arrays.keys()
@@ -39,9 +39,11 @@ def test_arrays_come_back_as_they_were_laid() -> None:
 def test_answers_behind_questions_leave_them_whole_however_large_they_are() -> None:
     here = Arena()
     there = Arena(os.dup(here.handle))
-    asked = here.lay({"x": np.arange(5, dtype=np.float32)})
+    asked = here.write({"x": np.arange(5, dtype=np.float32)})
     questions = there.views(asked)
-    answers = there.lay({"y": np.ones((3, 1 << 20), np.float32)}, end_of(asked))  # grows beyond what `here` has mapped
+    answers = there.write(
+        {"y": np.ones((3, 1 << 20), np.float32)}, end_of(asked)
+    )  # grows beyond what `here` has mapped
     np.testing.assert_array_equal(questions["x"], [0, 1, 2, 3, 4])
     assert here.views(answers)["y"].sum() == 3 << 20
     np.testing.assert_array_equal(here.views(asked)["x"], [0, 1, 2, 3, 4])
@@ -52,15 +54,15 @@ def test_answers_behind_questions_leave_them_whole_however_large_they_are() -> N
 def test_an_order_of_memory_that_is_not_c_is_laid_in_c() -> None:
     arena = Arena()
     array = np.arange(12.0).reshape(3, 4).T
-    np.testing.assert_array_equal(arena.views(arena.lay({"x": array}))["x"], array)
+    np.testing.assert_array_equal(arena.views(arena.write({"x": array}))["x"], array)
     arena.close()
 
 
 def test_a_child_that_inherits_the_descriptor_sees_the_same_memory() -> None:
     arena = Arena()
-    notes = arena.lay({"x": np.arange(4, dtype=np.float32)})
+    notes = arena.write({"x": np.arange(4, dtype=np.float32)})
     code = "import sys; from service.runtime.lanes.arena import Arena; a = Arena(int(sys.argv[1])); "
-    code += "a.lay({'y': a.views([('x', '<f4', [4], 0)])['x'] * 2}, 64)"
+    code += "a.write({'y': a.views([('x', '<f4', [4], 0)])['x'] * 2}, 64)"
     subprocess.run([sys.executable, "-c", code, str(arena.handle)], pass_fds=(arena.handle,), check=True, timeout=60)
     np.testing.assert_array_equal(arena.views([("y", "<f4", [4], 64)])["y"], [0, 2, 4, 6])
     assert end_of(notes) == 16

@@ -49,7 +49,7 @@ for line in sys.stdin.buffer:
             (lived / "once").touch()
         if first or {ALWAYS} in values:
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = {{"outputs": arena.lay({{"y": values * 2 + 1}}, end_of(inputs))}}
+        answer = {{"outputs": arena.write({{"y": values * 2 + 1}}, end_of(inputs))}}
     print(json.dumps(answer), flush=True)
 """
 

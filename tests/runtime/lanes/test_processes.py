@@ -26,7 +26,7 @@ from service.runtime.lanes.processes import (
     LaneProcesses,
     LaneRuntime,
     ProcessEnded,
-    worth_it,
+    should_use_processes,
 )
 from service.runtime.network import NetworkRuntime
 from tests.support.tiny_model import make_tiny
@@ -37,7 +37,7 @@ PLAN = DevicePlan("cpu", LANES, 1)
 pytestmark = [
     pytest.mark.weights,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not worth_it(PLAN, LEAST_MEMORY), reason="this system has no memfd_create"),
+    pytest.mark.skipif(not should_use_processes(PLAN, LEAST_MEMORY), reason="this system has no memfd_create"),
 ]
 
 
@@ -245,9 +245,9 @@ def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
 
 
 def test_a_gpu_a_single_lane_and_a_small_machine_have_none() -> None:
-    assert not worth_it(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
-    assert not worth_it(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
-    assert not worth_it(PLAN, LEAST_MEMORY - 1)
+    assert not should_use_processes(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
+    assert not should_use_processes(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
+    assert not should_use_processes(PLAN, LEAST_MEMORY - 1)
 
 
 def test_after_the_stop_nobody_waits_and_no_process_is_left(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Load: the messages, their times, and the client process that sends them."""

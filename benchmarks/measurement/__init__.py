@@ -1,0 +1,1 @@
+"""The testbed, the cases and the scenarios of a run."""

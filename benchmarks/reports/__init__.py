@@ -1,0 +1,1 @@
+"""From the results of a run to statistics, tables and plots."""

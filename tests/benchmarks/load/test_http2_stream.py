@@ -1,0 +1,85 @@
+"""The cheap client of streams counts what a real gRPC server answers, no more and no less."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+import numpy as np
+import pytest
+
+from benchmarks.load import http2_stream, inputs
+from benchmarks.load.calls import STREAM
+from benchmarks.participants.null_server import WIDTH, Echo
+from service.pb import open_inference_pb2 as pb
+from service.pb import open_inference_pb2_grpc
+
+
+class Counting(Echo):
+    def __init__(self, fails_after: int = -1, complains: bool = False) -> None:
+        self.asked, self._fails_after, self._complains = 0, fails_after, complains
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: object
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        async for reply in super().ModelStreamInfer(request_iterator, context):
+            self.asked += 1
+            if self.asked == self._fails_after:
+                raise RuntimeError
+            yield pb.ModelStreamInferResponse(error_message="no") if self._complains else reply
+
+
+async def run(servicer: Counting, answers: int, window: int = 8) -> tuple[int, dict[str, int]]:
+    """Streams until the server was asked `answers` times: its count is the client's clock."""
+    server = grpc.aio.server()
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    message = inputs.tensor_message("null", {"x": np.ones(WIDTH, np.float32)})
+
+    def clock() -> float:
+        return float(servicer.asked)
+
+    try:
+        done, errors = await http2_stream.stream(f"127.0.0.1:{port}", STREAM, [message], window, 0.0, answers, clock)
+    finally:
+        await server.stop(None)
+    return done, dict(errors)
+
+
+@pytest.mark.asyncio
+async def test_every_answer_counts_once_and_none_is_left_behind() -> None:
+    servicer = Counting()
+
+    done, errors = await run(servicer, 300)
+
+    assert errors == {}
+    # Those that were in flight when time was up were answered and waited for, but do not count.
+    assert 300 - 8 <= done <= 300
+    assert done <= servicer.asked <= 300 + 8
+
+
+@pytest.mark.asyncio
+async def test_more_than_a_flow_control_window_gets_through() -> None:
+    servicer = Counting()
+
+    done, errors = await run(servicer, 2500, window=2000)  # 2,000 requests in flight are more than 64 KiB
+
+    assert errors == {}
+    assert done > 0
+    assert servicer.asked >= 2000
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_breaks_is_an_error_for_all_that_was_in_flight() -> None:
+    _, errors = await run(Counting(fails_after=20), 5000)
+
+    assert set(errors) == {"ENDED"}
+    assert 1 <= errors["ENDED"] <= 8
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_is_an_error_is_counted_as_one() -> None:
+    servicer = Counting(complains=True)
+
+    _, errors = await run(servicer, 100)
+
+    assert errors == {"ERROR": servicer.asked}
