@@ -159,8 +159,8 @@ class Findings:
                 more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
                 raise InvalidInput(
                     "data",
-                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are needed;"
-                    f" add some or leave the class out{why}",
+                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are"
+                    f" needed; add some or leave the class out{why}",
                 )
         if self._target is TargetKind.NUMBER:
             if self._examples < MIN_NUMBER_EXAMPLES:
