@@ -1,7 +1,7 @@
-"""Whose disk is full: an error that says "no space" is told as what it is, and of the disk that it happened on.
+"""Finds out which disk an error means that says "no space".
 
-`ZOO_HOME` is not the only place that can be full: temporary files, shared memory and whatever else a library writes may lie on
-other disks, where freeing space in `ZOO_HOME` helps nobody.
+`ZOO_HOME` is not the only place that can be full: temporary files, shared memory and files of libraries may lie on other disks,
+where freeing space in `ZOO_HOME` does not help.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LEAST_FREE = 16 * 1024 * 1024
-"""Bytes. A disk with less is full."""
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # asked how full it is, nothing else
+"""Bytes. A disk with less free space counts as full."""
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only its free space is read
 
 
 class FullDisk(Enum):
-    """The disk that had no room; the value is the reason of a job that failed of it."""
+    """The disk without space; the value is the reason of a job that failed because of it."""
 
     HOME = "the disk is full; free some space and resume the job"
     TEMPORARY = (
@@ -32,12 +32,12 @@ class FullDisk(Enum):
 
 
 def full_disk(error: BaseException, home: Path) -> FullDisk | None:
-    """The disk that an error is about, however it was wrapped; None where it says nothing of a full one."""
+    """The full disk that an error is about, however it was wrapped; None for other errors."""
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in FULL:
             names = [name for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes | os.PathLike)]
             return _of_paths([Path(os.fsdecode(name)) for name in names], home) if names else _of_room(home)
-        # Libraries that write by themselves (safetensors, pyarrow) put the system's words into errors of their own.
+        # Libraries that write by themselves (safetensors, pyarrow) put the system's message into errors of their own.
         text = str(cause)
         if "No space left on device" in text or "os error 28" in text or "Disk quota exceeded" in text:
             return _of_room(home)
@@ -45,7 +45,7 @@ def full_disk(error: BaseException, home: Path) -> FullDisk | None:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether hardly any room is left where a folder is."""
+    """Whether the disk of a folder has hardly any free space."""
     try:
         return shutil.disk_usage(folder).free < LEAST_FREE
     except OSError:
@@ -60,8 +60,8 @@ def _of_paths(paths: list[Path], home: Path) -> FullDisk:
 
 
 def _of_room(home: Path) -> FullDisk:
-    """A write does not say of which file it was: then by the room that is left. What failed may have been removed since, so that
-    the home's disk, where nearly everything is written, is meant unless another one is full and it is not."""
+    """The full disk for an error without a path, judged by free space. The file that failed may have been deleted since, so the
+    home's disk, which takes nearly all writes, is meant unless another disk is full and it is not."""
     if not is_full(home):
         mine, temporary = _device(home), _temporary()
         if _device(temporary) != mine and is_full(temporary):
@@ -72,7 +72,7 @@ def _of_room(home: Path) -> FullDisk:
 
 
 def _device(path: Path) -> int:
-    """Of the path, or of what is there of it."""
+    """The device of a path, or of its nearest existing parent."""
     path = path.absolute()
     for there in (path, *path.parents):
         try:
@@ -85,7 +85,7 @@ def _device(path: Path) -> int:
 def _temporary() -> Path:
     try:
         return Path(tempfile.gettempdir())
-    except OSError:  # there is no folder for them
+    except OSError:  # there is no folder for temporary files
         return Path("/")
 
 

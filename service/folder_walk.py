@@ -1,6 +1,6 @@
-"""The files of a folder that becomes a dataset: links are followed within it, and what is left out is named.
+"""Lists the files of a folder that becomes a dataset: follows links within it, and names what is left out.
 
-The client sends a folder so, and the server reads one so that lies under its roots.
+The client uploads a folder this way, and the server reads a folder below its roots this way.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOST_FILES, DEEPEST, MOST_LINKS = 1_000_000, 32, 3
-"""Beyond these a walk ends: links that lead to each other can make a folder look endless."""
+"""Limits of a walk: links that lead to each other can make a folder look endless."""
 WINDOWS = "cp1252"
-"""The code page of most names that are no UTF-8."""
+"""The code page of most names that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file or folder that is not sent."""
+    """A file or folder that is left out."""
 
     name: str
-    """Below the folder that was given."""
+    """The path below the given folder."""
     reason: str
 
 
 @dataclass(slots=True)
 class Folder:
-    """What is sent of a folder."""
+    """The content of a folder."""
 
     files: list[tuple[str, Path]] = field(default_factory=list)
-    """Names in the archive, with slashes, and where they lie; sorted by name."""
+    """Names in the archive, with slashes, and paths; sorted by name."""
     empty: list[str] = field(default_factory=list)
-    """Folders without a file, which the server is told of."""
+    """Folders without a file; the server warns about them."""
     left_out: list[LeftOut] = field(default_factory=list)
 
 
 def look_into(root: Path) -> Folder:
-    """Goes through a folder. Hidden files are left out; so are links that lead out of it, nowhere, or in a circle. Blocks."""
+    """Walks a folder. Leaves out hidden files, and links that lead out of it, nowhere, or in a circle. Blocks."""
     found = Folder()
     real = Path(os.path.realpath(root))
     _walk(real, "", (_identity(real),), 0, real, found)
@@ -54,7 +54,7 @@ def look_into(root: Path) -> Folder:
 
 
 def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], links: int, root: Path, found: Folder) -> None:
-    """`above`: the folders on the way to here, by device and number; `links`: how many of them are links."""
+    """`above`: the parent folders by device and number; `links`: how many of them are links."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
@@ -78,7 +78,7 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], links: i
 
 
 def _reason(entry: os.DirEntry[str], root: Path) -> str:
-    """Why an entry is not sent; empty where it is."""
+    """Why an entry is left out; empty if it is not."""
     if entry.name.startswith("."):
         return "is hidden"
     if not _printable(_readable(entry.name)):
@@ -110,7 +110,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _readable(name: str) -> str:
-    """The name as text: bytes that are no UTF-8 as Windows had them. Backslashes would part folders."""
+    """The name as text; bytes that are not UTF-8 are decoded as Windows' code page. Backslashes would separate folders."""
     try:
         name.encode()
     except UnicodeEncodeError:

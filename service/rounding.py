@@ -1,34 +1,35 @@
-"""Figures that a sentence or a table compares: with as many digits as tell them apart, and never better where they are equal."""
+"""Formats numbers that are compared: with enough digits to differ, and never as better when they are equal."""
 
 from __future__ import annotations
 
 import math
 
 EQUAL_SHARE = 1e-9
-"""Figures that differ by less than this part of the larger one are equal: the rest is rounding."""
+"""Numbers that differ by less than this fraction of the larger one are equal; the rest is rounding."""
 NOISE_SHARE = 1e-12
-"""What is smaller than this part of the largest figure beside it is rounding around 0."""
+"""A number below this fraction of the largest one beside it is rounding around 0."""
 MAX_DIGITS = 17
-"""A double has no more."""
+"""A double has no more significant digits."""
 
 
 def is_equal(one: float, other: float) -> bool:
-    """Whether two figures are the same but for rounding. NaN equals nothing."""
+    """Whether two numbers are equal except for rounding. NaN equals nothing."""
     return one == other or (math.isfinite(one - other) and abs(one - other) <= EQUAL_SHARE * max(abs(one), abs(other)))
 
 
 def is_better(ours: float, theirs: float, *, higher: bool) -> bool:
-    """Whether `ours` is better; `higher`: whether more is. Equal figures are not; NaN is not, nor is a figure beside it."""
+    """Whether `ours` is better; `higher`: whether more is better. Equal numbers and NaN are never better, nor is a number
+    against NaN."""
     if math.isnan(ours) or math.isnan(theirs) or is_equal(ours, theirs):
         return False
     return ours > theirs if higher else ours < theirs
 
 
 def format_apart(*figures: float, digits: int = 4, percent: bool = False, grouped: bool = False) -> tuple[str, ...]:
-    """The figures with `digits` significant digits, or as many more as those need that differ; equal ones look equal.
+    """The numbers with `digits` significant digits, or with as many more as different ones need to look different.
 
-    `percent`: shares of 0..1 as per cent, with one decimal or more. `grouped`: thousands apart from 1000 on, without decimals
-    unless they tell figures apart.
+    `percent`: shares of 0..1 as per cent, with at least one decimal. `grouped`: with thousands separators from 1000 on, and
+    without decimals unless these distinguish numbers.
     """
     finite = [figure for figure in figures if math.isfinite(figure)]
     size = max(map(abs, finite), default=0.0)
@@ -48,9 +49,9 @@ def format_apart(*figures: float, digits: int = 4, percent: bool = False, groupe
 
 
 def format_against(figure: float, bound: float, form: str = ".2g", bound_form: str = "") -> tuple[str, str]:
-    """A figure and the bound that it misses, in these formats, or with as many digits more as tell them apart.
+    """A number and the bound that it misses, in these formats, or with as many more digits as they need to look different.
 
-    `bound_form`: of the bound, where it is another.
+    `bound_form`: the format of the bound, if it is another.
     """
     shown, other = f"{figure:{form}}", f"{bound:{bound_form or form}}"
     digits = 1

@@ -1,4 +1,4 @@
-"""A dataset's files as they are found: whole, or damaged with a reason. One damaged dataset hurts no other."""
+"""Reads the files of a dataset: intact, or damaged with a reason. One damaged dataset does not affect the others."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from service.errors import Damaged
 
 STATE = "state.json"
 END_OF_STREAM = b"\0\0\0\0"
-"""The last bytes of Arrow's stream format: a file that was cut off ends otherwise."""
+"""The last bytes of Arrow's stream format; a truncated file ends with others."""
 MAX_FIELD_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedDataset:
-    """A dataset whose files cannot be read: it can be listed and deleted, and nothing else."""
+    """A dataset whose files cannot be read: it can only be listed and deleted."""
 
     id: str
     reason: str
     """What cannot be read: one clause, without paths."""
     created: datetime
-    """As its files say; where they do not, when its folder was last changed."""
+    """From `dataset.json`, or else the time at which the folder was last changed."""
     display_name: str = ""
     kind: DatasetKind | None = None
-    """None where that cannot be read."""
+    """None if the kind cannot be read."""
     owner: str = ""
     size_bytes: int = 0
 
     def error(self) -> Damaged:
-        """What somebody meets who needs the data."""
+        """The error for callers that need the data."""
         return Damaged(f"dataset {self.id!r}", self.reason, "delete it, and upload the data again")
 
 
@@ -47,7 +47,7 @@ class _FileFault(Exception):
 
 
 def read_dataset(home: Path, dataset_id: str) -> DatasetInfo | DamagedDataset | None:
-    """A dataset, whole or damaged; None where there is none. Its examples are not read, only looked for. Blocks."""
+    """A dataset, intact or damaged; None if it does not exist. Checks that its examples exist, without reading them. Blocks."""
     folder = dataset_folder(home, dataset_id)
     try:
         changed = folder.stat(follow_symlinks=False).st_mtime
@@ -63,14 +63,14 @@ def read_dataset(home: Path, dataset_id: str) -> DatasetInfo | DamagedDataset | 
             raise _FileFault(f"its {INFO_FILE} is of another dataset")
         check_examples(folder / EXAMPLES)
     except _FileFault as fault:
-        if not folder.exists() and not folder.is_symlink():  # deleted in this moment
+        if not folder.exists() and not folder.is_symlink():  # deleted at this moment
             return None
         return _damaged(dataset_id, str(fault), changed, document)
     return info
 
 
 def check_examples(folder: Path) -> None:
-    """Raises where the files of the examples are not there, or are cut off. What is in them is not read."""
+    """Raises for files of examples that are missing or truncated. Does not read their content."""
     state = _document(folder / STATE, f"{EXAMPLES}/{STATE}")
     try:
         names = [str(entry["filename"]) for entry in state["_data_files"]]
@@ -92,7 +92,7 @@ def check_examples(folder: Path) -> None:
 
 
 def file_signature(folder: Path) -> tuple[object, ...]:
-    """Changes when the files of a dataset do."""
+    """A value that changes when the files of a dataset change."""
     found: list[object] = []
     for path in (folder, folder / INFO_FILE, folder / EXAMPLES, folder / EXAMPLES / STATE, *_shards(folder)):
         try:
@@ -135,7 +135,7 @@ def _info(document: object) -> DatasetInfo:
 
 
 def _damaged(dataset_id: str, reason: str, changed: float, document: object) -> DamagedDataset:
-    """With what can still be read, field by field."""
+    """A damaged dataset with the fields that can still be read."""
     fields = document if isinstance(document, dict) else {}
     created = datetime.fromtimestamp(0, UTC)
     with suppress(ValueError, OverflowError, OSError):

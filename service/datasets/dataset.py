@@ -1,10 +1,10 @@
-"""A validated dataset as jobs read it, whatever it was uploaded as.
+"""A validated dataset as jobs read it, independent of the format of its upload.
 
-`ZOO_HOME/datasets/<id>/`, which appears by rename, complete, and is never edited afterwards:
+`ZOO_HOME/datasets/<id>/` appears by rename, complete, and is never edited afterwards:
 
     dataset.json     a DatasetInfo
     examples/        the examples in order, as Hugging Face `datasets` writes them (`load_from_disk`)
-    files/           pictures and sounds, as they came
+    files/           images and sounds, as they were uploaded
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.types import Instance
 
 
 class DatasetKind(StrEnum):
-    """What kind of data it is. The words of `fine_tuning.proto`, in lower case."""
+    """The kind of data. The values are those of `fine_tuning.proto`, in lower case."""
 
     IMAGE_FOLDER = "image_folder"
     AUDIO_FOLDER = "audio_folder"
@@ -35,7 +35,7 @@ class DatasetKind(StrEnum):
 
 
 MEDIA = (DatasetKind.IMAGE_FOLDER, DatasetKind.AUDIO_FOLDER, DatasetKind.IMAGE_TABLE)
-"""Kinds of files in an archive."""
+"""Kinds whose examples are files of an archive."""
 
 
 class _FrozenModel(BaseModel):
@@ -43,7 +43,7 @@ class _FrozenModel(BaseModel):
 
 
 class Columns(_FrozenModel):
-    """Which columns mean what, by name; empty where there is none, or where it is to be found out."""
+    """The columns by role. An empty role is absent, or is to be inferred."""
 
     text: str = ""
     target: str = ""
@@ -55,11 +55,11 @@ class Columns(_FrozenModel):
 
 
 class Skipped(_FrozenModel):
-    """An example that cannot be used, and why."""
+    """An input that is not used, and why."""
 
     file: str
     row: int = 0
-    """The first is 1; 0 where the file has no rows."""
+    """The first is 1; 0 for a file without rows."""
     reason: str
 
 
@@ -70,20 +70,20 @@ class DatasetReport(_FrozenModel):
     class_counts: dict[str, int] = Field(default_factory=dict)
     split_counts: dict[str, int] = Field(default_factory=dict)
     skipped_count: int = 0
-    """Of what is counted by `input_count`."""
+    """Skipped inputs among those of `input_count`."""
     skipped: tuple[Skipped, ...] = ()
-    """The first of them."""
+    """The first skipped inputs."""
     warnings: tuple[str, ...] = ()
     duplicates: int = 0
     """Groups of examples with the same content."""
     target_statistics: dict[str, float] = Field(default_factory=dict)
     duration_s: float = 0.0
     input_count: int = 0
-    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) that came in. Each is used or skipped."""
+    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) received. Each is used or skipped."""
     skipped_reasons: dict[str, int] = Field(default_factory=dict)
-    """How many were skipped for which reason; together `skipped_count`."""
+    """Skipped inputs by reason; the counts add up to `skipped_count`."""
     inferred: tuple[str, ...] = ()
-    """What was found out because nobody said it, and why: one line each."""
+    """What validation inferred, and why: one line each."""
 
 
 class ColumnInfo(_FrozenModel):
@@ -93,15 +93,15 @@ class ColumnInfo(_FrozenModel):
     kind: str
     """`number` or `category`."""
     categories: tuple[str, ...] = ()
-    """Those seen, sorted; of a category."""
+    """The categories of a `category` column, sorted."""
     decimal: Literal[".", ","] = "."
     grouping: Literal["", ",", ".", " ", "'"] = ""
     unit: str = ""
-    """How its numbers are written, see `number_format.py`: decimal sign, sign between thousands, currency or unit."""
+    """The format of its numbers, see `number_format.py`: decimal sign, thousands separator, currency or unit."""
 
     @property
     def notation(self) -> Notation:
-        """How its numbers are written."""
+        """The format of its numbers."""
         return Notation(self.decimal, self.grouping, self.unit)
 
 
@@ -112,16 +112,16 @@ class DatasetInfo(_FrozenModel):
     display_name: str = ""
     kind: DatasetKind
     sha256: str
-    """Of what was uploaded."""
+    """Of the uploaded bytes."""
     size_bytes: int
     columns: Columns = Columns()
-    """As found."""
+    """As named or inferred."""
     labels: tuple[str, ...] = ()
-    """Class names, sorted, where the target is a class; empty where it is a number."""
+    """Class names, sorted, if the target is a class; empty for a number."""
     inputs: tuple[ColumnInfo, ...] = ()
-    """Columns of a table, in order."""
+    """Input columns of a table, in order."""
     channels: int = 1
-    """Numbers in each step, of series."""
+    """Numbers in each step of a series."""
     report: DatasetReport
     created: datetime
     uri: str = ""
@@ -130,17 +130,17 @@ class DatasetInfo(_FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One example, its input as a caller of the served model would send it."""
+    """One example; its input has the form in which a caller sends it to the served model."""
 
     instance: Instance
     target: int | float | None
     """Index into `labels`, or the number to learn; None for series and plain text, which are their own targets."""
     split: str
-    """`train`, `validation`, `test`, or empty where the data do not say."""
+    """`train`, `validation`, `test`, or empty if the data do not say."""
     digest: str
-    """Equal for examples of equal content: they belong into one split."""
+    """Equal for examples of equal content, which belong into one split."""
     origin: str
-    """File (and row) that it came from, for reports."""
+    """The file (and row) of the example, for reports."""
 
 
 class Examples(Protocol):
@@ -149,21 +149,21 @@ class Examples(Protocol):
     info: DatasetInfo
 
     def __len__(self) -> int:
-        """How many examples."""
+        """The number of examples."""
 
     def __getitem__(self, index: int) -> Example:
-        """One of them; reads its file."""
+        """One example; reads its file."""
 
 
 Splits = Mapping[str, tuple[int, ...]]
-"""`train`, `validation` and `test` → indices of examples, in rising order, none in two of them."""
+"""`train`, `validation` and `test` → indices of examples, ascending; no index is in two of them."""
 
 DATASETS = "datasets"
 """Folder under ZOO_HOME."""
 FEATURES = "features"
-"""Folder under ZOO_HOME: what frozen backbones make of data sets, each in `…-<dataset id>/`. It goes with the data set."""
+"""Folder under ZOO_HOME: features that frozen backbones computed, each in `…-<dataset id>/`. Deleted with the dataset."""
 
 
 def dataset_folder(home: Path, dataset_id: str) -> Path:
-    """Where a dataset lies."""
+    """The folder of a dataset."""
     return home / DATASETS / dataset_id

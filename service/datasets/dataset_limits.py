@@ -1,4 +1,4 @@
-"""How much of everything. Set once by the server, handed to the child that reads users' files."""
+"""Limits on datasets. The server sets them once and passes them to the child process that reads users' files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 
 class DatasetLimits(BaseModel):
-    """Bounds on one dataset, and on all of them together."""
+    """Limits on one dataset, and on all of them together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,17 +39,17 @@ class DatasetLimits(BaseModel):
     name_characters: int = Field(default=200, gt=0)
     """Of a class or column."""
     ratio: int = Field(default=200, gt=1)
-    """Unpacked bytes for each packed one, beyond which an archive of some size is a bomb."""
+    """Unpacked bytes for each packed byte; a larger archive above this ratio is refused as a decompression bomb."""
     skipped_shown: int = Field(default=100, ge=0)
     """Skipped examples that a report lists; all are counted."""
     memory_mib: int = Field(default=4096, ge=0)
-    """Private memory of the child that reads a dataset; 0 sets no limit."""
+    """Private memory of the child process that reads a dataset; 0 sets no limit."""
     cpu_seconds: int = Field(default=3600, ge=0)
-    """Processor time of that child; 0 sets no limit."""
+    """Processor time of that child process; 0 sets no limit."""
 
 
 def limits_from_settings(settings: Settings) -> DatasetLimits:
-    """The bounds that an operator set."""
+    """The limits that an operator set."""
     return DatasetLimits(
         dataset_bytes=settings.max_dataset_mib * MIB,
         total_bytes=settings.datasets_quota_mib * MIB,

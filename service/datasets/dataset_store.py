@@ -1,40 +1,30 @@
-"""Users' data on this machine: uploads come in, are validated by a child, and lie below `ZOO_HOME/datasets/` for good.
+"""Users' data on this machine: receives uploads, has a child process validate them, and stores them in `ZOO_HOME/datasets/`.
 
     begin ──append…──► finish ──child validates──► staging/dataset ──rename──► datasets/<id>
-                  └──► abandon, or the connection breaks: the part stays, and a later `begin` goes on at its end
+                  └──► abandon, or a broken connection: the part stays, and a later `begin` continues at its end
 
-A dataset is named by its bytes and by how they are to be read, so the same request twice is one dataset. It appears by
-rename, complete, and is never edited. All of this runs on the event loop; work on files is done in threads.
+The id of a dataset is a digest of its bytes and of how they are to be read, so the same request twice gives one dataset. It
+appears by rename, complete, and is never edited. The store lives on the event loop; work on files runs in threads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
-from model_zoo import strict_json
-from service.datasets.damaged_datasets import DamagedDataset, read_dataset
-from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped, dataset_folder
+from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped
 from service.datasets.dataset_limits import MIB, DatasetLimits
 from service.datasets.library import InUse, Library, never_in_use
 from service.datasets.overrides import overrides_for_task
-from service.datasets.upload import (
-    remote,
-    staging,
-    uploads,
-    validator_process,
-)
+from service.datasets.upload import remote, staging, uploads
 from service.datasets.upload.header import (
     UploadHeader,
     check_header,
@@ -42,50 +32,43 @@ from service.datasets.upload.header import (
     check_sha256,
     dataset_id_of,
 )
-from service.datasets.validation.validate import (
-    DATASET,
-    DISK_FULL_ERRNOS,
-    REQUEST_FILE,
-    ValidationRequest,
-)
+from service.datasets.upload.publisher import DatasetPublisher, make_or_undo, storage_error
 from service.errors import InvalidInput, NotReady, StorageFull
 
 CHUNK = 4 * MIB
-"""Largest piece of an upload."""
+"""Maximum size of one chunk of an upload, in bytes."""
 TAKEOVER_AFTER_S = 10.0
-"""After so long without a byte an upload may be taken over by another call: its connection is probably gone."""
+"""An upload without new bytes for this long may be taken over by another call, since its connection is probably gone."""
 RESERVED_DISK_BYTES = 64 * MIB
-"""Disk space that an upload leaves to others."""
-MAX_CONCURRENT = 2
-"""Children that validate at the same time; and places that are read from."""
-
-T = TypeVar("T")
+"""Free disk space that an upload must leave."""
+MAX_FETCHES = 2
+"""URIs that are fetched at the same time."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class UploadSession:
-    """One call that brings data. `existing` is set where the server has the dataset already: nothing need be sent then."""
+    """One call that uploads data. `existing` is set if the server already has the dataset; then nothing need be sent."""
 
     header: UploadHeader
     id: str
     existing: DatasetInfo | None = None
     part: uploads.PartialUpload | None = None
     busy: bool = False
-    touched: float = field(default_factory=time.monotonic)
+    last_active: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """A dataset that can be used."""
+    """The stored dataset, and whether it existed before the call."""
 
     info: DatasetInfo
     existed: bool
 
 
 class DatasetStore(Library):
-    """All datasets of one home."""
+    """All datasets of one home, and the uploads in progress."""
 
     def __init__(
         self,
@@ -95,16 +78,17 @@ class DatasetStore(Library):
         roots: Sequence[str] = (),
         in_use: InUse = never_in_use,
     ) -> None:
-        """`roots`: URIs below which `from_uri` may read. `in_use` says whether a job needs a dataset. Touches no file."""
+        """`roots`: URIs below which `from_uri` may read. `in_use` tells whether a job needs a dataset. Touches no file."""
         super().__init__(home, in_use)
         self._limits = limits or DatasetLimits()
         self._roots = tuple(roots)
         self._active: dict[str, UploadSession] = {}  # by sha256; only on the event loop
-        self._validating, self._fetching = asyncio.Semaphore(MAX_CONCURRENT), asyncio.Semaphore(MAX_CONCURRENT)
+        self._publisher = DatasetPublisher(self._home, self._limits)
+        self._fetching = asyncio.Semaphore(MAX_FETCHES)
         self._sizes: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Remove what a killed process left behind. Unfinished uploads of the last day stay."""
+        """Delete what killed processes left behind. Unfinished uploads of the last day stay."""
         await asyncio.to_thread(self._clean)
 
     def _clean(self) -> None:
@@ -115,24 +99,24 @@ class DatasetStore(Library):
     # ── uploads ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def received(self, sha256: str) -> int:
-        """How many bytes of an upload are here. Raises InvalidInput unless it is a sha256 in hexadecimal."""
+        """The bytes received of an upload. Raises InvalidInput unless `sha256` is a hexadecimal SHA-256."""
         check_sha256("sha256", sha256)
         return await asyncio.to_thread(uploads.received, self._home, sha256)
 
     async def begin(self, header: UploadHeader) -> UploadSession:
-        """Check a header and open the upload. Every upload must be brought to `finish` or `abandon`.
+        """Check a header and open the upload. The caller must end every upload with `finish` or `abandon`.
 
-        Raises InvalidInput for a wrong header (`header.offset` says where to go on), NotReady while another call brings the
-        same bytes, StorageFull.
+        Raises InvalidInput for a wrong header (the error for `header.offset` says where to continue), NotReady while another call
+        uploads the same bytes, StorageFull.
         """
         check_header(header, self._limits)
         dataset_id = dataset_id_of(header)
-        existing = await self._whole(dataset_id)
+        existing = await self._intact(dataset_id)
         if existing is not None:
             return UploadSession(header, dataset_id, existing=existing)
         self._take_over(header.sha256)
-        await asyncio.to_thread(self._check_room, header)
-        part = await _owned(_close, uploads.open_part, self._home, header.sha256, header.offset)
+        await asyncio.to_thread(self._check_capacity, header)
+        part = await make_or_undo(_close, uploads.open_part, self._home, header.sha256, header.offset)
         if part is None:
             raise NotReady("another call brings the same data at this moment", uploads.RETRY_S)
         upload = UploadSession(header, dataset_id, part=part)
@@ -140,19 +124,19 @@ class DatasetStore(Library):
         return upload
 
     def _take_over(self, sha256: str) -> None:
-        """Closes an upload of the same bytes that nothing comes from any more."""
+        """Closes an idle upload of the same bytes."""
         other = self._active.get(sha256)
-        if other is not None and not other.busy and time.monotonic() - other.touched > TAKEOVER_AFTER_S:
+        if other is not None and not other.busy and time.monotonic() - other.last_active > TAKEOVER_AFTER_S:
             self._release(other)
 
-    def _check_room(self, header: UploadHeader) -> None:
+    def _check_capacity(self, header: UploadHeader) -> None:
         uploads.remove_stale(self._home)
         self._home.mkdir(parents=True, exist_ok=True)
-        coming = header.size_bytes - header.offset
-        if shutil.disk_usage(self._home).free < coming + RESERVED_DISK_BYTES:
-            raise StorageFull(f"the disk has no room for {coming} bytes more")
+        incoming = header.size_bytes - header.offset
+        if shutil.disk_usage(self._home).free < incoming + RESERVED_DISK_BYTES:
+            raise StorageFull(f"the disk has no room for {incoming} bytes more")
         most = self._limits.total_bytes
-        if most and self._used() + coming > most:
+        if most and self._used() + incoming > most:
             raise StorageFull(f"datasets and uploads may take {most // MIB} MiB together; delete some to make room")
 
     def _used(self) -> int:
@@ -162,10 +146,11 @@ class DatasetStore(Library):
         return sum(self._sizes.values()) + staging.tree_size(self._home / uploads.UPLOADS)
 
     async def append(self, upload: UploadSession, chunk: bytes) -> None:
-        """The next bytes. Raises InvalidInput for too many, StorageFull (the upload is gone then), NotReady if taken over."""
+        """Append the next bytes. Raises InvalidInput for too many, StorageFull (which deletes the upload), NotReady after a
+        takeover."""
         if upload.existing is not None:
             return
-        part = _held(upload)
+        part = _part_of(upload)
         if len(chunk) > CHUNK:
             raise InvalidInput("chunk", f"expected at most {CHUNK} bytes, got {len(chunk)}")
         if part.size + len(chunk) > upload.header.size_bytes:
@@ -176,13 +161,13 @@ class DatasetStore(Library):
         except OSError as error:
             await asyncio.to_thread(part.remove)
             self._release(upload)
-            raise _full(error) from None
+            raise storage_error(error) from None
         finally:
             upload.busy = False
-            upload.touched = time.monotonic()
+            upload.last_active = time.monotonic()
 
     async def abandon(self, upload: UploadSession) -> None:
-        """The call is over before its data were; what came stays for another to go on with. Safe to call at any time."""
+        """End the call before all bytes are here; the received bytes stay for a later call. Safe to call at any time."""
         self._release(upload)
 
     def _release(self, upload: UploadSession) -> None:
@@ -192,14 +177,14 @@ class DatasetStore(Library):
             del self._active[upload.header.sha256]
 
     async def finish(self, upload: UploadSession) -> UploadResult:
-        """All bytes are here: check them, and make them a dataset. A cancelled call leaves the bytes, and nothing else.
+        """Check the bytes and make them a dataset. A cancelled call leaves only the bytes.
 
-        Raises InvalidInput where bytes are missing, where they are others than the header says (they are gone then), or
-        where nothing can be learned from them (they stay for a day, so that other columns can be tried); StorageFull.
+        Raises InvalidInput for missing bytes, for bytes with another digest (which deletes them), and for data that a model
+        cannot learn from (the bytes stay for a day, so that the caller can try other columns); StorageFull.
         """
         if upload.existing is not None:
             return UploadResult(upload.existing, existed=True)
-        part, header = _held(upload), upload.header
+        part, header = _part_of(upload), upload.header
         upload.busy = True
         try:
             if part.size < header.size_bytes:
@@ -210,7 +195,7 @@ class DatasetStore(Library):
                 await asyncio.to_thread(part.remove)
                 raise InvalidInput("header.sha256", "the bytes that came have another digest; they were thrown away")
             try:
-                stored = await self._make(upload.id, header, part.path, "")
+                stored = await self._publish(upload.id, header, part.path)
             except StorageFull:
                 await asyncio.to_thread(part.remove)
                 raise
@@ -230,10 +215,10 @@ class DatasetStore(Library):
         owner: str = "",
         task: str = "",
     ) -> UploadResult:
-        """Fetch data that lie under one of the roots, a file or a folder, and make them a dataset.
+        """Fetch a file or folder below one of the roots, and make it a dataset.
 
-        Raises InvalidInput (`header.uri`) for another place or for data that cannot be used, NotReady where the place does
-        not answer, StorageFull.
+        Raises InvalidInput (`header.uri`) for another URI or for data that cannot be used, NotReady if its storage does not
+        answer, StorageFull.
         """
         remote.check_allowed(uri, self._roots)
         check_name(display_name)
@@ -242,7 +227,7 @@ class DatasetStore(Library):
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         stop = threading.Event()
         try:
-            async with self._fetching:  # a store that hangs must not take all threads that others need
+            async with self._fetching:  # a storage that hangs must not occupy all threads
                 fetched = await asyncio.to_thread(remote.fetch, uri, self._roots, path, self._limits, stop)
             header = UploadHeader(
                 fetched.sha256,
@@ -255,83 +240,34 @@ class DatasetStore(Library):
                 owner,
                 task,
             )
-            existing = await self._whole(dataset_id_of(header))
+            existing = await self._intact(dataset_id_of(header))
             if existing is not None:
                 return UploadResult(existing, existed=True)
             left_out = tuple(Skipped(file=one.name, reason=one.reason) for one in fetched.left_out)
-            return await self._make(dataset_id_of(header), header, path, uri, left_out)
+            return await self._publish(dataset_id_of(header), header, path, uri, left_out)
         except OSError as error:
-            raise _full(error) from None
+            raise storage_error(error) from None
         finally:
             stop.set()
             path.unlink(missing_ok=True)
 
-    async def _whole(self, dataset_id: str) -> DatasetInfo | None:
-        """A dataset that is here and can be used; a damaged one is made again from the same bytes."""
+    async def _intact(self, dataset_id: str) -> DatasetInfo | None:
+        """An existing dataset that can be used. A damaged one counts as absent, so that the same bytes replace it."""
         found = await asyncio.to_thread(self._read, dataset_id)
         return found if isinstance(found, DatasetInfo) else None
 
-    async def _make(
-        self, dataset_id: str, header: UploadHeader, data: Path, uri: str, left_out: tuple[Skipped, ...] = ()
+    async def _publish(
+        self,
+        dataset_id: str,
+        header: UploadHeader,
+        data: Path,
+        uri: str = "",
+        left_out: tuple[Skipped, ...] = (),
     ) -> UploadResult:
-        """Validate in a child and publish."""
-        async with self._validating:
-            try:
-                folder = await _owned(staging.StagingFolder.remove, staging.StagingFolder, self._home)
-            except OSError as error:
-                raise _full(error) from None
-            try:
-                order = ValidationRequest(
-                    id=dataset_id,
-                    data=data,
-                    file_name=header.file_name,
-                    sha256=header.sha256,
-                    size_bytes=header.size_bytes,
-                    kind=header.kind,
-                    task=header.task,
-                    columns=header.columns,
-                    display_name=header.display_name,
-                    uri=uri,
-                    owner=header.owner,
-                    limits=self._limits,
-                    left_out=left_out,
-                )
-                (folder.folder / REQUEST_FILE).write_text(strict_json.text(order), encoding="utf-8")
-                await validator_process.run(folder.folder, self._limits)
-                existed = await asyncio.to_thread(self._publish, folder.folder / DATASET, dataset_id)
-            except OSError as error:
-                raise _full(error) from None
-            finally:
-                await asyncio.to_thread(folder.remove)
+        existed = await self._publisher.publish(dataset_id, header, data, uri, left_out)
         info = await self.get(dataset_id)
         _log.info("dataset_stored", dataset=dataset_id, kind=info.kind, examples=info.report.examples, existed=existed)
         return UploadResult(info, existed)
-
-    def _publish(self, made: Path, dataset_id: str) -> bool:
-        """Rename into place, where a damaged one makes room; gives whether somebody was faster."""
-        place = dataset_folder(self._home, dataset_id)
-        if isinstance(read_dataset(self._home, dataset_id), DamagedDataset):
-            grave = place.with_name(f"{staging.DELETED}{uuid.uuid4().hex}")
-            with suppress(FileNotFoundError):
-                place.rename(grave)
-            staging.remove_path(grave)
-        try:
-            made.rename(place)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                return True
-            raise
-        return False
-
-
-async def _owned(undo: Callable[[T], None], make: Callable[..., T], *arguments: object) -> T:
-    """`make` in a thread; what it made is undone where the caller was cancelled meanwhile, so that no lock is left held."""
-    making = asyncio.ensure_future(asyncio.to_thread(make, *arguments))
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        making.add_done_callback(lambda made: None if made.cancelled() or made.exception() else undo(made.result()))
-        raise
 
 
 def _close(part: uploads.PartialUpload | None) -> None:
@@ -339,13 +275,6 @@ def _close(part: uploads.PartialUpload | None) -> None:
         part.close()
 
 
-def _held(upload: UploadSession) -> uploads.PartialUpload:
+def _part_of(upload: UploadSession) -> uploads.PartialUpload:
     assert upload.part is not None
     return upload.part
-
-
-def _full(error: OSError) -> Exception:
-    """What an error of the disk is to a caller."""
-    if error.errno in DISK_FULL_ERRNOS:
-        return StorageFull("the disk has no room for the data; what came of them was removed")
-    return error

@@ -1,4 +1,4 @@
-"""An opened dataset: examples as callers of the served model would send them. Read by pyarrow alone, mapped, not loaded."""
+"""Opens datasets. Only pyarrow reads them, memory-mapped; examples have the form in which callers send them to a served model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from service.types import (
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What splits and metrics need of all examples at once; no file is read for it."""
+    """What splits and metrics need to know of all examples at once; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
     """Index of the class or the number, `[n]`; NaN for series and plain text."""
@@ -41,7 +41,7 @@ class StoredExamples:
     """The examples of one dataset (the protocol `Examples`). Threads may share it."""
 
     def __init__(self, folder: Path, info: DatasetInfo) -> None:
-        """Maps the Arrow files below `folder`; they are never changed."""
+        """Maps the Arrow files below `folder`; they never change."""
         self.info = info
         self._files = folder / FILES
         self._table = _map(folder / EXAMPLES)
@@ -74,7 +74,7 @@ class StoredExamples:
         return Outline(targets, tuple(self._table["split"].to_pylist()), tuple(self._table["digest"].to_pylist()))
 
     def files(self) -> Iterator[Path]:
-        """Where the pictures or sounds of all examples are, each once; none for other kinds."""
+        """The paths of the images or sounds of all examples, each once; none for other kinds."""
         names = self._table["file"].to_pylist() if "file" in self._table.column_names else []
         return (self._files / name for name in dict.fromkeys(names))
 
@@ -100,7 +100,8 @@ class StoredExamples:
 
 
 def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
-    """A dataset of a home. Raises NotFound where it is not there (any more), Damaged where it cannot be read. Blocks."""
+    """A dataset of a home. Raises NotFound for one that does not exist (any more), Damaged for one that cannot be read.
+    Blocks."""
     info = read_info(home, dataset_id)
     if info is None:
         raise NotFound("dataset", dataset_id)
@@ -111,13 +112,13 @@ def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
         why = f"it holds {len(examples)} examples, and its {INFO_FILE} tells of {info.report.examples}"
     except FileNotFoundError:
         raise NotFound("dataset", dataset_id) from None
-    except (OSError, ValueError, KeyError, TypeError):  # those of pyarrow are among them
+    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are subclasses of these
         why = "the file of its examples cannot be read"
     raise Damaged(f"dataset {dataset_id!r}", why, "delete it, and upload the data again")
 
 
 def read_info(home: Path, dataset_id: str) -> DatasetInfo | None:
-    """What is known of a dataset, or None. Raises Damaged where it cannot be read. Blocks."""
+    """The `dataset.json` of a dataset; None if it does not exist. Raises Damaged for one that cannot be read. Blocks."""
     found = read_dataset(home, dataset_id) if is_dataset_id(dataset_id) else None
     if isinstance(found, DamagedDataset):
         raise found.error()
@@ -125,12 +126,12 @@ def read_info(home: Path, dataset_id: str) -> DatasetInfo | None:
 
 
 def is_dataset_id(text: str) -> bool:
-    """Whether a text can be the id of a dataset: 32 hex digits. Anything else never touches the disk."""
+    """Whether a text can be the id of a dataset: 32 hex digits. Other texts never become a path."""
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
 
 
 def _map(folder: Path) -> Any:
-    """The table that `datasets` wrote: Arrow streams, as `state.json` lists them."""
+    """The table that `datasets` wrote: the Arrow streams that `state.json` lists."""
     import pyarrow
 
     state = strict_json.read((folder / "state.json").read_bytes())

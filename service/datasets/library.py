@@ -1,4 +1,4 @@
-"""The datasets that are there: shown, listed, deleted."""
+"""The stored datasets of one home: get, list, delete."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ ListedDataset = DatasetInfo | DamagedDataset
 
 @dataclass(frozen=True, slots=True)
 class DatasetPage:
-    """Datasets, the damaged ones among them, the newest first, and after which the next page begins (empty on the last)."""
+    """Datasets, including damaged ones, newest first, and the `after` of the next page (empty on the last page)."""
 
     datasets: tuple[ListedDataset, ...]
     next: str
 
 
 async def never_in_use(dataset_id: str) -> bool:
-    """No job uses anything."""
+    """No job uses a dataset."""
     return False
 
 
 class Library:
-    """All datasets of one home. They appear by rename and never change."""
+    """All datasets of one home. A dataset appears by rename and never changes."""
 
     def __init__(self, home: Path, in_use: InUse = never_in_use) -> None:
-        """`in_use` says whether a job needs a dataset. Touches no file."""
+        """`in_use` tells whether a job needs a dataset. The constructor touches no file."""
         self._home = home.absolute()
         self._in_use = in_use
         self._known: dict[str, tuple[object, ListedDataset]] = {}
 
     async def get(self, dataset_id: str) -> DatasetInfo:
-        """One dataset. Raises NotFound; Damaged where it cannot be read."""
+        """One dataset. Raises NotFound, and Damaged for one that cannot be read."""
         found = await self.look(dataset_id)
         if isinstance(found, DamagedDataset):
             raise found.error()
         return found
 
     async def look(self, dataset_id: str) -> ListedDataset:
-        """One dataset, whole or damaged. Raises NotFound."""
+        """One dataset, intact or damaged. Raises NotFound."""
         found = await asyncio.to_thread(self._read, dataset_id) if is_dataset_id(dataset_id) else None
         if found is None:
             raise NotFound("dataset", dataset_id[:64])
         return found
 
     async def list(self, size: int = 50, after: str = "", kind: DatasetKind | None = None) -> DatasetPage:
-        """A page of datasets, the newest first; `after` is the `next` of the page before.
+        """A page of datasets, newest first; `after` is the `next` of the previous page.
 
-        A damaged one whose kind cannot be read is of no kind.
+        A filter by `kind` leaves out damaged datasets whose kind cannot be read.
         """
         infos = await asyncio.to_thread(self._all)
         keyed = sorted(((f"{info.created.timestamp():020.6f} {info.id}", info) for info in infos), reverse=True)
@@ -81,7 +81,7 @@ class Library:
         return tuple(entry for name in names if (entry := self._read(name)) is not None)
 
     def _read(self, name: str) -> ListedDataset | None:
-        """Nobody changes a dataset, so each is read once; unless something has changed it all the same."""
+        """The dataset `name`, from the cache unless its files have changed: datasets are immutable, but a disk may be damaged."""
         now, known = file_signature(dataset_folder(self._home, name)), self._known.get(name)
         if known is not None and known[0] == now:
             return known[1]
@@ -93,9 +93,9 @@ class Library:
         return entry
 
     async def delete(self, dataset_id: str, *, force: bool = False) -> int:
-        """Remove a dataset, and what was computed of it; gives the bytes that came back.
+        """Remove a dataset and the features computed from it; returns the freed bytes.
 
-        Raises NotFound, and IllegalMove while a job uses it, unless `force` is set.
+        Raises NotFound, and IllegalMove while a job uses the dataset, unless `force` is set.
         """
         await self.look(dataset_id)
         if not force and await self._in_use(dataset_id):
@@ -107,7 +107,7 @@ class Library:
     def _delete(self, dataset_id: str) -> int:
         grave = self._home / DATASETS / f"{staging.DELETED}{uuid.uuid4().hex}"
         try:
-            dataset_folder(self._home, dataset_id).rename(grave)  # gone at once, and never half there
+            dataset_folder(self._home, dataset_id).rename(grave)  # atomic: a dataset is never half deleted
         except FileNotFoundError:
             raise NotFound("dataset", dataset_id) from None
         graves = [grave, *(self._home / FEATURES).glob(f"*-{dataset_id}")]

@@ -1,4 +1,4 @@
-"""What a caller wants learned from data. It decides over what is guessed."""
+"""What a caller decides about the data; it takes precedence over inference."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ UNLABELLED = {
     DatasetKind.SERIES: "time-series-forecasting",
     DatasetKind.PLAIN_TEXT: "text-generation",
 }
-"""What is learned from each kind of data, by its Hugging Face id: where the target is a class, a number, or none."""
+"""The task learned from each kind of data, by its Hugging Face id: for a class, a number, or no target."""
 
 BY_TARGET = {TargetKind.CLASS: CLASSIFICATION, TargetKind.NUMBER: REGRESSION, TargetKind.NONE: UNLABELLED}
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What decides over a guess, and who hears of guesses."""
+    """What the caller decided, and the callback for what is inferred."""
 
     target: TargetKind | None = None
-    """What the target is to be read as; None where that is found out."""
+    """The kind of target; None if it is to be inferred."""
     kinds: tuple[DatasetKind, ...] = ()
-    """Of which the data must be; none where any will do."""
+    """The kinds of data that are possible; empty if all are."""
     infer: Infer = ignore_inferred
 
     def kind_of(self, kind: DatasetKind | None, among: Sequence[DatasetKind]) -> DatasetKind | None:
-        """`kind` where it is said, else the only one of some kinds that may be; None where that is to be found out."""
+        """The given `kind`, else the only possible one among some kinds; None if it is to be inferred."""
         left = [one for one in among if one in self.kinds]
         return kind or (left[0] if len(left) == 1 else None)
 
@@ -56,7 +56,7 @@ NO_OVERRIDES = Overrides()
 
 
 def overrides_for_task(task: str, kind: DatasetKind | None, infer: Infer = ignore_inferred) -> Overrides:
-    """What a task says of the data. Raises InvalidInput for one that nobody knows, or that another kind of data is for."""
+    """The decisions that follow from a task. Raises InvalidInput for an unknown task, or one for another kind of data."""
     if not task:
         return Overrides(infer=infer)
     found = [(target, of) for target, by_kind in BY_TARGET.items() for of, name in by_kind.items() if name == task]
@@ -72,5 +72,5 @@ def overrides_for_task(task: str, kind: DatasetKind | None, infer: Infer = ignor
 
 
 def task_names(kind: DatasetKind) -> tuple[str, str]:
-    """What is learned from data of a kind if the target is a class, and if it is a number."""
+    """The tasks for a kind of data: with a class as target, and with a number."""
     return CLASSIFICATION.get(kind, "classification"), REGRESSION.get(kind, "regression")

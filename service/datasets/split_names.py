@@ -1,4 +1,4 @@
-"""What people call the splits, in cells and as names of folders."""
+"""The words by which people name splits, in cells and in names of folders."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _WORDS_OF_SPLITS = {
     """,
 }
 SPLIT_WORDS = {word: split for split, words in _WORDS_OF_SPLITS.items() for word in words.split()}
-"""What people call the splits, in lower case and without accents. A part for evaluation is what a version is measured with."""
+"""Words for the splits, in lower case and without accents. Words for evaluation mean the test split."""
 
 
 def split_from_word(name: str) -> str:
-    """The split that a word is used for, whatever its case and accents; empty where it is none."""
+    """The split of a word in any case and with any accents; empty if it names none."""
     folded = name.strip().casefold()
     if not folded.isascii():
         folded = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
@@ -37,7 +37,7 @@ _WRAPS = """
     sample samples seg split folder audio sound sounds wav wavs text texts raw original
 """
 WRAPPER_WORDS = frozenset(_WRAPS.split())
-"""Words beside that of a split, and names of folders that stand for no class below one."""
+"""Words that may stand beside that of a split, and names of folders that only wrap the classes below."""
 _WORDS = re.compile(r"[^\W\d_]+")
 _JOINED = re.compile(
     r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation|holdout)(set|data|images|imgs)"
@@ -45,7 +45,7 @@ _JOINED = re.compile(
 
 
 def split_from_folder(folder: str) -> str:
-    """The split that a folder is called for; empty where it is none. `train`, `Training Set`, `seg_test`, `valdata`."""
+    """The split that a folder is named after; empty if there is none. `train`, `Training Set`, `seg_test`, `valdata`."""
     if split := split_from_word(folder):
         return split
     words = _words(folder)
@@ -68,7 +68,7 @@ def _parts(word: str) -> tuple[str, ...]:
 
 
 def splits_from_folders(firsts: Collection[str]) -> dict[str, str]:
-    """The split of each folder. Names that differ in nothing but the word for one are called so: `news-train`, `news-test`."""
+    """The split of each folder. Names that differ only in the word for a split count as splits: `news-train`, `news-test`."""
     splits = {name: split_from_folder(name) for name in firsts}
     shared = {" ".join(word for word in _words(name) if not split_from_word(word)) for name in firsts}
     loose = {name: only_split_in(name) for name in firsts}
@@ -80,11 +80,11 @@ def splits_from_folders(firsts: Collection[str]) -> dict[str, str]:
 
 
 def _evaluates(folder: str) -> bool:
-    """Whether it is for evaluation by name, which is on the way where another is for the test."""
+    """Whether the name has a word for evaluation; beside a test split, it means validation."""
     return any(word.startswith("eval") for word in _words(folder))
 
 
 def only_split_in(folder: str) -> str:
-    """The only split that a name has a word for, whatever else it says: `my-photos-train`."""
+    """The only split that a name has a word for, whatever its other words: `my-photos-train`."""
     named = {split_from_word(word) for word in _words(folder)} - {""}
     return named.pop() if len(named) == 1 else ""

@@ -1,4 +1,4 @@
-"""Which examples are trained on and which are held out. The same data and seed give the same splits, on any machine."""
+"""Splits the examples for training, validation and test. The same data and seed give the same splits on any machine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from service.datasets.examples import Outline, StoredExamples
 NAMES = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.15, 0.15)
 BINS = 10
-"""Quantiles of a number within which examples are drawn alike."""
+"""Quantiles of a number; within each, examples are drawn at random."""
 
 
 def split_examples(examples: Examples, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Splits:
     """Indices of the examples of `train`, `validation` and `test`.
 
-    - Splits that the data bring are honoured; those that they lack are taken from their `train`.
-    - Otherwise drawn: within each class, or each tenth of the numbers, so that all are in every part: a class of two different
-      examples is in `train` and `test`, one of four or more in all three. `seed` parts `train` from `validation`. What is in
-      `test` depends on the data alone: a version would be measured on what another had learned from, if it did not.
-    - Examples of equal content stay together. Where the data's own splits part them, these are honoured all the same.
-    - Plain text is cut where it stands: the first blocks are trained on, the last are tested with.
-    - Series: a whole series for each part where the data say so; else all are `train`, and `cut_series` says where each is cut.
+    - Splits of the data are kept; missing ones are taken from their `train`.
+    - Otherwise examples are drawn within each class, or within each tenth of the numbers, so that all parts contain all of
+      them: a class of two different examples is in `train` and `test`, one of four or more in all three. `seed` separates
+      `train` from `validation`. `test` depends on the data alone; otherwise one version would be measured on examples that
+      another had learned.
+    - Examples of equal content stay together, unless the data's own splits separate them.
+    - Plain text is cut in its order: the first blocks are for training, the last ones for the test.
+    - Series: a whole series belongs to one part if the data say so; otherwise all are `train`, and `cut_series` cuts each in
+      time.
     """
     outline = _outline(examples)
     given: dict[str, list[int]] = {name: [] for name in NAMES}
@@ -55,9 +57,9 @@ def split_examples(examples: Examples, seed: int, fractions: tuple[float, float,
 
 @dataclass(frozen=True, slots=True)
 class SeriesCut:
-    """Steps of one series: before `train_stop` to train, from there to `validation_stop` to validate, the rest to test.
+    """Steps of one series: `train` ends before `train_stop`, `validation` before `validation_stop`, and the rest is `test`.
 
-    What is forecast lies within its part; what a forecast looks back on may lie before it.
+    Forecast steps lie within their part; the context of a forecast may lie before it.
     """
 
     train_stop: int
@@ -65,7 +67,7 @@ class SeriesCut:
 
 
 def cut_series(steps: int, fractions: tuple[float, float, float] = FRACTIONS) -> SeriesCut:
-    """Where a series of so many steps is cut: by time, the last part is held out."""
+    """The cut of a series of `steps` steps in time: the last part is held out."""
     whole = sum(fractions)
     return SeriesCut(int(steps * fractions[0] / whole), int(steps * (fractions[0] + fractions[1]) / whole))
 
@@ -83,7 +85,7 @@ def _sorted(parts: Mapping[str, Sequence[int]]) -> Splits:
 
 
 def _blocks(indices: Sequence[int], parts: Mapping[str, float]) -> dict[str, list[int]]:
-    """Consecutive, in the order of `NAMES`."""
+    """Consecutive parts, in the order of `NAMES`."""
     counts = _Shares(parts).next(len(indices))
     found: dict[str, list[int]] = {}
     at = 0
@@ -96,7 +98,7 @@ def _blocks(indices: Sequence[int], parts: Mapping[str, float]) -> dict[str, lis
 def _drawn(
     indices: Sequence[int], outline: Outline, seed: int, parts: Mapping[str, float], *, numbers: bool
 ) -> dict[str, list[int]]:
-    """Stratified, by groups of equal content."""
+    """A stratified draw, in groups of equal content."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index in indices:
         groups[outline.digests[index]].append(index)
@@ -120,12 +122,12 @@ def _drawn(
 
 
 def _shuffle(seed: int | str) -> Callable[[str], bytes]:
-    """A random order that depends on the seed and each group alone: an example more moves hardly any other."""
+    """A random order that depends only on the seed and each group: one more example moves hardly any other."""
     return lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest()
 
 
 def _bins(groups: Mapping[str, Sequence[int]], outline: Outline) -> dict[str, float]:
-    """Tenth of the targets in which each group lies; fewer where there are few."""
+    """The quantile of the targets in which each group lies; few examples have fewer quantiles."""
     digests = list(groups)
     targets = np.array([outline.targets[groups[digest][0]] for digest in digests])
     bins = max(1, min(BINS, len(digests) // 10))
@@ -134,7 +136,7 @@ def _bins(groups: Mapping[str, Sequence[int]], outline: Outline) -> dict[str, fl
 
 
 class _Shares:
-    """How many of so many groups each part gets. What rounding takes from a part in one stratum it gives back in the next."""
+    """The number of groups that each part gets. Rounding losses of a part in one stratum are returned in the next."""
 
     def __init__(self, parts: Mapping[str, float]) -> None:
         whole = sum(parts.values())
@@ -142,9 +144,10 @@ class _Shares:
         self._owed = {"test": 0.0, "validation": 0.0}
 
     def next(self, groups: int) -> dict[str, int]:
-        """Of two or three, one is held out; of four or more, one for each part at least; a single one is trained on."""
+        """Of two or three groups, one is held out; of four or more, each part gets at least one; a single group is for
+        training."""
         counts = {}
-        left = groups - 1  # one is for training, whatever the shares
+        left = groups - 1  # one group is always for training
         for name in ("test", "validation"):
             wanted = self._shares[name] > 0
             self._owed[name] += groups * self._shares[name]

@@ -1,4 +1,4 @@
-"""What every task does, and what it does alike: rows of tensors checked against the card, stacked, and split again."""
+"""The interface of tasks, and what all tasks share: checking rows against the card, stacking rows, and splitting outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
 
 import numpy as np
 
@@ -16,53 +15,49 @@ from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
 
-MOST_NEW_TOKENS = 2000
-"""What a call may ask of a model that writes: each token is a pass through the network."""
-MOST_TEMPERATURE = 2.0
+MAX_NEW_TOKENS = 2000
+"""The largest number of tokens that a call may request: each token is a pass through the network."""
+MAX_TEMPERATURE = 2.0
 
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 class Task(ABC):
-    """A kind of work for one model. Derives everything from the card; holds no state that a request could change.
+    """The work of one model. A task derives everything from the card and holds no state that a request could change."""
 
-    A concrete task is put together from a class that reads its input (`ImageInput`, `TokenInput`, …) and one that gives its
-    answer (`Classifying`, `Embedding`, …).
-    """
+    options: frozenset[str] = frozenset()
+    """Fields of Options that have a meaning for this task. A request that sets any other is refused with InvalidInput."""
 
-    options: ClassVar[frozenset[str]] = frozenset()
-    """Fields of Options that this task knows; any other that is set is InvalidInput."""
-
-    chunk: ClassVar[int] = 1
+    chunk: int = 1
     """Raw instances that one call of `preprocess` should get: more where they are cheap together."""
 
-    light_rows: ClassVar[int] = 0
-    """Up to so many rows `postprocess` costs less than a trip to the pool, about 0.1 ms, and runs where the call is."""
+    light_rows: int = 0
+    """Up to this many rows `postprocess` costs less than a trip to the pool, about 0.1 ms, and runs in the caller's thread."""
 
-    raw_types: ClassVar[tuple[type, ...]] = ()
-    """Kinds of raw instance it takes."""
+    raw_types: tuple[type, ...] = ()
+    """Kinds of raw instance that the task accepts."""
 
     def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
-        """`labels` in the order of the logits; `files` that the recipe names, by role."""
+        """`labels` in the order of the logits; `files`: those that the recipe names, by role."""
         self.card = card
         self.labels = tuple(labels)
         self.files = files
         self._specs = {spec.name: (spec, DTYPES[spec.datatype], spec.shape[1:]) for spec in card.signature.inputs}
 
-    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
-        """Raw instances → rows, one outcome each: a bad instance gets its own error and its neighbours their rows."""
+        """Raw instances → rows. Each instance has its own outcome, so that one bad instance does not fail the others."""
 
     def row(self, instance: TensorInstance, path: str) -> Item:
-        """One row of the network's own tensors → item. Checks names, dtypes and shapes; copies nothing.
+        """One row of the network's input tensors → item. Checks names, dtypes and shapes; copies nothing.
 
-        Raises InvalidInput with `path` in front of what is wrong.
+        Raises InvalidInput whose field begins with `path`.
         """
         tensors = instance.tensors
         if tensors.keys() != self._specs.keys():
-            self._complain_of_names(tensors, path)
+            self._refuse_names(tensors, path)
         length = 1
         for name, (spec, dtype, shape) in self._specs.items():
             array = tensors[name]
@@ -75,7 +70,7 @@ class Task(ABC):
         self._check_length(length, path)
         return Item(tensors, length)
 
-    def _complain_of_names(self, tensors: Tensors, path: str) -> None:
+    def _refuse_names(self, tensors: Tensors, path: str) -> None:
         want = ", ".join(self._specs)
         for name in tensors:
             if name not in self._specs:
@@ -92,19 +87,19 @@ class Task(ABC):
                 f"{path}.{self.card.batching.length_of}", f"expected at most {most} elements, got {length}"
             )
 
-    # ── together ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── batches ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
         """Rows → one batch of arrays that own their memory, and the padded share of it (0..1).
 
-        Sequences under a mask are padded to the longest, and to `least_length` elements where that is more.
+        Sequences under a mask are padded to the longest one, or to `least_length` elements if that is more.
         """
         return {name: np.stack([item.tensors[name] for item in items]) for name in self._specs}, 0.0
 
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
-        """A batch's outputs → rows, in order, without what padding added, and without the features, which are for heads alone.
+        """A batch's outputs → rows, in order, without what padding added and without the features, which only heads use.
 
-        Raises where an output has too few rows.
+        Raises RuntimeError when an output has too few rows.
         """
         shown = {name: array for name, array in outputs.items() if name != FEATURES}
         for name, array in shown.items():
@@ -113,16 +108,16 @@ class Task(ABC):
         return [{name: array[i] for name, array in shown.items()} for i in range(len(items))]
 
     def next_item(self, item: Item, row: Tensors, options: Options) -> Item | None:
-        """For answers that take several passes: the item of the next one, or None once `row` is the last.
+        """The item of the next pass, for answers that take several passes; None once `row` is the last.
 
-        Each pass is queued like any other row, so that several callers' passes share batches. Runs on the event loop.
+        Each pass is queued like any other row, so that passes of several callers share batches. Runs on the event loop.
         """
         return None
 
-    # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check(self, options: Options) -> None:
-        """Raises InvalidInput where an option is set that this task does not know, or is out of its bounds."""
+        """Raises InvalidInput for an option that has no meaning for this task or is out of its bounds."""
         for name in Options.__dataclass_fields__:
             if getattr(options, name) is not None and name not in self.options:
                 raise InvalidInput(f"options.{name}", f"has no meaning for the task {self.card.task}")
@@ -131,18 +126,18 @@ class Task(ABC):
         if options.threshold is not None and not 0.0 <= options.threshold <= 1.0:
             raise InvalidInput("options.threshold", f"expected 0..1, got {options.threshold}")
         most = options.max_new_tokens
-        if most is not None and not 1 <= most <= MOST_NEW_TOKENS:
-            raise InvalidInput("options.max_new_tokens", f"expected 1..{MOST_NEW_TOKENS:,}, got {most}")
-        if options.temperature is not None and not 0.0 <= options.temperature <= MOST_TEMPERATURE:
-            raise InvalidInput("options.temperature", f"expected 0..{MOST_TEMPERATURE:g}, got {options.temperature}")
+        if most is not None and not 1 <= most <= MAX_NEW_TOKENS:
+            raise InvalidInput("options.max_new_tokens", f"expected 1..{MAX_NEW_TOKENS:,}, got {most}")
+        if options.temperature is not None and not 0.0 <= options.temperature <= MAX_TEMPERATURE:
+            raise InvalidInput("options.temperature", f"expected 0..{MAX_TEMPERATURE:g}, got {options.temperature}")
         if options.seed is not None and options.seed < 0:
             raise InvalidInput("options.seed", f"expected 0 or more, got {options.seed}")
 
     def shown(self, row: Tensors, item: Item | None = None) -> Tensors:
-        """A row of outputs as callers get it: a number that was learned in spreads from the mean comes in its own units, and so
-        does what follows from an `item` whose numbers the task has scaled.
+        """A row of outputs as callers get it, in the units of the data: a target that was standardised for training is converted
+        back, and so is the output of an `item` whose numbers the task has scaled.
 
-        The network does not do so itself: in few bits a number far from 0 would lose what tells it from its neighbours.
+        The network does not convert by itself: in few bits, a number far from 0 would lose its distance to its neighbours.
         """
         target = self.card.target
         if target is None:
@@ -152,9 +147,9 @@ class Task(ABC):
 
     @abstractmethod
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
-        """One row of outputs → the answer for people."""
+        """One row of outputs → the answer."""
 
-    # ── proof ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── golden cases and warm-up ─────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def golden_instance(self, given: GoldenInput) -> Instance:
@@ -162,13 +157,13 @@ class Task(ABC):
 
     @abstractmethod
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """What is wrong with the answer to a golden case, with figures; None if nothing is.
+        """What is wrong with the answer to a golden case, with figures; None for a correct answer.
 
-        `answer_of` holds the answers to the texts that `golden_texts` named.
+        `answer_of` holds the answers to the texts of `golden_texts`.
         """
 
     def golden_texts(self, expect: Expectation) -> Sequence[str]:
-        """Further texts whose answers the expectation compares with."""
+        """Further texts whose answers the expectation compares with this one."""
         return ()
 
     @staticmethod
@@ -177,33 +172,11 @@ class Task(ABC):
         return TextInstance(text.encode())
 
     def warmup_item(self) -> Item:
-        """A row as small as any, to run once before the first caller does."""
+        """A small row that runs once before the first request."""
         tensors = {}
         for name, (_, dtype, shape) in self._specs.items():
             tensors[name] = np.ones([8 if size < 0 else size for size in shape], dtype)
         return Item(tensors, 8 if self.card.batching.length_of else 1)
-
-
-def reject_kind(task: Task, instance: Instance, path: str) -> InvalidInput:
-    """The error for an instance of a kind that the task does not take."""
-    came = {
-        "ImageInstance": "image",
-        "TextInstance": "text",
-        "AudioInstance": "audio",
-        "SamplesInstance": "samples",
-        "RowInstance": "row",
-        "SeriesInstance": "series",
-        "RecordInstance": "record",
-    }.get(type(instance).__name__, "tensors")
-    return InvalidInput(path, f"expected {task.card.raw_input} or tensors for model {task.card.name!r}, got {came}")
-
-
-def pad_stack(rows: Sequence[Array], length: int, fill: float) -> Array:
-    """Rows of unlike lengths → `[len(rows), length, …]`, each padded at its end with `fill`."""
-    batch = np.full((len(rows), length, *rows[0].shape[1:]), fill, rows[0].dtype)
-    for i, row in enumerate(rows):
-        batch[i, : len(row)] = row
-    return batch
 
 
 def _fits(shape: tuple[int, ...], want: tuple[int, ...]) -> bool:

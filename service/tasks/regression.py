@@ -1,48 +1,50 @@
-"""Task `regression`: a photo, a text or a recording → a number, and how far off it usually is.
+"""Answers of regression tasks: a number, and how far off it usually is.
 
-The network's output is in the units in which it has learned, `value` `[1]`; the card's TargetScale leads back.
+The network's output `value` `[1]` is in the units in which it learned; the card's TargetScale converts it back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
+from model_zoo.cards.card import Card
+from model_zoo.cards.tuned_parts import TargetScale
 from model_zoo.golden.golden_case import Expectation
-from service.tasks.answers import number_of
-from service.tasks.audio.spectrogram import SpectrogramInput
-from service.tasks.base import Task
-from service.tasks.image.image_input import ImageInput
-from service.tasks.text.character_input import CharacterInput
-from service.tasks.text.token_input import TokenInput
-from service.types import Answer, Item, Options, Tensors
+from service.types import Answer, Array, Item, Options, Regression, Tensors
 
 
-class Regresses(Task):
-    """Gives a number."""
+class NumberAnswers:
+    """A number (the protocol `AnswerCodec`)."""
 
+    options: ClassVar[frozenset[str]] = frozenset()
     light_rows: ClassVar[int] = 64
 
+    def __init__(self, card: Card, labels: Sequence[str]) -> None:
+        self._output = card.signature.outputs[0].name
+        self._target = card.target
+
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
-        """`[1]` → the number in the data's units, between the ends of where 80 % of held-out targets lay."""
-        return number_of(row[self.card.signature.outputs[0].name], self.card.target)
+        """`[1]` → the number in the data's units, between the ends of the interval that held 80 % of the held-out targets."""
+        return to_regression(row[self._output], self._target)
+
+    def golden_texts(self, expect: Expectation) -> Sequence[str]:
+        """None."""
+        return ()
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """Numbers are learned from a user's data; a published card has none to expect."""
+        """Numbers are learned from a user's data, so a published card has no expected number."""
         return "nothing is known of what it should answer"
 
 
-class ImageRegression(Regresses, ImageInput):
-    """A number for a photo."""
-
-
-class TextRegression(Regresses, TokenInput):
-    """A number for a text."""
-
-
-class CharacterTextRegression(Regresses, CharacterInput):
-    """A number for a text that is read character by character."""
-
-
-class AudioRegression(Regresses, SpectrogramInput):
-    """A number for a sound."""
+def to_regression(value: Array, target: TargetScale | None) -> Regression:
+    """The single element of `value` in the units of the data, and the interval that held 80 % of the held-out targets."""
+    output = float(np.asarray(value, np.float64).ravel()[0])
+    if target is None:
+        return Regression(output)
+    number = output * target.std + target.mean
+    lower = None if target.lower is None else number + target.lower
+    upper = None if target.upper is None else number + target.upper
+    return Regression(number, lower, upper)

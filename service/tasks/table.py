@@ -1,7 +1,9 @@
-"""Which task serves which card."""
+"""The task of each card, by the card's task and recipe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from model_zoo.cards.card import Card
@@ -16,51 +18,54 @@ from model_zoo.cards.recipes import (
     TextRecipe,
 )
 from model_zoo.materialised import Materialised
-from service.tasks.audio.audio_classification import AudioClassification
-from service.tasks.audio.audio_feature_extraction import AudioFeatureExtraction
+from service.tasks.audio.spectrogram import SpectrogramInput
 from service.tasks.audio.voice_activity_detection import VoiceActivityDetection
 from service.tasks.base import Task
-from service.tasks.image.image_classification import ImageClassification
-from service.tasks.image.image_feature_extraction import ImageFeatureExtraction
+from service.tasks.classification import LabelAnswers
+from service.tasks.composed import ComposedTask, SequenceTask
+from service.tasks.embedding import EmbeddingAnswers
+from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
-from service.tasks.regression import AudioRegression, CharacterTextRegression, ImageRegression, TextRegression
+from service.tasks.regression import NumberAnswers
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting
-from service.tasks.tabular.tabular_prediction import TabularClassification, TabularRegression
-from service.tasks.text.text_classification import CharacterTextClassification, TextClassification
-from service.tasks.text.text_feature_extraction import FeatureExtraction
+from service.tasks.tabular.tabular_prediction import TabularPrediction
+from service.tasks.text.character_input import CharacterInput
 from service.tasks.text.text_generation import TextGeneration
+from service.tasks.text.token_input import TokenInput
 
-TASKS: dict[tuple[str, type], type[Task]] = {
-    ("image-classification", ImageRecipe): ImageClassification,
-    ("image-feature-extraction", ImageRecipe): ImageFeatureExtraction,
-    ("feature-extraction", TextRecipe): FeatureExtraction,
-    ("feature-extraction", SpectrogramRecipe): AudioFeatureExtraction,
+TaskFactory = Callable[[Card, Sequence[str], Mapping[str, Path]], Task]
+
+TASKS: dict[tuple[str, type], TaskFactory] = {
+    ("image-classification", ImageRecipe): partial(ComposedTask, ImageInput, LabelAnswers),
+    ("image-feature-extraction", ImageRecipe): partial(ComposedTask, ImageInput, EmbeddingAnswers),
+    ("feature-extraction", TextRecipe): partial(SequenceTask, TokenInput, EmbeddingAnswers),
+    ("feature-extraction", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, EmbeddingAnswers),
     ("voice-activity-detection", AudioRecipe): VoiceActivityDetection,
-    ("text-classification", TextRecipe): TextClassification,
-    ("text-classification", CharacterRecipe): CharacterTextClassification,
+    ("text-classification", TextRecipe): partial(SequenceTask, TokenInput, LabelAnswers),
+    ("text-classification", CharacterRecipe): partial(SequenceTask, CharacterInput, LabelAnswers),
     ("text-generation", CharacterRecipe): TextGeneration,
-    ("audio-classification", SpectrogramRecipe): AudioClassification,
-    ("tabular-classification", RowRecipe): TabularClassification,
-    ("tabular-regression", RowRecipe): TabularRegression,
+    ("audio-classification", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, LabelAnswers),
+    ("tabular-classification", RowRecipe): partial(TabularPrediction, LabelAnswers),
+    ("tabular-regression", RowRecipe): partial(TabularPrediction, NumberAnswers),
     ("image-tabular-regression", RecordRecipe): ImageTabularRegression,
     ("time-series-forecasting", SeriesRecipe): TimeSeriesForecasting,
-    ("regression", ImageRecipe): ImageRegression,
-    ("regression", TextRecipe): TextRegression,
-    ("regression", CharacterRecipe): CharacterTextRegression,
-    ("regression", SpectrogramRecipe): AudioRegression,
+    ("regression", ImageRecipe): partial(ComposedTask, ImageInput, NumberAnswers),
+    ("regression", TextRecipe): partial(SequenceTask, TokenInput, NumberAnswers),
+    ("regression", CharacterRecipe): partial(SequenceTask, CharacterInput, NumberAnswers),
+    ("regression", SpectrogramRecipe): partial(SequenceTask, SpectrogramInput, NumberAnswers),
 }
-"""By the card's task, a Hugging Face id, and by its recipe."""
+"""Factories by the card's task, which is a Hugging Face id, and by the type of its recipe."""
 
 
 def task_for(card: Card, materialised: Materialised) -> Task:
-    """The task of `card` with the files it needs. Raises KeyError for a task that nobody wrote for such an input."""
+    """The task of `card` with the files it needs. Raises KeyError for a task that is not implemented for such an input."""
     return TASKS[card.task, type(card.recipe)](card, read_labels(card, materialised.folder), materialised.files)
 
 
 def read_labels(card: Card, folder: Path) -> tuple[str, ...]:
-    """Class names in the order of the logits; empty where the model has none.
+    """Class names in the order of the logits; empty for a model without classes.
 
-    Only a line feed ends a name: Python knows ten more characters that end lines, and each would shift the names behind it.
+    Only a line feed ends a name: Python treats ten more characters as line ends, and each would shift the names after it.
     """
     if card.labels is None:
         return ()

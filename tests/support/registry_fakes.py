@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -54,9 +54,9 @@ def card(name: str = "adder", **changes: Any) -> Card:
 class FakeTask(Task):
     """Numbers as texts. "bad…" is invalid, "crash" raises what no task should raise."""
 
-    options: ClassVar[frozenset[str]] = frozenset({"threshold"})
-    chunk: ClassVar[int] = 2
-    raw_types: ClassVar[tuple[type, ...]] = (TextInstance,)
+    options = frozenset({"threshold"})
+    chunk = 2
+    raw_types = (TextInstance,)
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)

@@ -10,8 +10,10 @@ from PIL import Image
 
 from model_zoo.cards.tuned_parts import TargetScale
 from service.errors import InvalidInput
+from service.tasks.classification import LabelAnswers
+from service.tasks.composed import ComposedTask, SequenceTask
 from service.tasks.image.image_input import ImageInput
-from service.tasks.text.text_classification import CharacterTextClassification
+from service.tasks.text.character_input import CharacterInput
 from service.types import (
     AudioInstance,
     Classification,
@@ -63,12 +65,14 @@ def test_texts_get_the_users_own_labels(make: Callable[..., Tuned], base: str, w
 
 def test_a_text_read_by_characters_is_read_from_its_beginning(make: Callable[..., Tuned]) -> None:
     task = make("char_lstm", "text-classification", 712, ("a", "b")).task
-    assert isinstance(task, CharacterTextClassification)
+    assert isinstance(task, SequenceTask)
+    assert isinstance(task.inputs, CharacterInput)
+    assert isinstance(task.answers, LabelAnswers)
     whole, cut, bad, none = task.preprocess(
         texts(["Some words.", "x" * 5000, "", "\U0001fbf9"]), [f"instances[{i}]" for i in range(4)]
     )
     assert isinstance(whole, Item)
-    assert task.alphabet.decode(whole.tensors["input_ids"].tolist()) == "Some words."
+    assert task.inputs.alphabet.decode(whole.tensors["input_ids"].tolist()) == "Some words."
     assert isinstance(cut, Item)
     assert (cut.length, cut.notes) == (1000, {"truncated": True, "characters": 5000})
     assert isinstance(bad, InvalidInput)
@@ -133,12 +137,13 @@ def test_texts_and_sounds_get_numbers_too(
 def test_pictures_are_decoded_the_same_for_training(served: Callable[[str], Any], examples: Path) -> None:
     """What augmentation starts from is what serving crops."""
     task = served("mobilenetv2_100").task
-    assert isinstance(task, ImageInput)
+    assert isinstance(task, ComposedTask)
+    assert isinstance(task.inputs, ImageInput)
     data = (examples / "cat.jpg").read_bytes()
     (item,) = task.preprocess([ImageInstance(data)], ["p"])
     assert isinstance(item, Item)
-    np.testing.assert_array_equal(item.tensors["pixel_values"], task.reader.pixels(data, "p"))
-    assert task.reader.decode(data, "p").image.mode == "RGB"
+    np.testing.assert_array_equal(item.tensors["pixel_values"], task.inputs.reader.pixels(data, "p"))
+    assert task.inputs.reader.decode(data, "p").image.mode == "RGB"
 
 
 def test_a_photos_vector_tells_cats_from_cups(served: Callable[[str], Any], examples: Path) -> None:

@@ -1,1 +1,1 @@
-"""Data on their way in: headers, parts, archives, remote files, and the validator's process."""
+"""Uploads: headers, partial uploads, archives, remote files, and the validator's process."""

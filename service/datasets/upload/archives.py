@@ -1,8 +1,8 @@
-"""Unpacks users' zip and tar files. Nothing is ever written outside the folder, whatever the archive says.
+"""Extracts users' zip and tar files. Nothing is ever written outside the target folder.
 
-What could only be meant to harm is refused whole: paths that lead out, links, devices, two files of one name, far more data
-than the archive's size can honestly hold. What people's computers put into archives by themselves (`__MACOSX`, `Thumbs.db`,
-names that begin with a dot) is passed over, and counted.
+An archive that could do harm is refused as a whole: one with paths that lead out of it, links, devices, two files of one name, or
+far more data than its size allows. Files that operating systems add (`__MACOSX`, `Thumbs.db`, names that begin with a dot) are
+ignored and counted.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from service.errors import InvalidInput
 
 CHUNK = MIB
 UNCHECKED_BYTES = 16 * MIB
-"""Up to which any ratio is believed: a small file of equal rows is no bomb."""
+"""Up to this size any ratio is accepted: a small file of equal rows is no bomb."""
 MAX_DEPTH = 32
 MAX_NAME_BYTES = 255
-"""Bytes of one part of a path, as file systems have it."""
+"""Bytes of one component of a path, as file systems limit it."""
 
 FIELD = "data"
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
-"""What operating systems leave behind, in lower case, beside names that begin with a dot."""
+"""Files that operating systems add, in lower case, beside names that begin with a dot."""
 OTHER_FORMATS = (
     (b"PK", "zip", "a zip; call it .zip"),
     (b"Rar!\x1a\x07", "", "a RAR archive; pack a .zip"),
@@ -49,19 +49,20 @@ OTHER_FORMATS = (
     (b"BZh", "tar", "packed by bzip2; pack a .zip"),
     (b"\xfd7zXZ\x00", "tar", "packed by xz; pack a .zip"),
 )
-"""(first bytes, form that they belong to, what the file is and what to do) of files that are called .zip or .tar."""
+"""(first bytes, format that they belong to, what the file is and what to do) of files that are named .zip or .tar."""
 
 
 def ignore(name: str) -> None:
-    """Hears of a file that was passed over, and does nothing."""
+    """Does nothing with the name of an ignored file."""
 
 
 def extract(
     archive: Path, form: str, folder: Path, limits: DatasetLimits, passed: Callable[[str], None] = ignore
 ) -> int:
-    """Unpack into `folder`, which must be empty. Gives how many files it holds now; `passed` hears of those passed over.
+    """Extract into `folder`, which must be empty, and return the number of files in it. `passed` gets the name of each ignored
+    file.
 
-    Raises InvalidInput with what is wrong; the folder is then to be thrown away.
+    Raises InvalidInput; the caller must then delete the folder.
     """
     unpack = _Extraction(folder, archive.stat().st_size, limits, passed)
     try:
@@ -74,13 +75,13 @@ def extract(
         raise InvalidInput(FIELD, "the zip is packed in a way that is not supported; use deflate") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk; those of gzip and bz2 about their data have no number
+            raise  # an error of the disk; errors of gzip and bz2 about their data have no errno
         raise InvalidInput(FIELD, _why_not(archive, form)) from None
     return unpack.files
 
 
 def _why_not(archive: Path, form: str) -> str:
-    """Why a file could not be unpacked, by its first bytes."""
+    """Why a file could not be extracted, judged by its first bytes."""
     with archive.open("rb") as file:
         start = file.read(SNIFFED_BYTES)
     other = next((what for mark, of, what in OTHER_FORMATS if of != form and start.startswith(mark)), "")
@@ -101,7 +102,7 @@ def _why_not(archive: Path, form: str) -> str:
 
 
 def _what_else(archive: Path, start: bytes) -> str:
-    """What a file is that is no archive of any sort, where that can be told."""
+    """What a file is that is no archive, if its first bytes tell."""
     other = other_file_type(archive, "")
     if start.startswith(LFS_POINTER) or not other:
         return other
@@ -111,7 +112,7 @@ def _what_else(archive: Path, start: bytes) -> str:
 
 
 class _Extraction:
-    """Counts while it writes: what headers promise is not believed."""
+    """Counts while it writes, because the sizes in headers cannot be trusted."""
 
     def __init__(self, folder: Path, packed_bytes: int, limits: DatasetLimits, passed: Callable[[str], None]) -> None:
         self.files = 0
@@ -140,7 +141,7 @@ class _Extraction:
             raise InvalidInput(FIELD, f"the archive holds {quoted(name)} twice") from None
 
     def folder(self, name: str) -> None:
-        """One that the archive names by itself: if nothing lies in it, that is worth a word."""
+        """Creates a folder that the archive lists itself; an empty one is worth a warning."""
         path = safe_path(name)
         if path is not None:
             try:
@@ -160,7 +161,7 @@ class _Extraction:
 
 
 def safe_path(name: str) -> PurePosixPath | None:
-    """Where a member goes below the folder; None for what is passed over. Raises InvalidInput for a path that leads out."""
+    """The path of a member below the folder; None for an ignored file. Raises InvalidInput for a path that leads out of it."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0][1:2] == ":"):
         raise InvalidInput(FIELD, f"the archive holds {quoted(name)}, a path that leads out of it")
@@ -177,7 +178,7 @@ def safe_path(name: str) -> PurePosixPath | None:
 
 
 def is_system_file(path: PurePosixPath) -> bool:
-    """Whether an operating system left a file behind, or somebody hid it."""
+    """Whether a file was added by an operating system, or is hidden."""
     return (
         any(part.startswith(".") or part.casefold() in SYSTEM_FOLDERS for part in path.parts)
         or path.name.casefold() in SYSTEM_FILES

@@ -1,4 +1,4 @@
-"""What a caller says of the data to come, and the name that follows from it."""
+"""The header of an upload, and the dataset id that follows from it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.errors import InvalidInput
 
 MAX_NAME_CHARACTERS = 128
 READER_VERSION = 3
-"""Part of a dataset's id: raise it when the same bytes are read otherwise than before."""
+"""Part of a dataset's id: raise it when the same bytes are read differently than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadHeader:
-    """What a caller says of the data to come. Checked by `begin`."""
+    """What a caller says about the data before sending them. `begin` checks it."""
 
     sha256: str
     size_bytes: int
@@ -30,11 +30,11 @@ class UploadHeader:
     display_name: str = ""
     owner: str = ""
     task: str = ""
-    """What is to be learned, by its Hugging Face id; found out where it is empty."""
+    """The task to learn, by its Hugging Face id; inferred if empty."""
 
 
 def dataset_id_of(header: UploadHeader) -> str:
-    """Of the bytes and of how they are to be read."""
+    """The id of a dataset: a digest of its bytes and of how they are to be read."""
     how = {
         "columns": header.columns.model_dump(mode="json"),
         "ending": file_type(header.file_name),
@@ -46,7 +46,7 @@ def dataset_id_of(header: UploadHeader) -> str:
 
 
 def check_header(header: UploadHeader, limits: DatasetLimits) -> None:
-    """Raises InvalidInput for a header that cannot be meant."""
+    """Raises InvalidInput for a header that is wrong."""
     check_sha256("header.sha256", header.sha256)
     if header.size_bytes <= 0:
         raise InvalidInput("header.size_bytes", f"expected more than 0, got {header.size_bytes}")
@@ -69,6 +69,6 @@ def check_name(display_name: str) -> None:
 
 
 def check_sha256(name: str, text: str) -> None:
-    """Raises InvalidInput, for the field `name`, unless it is one."""
+    """Raises InvalidInput for the field `name` unless `text` is a SHA-256."""
     if len(text) != 64 or any(character not in "0123456789abcdef" for character in text):
         raise InvalidInput(name, f"expected a SHA-256 as 64 lower-case hexadecimal digits, got {text[:80]!r}")

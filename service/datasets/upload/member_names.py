@@ -1,7 +1,8 @@
-"""What the members of an archive are called, as those meant it who packed it.
+"""Decodes the names of archive members.
 
-Zip files say whether a name is UTF-8 or of code page 437. Many programs write UTF-8 without saying so (macOS does), and a name in
-a code page is hardly ever UTF-8 by chance; so it is UTF-8 where it can be. Some write backslashes between folders.
+A zip file says whether a name is UTF-8 or in code page 437. Many programs write UTF-8 without saying so (macOS does), and a
+name in a code page is hardly ever valid UTF-8; so a name that is valid UTF-8 is read as UTF-8. Some programs write backslashes
+between folders.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import zlib
 from typing import Final
 
 IS_UTF8: Final = 0x800
-"""The bit of a zip's member that says so."""
+"""The flag bit of a zip member whose name is UTF-8."""
 UNICODE_PATH: Final = 0x7075
-"""Info-ZIP's extra field: version 1, the CRC-32 of the name as the header has it, the name in UTF-8."""
+"""Info-ZIP's extra field: version 1, the CRC-32 of the name in the header, the name in UTF-8."""
 WINDOWS: Final = "cp1252"
-"""The code page of most names in a tar that are no UTF-8."""
+"""The code page of most names in a tar that are not UTF-8."""
 
 
 def zip_name(member: zipfile.ZipInfo) -> str:
-    """The name, with slashes between folders."""
+    """The name of a member, with slashes between folders."""
     name = member.orig_filename
     if not member.flag_bits & IS_UTF8 and not name.isascii():
         raw = name.encode("cp437")
@@ -29,7 +30,7 @@ def zip_name(member: zipfile.ZipInfo) -> str:
 
 
 def tar_name(name: str) -> str:
-    """The name, with slashes between folders; what Python could not decode is of a code page."""
+    """The name of a member, with slashes between folders; a name that is not UTF-8 is decoded by a code page."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -42,7 +43,7 @@ def tar_name(name: str) -> str:
 
 
 def with_slashes(name: str) -> str:
-    """Folders apart by slashes, whichever way they were written."""
+    """The name with slashes instead of backslashes."""
     return name.replace("\\", "/")
 
 

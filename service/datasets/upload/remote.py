@@ -1,7 +1,7 @@
-"""Data that the server fetches itself, by fsspec, from under the roots that its operator allowed.
+"""Data that the server itself fetches with fsspec, from below the roots that its operator allows.
 
-A file is copied; a folder is packed into a tar whose bytes depend on nothing but the names and contents of its files, and goes
-the way of an uploaded one. Functions here block; the store calls them in a thread.
+A file is copied. A folder is packed into a tar whose bytes depend only on the names and contents of its files, and is then
+treated like an uploaded one. Functions here block; the store calls them in a thread.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _log = structlog.get_logger(__name__)
 
 
 class FetchCancelled(Exception):
-    """Nobody wants the data any more."""
+    """The caller has cancelled the fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedData:
-    """A copy of what lies at a URI."""
+    """A local copy of the data at a URI."""
 
     sha256: str
     size_bytes: int
     file_name: str
     left_out: tuple[LeftOut, ...] = ()
-    """Of a folder: what was not copied, and why."""
+    """Files of a folder that were not copied, and why."""
 
 
 def fetch(uri: str, roots: Sequence[str], into: Path, limits: DatasetLimits, stop: threading.Event) -> FetchedData:
-    """Copy what lies at `uri` into a file. Raises InvalidInput for a place outside the roots or without data, NotReady
-    where its store does not answer, OSError where the disk is full, Stopped."""
+    """Copy the data at `uri` into a file. Raises InvalidInput for a URI outside the roots or without data, NotReady if its
+    storage does not answer, OSError for a full disk, FetchCancelled."""
     scheme, path = check_allowed(uri, roots)
     with into.open("wb") as file:
         target = _BoundedWriter(file, limits, stop)
@@ -67,7 +67,7 @@ def fetch(uri: str, roots: Sequence[str], into: Path, limits: DatasetLimits, sto
 
 
 def check_allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
-    """(scheme, path) of a place under one of the roots. Raises InvalidInput for any other."""
+    """(scheme, path) of a URI below one of the roots. Raises InvalidInput for any other."""
     scheme, separator, path = uri.partition("://")
     if not separator or "::" in uri or "\0" in uri or not path:
         raise InvalidInput(FIELD, f"expected a URI such as s3://bucket/folder, got {quoted(uri)}")
@@ -82,7 +82,7 @@ def check_allowed(uri: str, roots: Sequence[str]) -> tuple[str, str]:
         root_scheme, _, root_path = root.partition("://")
         if scheme != root_scheme:
             continue
-        if scheme == "file":  # links are followed first, so that none leads out
+        if scheme == "file":  # links are resolved first, so that none leads out of the roots
             if not path.startswith("/"):
                 raise InvalidInput(FIELD, f"expected file:/// and an absolute path, got {quoted(uri)}")
             resolved = Path(path).resolve()
@@ -98,7 +98,7 @@ class _DiskError(OSError):
 
 
 class _BoundedWriter(io.RawIOBase):
-    """Writes, hashes, counts."""
+    """Writes, hashes and counts bytes."""
 
     def __init__(self, file: IO[bytes], limits: DatasetLimits, stop: threading.Event) -> None:
         self._file = file
@@ -133,14 +133,14 @@ def _copy(scheme: str, path: str, target: _BoundedWriter, limits: DatasetLimits)
     import fsspec
 
     filesystem = fsspec.filesystem(scheme)
-    filesystem.invalidate_cache()  # listings are kept otherwise, and new files not seen
+    filesystem.invalidate_cache()  # fsspec caches listings, and would miss new files
     name = PurePosixPath(path).name
     if filesystem.isdir(path):
         left_out = _pack(filesystem, scheme, path, target, limits)
         return FetchedData(target.sha256, target.size, f"{name}.tar", left_out)
     file_type(name)
     if scheme == "file" and not Path(path).is_file():
-        raise FileNotFoundError(path)  # or a pipe, which would be waited for
+        raise FileNotFoundError(path)  # or a pipe, on which a read would block
     with filesystem.open(path, "rb") as source:
         while chunk := source.read(CHUNK):
             target.write(chunk)
@@ -150,7 +150,7 @@ def _copy(scheme: str, path: str, target: _BoundedWriter, limits: DatasetLimits)
 def _pack(
     filesystem: Any, scheme: str, path: str, target: _BoundedWriter, limits: DatasetLimits
 ) -> tuple[LeftOut, ...]:
-    """Gives what was left out: a link that leads out of the folder or nowhere, a pipe, which would be waited for."""
+    """Packs a folder. Returns what was left out: links that lead out of it or nowhere, and pipes, on which a read would block."""
     left_out: tuple[LeftOut, ...] = ()
     if scheme == "file":
         folder = look_into(Path(path))

@@ -1,4 +1,4 @@
-"""Folders in which datasets are made, `ZOO_HOME/datasets/.staging-…`. One that nobody holds any more is rubbish.
+"""Folders in which datasets are built, `ZOO_HOME/datasets/.staging-…`. A folder whose lock nobody holds is abandoned.
 
 Functions here block; the store calls them in threads.
 """
@@ -19,31 +19,31 @@ _LOCK = "lock"
 
 
 class StagingFolder:
-    """One such folder, held by a lock that ends with its process."""
+    """One staging folder, held by a lock that ends with its process."""
 
     def __init__(self, home: Path) -> None:
-        """Makes the folder."""
+        """Creates the folder and takes its lock."""
         self.folder = home / DATASETS / f"{STAGING}{uuid.uuid4().hex}"
         self.folder.mkdir(parents=True)
         self._descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _try_lock(self._descriptor)
 
     def remove(self) -> None:
-        """With all that is in it."""
+        """Delete the folder with its content and release the lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._descriptor)
 
 
 def remove_abandoned(home: Path) -> None:
-    """What processes left behind that were killed: staging folders that nobody holds, datasets half deleted."""
+    """Delete what killed processes left behind: staging folders whose lock is free, and half deleted datasets."""
     for folder in (home / DATASETS).glob(f"{DELETED}*"):
         remove_path(folder)
     for folder in (home / DATASETS).glob(f"{STAGING}*"):
         try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue  # just being made, or just removed
-        except OSError:  # a file in the place of the folder, or a folder in that of the lock: nobody has made that
+            continue  # just being created or removed
+        except OSError:  # a file instead of the folder, or a folder instead of the lock: not made by a server
             remove_path(folder)
             continue
         try:
@@ -54,21 +54,21 @@ def remove_abandoned(home: Path) -> None:
 
 
 def remove_orphans(home: Path) -> None:
-    """Removes features of datasets that are gone: a job may have written some while its dataset was deleted."""
+    """Delete features of datasets that no longer exist: a job may have written some while its dataset was deleted."""
     for folder in (home / FEATURES).glob("*-*"):
         if not dataset_folder(home, folder.name.rpartition("-")[2]).is_dir():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_path(path: Path) -> None:
-    """Whatever it is. What cannot be removed stays."""
-    shutil.rmtree(path, ignore_errors=True)  # does nothing to a file, nor to a link
+    """Delete a file, link or folder. A path that cannot be deleted stays."""
+    shutil.rmtree(path, ignore_errors=True)  # does nothing to a file or a link
     with suppress(OSError):
         path.unlink()
 
 
 def tree_size(folder: Path) -> int:
-    """Bytes of all files below a folder, or of a file, while others may move and remove some."""
+    """Bytes of a file, or of all files below a folder, even while others move or delete some."""
     size = 0
     with suppress(OSError):
         if not folder.is_dir():

@@ -1,7 +1,7 @@
-"""Bytes on their way in: `ZOO_HOME/uploads/<sha256>.part`, which outlives broken connections and restarts.
+"""Partial uploads: `ZOO_HOME/uploads/<sha256>.part`, which outlive broken connections and restarts.
 
-One writer at a time for a part: the lock belongs to the open file, so it ends with its process, and holds between processes
-that share a home. Functions here block; the store calls them in threads.
+A part has one writer at a time: the lock belongs to the open file, so it ends with its process, and holds between processes that
+share a home. Functions here block; the store calls them in threads.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from service.errors import InvalidInput, NotReady
 
 UPLOADS = "uploads"
 UPLOAD_RETENTION_S = 24 * 3600.0
-"""How long an upload that broke off is kept."""
+"""How long an interrupted upload is kept."""
 RETRY_S = 1.0
 
 
 class PartialUpload:
-    """The bytes of one upload so far. Safe between threads."""
+    """The bytes of one upload so far. Thread-safe."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
-        self._lock = threading.Lock()  # a close must not pull the file from under a write
+        self._lock = threading.Lock()  # close() must not close the file during a write
         self.size = os.fstat(descriptor).st_size
 
     def append(self, data: bytes) -> None:
-        """Put bytes at the end, all of them or none. Raises OSError where the disk is full."""
+        """Append bytes, all of them or none. Raises OSError for a full disk."""
         with self._lock:
             if self._descriptor is None:
                 raise NotReady("another call goes on with this upload; ask GetUpload where it is", RETRY_S)
@@ -46,18 +46,18 @@ class PartialUpload:
             self.size += written
 
     def sha256(self) -> str:
-        """Of all bytes."""
+        """The digest of all bytes."""
         return sha256_of_file(self.path)
 
     def close(self) -> None:
-        """Let the next one have it; the bytes stay."""
+        """Release the lock for the next writer; the bytes stay."""
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
 
     def remove(self) -> None:
-        """Throw the bytes away. Does nothing where another has taken over."""
+        """Delete the bytes. Does nothing after another call has taken over."""
         with self._lock:
             if self._descriptor is not None:
                 self.path.unlink(missing_ok=True)
@@ -66,12 +66,12 @@ class PartialUpload:
 
 
 def part_path(home: Path, sha256: str) -> Path:
-    """Where an upload's bytes lie."""
+    """The file of an upload."""
     return home / UPLOADS / f"{sha256}.part"
 
 
 def received(home: Path, sha256: str) -> int:
-    """Bytes of an upload that are here; 0 for one that is not known."""
+    """Bytes received of an upload; 0 for an unknown one."""
     path = part_path(home, sha256)
     try:
         return path.stat().st_size if path.is_file() else 0
@@ -80,20 +80,20 @@ def received(home: Path, sha256: str) -> int:
 
 
 def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
-    """The part, to go on at `offset`; None while another call holds it.
+    """Open the part to continue at `offset`; None while another call holds it.
 
-    Raises InvalidInput where the part ends elsewhere.
+    Raises InvalidInput if the part ends elsewhere.
     """
     path = part_path(home, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():  # nobody has made that
+    if path.is_dir():  # not made by a server
         remove_path(path)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _lock(descriptor):
             os.close(descriptor)
             return None
-        if os.fstat(descriptor).st_nlink:  # else its last holder removed it before we had the lock
+        if os.fstat(descriptor).st_nlink:  # otherwise its last holder deleted it before this process got the lock
             break
         os.close(descriptor)
     part = PartialUpload(path, descriptor)
@@ -107,7 +107,7 @@ def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
 
 
 def remove_stale(home: Path, now: float | None = None) -> None:
-    """Remove parts that nobody has touched for a day."""
+    """Delete parts that have not changed for a day."""
     for path in (home / UPLOADS).glob("*.part"):
         try:
             if (now or time.time()) - path.stat().st_mtime < UPLOAD_RETENTION_S:

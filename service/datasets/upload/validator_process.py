@@ -18,11 +18,11 @@ from service.errors import InternalError, InvalidInput, StorageFull
 
 CHILD = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
 SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
-"""Beginnings of variables that a process which opens strangers' files has no use for."""
+"""Prefixes of environment variables that a process which opens untrusted files does not need."""
 LOG = "log.txt"
 LOG_SHOWN = 4000
 OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc of size")
-"""What libraries say before they give up for want of memory."""
+"""What libraries print before they abort for lack of memory."""
 LONGEST_ANSWER = 1 << 20
 
 _log = structlog.get_logger(__name__)

@@ -1,1 +1,1 @@
-"""Validation of a data set and its canonical form on disk."""
+"""Validation of a dataset, and its canonical form on disk."""

@@ -1,11 +1,11 @@
-"""The canonical form on disk: as Hugging Face `datasets` saves it, so that its `load_from_disk` reads it.
+"""The canonical form on disk: what Hugging Face `datasets` saves, so that its `load_from_disk` reads it.
 
-It is written and read back by pyarrow alone: `datasets` brings pandas and much else, and takes longer to import than a small
-upload takes to be looked at.
+Only pyarrow writes and reads it: `datasets` depends on pandas and much else, and takes longer to import than a small upload takes
+to validate.
 
 Columns: `label`, `number` (one of the two), `split`, `digest`, `origin`, and by kind
 
-    file      pictures and sounds: path below `files/`
+    file      images and sounds: path below `files/`
     text      texts and plain text
     row       tables: a struct with a number or a text for each input column
     values    series: numbers of all channels, step by step
@@ -39,7 +39,7 @@ _TEXT, _NUMBER = {"dtype": "string", "_type": "Value"}, {"dtype": "float64", "_t
 
 
 def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, dataset_id: str) -> None:
-    """Write all examples of a reader below `folder`; files move there from `raw`. Memory stays bounded by a batch."""
+    """Write all examples of a reader below `folder`, and move their files there from `raw`. Memory is bounded by one batch."""
     import pyarrow
 
     features = _features(reader.schema())
@@ -54,7 +54,7 @@ def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, 
                 if path := example.values.get("file"):
                     used[path] = None
             stream.write_batch(_record_batch(parsed, schema))
-        findings.refuse()  # before more is done for nothing
+        findings.refuse()  # before the files are moved in vain
     _write_json(examples / "dataset_info.json", {"features": features})
     _write_json(examples / "state.json", _state(dataset_id))
     for name in used:
@@ -67,7 +67,7 @@ def write_examples(reader: Reader, findings: Findings, folder: Path, raw: Path, 
 
 
 def _batches(parsed: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
-    """Bounded in examples and in what they hold."""
+    """Batches that are bounded in the number and in the size of their examples."""
     batch: list[ParsedExample] = []
     size = 0
     for example in parsed:
@@ -81,7 +81,7 @@ def _batches(parsed: Iterator[ParsedExample]) -> Iterator[list[ParsedExample]]:
 
 
 def _record_batch(parsed: list[ParsedExample], schema: Any) -> Any:
-    """Column by column."""
+    """A batch as columns."""
     import pyarrow
 
     columns: dict[str, list[Any]] = {
@@ -114,7 +114,7 @@ def _features(shape: ReaderSchema) -> dict[str, Any]:
 
 
 def _schema(features: dict[str, Any]) -> Any:
-    """The columns as Arrow has them."""
+    """The columns as Arrow describes them."""
     import pyarrow
 
     def arrow(feature: dict[str, Any]) -> Any:
@@ -131,7 +131,7 @@ def _schema(features: dict[str, Any]) -> Any:
 
 
 def _state(dataset_id: str) -> dict[str, Any]:
-    """`state.json`: one file of all examples, in no special format. By the fingerprint `datasets` names what it caches."""
+    """`state.json`: one file with all examples, in no special format. `datasets` names its caches by the fingerprint."""
     return {
         "_data_files": [{"filename": SHARD}],
         "_fingerprint": dataset_id,

@@ -1,4 +1,4 @@
-"""Counts what is read, and judges in the end whether something can be learned from it."""
+"""Counts examples while they are read, and decides in the end whether a model can learn from them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from service.errors import InvalidInput
 MIN_CLASS_EXAMPLES = 2
 TINY_CLASS = 10
 MIN_NUMBER_EXAMPLES = 10
-"""Examples, where the target is a number."""
+"""Minimum number of examples with a number as target."""
 MIN_CHARACTERS = 1_000
-"""Of plain text."""
+"""Minimum length of plain text."""
 MAX_WARNINGS = 50
 WARN_SKIPPED_SHARE = 0.1
 MAX_REASONS = 50
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
-"""Names, values and figures: reasons that differ in them alone are one reason."""
+"""Names, values and numbers: reasons that differ only in these count as one reason."""
 MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
 class Findings:
-    """What validation finds, example by example."""
+    """What validation finds, collected example by example."""
 
     def __init__(
         self, kind: DatasetKind, target: TargetKind, limits: DatasetLimits, inferred: InferredFacts | None = None
     ) -> None:
-        """`inferred`: what was found out before the first example was read; `infer` adds to it."""
+        """`inferred`: what was inferred before the first example was read; `infer` adds to it."""
         self._inferred = inferred or InferredFacts()
         self.infer = self._inferred.infer
         self._kind = kind
@@ -58,7 +58,7 @@ class Findings:
         self._least, self._most = math.inf, -math.inf
 
     def skip(self, file: str, row: int, reason: str, count: int = 1, *, example: bool = True) -> None:
-        """An example is left out, or something that is none."""
+        """Count an input that is left out; `example`: whether it could have been an example."""
         self._skipped_count += count
         if example:
             self._left_out += count
@@ -68,12 +68,12 @@ class Findings:
             self._skipped.append(Skipped(file=_clean(file), row=row, reason=_clean(reason)))
 
     def warn(self, sentence: str) -> None:
-        """The user should know."""
+        """Add a warning to the report."""
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings[_clean(sentence)] = None
 
     def add(self, example: ParsedExample) -> None:
-        """An example is kept."""
+        """Count an example."""
         self._examples += 1
         self.used += example.pieces
         self._splits[example.split] += 1
@@ -106,13 +106,13 @@ class Findings:
         self._least, self._most = min(self._least, value), max(self._most, value)
 
     def labels(self) -> tuple[str, ...]:
-        """Class names, sorted: as numbers where all of them are whole numbers."""
+        """Class names, sorted; by number if all of them are whole numbers."""
         if all(name.isascii() and name.removeprefix("-").isdigit() for name in self._classes):
             return tuple(sorted(self._classes, key=lambda name: (int(name), name)))
         return tuple(sorted(self._classes))
 
     def report(self, duration_s: float, entered: int = 0) -> DatasetReport:
-        """What was found in so many rows, lines and files. Raises InvalidInput where it is not enough to learn from."""
+        """The report on `entered` rows, lines and files. Raises InvalidInput for data that a model cannot learn from."""
         self.refuse()
         self._remark()
         splits = dict(sorted(self._splits.items())) if any(self._splits) else {}
@@ -136,7 +136,7 @@ class Findings:
         )
 
     def refuse(self) -> None:
-        """Raises InvalidInput where all that was read is not enough to learn from."""
+        """Raises InvalidInput for data that a model cannot learn from."""
         why = ""
         if self._skipped:
             first = self._skipped[0]
@@ -159,8 +159,8 @@ class Findings:
                 more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
                 raise InvalidInput(
                     "data",
-                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are needed;"
-                    f" add some or leave the class out{why}",
+                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are"
+                    f" needed; add some or leave the class out{why}",
                 )
         if self._target is TargetKind.NUMBER:
             if self._examples < MIN_NUMBER_EXAMPLES:
@@ -182,7 +182,7 @@ class Findings:
 
     def _remark(self) -> None:
         total = self._examples + self._left_out
-        pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # of which an example is made of many
+        pieces = {DatasetKind.SERIES: "row", DatasetKind.PLAIN_TEXT: "line"}  # one example is made of many
         if self._kind in pieces:
             if self._left_out:
                 self.warn(f"left out {counted(self._left_out, pieces[self._kind])}")
@@ -221,5 +221,5 @@ class Findings:
 
 
 def _clean(text: str) -> str:
-    """Text that every encoder takes: names of files may hold bytes that are none."""
+    """Text that can be encoded: names of files may hold bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,9 @@
-"""Reads, checks and rewrites one dataset, in a process of its own: `python -m service.datasets.validation.validate STAGING`.
+"""Reads, checks and rewrites one dataset in a process of its own: `python -m service.datasets.validation.validate STAGING`.
 
-Users' files are only ever opened here. The process has bounds on memory and processor time, runs at low priority, and ends
-when its standard input does, which is when the server ends. It leaves `STAGING/dataset/`, complete, and says one line of JSON:
+Users' files are opened only here. The process has limits on memory and processor time, runs at low priority, and ends when its
+standard input does, which is when the server ends. It leaves a complete `STAGING/dataset/` and prints one line of JSON:
 
-    {"ok": true} | {"error": {"field": …, "problem": …}} | {"full": true}        the last: the disk has no room
+    {"ok": true} | {"error": {"field": …, "problem": …}} | {"full": true}        the last: the disk is full
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REQUEST_FILE, DATASET, INFO_FILE = "order.json", "dataset", "dataset.json"
 RAW = "raw"
 NICENESS = 10
 EXIT_FAILED = 70
-"""Exit status after an error that is no fault of the data; the log says which."""
+"""Exit status after an error that the data did not cause; the log has its traceback."""
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -53,11 +53,11 @@ class ValidationRequest(BaseModel):
     owner: str
     limits: DatasetLimits
     left_out: tuple[Skipped, ...] = ()
-    """Files of a folder on the server that were not even copied."""
+    """Files of a folder on the server that were not copied."""
 
 
 def validate(staging: Path) -> DatasetInfo:
-    """Make `staging/dataset/` as `staging/order.json` says. Raises InvalidInput for data that cannot be used."""
+    """Build `staging/dataset/` by `staging/order.json`. Raises InvalidInput for data that cannot be used."""
     from service.datasets.readers.detect import reader_for
     from service.datasets.readers.inferred_facts import InferredFacts
     from service.datasets.validation.canonical import write_examples
@@ -84,7 +84,7 @@ def validate(staging: Path) -> DatasetInfo:
     findings = Findings(shape.kind, shape.target, order.limits, inferred)
     write_examples(reader, findings, folder, raw, order.id)
     report = findings.report(time.monotonic() - started, reader.input_count())
-    shape = reader.schema()  # with the categories that were met
+    shape = reader.schema()  # now with all categories
     info = DatasetInfo(
         id=order.id,
         display_name=order.display_name,
@@ -108,7 +108,7 @@ def validate(staging: Path) -> DatasetInfo:
 
 
 def answer(staging: Path) -> dict[str, Any]:
-    """What this process says about a staging folder. Errors that are no fault of the data are raised."""
+    """The answer of this process about a staging folder. Raises errors that the data did not cause."""
     try:
         validate(staging)
     except InvalidInput as error:
@@ -125,7 +125,7 @@ def answer(staging: Path) -> dict[str, Any]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether no room on the disk is behind an error, however it was wrapped."""
+    """Whether a full disk is the cause of an error, however it was wrapped."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
             return True
@@ -138,8 +138,8 @@ def _bound(limits: DatasetLimits) -> None:
     if sys.platform == "linux":
         import resource
 
-        # Private memory, not the address space: Arrow maps whole files, which costs none. Libraries come first and do not
-        # count, so that what is over the limit is the data.
+        # The limit is on private memory, not on the address space, because Arrow maps whole files, which costs none. Libraries
+        # are imported first and do not count, so that only the data can exceed the limit.
         import pyarrow  # noqa: F401
 
         import service.datasets.readers.detect  # noqa: F401
@@ -163,7 +163,8 @@ def _end_with_the_server() -> None:
 
 
 class _WithoutPandas(MetaPathFinder):
-    """Where pandas is installed, pyarrow imports it when it makes its first array: a third of a second, and of no use here."""
+    """Hides pandas: where it is installed, pyarrow imports it for its first array, which takes a third of a second and is of no
+    use."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname == "pandas":
@@ -171,10 +172,10 @@ class _WithoutPandas(MetaPathFinder):
 
 
 def main() -> None:
-    """Run on the folder that the command line names."""
+    """Validate the folder that the command line names."""
     sys.meta_path.insert(0, _WithoutPandas())
     answers = os.dup(1)
-    os.dup2(2, 1)  # whatever libraries print goes to the log, which may be full, and then loses it
+    os.dup2(2, 1)  # output of libraries goes to the log, and is lost if the disk is full
     protect()
     staging = Path(sys.argv[1])
     threading.Thread(target=_end_with_the_server, daemon=True).start()
@@ -184,10 +185,10 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()  # into the log
         sys.stderr.flush()
-        os._exit(EXIT_FAILED)  # an ordinary end would wait for the thread that reads, and die of that instead
+        os._exit(EXIT_FAILED)  # a normal exit would wait for the reading thread, and fail
     with os.fdopen(answers, "w", encoding="ascii") as line:
         line.write(strict_json.text(said) + "\n")
-    os._exit(0)  # nothing is left to do, and libraries take long to go
+    os._exit(0)  # libraries take long to shut down
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Encoded sounds → mono samples at the rate of a model."""
+"""Encoded sounds → mono samples at the rate of the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from model_zoo.cards.card import Card
 from service.datasets.formatting import rounded_above
 from service.datasets.readers.media.audio import (
     MAX_SAMPLE_RATE,
@@ -17,12 +18,14 @@ from service.datasets.readers.media.audio import (
     check_samples,
 )
 from service.errors import InvalidInput
-from service.tasks.base import Task, reject_kind
+from service.tasks.instances import reject_kind
 from service.types import AudioInstance, Instance, SamplesInstance
 
 
-def mono_samples(task: Task, instance: Instance, path: str, wanted: int, max_seconds: float) -> NDArray[np.float32]:
-    """A sound instance → mono float32 `[n]` in -1..1 at `wanted` hertz. Raises InvalidInput."""
+def mono_samples(
+    card: Card, instance: Instance, path: str, target_rate: int, max_seconds: float
+) -> NDArray[np.float32]:
+    """A sound instance → mono float32 `[n]` in -1..1 at `target_rate` hertz. Raises InvalidInput."""
     if isinstance(instance, AudioInstance):
         samples, rate = decode_audio(instance.data, max_seconds, path)
     elif isinstance(instance, SamplesInstance):
@@ -30,15 +33,15 @@ def mono_samples(task: Task, instance: Instance, path: str, wanted: int, max_sec
         if rate >= 1:
             refuse_bad_samples(samples, rate, path)
     else:
-        raise reject_kind(task, instance, path)
+        raise reject_kind(card, instance, path)
     if not 1 <= rate <= MAX_SAMPLE_RATE:
         raise InvalidInput(f"{path}.sample_rate_hertz", f"expected 1 to {MAX_SAMPLE_RATE:,}, got {rate:,}")
     if not len(samples):
         raise InvalidInput(path, "has no samples; expected at least one")
     if len(samples) / rate > max_seconds:
-        raise too_long(path, max_seconds, len(samples) / rate)
-    if rate != wanted:
-        samples = soxr.resample(samples, rate, wanted).astype(np.float32, copy=False)
+        raise too_long_error(path, max_seconds, len(samples) / rate)
+    if rate != target_rate:
+        samples = soxr.resample(samples, rate, target_rate).astype(np.float32, copy=False)
     if not len(samples):
         raise InvalidInput(path, "is too short to hold a sample at the model's rate")
     return samples
@@ -52,7 +55,7 @@ def decode_audio(data: bytes, max_seconds: float, path: str) -> tuple[NDArray[np
         with AudioDecoder(data) as sound:
             if not 1 <= sound.rate <= MAX_SAMPLE_RATE:
                 raise InvalidInput(path, f"expected at most {MAX_SAMPLE_RATE:,} samples a second, got {sound.rate:,}")
-            # A small file of silence can unpack to gigabytes: it is read block by block to mono, and no further than the limit.
+            # A small file of silence can unpack to gigabytes, so it is read block by block to mono, up to the limit.
             mono = list(sound.mono(max_seconds))
             return np.concatenate(mono) if mono else np.zeros(0, np.float32), sound.rate
     except UnsupportedAudio as other:
@@ -61,21 +64,21 @@ def decode_audio(data: bytes, max_seconds: float, path: str) -> tuple[NDArray[np
     except DamagedAudio:
         pass
     except AudioTooLong as long:
-        raise too_long(path, max_seconds, long.seconds) from None
+        raise too_long_error(path, max_seconds, long.seconds) from None
     except InvalidSamples as bad:
         raise InvalidInput(path, bad.problem) from None
     raise InvalidInput(path, "expected a WAV, FLAC or OGG file, got something else or a damaged one")
 
 
-def too_long(path: str, max_seconds: float, seconds: float) -> InvalidInput:
-    """The figures differ, however little it is too long."""
+def too_long_error(path: str, max_seconds: float, seconds: float) -> InvalidInput:
+    """The error for a sound that is too long. Its two numbers always differ, even for a small excess."""
     return InvalidInput(
         path, f"expected at most {max_seconds:g} seconds of sound, got {rounded_above(seconds, max_seconds)}"
     )
 
 
 def refuse_bad_samples(samples: NDArray[np.float32], rate: int, path: str) -> None:
-    """Raises InvalidInput for NaN and infinity: a recurrent network would lose all that follows."""
+    """Raises InvalidInput for NaN and infinity, which would make every later output of a recurrent network NaN."""
     try:
         check_samples(samples, rate)
     except InvalidSamples as bad:

@@ -1,4 +1,4 @@
-"""Sounds → windows of a mel spectrogram. Input recipe: SpectrogramRecipe of the card."""
+"""Sounds → windows of a mel spectrogram, by the SpectrogramRecipe of the card."""
 
 from __future__ import annotations
 
@@ -12,55 +12,51 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import SpectrogramRecipe
-from model_zoo.golden.golden_case import GoldenInput, golden_path
+from model_zoo.golden.golden_case import GoldenInput
 from service.errors import ZooError
 from service.tasks.audio.audio_input import mono_samples
 from service.tasks.base import NO_FILES
-from service.tasks.masked_sequence import MaskedSequence, read_each
+from service.tasks.instances import golden_recording, read_each
+from service.tasks.masked_sequence import MaskedSequence
 from service.types import AudioInstance, Instance, Item, SamplesInstance
 
-LEAST_COVERAGE = 0.75
-"""Share of a last window that sound must fill, unless it is the only one: the rest is silence (Resemblyzer's own figure)."""
+MIN_COVERAGE = 0.75
+"""Share of the last window that sound must fill, unless it is the only window; the rest is silence (Resemblyzer's value)."""
 
 LINEAR_MEL = 200.0 / 3.0
-"""Hertz of a mel up to 1 kHz; beyond, 27 mels are a factor of 6.4 (Slaney, Auditory Toolbox, 1998)."""
+"""Hertz of one mel up to 1 kHz; above it, 27 mels are a factor of 6.4 (Slaney, Auditory Toolbox, 1998)."""
 BREAK_HZ, BREAK_MEL = 1000.0, 15.0
 LOG_MEL = np.log(6.4) / 27.0
 
 
-class SpectrogramInput(MaskedSequence):
-    """Takes sounds of any length up to the card's, any rate, any number of channels."""
+class SpectrogramInput:
+    """Accepts sounds of any length up to the card's limit, at any rate, with any number of channels (`SequenceCodec`)."""
 
     raw_types: ClassVar[tuple[type, ...]] = (AudioInstance, SamplesInstance)
+    chunk: ClassVar[int] = 1
 
-    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
-        super().__init__(card, labels, files)
+    def __init__(self, card: Card, files: Mapping[str, Path] = NO_FILES) -> None:
         if not isinstance(card.recipe, SpectrogramRecipe):
             raise TypeError(f"card {card.name} has no spectrogram recipe")
-        self._recipe = card.recipe
+        self.sequence = MaskedSequence(card)
+        self._card, self._recipe = card, card.recipe
         self._spectrogram = MelSpectrogram(card.recipe)
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Sounds → `[windows, frames, mels]` float32 and their mask."""
-        return read_each(self._one, instances, paths)
+        return read_each(self._read, instances, paths)
 
-    def _one(self, instance: Instance, path: str) -> Item:
-        recipe = self._recipe
-        samples = mono_samples(self, instance, path, recipe.sample_rate, recipe.max_seconds)
-        return self.item(self._spectrogram.windows(samples))
+    def _read(self, instance: Instance, path: str) -> Item:
+        samples = mono_samples(self._card, instance, path, self._recipe.sample_rate, self._recipe.max_seconds)
+        return self.sequence.item(self._spectrogram.windows(samples))
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The recording of a golden case, or its noise."""
-        if given.file is not None:
-            return AudioInstance(golden_path(given.file).read_bytes())
-        assert given.noise is not None
-        count = int(given.noise.seconds * self._recipe.sample_rate)
-        noise = np.random.default_rng(given.noise.seed).standard_normal(count) * given.noise.amplitude
-        return SamplesInstance(noise.astype(np.float32), self._recipe.sample_rate)
+        return golden_recording(given, self._recipe.sample_rate)
 
 
 class MelSpectrogram:
-    """Mono samples at the recipe's rate → power in mel bands, cut into windows that overlap."""
+    """Mono samples at the recipe's rate → power in mel bands, cut into overlapping windows."""
 
     def __init__(self, recipe: SpectrogramRecipe) -> None:
         self._recipe = recipe
@@ -71,9 +67,9 @@ class MelSpectrogram:
         self._filters = mel_filters(recipe.sample_rate, self._size, recipe.mels)
 
     def windows(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`[n]` → `[windows, frames, mels]`; one window at least."""
+        """`[n]` → `[windows, frames, mels]`, at least one window."""
         frames = self._recipe.frames
-        samples = self._louder(samples)
+        samples = self._normalise_loudness(samples)
         starts = self._starts(len(samples))
         needed = (starts[-1] + frames) * self._hop
         padded = np.pad(samples, (0, max(0, needed - len(samples))))
@@ -81,14 +77,14 @@ class MelSpectrogram:
         return np.stack([mel[start : start + frames] for start in starts])
 
     def mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`[n]` → `[1 + n // hop, mels]`: frame i is centred at sample i × hop; there is silence before and behind."""
+        """`[n]` → `[1 + n // hop, mels]`: frame i is centred at sample i × hop, with silence around the samples."""
         around = self._size // 2
         pieces = sliding_window_view(np.pad(samples, around), self._size)[:: self._hop]
         power = np.abs(np.fft.rfft(pieces * self._taper)) ** 2  # (frames, bins)
         return np.asarray(power @ self._filters.T, np.float32)
 
-    def _louder(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raised to the recipe's loudness where it is below; silence stays silence."""
+    def _normalise_loudness(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raises samples below the recipe's loudness to it; silence stays silence."""
         target = self._recipe.target_dbfs
         loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
         if target is None or not 0.0 < loudness < 10 ** (target / 20):
@@ -96,16 +92,16 @@ class MelSpectrogram:
         return (samples * (10 ** (target / 20) / loudness)).astype(np.float32)
 
     def _starts(self, count: int) -> list[int]:
-        """First frames of the windows of `count` samples."""
+        """The first frame of each window of `count` samples."""
         frames = self._recipe.frames
         whole = -(-(count + 1) // self._hop)
         starts = list(range(0, max(1, whole - frames + self._step + 1), self._step))
         coverage = (count - starts[-1] * self._hop) / (frames * self._hop)
-        return starts[:-1] if coverage < LEAST_COVERAGE and len(starts) > 1 else starts
+        return starts[:-1] if coverage < MIN_COVERAGE and len(starts) > 1 else starts
 
 
 def mel_filters(sample_rate: int, size: int, mels: int) -> NDArray[np.float32]:
-    """Triangles of equal area over the bins of a transform of `size` samples, `[mels, size // 2 + 1]` (as librosa's default)."""
+    """Triangular filters of equal area, `[mels, size // 2 + 1]`, for a transform of `size` samples (librosa's default)."""
     edges = _hertz(np.linspace(0.0, _mel(sample_rate / 2), mels + 2))
     bins = np.fft.rfftfreq(size, 1.0 / sample_rate)
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

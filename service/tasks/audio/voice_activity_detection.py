@@ -1,20 +1,21 @@
-"""Task `voice-activity-detection`: a recording → stretches of speech. Input recipe: AudioRecipe of the card."""
+"""Task `voice-activity-detection`: a recording → segments of speech, by the AudioRecipe of the card."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import AudioRecipe
-from model_zoo.golden.golden_case import Expectation, GoldenInput, SpeechExpectation, golden_path
-from service.errors import InvalidInput, ZooError
+from model_zoo.golden.golden_case import Expectation, GoldenInput, SpeechExpectation
+from service.errors import ZooError
 from service.tasks.audio.audio_input import mono_samples, refuse_bad_samples
-from service.tasks.base import NO_FILES, Task, pad_stack
+from service.tasks.base import NO_FILES, Task
+from service.tasks.instances import golden_recording, read_each
+from service.tasks.masked_sequence import pad_stack
 from service.types import (
     Answer,
     Array,
@@ -30,16 +31,16 @@ from service.types import (
 )
 
 HYSTERESIS = 0.15
-"""A stretch of speech ends only once the probability has fallen this far under the threshold it began at."""
-LEAST_SILENCE = 0.01
-"""…but never further than to here, or a low threshold would find speech without end. Both figures are Silero's own."""
+"""A segment of speech ends once the probability is this far below the threshold at which the segment began (Silero's value)."""
+MIN_THRESHOLD = 0.01
+"""Lower bound of the probability that ends a segment; without it a low threshold would never end one (Silero's value)."""
 
 
 class VoiceActivityDetection(Task):
-    """Speech in recordings of any length up to the card's, any rate, any number of channels."""
+    """Finds speech in recordings of any length up to the card's limit, at any rate, with any number of channels."""
 
-    options: ClassVar[frozenset[str]] = frozenset({"threshold"})
-    raw_types: ClassVar[tuple[type, ...]] = (AudioInstance, SamplesInstance)
+    options = frozenset({"threshold"})
+    raw_types = (AudioInstance, SamplesInstance)
 
     def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
         super().__init__(card, labels, files)
@@ -51,17 +52,14 @@ class VoiceActivityDetection(Task):
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Sounds → mono float32 `[samples]` at the recipe's rate."""
-        outcomes: list[Item | ZooError] = []
-        for instance, path in zip(instances, paths, strict=True):
-            try:
-                samples = mono_samples(self, instance, path, self._recipe.sample_rate, self._recipe.max_seconds)
-                outcomes.append(Item({self._samples: samples}, len(samples)))
-            except InvalidInput as error:
-                outcomes.append(error)
-        return outcomes
+        return read_each(self._read, instances, paths)
+
+    def _read(self, instance: Instance, path: str) -> Item:
+        samples = mono_samples(self.card, instance, path, self._recipe.sample_rate, self._recipe.max_seconds)
+        return Item({self._samples: samples}, len(samples))
 
     def row(self, instance: TensorInstance, path: str) -> Item:
-        """As of every task; NaN and infinity are refused as they are in recordings."""
+        """Tensors → item, after the checks of every task; refuses NaN and infinity as in recordings."""
         item = super().row(instance, path)
         refuse_bad_samples(
             np.asarray(item.tensors[self._samples], np.float32), self._recipe.sample_rate, f"{path}.{self._samples}"
@@ -69,9 +67,9 @@ class VoiceActivityDetection(Task):
         return item
 
     def collate(self, items: Sequence[Item], least_length: int = 0) -> tuple[dict[str, Array], float]:
-        """Rows of samples → `[rows, whole frames of the longest]`, silence at the end. The network hears no future.
+        """Rows of samples → `[rows, whole frames of the longest]`, padded with silence at the end. The network is causal.
 
-        Frames are what it computes, one after another, so that more of them would gain nothing: `least_length` is not heeded.
+        It computes the frames one after another, so that padding beyond the longest row gains nothing: `least_length` is ignored.
         """
         size = self._recipe.frame_samples
         longest = max(self._frame_count(item) for item in items) * size
@@ -82,7 +80,7 @@ class VoiceActivityDetection(Task):
         return -(-item.length // self._recipe.frame_samples)
 
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
-        """Each row keeps the frames it had; `frames` `[1]` says how many."""
+        """Cuts each row to its own frames; `frames` `[1]` is their number."""
         rows = super().split(outputs, items)
         counts = [self._frame_count(item) for item in items]
         return [
@@ -91,7 +89,7 @@ class VoiceActivityDetection(Task):
         ]
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
-        """Probabilities `[frames]` → stretches of speech in seconds."""
+        """Probabilities `[frames]` → segments of speech in seconds."""
         probabilities = np.asarray(row[self._probabilities], np.float32)
         frame_s = self._recipe.frame_samples / self._recipe.sample_rate
         duration_s = item.length / self._recipe.sample_rate
@@ -101,15 +99,10 @@ class VoiceActivityDetection(Task):
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The recording of a golden case, or its noise."""
-        if given.file is not None:
-            return AudioInstance(golden_path(given.file).read_bytes())
-        assert given.noise is not None
-        count = int(given.noise.seconds * self._recipe.sample_rate)
-        noise = np.random.default_rng(given.noise.seed).standard_normal(count) * given.noise.amplitude
-        return SamplesInstance(noise.astype(np.float32), self._recipe.sample_rate)
+        return golden_recording(given, self._recipe.sample_rate)
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """Speech where none is, none where it is, or stretches that begin or end elsewhere."""
+        """Speech instead of none, none instead of speech, or segments that begin or end elsewhere."""
         assert isinstance(expect, SpeechExpectation)
         assert isinstance(answer, Segments)
         found = [(round(s.start_s, 3), round(s.end_s, 3)) for s in answer.segments]
@@ -126,12 +119,12 @@ class VoiceActivityDetection(Task):
 def find_speech(
     probabilities: NDArray[np.float32], frame_s: float, duration_s: float, threshold: float, recipe: AudioRecipe
 ) -> tuple[Segment, ...]:
-    """Frame probabilities `[frames]` → stretches of speech, by the rule that AudioRecipe documents. Times in seconds.
+    """Frame probabilities `[frames]` → segments of speech, by the rule that AudioRecipe documents. Times are in seconds.
 
     NaN counts as silence.
     """
-    low = max(threshold - HYSTERESIS, min(threshold, LEAST_SILENCE))
-    stretches: list[tuple[float, float]] = []
+    low = max(threshold - HYSTERESIS, min(threshold, MIN_THRESHOLD))
+    segments: list[tuple[float, float]] = []
     begin: float | None = None
     silence: float | None = None
     for i, probability in enumerate(probabilities.tolist()):
@@ -143,25 +136,25 @@ def find_speech(
         elif begin is not None and not probability >= low:
             silence = now if silence is None else silence
             if now + frame_s - silence >= recipe.min_silence_seconds:
-                stretches.append((begin, silence))
+                segments.append((begin, silence))
                 begin = silence = None
     if begin is not None:
-        stretches.append((begin, duration_s))
-    kept = [(a, b) for a, b in stretches if b - a >= recipe.min_speech_seconds]
-    return tuple(_widen(kept, i, probabilities, frame_s, duration_s, recipe.pad_seconds) for i in range(len(kept)))
+        segments.append((begin, duration_s))
+    found = [(a, b) for a, b in segments if b - a >= recipe.min_speech_seconds]
+    return tuple(_widen(found, i, probabilities, frame_s, duration_s, recipe.pad_seconds) for i in range(len(found)))
 
 
 def _widen(
-    kept: Sequence[tuple[float, float]],
+    found: Sequence[tuple[float, float]],
     i: int,
     probabilities: NDArray[np.float32],
     frame_s: float,
     duration_s: float,
     pad_s: float,
 ) -> Segment:
-    """Stretch `i` with padding on both sides; neighbours that would overlap share the gap between them."""
-    begin, end = kept[i]
-    before = (begin - kept[i - 1][1]) / 2 if i else begin
-    after = (kept[i + 1][0] - end) / 2 if i + 1 < len(kept) else duration_s - end
+    """Segment `i` with padding on both sides; neighbours that would overlap share the gap between them."""
+    begin, end = found[i]
+    before = (begin - found[i - 1][1]) / 2 if i else begin
+    after = (found[i + 1][0] - end) / 2 if i + 1 < len(found) else duration_s - end
     score = float(probabilities[round(begin / frame_s) : max(round(end / frame_s), round(begin / frame_s) + 1)].mean())
     return Segment(begin - min(pad_s, before), end + max(0.0, min(pad_s, after)), score)

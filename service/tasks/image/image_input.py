@@ -1,4 +1,4 @@
-"""Photos → normalised pixels. Input recipe: ImageRecipe of the card."""
+"""Photos → normalised pixels, by the ImageRecipe of the card."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from service.datasets.readers.media.images import (
     upright_transpose,
 )
 from service.errors import InvalidInput, ZooError
-from service.tasks.base import NO_FILES, Task, reject_kind
+from service.tasks.base import NO_FILES
+from service.tasks.instances import reject_kind
 from service.types import ImageInstance, Instance, Item
 
-KEEP_TIMES = 2
-"""A JPEG much larger than the network's picture is decoded at a smaller scale that keeps so many times the pixels a side.
-What the resize makes of it is within a grey level, on average, of what it makes of the whole."""
+OVERSAMPLING = 2
+"""A JPEG much larger than the network's input is decoded at a smaller scale that keeps this many times the pixels of each side.
+The resized result differs by less than one grey level, on average, from the result of the full image."""
 
 SIDEWAYS, FROM_RIGHT, FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""Values of EXIF's orientation that swap width and height, that put what was stored last at the left, or at the top."""
+"""EXIF orientations that swap width and height, that put the last stored column left, or the last stored row at the top."""
 
 
 class ImageReader:
-    """Encoded images → `[3, height, width]` float32, as a recipe says."""
+    """Encoded images → `[3, height, width]` float32, by a recipe."""
 
     def __init__(self, recipe: ImageRecipe) -> None:
         self.recipe = recipe
@@ -45,41 +46,42 @@ class ImageReader:
         self._scale = (1.0 / (255.0 * std)).astype(np.float32)[:, None, None]
         self._shift = (-np.asarray(recipe.mean, np.float32) / std).astype(np.float32)[:, None, None]
 
-    def decode(self, data: bytes, path: str) -> Decoded:
-        """The image as it is kept for the network: upright RGB, perhaps at a smaller scale. Raises InvalidInput."""
-        return decode_image(data, self.recipe.max_pixels, path, KEEP_TIMES * self.recipe.resize_shorter)
+    def decode(self, data: bytes, path: str) -> UprightImage:
+        """The upright RGB image, perhaps at a smaller scale. Raises InvalidInput."""
+        return decode_image(data, self.recipe.max_pixels, path, OVERSAMPLING * self.recipe.resize_shorter)
 
     def pixels(self, data: bytes, path: str) -> NDArray[np.float32]:
-        """Decoded, resized, cropped, normalised. Raises InvalidInput."""
+        """The decoded, resized, cropped and normalised image. Raises InvalidInput."""
         return self.normalise(resize_and_crop(self.decode(data, path), self.recipe))
 
     def normalise(self, image: Image.Image) -> NDArray[np.float32]:
-        """An RGB image of the recipe's size → the network's numbers."""
+        """An RGB image of the recipe's size → `[3, height, width]` float32."""
         pixels = np.asarray(image).transpose(2, 0, 1)
         normalised: NDArray[np.float32] = pixels * self._scale
         normalised += self._shift
         return normalised
 
 
-class ImageInput(Task):
-    """Takes photos."""
+class ImageInput:
+    """Accepts photos (the protocol `InputCodec`)."""
 
     raw_types: ClassVar[tuple[type, ...]] = (ImageInstance,)
+    chunk: ClassVar[int] = 1
 
-    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
-        super().__init__(card, labels, files)
+    def __init__(self, card: Card, files: Mapping[str, Path] = NO_FILES) -> None:
         if not isinstance(card.recipe, ImageRecipe):
             raise TypeError(f"card {card.name} has no image recipe")
         self.reader = ImageReader(card.recipe)
+        self._card = card
         self._input = card.signature.inputs[0].name
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Encoded images → `[3, height, width]` float32, normalised."""
-        return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+        return [self._read(instance, path) for instance, path in zip(instances, paths, strict=True)]
 
-    def _one(self, instance: Instance, path: str) -> Item | ZooError:
+    def _read(self, instance: Instance, path: str) -> Item | ZooError:
         if not isinstance(instance, ImageInstance):
-            return reject_kind(self, instance, path)
+            return reject_kind(self._card, instance, path)
         try:
             return Item({self._input: self.reader.pixels(instance.data, path)})
         except InvalidInput as error:
@@ -92,24 +94,24 @@ class ImageInput(Task):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class UprightImage:
     """An upright 8-bit RGB image, perhaps at a smaller scale."""
 
     image: Image.Image
     size: tuple[int, int]
-    """Width and height in full."""
+    """Width and height of the full image."""
     corner: tuple[float, float] = (0.0, 0.0)
-    """Where in `image` its left upper corner is: at a smaller scale a last, broken block is a whole pixel, which may be first
-    once the image stands upright."""
+    """The position of the full image's upper left corner in `image`. At a smaller scale a last, incomplete block becomes a whole
+    pixel, which may come first once the image is upright."""
     scale: int = 1
-    """Pixels in full to one of `image`, each way."""
+    """Pixels of the full image for one pixel of `image`, in each direction."""
 
 
-def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> Decoded:
-    """Encoded bytes → image. Raises InvalidInput, which names `path`.
+def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> UprightImage:
+    """Encoded bytes → image. Raises InvalidInput for the field `path`.
 
-    With `shorter`, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side keeps so many
-    pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time.
+    With `shorter`, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter side keeps that
+    many pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time.
     """
     if not data:
         raise InvalidInput(path, "is empty; expected a JPEG, PNG or WebP image")
@@ -125,7 +127,7 @@ def decode_image(data: bytes, max_pixels: int, path: str, shorter: int = 0) -> D
         raise InvalidInput(path, "the image is truncated or damaged") from None
 
 
-def _upright(picture: LoadedImage) -> Decoded:
+def _upright(picture: LoadedImage) -> UprightImage:
     (width, height), orientation = picture.size, picture.orientation
     scale = round(width / picture.image.width)
     turn = upright_transpose(orientation)
@@ -134,18 +136,18 @@ def _upright(picture: LoadedImage) -> Decoded:
         width, height = height, width
     left = upright.width - width / scale if orientation in FROM_RIGHT else 0.0
     top = upright.height - height / scale if orientation in FROM_BELOW else 0.0
-    return Decoded(upright, (width, height), (left, top), scale)
+    return UprightImage(upright, (width, height), (left, top), scale)
 
 
-def resize_and_crop(decoded: Decoded, recipe: ImageRecipe) -> Image.Image:
-    """Shorter side to `resize_shorter`, then the middle `size`; only the pixels that survive the crop are computed. Or the whole
-    image to `size`, where the recipe stretches it."""
+def resize_and_crop(decoded: UprightImage, recipe: ImageRecipe) -> Image.Image:
+    """Resizes the shorter side to `resize_shorter` and crops the centre to `size`; computes only the pixels inside the crop.
+    A recipe that stretches resizes the whole image to `size`."""
     method = Image.Resampling.BICUBIC if recipe.interpolation == "bicubic" else Image.Resampling.BILINEAR
     if recipe.stretch:
         return decoded.image.resize((recipe.size[1], recipe.size[0]), method)
     width, height = decoded.size
     shorter = min(width, height)
-    # The longer side is rounded down, as torchvision does in training: a pixel more would shift the whole crop.
+    # torchvision rounds the longer side down in training; one pixel more would shift the whole crop.
     resized_w = max(recipe.size[1], width * recipe.resize_shorter // shorter)
     resized_h = max(recipe.size[0], height * recipe.resize_shorter // shorter)
     crop_h, crop_w = recipe.size

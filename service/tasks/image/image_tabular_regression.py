@@ -1,13 +1,12 @@
-"""Task `image-tabular-regression`: a photo and a row of a table → a number. Input recipe: RecordRecipe of the card.
+"""Task `image-tabular-regression`: a photo and a row of a table → a number, by the RecordRecipe of the card.
 
-The network sees the photo, and its head the backbone's features with the row's columns behind them.
+The network gets the photo; its head gets the backbone's features followed by the row's columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -16,9 +15,10 @@ from model_zoo.cards.recipes import RecordRecipe
 from model_zoo.cards.signature import TensorSpec
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
-from service.tasks.answers import number_of
-from service.tasks.base import NO_FILES, Task, reject_kind
-from service.tasks.image.image_classification import ImageClassification
+from service.tasks.base import NO_FILES, Task
+from service.tasks.image.image_input import ImageInput
+from service.tasks.instances import reject_kind
+from service.tasks.regression import to_regression
 from service.tasks.tabular.row_input import (
     COLUMNS,
     columns_of,
@@ -29,34 +29,34 @@ from service.types import Answer, ImageInstance, Instance, Item, Options, Record
 
 
 def record_inputs(recipe: RecordRecipe, image: TensorSpec) -> tuple[TensorSpec, ...]:
-    """Inputs of a network for such records, whose base takes `image`. A table of the target alone has no `columns`."""
+    """Input tensors of a network on a base that takes `image`; without `columns` for a table that has only the target."""
     width = columns_width(recipe.row)
     return (image, TensorSpec(name=COLUMNS, datatype="FP32", shape=(-1, width))) if width else (image,)
 
 
 class ImageTabularRegression(Task):
-    """A number for a photo and a row together; where the model knows no columns, for the photo."""
+    """A number for a photo and a row together, or for the photo alone if the model has no columns."""
 
-    light_rows: ClassVar[int] = 64
-    raw_types: ClassVar[tuple[type, ...]] = (RecordInstance,)
+    light_rows = 64
+    raw_types = (RecordInstance,)
 
     def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
         super().__init__(card, labels, files)
         if not isinstance(card.recipe, RecordRecipe):
             raise TypeError(f"card {card.name} has no recipe of records")
         self._recipe = card.recipe
-        of_photos = card.signature.model_copy(update={"inputs": card.signature.inputs[:1]})
-        self._photos = ImageClassification(
-            card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image", "signature": of_photos})
+        photo_signature = card.signature.model_copy(update={"inputs": card.signature.inputs[:1]})
+        self._photos = ImageInput(
+            card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image", "signature": photo_signature})
         )
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Records → the photo's tensor and `columns`, float32 `[columns]`."""
-        return [self._one(instance, path) for instance, path in zip(instances, paths, strict=True)]
+        return [self._read(instance, path) for instance, path in zip(instances, paths, strict=True)]
 
-    def _one(self, instance: Instance, path: str) -> Item | ZooError:
+    def _read(self, instance: Instance, path: str) -> Item | ZooError:
         if not isinstance(instance, RecordInstance):
-            return reject_kind(self, instance, path)
+            return reject_kind(self.card, instance, path)
         try:
             photo, row = _parts(instance, bool(self._recipe.row.numbers or self._recipe.row.categories), path)
             columns = columns_of(self._recipe.row, row.cells, path)
@@ -69,15 +69,15 @@ class ImageTabularRegression(Task):
         return Item({name: tensors[name] for name in self._specs}, notes=row_notes(self._recipe.row, row.cells))
 
     def postprocess(self, row: Tensors, item: Item, options: Options) -> Answer:
-        """`[1]` in units of the target's spread → the number and its interval."""
-        return number_of(row[self.card.signature.outputs[0].name], self.card.target)
+        """`[1]` in standard deviations of the target → the number and its interval."""
+        return to_regression(row[self.card.signature.outputs[0].name], self.card.target)
 
     def warmup_item(self) -> Item:
         """A photo of one colour and a row of means and unknown categories."""
         return Item({name: np.zeros(shape, dtype) for name, (_, dtype, shape) in self._specs.items()})
 
     def golden_instance(self, given: GoldenInput) -> Instance:
-        """None: a tuned network's golden cases are tensors."""
+        """Not implemented: a tuned network's golden cases are tensors."""
         raise NotImplementedError(self.card.name)
 
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:

@@ -1,4 +1,4 @@
-"""Texts → ids of their characters. Input recipe: CharacterRecipe of the card."""
+"""Texts → ids of their characters, by the CharacterRecipe of the card."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from model_zoo.cards.recipes import CharacterRecipe
 from model_zoo.golden.golden_case import GoldenInput
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
-from service.tasks.masked_sequence import MaskedSequence, decode_text, read_each
+from service.tasks.instances import decode_text, golden_text, read_each
+from service.tasks.masked_sequence import MaskedSequence
 from service.types import Instance, Item, TextInstance
 
 BORDER = "<s>"
-"""The symbol that stands before a text and after it, if the alphabet has one."""
+"""The symbol before and after a text, if the alphabet has one."""
 
 
 class Alphabet:
-    """Characters ↔ ids, from a JSON file that maps the one to the other."""
+    """Characters ↔ ids, from a JSON file that maps characters to ids."""
 
     def __init__(self, file: Path, recipe: CharacterRecipe) -> None:
-        """Raises ValueError where the file is not such a mapping."""
+        """Raises ValueError for a file that is no such mapping."""
         self._lower = recipe.lower
         loaded = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(loaded, dict) or not all(isinstance(i, int) and i >= 0 for i in loaded.values()):
@@ -36,47 +37,45 @@ class Alphabet:
         self.border: int | None = loaded.get(BORDER)
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Ids `[n]` of the characters that it knows; the others are dropped."""
+        """Ids `[n]` of the known characters; others are dropped."""
         text = text.lower() if self._lower else text
         known = (self._ids.get(character) for character in text)
         return np.array([i for i in known if i is not None], np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of these ids; those without a character, as padding and border, are left out."""
+        """The text of these ids, without ids that have no character, such as padding and border."""
         return "".join(self._characters.get(i, "") for i in ids if i != self.border)
 
     def writable(self, size: int) -> NDArray[np.bool_]:
-        """Which of `size` ids mean something: a character, or the end."""
+        """Which of `size` ids stand for a character or the end."""
         return np.array([i in self._characters for i in range(size)])
 
 
-class CharacterInput(MaskedSequence):
-    """Takes whole texts, from their beginning on, as far as the recipe allows."""
+class CharacterInput:
+    """Accepts whole texts, and reads them from the beginning up to the recipe's limit (the protocol `SequenceCodec`)."""
 
-    chunk: ClassVar[int] = 32
     raw_types: ClassVar[tuple[type, ...]] = (TextInstance,)
+    chunk: ClassVar[int] = 32
 
-    def __init__(self, card: Card, labels: Sequence[str] = (), files: Mapping[str, Path] = NO_FILES) -> None:
-        super().__init__(card, labels, files)
+    def __init__(self, card: Card, files: Mapping[str, Path] = NO_FILES) -> None:
         if not isinstance(card.recipe, CharacterRecipe):
             raise TypeError(f"card {card.name} has no character recipe")
-        self.recipe = card.recipe
         self.alphabet = Alphabet(files[card.recipe.alphabet], card.recipe)
-        self.fill, self.ids = card.recipe.pad_id, int(card.architecture.arguments["symbols"])
+        self.sequence = MaskedSequence(card, card.recipe.pad_id, int(card.architecture.arguments["symbols"]))
+        self._card, self._recipe = card, card.recipe
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         """Texts → `input_ids` and `attention_mask`, int64 `[characters]`."""
-        return read_each(self._whole, instances, paths)
+        return read_each(self._read, instances, paths)
 
-    def _whole(self, instance: Instance, path: str) -> Item:
-        text = decode_text(self, instance, path)
-        most = self.recipe.max_characters
+    def _read(self, instance: Instance, path: str) -> Item:
+        text = decode_text(self._card, instance, path)
+        most = self._recipe.max_characters
         ids = self.alphabet.encode(text[:most])
         if not len(ids):
             raise InvalidInput(path, "has no character that the model knows")
-        return self.item(ids, {"truncated": True, "characters": len(text)} if len(text) > most else None)
+        return self.sequence.item(ids, {"truncated": True, "characters": len(text)} if len(text) > most else None)
 
     def golden_instance(self, given: GoldenInput) -> Instance:
         """The text of a golden case."""
-        assert given.text is not None
-        return TextInstance(given.text.encode())
+        return golden_text(given)

@@ -1,4 +1,4 @@
-"""Tokenizers that are in memory once, however many models use them: a vocabulary is megabytes, a head on it kilobytes."""
+"""Tokenizers that models share in memory: a vocabulary takes megabytes, a head on it kilobytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _shared: WeakValueDictionary[tuple[str, int], SharedTokenizer] = WeakValueDictio
 
 
 class SharedTokenizer:
-    """A tokenizer that cuts off and does not pad. Lives as long as a task holds it; nobody may change its settings."""
+    """A tokenizer that truncates and does not pad. It lives as long as a task holds it; its settings must not change."""
 
     def __init__(self, path: Path, max_tokens: int) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
@@ -22,7 +22,7 @@ class SharedTokenizer:
 
 
 def shared_tokenizer(path: Path, max_tokens: int) -> SharedTokenizer:
-    """The tokenizer of a file, which is never edited, with a cut at `max_tokens`. From any thread."""
+    """The tokenizer of a file, truncating at `max_tokens`. The file must not change. Callable from any thread."""
     key = str(path), max_tokens
     with _lock:
         found = _shared.get(key)

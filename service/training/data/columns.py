@@ -8,7 +8,7 @@ import numpy as np
 
 from model_zoo.cards.recipes import CategoryColumn, NumberColumn, RowRecipe
 from service.datasets.dataset import ColumnInfo, Columns
-from service.tasks.tabular.row_input import Cell, category_of, number_of
+from service.tasks.tabular.row_input import RowCell, category_cell, number_cell
 from service.training.failures import CannotTrain
 
 MOST_CATEGORIES = 1000
@@ -16,7 +16,7 @@ MOST_CATEGORIES = 1000
 
 
 def row_recipe(
-    columns: Sequence[ColumnInfo], rows: Sequence[Mapping[str, Cell]], roles: Columns | None = None
+    columns: Sequence[ColumnInfo], rows: Sequence[Mapping[str, RowCell]], roles: Columns | None = None
 ) -> RowRecipe:
     """Numbers: mean, spread, and the median for empty cells. Categories: those that occur, sorted.
 
@@ -32,7 +32,7 @@ def row_recipe(
         cells = [row.get(column.name) for row in rows]
         if column.kind == "number":
             found = [
-                value for cell in cells if (value := number_of(cell, column.name, "", column.notation)) is not None
+                value for cell in cells if (value := number_cell(cell, column.name, "", column.notation)) is not None
             ]
             values = np.array(found or [0.0], np.float64)
             spread = float(values.std())
@@ -49,7 +49,7 @@ def row_recipe(
                 )
             )
         else:
-            texts = [text for cell in cells if (text := category_of(cell)) is not None]
+            texts = [text for cell in cells if (text := category_cell(cell)) is not None]
             names, counts = np.unique(np.array(texts, dtype=object), return_counts=True) if texts else ((), ())
             frequent = sorted(zip(counts, names, strict=True), key=lambda pair: (-pair[0], pair[1]))[:MOST_CATEGORIES]
             categories.append(CategoryColumn(name=column.name, categories=tuple(sorted(name for _, name in frequent))))

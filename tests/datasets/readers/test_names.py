@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from service.tasks.tabular.row_input import category_of, encode_row
+from service.tasks.tabular.row_input import category_cell, encode_row
 from service.training.data.columns import row_recipe
 from tests.support.dataset_files import (
     lines,
@@ -132,7 +132,7 @@ def test_ids_beyond_doubles_are_categories_of_their_own(tmp_path: Path) -> None:
     rows = [{"shop": shop, "label": "ab"[i % 2]} for i, shop in enumerate(shops)]
     (column,) = read(tmp_path, "a.jsonl", lines(rows)).info.inputs
     assert set(map(str, IDS)) < set(column.categories)
-    assert category_of(IDS[0]) == str(IDS[0]) != category_of(IDS[1])
+    assert category_cell(IDS[0]) == str(IDS[0]) != category_cell(IDS[1])
 
 
 def test_ids_beyond_doubles_tell_series_apart(tmp_path: Path) -> None:

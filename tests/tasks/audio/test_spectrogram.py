@@ -10,8 +10,9 @@ import pytest
 from model_zoo.cards.recipes import SpectrogramRecipe
 from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
-from service.tasks.audio.audio_feature_extraction import AudioFeatureExtraction
-from service.tasks.audio.spectrogram import MelSpectrogram, mel_filters
+from service.tasks.audio.spectrogram import MelSpectrogram, SpectrogramInput, mel_filters
+from service.tasks.composed import SequenceTask
+from service.tasks.embedding import EmbeddingAnswers
 from service.types import AudioInstance, Embedding, Item, Options, SamplesInstance, TensorInstance, TextInstance
 from tests.support.sounds import at_rate, encoded, speech
 
@@ -21,8 +22,8 @@ STAMPS = Path("/usr/share/tuxpaint/stamps")
 
 
 @pytest.fixture(scope="module")
-def task() -> AudioFeatureExtraction:
-    return AudioFeatureExtraction(CARD)
+def task() -> SequenceTask:
+    return SequenceTask(SpectrogramInput, EmbeddingAnswers, CARD)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,12 @@ def spectrogram() -> MelSpectrogram:
     return MelSpectrogram(CARD.recipe)
 
 
-def one(task: AudioFeatureExtraction, instance: Any) -> Any:
+def one(task: SequenceTask, instance: Any) -> Any:
     (outcome,) = task.preprocess([instance], [PATH])
     return outcome
 
 
-def refusal(task: AudioFeatureExtraction, instance: Any) -> str:
+def refusal(task: SequenceTask, instance: Any) -> str:
     outcome = one(task, instance)
     assert isinstance(outcome, InvalidInput), outcome
     return outcome.message
@@ -104,7 +105,7 @@ def test_a_quiet_sound_is_raised_and_a_loud_one_stays(spectrogram: MelSpectrogra
     np.testing.assert_allclose(quiet, loud * (10 ** (-30 / 20) / level) ** 2, rtol=1e-3, atol=1e-9)
 
 
-def test_silence_stays_silence(task: AudioFeatureExtraction) -> None:
+def test_silence_stays_silence(task: SequenceTask) -> None:
     item = one(task, SamplesInstance(np.zeros(16_000, np.float32), 16_000))
     assert not item.tensors["windows"].any()
 
@@ -181,17 +182,17 @@ def test_of_spoken_words_the_likest_is_by_the_same_voice(served: Callable[[str],
         (TextInstance(b"hello"), "expected audio or tensors for model 'speaker_lstm', got text"),
     ],
 )
-def test_what_is_no_sound_is_refused_in_words(task: AudioFeatureExtraction, instance: Any, says: str) -> None:
+def test_what_is_no_sound_is_refused_in_words(task: SequenceTask, instance: Any, says: str) -> None:
     assert says in refusal(task, instance)
 
 
-def test_a_bad_sound_fails_alone(task: AudioFeatureExtraction) -> None:
+def test_a_bad_sound_fails_alone(task: SequenceTask) -> None:
     good = SamplesInstance(noise(1000), 16_000)
     outcomes = task.preprocess([good, AudioInstance(b"x"), good], ["a", "b", "c"])
     assert [type(outcome) for outcome in outcomes] == [Item, InvalidInput, Item]
 
 
-def test_sounds_of_unlike_lengths_ride_together_under_a_mask(task: AudioFeatureExtraction) -> None:
+def test_sounds_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask) -> None:
     items = [one(task, SamplesInstance(noise(n), 16_000)) for n in (100, 100_000)]
     batch, padding = task.collate(items)
     longest = items[1].length
@@ -209,7 +210,7 @@ def test_sounds_of_unlike_lengths_ride_together_under_a_mask(task: AudioFeatureE
         ([1, 2, 1], "zeros and ones"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_refused(task: AudioFeatureExtraction, mask: list[int], says: str) -> None:
+def test_a_mask_that_does_not_fit_is_refused(task: SequenceTask, mask: list[int], says: str) -> None:
     tensors = {"windows": np.zeros((3, 160, 40), np.float32), "mask": np.array(mask, np.int64)}
     with pytest.raises(InvalidInput, match=says):
         task.row(TensorInstance(tensors), "t")

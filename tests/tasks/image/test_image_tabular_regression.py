@@ -15,7 +15,7 @@ from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
 from model_zoo.materialised import Materialised
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
-from service.tasks.image.image_classification import ImageClassification
+from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.table import task_for
 from service.types import ImageInstance, Instance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
@@ -37,7 +37,7 @@ def test_photo_and_columns_make_one_item(examples: Path) -> None:
     assert item.tensors["columns"].tolist() == [1, 1, 0, 1, 0, 0, 1]
     card = record_card()
     plain = card.model_copy(update={"recipe": card.recipe.image, "raw_input": "image"})  # type: ignore[union-attr]
-    [alone] = ImageClassification(plain).preprocess([ImageInstance(data)], [""])
+    [alone] = ImageInput(plain).preprocess([ImageInstance(data)], [""])
     assert isinstance(alone, Item)
     np.testing.assert_array_equal(item.tensors["pixel_values"], alone.tensors["pixel_values"])
 

@@ -15,8 +15,10 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import build_network
 from service.errors import InvalidInput
 from service.runtime.network import NetworkRuntime
+from service.tasks.classification import LabelAnswers
+from service.tasks.regression import NumberAnswers
 from service.tasks.table import task_for
-from service.tasks.tabular.tabular_prediction import TabularClassification, TabularRegression
+from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.types import Classification, Item, Options, Regression, RowInstance, TensorInstance, TextInstance
 from tests.support.structured_cards import (
     CATEGORIES_ALONE,
@@ -55,7 +57,7 @@ def test_a_batch_answers_as_its_rows_do_alone(recipe: RowRecipe, classes: int) -
     rows = [{k: v for k, v in row.items() if k in known} for row in ROWS]
     rows = [row for row in rows if any(v is not None for v in row.values())]
     card = table_card(recipe, classes)
-    task = TabularClassification(card, LABELS) if classes else TabularRegression(card)
+    task = TabularPrediction(LabelAnswers, card, LABELS) if classes else TabularPrediction(NumberAnswers, card)
     together = answers(card, task, rows)
     for row, answer in zip(rows, together, strict=True):
         [alone] = answers(card, task, [row])
@@ -68,14 +70,14 @@ def test_a_batch_answers_as_its_rows_do_alone(recipe: RowRecipe, classes: int) -
 
 def test_a_row_gets_labels_best_first() -> None:
     card = table_card(classes=3)
-    [answer] = answers(card, TabularClassification(card, LABELS), ROWS[:1])
+    [answer] = answers(card, TabularPrediction(LabelAnswers, card, LABELS), ROWS[:1])
     assert {label.name for label in answer.labels} == set(LABELS)
     assert sum(label.score for label in answer.labels) == pytest.approx(1.0)
     assert [x.score for x in answer.labels] == sorted((x.score for x in answer.labels), reverse=True)
 
 
 def test_top_k_and_threshold_are_kept() -> None:
-    task = TabularClassification(table_card(classes=3), LABELS)
+    task = TabularPrediction(LabelAnswers, table_card(classes=3), LABELS)
     row = {"logits": np.array([0.0, 3.0, 1.0], np.float32)}
     best = task.postprocess(row, Item({}), Options(top_k=1))
     assert isinstance(best, Classification)
@@ -84,25 +86,27 @@ def test_top_k_and_threshold_are_kept() -> None:
     assert isinstance(sure, Classification)
     assert len(sure.labels) == 1
     with pytest.raises(InvalidInput, match=r"options\.top_k"):
-        TabularRegression(table_card()).check(Options(top_k=1))
+        TabularPrediction(NumberAnswers, table_card()).check(Options(top_k=1))
 
 
 def test_a_number_comes_in_the_units_of_the_data_with_its_interval() -> None:
     target = TargetScale(mean=200_000, std=50_000, lower=-30_000, upper=45_000)
-    task = TabularRegression(table_card(target=target))
+    task = TabularPrediction(NumberAnswers, table_card(target=target))
     answer = task.postprocess({"value": np.array([0.5], np.float32)}, Item({}), Options())
     assert answer == Regression(225_000, 195_000, 270_000)
-    bare = TabularRegression(table_card(target=TargetScale(mean=1, std=2)))
+    bare = TabularPrediction(NumberAnswers, table_card(target=TargetScale(mean=1, std=2)))
     assert bare.postprocess({"value": np.array([3.0], np.float32)}, Item({}), Options()) == Regression(7, None, None)
 
 
 def test_tensors_that_go_out_are_in_the_units_of_the_data_too() -> None:
     """A caller who asked for tensors knows no mean and no spread."""
-    task = TabularRegression(table_card(target=TargetScale(mean=200_000, std=50_000)))
+    task = TabularPrediction(NumberAnswers, table_card(target=TargetScale(mean=200_000, std=50_000)))
     shown = task.shown({"value": np.array([0.5], np.float32)})
     assert shown["value"].tolist() == [225_000]
     assert shown["value"].dtype == np.float32
-    assert TabularRegression(table_card()).shown({"value": np.array([0.5], np.float32)})["value"].tolist() == [0.5]
+    assert TabularPrediction(NumberAnswers, table_card()).shown({"value": np.array([0.5], np.float32)})[
+        "value"
+    ].tolist() == [0.5]
 
 
 def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
@@ -115,7 +119,7 @@ def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
     columns = tuple(NumberColumn(name=name, mean=mean, std=std, fill=mean) for name, mean, std in statistics)
     scale = TargetScale(mean=study.target[train].mean(), std=study.target[train].std())
     card = table_card(RowRecipe(kind="row", numbers=columns), target=scale, width=16, depth=1)
-    task = TabularRegression(card)
+    task = TabularPrediction(NumberAnswers, card)
     inputs = {k: torch.from_numpy(v) for k, v in task.collate(items_of(task, rows[train]))[0].items()}
     wanted = torch.tensor((study.target[train] - scale.mean) / scale.std, dtype=torch.float32)[:, None]
     torch.manual_seed(0)
@@ -136,7 +140,7 @@ def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
 
 
 def test_a_bad_row_fails_alone() -> None:
-    task = TabularRegression(table_card())
+    task = TabularPrediction(NumberAnswers, table_card())
     given = [RowInstance(ROWS[0]), RowInstance({"area": "big"}), TextInstance(b"70 m2"), RowInstance(ROWS[3])]
     first, text, kind, last = task.preprocess(given, [f"instances[{i}]" for i in range(4)])
     assert isinstance(first, Item)
@@ -148,7 +152,7 @@ def test_a_bad_row_fails_alone() -> None:
 
 
 def test_what_was_filled_in_travels_with_the_row() -> None:
-    items = items_of(TabularRegression(table_card()), ROWS)
+    items = items_of(TabularPrediction(NumberAnswers, table_card()), ROWS)
     assert [dict(item.notes) for item in items] == [
         {},
         {"empty_columns": "rooms, lift"},
@@ -159,7 +163,7 @@ def test_what_was_filled_in_travels_with_the_row() -> None:
 
 @pytest.mark.parametrize("position", [-1, 4, 2**40])
 def test_a_category_beyond_the_table_is_refused_before_the_network_reads_past_it(position: int) -> None:
-    task = TabularRegression(table_card())
+    task = TabularPrediction(NumberAnswers, table_card())
     numbers = np.zeros(2, np.float32)
     good = task.row(TensorInstance({"numbers": numbers, "categories": np.array([3, 2])}), "instances[0]")
     assert isinstance(good, Item)
@@ -172,7 +176,7 @@ def test_a_category_beyond_the_table_is_refused_before_the_network_reads_past_it
 @pytest.mark.parametrize("recipe", [FLATS, NUMBERS_ALONE, CATEGORIES_ALONE])
 def test_the_first_run_needs_no_caller(recipe: RowRecipe) -> None:
     card = table_card(recipe, 3)
-    task = TabularClassification(card, LABELS)
+    task = TabularPrediction(LabelAnswers, card, LABELS)
     item = task.warmup_item()
     assert NetworkRuntime(build_network(card).eval(), "cpu").run(task.collate([item, item])[0])["logits"].shape == (
         2,
@@ -185,6 +189,9 @@ def test_a_card_finds_its_task(tmp_path: Any) -> None:
     (tmp_path / "labels.txt").write_text("cheap\nfair\ndear\n")
     files = Materialised(tmp_path, tmp_path / "model.safetensors", {}, "")
     found = task_for(table_card(classes=3).model_copy(update={"labels": "labels.txt"}), files)
-    assert isinstance(found, TabularClassification)
+    assert isinstance(found, TabularPrediction)
+    assert isinstance(found.answers, LabelAnswers)
     assert found.labels == LABELS
-    assert isinstance(task_for(table_card(), files), TabularRegression)
+    regression = task_for(table_card(), files)
+    assert isinstance(regression, TabularPrediction)
+    assert isinstance(regression.answers, NumberAnswers)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidInput
-from service.tasks.text.text_feature_extraction import FeatureExtraction
+from service.tasks.composed import SequenceTask
+from service.tasks.embedding import EmbeddingAnswers
+from service.tasks.text.token_input import TokenInput
 from service.types import Embedding, ImageInstance, Item, Options, TensorInstance, TextInstance
 
 pytestmark = pytest.mark.weights  # the tokenizer comes with them
@@ -16,13 +18,15 @@ CLS, SEP, PAD = 101, 102, 0
 
 
 @pytest.fixture
-def task(served: Callable[[str], Any]) -> FeatureExtraction:
+def task(served: Callable[[str], Any]) -> SequenceTask:
     made = served("all_minilm_l6_v2").task
-    assert isinstance(made, FeatureExtraction)
+    assert isinstance(made, SequenceTask)
+    assert isinstance(made.inputs, TokenInput)
+    assert isinstance(made.answers, EmbeddingAnswers)
     return made
 
 
-def prepare(task: FeatureExtraction, *texts: str | bytes) -> list[Any]:
+def prepare(task: SequenceTask, *texts: str | bytes) -> list[Any]:
     instances = [TextInstance(text.encode() if isinstance(text, str) else text) for text in texts]
     return task.preprocess(instances, [f"instances[{i}]" for i in range(len(texts))])
 
@@ -32,7 +36,7 @@ def ids(item: Item) -> list[int]:
 
 
 def test_a_text_becomes_what_transformers_own_tokenizer_makes_of_it(
-    task: FeatureExtraction, served: Callable[[str], Any], zoo_home: Any
+    task: SequenceTask, served: Callable[[str], Any], zoo_home: Any
 ) -> None:
     from transformers import BertTokenizer, BertTokenizerFast  # noqa: F401
 
@@ -58,20 +62,20 @@ def test_a_text_becomes_what_transformers_own_tokenizer_makes_of_it(
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t  \r\n", "\u2003\u00a0"])
-def test_a_text_without_a_word_is_refused(task: FeatureExtraction, text: str) -> None:
+def test_a_text_without_a_word_is_refused(task: SequenceTask, text: str) -> None:
     (error,) = prepare(task, text)
     assert isinstance(error, InvalidInput)
     assert error.message == "instances[0]: is empty; expected a text"
 
 
 @pytest.mark.parametrize(("data", "at"), [(b"\xff", 0), (b"caf\xe9", 3), (b"ok \xed\xa0\x80", 3), (b"\xc3", 0)])
-def test_bytes_that_are_not_utf8_are_told_where(task: FeatureExtraction, data: bytes, at: int) -> None:
+def test_bytes_that_are_not_utf8_are_told_where(task: SequenceTask, data: bytes, at: int) -> None:
     (error,) = prepare(task, data)
     assert isinstance(error, InvalidInput)
     assert error.message == f"instances[0]: expected UTF-8, got a byte that is not at position {at}"
 
 
-def test_a_text_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: FeatureExtraction) -> None:
+def test_a_text_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: SequenceTask) -> None:
     text = "guitar " * 14_286
     (item,) = prepare(task, text[:100_000])
     assert item.length == len(ids(item)) == 256
@@ -80,13 +84,13 @@ def test_a_text_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: Fe
     assert item.notes["characters"] == 100_000
 
 
-def test_one_word_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: FeatureExtraction) -> None:
+def test_one_word_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: SequenceTask) -> None:
     (item,) = prepare(task, "x" * 100_000)
     assert item.length <= 256
     assert item.notes["truncated"] is True
 
 
-def test_a_text_that_just_fits_is_not_called_truncated(task: FeatureExtraction) -> None:
+def test_a_text_that_just_fits_is_not_called_truncated(task: SequenceTask) -> None:
     fits, over = prepare(task, "guitar " * 254, "guitar " * 255)
     assert (fits.length, fits.notes) == (256, {})
     assert over.length == 256
@@ -94,7 +98,7 @@ def test_a_text_that_just_fits_is_not_called_truncated(task: FeatureExtraction) 
     assert ids(fits) == ids(over)
 
 
-def test_order_is_kept_amid_failures(task: FeatureExtraction) -> None:
+def test_order_is_kept_amid_failures(task: SequenceTask) -> None:
     outcomes = prepare(task, "one", "", "two", b"\xff", "three", "  ")
     alone = [prepare(task, text)[0] for text in ("one", "two", "three")]
     assert [ids(outcomes[i]) for i in (0, 2, 4)] == [ids(item) for item in alone]
@@ -103,11 +107,11 @@ def test_order_is_kept_amid_failures(task: FeatureExtraction) -> None:
         assert outcomes[i].field == f"instances[{i}]"
 
 
-def test_nothing_but_failures_is_no_failure_of_the_rest(task: FeatureExtraction) -> None:
+def test_nothing_but_failures_is_no_failure_of_the_rest(task: SequenceTask) -> None:
     assert [type(outcome) for outcome in prepare(task, "", b"\xff")] == [InvalidInput, InvalidInput]
 
 
-def test_another_kind_of_instance_is_refused_by_name(task: FeatureExtraction) -> None:
+def test_another_kind_of_instance_is_refused_by_name(task: SequenceTask) -> None:
     (error,) = task.preprocess([ImageInstance(b"")], ["instances[0]"])
     assert "expected text or tensors for model 'all_minilm_l6_v2', got image" in str(error)
 
@@ -115,7 +119,7 @@ def test_another_kind_of_instance_is_refused_by_name(task: FeatureExtraction) ->
 # ── together ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: FeatureExtraction) -> None:
+def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask) -> None:
     items = prepare(task, "a", "a much longer sentence than that", "two words")
     batch, padding = task.collate(items)
     longest = max(item.length for item in items)
@@ -129,7 +133,7 @@ def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: FeatureExtract
     assert padding == pytest.approx((cells - sum(item.length for item in items)) / cells)
 
 
-def test_texts_may_be_padded_beyond_the_longest_and_never_below_it(task: FeatureExtraction) -> None:
+def test_texts_may_be_padded_beyond_the_longest_and_never_below_it(task: SequenceTask) -> None:
     items = prepare(task, "a", "two words")
     batch, padding = task.collate(items, 16)
     assert batch["input_ids"].shape == (2, 16)
@@ -139,11 +143,11 @@ def test_texts_may_be_padded_beyond_the_longest_and_never_below_it(task: Feature
     np.testing.assert_array_equal(shorter["input_ids"], task.collate(items)[0]["input_ids"])
 
 
-def test_texts_of_one_length_are_not_padded(task: FeatureExtraction) -> None:
+def test_texts_of_one_length_are_not_padded(task: SequenceTask) -> None:
     assert task.collate(prepare(task, "one", "two"))[1] == 0
 
 
-def test_the_answer_is_the_vector_as_it_is(task: FeatureExtraction) -> None:
+def test_the_answer_is_the_vector_as_it_is(task: SequenceTask) -> None:
     row = np.arange(384, dtype=np.float32)
     answer = task.postprocess({"embedding": row}, Item({}), Options())
     assert isinstance(answer, Embedding)
@@ -151,7 +155,7 @@ def test_the_answer_is_the_vector_as_it_is(task: FeatureExtraction) -> None:
 
 
 @pytest.mark.parametrize("options", [Options(top_k=3), Options(threshold=0.5)])
-def test_an_option_without_meaning_is_refused(task: FeatureExtraction, options: Options) -> None:
+def test_an_option_without_meaning_is_refused(task: SequenceTask, options: Options) -> None:
     with pytest.raises(InvalidInput, match="has no meaning for the task feature-extraction"):
         task.check(options)
 
@@ -165,7 +169,7 @@ def tokens(input_ids: Any, mask: Any = None, dtype: Any = np.int64) -> TensorIns
     return TensorInstance({"input_ids": given_ids, "attention_mask": given_mask})
 
 
-def test_tokens_are_taken_as_they_are(task: FeatureExtraction) -> None:
+def test_tokens_are_taken_as_they_are(task: SequenceTask) -> None:
     item = task.row(tokens([CLS, 5, 30_521, SEP], [1, 1, 1, 0]), "t")
     assert (ids(item), item.length) == ([CLS, 5, 30_521, SEP], 4)
 
@@ -188,7 +192,7 @@ def test_tokens_are_taken_as_they_are(task: FeatureExtraction) -> None:
         (TensorInstance({"input_ids": np.ones(3, np.int64)}), "input attention_mask is missing"),
     ],
 )
-def test_wrong_tokens_are_told_what_was_expected(task: FeatureExtraction, instance: TensorInstance, says: str) -> None:
+def test_wrong_tokens_are_told_what_was_expected(task: SequenceTask, instance: TensorInstance, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         task.row(instance, "t")
     assert says in caught.value.message
@@ -197,9 +201,7 @@ def test_wrong_tokens_are_told_what_was_expected(task: FeatureExtraction, instan
 # ── meaning ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_paraphrase_is_nearer_than_an_unrelated_sentence(
-    task: FeatureExtraction, served: Callable[[str], Any]
-) -> None:
+def test_a_paraphrase_is_nearer_than_an_unrelated_sentence(task: SequenceTask, served: Callable[[str], Any]) -> None:
     runtime = served("all_minilm_l6_v2").runtime
     items = prepare(task, "A cat sleeps on the sofa.", "A kitten naps on the couch.", "Stocks fell sharply.")
     vectors = runtime.run(task.collate(items)[0])["embedding"]

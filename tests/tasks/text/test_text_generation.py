@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidInput
-from service.tasks.text.text_generation import Draft, TextGeneration
+from service.tasks.text.text_generation import GenerationItem, TextGeneration
 from service.types import GeneratedText, ImageInstance, Item, Options, TensorInstance, TextInstance
 
 pytestmark = pytest.mark.weights  # the alphabet comes with them
@@ -149,15 +149,15 @@ def test_padding_is_never_written(task: TextGeneration) -> None:
     for seed in range(20):
         item = prepare(task, "x")
         task.next_item(item, {"logits": logits}, Options(seed=seed, temperature=2.0))
-        assert isinstance(item, Draft)
-        assert 0 not in item.writing.ids
+        assert isinstance(item, GenerationItem)
+        assert 0 not in item.state.ids
 
 
 def test_two_calls_share_nothing(task: TextGeneration) -> None:
     first, second = prepare(task, "x"), prepare(task, "x")
     task.next_item(first, {"logits": np.eye(465, dtype=np.float32)[5] * 100}, Options(temperature=0.0))
-    assert first.writing.ids == [5]
-    assert second.writing.ids == []
+    assert first.state.ids == [5]
+    assert second.state.ids == []
 
 
 def test_tensors_take_one_pass(task: TextGeneration) -> None:

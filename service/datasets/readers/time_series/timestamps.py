@@ -119,7 +119,7 @@ def matching_formats(cells: Iterable[Cell]) -> tuple[str, ...]:
 def unreadable_time(cell: Cell) -> str:
     """The sentence about a cell that cannot be read."""
     if isinstance(cell, str) and re.search(r"\d\W*[^\W\d_]{3,}|[^\W\d_]{3,}\W*\d", cell):
-        return f"{quoted(cell)} cannot be read as a time; names of months are read in English alone, and 2024-01-31 is read always"
+        return f"{quoted(cell)} cannot be read as a time; names of months are read in English only, and 2024-01-31 is always read"
     return f"{quoted(cell)} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
 
 
