@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict
 from model_zoo.cards.card import Card
 from service.registry.versions.promotion import RATIO
 from service.rounding import apart
-from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
+from service.training.evaluation.evaluate import metric_change
 from service.training.evaluation.intervals import share_interval
+from service.training.evaluation.measurements import Predictions, is_classification
 
 MOST_FLIPS = 0.02
 """Share of held-out decisions that another tier or precision may change."""

@@ -149,13 +149,13 @@ def head_order(home: Path, dataset: str, base: str, task: str, model: str = "min
     )
 
 
-def run_head(order: WorkOrder, folder: Path, told: Any = None) -> list[WorkerMessage]:
+def run_head(order: WorkOrder, folder: Path, stop: Any = None) -> list[WorkerMessage]:
     """Trains in this process; what was said."""
     from service.training.methods.head import train_head
     from service.training.stop_signal import StopSignal
 
     said: list[WorkerMessage] = []
     folder.mkdir(parents=True, exist_ok=True)
-    say: Callable[[WorkerMessage], None] = said.append
-    train_head(order, folder, say, told or StopSignal())
+    send: Callable[[WorkerMessage], None] = said.append
+    train_head(order, folder, send, stop or StopSignal())
     return said

@@ -137,17 +137,17 @@ def test_a_value_out_of_bounds_is_refused_with_what_was_expected_and_what_came(
 
 
 def test_a_rate_far_too_high_is_the_users_to_try() -> None:
-    knobs = resolve(Method.FULL, "tabular-regression", base("tabular_mlp"), 100, {"learning_rate": 1e9})
-    assert knobs.learning_rate == 1e9
+    hparams = resolve(Method.FULL, "tabular-regression", base("tabular_mlp"), 100, {"learning_rate": 1e9})
+    assert hparams.learning_rate == 1e9
 
 
 def test_whole_numbers_may_come_as_floats_and_auto_as_a_word() -> None:
     """As they do in a protobuf Struct."""
-    knobs = resolve(
+    hparams = resolve(
         Method.FULL, "image-classification", base("efficientnet_lite0"), 100, {"epochs": 3.0, "batch_size": "auto"}
     )
-    assert knobs.epochs == 3
-    assert knobs.batch_size == 16
+    assert hparams.epochs == 3
+    assert hparams.batch_size == 16
 
 
 @pytest.mark.parametrize("name", sorted(Hyperparameters.model_fields))

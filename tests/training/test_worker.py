@@ -22,7 +22,7 @@ from service.training.stop_signal import StopSignal
 from service.training.worker import MessageWriter
 from tests.support.training_data import add_dataset
 
-KNOBS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
+HPARAMS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def order(home: Path, dataset: str, **more: Any) -> WorkOrder:
         task="tabular-classification",
         method=Method.FULL,
         seed=5,
-        hyperparameters=KNOBS | more.pop("hyperparameters", {}),
+        hyperparameters=HPARAMS | more.pop("hyperparameters", {}),
     )
     return WorkOrder(job_id="j1", spec=spec, home=home, **more)
 
@@ -242,12 +242,12 @@ def test_an_order_that_is_none_fails_with_a_sentence(tmp_path: Path) -> None:
 
 def test_a_metric_without_a_value_is_told_in_words_and_spoils_no_line() -> None:
     heard = io.StringIO()
-    say = MessageWriter(heard, StopSignal())
+    send = MessageWriter(heard, StopSignal())
     for step in (1, 2):
-        say(Metric(name="r2", split="validation", value=float("nan"), step=step))
-    say(Metric(name="loss", split="train", value=0.5, step=2))
-    say(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
-    say(Finished(metrics={"a": 1.0, "r2": float("nan")}))
+        send(Metric(name="r2", split="validation", value=float("nan"), step=step))
+    send(Metric(name="loss", split="train", value=0.5, step=2))
+    send(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
+    send(Finished(metrics={"a": 1.0, "r2": float("nan")}))
     said = [decode_message(line.encode()) for line in heard.getvalue().splitlines()]
     assert said == [
         Log(level="warning", text="validation/r2 has no value at step 1: it is nan"),

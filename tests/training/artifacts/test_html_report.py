@@ -26,10 +26,11 @@ from service.training.artifacts.charts import (
     line_chart,
     thinned,
 )
-from service.training.artifacts.html_report import comparison, page, verdict
+from service.training.artifacts.html_report import comparison, render_page, verdict
 from service.training.data.windows import blocks_of
-from service.training.evaluation.evaluate import Evaluation, Predictions, evaluate
-from service.training.evaluation.mistakes import Mistake, readable, thumbnail
+from service.training.evaluation.evaluate import evaluate
+from service.training.evaluation.measurements import Evaluation, Predictions
+from service.training.evaluation.mistakes import Mistake, preview, thumbnail
 from service.training.protocol import Metric
 from service.types import ImageInstance, RowInstance, TextInstance
 
@@ -58,13 +59,15 @@ def parsed(html: str) -> Tags:
     return tags
 
 
-def measured(labels: tuple[str, ...], examples: int = 40, right: float = 0.8, rival: bool = False) -> Evaluation:
+def measured(labels: tuple[str, ...], examples: int = 40, right: float = 0.8, incumbent: bool = False) -> Evaluation:
     random = np.random.default_rng(0)
     targets = np.arange(examples) % len(labels)
     said = np.where(random.random(examples) < right, targets, (targets + 1) % len(labels))
     logits = 3.0 * np.eye(len(labels))[said]
     held_out = Predictions(logits, targets, tuple(range(examples)))
-    return evaluate("image-classification", labels, held_out, targets, seed=0, rival=held_out if rival else None)
+    return evaluate(
+        "image-classification", labels, held_out, targets, seed=0, incumbent=held_out if incumbent else None
+    )
 
 
 def dataset(**report: object) -> DatasetInfo:
@@ -113,7 +116,7 @@ def render(evaluation: Evaluation, mistakes: tuple[Mistake, ...] = (), **more: o
         Metric(name="loss", split=s, value=1.0 / (i + 1), step=i) for i in range(5) for s in ("train", "validation")
     ]
     splits = {"train": tuple(range(60)), "validation": (), "test": tuple(range(40))}
-    return page(card(), evaluation, dataset(**more), lineage(), splits, curves, mistakes)
+    return render_page(card(), evaluation, dataset(**more), lineage(), splits, curves, mistakes)
 
 
 def test_the_result_is_said_in_plain_words() -> None:
@@ -129,7 +132,7 @@ def test_a_number_is_told_in_its_units() -> None:
     y = np.array([100.0, 200.0, 300.0])
     evaluation = evaluate("tabular-regression", (), Predictions(y + 5, y, (0, 1, 2)), y, seed=0)
     assert verdict(evaluation) == "Off by 5 on average; always guessing the mean would be off by 66.7."
-    html = page(card(), evaluation, dataset(), lineage(), {}, [], ())
+    html = render_page(card(), evaluation, dataset(), lineage(), {}, [], ())
     assert "Mean absolute error" in html
     assert "What was taken for what" not in html
 
@@ -178,9 +181,9 @@ def test_any_number_of_classes_can_be_shown(classes: int) -> None:
 
 
 def test_the_version_that_is_served_now_stands_beside_it() -> None:
-    evaluation = measured(("cat", "dog"), rival=True)
+    evaluation = measured(("cat", "dog"), incumbent=True)
     served = lineage(rival={"version": 7, "metrics": {}})
-    html = page(card(), evaluation, dataset(), served, {}, [], ())
+    html = render_page(card(), evaluation, dataset(), served, {}, [], ())
     assert "version 7" in html
     assert "about as good as the version that is served now" in html
 
@@ -212,13 +215,13 @@ def test_it_says_how_to_call_the_version() -> None:
 )
 def test_it_says_how_to_call_a_version_that_takes_no_file(recipe: Recipe, line: str, python: str) -> None:
     mine = card().model_copy(update={"recipe": recipe})
-    html = unescape(page(mine, measured(("cat", "dog")), dataset(), lineage(), {}, [], ()))
+    html = unescape(render_page(mine, measured(("cat", "dog")), dataset(), lineage(), {}, [], ()))
     assert line in html
     assert python in html
 
 
 def test_a_base_without_weights_has_no_digest() -> None:
-    html = page(card(), measured(("cat", "dog")), dataset(), lineage(base_sha256="0" * 64), {}, [], ())
+    html = render_page(card(), measured(("cat", "dog")), dataset(), lineage(base_sha256="0" * 64), {}, [], ())
     assert "which comes without weights" in html
 
 
@@ -254,16 +257,16 @@ def test_names_of_curves_are_escaped() -> None:
 
 
 def test_inputs_are_shown_small() -> None:
-    text, picture = readable(TextInstance(("long " * 500).encode()))
+    text, picture = preview(TextInstance(("long " * 500).encode()))
     assert len(text) == 400
     assert text.endswith("…")
     assert picture == b""
     large = io.BytesIO()
     Image.new("RGB", (2000, 1000)).save(large, "PNG")
-    _, picture = readable(ImageInstance(large.getvalue()))
+    _, picture = preview(ImageInstance(large.getvalue()))
     assert Image.open(io.BytesIO(picture)).size == (160, 80)
-    assert readable(ImageInstance(b"no picture")) == ("", b"")
-    assert readable(RowInstance({"rooms": 3.0, "town": None})) == ("rooms: 3.0, town: ", b"")
+    assert preview(ImageInstance(b"no picture")) == ("", b"")
+    assert preview(RowInstance({"rooms": 3.0, "town": None})) == ("rooms: 3.0, town: ", b"")
 
 
 @pytest.mark.parametrize("windows", [20, 200])
@@ -274,9 +277,9 @@ def test_better_is_not_clearly_better_where_nobody_can_tell_how_sure_it_is(windo
     blocks = blocks_of([windows], 24)
     held_out = Predictions(targets + 0.5 * rng.normal(size=targets.shape), targets, tuple(range(windows)), blocks)
     naive = targets + rng.normal(size=targets.shape)
-    rival = Predictions(naive, targets, held_out.indices, blocks)
+    incumbent = Predictions(naive, targets, held_out.indices, blocks)
     found = evaluate(
-        "time-series-forecasting", (), held_out, np.ones((5, 1)), seed=0, rival=rival, baseline_outputs=naive
+        "time-series-forecasting", (), held_out, np.ones((5, 1)), seed=0, incumbent=incumbent, baseline_outputs=naive
     )
     said = comparison(found)
     assert ("clearly better" in said) == (windows == 200)

@@ -26,10 +26,11 @@ from model_zoo.versions import Versions
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
 from service.tasks.table import read_labels
 from service.training.artifacts import result as result_module
-from service.training.artifacts.finalize import tolerant
+from service.training.artifacts.finalize import with_tolerance
 from service.training.artifacts.result import write_labels, write_result
 from service.training.artifacts.tuned_card import tuned_card
-from service.training.evaluation.evaluate import Predictions, evaluate
+from service.training.evaluation.evaluate import evaluate
+from service.training.evaluation.measurements import Predictions
 from service.training.evaluation.mistakes import Mistake
 from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.protocol import Metric
@@ -39,9 +40,9 @@ LABELS = ("cat", "two\nlines", "<b>dog</b>")
 HEAD = HeadSpec(kind="linear", inputs=4, outputs=3)
 
 
-def order(tmp_path: Path, method: Method = Method.HEAD, rival: Path | None = None) -> WorkOrder:
+def order(tmp_path: Path, method: Method = Method.HEAD, incumbent: Path | None = None) -> WorkOrder:
     spec = JobSpec(base="efficientnet_lite0", dataset_id="d1", model="mine", task="image-classification", method=method)
-    return WorkOrder(job_id="j1", spec=spec, home=tmp_path, rival=rival)
+    return WorkOrder(job_id="j1", spec=spec, home=tmp_path, rival=incumbent)
 
 
 def base() -> Card:
@@ -91,12 +92,12 @@ def test_the_folder_can_be_published_and_holds_what_it_says(tmp_path: Path) -> N
     assert version.lineage["hyperparameters"] == {"weight_decay": 0.1, "patience": None}
     assert read_labels(version.card, version.files.folder) == ("cat", "two lines", "<b>dog</b>")
     assert len(read_golden_items("mine", version.golden)) == 1
-    report, page = versions.report("mine", number)
+    report, render_page = versions.report("mine", number)
     assert report["metrics"]["accuracy"]["value"] == 1.0
     assert report["curves"] == [{"name": "loss", "split": "train", "value": None, "step": 0, "epoch": 0}]
     assert report["mistakes"] == [{"index": 3, "origin": "a.jpg", "expected": "cat", "predicted": "dog", "score": 0.9}]
-    assert page.startswith(b"<!doctype html>")
-    assert b"<b>dog" not in page
+    assert render_page.startswith(b"<!doctype html>")
+    assert b"<b>dog" not in render_page
 
 
 def test_a_crash_while_writing_leaves_no_result_and_the_next_attempt_writes_it(
@@ -106,7 +107,7 @@ def test_a_crash_while_writing_leaves_no_result_and_the_next_attempt_writes_it(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(result_module, "page", full)
+        broken.setattr(result_module, "render_page", full)
         with pytest.raises(OSError, match="No space"):
             write(tmp_path)
     assert not (tmp_path / "job" / "result").exists()
@@ -206,4 +207,4 @@ def test_a_forecast_in_reduced_precision_is_held_against_its_error_in_its_units(
         labels=(), recipe=recipe, parameters=5,
     )  # fmt: skip
     answers = [({}, {"forecast": np.array([[1e-4], [-2e-4]], np.float32)})]
-    assert tolerant(card, answers).tolerance.reduced_precision.max_abs_error == pytest.approx(1e-5)
+    assert with_tolerance(card, answers).tolerance.reduced_precision.max_abs_error == pytest.approx(1e-5)

@@ -8,7 +8,7 @@ from service.tasks.tabular.row_input import encode_row
 from service.training.data.columns import row_recipe
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
-from service.training.loop.optimizer import groups, schedule
+from service.training.loop.optimizer import parameter_groups, schedule
 
 COLUMNS = (ColumnInfo(name="age", kind="number"), ColumnInfo(name="city", kind="category"))
 
@@ -46,8 +46,8 @@ def test_lower_layers_learn_more_slowly_and_norms_do_not_decay() -> None:
             "head": nn.Linear(2, 2),
         }
     )
-    knobs = Hyperparameters(learning_rate=1.0, backbone_rate=0.1, layer_decay=0.5, weight_decay=0.3)
-    found = {id(p): (g["peak"], g["weight_decay"]) for g in groups(network, knobs) for p in g["params"]}
+    hparams = Hyperparameters(learning_rate=1.0, backbone_rate=0.1, layer_decay=0.5, weight_decay=0.3)
+    found = {id(p): (g["peak"], g["weight_decay"]) for g in parameter_groups(network, hparams) for p in g["params"]}
     rates = {name: found[id(parameter)] for name, parameter in network.named_parameters()}
     assert rates["head.weight"] == (1.0, 0.3)
     assert rates["head.bias"] == (1.0, 0.0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.training.data.windows import season_of, series_recipe, windows_of
+from service.training.data.windows import find_season, series_recipe, windows_of
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 
@@ -16,16 +16,16 @@ def wave(steps: int, period: int, trend: float = 0.5) -> np.ndarray:
 
 @pytest.mark.parametrize("period", [7, 12, 24])
 def test_a_season_is_found_under_trend_and_noise(period: int) -> None:
-    assert season_of([wave(20 * period, period)]) == period
+    assert find_season([wave(20 * period, period)]) == period
 
 
 @pytest.mark.parametrize("values", [np.ones((50, 1)), np.arange(50.0)[:, None]])
 def test_a_series_without_season_has_none(values: np.ndarray) -> None:
-    assert season_of([values]) == 1
+    assert find_season([values]) == 1
 
 
 def test_noise_has_no_season() -> None:
-    assert season_of([np.random.default_rng(1).normal(size=(300, 1))]) == 1
+    assert find_season([np.random.default_rng(1).normal(size=(300, 1))]) == 1
 
 
 def test_what_is_to_be_forecast_lies_within_its_part_and_what_is_looked_back_on_may_lie_before() -> None:

@@ -12,7 +12,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from service.datasets.readers.columns.cells import LARGEST_NUMBER
 from service.training.artifacts.html_report import comparison
 from service.training.evaluation import baseline
-from service.training.evaluation.evaluate import Predictions, evaluate
+from service.training.evaluation.evaluate import evaluate
+from service.training.evaluation.measurements import Predictions
 from service.training.failures import CannotTrain
 
 LABELS = ("ant", "bee", "cat", "dog", "emu")
@@ -33,7 +34,7 @@ def test_classification_figures_are_those_of_scikit_learn() -> None:
     found = evaluate("image-classification", LABELS, held_out, held_out.targets, seed=1)
     said = held_out.outputs.argmax(axis=1)
     chances = torch.from_numpy(held_out.outputs).double().softmax(dim=1).numpy()
-    figures = found.figures()
+    figures = found.metric_values()
     assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(held_out.targets, said))
     assert figures["macro_f1"] == pytest.approx(metrics.f1_score(held_out.targets, said, average="macro"))
     assert figures["log_loss"] == pytest.approx(metrics.log_loss(held_out.targets, chances, labels=range(5)))
@@ -52,7 +53,7 @@ def test_regression_figures_are_those_of_scikit_learn() -> None:
     y = random.normal(2000, 5, 80)
     f = y + random.normal(0, 1, 80)
     found = evaluate("tabular-regression", (), Predictions(f, y, tuple(range(80))), y, seed=0)
-    figures = found.figures()
+    figures = found.metric_values()
     assert figures["mae"] == pytest.approx(metrics.mean_absolute_error(y, f))
     assert figures["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, f))
     assert figures["r2"] == pytest.approx(metrics.r2_score(y, f))
@@ -64,7 +65,7 @@ def test_regression_figures_are_those_of_scikit_learn() -> None:
 def test_a_target_that_never_changes_has_no_r2() -> None:
     found = evaluate("regression", (), Predictions(np.ones(5), np.ones(5), tuple(range(5))), np.ones(5), seed=0)
     assert "r2" not in found.metrics
-    assert found.figures()["mae"] == 0.0
+    assert found.metric_values()["mae"] == 0.0
 
 
 def test_a_forecast_is_measured_beside_the_seasonal_naive_one() -> None:
@@ -76,7 +77,7 @@ def test_a_forecast_is_measured_beside_the_seasonal_naive_one() -> None:
     held_out = Predictions(targets + 0.1, targets, tuple(range(60)))
     errors = baseline.naive_errors(series[:60, :1], 12)
     found = evaluate("time-series-forecasting", (), held_out, errors, seed=0, baseline_outputs=naive)
-    figures = found.figures()
+    figures = found.metric_values()
     assert figures["mae"] == pytest.approx(0.1)
     assert figures["mase"] == pytest.approx(0.1 / 0.6)
     assert found.baseline.kind == "seasonal naive"
@@ -95,8 +96,8 @@ def test_the_seasonal_naive_forecast_repeats_the_last_season() -> None:
 def test_a_language_model_is_measured_by_characters_not_by_windows() -> None:
     held_out = Predictions(np.array([1.0, 3.0]) * np.log(2), np.array([30, 10]), (0, 1))
     found = evaluate("text-generation", (), held_out, np.array([0, 0, 1, 1]), seed=0)
-    assert found.figures()["bits_per_character"] == pytest.approx(1.5)
-    assert found.figures()["perplexity"] == pytest.approx(2**1.5)
+    assert found.metric_values()["bits_per_character"] == pytest.approx(1.5)
+    assert found.metric_values()["perplexity"] == pytest.approx(2**1.5)
     assert found.baseline.metrics["bits_per_character"] == pytest.approx(1.0)
     untuned = evaluate("text-generation", (), held_out, np.zeros(4), seed=0, baseline_outputs=np.array([5.0, 5.0]))
     assert untuned.baseline.kind == "the base model, untuned"
@@ -114,7 +115,7 @@ def test_where_nearly_all_are_of_one_class_guessing_it_does_not_count() -> None:
     always = Predictions(np.tile([1.0, 0.0], (20, 1)), targets, tuple(range(20)))
     found = evaluate("tabular-classification", ("no", "yes"), always, targets, seed=0)
     assert found.primary == "macro_f1"
-    assert found.figures()["macro_f1"] < 0.5
+    assert found.metric_values()["macro_f1"] < 0.5
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
@@ -144,12 +145,12 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 def test_a_rival_is_compared_example_by_example() -> None:
     ours = drawn()
     worse = Predictions(-ours.outputs, ours.targets, ours.indices)
-    found = evaluate("image-classification", LABELS, ours, ours.targets, seed=0, rival=worse)
-    assert found.rival is not None
-    assert found.rival.difference.low > 0
-    same = evaluate("image-classification", LABELS, ours, ours.targets, seed=0, rival=ours)
-    assert same.rival is not None
-    assert (same.rival.difference.low, same.rival.difference.high) == (0.0, 0.0)
+    found = evaluate("image-classification", LABELS, ours, ours.targets, seed=0, incumbent=worse)
+    assert found.incumbent is not None
+    assert found.incumbent.difference.low > 0
+    same = evaluate("image-classification", LABELS, ours, ours.targets, seed=0, incumbent=ours)
+    assert same.incumbent is not None
+    assert (same.incumbent.difference.low, same.incumbent.difference.high) == (0.0, 0.0)
 
 
 def test_a_rival_on_other_examples_is_refused() -> None:
@@ -161,7 +162,7 @@ def test_a_rival_on_other_examples_is_refused() -> None:
             ours,
             ours.targets,
             seed=0,
-            rival=Predictions(ours.outputs, ours.targets, (9,)),
+            incumbent=Predictions(ours.outputs, ours.targets, (9,)),
         )
 
 
@@ -204,9 +205,9 @@ def test_a_model_that_gives_no_finite_numbers_is_refused_in_a_sentence(
     with pytest.raises(CannotTrain, match="the trained model gives no finite numbers for 2 of 40 held-out examples"):
         evaluate(task, labels, wild, held_out.targets, seed=1, baseline_outputs=held_out.outputs)
     found = evaluate(
-        task, labels, held_out, np.asarray(held_out.targets), seed=1, baseline_outputs=held_out.outputs, rival=wild
+        task, labels, held_out, np.asarray(held_out.targets), seed=1, baseline_outputs=held_out.outputs, incumbent=wild
     )
-    assert found.rival is None
+    assert found.incumbent is None
     assert found.not_compared == "it gives no finite numbers for 2 of the 40 held-out examples"
 
 
@@ -220,5 +221,5 @@ def test_a_metric_without_a_value_is_left_out_and_said() -> None:
 def test_numbers_as_large_as_may_enter_are_measured() -> None:
     targets = np.linspace(-1, 1, 50) * LARGEST_NUMBER
     found = evaluate("tabular-regression", (), Predictions(targets * 0.9, targets, tuple(range(50))), targets, seed=1)
-    assert all(map(math.isfinite, found.figures().values()))
+    assert all(map(math.isfinite, found.metric_values().values()))
     assert found.without_value == ()

@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from service.training.data.windows import blocks_of
-from service.training.evaluation.evaluate import Predictions, evaluate
+from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.intervals import student_quantile
+from service.training.evaluation.measurements import Predictions
 from tests.support import random_walks
 
 
@@ -57,10 +58,10 @@ def test_a_forecast_that_is_as_good_as_the_served_one_is_called_so() -> None:
         for _ in range(2)
     )
     found = evaluate(
-        "time-series-forecasting", (), ours, np.ones((5, 1)), seed=0, rival=theirs, baseline_outputs=ours.outputs
+        "time-series-forecasting", (), ours, np.ones((5, 1)), seed=0, incumbent=theirs, baseline_outputs=ours.outputs
     )
-    assert found.rival is not None
-    assert found.rival.difference.low < 0 < found.rival.difference.high
+    assert found.incumbent is not None
+    assert found.incumbent.difference.low < 0 < found.incumbent.difference.high
 
 
 def test_no_block_spans_two_series() -> None:

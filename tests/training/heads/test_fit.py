@@ -5,34 +5,35 @@ import pytest
 import torch
 from torch.nn import functional
 
-from service.training.heads.fit import FittedHead, Xy, fit_head
+from service.training.heads.fit import FittedHead, fit_head
+from service.training.heads.labelled_features import LabelledFeatures
 from service.training.hyperparameters import Hyperparameters
 from service.training.stop_signal import StopRequested, StopSignal
 
-KNOBS = Hyperparameters(weight_decay=None, epochs=60, learning_rate=1e-2, patience=10)
+HPARAMS = Hyperparameters(weight_decay=None, epochs=60, learning_rate=1e-2, patience=10)
 
 
-def blobs(examples: int, noise: float, seed: int, classes: int = 3, width: int = 20) -> Xy:
+def blobs(examples: int, noise: float, seed: int, classes: int = 3, width: int = 20) -> LabelledFeatures:
     generator = torch.Generator().manual_seed(seed)
     y = torch.randint(0, classes, (examples,), generator=generator)
     x = noise * torch.randn(examples, width, generator=generator)
     x[:, :classes] += functional.one_hot(y, classes)
-    return Xy(x, y)
+    return LabelledFeatures(x, y)
 
 
-def rings(examples: int, seed: int) -> Xy:
+def rings(examples: int, seed: int) -> LabelledFeatures:
     """Inside or outside a circle: no line parts them."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(examples, 2, generator=generator)
-    return Xy(x, (x.norm(dim=1) > 1.2).long())
+    return LabelledFeatures(x, (x.norm(dim=1) > 1.2).long())
 
 
-def fit(train: Xy, validation: Xy, classes: int | None, **more: object) -> FittedHead:
+def fit(train: LabelledFeatures, validation: LabelledFeatures, classes: int | None, **more: object) -> FittedHead:
     settings = {"kind": None, "output": "logits", "seed": 0, "told": StopSignal()} | more
-    return fit_head(train, validation, classes, KNOBS, **settings)  # type: ignore[arg-type]
+    return fit_head(train, validation, classes, HPARAMS, **settings)  # type: ignore[arg-type]
 
 
-def accuracy(fitted: FittedHead, data: Xy) -> float:
+def accuracy(fitted: FittedHead, data: LabelledFeatures) -> float:
     return float((fitted.head(data.x).argmax(dim=1) == data.y).float().mean())
 
 
@@ -60,9 +61,9 @@ def test_the_kind_that_was_asked_for_is_taken() -> None:
 
 
 def test_a_penalty_that_was_given_is_kept() -> None:
-    knobs = KNOBS.model_copy(update={"weight_decay": 0.5})
+    hparams = HPARAMS.model_copy(update={"weight_decay": 0.5})
     data = blobs(60, 0.3, 1)
-    fitted = fit_head(data, data, 3, knobs, kind="linear", output="logits", seed=0, told=StopSignal())
+    fitted = fit_head(data, data, 3, hparams, kind="linear", output="logits", seed=0, stop=StopSignal())
     assert fitted.chosen["weight_decay"] == 0.5
 
 
@@ -75,21 +76,21 @@ def test_the_same_seed_gives_the_same_head(kind: str) -> None:
 def test_a_number_is_learned_in_its_spreads() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 5, generator=generator)
-    data = Xy(x, x[:, 0] - 0.5 * x[:, 3])
+    data = LabelledFeatures(x, x[:, 0] - 0.5 * x[:, 3])
     fitted = fit(data, data, None, kind="linear", output="value")
     assert fitted.head.spec.output == "value"
     torch.testing.assert_close(fitted.head(x)[:, 0], data.y, atol=1e-2, rtol=0)
 
 
 def test_balanced_weights_find_the_rare_class() -> None:
-    def skewed(seed: int) -> Xy:
+    def skewed(seed: int) -> LabelledFeatures:
         generator = torch.Generator().manual_seed(seed)
         y = (torch.rand(400, generator=generator) < 0.05).long()
-        return Xy(torch.randn(400, 3, generator=generator) + y[:, None], y)
+        return LabelledFeatures(torch.randn(400, 3, generator=generator) + y[:, None], y)
 
     def recall(class_weights: str) -> float:
-        knobs = KNOBS.model_copy(update={"class_weights": class_weights})
-        fitted = fit_head(skewed(1), skewed(2), 2, knobs, kind="linear", output="logits", seed=0, told=StopSignal())
+        hparams = HPARAMS.model_copy(update={"class_weights": class_weights})
+        fitted = fit_head(skewed(1), skewed(2), 2, hparams, kind="linear", output="logits", seed=0, stop=StopSignal())
         test = skewed(3)
         return float(fitted.head(test.x).argmax(dim=1)[test.y == 1].float().mean())
 
@@ -104,8 +105,8 @@ def test_a_class_that_training_has_never_seen_is_improbable_not_an_error() -> No
 
 def test_without_validation_data_a_usual_penalty_is_taken() -> None:
     train = blobs(60, 0.3, 1)
-    fitted = fit(train, Xy(train.x[:0], train.y[:0]), 3)
-    assert fitted.judged.shape == (0, 3)
+    fitted = fit(train, LabelledFeatures(train.x[:0], train.y[:0]), 3)
+    assert fitted.validation_outputs.shape == (0, 3)
     assert accuracy(fitted, blobs(100, 0.3, 2)) > 0.9
 
 
@@ -119,13 +120,13 @@ def test_probabilities_are_neither_too_sure_nor_too_timid() -> None:
 
 def test_the_judged_outputs_come_from_a_head_that_has_not_seen_them() -> None:
     train, noise = blobs(100, 0.3, 1), blobs(60, 0.3, 2)
-    shuffled = Xy(noise.x, noise.y[torch.randperm(60, generator=torch.Generator().manual_seed(0))])
+    shuffled = LabelledFeatures(noise.x, noise.y[torch.randperm(60, generator=torch.Generator().manual_seed(0))])
     fitted = fit(train, shuffled, 3, kind="linear")
-    assert float((fitted.judged.argmax(axis=1) == np.asarray(shuffled.y)).mean()) < 0.6
+    assert float((fitted.validation_outputs.argmax(axis=1) == np.asarray(shuffled.y)).mean()) < 0.6
 
 
 def test_a_worker_that_is_told_to_stop_does_so() -> None:
-    told = StopSignal()
-    told.cancel.set()
+    stop = StopSignal()
+    stop.cancel.set()
     with pytest.raises(StopRequested):
-        fit(blobs(50, 0.3, 1), blobs(20, 0.3, 2), 3, told=told)
+        fit(blobs(50, 0.3, 1), blobs(20, 0.3, 2), 3, stop=stop)

@@ -16,22 +16,23 @@ from torch.nn import functional
 
 from service.training.data.prepared import TensorBatches
 from service.training.data.seeds import (
-    chance,
-    isolated,
-    order_of,
-    restore_chance,
+    batch_order,
+    generator_states,
+    isolated_generators,
+    restore_generators,
     seed_all,
 )
 from service.training.failures import Diverged
+from service.training.heads.losses import balanced_class_weights
 from service.training.hyperparameters import Hyperparameters
-from service.training.loop.checkpoint import MODEL, Checkpoints, State
-from service.training.loop.criteria import class_weights, classification_figures
-from service.training.loop.train import Batch, train
+from service.training.loop.checkpoint import MODEL, Checkpoints, LoopState
+from service.training.loop.criteria import classification_metrics
+from service.training.loop.train import TrainingBatch, train
 from service.training.protocol import CheckpointWritten, Metric, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 
 SEED = 3
-KNOBS = Hyperparameters(
+HPARAMS = Hyperparameters(
     epochs=3, batch_size=32, learning_rate=2e-2, patience=0, checkpoint_steps=4, batch_norm="trained"
 )
 
@@ -65,7 +66,7 @@ class After(TensorBatches):
     at = -1
     seen = 0
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int) -> Iterator[TrainingBatch]:
         for batch in super().epoch(epoch, start):
             yield batch
             self.seen += 1
@@ -74,29 +75,29 @@ class After(TensorBatches):
 
 
 def run(
-    folder: Path, knobs: Hyperparameters = KNOBS, told: StopSignal | None = None, at: int = -1, word: str = "pause"
-) -> tuple[State, SmallCnn, list[WorkerMessage]]:
+    folder: Path, hparams: Hyperparameters = HPARAMS, stop: StopSignal | None = None, at: int = -1, word: str = "pause"
+) -> tuple[LoopState, SmallCnn, list[WorkerMessage]]:
     seed_all(SEED)
-    told = told or StopSignal()
+    stop = stop or StopSignal()
     network = SmallCnn()
     x, y, x_held, y_held = digits()
     said: list[WorkerMessage] = []
-    batches = After({"pixels": x}, y, knobs.batch_size, SEED)
-    batches.at, batches.then = at, getattr(told, word).set
+    batches = After({"pixels": x}, y, hparams.batch_size, SEED)
+    batches.at, batches.then = at, getattr(stop, word).set
 
     def validate() -> dict[str, float]:
         with torch.no_grad():
-            return classification_figures(network(x_held)["logits"].numpy(), y_held.numpy().astype(np.float64))
+            return classification_metrics(network(x_held)["logits"].numpy(), y_held.numpy().astype(np.float64))
 
     state = train(
         network,
         batches,
         lambda logits, wanted: functional.cross_entropy(logits, wanted),
         validate,
-        knobs,
+        hparams,
         Checkpoints(folder),
         said.append,
-        told,
+        stop,
         output="logits",
     )
     return state, network, said
@@ -113,24 +114,24 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[State, dict[str, Tensor]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoopState, dict[str, Tensor]]:
     state, network, _ = run(tmp_path_factory.mktemp("whole"))
     return state, weights(network)
 
 
-def test_it_learns(whole: tuple[State, dict[str, Tensor]]) -> None:
+def test_it_learns(whole: tuple[LoopState, dict[str, Tensor]]) -> None:
     state, _ = whole
     accuracy = [m.value for m in state.curves if m.name == "accuracy"]
     assert accuracy[-1] > 0.8 > accuracy[0]
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path, whole: tuple[State, dict[str, Tensor]]) -> None:
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, whole: tuple[LoopState, dict[str, Tensor]]) -> None:
     assert_same(weights(run(tmp_path)[1]), whole[1])
 
 
 @pytest.mark.parametrize("at", [1, 7, 13, 20])
 def test_a_paused_job_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, whole: tuple[State, dict[str, Tensor]], at: int
+    tmp_path: Path, whole: tuple[LoopState, dict[str, Tensor]], at: int
 ) -> None:
     """In the first batch, in the middle, after the last batch of an epoch, in the second."""
     with pytest.raises(StopRequested):
@@ -160,7 +161,7 @@ def test_a_start_that_no_epoch_improves_on_is_what_comes_out(tmp_path: Path) -> 
         TensorBatches({"x": x}, torch.randn(64), 16, SEED),
         functional.mse_loss,
         lambda: {"loss": functional.mse_loss(network.weight * x, x).item()},
-        KNOBS,
+        HPARAMS,
         Checkpoints(tmp_path),
         lambda said: None,
         StopSignal(),
@@ -177,9 +178,9 @@ def test_where_classes_count_alike_validation_does_not_prefer_who_gives_up_the_r
     finds_it = np.tile(np.array([[0.5, 0.0]], np.float32), (10, 1))
     finds_it[9] = [0.0, 2.0]
     learned = torch.from_numpy(targets.astype(np.int64))
-    alike = class_weights(KNOBS.model_copy(update={"class_weights": "balanced"}), learned, 2)
+    alike = balanced_class_weights(HPARAMS.model_copy(update={"class_weights": "balanced"}), learned, 2)
     plain, balanced = (
-        [classification_figures(logits, targets, weights)["loss"] for logits in (gives_up, finds_it)]
+        [classification_metrics(logits, targets, weights)["loss"] for logits in (gives_up, finds_it)]
         for weights in (None, alike)
     )
     assert plain[0] < plain[1]
@@ -187,20 +188,20 @@ def test_where_classes_count_alike_validation_does_not_prefer_who_gives_up_the_r
 
 
 def test_gradients_that_are_added_up_survive_a_pause_as_well(tmp_path: Path) -> None:
-    knobs = KNOBS.model_copy(update={"accumulation": 3, "epochs": 2})
-    _, whole, _ = run(tmp_path / "whole", knobs)
+    hparams = HPARAMS.model_copy(update={"accumulation": 3, "epochs": 2})
+    _, whole, _ = run(tmp_path / "whole", hparams)
     with pytest.raises(StopRequested):
-        run(tmp_path / "parts", knobs, at=5)
-    _, parts, _ = run(tmp_path / "parts", knobs)
+        run(tmp_path / "parts", hparams, at=5)
+    _, parts, _ = run(tmp_path / "parts", hparams)
     assert_same(weights(parts), weights(whole))
 
 
 def test_adding_up_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
     """Of a network without chance and without batch statistics."""
-    large = KNOBS.model_copy(update={"batch_size": 100, "epochs": 1, "gradient_clip": 0.0})
+    large = HPARAMS.model_copy(update={"batch_size": 100, "epochs": 1, "gradient_clip": 0.0})
     small = large.model_copy(update={"batch_size": 50, "accumulation": 2})
     found = []
-    for name, knobs in (("large", large), ("small", small)):
+    for name, hparams in (("large", large), ("small", small)):
         torch.manual_seed(0)
         network = nn.Linear(64, 10)
         x, y, _, _ = digits()
@@ -213,14 +214,14 @@ def test_adding_up_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
             def forward(self, pixels: Tensor) -> dict[str, Tensor]:
                 return {"logits": self.inner(pixels.flatten(1))}
 
-        batches = TensorBatches({"pixels": x}, y, knobs.batch_size, SEED)
+        batches = TensorBatches({"pixels": x}, y, hparams.batch_size, SEED)
         wrapped = Outputs(network)
         train(
             wrapped,
             batches,
             lambda logits, wanted: functional.cross_entropy(logits, wanted),
             lambda: {"loss": 0.0},
-            knobs,
+            hparams,
             Checkpoints(tmp_path / name),
             lambda said: None,
             StopSignal(),
@@ -232,13 +233,13 @@ def test_adding_up_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
 
 def test_cancel_ends_before_the_next_step_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StopRequested):
-        run(tmp_path, KNOBS.model_copy(update={"checkpoint_steps": 1000}), at=2, word="cancel")
+        run(tmp_path, HPARAMS.model_copy(update={"checkpoint_steps": 1000}), at=2, word="cancel")
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
 def test_a_rate_that_is_far_too_high_diverges_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"diverged.*checkpoint of step 0") as caught:
-        run(tmp_path, KNOBS.model_copy(update={"learning_rate": 1e9}))
+        run(tmp_path, HPARAMS.model_copy(update={"learning_rate": 1e9}))
     assert "learning_rate" in caught.value.reason
     kept = load_file(tmp_path / "0" / MODEL)
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
@@ -246,8 +247,8 @@ def test_a_rate_that_is_far_too_high_diverges_and_keeps_the_last_good_checkpoint
 
 
 def test_it_stops_when_nothing_gets_better_and_leaves_the_best_weights(tmp_path: Path) -> None:
-    knobs = KNOBS.model_copy(update={"epochs": 60, "patience": 2, "checkpoint_steps": 0, "learning_rate": 0.05})
-    state, network, said = run(tmp_path, knobs)
+    hparams = HPARAMS.model_copy(update={"epochs": 60, "patience": 2, "checkpoint_steps": 0, "learning_rate": 0.05})
+    state, network, said = run(tmp_path, hparams)
     assert state.epoch < 60
     losses = [(m.value, m.step) for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
     epochs = [m.epoch for m in said if isinstance(m, Metric) and (m.name, m.split) == ("loss", "validation")]
@@ -255,7 +256,7 @@ def test_it_stops_when_nothing_gets_better_and_leaves_the_best_weights(tmp_path:
     assert (state.best, state.best_step) == min(losses)
     x, y = digits()[2:]
     with torch.no_grad():
-        measured = classification_figures(network(x)["logits"].numpy(), y.numpy().astype(np.float64))
+        measured = classification_metrics(network(x)["logits"].numpy(), y.numpy().astype(np.float64))
     assert measured["loss"] == pytest.approx(state.best)
 
 
@@ -280,10 +281,10 @@ def test_chance_is_restored_in_every_generator() -> None:
     seed_all(1)
     random.gauss(0, 1)  # leaves its second number for the next call
     np.random.standard_normal()
-    states = chance()
+    states = generator_states()
     first = random.gauss(0, 1), np.random.standard_normal(), torch.rand(1).item(), random.random()
     seed_all(2)
-    restore_chance(states)
+    restore_generators(states)
     assert (random.gauss(0, 1), np.random.standard_normal(), torch.rand(1).item(), random.random()) == first
 
 
@@ -291,35 +292,35 @@ def test_isolated_chance_leaves_no_trace() -> None:
     seed_all(1)
     expected = torch.rand(3)
     seed_all(1)
-    with isolated(7):
+    with isolated_generators(7):
         inside = torch.rand(2)
     assert torch.equal(torch.rand(3), expected)
-    with isolated(7):
+    with isolated_generators(7):
         assert torch.equal(torch.rand(2), inside)
 
 
 def test_an_epoch_takes_every_example_once_and_the_next_in_another_order() -> None:
-    first, second = order_of(33, 8, SEED, 0), order_of(33, 8, SEED, 1)
+    first, second = batch_order(33, 8, SEED, 0), batch_order(33, 8, SEED, 1)
     assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(33))
     assert first != second
-    assert order_of(33, 8, SEED, 0) == first
+    assert batch_order(33, 8, SEED, 0) == first
     assert [len(batch) for batch in first] == [8, 8, 8, 9], "nothing can be normalised over a batch of one"
 
 
 def test_rows_of_like_length_ride_together() -> None:
     lengths = np.random.default_rng(0).integers(5, 200, 256).tolist()
-    batches = order_of(256, 8, SEED, 0, lengths)
+    batches = batch_order(256, 8, SEED, 0, lengths)
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
-    plain = sum(max(lengths[i] for i in batch) * len(batch) for batch in order_of(256, 8, SEED, 0))
+    plain = sum(max(lengths[i] for i in batch) * len(batch) for batch in batch_order(256, 8, SEED, 0))
     assert padded < 0.75 * plain
 
 
 def test_a_point_of_a_curve_without_a_value_does_not_spoil_a_checkpoint(tmp_path: Path) -> None:
     network = SmallCnn()
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     nothing = Metric(name="r2", split="validation", value=float("nan"), step=1)
-    Checkpoints(tmp_path).save(network, optimiser, State(step=1, best=0.5, best_step=1, curves=[nothing]))
-    state = Checkpoints(tmp_path).restore(network, optimiser)
+    Checkpoints(tmp_path).save(network, optimizer, LoopState(step=1, best=0.5, best_step=1, curves=[nothing]))
+    state = Checkpoints(tmp_path).restore(network, optimizer)
     assert state is not None
     assert (state.best, state.curves) == (0.5, [])
 
@@ -328,8 +329,8 @@ def test_a_point_of_a_curve_without_a_value_does_not_spoil_a_checkpoint(tmp_path
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing", "a folder"])
 def test_a_damaged_checkpoint_is_left_out_and_training_begins_anew(tmp_path: Path, name: str, damage: str) -> None:
     network = SmallCnn()
-    optimiser = torch.optim.AdamW(network.parameters())
-    Checkpoints(tmp_path).save(network, optimiser, State(step=4, best_step=4, best=0.5))
+    optimizer = torch.optim.AdamW(network.parameters())
+    Checkpoints(tmp_path).save(network, optimizer, LoopState(step=4, best_step=4, best=0.5))
     file = tmp_path / "4" / name
     data = file.read_bytes()
     file.unlink()
@@ -338,21 +339,21 @@ def test_a_damaged_checkpoint_is_left_out_and_training_begins_anew(tmp_path: Pat
     elif damage != "missing":
         file.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
     checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.restore(network, optimiser) is None
+    assert checkpoints.restore(network, optimizer) is None
     assert checkpoints.damaged == ([] if (name, damage) == ("optimiser.safetensors", "missing") else [4])
-    checkpoints.save(network, optimiser, State(step=4))
+    checkpoints.save(network, optimizer, LoopState(step=4))
     assert Checkpoints(tmp_path).last() == 4
 
 
 def test_a_checkpoint_whose_best_weights_are_damaged_finds_the_best_anew(tmp_path: Path) -> None:
     network = SmallCnn()
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(network, optimiser, State(step=2, best_step=2, best=0.5))
-    checkpoints.save(network, optimiser, State(step=4, best_step=2, best=0.5))
+    checkpoints.save(network, optimizer, LoopState(step=2, best_step=2, best=0.5))
+    checkpoints.save(network, optimizer, LoopState(step=4, best_step=2, best=0.5))
     (tmp_path / "2" / "model.safetensors").write_bytes(b"x")
     checkpoints = Checkpoints(tmp_path)
-    state = checkpoints.restore(network, optimiser)
+    state = checkpoints.restore(network, optimizer)
     assert state is not None
     assert (state.step, state.best, state.best_step, checkpoints.damaged) == (4, None, 4, [2])
     checkpoints.load_best(network, state)

@@ -34,6 +34,6 @@ def test_a_table_of_extreme_numbers_gives_finite_figures_or_a_sentence(tmp_path:
     assert all(map(math.isfinite, said[-1].metrics.values()))
     for name in ("card.json", "report.json", "lineage.json", "curves.json"):
         strict_json.read((tmp_path / "job" / "result" / name).read_bytes())
-    page = (tmp_path / "job" / "result" / "report.html").read_text()
-    assert "nan" not in page.lower().replace("finance", "")
-    assert "inf</" not in page
+    render_page = (tmp_path / "job" / "result" / "report.html").read_text()
+    assert "nan" not in render_page.lower().replace("finance", "")
+    assert "inf</" not in render_page

@@ -163,10 +163,10 @@ def test_texts_are_told_apart_and_compared_with_the_version_that_is_served(
 
 
 def test_a_rival_that_is_damaged_fails_nobody(home: Path, texts: str, tmp_path: Path) -> None:
-    rival = tmp_path / "3"
-    rival.mkdir()
-    (rival / "card.json").write_text("{")
-    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", rival=rival)
+    incumbent = tmp_path / "3"
+    incumbent.mkdir()
+    (incumbent / "card.json").write_text("{")
+    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", rival=incumbent)
     assert isinstance(run_head(order, tmp_path / "job")[-1], Finished)
 
 
@@ -272,10 +272,10 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
     marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
     cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
     cache.write(0, marked, np.ones(13, np.uint8))
-    told = StopSignal()
-    told.features_ready.set()
+    stop = StopSignal()
+    stop.features_ready.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
-    run_head(order, tmp_path / "job", told)
+    run_head(order, tmp_path / "job", stop)
     features, _, known = cache.read()
     assert features is not None
     assert known.all()
@@ -286,11 +286,11 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
 
 def test_a_worker_that_waits_for_features_hears_that_it_is_to_stop(home: Path, tmp_path: Path) -> None:
     dataset = add_dataset(home, texts_csv(fortunes(("food", "law"), 11)), "wait.csv")
-    told = StopSignal()
-    told.pause.set()
+    stop = StopSignal()
+    stop.pause.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
     with pytest.raises(StopRequested):
-        run_head(order, tmp_path / "job", told)
+        run_head(order, tmp_path / "job", stop)
     assert not (tmp_path / "job" / "result").exists()
 
 

@@ -56,26 +56,28 @@ def home(tmp_path_factory: pytest.TempPathFactory, served: object, zoo_home: Pat
 
 
 def order(
-    home: Path, base: str, dataset: str, task: str, method: Method, rival: Path | None = None, **knobs: Any
+    home: Path, base: str, dataset: str, task: str, method: Method, incumbent: Path | None = None, **hparams: Any
 ) -> WorkOrder:
-    spec = JobSpec(base=base, dataset_id=dataset, model="mine", task=task, method=method, seed=4, hyperparameters=knobs)
-    return WorkOrder(job_id="j1", spec=spec, home=home, rival=rival)
+    spec = JobSpec(
+        base=base, dataset_id=dataset, model="mine", task=task, method=method, seed=4, hyperparameters=hparams
+    )
+    return WorkOrder(job_id="j1", spec=spec, home=home, rival=incumbent)
 
 
 def run(
-    train: Train, given: WorkOrder, folder: Path, told: StopSignal | None = None, pause_at: int = -1
+    train: Train, given: WorkOrder, folder: Path, stop: StopSignal | None = None, pause_at: int = -1
 ) -> list[WorkerMessage]:
     """In this process; paused once so many checkpoints are written."""
     folder.mkdir(parents=True, exist_ok=True)
     seed_all(given.spec.seed)
-    told, said = told or StopSignal(), []
+    stop, said = stop or StopSignal(), []
 
-    def say(one: WorkerMessage) -> None:
+    def send(one: WorkerMessage) -> None:
         said.append(one)
         if sum(isinstance(s, CheckpointWritten) for s in said) == pause_at:
-            told.pause.set()
+            stop.pause.set()
 
-    train(given, folder, say, told)
+    train(given, folder, send, stop)
     return said
 
 
@@ -127,8 +129,8 @@ def test_a_paused_job_on_photos_ends_with_the_weights_of_one_that_was_not(
 ) -> None:
     """Pictures are varied anew in each epoch, and the second process must see the same ones. The version that is served is
     measured on the same held-out photos: as it has the same weights, it does as well."""
-    rival = publish(home, photo_job).files.folder
-    given = order(home, "efficientnet_lite0", photos, "image-classification", Method.FULL, rival, **PHOTO_KNOBS)
+    incumbent = publish(home, photo_job).files.folder
+    given = order(home, "efficientnet_lite0", photos, "image-classification", Method.FULL, incumbent, **PHOTO_KNOBS)
     with pytest.raises(StopRequested):
         run(train_network, given, tmp_path / "job", pause_at=2)
     assert not (tmp_path / "job" / "result").exists()
@@ -137,7 +139,7 @@ def test_a_paused_job_on_photos_ends_with_the_weights_of_one_that_was_not(
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     found = report(tmp_path / "job")
-    assert found["rival"]["version"] == int(rival.name)
+    assert found["rival"]["version"] == int(incumbent.name)
     assert found["rival"]["metrics"]["accuracy"] == pytest.approx(found["metrics"]["accuracy"]["value"])
     assert found["not_compared"] == ""
 
@@ -145,9 +147,9 @@ def test_a_paused_job_on_photos_ends_with_the_weights_of_one_that_was_not(
 def test_a_served_version_that_knows_other_classes_is_not_compared_and_the_report_says_so(
     home: Path, photo_job: Path, tmp_path: Path
 ) -> None:
-    rival = publish(home, photo_job).files.folder
+    incumbent = publish(home, photo_job).files.folder
     dataset = add_dataset(home, photos_zip(stamps(("flowers", "coins"), 6)), "others.zip")
-    given = order(home, "efficientnet_lite0", dataset, "image-classification", Method.HEAD, rival)
+    given = order(home, "efficientnet_lite0", dataset, "image-classification", Method.HEAD, incumbent)
     run(train_head, given, tmp_path / "job")
     assert report(tmp_path / "job")["rival"] is None
     assert report(tmp_path / "job")["not_compared"] == "it knows other classes"
@@ -201,8 +203,8 @@ def test_a_language_model_learns_to_write_like_a_text(home: Path, tmp_path: Path
     found = report(tmp_path / "1")
     primary = found["primary"]
     assert found["metrics"][primary]["value"] < found["baseline"][primary]  # less surprised than before
-    rival = publish(home, tmp_path / "1").files.folder
-    same = order(home, "char_lstm", dataset, "text-generation", Method.FULL, rival, epochs=1, batch_size=16)
+    incumbent = publish(home, tmp_path / "1").files.folder
+    same = order(home, "char_lstm", dataset, "text-generation", Method.FULL, incumbent, epochs=1, batch_size=16)
     run(train_language_model, same, tmp_path / "2")
     again = report(tmp_path / "2")
     assert again["rival"]["metrics"][primary] == pytest.approx(again["metrics"][primary]["value"], rel=1e-5)
@@ -226,16 +228,16 @@ def test_a_series_is_forecast_better_than_by_its_last_season(home: Path, tmp_pat
     table.writerow(["time", "sales"])
     table.writerows(zip(steps.tolist(), values.tolist(), strict=True))
     dataset = add_dataset(home, written.getvalue().encode(), "sales.csv", DatasetKind.SERIES, Columns(time="time"))
-    knobs = {"epochs": 25, "hidden": 32, "layers": 1, "horizon": 6, "context": 24}
-    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, **knobs)
+    hparams = {"epochs": 25, "hidden": 32, "layers": 1, "horizon": 6, "context": 24}
+    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, **hparams)
     assert isinstance(run(train_series, given, tmp_path / "1")[-1], Finished)
     found = report(tmp_path / "1")
     primary = found["primary"]
     assert found["metrics"][primary]["value"] < found["baseline"][primary]
-    rival = publish(home, tmp_path / "1").files.folder
+    incumbent = publish(home, tmp_path / "1").files.folder
     for horizon, reason in ((6, ""), (4, "it forecasts 6 steps, not 4")):
-        short = knobs | {"epochs": 1, "horizon": horizon}
-        given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, rival, **short)
+        short = hparams | {"epochs": 1, "horizon": horizon}
+        given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, incumbent, **short)
         run(train_series, given, tmp_path / str(horizon))
         second = report(tmp_path / str(horizon))
         assert second["not_compared"] == reason
@@ -256,8 +258,8 @@ def trained_on(home: Path, folder: Path, values: np.ndarray) -> dict[str, float]
     """Its error and that of the last season, in spreads of the data."""
     written = "time,sales\n" + "".join(f"{i},{value!r}\n" for i, value in enumerate(values.tolist()))
     dataset = add_dataset(home, written.encode(), "sales.csv", DatasetKind.SERIES, Columns(time="time"))
-    knobs = {"epochs": 6, "hidden": 16, "layers": 1, "horizon": 6, "context": 24}
-    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, **knobs)
+    hparams = {"epochs": 6, "hidden": 16, "layers": 1, "horizon": 6, "context": 24}
+    given = order(home, "series_gru", dataset, "time-series-forecasting", Method.FULL, **hparams)
     assert isinstance(run(train_series, given, folder)[-1], Finished)
     found = report(folder)
     size = float((values / np.abs(values).max()).std() * np.abs(values).max())

@@ -19,11 +19,11 @@ from service.training.data.seeds import seed_all
 from service.training.heads.tabular_linear import (
     FOLDS,
     Penalty,
+    assign_folds,
     choose_penalty,
-    fit_line,
-    folds_of,
-    rows_for,
-    set_line,
+    fit_linear,
+    linear_inputs,
+    set_linear,
 )
 from service.training.hyperparameters import Hyperparameters
 from service.training.job_spec import JobSpec, Method, WorkOrder
@@ -32,7 +32,7 @@ from service.training.protocol import CheckpointWritten, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
 from tests.support.training_data import add_dataset
 
-KNOBS = Hyperparameters()
+HPARAMS = Hyperparameters()
 
 
 def table(home: Path, x: np.ndarray, y: Sequence[object], test: np.ndarray) -> str:
@@ -47,7 +47,7 @@ def table(home: Path, x: np.ndarray, y: Sequence[object], test: np.ndarray) -> s
 
 
 def tune(
-    home: Path, dataset: str, folder: Path, told: StopSignal | None = None, pause_at: int = -1, **knobs: object
+    home: Path, dataset: str, folder: Path, stop: StopSignal | None = None, pause_at: int = -1, **hparams: object
 ) -> list[WorkerMessage]:
     spec = JobSpec(
         base="tabular_mlp",
@@ -56,17 +56,17 @@ def tune(
         task="tabular-regression",
         method=Method.FULL,
         seed=3,
-        hyperparameters=knobs,
+        hyperparameters=hparams,
     )
     seed_all(3)
-    told, said = told or StopSignal(), []
+    stop, said = stop or StopSignal(), []
 
-    def say(one: WorkerMessage) -> None:
+    def send(one: WorkerMessage) -> None:
         said.append(one)
         if sum(isinstance(s, CheckpointWritten) for s in said) == pause_at:
-            told.pause.set()
+            stop.pause.set()
 
-    train_table(WorkOrder(job_id="j", spec=spec, home=home), folder, say, told)
+    train_table(WorkOrder(job_id="j", spec=spec, home=home), folder, send, stop)
     return said
 
 
@@ -102,12 +102,12 @@ def test_what_no_line_can_say_the_network_adds(tmp_path: Path) -> None:
     test = np.arange(0, len(y), 5)
     rest = np.setdiff1d(np.arange(len(y)), test)
     dataset = table(tmp_path, x, y.tolist(), test)
-    knobs = {"epochs": 30, "checkpoint_steps": 50}
-    tune(tmp_path, dataset, tmp_path / "whole", **knobs)
+    hparams = {"epochs": 30, "checkpoint_steps": 50}
+    tune(tmp_path, dataset, tmp_path / "whole", **hparams)
     assert r2(tmp_path / "whole") >= RidgeCV().fit(x[rest], y[rest]).score(x[test], y[test]) + 0.1
     with pytest.raises(StopRequested):
-        tune(tmp_path, dataset, tmp_path / "paused", pause_at=4, **knobs)
-    tune(tmp_path, dataset, tmp_path / "paused", **knobs)
+        tune(tmp_path, dataset, tmp_path / "paused", pause_at=4, **hparams)
+    tune(tmp_path, dataset, tmp_path / "paused", **hparams)
     one, other = (load_file(tmp_path / f / "result" / "model.safetensors") for f in ("whole", "paused"))
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
@@ -119,9 +119,9 @@ def test_the_line_is_that_of_a_logistic_regression_on_numbers_and_categories() -
     y = (numbers[:, 0] + (positions[:, 0] == 2) + rng.normal(size=200) > 0.5).astype(np.int64)
     line = Line(2, [4], 2)
     inputs = {"numbers": torch.tensor(numbers, dtype=torch.float32), "categories": torch.from_numpy(positions)}
-    x, wanted = rows_for(line, inputs, torch.from_numpy(y))
+    x, wanted = linear_inputs(line, inputs, torch.from_numpy(y))
     assert x.shape == (200, 5)
-    set_line(line, fit_line(x, wanted, 2, KNOBS, Penalty(strength=0.02, sharpness=1.0)))
+    set_linear(line, fit_linear(x, wanted, 2, HPARAMS, Penalty(strength=0.02, sharpness=1.0)))
     with torch.no_grad():
         found = line(inputs["numbers"], inputs["categories"]).softmax(dim=1)[:, 1].numpy()
     # Their penalty is on one weight vector of two classes, C times the sum of losses; ours on both, beside the mean.
@@ -134,14 +134,14 @@ def test_the_penalty_is_strong_where_there_is_nothing_to_see_and_weak_where_all_
     x = torch.from_numpy(rng.normal(size=(60, 20)))
     noise = torch.from_numpy(rng.normal(size=60)).float()
     clear = x[:, 0].float() + 0.01 * noise
-    strong, weak = (choose_penalty(x, y, None, KNOBS, 0, StopSignal()).strength for y in (noise, clear))
+    strong, weak = (choose_penalty(x, y, None, HPARAMS, 0, StopSignal()).strength for y in (noise, clear))
     assert weak < 0.01 < 1 <= strong
 
 
 @pytest.mark.parametrize("rows", [1, 3, 23])
 def test_all_folds_have_all_classes_alike(rows: int) -> None:
     y = torch.tensor([0, 1, 2] * rows)
-    fold = folds_of(y, 0)
+    fold = assign_folds(y, 0)
     for label in range(3):
         counts = torch.bincount(fold[y == label], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
