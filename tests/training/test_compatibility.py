@@ -11,8 +11,8 @@ from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, Report
 from service.errors import InvalidInput
-from service.training.compatibility import judge, plan
-from service.training.hyperparameters import Hyperparameters, automatic, expected, meaningful, resolve
+from service.training.compatibility import check_before_upload, plan
+from service.training.hyperparameters import Hyperparameters, applicable, bounds_of, default_values, resolve
 from service.training.job_spec import JobSpec, Method
 
 CATALOG = Catalog.from_package()
@@ -152,14 +152,14 @@ def test_whole_numbers_may_come_as_floats_and_auto_as_a_word() -> None:
 
 @pytest.mark.parametrize("name", sorted(Hyperparameters.model_fields))
 def test_every_hyperparameter_can_say_its_bounds_and_belongs_to_some_job(name: str) -> None:
-    assert expected(name)
+    assert bounds_of(name)
     jobs = [
         (Method.FULL, "image-classification", "efficientnet_lite0"),
         (Method.LORA, "text-classification", "all_minilm_l6_v2"),
         (Method.FULL, "time-series-forecasting", "series_gru"),
         (Method.FULL, "tabular-classification", "tabular_mlp"),
     ]
-    assert any(name in meaningful(method, task, base(card)) for method, task, card in jobs)
+    assert any(name in applicable(method, task, base(card)) for method, task, card in jobs)
 
 
 @pytest.mark.parametrize("examples", [10, 5_000, 1_000_000])
@@ -178,7 +178,7 @@ def test_every_hyperparameter_can_say_its_bounds_and_belongs_to_some_job(name: s
 )
 def test_automatic_values_are_within_their_own_bounds(method: Method, task: str, name: str, examples: int) -> None:
     assert resolve(method, task, base(name), examples, {})
-    assert automatic(method, task, base(name), examples)
+    assert default_values(method, task, base(name), examples)
 
 
 # ── before there are data ─────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +205,7 @@ def test_what_no_data_could_mend_is_refused_before_there_are_any(
 ) -> None:
     spec = JobSpec(base=name, dataset_id="", model="mine", **asked)
     with pytest.raises(InvalidInput, match=says) as caught:
-        judge(base(name), spec, [DatasetKind(kind) for kind in kinds.split()])
+        check_before_upload(base(name), spec, [DatasetKind(kind) for kind in kinds.split()])
     assert caught.value.field == field
 
 
@@ -222,5 +222,5 @@ def test_what_no_data_could_mend_is_refused_before_there_are_any(
     ],
 )
 def test_what_some_data_would_fit_is_not_refused_before_they_come(name: str, asked: dict[str, Any]) -> None:
-    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
-    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))
+    check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
+    check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))

@@ -29,7 +29,7 @@ def rings(examples: int, seed: int) -> LabelledFeatures:
 
 
 def fit(train: LabelledFeatures, validation: LabelledFeatures, classes: int | None, **more: object) -> FittedHead:
-    settings = {"kind": None, "output": "logits", "seed": 0, "told": StopSignal()} | more
+    settings = {"kind": None, "output": "logits", "seed": 0, "stop": StopSignal()} | more
     return fit_head(train, validation, classes, HPARAMS, **settings)  # type: ignore[arg-type]
 
 

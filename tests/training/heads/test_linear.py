@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.linear_model import RidgeSolver as SklearnRidge
+from sklearn.linear_model import Ridge as SklearnRidge
 
 from service.training.heads.linear import (
     LogisticSolver,
