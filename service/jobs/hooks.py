@@ -43,7 +43,7 @@ class Hooks:
     """Whether a model's name is one of the zoo's, which jobs do not give versions to."""
     plan: Callable[[Card, DatasetInfo, JobSpec], JobSpec] = compatibility.plan
     """Task and method as chosen. Raises InvalidInput naming the field."""
-    judge: Callable[[Card, JobSpec, Sequence[DatasetKind]], None] = compatibility.judge
+    judge: Callable[[Card, JobSpec, Sequence[DatasetKind]], None] = compatibility.check_before_upload
     """What can be told of a job before its data are there; they may be of these kinds, if there are any. Raises as `plan`."""
     rival: Callable[[str], Path | None] = lambda model: None
     """Folder of the version that is `stable` now."""

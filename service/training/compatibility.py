@@ -1,4 +1,4 @@
-"""Which task and method fit a base and a data set. No torch here: the server asks before it queues a job."""
+"""Which task and method fit a base and a data set. No torch here: the server checks a job before it queues it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.errors import InvalidInput
 from service.training.hyperparameters import resolve
 from service.training.job_spec import JobSpec, Method
 
-RECIPES: dict[DatasetKind, tuple[str, ...]] = {
+RECIPE_KINDS: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.IMAGE_FOLDER: ("image",),
     DatasetKind.AUDIO_FOLDER: ("spectrogram",),
     DatasetKind.TEXT: ("text", "characters"),
@@ -22,9 +22,9 @@ RECIPES: dict[DatasetKind, tuple[str, ...]] = {
     DatasetKind.SERIES: ("series",),
     DatasetKind.PLAIN_TEXT: ("characters",),
 }
-"""Kinds of recipe a base must have to read a kind of data."""
+"""By kind of data set: the kinds of recipe that a base must have to read it."""
 
-DATA = {
+DATA_NAMES = {
     DatasetKind.IMAGE_FOLDER: "pictures",
     DatasetKind.AUDIO_FOLDER: "sounds",
     DatasetKind.TEXT: "texts",
@@ -33,8 +33,9 @@ DATA = {
     DatasetKind.SERIES: "series",
     DatasetKind.PLAIN_TEXT: "plain text",
 }
+"""For errors, by kind of data set."""
 
-TAKES = {
+INPUT_NAMES = {
     "image": "pictures, or pictures with a table",
     "spectrogram": "sounds",
     "text": "texts",
@@ -42,43 +43,44 @@ TAKES = {
     "row": "a table",
     "series": "series",
 }
+"""For errors, by kind of recipe: the data that a base learns from. Bases with other recipes cannot be fine-tuned."""
 
 
 def plan(base: Card, dataset: DatasetInfo, spec: JobSpec) -> JobSpec:
-    """The job as it will run: with task and method chosen, its hyperparameters checked.
+    """The specification with task and method chosen. Checks its hyperparameters.
 
     Raises:
         InvalidInput: ``spec.base``, ``spec.task``, ``spec.method``, ``spec.dataset_id`` or ``spec.hyperparameters.<name>``
             does not fit the rest.
     """
     _check_base(base, dataset.kind)
-    task = _task(dataset, spec.task)
-    method = _method(base, task, spec.method)
+    task = _choose_task(dataset, spec.task)
+    method = _choose_method(base, task, spec.method)
     resolve(method, task, base, dataset.report.examples, spec.hyperparameters)
     return spec.model_copy(update={"task": task, "method": method})
 
 
-def judge(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> None:
-    """What `plan` would refuse whatever the data are: a user hears of it before he sends them.
+def check_before_upload(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> None:
+    """Refuses what `plan` would refuse for any data, so that a user learns it before the upload.
 
     Args:
-        kinds: of which the data to come may be; none where any may come.
+        kinds: the possible kinds of the data set; empty if it may be of any kind.
 
     Raises:
         InvalidInput: as `plan`.
     """
     _check_base(base, *kinds)
-    readable = [kind for kind in kinds or RECIPES if base.recipe.kind in RECIPES[kind]]
+    readable = [kind for kind in kinds or RECIPE_KINDS if base.recipe.kind in RECIPE_KINDS[kind]]
     by_kind = (CLASSIFICATION, REGRESSION, UNLABELLED)
     possible = list(dict.fromkeys(task_of[kind] for task_of in by_kind for kind in readable if kind in task_of))
     if spec.task and spec.task not in possible:
         raise InvalidInput(
-            "spec.task", f"{base.name!r} cannot learn {_cut(spec.task)!r}; {_meant(spec.task, possible)}"
+            "spec.task", f"{base.name!r} cannot learn {_shown_name(spec.task)!r}; {_suggestion(spec.task, possible)}"
         )
     refusals: list[InvalidInput] = []
     for task in [spec.task] if spec.task else possible:
         try:
-            resolve(_method(base, task, spec.method), task, base, 1, spec.hyperparameters)
+            resolve(_choose_method(base, task, spec.method), task, base, 1, spec.hyperparameters)
         except InvalidInput as error:
             refusals.append(error)
         else:
@@ -87,52 +89,59 @@ def judge(base: Card, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> None:
 
 
 def _check_base(base: Card, *kinds: DatasetKind) -> None:
-    takes = TAKES.get(base.recipe.kind)
-    if takes is None:
+    inputs = INPUT_NAMES.get(base.recipe.kind)
+    if inputs is None:
         raise InvalidInput("spec.base", f"{base.name!r} cannot be fine-tuned: it has no features that a head could use")
-    if kinds and not any(base.recipe.kind in RECIPES[kind] for kind in kinds):
-        held = " or ".join(DATA[kind] for kind in kinds)
-        raise InvalidInput("spec.base", f"{base.name!r} learns from {takes}, and the data set holds {held}")
+    if kinds and not any(base.recipe.kind in RECIPE_KINDS[kind] for kind in kinds):
+        data = " or ".join(DATA_NAMES[kind] for kind in kinds)
+        raise InvalidInput("spec.base", f"{base.name!r} learns from {inputs}, and the data set holds {data}")
 
 
-def _task(dataset: DatasetInfo, asked: str) -> str:
+def _choose_task(dataset: DatasetInfo, requested: str) -> str:
     fits = tasks(dataset)
     if not fits:
         raise InvalidInput(
-            "spec.dataset_id", f"for {DATA[dataset.kind]} the target must be a number, and it is a class"
+            "spec.dataset_id", f"for {DATA_NAMES[dataset.kind]} the target must be a number, and it is a class"
         )
     if dataset.labels and len(dataset.labels) < 2:
         raise InvalidInput("spec.dataset_id", f"expected at least 2 classes, got only {dataset.labels[0]!r}")
-    if not asked:
+    if not requested:
         return fits[0]
-    if asked not in fits:
-        other = {CLASSIFICATION.get(dataset.kind), REGRESSION.get(dataset.kind)} - {None, fits[0]}
-        read = "classes" if dataset.labels else "numbers"
-        again = asked in other and dataset.kind in (DatasetKind.TEXT, DatasetKind.TABLE)
-        hint = f"; their targets were read as {read}: upload them with this task to decide" if again else ""
-        raise InvalidInput("spec.task", f"{_cut(asked)!r} does not fit these data{hint or f'; {_meant(asked, fits)}'}")
-    return asked
+    if requested not in fits:
+        raise InvalidInput(
+            "spec.task", f"{_shown_name(requested)!r} does not fit these data; {_task_hint(dataset, requested, fits)}"
+        )
+    return requested
 
 
-def _meant(asked: str, fits: Sequence[str]) -> str:
-    near = difflib.get_close_matches(asked[:64], fits, n=1, cutoff=0.6)
+def _task_hint(dataset: DatasetInfo, requested: str, fits: Sequence[str]) -> str:
+    """The task that the user may have meant, or that another upload of the same data would allow."""
+    other_tasks = {CLASSIFICATION.get(dataset.kind), REGRESSION.get(dataset.kind)} - {None, fits[0]}
+    if requested in other_tasks and dataset.kind in (DatasetKind.TEXT, DatasetKind.TABLE):
+        targets = "classes" if dataset.labels else "numbers"
+        return f"their targets were read as {targets}: upload them with this task to decide"
+    return _suggestion(requested, fits)
+
+
+def _suggestion(requested: str, fits: Sequence[str]) -> str:
+    near = difflib.get_close_matches(requested[:64], fits, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"expected {_either(fits)}"
 
 
 def tasks(dataset: DatasetInfo) -> tuple[str, ...]:
-    """What can be learned from a data set, the likeliest first."""
+    """The tasks that a data set allows, the most likely first."""
     kind = dataset.kind
     if kind in UNLABELLED:
         return (UNLABELLED[kind],)
-    found = CLASSIFICATION.get(kind) if dataset.labels else REGRESSION.get(kind)
-    return () if found is None else (found,)
+    task = CLASSIFICATION.get(kind) if dataset.labels else REGRESSION.get(kind)
+    return () if task is None else (task,)
 
 
 def methods(base: Card, task: str) -> tuple[Method, ...]:
-    """What a base can be tuned by, the one that `auto` takes first.
+    """The methods that a base allows. `auto` takes the first.
 
-    A frozen backbone is tried first where there is one: its features are computed once, the head is trained in seconds and
-    rides along with its base in serving. Whoever has the data and the time asks for `full`.
+    A frozen backbone comes first if there is one: its features are computed once, the head trains in seconds, and many heads
+    share their base in serving. Users with enough data and time choose `full`.
     """
     if isinstance(base.source, InitialSource) or task == "text-generation":
         return (Method.FULL,)
@@ -141,22 +150,22 @@ def methods(base: Card, task: str) -> tuple[Method, ...]:
     return (Method.HEAD, Method.FULL)
 
 
-def _method(base: Card, task: str, asked: Method) -> Method:
+def _choose_method(base: Card, task: str, requested: Method) -> Method:
     fits = methods(base, task)
-    if asked is Method.AUTO:
+    if requested is Method.AUTO:
         return fits[0]
-    if asked not in fits:
+    if requested not in fits:
         if isinstance(base.source, InitialSource):
             why = f"{base.name!r} has no trained weights to build on"
         elif task == "text-generation":
             why = "a language model has no head to train alone"
         else:
             why = f"{base.name!r} is no Transformer, whose linear layers low-rank updates are for"
-        raise InvalidInput("spec.method", f"{why}; expected {_either([m.value for m in fits])}, got {asked.value}")
-    return asked
+        raise InvalidInput("spec.method", f"{why}; expected {_either([m.value for m in fits])}, got {requested.value}")
+    return requested
 
 
-def _cut(text: str) -> str:
+def _shown_name(text: str) -> str:
     return text if len(text) <= 64 else f"{text[:63]}…"
 
 

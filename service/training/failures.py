@@ -1,4 +1,4 @@
-"""Why a job failed, in one sentence for the user. What is behind it goes to the worker's log."""
+"""The reason why a job failed, as one sentence for the user. The worker's log has the exception behind it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ OUT_OF_MEMORY = "out of memory; a smaller batch_size, or a smaller base, may fit
 
 
 class Diverged(Exception):
-    """Training ran away. `reason` says at which step, and how it was seen."""
+    """Training diverged. `reason` names the step and what showed it."""
 
-    def __init__(self, step: int, seen: str, kept: int) -> None:
+    def __init__(self, step: int, observed: str, last_good: int) -> None:
+        """`last_good`: the step of the best checkpoint."""
         self.reason = (
-            f"training diverged at step {step}: {seen}; a lower learning_rate may help; "
-            f"the checkpoint of step {kept} is the last good one and is kept"
+            f"training diverged at step {step}: {observed}; a lower learning_rate may help; "
+            f"the checkpoint of step {last_good} is the last good one and is kept"
         )
         super().__init__(self.reason)
 
 
 class CannotTrain(Exception):
-    """The data and the hyperparameters cannot come together. `reason` is written for the user."""
+    """The data and the hyperparameters do not fit each other. `reason` is written for the user."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def sentence(error: BaseException, order: WorkOrder | None) -> str:
-    """The reason as the user reads it: no paths, no traces, no foreign exception texts."""
+def failure_reason(error: BaseException, order: WorkOrder | None) -> str:
+    """The reason that the user reads: without paths, traces and the texts of foreign exceptions."""
     if isinstance(error, Diverged | CannotTrain):
         return error.reason
     if (full := full_disk(error, Path("/") if order is None else order.home)) is not None:

@@ -90,6 +90,9 @@ WorkerMessage = Progress | Metric | Log | CheckpointWritten | Heartbeat | Finish
 SendMessage = Callable[[WorkerMessage], None]
 """Sends one message to the server. May be called from any thread."""
 
+FEATURES_SHARE = 0.8
+"""Of the progress of a job of method `head`, whether the server or the worker computes the features. The rest takes seconds."""
+
 MESSAGE_TYPES: dict[str, type[WorkerMessage]] = {
     "progress": Progress,
     "metric": Metric,

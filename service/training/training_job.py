@@ -1,8 +1,8 @@
-"""What an order stands for, opened: base, examples, splits and hyperparameters."""
+"""A work order, opened: base, examples, splits and hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,31 +21,26 @@ from service.datasets.splits import split_examples
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters, resolve
 from service.training.job_spec import WorkOrder
-from service.training.protocol import WorkerMessage
-
-Say = Callable[[WorkerMessage], None]
-
-CLASSIFICATION = "classification"
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that a method works on."""
+class TrainingJob:
+    """Everything that a training method works on."""
 
     order: WorkOrder
     folder: Path
     base: Card
     files: Materialised | None
-    """Of the base; None for one without weights."""
+    """The base's files; None if the base has no weights."""
     examples: StoredExamples
     splits: Splits
-    knobs: Hyperparameters
+    hparams: Hyperparameters
     left_out: dict[int, str] = field(default_factory=dict)
-    """Examples that the job cannot use, by index, and why. Filled as they are met."""
+    """Examples that the job cannot use, by index, with the reason. Training adds to it as it meets them."""
 
     @property
     def info(self) -> DatasetInfo:
-        """Of the data set."""
+        """The data set's."""
         return self.examples.info
 
     @property
@@ -56,11 +51,11 @@ class Job:
     @property
     def classifies(self) -> bool:
         """Whether the targets are classes."""
-        return self.task.endswith(CLASSIFICATION)
+        return self.task.endswith("classification")
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names; empty where the target is none."""
+        """Class names; empty if the target is not a class."""
         return self.info.labels if self.classifies else ()
 
     def targets(self, indices: Sequence[int]) -> NDArray[np.float64]:
@@ -72,12 +67,12 @@ class Job:
         return self.examples.outline().targets
 
 
-def open_job(order: WorkOrder, folder: Path) -> Job:
-    """Opens all of it.
+def open_job(order: WorkOrder, folder: Path) -> TrainingJob:
+    """Opens everything that the order names.
 
     Raises:
         CannotTrain: the files of the base are not in the store.
-        UnknownCard, InvalidInput: the order names what there is not.
+        UnknownCard, InvalidInput: the order names a base or a data set that does not exist.
     """
     base = Catalog.from_package().get(order.spec.base)
     files = None
@@ -87,5 +82,5 @@ def open_job(order: WorkOrder, folder: Path) -> Job:
             raise CannotTrain(f"the files of the base {base.name!r} are missing from the store; pull the model first")
     examples = open_dataset(order.home, order.spec.dataset_id)
     spec = order.spec
-    knobs = resolve(spec.method, spec.task, base, len(examples), spec.hyperparameters)
-    return Job(order, folder, base, files, examples, split_examples(examples, spec.seed), knobs)
+    hparams = resolve(spec.method, spec.task, base, len(examples), spec.hyperparameters)
+    return TrainingJob(order, folder, base, files, examples, split_examples(examples, spec.seed), hparams)

@@ -26,8 +26,11 @@ from service.engine.decisions import (
 from service.rounding import (
     format_apart,
 )
-from service.training.evaluation.evaluate import Predictions, is_classification, metric_change
+from service.training.evaluation.evaluate import (
+    metric_change,
+)
 from service.training.evaluation.intervals import share_interval
+from service.training.evaluation.measurements import Predictions, is_classification
 
 MOST_FLIPS = 0.02
 """Share of held-out decisions that another tier or precision may change."""

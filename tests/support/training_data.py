@@ -58,7 +58,7 @@ def _or_skip(folder: Path, package: str) -> None:
 
 
 def stamps(classes: Sequence[str] = tuple(PHOTO_CLASSES), most: int | None = None) -> dict[str, list[Path]]:
-    """Photos by class, sorted by name; cartoons and toys are none."""
+    """Photos by class, sorted by name, without cartoons and toys."""
     _or_skip(STAMPS, "tuxpaint-stamps-default")
     found = {}
     for name in classes:
@@ -68,7 +68,7 @@ def stamps(classes: Sequence[str] = tuple(PHOTO_CLASSES), most: int | None = Non
 
 
 def photos_zip(photos: Mapping[str, Sequence[Path]]) -> bytes:
-    """A folder per class."""
+    """An archive with a folder for each class."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for label, paths in photos.items():
@@ -78,7 +78,7 @@ def photos_zip(photos: Mapping[str, Sequence[Path]]) -> bytes:
 
 
 def voices_zip(narrators: Sequence[str], most: int) -> bytes:
-    """A folder per narrator: the languages in which Tux Paint's stamps say their names."""
+    """An archive with a folder for each language in which Tux Paint's stamps say their names."""
     _or_skip(STAMPS, "tuxpaint-stamps-default")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -89,7 +89,7 @@ def voices_zip(narrators: Sequence[str], most: int) -> bytes:
 
 
 def fortunes(topics: Sequence[str] = TOPICS, most: int = 200) -> list[tuple[str, str]]:
-    """(text, topic)."""
+    """(text, topic) of each fortune."""
     _or_skip(FORTUNES, "fortunes")
     found = []
     for topic in topics:
@@ -99,7 +99,7 @@ def fortunes(topics: Sequence[str] = TOPICS, most: int = 200) -> list[tuple[str,
 
 
 def texts_csv(rows: Sequence[tuple[str, object]], target: str = "label") -> bytes:
-    """Two columns, `text` and the target."""
+    """A table with two columns, `text` and the target."""
     written = io.StringIO()
     writer = csv.writer(written)
     writer.writerow(["text", target])
@@ -114,7 +114,7 @@ def add_dataset(
     kind: DatasetKind | None = None,
     columns: Columns = Columns(),  # noqa: B008
 ) -> str:
-    """Validated as an upload would be, in this process; gives the id."""
+    """Validates a data set as an upload would, in this process, and returns its id."""
     sha256 = hashlib.sha256(data).hexdigest()
     header = UploadHeader(sha256, len(data), file_name, kind=kind, columns=columns)
     identity = dataset_id_of(header)
@@ -143,7 +143,7 @@ def add_dataset(
 
 
 def home_with_weights(folder: Path, zoo_home: Path) -> Path:
-    """An empty home that shares the real weights."""
+    """An empty ZOO_HOME with a link to the real weights."""
     home = folder / "home"
     home.mkdir()
     (home / "weights").symlink_to(zoo_home / "weights")
@@ -161,13 +161,13 @@ def head_order(home: Path, dataset: str, base: str, task: str, model: str = "min
     )
 
 
-def run_head(order: WorkOrder, folder: Path, told: Any = None) -> list[WorkerMessage]:
-    """Trains in this process; what was said."""
+def run_head(order: WorkOrder, folder: Path, stop: Any = None) -> list[WorkerMessage]:
+    """Runs a job of method `head` in this process and returns its messages."""
     from service.training.methods.head import train_head
     from service.training.stop_signal import StopSignal
 
-    said: list[WorkerMessage] = []
+    messages: list[WorkerMessage] = []
     folder.mkdir(parents=True, exist_ok=True)
-    say: Callable[[WorkerMessage], None] = said.append
-    train_head(order, folder, say, told or StopSignal())
-    return said
+    send: Callable[[WorkerMessage], None] = messages.append
+    train_head(order, folder, send, stop or StopSignal())
+    return messages

@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """As in a worker: several threads on small matrices only wait for each other."""
+    """One thread, as in a worker: several threads on small matrices only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

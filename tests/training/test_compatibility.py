@@ -1,4 +1,4 @@
-"""What can be tuned on what: chosen where the user leaves it open, refused with a sentence where it cannot be."""
+"""Which bases fit which data: task and method are chosen or checked, and a misfit is rejected with its field."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
 from service.errors import InvalidInput
-from service.training.compatibility import judge, plan
-from service.training.hyperparameters import Hyperparameters, automatic, expected, meaningful, resolve
+from service.training.compatibility import check_before_upload, plan
 from service.training.job_spec import JobSpec, Method
 
 CATALOG = Catalog.from_package()
@@ -56,7 +55,7 @@ def planned(name: str, info: DatasetInfo, **more: Any) -> JobSpec:
         ("series_gru", "series", (), "time-series-forecasting", "full"),
     ],
 )
-def test_task_and_method_follow_from_base_and_data(
+def test_plan_without_task_and_method_chooses_them(
     name: str, kind: str, labels: tuple[str, ...], task: str, method: str
 ) -> None:
     spec = planned(name, data(kind, labels))
@@ -101,87 +100,13 @@ def test_task_and_method_follow_from_base_and_data(
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_by_the_name_of_its_field(
+def test_plan_with_misfit_names_the_field(
     name: str, kind: str, labels: tuple[str, ...], more: dict[str, Any], field: str, says: str
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
         planned(name, data(kind, labels), **more)
     assert caught.value.field == field
     assert says in caught.value.problem
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("epochs", 0, "expected a whole number, at least 1 and at most 10000, got 0"),
-        ("epochs", 2.5, "whole number"),
-        ("epochs", "many", "got 'many'"),
-        ("learning_rate", -1, "a number, more than 0"),
-        ("learning_rate", float("nan"), "a number"),
-        ("learning_rate", float("inf"), "a number"),
-        ("weight_decay", -0.1, "at least 0"),
-        ("augmentation", "wild", "one of none, light, medium, strong"),
-        ("batch_size", [1], "whole number"),
-        ("rank", 4, "no meaning"),
-        ("x" * 10_000, 4, "unknown hyperparameter"),
-    ],
-)
-def test_a_value_out_of_bounds_is_refused_with_what_was_expected_and_what_came(
-    name: str, value: object, says: str
-) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        resolve(Method.FULL, "image-classification", base("efficientnet_lite0"), 100, {name: value})
-    assert caught.value.field.startswith("spec.hyperparameters.")
-    assert says in caught.value.problem
-    assert len(str(caught.value)) < 700
-
-
-def test_a_rate_far_too_high_is_the_users_to_try() -> None:
-    knobs = resolve(Method.FULL, "tabular-regression", base("tabular_mlp"), 100, {"learning_rate": 1e9})
-    assert knobs.learning_rate == 1e9
-
-
-def test_whole_numbers_may_come_as_floats_and_auto_as_a_word() -> None:
-    """As they do in a protobuf Struct."""
-    knobs = resolve(
-        Method.FULL, "image-classification", base("efficientnet_lite0"), 100, {"epochs": 3.0, "batch_size": "auto"}
-    )
-    assert knobs.epochs == 3
-    assert knobs.batch_size == 16
-
-
-@pytest.mark.parametrize("name", sorted(Hyperparameters.model_fields))
-def test_every_hyperparameter_can_say_its_bounds_and_belongs_to_some_job(name: str) -> None:
-    assert expected(name)
-    jobs = [
-        (Method.FULL, "image-classification", "efficientnet_lite0"),
-        (Method.LORA, "text-classification", "all_minilm_l6_v2"),
-        (Method.FULL, "time-series-forecasting", "series_gru"),
-        (Method.FULL, "tabular-classification", "tabular_mlp"),
-    ]
-    assert any(name in meaningful(method, task, base(card)) for method, task, card in jobs)
-
-
-@pytest.mark.parametrize("examples", [10, 5_000, 1_000_000])
-@pytest.mark.parametrize(
-    ("method", "task", "name"),
-    [
-        (Method.HEAD, "image-classification", "efficientnet_lite0"),
-        (Method.FULL, "image-classification", "efficientnet_lite0"),
-        (Method.FULL, "text-classification", "all_minilm_l6_v2"),
-        (Method.LORA, "regression", "all_minilm_l6_v2"),
-        (Method.FULL, "audio-classification", "speaker_lstm"),
-        (Method.FULL, "text-generation", "char_lstm"),
-        (Method.FULL, "tabular-regression", "tabular_mlp"),
-        (Method.FULL, "time-series-forecasting", "series_gru"),
-    ],
-)
-def test_automatic_values_are_within_their_own_bounds(method: Method, task: str, name: str, examples: int) -> None:
-    assert resolve(method, task, base(name), examples, {})
-    assert automatic(method, task, base(name), examples)
-
-
-# ── before there are data ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -200,12 +125,12 @@ def test_automatic_values_are_within_their_own_bounds(method: Method, task: str,
         ("char_lstm", "", {"hyperparameters": {"rank": 4}}, "spec.hyperparameters.rank", "has no meaning"),
     ],
 )  # fmt: skip
-def test_what_no_data_could_mend_is_refused_before_there_are_any(
+def test_check_before_upload_of_impossible_spec_is_rejected(
     name: str, kinds: str, asked: dict[str, Any], field: str, says: str
 ) -> None:
     spec = JobSpec(base=name, dataset_id="", model="mine", **asked)
     with pytest.raises(InvalidInput, match=says) as caught:
-        judge(base(name), spec, [DatasetKind(kind) for kind in kinds.split()])
+        check_before_upload(base(name), spec, [DatasetKind(kind) for kind in kinds.split()])
     assert caught.value.field == field
 
 
@@ -215,12 +140,12 @@ def test_what_no_data_could_mend_is_refused_before_there_are_any(
         ("efficientnet_lite0", {}),
         ("efficientnet_lite0", {"task": "image-tabular-regression", "hyperparameters": {"epochs": 3}}),
         ("efficientnet_lite0", {"method": Method.FULL, "hyperparameters": {"augmentation": "strong"}}),
-        ("efficientnet_lite0", {"hyperparameters": {"class_weights": "balanced"}}),  # of no regression
-        ("char_lstm", {"hyperparameters": {"batch_size": 8}}),  # of no head: but for plain text, the method is another
+        ("efficientnet_lite0", {"hyperparameters": {"class_weights": "balanced"}}),  # not for regression
+        ("char_lstm", {"hyperparameters": {"batch_size": 8}}),  # not for method head; but plain text has another method
         ("char_lstm", {"method": Method.HEAD}),  # not for plain text
         ("series_gru", {"hyperparameters": {"horizon": 12}}),
     ],
 )
-def test_what_some_data_would_fit_is_not_refused_before_they_come(name: str, asked: dict[str, Any]) -> None:
-    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
-    judge(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))
+def test_check_before_upload_of_possible_spec_is_accepted(name: str, asked: dict[str, Any]) -> None:
+    check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked))
+    check_before_upload(base(name), JobSpec(base=name, dataset_id="", model="mine", **asked), list(DatasetKind))

@@ -1,4 +1,4 @@
-"""The worker process, whole and alone: what it says, what it is told, and how it goes on after it was killed."""
+"""The worker process alone: its messages, its commands, and how it resumes after it was killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.training.stop_signal import StopSignal
 from service.training.worker import MessageWriter
 from tests.support.training_data import add_dataset
 
-KNOBS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
+HPARAMS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +45,16 @@ def order(home: Path, dataset: str, **more: Any) -> WorkOrder:
         task="tabular-classification",
         method=Method.FULL,
         seed=5,
-        hyperparameters=KNOBS | more.pop("hyperparameters", {}),
+        hyperparameters=HPARAMS | more.pop("hyperparameters", {}),
     )
     return WorkOrder(job_id="j1", spec=spec, home=home, **more)
 
 
 class Worker:
-    """A worker process, and what it says line by line."""
+    """A worker process and its messages, line by line."""
 
     def __init__(self, folder: Path, given: WorkOrder | None = None, program: str = "") -> None:
-        """`program`: what to run instead of the worker's module."""
+        """`program`: Python code that runs instead of the worker's module."""
         if folder != Path(WAIT):
             folder.mkdir(parents=True, exist_ok=True)
         if given is not None:
@@ -72,11 +72,11 @@ class Worker:
             yield json.loads(line)
 
     def until(self, kind: str, count: int = 1) -> None:
-        for said in self.lines():
-            count -= said["kind"] == kind
+        for message in self.lines():
+            count -= message["kind"] == kind
             if not count:
                 return
-        raise AssertionError(f"it never said {kind}")
+        raise AssertionError(f"the worker never sent {kind}")
 
     def tell(self, word: str) -> None:
         assert self.process.stdin is not None
@@ -84,15 +84,15 @@ class Worker:
         self.process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
-        """Its last word; it must end by itself, well."""
-        return self.everything()[-1]
+        """The final message. The worker must end by itself with exit code 0."""
+        return self.messages()[-1]
 
-    def everything(self) -> list[dict[str, Any]]:
-        """All that it says to its end."""
-        said = list(self.lines())
+    def messages(self) -> list[dict[str, Any]]:
+        """All messages until its end."""
+        messages = list(self.lines())
         self.close()
         assert self.process.returncode == 0
-        return said
+        return messages
 
     def close(self) -> None:
         with suppress(BrokenPipeError), self.process:  # closes the pipes, and waits
@@ -103,7 +103,7 @@ class Worker:
 def whole(home: Path, wine: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("whole")
     worker = Worker(folder, order(home, wine))
-    return folder, worker.everything()
+    return folder, worker.messages()
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -115,35 +115,35 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_a_worker_that_was_kept_ready_gives_the_same_result(
+def test_prewarmed_worker_gives_same_result(
     home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     (tmp_path / "spec.json").write_text(order(home, wine).model_dump_json())
     waiting = Worker(Path(WAIT))
     waiting.tell(Assignment(folder=tmp_path, lock=tmp_path / ".lock").model_dump_json())
-    assert waiting.everything()[-1] == whole[1][-1]
+    assert waiting.messages()[-1] == whole[1][-1]
     assert_same(weights(tmp_path), weights(whole[0]))
 
 
-def test_a_worker_that_nobody_needs_ends() -> None:
+def test_prewarmed_worker_without_assignment_ends() -> None:
     waiting = Worker(Path(WAIT))
     assert waiting.process.stdin is not None
     waiting.process.stdin.close()
-    assert waiting.everything() == []
+    assert waiting.messages() == []
 
 
-def test_it_says_how_far_it_is_and_ends_with_figures(whole: tuple[Path, list[dict[str, Any]]]) -> None:
-    folder, said = whole
-    kinds = [line["kind"] for line in said]
+def test_worker_sends_progress_and_finishes_with_metrics(whole: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, messages = whole
+    kinds = [line["kind"] for line in messages]
     assert {"heartbeat", "progress", "metric", "checkpoint", "finished"} <= set(kinds)
     assert kinds.index("finished") == len(kinds) - 1
-    assert said[-1]["metrics"]["accuracy"] > 0.85
-    ratios = [line["ratio"] for line in said if line["kind"] == "progress"]
+    assert messages[-1]["metrics"]["accuracy"] > 0.85
+    ratios = [line["ratio"] for line in messages if line["kind"] == "progress"]
     assert ratios == sorted(ratios)
     assert (folder / "result" / "manifest.json").is_file()
 
 
-def test_a_worker_that_was_killed_paused_and_left_alone_goes_on_as_if_nothing_had_happened(
+def test_worker_resumed_after_kill_pause_and_closed_stdin_gives_same_weights(
     home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     killed = Worker(tmp_path, order(home, wine))
@@ -168,7 +168,7 @@ def test_a_worker_that_was_killed_paused_and_left_alone_goes_on_as_if_nothing_ha
     assert_same(weights(tmp_path), weights(whole[0]))
 
 
-def test_a_cancelled_worker_ends_without_a_result(home: Path, wine: str, tmp_path: Path) -> None:
+def test_cancelled_worker_leaves_no_result(home: Path, wine: str, tmp_path: Path) -> None:
     worker = Worker(tmp_path, order(home, wine, hyperparameters={"epochs": 10_000}))
     worker.until("metric")
     worker.tell("cancel")
@@ -176,11 +176,11 @@ def test_a_cancelled_worker_ends_without_a_result(home: Path, wine: str, tmp_pat
     assert not (tmp_path / "result").exists()
 
 
-def test_a_learning_rate_of_1e9_fails_with_that_word(home: Path, wine: str, tmp_path: Path) -> None:
-    said = Worker(tmp_path, order(home, wine, hyperparameters={"learning_rate": 1e9})).end()
-    assert said["kind"] == "failed"
-    assert "diverged" in said["reason"]
-    assert "learning_rate" in said["reason"]
+def test_learning_rate_of_1e9_fails_as_diverged(home: Path, wine: str, tmp_path: Path) -> None:
+    message = Worker(tmp_path, order(home, wine, hyperparameters={"learning_rate": 1e9})).end()
+    assert message["kind"] == "failed"
+    assert "diverged" in message["reason"]
+    assert "learning_rate" in message["reason"]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()]
 
 
@@ -201,38 +201,38 @@ worker.main(Path(sys.argv[1]))
 """
 
 
-def test_a_full_disk_fails_with_that_reason_and_keeps_the_last_checkpoint(
+def test_full_disk_fails_with_reason_and_keeps_last_checkpoint(
     home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    said = Worker(tmp_path, order(home, wine), FULL_DISK).everything()
-    assert said[-1] == {"kind": "failed", "reason": "the disk is full; free some space and resume the job"}
-    kept = [line["step"] for line in said if line["kind"] == "checkpoint"]
-    assert len(kept) >= 2
-    assert (tmp_path / "checkpoints" / str(kept[-1]) / "optimiser.safetensors").is_file()
-    # Once there is room again, it goes on from there.
-    again = Worker(tmp_path).everything()
-    assert min(line["step"] for line in again if line["kind"] == "checkpoint") > kept[-1]
+    messages = Worker(tmp_path, order(home, wine), FULL_DISK).messages()
+    assert messages[-1] == {"kind": "failed", "reason": "the disk is full; free some space and resume the job"}
+    steps = [line["step"] for line in messages if line["kind"] == "checkpoint"]
+    assert len(steps) >= 2
+    assert (tmp_path / "checkpoints" / str(steps[-1]) / "optimiser.safetensors").is_file()
+    # Once the disk has space again, the job resumes from there.
+    again = Worker(tmp_path).messages()
+    assert min(line["step"] for line in again if line["kind"] == "checkpoint") > steps[-1]
     assert again[-1]["kind"] == "finished"
     assert_same(weights(tmp_path), weights(whole[0]))
 
 
-def test_what_goes_wrong_is_said_in_one_sentence_and_told_in_the_log(home: Path, tmp_path: Path) -> None:
-    said = Worker(tmp_path, order(home, "0" * 32)).end()
-    assert said["kind"] == "failed"
-    assert "data set" in said["reason"]
-    assert "gone" in said["reason"]
-    assert "Traceback" not in said["reason"]
+def test_missing_data_set_fails_with_one_sentence_and_logs_traceback(home: Path, tmp_path: Path) -> None:
+    message = Worker(tmp_path, order(home, "0" * 32)).end()
+    assert message["kind"] == "failed"
+    assert "data set" in message["reason"]
+    assert "gone" in message["reason"]
+    assert "Traceback" not in message["reason"]
     assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
-def test_a_job_beyond_its_memory_ends_and_says_so(home: Path, wine: str, tmp_path: Path) -> None:
-    said = Worker(tmp_path, order(home, wine, memory_mib=50)).end()
-    assert said == {"kind": "failed", "reason": said["reason"]}
-    assert "out of memory" in said["reason"]
-    assert "50 MiB" in said["reason"]
+def test_job_over_memory_limit_fails_with_reason(home: Path, wine: str, tmp_path: Path) -> None:
+    message = Worker(tmp_path, order(home, wine, memory_mib=50)).end()
+    assert message == {"kind": "failed", "reason": message["reason"]}
+    assert "out of memory" in message["reason"]
+    assert "50 MiB" in message["reason"]
 
 
-def test_an_order_that_is_none_fails_with_a_sentence(tmp_path: Path) -> None:
+def test_invalid_order_fails_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text("{}")
     assert Worker(tmp_path).end() == {
         "kind": "failed",
@@ -240,16 +240,16 @@ def test_an_order_that_is_none_fails_with_a_sentence(tmp_path: Path) -> None:
     }
 
 
-def test_a_metric_without_a_value_is_told_in_words_and_spoils_no_line() -> None:
-    heard = io.StringIO()
-    say = MessageWriter(heard, StopSignal())
+def test_metric_that_is_not_finite_becomes_a_warning() -> None:
+    stream = io.StringIO()
+    send = MessageWriter(stream, StopSignal())
     for step in (1, 2):
-        say(Metric(name="r2", split="validation", value=float("nan"), step=step))
-    say(Metric(name="loss", split="train", value=0.5, step=2))
-    say(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
-    say(Finished(metrics={"a": 1.0, "r2": float("nan")}))
-    said = [decode_message(line.encode()) for line in heard.getvalue().splitlines()]
-    assert said == [
+        send(Metric(name="r2", split="validation", value=float("nan"), step=step))
+    send(Metric(name="loss", split="train", value=0.5, step=2))
+    send(CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0, "b": float("inf")}, best=True, size_bytes=1))
+    send(Finished(metrics={"a": 1.0, "r2": float("nan")}))
+    messages = [decode_message(line.encode()) for line in stream.getvalue().splitlines()]
+    assert messages == [
         Log(level="warning", text="validation/r2 has no value at step 1: it is nan"),
         Metric(name="loss", split="train", value=0.5, step=2),
         CheckpointWritten(step=2, epoch=1, metrics={"a": 1.0}, best=True, size_bytes=1),

@@ -1,4 +1,4 @@
-"""From a trained network to a version folder: held-out figures, the rival beside it, golden items, the worst mistakes."""
+"""From a trained network to a version folder: held-out metrics, the incumbent beside it, golden items, the worst mistakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from model_zoo.architectures.tuned import TunedNetwork
 from model_zoo.cards.card import Card
@@ -18,108 +18,137 @@ from model_zoo.golden.held_out import HeldOut
 from model_zoo.materialised import Materialised
 from service.datasets.dataset import Splits
 from service.training.artifacts.result import write_labels, write_result
-from service.training.artifacts.tuned_card import FORECASTING, REDUCED, RELATIVE_TOLERANCE
-from service.training.data.accounting import account
-from service.training.evaluation.evaluate import NotCompared, Predictions, evaluate
+from service.training.artifacts.tuned_card import FORECASTING, REDUCED_TOLERANCE, RELATIVE_TOLERANCE
+from service.training.data.accounting import account_for_examples
+from service.training.evaluation.evaluate import evaluate
+from service.training.evaluation.measurements import Evaluation, NotCompared, Predictions
 from service.training.evaluation.mistakes import worst_mistakes
-from service.training.loop.checkpoint import State
-from service.training.methods.lora import added
-from service.training.protocol import Finished, Progress
+from service.training.loop.checkpoint import LoopState
+from service.training.methods.lora import added_tensors
+from service.training.protocol import Finished, Metric, Progress, SendMessage
 from service.training.stop_signal import StopSignal
-from service.training.training_job import Job, Say
+from service.training.training_job import TrainingJob
 from service.types import Tensors
 
 
-@dataclass(frozen=True)
-class Result:
-    """What training gave."""
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """What the training loop has produced."""
 
     card: Card
     network: nn.Module
     """In evaluation mode, on the CPU."""
     held_out: Predictions
     train_targets: NDArray[Any]
-    """As `evaluate` wants them."""
+    """In the form that `evaluate` takes."""
     golden: Sequence[Tensors]
     """Inputs of a few held-out examples."""
-    state: State
+    state: LoopState
     splits: Splits
-    rival: Predictions | NotCompared | None = None
+    incumbent: Predictions | NotCompared | None = None
     baseline_outputs: NDArray[Any] | None = None
-    decided: HeldOut | None = None
-    """By which a server judges the version on a tier or a precision."""
+    reference: HeldOut | None = None
+    """Held-out answers by which a server checks the version on another tier or in another precision."""
 
 
-def finish(job: Job, result: Result, say: Say, told: StopSignal) -> None:
-    """Evaluates and writes. Says Finished, which is the last word."""
+def finish(job: TrainingJob, model: TrainedModel, send: SendMessage, stop: StopSignal) -> None:
+    """Evaluates the model and writes `result/`. Sends Finished, the final message."""
     evaluation = evaluate(
         job.task,
         job.labels,
-        result.held_out,
-        result.train_targets,
+        model.held_out,
+        model.train_targets,
         seed=job.order.spec.seed,
-        rival=result.rival,
-        baseline_outputs=result.baseline_outputs,
+        incumbent=model.incumbent,
+        baseline_outputs=model.baseline_outputs,
     )
-    told.check()
-    say(Progress(phase="publishing", ratio=0.97, step=result.state.step, epoch=result.state.epoch))
-    golden = [(given, answer(result.network, given)) for given in result.golden]
+    stop.check()
+    send(Progress(phase="publishing", ratio=0.97, step=model.state.step, epoch=model.state.epoch))
+    golden = [(inputs, run_single(model.network, inputs)) for inputs in model.golden]
+    write_version(
+        job,
+        card=with_tolerance(model.card, golden),
+        state=version_state(model.network, adapter=model.card.adapter is not None),
+        golden=golden,
+        evaluation=evaluation,
+        held_out=model.held_out,
+        curves=model.state.curves,
+        hyperparameters=job.hparams.model_dump(),
+        splits=model.splits,
+        training_s=model.state.seconds,
+        reference=model.reference,
+    )
+    send(Finished(metrics=evaluation.metric_values()))
+
+
+def write_version(
+    job: TrainingJob,
+    *,
+    card: Card,
+    state: Mapping[str, Tensor],
+    golden: Sequence[tuple[Tensors, Tensors]],
+    evaluation: Evaluation,
+    held_out: Predictions,
+    curves: Sequence[Metric],
+    hyperparameters: Mapping[str, Any],
+    splits: Splits,
+    training_s: float,
+    reference: HeldOut | None,
+) -> None:
+    """Writes the job's `result/`, with the worst mistakes and the accounting of its examples. See `write_result`."""
     write_result(
         job.order,
         job.folder,
         base=job.base,
         base_files=job.files,
         dataset=job.info,
-        card=tolerant(result.card, golden),
-        state=weights(result.network, adapter=result.card.adapter is not None),
+        card=card,
+        state=state,
         golden=golden,
         evaluation=evaluation,
-        curves=result.state.curves,
-        hyperparameters=job.knobs.model_dump(),
-        splits=result.splits,
-        mistakes=worst_mistakes(job.task, job.labels, result.held_out, job.examples),
-        training_s=result.state.seconds,
-        held_out=result.decided,
-        accounting=account(job, result.splits),
+        curves=curves,
+        hyperparameters=hyperparameters,
+        splits=splits,
+        mistakes=worst_mistakes(job.task, job.labels, held_out, job.examples),
+        training_s=training_s,
+        held_out=reference,
+        accounting=account_for_examples(job, splits),
     )
-    say(Finished(metrics=evaluation.figures()))
 
 
-def tolerant(card: Card, golden: Sequence[tuple[Tensors, Tensors]]) -> Card:
-    """The card with a tolerance that suits the size of its outputs."""
+def with_tolerance(card: Card, golden: Sequence[tuple[Tensors, Tensors]]) -> Card:
+    """The card with a tolerance that fits the size of its outputs."""
     largest = max((float(np.abs(np.asarray(out)).max()) for _, outs in golden for out in outs.values()), default=0.0)
     bound = max(card.tolerance.max_abs_error, RELATIVE_TOLERANCE * largest)
     reduced = card.tolerance.reduced_precision
     if reduced.max_abs_error is not None:
-        # A number comes in spreads of the target, a forecast in the units of the data, however small they are.
+        # A number is in spreads of the target; a forecast is in the units of the data, which may be arbitrarily small.
         size = largest or 1.0 if card.task == FORECASTING else max(1.0, largest)
-        reduced = reduced.model_copy(update={"max_abs_error": REDUCED * size})
+        reduced = reduced.model_copy(update={"max_abs_error": REDUCED_TOLERANCE * size})
     tolerance = card.tolerance.model_copy(update={"max_abs_error": bound, "reduced_precision": reduced})
     return card.model_copy(update={"tolerance": tolerance})
 
 
-def weights(network: nn.Module, adapter: bool) -> dict[str, torch.Tensor]:
-    """What the version's file holds: see `model_zoo/network.py`, which reads it."""
+def version_state(network: nn.Module, adapter: bool) -> dict[str, Tensor]:
+    """The tensors of the version's file, as `model_zoo/network.py` reads them."""
     if not isinstance(network, TunedNetwork):
         backbone = network.backbone
         assert isinstance(backbone, nn.Module)
         state = backbone.state_dict()
     else:
-        state = added(network.state_dict()) if adapter else network.state_dict()
+        state = added_tensors(network.state_dict()) if adapter else network.state_dict()
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
 @torch.no_grad()
-def answer(network: nn.Module, given: Tensors) -> dict[str, NDArray[np.generic]]:
-    """What the network says to one row, alone."""
-    outputs: Mapping[str, torch.Tensor] = network(
-        **{n: torch.from_numpy(np.asarray(a))[None] for n, a in given.items()}
-    )
+def run_single(network: nn.Module, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+    """The network's outputs for a single row."""
+    outputs: Mapping[str, Tensor] = network(**{n: torch.from_numpy(np.asarray(a))[None] for n, a in inputs.items()})
     return {name: tensor[0].numpy() for name, tensor in outputs.items() if name != FEATURES}
 
 
-def draft_files(job: Job, card: Card) -> Materialised:
-    """Files by which the task of a card that is still being made can prepare examples: the base's, and the labels."""
+def preparation_files(job: TrainingJob, card: Card) -> Materialised:
+    """The files with which the task of an unfinished card prepares examples: the base's files, and the labels."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if card.labels is not None:
         write_labels(job.folder / card.labels, job.labels)

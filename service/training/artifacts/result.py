@@ -1,4 +1,4 @@
-"""A job's result: a version folder, complete by rename. What is in it: `model_zoo/version_folder.py`."""
+"""Writes a job's result: a version folder, complete by rename. `model_zoo/version_folder.py` describes its files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from model_zoo.golden.held_out import HELD_OUT, HeldOut, write_held_out
 from model_zoo.materialised import Materialised
 from service import __version__
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, Splits
-from service.training.artifacts.html_report import page
+from service.training.artifacts.html_report import render_page
+from service.training.artifacts.tuned_card import NO_DIGEST
 from service.training.data.accounting import Accounting
-from service.training.evaluation.evaluate import Evaluation
 from service.training.evaluation.intervals import Value
+from service.training.evaluation.measurements import Evaluation
 from service.training.evaluation.mistakes import Mistake
 from service.training.job_spec import Method, WorkOrder
 from service.training.protocol import Metric
@@ -54,13 +56,14 @@ def write_result(
     held_out: HeldOut | None = None,
     accounting: Accounting | None = None,
 ) -> None:
-    """Writes `folder/result/`, or leaves nothing there. One that is there from an attempt before is replaced.
+    """Writes `folder/result/`, or leaves nothing there. Replaces the result of an earlier attempt.
 
     Args:
-        card: `source.files` is filled in here.
+        card: without `source.files`, which are added here.
         state: tensors as `model_zoo.network.load_network` reads them.
-        golden: inputs and outputs of a few items, single rows without the rows axis.
-        held_out: by which a server judges the version on a tier or a precision; None where its task decides nothing.
+        golden: inputs and outputs of a few items, as single rows without the rows axis.
+        held_out: answers by which a server checks the version on another tier or in another precision; None if the task has no
+            such check.
     """
     draft, final = folder / DRAFT, folder / RESULT
     shutil.rmtree(draft, ignore_errors=True)
@@ -75,16 +78,16 @@ def write_result(
         roles["labels"] = card.labels
         write_labels(draft / card.labels, evaluation.labels)
     if order.spec.method is Method.FULL and base_files is not None:
-        # With head and lora they stay the base's.
+        # A version of method head or lora uses the base's own files.
         for role, path in base_files.files.items():
             if role != "labels":
                 roles[role] = path.name
                 shutil.copyfile(path, draft / path.name)
     source = card.source
     assert isinstance(source, TunedSource)
-    files = {role: _file(draft / name) for role, name in roles.items()}
-    digest = base_files.digest if base_files else "0" * 64
-    source = source.model_copy(update={"files": files, "base_digest": digest, "columns": _columns(dataset)})
+    files = {role: _source_file(draft / name) for role, name in roles.items()}
+    digest = base_files.digest if base_files else NO_DIGEST
+    source = source.model_copy(update={"files": files, "base_digest": digest, "columns": _trained_columns(dataset)})
     card = card.model_copy(update={"source": source})
 
     write_golden_items(draft / "golden.safetensors", golden)
@@ -94,11 +97,11 @@ def write_result(
     (draft / "card.json").write_text(strict_json.text(card, indent=1, ascii_only=False), encoding="utf-8")
     lineage = lineage_of(order, base, dataset, source.base_digest, evaluation, hyperparameters, training_s)
     report = report_of(order, evaluation, curves, splits, mistakes)
-    report["accounting"] = None if accounting is None else _fields(accounting)
+    report["accounting"] = None if accounting is None else asdict(accounting)
     _write_json(draft / "lineage.json", lineage)
     _write_json(draft / "report.json", report)
     _write_json(draft / "curves.json", report["curves"])
-    html = page(card, evaluation, dataset, lineage, splits, curves, mistakes, accounting)
+    html = render_page(card, evaluation, dataset, lineage, splits, curves, mistakes, accounting)
     (draft / "report.html").write_text(html, encoding="utf-8")
     roles |= {
         "card": "card.json",
@@ -109,13 +112,13 @@ def write_result(
         "curves": "curves.json",
     }
     for name in roles.values():
-        _flush(draft / name)
+        _sync(draft / name)
     entries = {
-        role: {"name": name, "bytes": (draft / name).stat().st_size, "sha256": _file(draft / name).sha256}
+        role: {"name": name, "bytes": (draft / name).stat().st_size, "sha256": _source_file(draft / name).sha256}
         for role, name in sorted(roles.items())
     }
     _write_json(draft / "manifest.json", {"converter": MANIFEST_VERSION, "files": entries})
-    _flush(draft / "manifest.json")
+    _sync(draft / "manifest.json")
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
 
@@ -129,10 +132,10 @@ def lineage_of(
     hyperparameters: Mapping[str, Any],
     training_s: float,
 ) -> dict[str, Any]:
-    """Where a version comes from: everything that is needed to make it again."""
-    rival = None
-    if evaluation.rival is not None and order.rival is not None:
-        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics)}
+    """The lineage of a version: everything that is needed to train it again. The key `rival` is the incumbent."""
+    incumbent = None
+    if evaluation.incumbent is not None and order.rival is not None:
+        incumbent = {"version": int(order.rival.name), "metrics": dict(evaluation.incumbent.metrics)}
     return {
         "base": base.name,
         "base_sha256": base_digest,
@@ -144,9 +147,9 @@ def lineage_of(
         "hyperparameters": dict(hyperparameters),
         "zoo_version": __version__,
         "task": evaluation.task,
-        "metrics": evaluation.figures(),
+        "metrics": evaluation.metric_values(),
         "baseline_metrics": dict(evaluation.baseline.metrics),
-        "rival": rival,
+        "rival": incumbent,
         "created": time.time(),
         "training_seconds": round(training_s, 3),
     }
@@ -159,40 +162,44 @@ def report_of(
     splits: Splits,
     mistakes: Sequence[Mistake],
 ) -> dict[str, Any]:
-    """How a version did on held-out data, for programs."""
-    rival = None
-    if evaluation.rival is not None and order.rival is not None:
-        difference = _interval(evaluation.rival.difference)
-        rival = {"version": int(order.rival.name), "metrics": dict(evaluation.rival.metrics), "difference": difference}
+    """The measurements of a version on held-out data, for programs. The key `rival` is the incumbent."""
+    incumbent = None
+    if evaluation.incumbent is not None and order.rival is not None:
+        difference = _value_fields(evaluation.incumbent.difference)
+        incumbent = {
+            "version": int(order.rival.name),
+            "metrics": dict(evaluation.incumbent.metrics),
+            "difference": difference,
+        }
     confusion = None
     if evaluation.confusion is not None:
         confusion = {"labels": list(evaluation.labels), "matrix": evaluation.confusion.tolist()}
     calibration = None
     if evaluation.ece is not None:
-        calibration = {"ece": evaluation.ece, "bins": [_fields(b) for b in evaluation.bins]}
+        calibration = {"ece": evaluation.ece, "bins": [asdict(b) for b in evaluation.bins]}
     return {
         "task": evaluation.task,
         "examples": evaluation.examples,
-        "metrics": {name: _interval(value) for name, value in evaluation.metrics.items()},
+        "metrics": {name: _value_fields(value) for name, value in evaluation.metrics.items()},
         "baseline": {**evaluation.baseline.metrics, "kind": evaluation.baseline.kind},
-        "rival": rival,
+        "rival": incumbent,
         "not_compared": evaluation.not_compared,
         "without_value": list(evaluation.without_value),
         "primary": evaluation.primary,
         "higher_is_better": evaluation.higher_is_better,
-        "per_class": [_fields(c) for c in evaluation.per_class],
+        "per_class": [asdict(c) for c in evaluation.per_class],
         "confusion": confusion,
         "calibration": calibration,
         "splits": {name: len(splits.get(name, ())) for name in ("train", "validation", "test")},
         "mistakes": [
-            {name: value for name, value in _fields(m).items() if name not in ("picture", "text")} for m in mistakes
+            {name: value for name, value in asdict(m).items() if name not in ("picture", "text")} for m in mistakes
         ],
         "curves": [metric.model_dump() for metric in curves],
     }
 
 
-def _columns(dataset: DatasetInfo) -> TrainedColumns | None:
-    """What the table's columns meant, so that a file like it can be asked about; None where there was no table."""
+def _trained_columns(dataset: DatasetInfo) -> TrainedColumns | None:
+    """The roles of the table's columns, so that the version can read similar files; None if there was no table."""
     found = dataset.columns
     if found == Columns() and not dataset.inputs:
         return None
@@ -201,19 +208,15 @@ def _columns(dataset: DatasetInfo) -> TrainedColumns | None:
 
 
 def write_labels(path: Path, labels: Sequence[str]) -> None:
-    """Class names as `service.tasks.table.read_labels` reads them: one a line, whatever else is in them."""
+    """Writes class names, one a line, as `service.tasks.table.read_labels` reads them. A line break in a name becomes a space."""
     path.write_bytes("".join(label.replace("\n", " ") + "\n" for label in labels).encode())
 
 
-def _interval(value: Value) -> dict[str, float]:
+def _value_fields(value: Value) -> dict[str, float]:
     return {"value": value.value, "low": value.low, "high": value.high}
 
 
-def _fields(part: Any) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in part.__dataclass_fields__}
-
-
-def _file(path: Path) -> SourceFile:
+def _source_file(path: Path) -> SourceFile:
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     return SourceFile(path=path.name, sha256=digest, bytes=path.stat().st_size)
@@ -223,7 +226,7 @@ def _write_json(path: Path, document: object) -> None:
     path.write_text(strict_json.text(strict_json.with_nulls(document), indent=1, ascii_only=False), encoding="utf-8")
 
 
-def _flush(path: Path) -> None:
-    """Brings a file to disk before the rename that makes it count, or a power cut could publish an empty one."""
+def _sync(path: Path) -> None:
+    """Writes a file to disk before the rename that publishes it; a power cut could otherwise publish an empty file."""
     with path.open("r+b") as handle:
         os.fsync(handle.fileno())

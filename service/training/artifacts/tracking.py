@@ -1,4 +1,4 @@
-"""Where a job's metrics go beside the event log: TensorBoard event files, and MLflow where an order names a server."""
+"""Tracks a job's metrics beside the event log: in TensorBoard event files, and in MLflow if the order names a server."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from service.training.job_spec import WorkOrder
 from service.training.protocol import Metric
 
 TENSORBOARD = "tensorboard"
-"""Folder of the event files, in the job's."""
+"""Folder of the event files, in the job's folder."""
 EXPERIMENT = "zoo"
-LONGEST_PARAMETER = 250
+MAX_PARAMETER_CHARACTERS = 250
 MLFLOW_WAIT_S, MLFLOW_RETRIES = "5", "1"
-"""A tracking server that does not answer must not hold up a job for long."""
-
-LARGEST_32 = 3.4e38
-"""TensorBoard keeps 32 bits of a value."""
+"""A tracking server that does not answer must not delay a job for long."""
+MAX_FLOAT32 = 3.4e38
+"""TensorBoard stores values in 32 bits."""
 
 log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Never fails a job: a target that fails is told of once in the worker's log, and left alone from then on."""
+    """Writes metrics to its targets. It never fails a job: a target that fails is reported once in the worker's log, and then not
+    used."""
 
     def __init__(self, order: WorkOrder, folder: Path) -> None:
         self._targets: list[Callable[[Metric], None]] = []
@@ -37,7 +37,7 @@ class Tracker:
             self._try("MLflow", lambda: self._open_mlflow(order))
 
     def metric(self, metric: Metric) -> None:
-        """Notes one; a value that is not finite is left out."""
+        """Writes a metric to all targets, unless it is not finite."""
         if not math.isfinite(metric.value):
             return
         for target in tuple(self._targets):
@@ -45,10 +45,10 @@ class Tracker:
                 target(metric)
             except Exception:
                 self._targets.remove(target)
-                log.warning("tracking has failed and goes on without one of its targets", exc_info=True)
+                log.warning("a tracking target has failed and is not used any more", exc_info=True)
 
     def close(self) -> None:
-        """Flushes and closes."""
+        """Flushes and closes all targets. Later metrics are dropped."""
         closers, self._closers, self._targets = self._closers, [], []
         for closer in closers:
             self._try("tracking", closer)
@@ -57,10 +57,10 @@ class Tracker:
         try:
             action()
         except Exception:
-            log.warning("%s cannot be used; the job goes on without it", what, exc_info=True)
+            log.warning("%s cannot be used; the job continues without it", what, exc_info=True)
 
     def _open_tensorboard(self, folder: Path) -> None:
-        # TensorBoard's own writer: torch's wrapper around it takes two seconds longer to import.
+        # TensorBoard's own writer: the import of torch's wrapper takes two seconds longer.
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -68,7 +68,7 @@ class Tracker:
         writer = EventFileWriter(str(folder), flush_secs=5)
 
         def write(metric: Metric) -> None:
-            if abs(metric.value) > LARGEST_32:  # TensorBoard would show it as infinite
+            if abs(metric.value) > MAX_FLOAT32:  # TensorBoard would show it as infinite
                 return
             value = Summary.Value(tag=f"{metric.name}/{metric.split}", simple_value=metric.value)
             writer.add_event(Event(wall_time=time.time(), step=metric.step, summary=Summary(value=[value])))
@@ -77,7 +77,7 @@ class Tracker:
         self._closers.append(writer.close)
 
     def _open_mlflow(self, order: WorkOrder) -> None:
-        # Read by MLflow when it is used.
+        # MLflow reads these when it is used.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", MLFLOW_WAIT_S)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", MLFLOW_RETRIES)
         from mlflow.entities import Param, RunTag
@@ -89,7 +89,7 @@ class Tracker:
         run = client.create_run(experiment, run_name=order.spec.display_name or f"{order.spec.model}-{order.job_id}")
         run_id = run.info.run_id
         spec = order.spec
-        known: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "base": spec.base,
             "dataset_id": spec.dataset_id,
             "task": spec.task,
@@ -97,9 +97,9 @@ class Tracker:
             "seed": spec.seed,
             **spec.hyperparameters,
         }
-        parameters = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in known.items()]
+        logged = [Param(name, str(value)[:MAX_PARAMETER_CHARACTERS]) for name, value in parameters.items()]
         tags = [RunTag("zoo.job_id", order.job_id), RunTag("zoo.model", spec.model)]
-        client.log_batch(run_id, params=parameters, tags=tags)
+        client.log_batch(run_id, params=logged, tags=tags)
 
         def write(metric: Metric) -> None:
             client.log_metric(run_id, f"{metric.split}/{metric.name}", metric.value, step=metric.step)

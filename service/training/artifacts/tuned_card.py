@@ -1,9 +1,9 @@
-"""The card of a version that a job has made: the base's, with what tuning changed."""
+"""The card of a tuned version: the base's card with the changes of fine-tuning."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from model_zoo.cards.card import Card, Closeness
 from model_zoo.cards.recipes import ImageRecipe, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
@@ -13,22 +13,22 @@ from model_zoo.cards.weight_source import SourceFile, TunedSource, WeightsRecipe
 from service.tasks.image.image_tabular_regression import record_inputs
 from service.tasks.series.time_series_forecasting import series_inputs, series_output
 from service.tasks.tabular.row_input import row_inputs
-from service.training.evaluation.evaluate import is_classification
+from service.training.evaluation.measurements import is_classification
 from service.training.job_spec import Method, WorkOrder
 
 NO_DIGEST = "0" * 64
 LABELS = "labels.txt"
 FORECASTING = "time-series-forecasting"
 RELATIVE_TOLERANCE = 1e-3
-"""Of the largest output that was seen: what another batch, another kernel or a compiler may change."""
-REDUCED = 0.05
-"""Of the largest output, or of a target's spread, where that is more: what bf16 or fp16 may change of a number."""
+"""Of the largest output: another batch size, another kernel or a compiler may change an output by so much."""
+REDUCED_TOLERANCE = 0.05
+"""Of the largest output, or of a target's spread if that is larger: bf16 or fp16 may change a number by so much."""
 METHODS: dict[Method, Literal["head", "full", "lora"]] = {
     Method.HEAD: "head",
     Method.FULL: "full",
     Method.LORA: "lora",
 }
-RAW: dict[str, Literal["image", "text", "audio", "row", "series", "record"]] = {
+RAW_INPUTS: dict[str, Literal["image", "text", "audio", "row", "series", "record"]] = {
     "image": "image",
     "text": "text",
     "characters": "text",
@@ -55,19 +55,19 @@ def tuned_card(
     output_size: float = 1.0,
     files: Mapping[str, SourceFile] | None = None,
 ) -> Card:
-    """The base's card with what tuning changed. `write_result` fills in `source.files`, which it alone knows.
+    """The base's card with the changes of fine-tuning. `write_result` adds `source.files`.
 
     Args:
-        labels: class names in the order of the logits; empty where the answer is no class.
-        recipe: where it is another than the base's: a record's, a table's, a series'.
-        parameters: numbers of the whole network as served.
-        base_digest: sha256 of the base's weights; zeros for a base without.
-        output_size: largest output on the golden items; the tolerance follows it.
+        labels: class names in the order of the logits; empty if the answer is not a class.
+        recipe: if it differs from the base's: of a record, a table or a series.
+        parameters: of the whole network as it is served.
+        base_digest: sha256 of the base's weights; zeros for a base without weights.
+        output_size: the largest output on the golden items, which the tolerance is relative to.
     """
     recipe = base.recipe if recipe is None else recipe
     method = order.spec.method
     tolerance = max(base.tolerance.max_abs_error, RELATIVE_TOLERANCE * output_size)
-    # By parts, and validated anew: what comes from a user's data must fit the rules that hold for every card.
+    # Validated again: values from a user's data must satisfy the rules of every card.
     return Card.model_validate(
         {
             **{name: getattr(base, name) for name in Card.model_fields},
@@ -85,7 +85,7 @@ def tuned_card(
             "head": head,
             "adapter": adapter,
             "target": target,
-            "raw_input": RAW[recipe.kind],
+            "raw_input": RAW_INPUTS[recipe.kind],
             "signature": Signature(inputs=_inputs(base, recipe), outputs=(_output(base, task, labels, head, recipe),)),
             "recipe": recipe,
             "labels": LABELS if is_classification(task) else None,
@@ -94,7 +94,7 @@ def tuned_card(
                     "max_abs_error": tolerance,
                     "compiled": _closeness(base.tolerance.compiled, task, None),
                     "reduced_precision": _closeness(
-                        base.tolerance.reduced_precision, task, REDUCED * max(1.0, output_size)
+                        base.tolerance.reduced_precision, task, REDUCED_TOLERANCE * max(1.0, output_size)
                     ),
                 }
             ),
@@ -103,16 +103,23 @@ def tuned_card(
     )
 
 
-def _closeness(closeness: Closeness, task: str, numbers: float | None) -> Closeness:
-    """The base's, without its bound on absolute errors, which was in the units of its own outputs.
+def with_arguments(base: Card, arguments: Mapping[str, Any]) -> Card:
+    """The base's card with these arguments of its architecture, for a network that starts untrained."""
+    architecture = base.architecture
+    merged = {**architecture.arguments, **arguments}
+    return base.model_copy(update={"architecture": architecture.model_copy(update={"arguments": merged})})
 
-    Where the answer is a number, its error is all that counts, `numbers` at most: of a single number the cosine is its sign, and
-    there is no first class.
+
+def _closeness(closeness: Closeness, task: str, max_error: float | None) -> Closeness:
+    """The base's closeness without its bound on absolute errors, which is in the units of the base's outputs.
+
+    For an answer that is a number only its error counts, at most `max_error`: the cosine of a single number is its sign, and
+    there is no top class.
     """
     if is_classification(task) or task == "text-generation":
         return closeness.model_copy(update={"max_abs_error": None})
     least = closeness.min_cosine if task == FORECASTING else -1.0
-    return closeness.model_copy(update={"max_abs_error": numbers, "min_cosine": least})
+    return closeness.model_copy(update={"max_abs_error": max_error, "min_cosine": least})
 
 
 def _inputs(base: Card, recipe: Recipe) -> tuple[TensorSpec, ...]:

@@ -1,4 +1,4 @@
-"""What became of the examples that a job got: each is learned from, chosen by, held out, or left out with a reason."""
+"""The accounting of a job's examples: each is in the training, validation or test data, or is left out with a reason."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from service.datasets.dataset import Splits
 from service.datasets.formatting import counted
 from service.errors import InvalidInput, ZooError
-from service.training.protocol import Log
-from service.training.training_job import Job, Say
+from service.training.protocol import Log, SendMessage
+from service.training.training_job import TrainingJob
 
-MOST_SHOWN = 5
-"""Examples that are named."""
+MAX_SHOWN = 5
+"""Examples that are named, and reasons that are listed."""
 NOT_USED = "not needed"
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
-"""Reasons that differ in names and figures alone are one reason."""
+_SPECIFIC = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.,]*\b")
+"""Quoted names and numbers: reasons that differ in these alone are counted as one reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
-    """`given` = `train` + `validation` + `test` + `left_out`; an example that stands in for another split counts once."""
+    """`given` = `train` + `validation` + `test` + `left_out`. An example that is in two splits counts once.
+
+    The field names are keys of `report.json`.
+    """
 
     given: int
     train: int
@@ -30,44 +33,47 @@ class Accounting:
     test: int
     left_out: int
     reasons: Mapping[str, int]
-    """Together `left_out`."""
+    """Examples by reason, `left_out` in all."""
     first: tuple[tuple[str, str], ...]
-    """(where it came from, reason) of the first that were left out."""
+    """(origin, reason) of the first examples that are left out."""
 
 
-def account(job: Job, splits: Splits) -> Accounting:
-    """Of a job and the splits that it really used."""
-    counts, met = {}, set[int]()
+def account_for_examples(job: TrainingJob, splits: Splits) -> Accounting:
+    """The accounting of a job. `splits` are those that it really used."""
+    counts, seen = {}, set[int]()
     for name in ("train", "validation", "test"):
-        fresh = set(splits.get(name, ())) - met
+        fresh = set(splits.get(name, ())) - seen
         counts[name] = len(fresh)
-        met |= fresh
-    left = [index for index in range(len(job.examples)) if index not in met]
-    reasons = Counter(_QUOTED.sub("…", job.left_out.get(index, NOT_USED)) for index in left)
-    first = tuple((job.examples[index].origin, job.left_out.get(index, NOT_USED)) for index in left[:MOST_SHOWN])
+        seen |= fresh
+    left_out = [index for index in range(len(job.examples)) if index not in seen]
+    reasons = Counter(_general(job.left_out.get(index, NOT_USED)) for index in left_out)
     return Accounting(
-        len(job.examples),
-        counts["train"],
-        counts["validation"],
-        counts["test"],
-        len(left),
-        dict(reasons.most_common()),
-        first,
+        given=len(job.examples),
+        train=counts["train"],
+        validation=counts["validation"],
+        test=counts["test"],
+        left_out=len(left_out),
+        reasons=dict(reasons.most_common()),
+        first=tuple((job.examples[i].origin, job.left_out.get(i, NOT_USED)) for i in left_out[:MAX_SHOWN]),
     )
 
 
 def reason_of(error: ZooError) -> str:
-    """Why an example cannot be used, without where it came from."""
+    """The reason why an example cannot be used, without its origin."""
     return error.problem if isinstance(error, InvalidInput) else error.message
 
 
-def tell_left_out(job: Job, say: Say) -> None:
-    """Names the first that are left out, and counts all of them by reason."""
+def send_left_out(job: TrainingJob, send: SendMessage) -> None:
+    """Sends warnings that name the first examples that are left out, and count all of them by reason."""
     if not job.left_out:
         return
-    for index, reason in sorted(job.left_out.items())[:MOST_SHOWN]:
-        say(Log(level="warning", text=f"left out {job.examples[index].origin}: {reason}"))
-    reasons = Counter(_QUOTED.sub("…", reason) for reason in job.left_out.values())
-    why = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(MOST_SHOWN))
+    for index, reason in sorted(job.left_out.items())[:MAX_SHOWN]:
+        send(Log(level="warning", text=f"left out {job.examples[index].origin}: {reason}"))
+    reasons = Counter(_general(reason) for reason in job.left_out.values())
+    why = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(MAX_SHOWN))
     of = counted(len(job.examples), "example")
-    say(Log(level="warning", text=f"left out {len(job.left_out)} of {of}: {why}"))
+    send(Log(level="warning", text=f"left out {len(job.left_out)} of {of}: {why}"))
+
+
+def _general(reason: str) -> str:
+    return _SPECIFIC.sub("…", reason)

@@ -1,4 +1,4 @@
-"""Pictures that are varied anew in each epoch, by timm's transforms."""
+"""Image augmentation by timm's transforms, anew in each epoch."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ LEVELS: dict[str, dict[str, Any]] = {
     "medium": {"scale": (0.35, 1.0), "hflip": 0.5, "color_jitter": 0.3},
     "strong": {"scale": (0.2, 1.0), "hflip": 0.5, "auto_augment": "rand-m9-mstd0.5-inc1"},
 }
-"""What `timm.data.create_transform` is given. Its own scale begins at 0.08, which suits training from nothing on a million
-pictures; of a few hundred one such crop in ten shows nothing of what the label says."""
-ROOM = 1.25
-"""Pictures are kept at so many times the side that serving resizes to, for crops to choose from."""
+"""Arguments of `timm.data.create_transform`. Its default scale starts at 0.08, which suits training from scratch on a million
+images; one in ten of such crops of a few hundred images shows nothing of the labelled object."""
+CROP_MARGIN = 1.25
+"""Images are cached at this multiple of the size that serving resizes to, so that crops can differ."""
 
 
-def variation(recipe: ImageRecipe, level: str) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    """A picture → one of its variations, uint8 (3, height, width). Draws from Python's and torch's global generators."""
+def augmentation(recipe: ImageRecipe, level: str) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    """A function from an image to a random variation of it, uint8 (3, height, width). It draws from Python's and torch's global
+    generators."""
     import timm.data
 
-    library: Any = timm.data  # says nothing of what it exports
+    library: Any = timm.data  # its type stubs export nothing
     transform: Callable[[Image.Image], NDArray[np.uint8]] = library.create_transform(
         (3, *recipe.size),
         is_training=True,
         ratio=(3 / 4, 4 / 3),
         interpolation=recipe.interpolation,
-        mean=recipe.mean,  # RandAugment fills what it uncovers with it
+        mean=recipe.mean,  # RandAugment fills uncovered pixels with it
         std=recipe.std,
-        use_prefetcher=True,  # stops at bytes: normalising is done on the whole batch
+        use_prefetcher=True,  # returns bytes: the whole batch is normalised at once
         **LEVELS[level],
     )
     return transform
 
 
-def shrunk(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
-    """As much of a picture as variations need; in the proportions in which serving shows it, where it stretches it."""
+def shrink_for_crops(image: Image.Image, recipe: ImageRecipe) -> Image.Image:
+    """The image, no larger than augmentation needs. It has the proportions of serving if the recipe stretches images."""
     if recipe.stretch:
         height, width = recipe.size
-        return image.resize((round(ROOM * width), round(ROOM * height)), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    shorter = round(ROOM * recipe.resize_shorter)
+        size = round(CROP_MARGIN * width), round(CROP_MARGIN * height)
+        return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    shorter = round(CROP_MARGIN * recipe.resize_shorter)
     scale = shorter / min(image.size)
     if scale >= 1.0:
         return image

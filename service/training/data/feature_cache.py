@@ -1,13 +1,13 @@
-"""Features of a frozen backbone on a data set, on disk: computed once, for every job with the same base and data. No torch here.
+"""Features of a frozen backbone on a data set, on disk: computed once for all jobs with the same base and data. No torch here.
 
-`ZOO_HOME/features/<first 16 of the base's digest>-<how examples were prepared>-<dataset id>/`:
+`ZOO_HOME/features/<first 16 of the base's digest>-<digest of the preparation>-<dataset id>/`:
 
-    chunk-<start>-<stop>.safetensors   features: float32 (n, D), ok: uint8 (n), see below; of the examples start … stop - 1
+    chunk-<start>-<stop>.safetensors   of the examples start … stop - 1: features float32 (n, D), and ok uint8 (n), see below
     complete.json                      {"count": N, "width": D}, once every example is in a chunk
 
-Rows stand in the order of the data set. `ok` is 0 where an example could not be preprocessed, and its features are zeros;
-`EXACT` where the backbone ran in fp32, `REDUCED` where the server's ran in a reduced precision. Files appear by rename,
-complete, so that the server and a worker may write side by side: the last one wins, with the same numbers.
+Rows are in the order of the data set. `ok` is 0 for an example that cannot be preprocessed, whose features are zeros; `EXACT` if
+the backbone ran in fp32; `REDUCED` if the server's ran in a reduced precision. Files appear by rename, complete, so the server
+and a worker may write at the same time: the last one wins, with the same numbers.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from service.datasets.dataset import FEATURES
 
 COMPLETE = "complete.json"
 EXACT, REDUCED = 1, 2
+"""Values of `ok`."""
 CHUNK = 256
-"""Examples of one chunk: what a crash may cost."""
-_NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
-
+"""Examples of one chunk: a crash loses at most these."""
+_CHUNK_NAME = re.compile(r"chunk-(\d{1,12})-(\d{1,12})\.safetensors")
 
 PREPARATION = 3
-"""Raise it when a task's preprocessing comes to give other tensors for the same example: earlier features are of no use then."""
+"""Increase it when a task's preprocessing changes its tensors for the same example: earlier features are not used then."""
 
 
 def features_folder(home: Path, base_digest: str, dataset_id: str) -> Path:
-    """Where the features of a base (sha256 of its weights) on a data set lie.
+    """The folder of a base's features on a data set. `base_digest` is the sha256 of the base's weights.
 
-    They also depend on this release: what another one prepared otherwise would not fit the heads that are to serve.
+    It also depends on the release of Zoo: a release that prepares examples differently must not use these features.
     """
     prepared = hashlib.sha256(f"{__version__} {PREPARATION}".encode()).hexdigest()[:8]
     return home / FEATURES / f"{base_digest[:16]}-{prepared}-{dataset_id}"
@@ -52,18 +52,18 @@ class FeatureCache:
     """The chunks of one folder."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        """`count`: examples of the data set. Nothing is created before the first chunk is written."""
+        """`count`: the number of examples in the data set. The folder is created with the first chunk."""
         self.folder = folder
         self.count = count
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The chunks that are there by their names, `(start, stop)`, rising."""
-        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("chunk-*.safetensors"))
+        """The chunks on disk, by their names, `(start, stop)` in ascending order."""
+        names = (_CHUNK_NAME.fullmatch(path.name) for path in self.folder.glob("chunk-*.safetensors"))
         found = [(int(name[1]), int(name[2])) for name in names if name]
         return sorted((start, stop) for start, stop in found if start < stop <= self.count)
 
     def write(self, start: int, features: NDArray[np.float32], ok: NDArray[np.uint8]) -> None:
-        """Rows from `start` on: `(n, D)`, `(n)`."""
+        """Writes the chunk of the rows from `start` on: features `(n, D)` and ok `(n)`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"chunk-{start}-{start + len(ok)}.safetensors"
         draft = path.with_name(f".{uuid.uuid4().hex}.draft")
@@ -78,16 +78,16 @@ class FeatureCache:
             draft.unlink(missing_ok=True)
 
     def read(self) -> tuple[NDArray[np.float32] | None, NDArray[np.uint8], NDArray[np.bool_]]:
-        """What is there: features `(count, D)`, ok `(count)`, and which rows are known `(count)`.
+        """The rows on disk: features `(count, D)`, ok `(count)`, and which rows are known `(count)`.
 
-        A chunk that is damaged, of another width than the first one, or not finite is removed and counts as missing. Features
-        are None as long as there is no chunk.
+        A chunk that is damaged, has another width than the first one, or is not finite is deleted and counts as missing. Features
+        are None if there is no chunk.
         """
         features: NDArray[np.float32] | None = None
         ok, known = np.zeros(self.count, np.uint8), np.zeros(self.count, np.bool_)
         for start, stop in self.ranges():
             path = self.folder / f"chunk-{start}-{stop}.safetensors"
-            chunk = _read(path, stop - start, None if features is None else features.shape[1])
+            chunk = _read_chunk(path, stop - start, None if features is None else features.shape[1])
             if chunk is None:
                 path.unlink(missing_ok=True)
                 (self.folder / COMPLETE).unlink(missing_ok=True)
@@ -99,7 +99,7 @@ class FeatureCache:
         return features, ok, known
 
     def finish(self, width: int) -> None:
-        """Says that every example is in a chunk."""
+        """Marks the cache as complete: every example is in a chunk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{uuid.uuid4().hex}.draft"
         draft.write_text(strict_json.text({"count": self.count, "width": width}), encoding="utf-8")
@@ -107,16 +107,16 @@ class FeatureCache:
 
     @property
     def complete(self) -> bool:
-        """Whether somebody has said so."""
+        """Whether the cache is marked as complete."""
         try:
-            said = strict_json.read((self.folder / COMPLETE).read_text(encoding="utf-8"))
+            marker = strict_json.read((self.folder / COMPLETE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return isinstance(said, dict) and said.get("count") == self.count
+        return isinstance(marker, dict) and marker.get("count") == self.count
 
 
 def gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Stretches of unknown rows, none longer than a chunk."""
+    """Ranges of unknown rows, each at most one chunk long."""
     start = 0
     while start < len(known):
         if known[start]:
@@ -129,7 +129,7 @@ def gaps(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _read(path: Path, rows: int, width: int | None) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
+def _read_chunk(path: Path, rows: int, width: int | None) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
     try:
         tensors = load_file(path)
         features, ok = tensors["features"], tensors["ok"]
@@ -138,5 +138,5 @@ def _read(path: Path, rows: int, width: int | None) -> tuple[NDArray[np.float32]
     fits = features.dtype == np.float32 and features.ndim == 2 and len(features) == rows and ok.shape == (rows,)
     if not fits or (width is not None and features.shape[1] != width):
         return None
-    # A backbone that gave NaN on one row has spoiled a batch: computed again, it is caught where it arises.
+    # NaN from one row may have spoiled its batch. The rows are computed again, and the worker finds the row that is not finite.
     return (features, ok.astype(np.uint8)) if np.isfinite(features).all() else None

@@ -1,4 +1,4 @@
-"""What a frozen backbone is shown of an example, and who prepares it, in the server and in a worker alike. No torch here."""
+"""The backbone's inputs when features are computed, prepared alike in the server and in a worker. No torch here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from service.types import Instance, RecordInstance
 
 
 def features_task(base: Card, files: Materialised) -> Task:
-    """Prepares examples as the tuned version will: as its base does, save for a base that writes text, which reads otherwise."""
+    """The task that prepares examples as the tuned version will.
+
+    It is the base's task, except for a base that generates text: a classifier reads a whole text, a generator only its end.
+    """
     if base.task == "text-generation":
         base = base.model_copy(update={"task": "text-classification", "labels": None})
     return task_for(base, files)
 
 
 def base_instance(example: Example) -> Instance:
-    """What of an example the backbone sees: of a record, the picture."""
+    """The part of an example that the backbone sees: the image of a record, otherwise the whole example."""
     instance = example.instance
     return instance.parts["image"] if isinstance(instance, RecordInstance) else instance

@@ -1,8 +1,8 @@
-"""Batches of pictures, each varied anew in each epoch: decoded ahead in a thread, varied between two steps.
+"""Batches of images, augmented anew in each epoch. A thread decodes ahead; augmentation runs between two steps.
 
-How a picture looks in an epoch follows from the seed, the epoch and its number, whatever came before: hence a job that goes on
-after a crash sees the same pictures as one that was never interrupted. Decoding is what takes long, and it draws nothing at
-random; varying a picture takes a thirtieth of learning from it, and needs the global generators to itself.
+The seed, the epoch and the position of an image decide its variation, whatever came before: a resumed job sees the same images as
+one that was never interrupted. Decoding is slow and draws no random numbers. Augmenting an image takes a thirtieth of the time of
+training on it, and needs the global generators for itself.
 """
 
 from __future__ import annotations
@@ -20,52 +20,48 @@ from torch import Tensor
 from model_zoo.cards.recipes import ImageRecipe
 from service.datasets.dataset import Examples
 from service.tasks.image.image_input import ImageReader
-from service.training.data.augmentation import shrunk, variation
-from service.training.data.seeds import isolated, mixed, order_of
-from service.training.loop.train import Batch
-from service.types import ImageInstance, Instance, RecordInstance
+from service.training.data.augmentation import augmentation, shrink_for_crops
+from service.training.data.feature_inputs import base_instance
+from service.training.data.seeds import batch_order, isolated_generators, mix_seeds
+from service.training.loop.train import TrainingBatch
+from service.types import ImageInstance
 
 CACHE_BYTES = 256 * 2**20
-"""Of decoded pictures; those beyond are decoded again in each epoch."""
-AHEAD = 2
-"""Batches that are decoded while one is learned from."""
+"""Decoded images that stay in memory; others are decoded again in each epoch."""
+BATCHES_AHEAD = 2
+"""Batches that are decoded while one is trained on."""
 
 
-class Pictures:
-    """The training pictures, decoded and no larger than variations need, by position among the training examples."""
+class TrainingImages:
+    """The training images, decoded and no larger than augmentation needs, by position among the training examples."""
 
     def __init__(self, examples: Examples, indices: Sequence[int], recipe: ImageRecipe) -> None:
         self._examples, self._indices, self._recipe = examples, indices, recipe
         self._reader = ImageReader(recipe)
-        self._kept: dict[int, Image.Image] = {}
-        self._left = CACHE_BYTES
+        self._cached: dict[int, Image.Image] = {}
+        self._free_bytes = CACHE_BYTES
 
     def __getitem__(self, position: int) -> Image.Image:
-        kept = self._kept.get(position)
-        if kept is not None:
-            return kept
+        cached = self._cached.get(position)
+        if cached is not None:
+            return cached
         example = self._examples[self._indices[position]]
-        picture = shrunk(self._reader.decode(picture_of(example.instance).data, example.origin).image, self._recipe)
-        size = 3 * picture.width * picture.height
-        if size <= self._left:
-            self._left -= size
-            self._kept[position] = picture
-        return picture
+        instance = base_instance(example)
+        assert isinstance(instance, ImageInstance)
+        image = shrink_for_crops(self._reader.decode(instance.data, example.origin).image, self._recipe)
+        size = 3 * image.width * image.height
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._cached[position] = image
+        return image
 
 
-def picture_of(instance: Instance) -> ImageInstance:
-    """The picture of an example, alone or with a row."""
-    picture = instance.parts["image"] if isinstance(instance, RecordInstance) else instance
-    assert isinstance(picture, ImageInstance)
-    return picture
-
-
-class PhotoBatches:
-    """See `loop.Batches`."""
+class AugmentedBatches:
+    """Batches of augmented images, with the columns of their rows if they have any. Implements `train.Batches`."""
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: TrainingImages,
         recipe: ImageRecipe,
         level: str,
         targets: Tensor,
@@ -76,35 +72,36 @@ class PhotoBatches:
         columns: Tensor | None = None,
         device: str = "cpu",
     ) -> None:
-        """`targets` and `columns` are those of the pictures, (n, …); `name` is the network's input."""
-        self._pictures, self._vary = pictures, variation(recipe, level)
+        """`targets` and `columns` are those of the images, (n, …); `name` is the network's input."""
+        self._images, self._augment = images, augmentation(recipe, level)
         self._targets, self._columns, self._name, self._device = targets, columns, name, device
         self._batch_size, self._seed = batch_size, seed
-        self.per_epoch = len(order_of(len(targets), batch_size, seed, 0))
+        self.per_epoch = len(batch_order(len(targets), batch_size, seed, 0))
         std = torch.tensor(recipe.std, dtype=torch.float32).view(1, 3, 1, 1)
         self._scale = (1.0 / (255.0 * std)).to(device)
         self._shift = (-torch.tensor(recipe.mean, dtype=torch.float32).view(1, 3, 1, 1) / std).to(device)
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
-        """See `loop.Batches`."""
-        batches = order_of(len(self._targets), self._batch_size, self._seed, epoch)[start:]
+    def epoch(self, epoch: int, start: int) -> Iterator[TrainingBatch]:
+        """The batches of an epoch in order, from number `start` on."""
+        batches = batch_order(len(self._targets), self._batch_size, self._seed, epoch)[start:]
         with ThreadPoolExecutor(1, "decoder") as pool:
             decoding: deque[Future[list[Image.Image]]] = deque()
             ahead = iter(batches)
             for rows in batches:
-                while len(decoding) <= AHEAD and (next_rows := next(ahead, None)) is not None:
-                    decoding.append(pool.submit(self._decoded, next_rows))
-                pictures = decoding.popleft().result()
-                varied = [self._varied(p, epoch, row) for p, row in zip(pictures, rows, strict=True)]
-                pixels = torch.from_numpy(np.stack(varied)).to(self._device).float().mul_(self._scale).add_(self._shift)
+                while len(decoding) <= BATCHES_AHEAD and (next_rows := next(ahead, None)) is not None:
+                    decoding.append(pool.submit(self._decode, next_rows))
+                images = decoding.popleft().result()
+                augmented = [self._augmented(image, epoch, row) for image, row in zip(images, rows, strict=True)]
+                pixels = torch.from_numpy(np.stack(augmented)).to(self._device).float()
+                pixels = pixels.mul_(self._scale).add_(self._shift)
                 inputs = {self._name: pixels.contiguous(memory_format=torch.channels_last)}
                 if self._columns is not None:
                     inputs["columns"] = self._columns[rows].to(self._device)
-                yield Batch(inputs, self._targets[rows].to(self._device))
+                yield TrainingBatch(inputs, self._targets[rows].to(self._device))
 
-    def _decoded(self, rows: Sequence[int]) -> list[Image.Image]:
-        return [self._pictures[row] for row in rows]
+    def _decode(self, rows: Sequence[int]) -> list[Image.Image]:
+        return [self._images[row] for row in rows]
 
-    def _varied(self, picture: Image.Image, epoch: int, row: int) -> NDArray[np.uint8]:
-        with isolated(mixed(self._seed, epoch, row)):
-            return self._vary(picture)
+    def _augmented(self, image: Image.Image, epoch: int, row: int) -> NDArray[np.uint8]:
+        with isolated_generators(mix_seeds(self._seed, epoch, row)):
+            return self._augment(image)

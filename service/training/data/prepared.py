@@ -1,4 +1,4 @@
-"""Examples → batches. Everything is prepared by the task that will serve the result, so training sees what serving sees."""
+"""Examples → batches. The task that will serve the result prepares every example, so training and serving see the same inputs."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.datasets.dataset import Examples
-from service.errors import InvalidInput, ZooError
+from service.errors import ZooError
 from service.tasks.base import Task
-from service.training.data.seeds import order_of
+from service.training.data.accounting import reason_of
+from service.training.data.seeds import batch_order
 from service.training.failures import CannotTrain
-from service.training.loop.train import Batch
+from service.training.loop.train import TrainingBatch
 from service.training.stop_signal import StopSignal
 from service.types import Item
 
 CACHE_BYTES = 256 * 2**20
-"""Prepared examples kept in memory; those beyond are prepared again each time."""
+"""Prepared examples that stay in memory; others are prepared again each time."""
 CHUNK = 32
+"""Examples that are prepared together."""
 
 
-class Prepared:
-    """Rows for the network, by index of the example."""
+class PreparedExamples:
+    """The network's inputs, by index of the example."""
 
     def __init__(self, examples: Examples, task: Task, cache_bytes: int = CACHE_BYTES) -> None:
         self.task = task
         self._examples = examples
-        self._left = cache_bytes
-        self._kept: dict[int, Item] = {}
+        self._free_bytes = cache_bytes
+        self._cached: dict[int, Item] = {}
         self.left_out: dict[int, str] = {}
-        """Examples that the task cannot prepare, and why."""
+        """Examples that the task cannot prepare, with the reason."""
 
-    def usable(self, indices: Sequence[int], told: StopSignal) -> tuple[int, ...]:
-        """Those that the task can prepare; the others are in `left_out`."""
-        good: list[int] = []
+    def usable(self, indices: Sequence[int], stop: StopSignal) -> tuple[int, ...]:
+        """The examples that the task can prepare. The others are added to `left_out`."""
+        usable: list[int] = []
         for at in range(0, len(indices), CHUNK):
-            told.check()
-            some = indices[at : at + CHUNK]
-            for index, outcome in zip(some, self._outcomes(some), strict=True):
+            stop.check()
+            chunk = indices[at : at + CHUNK]
+            for index, outcome in zip(chunk, self._outcomes(chunk), strict=True):
                 if isinstance(outcome, ZooError):
-                    self.left_out[index] = outcome.problem if isinstance(outcome, InvalidInput) else outcome.message
+                    self.left_out[index] = reason_of(outcome)
                 else:
-                    good.append(index)
-        return tuple(good)
+                    usable.append(index)
+        return tuple(usable)
 
     def items(self, indices: Sequence[int]) -> list[Item]:
-        """Rows in order. Raises CannotTrain for an example that `usable` would have left out."""
-        found = []
+        """Rows in order. Raises CannotTrain for an example that is not usable."""
+        items = []
         for index, outcome in zip(indices, self._outcomes(indices), strict=True):
             if isinstance(outcome, ZooError):
                 raise CannotTrain(f"an example cannot be read any more: {self._examples[index].origin}")
-            found.append(outcome)
-        return found
+            items.append(outcome)
+        return items
 
     def each(self, indices: Sequence[int]) -> Iterator[Item]:
-        """Rows in order, few of them in memory at once."""
+        """Rows in order, with few of them in memory at once."""
         for at in range(0, len(indices), CHUNK):
             yield from self.items(indices[at : at + CHUNK])
 
@@ -67,30 +69,36 @@ class Prepared:
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
 
     def lengths(self, indices: Sequence[int]) -> list[int] | None:
-        """Along the axis that batches are padded on; None where there is no such axis."""
+        """Lengths along the axis that batches are padded on; None if there is no such axis."""
         if self.task.card.batching.length_of is None:
             return None
         return [item.length for item in self.each(indices)]
 
     def _outcomes(self, indices: Sequence[int]) -> list[Item | ZooError]:
-        missing = [index for index in indices if index not in self._kept]
-        read = [self._examples[index] for index in missing]
-        made = self.task.preprocess([e.instance for e in read], [e.origin for e in read])
-        fresh = dict(zip(missing, made, strict=True))
+        missing = [index for index in indices if index not in self._cached]
+        examples = [self._examples[index] for index in missing]
+        outcomes = self.task.preprocess([e.instance for e in examples], [e.origin for e in examples])
+        fresh = dict(zip(missing, outcomes, strict=True))
         for index, outcome in fresh.items():
             if isinstance(outcome, Item):
                 size = sum(array.nbytes for array in outcome.tensors.values())
-                if size <= self._left:
-                    self._left -= size
-                    self._kept[index] = outcome
-        return [self._kept[index] if index in self._kept else fresh[index] for index in indices]
+                if size <= self._free_bytes:
+                    self._free_bytes -= size
+                    self._cached[index] = outcome
+        return [self._cached[index] if index in self._cached else fresh[index] for index in indices]
 
 
 class PreparedBatches:
-    """Batches of prepared examples, in the order that seed and epoch decide."""
+    """Batches of prepared examples, in the order that seed and epoch decide. Implements `train.Batches`."""
 
     def __init__(
-        self, prepared: Prepared, indices: Sequence[int], targets: Tensor, batch_size: int, seed: int, device: str
+        self,
+        prepared: PreparedExamples,
+        indices: Sequence[int],
+        targets: Tensor,
+        batch_size: int,
+        seed: int,
+        device: str,
     ) -> None:
         """`targets` are those of `indices`, (n, …)."""
         self._prepared, self._indices, self._targets = prepared, indices, targets
@@ -98,18 +106,18 @@ class PreparedBatches:
         self._lengths = prepared.lengths(indices)
         self.per_epoch = len(self._order(0))
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
-        """See `loop.Batches`."""
+    def epoch(self, epoch: int, start: int) -> Iterator[TrainingBatch]:
+        """The batches of an epoch in order, from number `start` on."""
         for rows in self._order(epoch)[start:]:
             inputs = self._prepared.collate([self._indices[row] for row in rows], self._device)
-            yield Batch(inputs, self._targets[rows].to(self._device))
+            yield TrainingBatch(inputs, self._targets[rows].to(self._device))
 
     def _order(self, epoch: int) -> list[list[int]]:
-        return order_of(len(self._indices), self._batch_size, self._seed, epoch, self._lengths)
+        return batch_order(len(self._indices), self._batch_size, self._seed, epoch, self._lengths)
 
 
 class TensorBatches:
-    """Batches of rows that fit into memory as they are."""
+    """Batches of rows that all fit into memory. Implements `train.Batches`."""
 
     def __init__(
         self, inputs: Mapping[str, Tensor], targets: Tensor, batch_size: int, seed: int, device: str = "cpu"
@@ -118,35 +126,34 @@ class TensorBatches:
         self._inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         self._targets = targets.to(device)
         self._batch_size, self._seed = batch_size, seed
-        self.per_epoch = len(order_of(len(targets), batch_size, seed, 0))
+        self.per_epoch = len(batch_order(len(targets), batch_size, seed, 0))
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
-        """See `loop.Batches`."""
-        for rows in order_of(len(self._targets), self._batch_size, self._seed, epoch)[start:]:
-            yield Batch({name: tensor[rows] for name, tensor in self._inputs.items()}, self._targets[rows])
+    def epoch(self, epoch: int, start: int) -> Iterator[TrainingBatch]:
+        """The batches of an epoch in order, from number `start` on."""
+        for rows in batch_order(len(self._targets), self._batch_size, self._seed, epoch)[start:]:
+            yield TrainingBatch({name: tensor[rows] for name, tensor in self._inputs.items()}, self._targets[rows])
 
 
 @torch.no_grad()
 def predict(
     network: nn.Module,
     output: str,
-    prepared: Prepared,
+    prepared: PreparedExamples,
     indices: Sequence[int],
     batch_size: int,
-    told: StopSignal,
+    stop: StopSignal,
     *,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
-    """What the network gives for examples, rows in their order; it must be in evaluation mode.
+    """The network's outputs for examples, in their order. The network must be in evaluation mode.
 
-    Raises Rested on `cancel`; a pause waits until the loop has its checkpoint.
+    Raises StopRequested on `cancel`; a pause waits until the loop writes its checkpoint.
     """
     lengths = prepared.lengths(indices)
     order = list(range(len(indices))) if lengths is None else sorted(range(len(indices)), key=lambda i: lengths[i])
     parts: list[NDArray[np.float32]] = []
     for at in range(0, len(order), batch_size):
-        if told.cancel.is_set():
-            told.check()
+        stop.check_cancel()
         rows = order[at : at + batch_size]
         outputs: Tensor = network(**prepared.collate([indices[row] for row in rows], device))[output]
         parts.append(outputs.float().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Same data, same seed, same machine: same result. Where chance comes from, and how it is kept apart."""
+"""Determinism: the same data and the same seed give the same result on the same machine. Seeds, and states of generators."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LENGTH_POOL_BATCHES = 16
+"""Rows are sorted by length within pools of so many batches."""
 
-def settle(threads: int, seed: int) -> None:
-    """Threads, seeds and deterministic algorithms of the whole process. Once, before the first tensor."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, to be deterministic
+
+def make_deterministic(threads: int, seed: int) -> None:
+    """Sets threads, seeds and deterministic algorithms of the whole process. Call it once, before the first tensor is made."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be deterministic
     torch.set_num_threads(max(1, threads))
     torch.use_deterministic_algorithms(True)
-    # That would also fill every new tensor with NaN before it is written, to find those that are read too early.
+    # Deterministic mode also fills every new tensor with NaN, to find tensors that are read before they are written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)
     seed_all(seed)
 
 
 def seed_all(seed: int) -> None:
-    """Python's, NumPy's and torch's own generators."""
+    """Seeds the global generators of Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
-def mixed(*parts: int) -> int:
-    """One seed from several numbers, 63 bits; near ones give unlike seeds."""
+def mix_seeds(*parts: int) -> int:
+    """One seed of 63 bits from several numbers. Similar numbers give unrelated seeds."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 @contextmanager
-def isolated(seed: int) -> Iterator[None]:
-    """Chance inside is from `seed`, and leaves no trace outside: what an example looks like depends on nobody else."""
-    python, numpy, own = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def isolated_generators(seed: int) -> Iterator[None]:
+    """Seeds the global generators for the block and restores them afterwards: no example depends on another."""
+    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_all(seed)
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(own)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
 
 
-def chance() -> dict[str, Tensor]:
-    """The states of all generators, as tensors that a checkpoint can hold."""
+def generator_states() -> dict[str, Tensor]:
+    """The states of all generators, as tensors for a checkpoint."""
     kind, keys, position, gauss, cached = np.random.get_state()
     assert kind == "MT19937"
     version, words, next_gauss = random.getstate()
@@ -68,31 +71,31 @@ def chance() -> dict[str, Tensor]:
     return states
 
 
-def restore_chance(states: dict[str, Tensor]) -> None:
-    """Puts all generators where `chance` found them."""
+def restore_generators(states: dict[str, Tensor]) -> None:
+    """Restores all generators to the states that `generator_states` returned."""
     torch.set_rng_state(states["torch"])
     position, gauss, cached = states["numpy_rest"].tolist()
     keys = states["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, int(position), int(gauss), cached))
-    rest = states["python_gauss"].tolist()
-    random.setstate((3, tuple(states["python"].tolist()), rest[0] if rest else None))
+    next_gauss = states["python_gauss"].tolist()
+    random.setstate((3, tuple(states["python"].tolist()), next_gauss[0] if next_gauss else None))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
 
 
-def order_of(
+def batch_order(
     count: int, batch_size: int, seed: int, epoch: int, lengths: Sequence[int] | None = None
 ) -> list[list[int]]:
-    """The batches of an epoch, as positions 0..count-1; nothing but the arguments decides on them.
+    """The batches of an epoch, as positions 0..count-1. The arguments alone decide them.
 
-    Rows of unlike `lengths` are shuffled, sorted within pools of 16 batches, and the batches are shuffled: a batch is then
-    padded little, and its neighbours still differ from epoch to epoch. A single row that would be left over rides with the
-    batch before it: no batch norm can learn from one.
+    Rows with `lengths` are shuffled, sorted by length within pools of 16 batches, and the batches are shuffled: batches need
+    little padding, and a row's neighbours still differ from epoch to epoch. A single row left over is added to the batch before
+    it: a batch norm cannot learn from one row.
     """
-    generator = np.random.default_rng(mixed(seed, epoch))
+    generator = np.random.default_rng(mix_seeds(seed, epoch))
     order = generator.permutation(count).tolist()
     if lengths is not None:
-        pool = 16 * batch_size
+        pool = LENGTH_POOL_BATCHES * batch_size
         order = [i for at in range(0, count, pool) for i in sorted(order[at : at + pool], key=lambda j: lengths[j])]
     batches = [order[at : at + batch_size] for at in range(0, count, batch_size)]
     if len(batches) > 1 and len(batches[-1]) == 1:

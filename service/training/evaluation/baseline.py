@@ -1,4 +1,4 @@
-"""What a model must beat to be worth anything: answers that take no learning."""
+"""Baselines: predictions that need no training. A useful model must beat them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Floats = NDArray[np.float64]
 
 
 def commonest_class(train_targets: NDArray[Any], classes: int, examples: int) -> Floats:
-    """Logits `(examples, classes)` that know how frequent each class is in training, and nothing of the input.
+    """Logits `(examples, classes)` of the class frequencies in training, the same for every input.
 
-    One is added to each count (Laplace), so that a class training has never seen is improbable, not impossible.
+    One is added to each count (Laplace), so that a class without training examples is improbable, not impossible.
     """
     counts = np.bincount(np.asarray(train_targets, np.int64), minlength=classes).astype(np.float64) + 1.0
     return np.tile(np.log(counts / counts.sum()), (examples, 1))
@@ -25,9 +25,9 @@ def mean_target(train_targets: NDArray[Any], examples: int) -> Floats:
 
 
 def seasonal_naive(contexts: NDArray[Any], horizon: int, season: int = 1) -> Floats:
-    """What was there one season ago: `(n, context, channels)` → `(n, horizon, channels)`. With season 1, the last value.
+    """Repeats the values of one season ago: `(n, context, channels)` → `(n, horizon, channels)`.
 
-    A season longer than the context counts as the last value too.
+    With season 1, or a season longer than the context, it repeats the last value.
     """
     steps = contexts.shape[1]
     season = season if 1 <= season <= steps else 1
@@ -42,7 +42,7 @@ def naive_errors(series: NDArray[Any], season: int = 1) -> Floats:
 
 
 def unigram(train_tokens: NDArray[Any]) -> float:
-    """Entropy of the training tokens' frequencies, nats: what knowing the letters but not their order is worth."""
+    """Entropy of the training tokens' frequencies, in nats: the score of a model that knows the letters but not their order."""
     counts = np.unique(np.asarray(train_tokens).ravel(), return_counts=True)[1].astype(np.float64)
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())

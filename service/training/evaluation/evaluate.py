@@ -1,9 +1,8 @@
-"""What a tuned model is worth on data it has never seen, beside a baseline and beside what is served now."""
+"""Measures a tuned model on held-out data, beside a baseline and beside the incumbent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,124 +14,24 @@ from service.training.evaluation.intervals import (
     Statistic,
     Value,
     bootstrap,
-    by_blocks,
+    jackknife_blocks,
     share_interval,
+)
+from service.training.evaluation.measurements import (
+    Baseline,
+    ClassMetrics,
+    Evaluation,
+    IncumbentComparison,
+    MetricChange,
+    NotCompared,
+    Predictions,
+    ReliabilityBin,
+    is_classification,
 )
 from service.training.failures import CannotTrain
 
-MOSTLY = 0.7
-"""Where one class is more than this share of the held-out data, guessing it looks good, and macro F1 decides instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a model gave for held-out examples, and what would have been right; n examples.
-
-    classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`
-    regression       outputs and targets `(n,)`, in the units of the data
-    forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
-    text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: how many tokens
-                     each window has `(n,)`
-    """
-
-    outputs: NDArray[Any]
-    targets: NDArray[Any]
-    indices: tuple[int, ...]
-    """Of the examples, in the dataset."""
-    blocks: NDArray[np.int64] | None = None
-    """Which of them depend on each other, as windows of a series do that overlap: the number of each one's block, `(n,)`. None
-    where each stands for itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotCompared:
-    """What is served now could not be measured on the same examples."""
-
-    reason: str
-    """Half a sentence for the user: `it knows other classes`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What costs nothing, measured on the same examples."""
-
-    kind: str
-    """In words: `always the commonest class`, `always the mean`, `seasonal naive`, `the base model, untuned`."""
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Incumbent:
-    """The version that is served now, measured on the same examples."""
-
-    metrics: Mapping[str, float]
-    difference: Value
-    """Ours minus the rival's, of the primary metric, by a paired bootstrap."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricChange:
-    """The primary metric of a network on one runtime and on another, on the same examples."""
-
-    metric: str
-    higher_is_better: bool
-    before: float
-    after: float
-    change: Value
-    """After minus before."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """One class."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    """Held-out examples of this class."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """One bin of a reliability diagram (DeGroot and Fienberg 1983)."""
-
-    low: float
-    high: float
-    confidence: float
-    """Mean of the winning probabilities that fell into it."""
-    accuracy: float
-    """Share of them that were right."""
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Everything that was measured."""
-
-    task: str
-    labels: tuple[str, ...]
-    examples: int
-    metrics: Mapping[str, Value]
-    baseline: Baseline
-    primary: str
-    """Name of the metric by which versions are compared."""
-    higher_is_better: bool
-    rival: Incumbent | None = None
-    not_compared: str = ""
-    """Why there is no rival although something is served; empty where nothing is, or it was measured."""
-    per_class: tuple[ClassFigures, ...] = ()
-    confusion: NDArray[np.int64] | None = None
-    """Rows: what it was; columns: what the model said."""
-    without_value: tuple[str, ...] = ()
-    """Metrics that are left out, because they have no value on these examples, as r2 of targets that are all alike."""
-    ece: float | None = None
-    bins: tuple[Bin, ...] = ()
-
-    def figures(self) -> dict[str, float]:
-        """The metrics without their intervals."""
-        return {name: value.value for name, value in self.metrics.items()}
+MAX_CLASS_SHARE = 0.7
+"""If one class has a larger share of the held-out data, guessing it gives a high accuracy, and macro F1 is the primary metric."""
 
 
 def evaluate(
@@ -142,32 +41,35 @@ def evaluate(
     train_targets: NDArray[Any],
     *,
     seed: int,
-    rival: Predictions | NotCompared | None = None,
+    incumbent: Predictions | NotCompared | None = None,
     baseline_outputs: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Measures held-out predictions.
 
     Args:
-        train_targets: what the baseline learns from. Classes or numbers; for forecasting the absolute errors of the
-            seasonal naive forecast inside the training series, which MASE divides by; for text-generation token ids.
-        baseline_outputs: of a baseline that cannot be had from `train_targets` alone, in the form of `held_out.outputs`: the
-            seasonal naive forecast, or the untuned base's likelihoods.
-        rival: what is served now, on the same examples in the same order, or why there is nothing to compare with.
+        train_targets: the baseline learns from them. Classes or numbers; for forecasting the absolute errors of the seasonal
+            naive forecast inside the training series, which MASE divides by; for text-generation token ids.
+        incumbent: the incumbent's predictions for the same examples in the same order, or why there are none.
+        baseline_outputs: of a baseline that `train_targets` alone do not give, in the form of `held_out.outputs`: the seasonal
+            naive forecast, or the untuned base's likelihoods.
 
     Raises:
-        CannotTrain: the model gives no finite numbers, or the primary metric has no value.
+        CannotTrain: the model gives no finite numbers, or the primary metric is undefined.
     """
     examples = len(held_out.targets)
-    if wild := _not_finite(held_out):
-        raise CannotTrain(f"the trained model gives no finite numbers for {wild} of {examples} held-out examples")
-    if isinstance(rival, Predictions) and (wild := _not_finite(rival)):
-        rival = NotCompared(f"it gives no finite numbers for {wild} of the {examples} held-out examples")
+    if count := _count_not_finite(held_out):
+        raise CannotTrain(f"the trained model gives no finite numbers for {count} of {examples} held-out examples")
+    if isinstance(incumbent, Predictions) and (count := _count_not_finite(incumbent)):
+        incumbent = NotCompared(f"it gives no finite numbers for {count} of the {examples} held-out examples")
+    comparison = None
     statistics = _statistics(task, held_out, train_targets)
     kind, outputs = _baseline(task, labels, held_out, train_targets, baseline_outputs)
     primary, higher_is_better = _primary(task, held_out)
-    found = _figures(task, held_out, train_targets)
-    if primary not in found:
+    values = _values(task, held_out, train_targets)
+    if primary not in values:
         raise CannotTrain(f"{primary} has no value on the {examples} held-out examples, so the result cannot be judged")
+    if isinstance(incumbent, Predictions):
+        comparison = _compare(task, primary, held_out, incumbent, train_targets, seed)
     evaluation = Evaluation(
         task=task,
         labels=labels,
@@ -176,40 +78,34 @@ def evaluate(
             name: share_interval(value, examples)
             if name == "accuracy"
             else _interval(value, statistics[name], held_out, seed, least=0.0)
-            for name, value in found.items()
+            for name, value in values.items()
         },
-        without_value=tuple(name for name in statistics if name not in found),
-        baseline=Baseline(kind, _figures(task, replace(held_out, outputs=outputs), train_targets)),
+        without_value=tuple(name for name in statistics if name not in values),
+        baseline=Baseline(kind, _values(task, replace(held_out, outputs=outputs), train_targets)),
         primary=primary,
         higher_is_better=higher_is_better,
-        rival=_compare(task, primary, held_out, rival, train_targets, seed) if isinstance(rival, Predictions) else None,
-        not_compared=rival.reason if isinstance(rival, NotCompared) else "",
+        incumbent=comparison,
+        not_compared=incumbent.reason if isinstance(incumbent, NotCompared) else "",
     )
     return _with_classes(evaluation, held_out) if is_classification(task) else evaluation
 
 
 def metric_change(task: str, before: Predictions, after: Predictions, *, seed: int) -> MetricChange:
-    """What the primary metric loses or gains where the same examples are answered by another runtime of the same network.
+    """The change of the primary metric between two runtimes of the same network, on the same examples.
 
     For tasks with a class or a number for each example. The interval of the change is that of a paired bootstrap.
     """
     primary, higher_is_better = _primary(task, before)
-    nothing = np.zeros(0)
-    found = _compare(task, primary, after, before, nothing, seed)
-    return MetricChange(
-        primary, higher_is_better, found.metrics[primary], _figures(task, after, nothing)[primary], found.difference
-    )
+    no_targets = np.zeros(0)
+    compared = _compare(task, primary, after, before, no_targets, seed)
+    value = _values(task, after, no_targets)[primary]
+    return MetricChange(primary, higher_is_better, compared.metrics[primary], value, compared.difference)
 
 
-def _not_finite(predictions: Predictions) -> int:
-    """How many examples have an output that is no finite number."""
+def _count_not_finite(predictions: Predictions) -> int:
+    """The number of examples with an output that is not finite."""
     outputs = np.asarray(predictions.outputs)
     return int((~np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)).sum()) if outputs.size else 0
-
-
-def is_classification(task: str) -> bool:
-    """Whether the answer is one of several classes."""
-    return task.endswith("-classification")
 
 
 def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, Statistic]:
@@ -223,27 +119,29 @@ def _statistics(task: str, predictions: Predictions, train_targets: NDArray[Any]
     return metrics.regression(outputs, targets)
 
 
-def _figure(statistic: Statistic, examples: int) -> float:
+def _value(statistic: Statistic, examples: int) -> float:
     return float(statistic(np.ones((1, examples)))[0])
 
 
 def _interval(value: float, statistic: Statistic, measured: Predictions, seed: int, least: float = -np.inf) -> Value:
-    """`least` that the figure can be; a bootstrap does not go beyond it by itself."""
+    """`least`: the lowest possible value. A bootstrap never goes below it."""
     if measured.blocks is None:
         return bootstrap(value, statistic, len(measured.targets), seed=seed)
-    return by_blocks(value, statistic, measured.blocks, least)
+    return jackknife_blocks(value, statistic, measured.blocks, least)
 
 
-def _figures(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, float]:
+def _values(task: str, predictions: Predictions, train_targets: NDArray[Any]) -> dict[str, float]:
+    """The metrics that are defined."""
     statistics = _statistics(task, predictions, train_targets)
-    found = {name: _figure(statistic, len(predictions.targets)) for name, statistic in statistics.items()}
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    values = {name: _value(statistic, len(predictions.targets)) for name, statistic in statistics.items()}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _primary(task: str, held_out: Predictions) -> tuple[str, bool]:
+    """The primary metric, and whether higher is better."""
     if is_classification(task):
-        commonest = np.bincount(np.asarray(held_out.targets, np.int64)).max() / len(held_out.targets)
-        return ("macro_f1" if commonest > MOSTLY else "accuracy"), True
+        largest = np.bincount(np.asarray(held_out.targets, np.int64)).max() / len(held_out.targets)
+        return ("macro_f1" if largest > MAX_CLASS_SHARE else "accuracy"), True
     return ("bits_per_character" if task == "text-generation" else "mae"), False
 
 
@@ -252,44 +150,46 @@ def _baseline(
     labels: tuple[str, ...],
     held_out: Predictions,
     train_targets: NDArray[Any],
-    given: NDArray[Any] | None,
+    outputs: NDArray[Any] | None,
 ) -> tuple[str, NDArray[Any]]:
+    """The baseline's name and outputs; `outputs` are those that the caller has computed."""
     examples = len(held_out.targets)
     if is_classification(task):
         return "always the commonest class", naive.commonest_class(train_targets, len(labels), examples)
     if task == "time-series-forecasting":
-        if given is None:
-            raise ValueError("a forecast is measured beside the seasonal naive one; hand it in")
-        return "seasonal naive", given
+        if outputs is None:
+            raise ValueError("a forecast needs the outputs of the seasonal naive baseline")
+        return "seasonal naive", outputs
     if task == "text-generation":
-        if given is None:
+        if outputs is None:
             return "letters by frequency", np.full(examples, naive.unigram(train_targets))
-        return "the base model, untuned", given
+        return "the base model, untuned", outputs
     return "always the mean", naive.mean_target(train_targets, examples)
 
 
 def _compare(
     task: str, primary: str, ours: Predictions, theirs: Predictions, train_targets: NDArray[Any], seed: int
-) -> Incumbent:
+) -> IncumbentComparison:
     if theirs.indices != ours.indices:
-        raise ValueError("the rival must be measured on the same examples in the same order")
-    a = _statistics(task, ours, train_targets)[primary]
-    b = _statistics(task, theirs, train_targets)[primary]
+        raise ValueError("the incumbent must be measured on the same examples in the same order")
+    our_statistic = _statistics(task, ours, train_targets)[primary]
+    their_statistic = _statistics(task, theirs, train_targets)[primary]
 
-    def both(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(a(weights) - b(weights))
+    def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(our_statistic(weights) - their_statistic(weights))
 
-    difference = _interval(_figure(both, len(ours.targets)), both, ours, seed)
-    return Incumbent(_figures(task, theirs, train_targets), difference)
+    value = _value(difference, len(ours.targets))
+    return IncumbentComparison(_values(task, theirs, train_targets), _interval(value, difference, ours, seed))
 
 
 def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
+    """The evaluation with its measurements by class and its calibration."""
     classes = len(evaluation.labels)
-    targets, said = np.asarray(held_out.targets, np.int64), held_out.outputs.argmax(axis=1)
-    confusion = np.bincount(targets * classes + said, minlength=classes * classes).reshape(classes, classes)
+    targets, predicted = np.asarray(held_out.targets, np.int64), held_out.outputs.argmax(axis=1)
+    confusion = np.bincount(targets * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     hits, support, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     per_class = tuple(
-        ClassFigures(label, _ratio(h, g), _ratio(h, s), _ratio(2 * h, g + s), s)
+        ClassMetrics(label, _ratio(h, g), _ratio(h, s), _ratio(2 * h, g + s), s)
         for label, h, s, g in zip(evaluation.labels, hits.tolist(), support.tolist(), guessed.tolist(), strict=True)
     )
     confidence = metrics.probabilities(held_out.outputs).max(axis=1)
@@ -298,19 +198,21 @@ def _with_classes(evaluation: Evaluation, held_out: Predictions) -> Evaluation:
         per_class=per_class,
         confusion=confusion,
         ece=evaluation.metrics["ece"].value,
-        bins=_bins(confidence, said == targets),
+        bins=_reliability_bins(confidence, predicted == targets),
     )
 
 
-def _bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
-    where = metrics.bin_of(confidence)
-    found = []
-    for i in range(metrics.BINS):
-        inside = where == i
+def _reliability_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """The bins that are not empty."""
+    bin_indices = metrics.bin_of(confidence)
+    bins = []
+    for i in range(metrics.RELIABILITY_BINS):
+        inside = bin_indices == i
         if inside.any():
-            edges = i / metrics.BINS, (i + 1) / metrics.BINS
-            found.append(Bin(*edges, float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum())))
-    return tuple(found)
+            edges = i / metrics.RELIABILITY_BINS, (i + 1) / metrics.RELIABILITY_BINS
+            means = float(confidence[inside].mean()), float(correct[inside].mean())
+            bins.append(ReliabilityBin(*edges, *means, int(inside.sum())))
+    return tuple(bins)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -1,4 +1,4 @@
-"""What is served now, asked about the same held-out examples."""
+"""The incumbent, the version that is served now: opened, and run on the same held-out examples."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from model_zoo.network import load_network
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service.tasks.table import read_labels, task_for
-from service.training.data.prepared import Prepared, predict
-from service.training.evaluation.evaluate import NotCompared, Predictions
+from service.training.data.prepared import PreparedExamples, predict
+from service.training.evaluation.measurements import NotCompared, Predictions
 from service.training.failures import CannotTrain
+from service.training.loop.criteria import in_units
 from service.training.stop_signal import StopSignal
-from service.training.training_job import Job
+from service.training.training_job import TrainingJob
 
-ROWS = 16
-"""Of a batch."""
-DAMAGED = NotCompared("its files are gone or damaged")
+BATCH_ROWS = 16
+DAMAGED_FILES = NotCompared("its files are gone or damaged")
 OTHER_INPUTS = NotCompared("it takes other inputs")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A version that is served, on the CPU."""
+class OpenedIncumbent:
+    """The incumbent on the CPU."""
 
     card: Card
     files: Materialised
-    """Its own, and those of its base that it shares."""
+    """Its own files, and those of its base that it shares."""
     network: Network
 
 
-def open_incumbent(job: Job) -> Opened | NotCompared | None:
-    """None where nothing is served yet; NotCompared where it answers another question, or cannot be opened.
+def open_incumbent(job: TrainingJob) -> OpenedIncumbent | NotCompared | None:
+    """Opens the incumbent. None if nothing is served yet; NotCompared if it solves another task, or cannot be opened.
 
-    Damaged files are no reason to fail: the job has nothing to do with them.
+    Damaged files never fail the job: its result does not depend on them.
     """
     folder = job.order.rival
     if folder is None:
@@ -60,22 +60,24 @@ def open_incumbent(job: Job) -> Opened | NotCompared | None:
             if base is None:
                 return NotCompared(f"the files of its base {card.source.base} are not here")
             files = Materialised(files.folder, files.weights, {**base.files, **files.files}, files.digest)
-        return Opened(card, files, load_network(card, files, base))
+        return OpenedIncumbent(card, files, load_network(card, files, base))
     except (OSError, ValueError, ZooModelError):
-        return DAMAGED
+        return DAMAGED_FILES
 
 
-def incumbent_predictions(job: Job, held_out: Predictions, told: StopSignal) -> Predictions | NotCompared | None:
-    """Its outputs on labelled examples, in the form of `held_out`."""
-    rival = open_incumbent(job)
-    if not isinstance(rival, Opened):
-        return rival
+def incumbent_predictions(
+    job: TrainingJob, held_out: Predictions, stop: StopSignal
+) -> Predictions | NotCompared | None:
+    """The incumbent's predictions for the same labelled examples, in the form of `held_out`."""
+    incumbent = open_incumbent(job)
+    if not isinstance(incumbent, OpenedIncumbent):
+        return incumbent
     try:
-        prepared = Prepared(job.examples, task_for(rival.card, rival.files))
-        output = rival.card.signature.outputs[0].name
-        outputs: NDArray[np.floating] = predict(rival.network, output, prepared, held_out.indices, ROWS, told)
+        prepared = PreparedExamples(job.examples, task_for(incumbent.card, incumbent.files))
+        output = incumbent.card.signature.outputs[0].name
+        outputs: NDArray[np.floating] = predict(incumbent.network, output, prepared, held_out.indices, BATCH_ROWS, stop)
     except (CannotTrain, KeyError):
         return OTHER_INPUTS
-    if rival.card.target is not None:
-        outputs = outputs[:, 0].astype(np.float64) * rival.card.target.std + rival.card.target.mean
+    if incumbent.card.target is not None:
+        outputs = in_units(outputs, incumbent.card.target)
     return Predictions(outputs, held_out.targets, held_out.indices)

@@ -1,6 +1,7 @@
-"""Metrics as functions of how often each held-out example counts, so that a figure and its interval are one formula.
+"""Metrics as functions of the examples' weights, so that one formula gives both a metric and its interval.
 
-Each takes weights `(resamples, n)` and gives `(resamples,)`; all ones give the figure itself.
+A weight is how often an example counts. Each function takes weights `(resamples, n)` and gives `(resamples,)`; weights of one
+give the metric itself.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from service.training.evaluation.intervals import Statistic
 
 Floats = NDArray[np.float64]
 
-BINS = 10
+RELIABILITY_BINS = 10
 """Of a reliability diagram, equally wide."""
-LEAST_PROBABILITY = 1e-15
+MIN_PROBABILITY = 1e-15
 
 
 def probabilities(logits: NDArray[Any]) -> Floats:
@@ -28,15 +29,15 @@ def probabilities(logits: NDArray[Any]) -> Floats:
 
 def classification(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statistic]:
     """Of `(n, classes)` logits and `(n,)` class indices: accuracy, macro_f1, log_loss (nats), ece."""
-    chances = probabilities(logits)
-    classes, said = logits.shape[1], logits.argmax(axis=1)
-    right = (said == targets).astype(np.float64)
-    surprise = -np.log(np.maximum(chances[np.arange(len(targets)), targets], LEAST_PROBABILITY))
+    probability = probabilities(logits)
+    classes, predicted = logits.shape[1], logits.argmax(axis=1)
+    correct = (predicted == targets).astype(np.float64)
+    log_loss = -np.log(np.maximum(probability[np.arange(len(targets)), targets], MIN_PROBABILITY))
     return {
-        "accuracy": mean_of(right),
-        "macro_f1": _macro_f1(said, targets, classes),
-        "log_loss": mean_of(surprise),
-        "ece": _calibration_error(chances.max(axis=1), right),
+        "accuracy": mean_of(correct),
+        "macro_f1": _macro_f1(predicted, targets, classes),
+        "log_loss": mean_of(log_loss),
+        "ece": _calibration_error(probability.max(axis=1), correct),
     }
 
 
@@ -51,7 +52,7 @@ def regression(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, Statis
     def r2(weights: Floats) -> Floats:
         total = weights.sum(axis=1)
         mean = weights @ y / total
-        # The targets stand about zero here, or a year of 2,000 ± 5 would lose its digits in the difference of squares.
+        # Centred first: targets of 2,000 ± 5 would lose their digits in the difference of squares.
         centred = y - y.mean()
         spread = weights @ centred**2 - total * (mean - y.mean()) ** 2
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -79,13 +80,13 @@ def forecast(outputs: NDArray[Any], targets: NDArray[Any], naive_errors: NDArray
     def rmse(weights: Floats) -> Floats:
         return np.asarray(np.sqrt(weights @ squares / weights.sum(axis=1)))
 
-    figures = {"mae": mean_of(errors.mean(axis=(1, 2))), "rmse": rmse, "smape": mean_of(relative.mean(axis=(1, 2)))}
-    # A series that never moved has no scale to divide by.
-    return figures if np.isnan(scaled).any() else {**figures, "mase": mean_of(scaled.mean(axis=(1, 2)))}
+    statistics = {"mae": mean_of(errors.mean(axis=(1, 2))), "rmse": rmse, "smape": mean_of(relative.mean(axis=(1, 2)))}
+    # A constant series has no naive error to divide by.
+    return statistics if np.isnan(scaled).any() else {**statistics, "mase": mean_of(scaled.mean(axis=(1, 2)))}
 
 
 def language(outputs: NDArray[Any], tokens: NDArray[Any]) -> dict[str, Statistic]:
-    """Of windows' mean negative log-likelihoods `(n,)` in nats and their counts of tokens: bits_per_character, perplexity."""
+    """Of windows' mean negative log-likelihoods `(n,)` in nats and their numbers of tokens: bits_per_character, perplexity."""
     counts = np.asarray(tokens, np.float64)
     sums = np.asarray(outputs, np.float64) * counts
 
@@ -95,34 +96,34 @@ def language(outputs: NDArray[Any], tokens: NDArray[Any]) -> dict[str, Statistic
     return {"bits_per_character": bits, "perplexity": lambda weights: np.exp2(np.minimum(bits(weights), 1000.0))}
 
 
-def mean_of(each: Floats) -> Statistic:
-    """The weighted mean of one number an example."""
-    return lambda weights: np.asarray(weights @ each / weights.sum(axis=1))
+def mean_of(values: Floats) -> Statistic:
+    """The weighted mean of one number for each example."""
+    return lambda weights: np.asarray(weights @ values / weights.sum(axis=1))
 
 
-def _macro_f1(said: NDArray[Any], targets: NDArray[Any], classes: int) -> Statistic:
-    """Mean of the classes' F1, over those that occur or are said to (as scikit-learn has it)."""
-    was, guessed = _one_hot(targets, classes), _one_hot(said, classes)
-    hit = was * guessed
+def _macro_f1(predicted: NDArray[Any], targets: NDArray[Any], classes: int) -> Statistic:
+    """Mean of the classes' F1, over the classes that occur or are predicted (as in scikit-learn)."""
+    true_hot, predicted_hot = _one_hot(targets, classes), _one_hot(predicted, classes)
+    hits = true_hot * predicted_hot
 
     def macro_f1(weights: Floats) -> Floats:
-        seen = weights @ was + weights @ guessed
+        seen = weights @ true_hot + weights @ predicted_hot
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.nanmean(np.where(seen > 0, 2.0 * (weights @ hit) / seen, np.nan), axis=1))
+            return np.asarray(np.nanmean(np.where(seen > 0, 2.0 * (weights @ hits) / seen, np.nan), axis=1))
 
     return macro_f1
 
 
-def _calibration_error(confidence: Floats, right: Floats) -> Statistic:
+def _calibration_error(confidence: Floats, correct: Floats) -> Statistic:
     """Expected calibration error (Guo et al. 2017, arXiv:1706.04599) over equally wide bins."""
-    inside = _one_hot(bin_of(confidence), BINS)
-    gaps = inside * (confidence - right)[:, None]
+    inside = _one_hot(bin_of(confidence), RELIABILITY_BINS)
+    gaps = inside * (confidence - correct)[:, None]
     return lambda weights: np.asarray(np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1))
 
 
 def bin_of(confidence: Floats) -> NDArray[np.int64]:
-    """Which bin each probability falls into."""
-    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    """The bin of each probability."""
+    return np.minimum((confidence * RELIABILITY_BINS).astype(np.int64), RELIABILITY_BINS - 1)
 
 
 def _one_hot(indices: NDArray[Any], count: int) -> Floats:

@@ -1,4 +1,4 @@
-"""The worst mistakes on held-out data, chosen for a person to look at."""
+"""The worst mistakes on held-out data, for a person to look at."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ import numpy as np
 from service.datasets.dataset import Examples
 from service.errors import InvalidInput
 from service.tasks.image.image_input import decode_image
-from service.training.evaluation.evaluate import Predictions, is_classification
+from service.training.evaluation.measurements import Predictions, is_classification
 from service.training.evaluation.metrics import probabilities
 from service.types import ImageInstance, Instance, RecordInstance, RowInstance, TextInstance
 
-MOST = 12
+MAX_MISTAKES = 12
 TEXT_CHARACTERS = 400
 ORIGIN_CHARACTERS = 120
-THUMBNAIL = 160
-"""Pixels of the longer side."""
+THUMBNAIL_PIXELS = 160
+"""Of the longer side."""
 MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One held-out example that the model got wrong, the most confident or the largest error first."""
+    """One held-out example with a wrong prediction. The field names are keys of `report.json`, except `text` and `picture`."""
 
     index: int
     """In the dataset."""
     origin: str
-    """File and row it came from."""
+    """The file and row of the example."""
     expected: str
     predicted: str
     score: float
     """Probability of the predicted class, or the error in the target's units."""
     text: str = ""
-    """What a person can read of the input, cut."""
+    """Readable part of the input, shortened."""
     picture: bytes = b""
-    """A small JPEG of the input, or nothing."""
+    """A small JPEG of the input, or empty."""
 
 
 def worst_mistakes(
-    task: str, labels: Sequence[str], held_out: Predictions, examples: Examples, most: int = MOST
+    task: str, labels: Sequence[str], held_out: Predictions, examples: Examples, most: int = MAX_MISTAKES
 ) -> list[Mistake]:
-    """Classes: those wrong with the greatest probability. Numbers: the largest errors. Other tasks have none to show."""
+    """The worst first. Classes: wrong predictions with the highest probability. Numbers: the largest errors. Other tasks have
+    none."""
     if is_classification(task):
-        chances = probabilities(held_out.outputs)
-        said, targets = held_out.outputs.argmax(axis=1), np.asarray(held_out.targets, np.int64)
-        scores = chances.max(axis=1)
-        wrong = np.flatnonzero(said != targets)
+        probability = probabilities(held_out.outputs)
+        predicted, targets = held_out.outputs.argmax(axis=1), np.asarray(held_out.targets, np.int64)
+        scores = probability.max(axis=1)
+        wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-scores[wrong], kind="stable")][:most].tolist()
-        shown = [(labels[targets[i]], labels[said[i]], float(scores[i])) for i in worst]
+        shown = [(labels[targets[i]], labels[predicted[i]], float(scores[i])) for i in worst]
     elif task in ("text-generation", "time-series-forecasting"):
         return []
     else:
@@ -59,43 +60,43 @@ def worst_mistakes(
         f = np.asarray(held_out.outputs, np.float64).reshape(-1)
         worst = np.argsort(-np.abs(f - y), kind="stable")[:most].tolist()
         shown = [(f"{y[i]:.6g}", f"{f[i]:{'.4g' if abs(f[i]) < 1000 else '.6g'}}", float(f[i] - y[i])) for i in worst]
-    found = []
-    for i, (expected, predicted, score) in zip(worst, shown, strict=True):
+    mistakes = []
+    for i, (expected, answer, score) in zip(worst, shown, strict=True):
         example = examples[held_out.indices[i]]
-        text, picture = readable(example.instance)
-        origin = cut(example.origin, ORIGIN_CHARACTERS)
-        found.append(Mistake(held_out.indices[i], origin, expected, predicted, score, text, picture))
-    return found
+        text, picture = preview(example.instance)
+        origin = shorten(example.origin, ORIGIN_CHARACTERS)
+        mistakes.append(Mistake(held_out.indices[i], origin, expected, answer, score, text, picture))
+    return mistakes
 
 
-def readable(instance: Instance) -> tuple[str, bytes]:
-    """What a person can look at: a text, cut, and a small picture."""
+def preview(instance: Instance) -> tuple[str, bytes]:
+    """The part of an input that a person can look at: a shortened text, and a thumbnail."""
     match instance:
         case TextInstance():
-            return cut(instance.data.decode("utf-8", "replace"), TEXT_CHARACTERS), b""
+            return shorten(instance.data.decode("utf-8", "replace"), TEXT_CHARACTERS), b""
         case ImageInstance():
             return "", thumbnail(instance.data)
         case RowInstance():
             cells = ", ".join(f"{name}: {'' if cell is None else cell}" for name, cell in instance.cells.items())
-            return cut(cells, TEXT_CHARACTERS), b""
+            return shorten(cells, TEXT_CHARACTERS), b""
         case RecordInstance():
-            parts = [readable(part) for part in instance.parts.values()]
+            parts = [preview(part) for part in instance.parts.values()]
             return " ".join(text for text, _ in parts if text), b"".join(picture for _, picture in parts[:1])
     return "", b""
 
 
 def thumbnail(data: bytes) -> bytes:
-    """An encoded image → a small JPEG; nothing where it cannot be read."""
+    """An encoded image → a small JPEG; empty if the image cannot be read."""
     try:
-        image = decode_image(data, MAX_PIXELS, "", 2 * THUMBNAIL).image
+        image = decode_image(data, MAX_PIXELS, "", 2 * THUMBNAIL_PIXELS).image
     except InvalidInput:
         return b""
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     small = io.BytesIO()
     image.save(small, "JPEG", quality=75)
     return small.getvalue()
 
 
-def cut(text: str, length: int) -> str:
-    """At most so many characters; an ellipsis says that there were more."""
+def shorten(text: str, length: int) -> str:
+    """The first `length` characters; a longer text ends with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

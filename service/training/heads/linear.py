@@ -1,51 +1,65 @@
-"""Linear models on fixed features, regularised by an L2 penalty: multinomial logistic regression and ridge regression.
+"""Linear models on fixed features with an L2 penalty: multinomial logistic regression and ridge regression.
 
-Both are solved in the principal axes of the features. The penalty does not see a rotation, so the solution is the same; but
-there are never more axes than examples, and in them the curvature of the loss is nearly diagonal, so that dividing each axis
-by its root lets L-BFGS (Liu and Nocedal 1989) converge in tens of steps instead of hundreds.
+Both are solved in the principal axes of the features. The penalty is invariant under rotation, so the solution is the same. There
+are never more axes than examples, and the curvature of the loss is nearly diagonal in them: dividing each axis by the root of its
+curvature lets L-BFGS (Liu and Nocedal 1989) converge in tens of steps instead of hundreds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(4, -11, -1))
-"""Penalties that are tried, the strongest first: 100 … 1e-5."""
-MOST_STEPS = 200
-"""Of L-BFGS for one strength; the next one starts where it stopped."""
+"""Penalties of a path, the strongest first: 100 … 1e-5."""
+MAX_STEPS = 200
+"""Of L-BFGS for one strength; the next strength starts from the solution."""
 EXACT, ROUGH = 1e-5, 1e-4
-"""Slopes at which a solution counts as found: for good, and to choose a penalty by."""
-CURVATURE = 0.25
+"""Largest gradient of a solution: of a final one, and of one that only serves to choose a penalty."""
+MAX_CURVATURE = 0.25
 """Largest second derivative of the logistic loss."""
-STILL = 1e-2
-"""A feature with less than this share of the usual spread hardly changes."""
-FLAT = 1e-7
-"""An axis with less than this share of the longest one's spread is rounding noise."""
+MIN_RELATIVE_SPREAD = 1e-2
+"""A feature whose spread is a smaller share of the usual spread is nearly constant."""
+MIN_RELATIVE_LENGTH = 1e-7
+"""An axis whose spread is a smaller share of the longest axis's spread is rounding noise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """Standardises features: subtract `mean`, divide by `scale`, `(D)` each."""
+class StandardScaler:
+    """Standardises features: subtracts `mean` and divides by `scale`, `(D)` each."""
 
     mean: Tensor
     scale: Tensor
 
     @classmethod
-    def of(cls, features: Tensor) -> Scale:
-        """Of `(n, D)`. A feature that hardly changes is divided by what the others change by, as if it were one of them.
+    def of(cls, features: Tensor) -> StandardScaler:
+        """The scaler of features `(n, D)`. A nearly constant feature is divided by the usual spread of the others.
 
-        Divided by a spread of its own of 1e-8, as dead units of pretrained networks have it, it would say nothing here and
-        outshout everything as soon as the backbone learns, or computes in another precision.
+        Pretrained networks have dead units with a spread of 1e-8. Divided by its own spread, such a feature would say nothing
+        here, and would dominate all others as soon as the backbone learns or computes in another precision.
         """
         spread = features.std(dim=0, correction=0)
         usual = spread.square().mean().sqrt()
         if not usual > 1e-6 * features.abs().amax().clamp(min=1e-6):
-            usual = torch.ones_like(usual)  # nothing changes at all
-        return cls(features.mean(dim=0), torch.where(spread <= STILL * usual, usual, spread))
+            usual = torch.ones_like(usual)  # all features are constant
+        return cls(features.mean(dim=0), torch.where(spread <= MIN_RELATIVE_SPREAD * usual, usual, spread))
+
+    @classmethod
+    def with_columns(cls, features: Tensor, columns: int) -> StandardScaler:
+        """The scaler of features `(n, D)` whose last `columns` are a table's: together these count as much as all others
+        together.
+
+        A penalty treats a few columns beside a thousand features of an image as noise, and the information of the table is lost.
+        """
+        scaler = cls.of(features.double())
+        others = features.shape[1] - columns
+        if columns and others > columns:
+            scaler.scale[-columns:] *= (columns / others) ** 0.5
+        return scaler
 
     def __call__(self, features: Tensor) -> Tensor:
         """`(n, D)` → `(n, D)`."""
@@ -53,7 +67,7 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class LinearSolution:
     """A linear layer: `x @ weight.T + bias`."""
 
     weight: Tensor
@@ -66,42 +80,52 @@ class Solution:
         return x @ self.weight.T + self.bias
 
 
-class Axes:
+class PrincipalAxes:
     """Standardised features in their principal axes."""
 
     def __init__(self, x: Tensor) -> None:
-        """Of `(n, D)`; n numbers of D, or D axes, whichever are fewer."""
+        """Of `(n, D)`. There are r ≤ min(n, D) axes."""
         x = x.double()
         examples, width = x.shape
         # By the smaller of the two Gram matrices: a fraction of the cost of a singular value decomposition.
         squares, vectors = torch.linalg.eigh(x.T @ x if examples >= width else x @ x.T)
-        kept = squares > FLAT**2 * squares[-1]
+        kept = squares > MIN_RELATIVE_LENGTH**2 * squares[-1]
         spread = squares[kept].sqrt()
         self.rotation = vectors[:, kept] if examples >= width else x.T @ vectors[:, kept] / spread  # (D, r)
         self.z = x @ self.rotation  # (n, r)
         self.variance = spread.square() / examples  # (r)
 
 
-class Logistic:
-    """Multinomial logistic regression along a path of penalties, each started from the last."""
+class LinearSolver(Protocol):
+    """Solves the same regression for one penalty after another."""
 
-    def __init__(self, axes: Axes, targets: Tensor, classes: int, example_weights: Tensor | None = None) -> None:
+    def fit(self, strength: float, tolerance: float = EXACT) -> LinearSolution:
+        """The solution for a penalty of `strength`, until no element of the gradient exceeds `tolerance`."""
+
+
+class LogisticSolver:
+    """Multinomial logistic regression along a path of penalties; each fit starts from the solution of the previous one."""
+
+    def __init__(
+        self, axes: PrincipalAxes, targets: Tensor, classes: int, example_weights: Tensor | None = None
+    ) -> None:
+        """Class indices `(n,)`; weights `(n,)`, or None if all examples count alike."""
         self._axes, self._targets = axes, targets
         weights = torch.ones(len(targets)) if example_weights is None else example_weights
         self._weights = (weights / weights.sum()).double()
         self._weight = torch.zeros(axes.z.shape[1], classes, dtype=torch.float64)
         self._bias = torch.zeros(classes, dtype=torch.float64)
 
-    def fit(self, strength: float, tolerance: float = EXACT) -> Solution:
-        """Minimises mean cross entropy + strength / 2 · ‖weight‖², until no slope is greater than `tolerance`."""
+    def fit(self, strength: float, tolerance: float = EXACT) -> LinearSolution:
+        """Minimises mean cross entropy + strength / 2 · ‖weight‖², until no element of the gradient exceeds `tolerance`."""
         z, targets = self._axes.z, self._targets
-        roots = (CURVATURE * self._axes.variance + strength).sqrt()[:, None]
+        roots = (MAX_CURVATURE * self._axes.variance + strength).sqrt()[:, None]
         scaled = (self._weight * roots).requires_grad_()
         bias = self._bias.clone().requires_grad_()
         inputs = z / roots.T
         optimizer = torch.optim.LBFGS(
             [scaled, bias],
-            max_iter=MOST_STEPS,
+            max_iter=MAX_STEPS,
             tolerance_grad=tolerance,
             tolerance_change=1e-9,
             line_search_fn="strong_wolfe",
@@ -117,20 +141,25 @@ class Logistic:
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         self._weight, self._bias = (scaled.detach() / roots), bias.detach()
-        return Solution((self._axes.rotation @ self._weight).T, self._bias)
+        return LinearSolution((self._axes.rotation @ self._weight).T, self._bias)
 
 
-class Ridge:
+class RidgeSolver:
     """Ridge regression (Hoerl and Kennard 1970), in closed form."""
 
-    def __init__(self, axes: Axes, targets: Tensor) -> None:
+    def __init__(self, axes: PrincipalAxes, targets: Tensor) -> None:
         """Targets `(n, outputs)`."""
         self._axes = axes
         self._mean = targets.double().mean(dim=0)
         self._against = axes.z.T @ (targets.double() - self._mean) / len(targets)  # (r, outputs)
 
-    def fit(self, strength: float, tolerance: float = EXACT) -> Solution:
-        """Minimises mean squared error + strength · ‖weight‖²."""
-        # In closed form: exact whatever the tolerance.
+    def fit(self, strength: float, tolerance: float = EXACT) -> LinearSolution:
+        """Minimises mean squared error + strength · ‖weight‖². Exact: the tolerance is not used."""
         weight = self._against / (self._axes.variance + strength)[:, None]
-        return Solution((self._axes.rotation @ weight).T, self._mean)
+        return LinearSolution((self._axes.rotation @ weight).T, self._mean)
+
+
+def solver_for(x: Tensor, y: Tensor, classes: int | None, example_weights: Tensor | None = None) -> LinearSolver:
+    """The solver for features `(n, D)` and targets `(n,)`: ridge regression for numbers (`classes` is None), else logistic."""
+    axes = PrincipalAxes(x)
+    return RidgeSolver(axes, y[:, None]) if classes is None else LogisticSolver(axes, y, classes, example_weights)

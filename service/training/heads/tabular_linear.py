@@ -1,5 +1,5 @@
-"""What is linear in a table, found first and for good: ridge or logistic regression, with the penalty that cross-validation likes
-best. The network then learns only what this line leaves over."""
+"""The linear part of a table's model: ridge or logistic regression, with the penalty that cross-validation chooses. It is fitted
+before the network, which learns only what the linear part leaves over."""
 
 from __future__ import annotations
 
@@ -13,23 +13,15 @@ from torch.nn import functional
 
 from model_zoo.architectures.tabular_mlp import LinearTerm
 from service.tasks.tabular.row_input import CATEGORIES, NUMBERS
-from service.training.data.seeds import mixed
-from service.training.heads.fit import example_weights, sharpness_of
-from service.training.heads.linear import (
-    EXACT,
-    ROUGH,
-    STRENGTHS,
-    Axes,
-    Logistic,
-    Ridge,
-    Solution,
-)
+from service.training.data.seeds import mix_seeds
+from service.training.heads.linear import EXACT, ROUGH, STRENGTHS, LinearSolution, solver_for
+from service.training.heads.losses import best_sharpness, example_weights
 from service.training.hyperparameters import Hyperparameters
 from service.training.stop_signal import StopSignal
 
 FOLDS = 5
-MOST_NUMBERS = 4_000_000
-"""Rows × columns: of more rows every second, third, … tells as much of so few weights."""
+MAX_CELLS = 4_000_000
+"""Rows × columns. Of larger tables every second, third, … row is used: they say as much about so few weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +30,20 @@ class Penalty:
 
     strength: float
     sharpness: float
-    """What logits are multiplied by: a strong penalty makes them too small. 1 for numbers."""
+    """The factor on the logits: a strong penalty makes them too small. 1 for numbers."""
 
 
-def rows_for(line: LinearTerm, inputs: Mapping[str, Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
-    """What a line is learned from: columns (m, D), numbers, then each category one-hot, the unknown all zeros; targets (m,).
+def linear_inputs(line: LinearTerm, inputs: Mapping[str, Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
+    """The inputs of the linear part, (m, D), and their targets, (m,): numbers, then each category one-hot, unknown as all zeros.
 
     Args:
-        inputs: the network's: `numbers` (n, …), `categories` (n, …). Of very many rows some are taken.
+        line: the network's linear part.
+        inputs: the network's: `numbers` (n, …), `categories` (n, …). Of very many rows an even sample is taken, m ≤ n.
         y: class indices, or numbers in spreads, (n,).
     """
     sizes = line.sizes
     width = (0 if line.weight is None else line.weight.shape[1]) + sum(sizes) - len(sizes)
-    step = max(1, -(-len(y) * width // MOST_NUMBERS))
+    step = max(1, -(-len(y) * width // MAX_CELLS))
     parts = [inputs[NUMBERS][::step].double()] if NUMBERS in inputs else []
     for i, size in enumerate(sizes):
         parts.append(functional.one_hot(inputs[CATEGORIES][::step, i], size)[:, 1:].double())
@@ -58,63 +51,59 @@ def rows_for(line: LinearTerm, inputs: Mapping[str, Tensor], y: Tensor) -> tuple
 
 
 def choose_penalty(
-    x: Tensor, y: Tensor, classes: int | None, knobs: Hyperparameters, seed: int, told: StopSignal
+    x: Tensor, y: Tensor, classes: int | None, hparams: Hyperparameters, seed: int, stop: StopSignal
 ) -> Penalty:
-    """The penalty whose lines are best on the folds that they were not fitted on.
+    """The penalty with the lowest loss in cross-validation.
 
     Args:
         x: (n, D), of training rows alone.
         y: class indices, or numbers in spreads, (n,).
     """
-    fold = folds_of(y, seed)
-    outputs = torch.zeros(len(STRENGTHS), len(y), classes or 1, dtype=torch.float64)  # of each row, by lines without it
+    fold = assign_folds(y, seed)
+    outputs = torch.zeros(len(STRENGTHS), len(y), classes or 1, dtype=torch.float64)  # each row by models without it
     for number in range(min(FOLDS, len(y))):
-        told.check()
+        stop.check()
         out = fold == number
-        for i, solution in enumerate(path(x[~out], y[~out], classes, knobs, STRENGTHS, ROUGH)):
+        for i, solution in enumerate(solve_path(x[~out], y[~out], classes, hparams, STRENGTHS, ROUGH)):
             outputs[i, out] = solution(x[out])
     if classes is None:
-        losses = (outputs[:, :, 0] - y).square().mean(dim=1)
-        return Penalty(STRENGTHS[int(losses.argmin())], 1.0)
-    sharpness = [sharpness_of(logits, y) for logits in outputs]
-    found = [functional.cross_entropy(o * s, y).item() for o, s in zip(outputs, sharpness, strict=True)]
-    best = int(np.argmin(found))
+        squared = (outputs[:, :, 0] - y).square().mean(dim=1)
+        return Penalty(STRENGTHS[int(squared.argmin())], 1.0)
+    sharpness = [best_sharpness(logits, y) for logits in outputs]
+    losses = [functional.cross_entropy(o * s, y).item() for o, s in zip(outputs, sharpness, strict=True)]
+    best = int(np.argmin(losses))
     return Penalty(STRENGTHS[best], sharpness[best])
 
 
-def fit_line(x: Tensor, y: Tensor, classes: int | None, knobs: Hyperparameters, penalty: Penalty) -> Solution:
-    """Of columns as they are, (n, D)."""
-    (solution,) = path(x, y, classes, knobs, (penalty.strength,), EXACT)
-    return Solution(solution.weight * penalty.sharpness, solution.bias * penalty.sharpness)
+def fit_linear(x: Tensor, y: Tensor, classes: int | None, hparams: Hyperparameters, penalty: Penalty) -> LinearSolution:
+    """The solution for inputs (n, D) and one penalty."""
+    (solution,) = solve_path(x, y, classes, hparams, (penalty.strength,), EXACT)
+    return LinearSolution(solution.weight * penalty.sharpness, solution.bias * penalty.sharpness)
 
 
-def folds_of(y: Tensor, seed: int) -> Tensor:
-    """The number of each row's fold, (n,): all folds have classes, or large and small numbers, alike."""
-    chance = np.random.default_rng(mixed(seed, FOLDS)).permutation(len(y))
+def assign_folds(y: Tensor, seed: int) -> Tensor:
+    """The fold of each row, (n,). Classes, or large and small numbers, are spread evenly over the folds."""
+    random = np.random.default_rng(mix_seeds(seed, FOLDS)).permutation(len(y))
     fold = torch.empty(len(y), dtype=torch.int64)
-    fold[torch.from_numpy(np.lexsort((chance, y.numpy())))] = torch.arange(len(y)) % FOLDS
+    fold[torch.from_numpy(np.lexsort((random, y.numpy())))] = torch.arange(len(y)) % FOLDS
     return fold
 
 
-def path(
-    x: Tensor, y: Tensor, classes: int | None, knobs: Hyperparameters, strengths: Sequence[float], tolerance: float
-) -> list[Solution]:
-    """Lines for penalties, the strongest first. Columns are centred and not scaled: numbers come standardised, and a category
-    that is rare should count little."""
+def solve_path(
+    x: Tensor, y: Tensor, classes: int | None, hparams: Hyperparameters, strengths: Sequence[float], tolerance: float
+) -> list[LinearSolution]:
+    """The solutions for penalties, the strongest first. Inputs are centred but not scaled: numbers are already standardised, and
+    a rare category should count little."""
     mean = x.mean(dim=0)
-    axes = Axes(x - mean)
-    solver = Ridge(axes, y[:, None]) if classes is None else _logistic(axes, y, classes, knobs)
-    found = [solver.fit(strength, tolerance) for strength in strengths]
-    return [Solution(solution.weight, solution.bias - solution.weight @ mean) for solution in found]
-
-
-def _logistic(axes: Axes, y: Tensor, classes: int, knobs: Hyperparameters) -> Logistic:
-    return Logistic(axes, y, classes, example_weights(y, classes, knobs))
+    solver = solver_for(x - mean, y, classes, example_weights(hparams, y, classes))
+    solutions = [solver.fit(strength, tolerance) for strength in strengths]
+    return [LinearSolution(solution.weight, solution.bias - solution.weight @ mean) for solution in solutions]
 
 
 @torch.no_grad()
-def set_line(line: LinearTerm, solution: Solution) -> None:
-    """Gives the network's line its weights: those of the numbers, then of each category, of which the unknown has none."""
+def set_linear(line: LinearTerm, solution: LinearSolution) -> None:
+    """Copies the weights into the network's linear part: those of the numbers, then of each category; unknown categories have
+    none."""
     weight, at = solution.weight, 0
     line.bias.copy_(solution.bias)
     if line.weight is not None:

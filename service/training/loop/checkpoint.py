@@ -1,13 +1,13 @@
-"""Points from which training goes on as if nothing had happened.
+"""Checkpoints, from which training continues as if it had never been interrupted.
 
     checkpoints/<step>/
-        model.safetensors       what is trained, and the buffers
-        optimiser.safetensors   its moments, as `<parameter>.<name>`
+        model.safetensors       trained parameters, and buffers
+        optimiser.safetensors   the optimizer's moments, as `<parameter>.<name>`
         chance.safetensors      states of the random generators
-        state.json              where the loop stands
+        state.json              a LoopState
 
-A folder appears by rename, complete; what a dead process left half-written is removed by the next. Kept are the last one
-and the best one. Only tensors and JSON: nothing in here can run.
+A folder appears by rename, complete. The next process removes what a dead one left half-written. Only the last checkpoint and the
+best one are kept. They hold tensors and JSON alone, so loading one never runs code.
 """
 
 from __future__ import annotations
@@ -29,81 +29,83 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_zoo import strict_json
-from service.training.data.seeds import chance, restore_chance
+from service.training.data.seeds import generator_states, restore_generators
 from service.training.protocol import CheckpointWritten, Metric
 
-MODEL, OPTIMISER, CHANCE, STATE = "model.safetensors", "optimiser.safetensors", "chance.safetensors", "state.json"
-
+MODEL, OPTIMIZER, GENERATORS, STATE = "model.safetensors", "optimiser.safetensors", "chance.safetensors", "state.json"
 
 log = logging.getLogger(__name__)
 
 
-class State(BaseModel):
-    """Where the loop stands, beside the tensors."""
+class LoopState(BaseModel):
+    """The state of the training loop, beside the tensors. The field names are keys of `state.json`."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=False)
 
     step: int = 0
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     epoch: int = 0
-    """The one under way; the first is 0."""
+    """The current epoch, from 0 on."""
     batch: int = 0
-    """Batches of it that are done."""
+    """Finished batches of the current epoch."""
     loss_sum: float = 0.0
-    """Of this epoch's batches, each by its rows."""
+    """Of the finished batches, each weighted by its rows."""
     rows: int = 0
+    """Of the finished batches."""
     first_loss: float | None = None
-    """What training began with: the measure of divergence."""
+    """Of the very first batch: divergence is measured by it."""
     best: float | None = None
     """Lowest validation loss."""
     best_step: int = 0
     stale: int = 0
     """Epochs since the best one."""
     finished: bool = False
+    """Whether training has ended, by its last epoch or by early stopping."""
     seconds: float = 0.0
-    """Spent in training, over all processes that had a part in it."""
+    """Spent in training, over all worker processes of the job."""
     curves: list[Metric] = Field(default_factory=list)
 
 
 class Checkpoints:
-    """Those of one job."""
+    """The checkpoints of one job."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is the job's `checkpoints/`. Removes what was left half-written there."""
+        """`folder` is the job's `checkpoints/`. Removes half-written checkpoints from it."""
         self._folder = folder
         self.damaged: list[int] = []
-        """Steps of checkpoints that could not be read."""
-        self._best: tuple[State, dict[str, Tensor]] | None = None
+        """Steps of checkpoints that cannot be read."""
+        self._best: tuple[LoopState, dict[str, Tensor]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
 
     def last(self) -> int | None:
-        """Step of the latest one to go on from; None where there is none. Damaged ones are put aside, and noted in `damaged`."""
+        """Step of the latest checkpoint that can be resumed; None if there is none. Damaged ones are removed and noted in
+        `damaged`."""
         for step in sorted(self._steps(), reverse=True):
-            if not (self._folder / str(step) / OPTIMISER).exists():
-                continue  # of the best one, the weights alone are kept
-            if self._is_whole(step, (MODEL, OPTIMISER, CHANCE)) and self._state(step) is not None:
+            if not (self._folder / str(step) / OPTIMIZER).exists():
+                continue  # the best checkpoint may hold weights alone
+            if self._is_complete(step, (MODEL, OPTIMIZER, GENERATORS)) and self._state(step) is not None:
                 return step
-            self._put_aside(step)
+            self._remove_damaged(step)
         return None
 
-    def note_best(self, network: nn.Module, state: State) -> None:
-        """Keeps the weights in memory; the next `save` writes them. Epochs may pass faster than a disk takes them."""
-        self._best = state.model_copy(deep=True), {name: t.clone() for name, t in trained(network).items()}
+    def note_best(self, network: nn.Module, state: LoopState) -> None:
+        """Copies the weights to memory; the next `save` writes them. Epochs may be faster than the disk."""
+        self._best = state.model_copy(deep=True), {name: t.clone() for name, t in trained_state(network).items()}
 
-    def keep_best(self) -> None:
-        """Writes what was noted, unless it is there."""
+    def write_best(self) -> None:
+        """Writes the weights that `note_best` copied, unless they are on disk."""
         if self._best is not None and self._best[0].step not in self._steps():
             self._write(self._best[0], {MODEL: self._best[1]})
 
-    def save(self, network: nn.Module, optimiser: torch.optim.Optimizer, state: State) -> CheckpointWritten:
-        """Writes one at `state.step`, and the best where it is not there yet; removes all others. Raises OSError."""
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState) -> CheckpointWritten:
+        """Writes a checkpoint at `state.step`, and the best one if it is not on disk; removes all others. Raises OSError."""
         if state.best_step != state.step:
-            self.keep_best()
-        tensors = {MODEL: trained(network), OPTIMISER: _moments(optimiser), CHANCE: chance()}
+            self.write_best()
+        tensors = {MODEL: trained_state(network), OPTIMIZER: _moments(optimizer), GENERATORS: generator_states()}
         target = self._write(state, tensors)
         for step in set(self._steps()) - {state.step, state.best_step}:
-            # Out of sight first: who dies here must not leave half a checkpoint under a step's name.
+            # Renamed before it is deleted: a process that dies here must not leave half a checkpoint under a step's name.
             (self._folder / str(step)).rename(self._staging())
         self._sweep()
         size = sum(path.stat().st_size for path in target.iterdir())
@@ -116,24 +118,24 @@ class Checkpoints:
             size_bytes=size,
         )
 
-    def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> State | None:
-        """Puts everything where the last checkpoint found it; None, and nothing changed, where there is none."""
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState | None:
+        """Restores network, optimizer and generators from the last checkpoint; None, with nothing changed, if there is none."""
         step = self.last()
         state = None if step is None else self._state(step)
         if step is None or state is None:
             return None
         folder = self._folder / str(step)
         load_trained(network, load_file(folder / MODEL))
-        _restore_moments(optimiser, load_file(folder / OPTIMISER))
-        restore_chance(load_file(folder / CHANCE))
-        if state.best_step != step and not self._is_whole(state.best_step, (MODEL,)):
-            # What was best is lost; the best of what comes is found anew.
-            self._put_aside(state.best_step)
+        _restore_moments(optimizer, load_file(folder / OPTIMIZER))
+        restore_generators(load_file(folder / GENERATORS))
+        if state.best_step != step and not self._is_complete(state.best_step, (MODEL,)):
+            # The best weights are lost: the best is chosen anew among the epochs to come.
+            self._remove_damaged(state.best_step)
             state.best, state.best_step, state.stale = None, step, 0
         return state
 
-    def _is_whole(self, step: int, names: Sequence[str]) -> bool:
-        """Whether files of tensors are there with the lengths that their headers tell."""
+    def _is_complete(self, step: int, names: Sequence[str]) -> bool:
+        """Whether these files of tensors exist, with the lengths that their headers give."""
         try:
             for name in names:
                 with safe_open(self._folder / str(step) / name, "pt"):
@@ -142,36 +144,36 @@ class Checkpoints:
             return False
         return True
 
-    def _state(self, step: int) -> State | None:
+    def _state(self, step: int) -> LoopState | None:
         try:
-            return State.model_validate_json((self._folder / str(step) / STATE).read_bytes())
+            return LoopState.model_validate_json((self._folder / str(step) / STATE).read_bytes())
         except (OSError, ValueError):
             return None
 
-    def _put_aside(self, step: int) -> None:
+    def _remove_damaged(self, step: int) -> None:
         log.warning("the checkpoint of step %d is damaged", step)
         self.damaged.append(step)
         with suppress(FileNotFoundError):
             (self._folder / str(step)).rename(self._staging())
 
-    def load_best(self, network: nn.Module, state: State) -> None:
-        """The weights that were best on validation data. After the last `save` only."""
+    def load_best(self, network: nn.Module, state: LoopState) -> None:
+        """Loads the weights that were best on validation data. Call it only after the last `save`."""
         load_trained(network, load_file(self._folder / str(state.best_step) / MODEL))
 
-    def _write(self, state: State, tensors: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    def _write(self, state: LoopState, tensors: Mapping[str, Mapping[str, Tensor]]) -> Path:
         staging = self._staging()
         staging.mkdir()
-        for name, held in tensors.items():
-            save_file(dict(held), staging / name)
-        kept = state.model_copy(update={"curves": finite_curves(state)})
-        (staging / STATE).write_text(strict_json.text(kept), encoding="utf-8")
+        for name, contents in tensors.items():
+            save_file(dict(contents), staging / name)
+        finite = state.model_copy(update={"curves": finite_curves(state)})
+        (staging / STATE).write_text(strict_json.text(finite), encoding="utf-8")
         for path in staging.iterdir():
-            _flush(path)
+            _sync_path(path)
         target = self._folder / str(state.step)
-        if target.exists():  # of the same step, before it was measured: the new one knows more
+        if target.exists():  # an older one of the same step, written before the epoch was validated
             target.rename(self._staging())
         staging.rename(target)
-        _flush(self._folder)
+        _sync_path(self._folder)
         return target
 
     def _staging(self) -> Path:
@@ -185,28 +187,28 @@ class Checkpoints:
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
 
 
-def finite_curves(state: State) -> list[Metric]:
-    """The points of the curves that have a value."""
+def finite_curves(state: LoopState) -> list[Metric]:
+    """The points of the curves that are finite."""
     return [metric for metric in state.curves if math.isfinite(metric.value)]
 
 
-def trained(network: nn.Module) -> dict[str, Tensor]:
-    """What training changes: parameters with a gradient, and buffers such as running means. Contiguous, on the CPU."""
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """What training changes: parameters that require a gradient, and buffers such as running means. Contiguous, on the CPU."""
     fixed = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     state: Mapping[str, Tensor] = network.state_dict()
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if name not in fixed}
 
 
 def load_trained(network: nn.Module, own: Mapping[str, Tensor]) -> None:
-    """Puts back what `trained` gave."""
+    """Loads what `trained_state` returned."""
     found = network.load_state_dict(own, strict=False)
-    lacking = set(found.missing_keys) & trained(network).keys()
-    if lacking or found.unexpected_keys:
+    missing = set(found.missing_keys) & trained_state(network).keys()
+    if missing or found.unexpected_keys:
         raise RuntimeError("the checkpoint does not fit the network")
 
 
-def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
         for index, own in state.items()
@@ -214,16 +216,16 @@ def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _restore_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
-    # The groups follow from the job and the network, and their rates from the step: nothing of them needs to be kept.
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    # The job and the network give the groups, and the step gives their rates: no checkpoint needs to hold them.
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _flush(path: Path) -> None:
+def _sync_path(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,9 +1,10 @@
-"""The training loop. One for every network and every task; what differs comes in as arguments.
+"""The training loop: one for every network and every task. Arguments hold everything that differs.
 
-It reads top to bottom: forward, loss, backward, step; then, after each epoch, validation, early stopping and the checkpoint. What
-training begins with is the first candidate: a start that no epoch improves on is what comes out.
-Whatever it needs to go on after a crash is in `State` and in the checkpoint, and nothing else decides what comes next: a run
-that is resumed gives, bit by bit, the weights of one that was never interrupted.
+The loop reads top to bottom: forward, loss, backward, step; after each epoch validation, early stopping and a checkpoint. The
+weights at the start are the first candidate: if no epoch improves on them, they are the result.
+
+A resumed run gives, bit by bit, the weights of a run that was never interrupted: `LoopState` and the checkpoint hold everything
+that decides what comes next.
 """
 
 from __future__ import annotations
@@ -22,121 +23,121 @@ from service.rounding import format_apart
 from service.runtime.precision import has_instructions
 from service.training.failures import Diverged
 from service.training.hyperparameters import Hyperparameters
-from service.training.loop.checkpoint import Checkpoints, State
-from service.training.loop.optimizer import make_optimiser, schedule, set_rates
-from service.training.protocol import CheckpointWritten, Log, Metric, Progress, WorkerMessage
+from service.training.loop.checkpoint import Checkpoints, LoopState
+from service.training.loop.criteria import Criterion
+from service.training.loop.optimizer import make_optimizer, schedule, set_rates
+from service.training.protocol import CheckpointWritten, Log, Metric, Progress, SendMessage
 from service.training.stop_signal import StopRequested, StopSignal
 
-Say = Callable[[WorkerMessage], None]
-
-SHARE = 0.9
-"""Of the whole job's progress that training takes; evaluation and publishing are the rest."""
-EXPLODED = 1000.0
-"""So many times the loss that training began with is no learning any more."""
-HUGE_WEIGHT = 1e6
-"""Networks whose inputs are normalised have no use for such a weight."""
-SPEAK_S = 0.5
-"""Between two lines of progress."""
-EPOCH_SAVE_S, MOST_SAVE_S = 2.0, 60.0
-"""No checkpoint at an epoch's end if the last is younger; one in the middle of it if the last is older."""
+TRAINING_SHARE = 0.9
+"""Of the whole job's progress; evaluation and publishing are the rest."""
+MAX_LOSS_RATIO = 1000.0
+"""A loss that is higher than this multiple of the first loss has diverged."""
+MAX_WEIGHT = 1e6
+"""A weight above this has diverged: the networks' inputs are normalised."""
+PROGRESS_S = 0.5
+"""Between two progress messages."""
+EPOCH_CHECKPOINT_S, MAX_CHECKPOINT_S = 2.0, 60.0
+"""At the end of an epoch no checkpoint is written if the last one is younger than the first; within an epoch one is written if
+the last one is older than the second."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows that are learned from together: the network's inputs by name, and what it should have given, each (B, …)."""
+class TrainingBatch:
+    """The network's inputs by name, and its targets, each (B, …)."""
 
     inputs: dict[str, Tensor]
     targets: Tensor
 
 
 class Batches(Protocol):
-    """Training data. The batches of an epoch follow from its number alone."""
+    """Training data. The number of an epoch alone decides its batches."""
 
     per_epoch: int
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Those of an epoch, in order, from number `start` on."""
+    def epoch(self, epoch: int, start: int) -> Iterator[TrainingBatch]:
+        """The batches of an epoch in order, from number `start` on."""
 
 
 Validate = Callable[[], dict[str, float]]
-"""Measures the network, in evaluation mode, on validation data; `loss` is always among the figures."""
+"""Measures the network, in evaluation mode, on validation data. `loss` is always among the metrics."""
 
 
 def train(
     network: nn.Module,
     batches: Batches,
-    criterion: Callable[[Tensor, Tensor], Tensor],
+    criterion: Criterion,
     validate: Validate,
-    knobs: Hyperparameters,
+    hparams: Hyperparameters,
     checkpoints: Checkpoints,
-    say: Say,
-    told: StopSignal,
+    send: SendMessage,
+    stop: StopSignal,
     *,
     output: str,
     device: str = "cpu",
-) -> State:
-    """Trains what has a gradient, and leaves `network` with the weights that did best on validation data.
+) -> LoopState:
+    """Trains the parameters that require a gradient, and leaves `network` with the weights of the lowest validation loss.
 
     Args:
-        network: takes a batch's inputs by name, gives a dict of outputs, of which `output` is trained.
-        criterion: (output, targets) → mean loss of the batch.
+        network: takes a batch's inputs by name and returns a dict of outputs, of which `output` is trained.
 
     Raises:
-        Rested: told to. On `pause` there is a checkpoint of this very step; on `cancel` nothing is written.
-        Diverged: the loss, a gradient or a weight has left all bounds; the checkpoints hold none of it.
+        StopRequested: the worker must stop. On `pause` there is a checkpoint of this very step; on `cancel` nothing is written.
+        Diverged: the loss, a gradient or a weight is out of bounds; no checkpoint holds such a value.
     """
-    per_epoch = math.ceil(batches.per_epoch / knobs.accumulation)  # steps
-    steps = per_epoch * knobs.epochs
-    optimiser = make_optimiser(network, knobs)
-    state = checkpoints.restore(network, optimiser)
+    per_epoch = math.ceil(batches.per_epoch / hparams.accumulation)  # steps
+    steps = per_epoch * hparams.epochs
+    optimizer = make_optimizer(network, hparams)
+    state = checkpoints.restore(network, optimizer)
     for step in checkpoints.damaged:
-        say(Log(level="warning", text=f"the checkpoint of step {step} is damaged and was left out"))
+        send(Log(level="warning", text=f"the checkpoint of step {step} is damaged and was left out"))
     if state is None:
-        state = State()
+        state = LoopState()
         network.eval()
-        conclude_start(state, validate(), say)
-        say(checkpoints.save(network, optimiser, state))
-    pace = Pace(say, state, steps)
+        record_start(state, validate(), send)
+        send(checkpoints.save(network, optimizer, state))
+    timer = LoopTimer(send, state, steps)
 
     while not state.finished:
-        switch_to_training(network, knobs)
+        switch_to_training(network, hparams)
         for batch in batches.epoch(state.epoch, state.batch):
-            if told.cancel.is_set():
-                raise StopRequested
-            set_rates(optimiser, schedule(state.step, steps, knobs.warmup_ratio))
+            stop.check_cancel()
+            set_rates(optimizer, schedule(state.step, steps, hparams.warmup_ratio))
 
-            with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=reduced(knobs, device)):
+            with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=uses_bf16(hparams, device)):
                 outputs = network(**batch.inputs)[output]  # forward
                 loss = criterion(outputs.float(), batch.targets)
-            group = min(knobs.accumulation, batches.per_epoch - state.batch // knobs.accumulation * knobs.accumulation)
+            group = min(
+                hparams.accumulation, batches.per_epoch - state.batch // hparams.accumulation * hparams.accumulation
+            )
             (loss / group).backward()  # type: ignore[no-untyped-call]  # backward
 
-            note(state, loss.item(), len(batch.targets))
-            if state.batch % knobs.accumulation and state.batch < batches.per_epoch:
-                continue  # more gradients are to be added up
+            count_batch(state, loss.item(), len(batch.targets))
+            if state.batch % hparams.accumulation and state.batch < batches.per_epoch:
+                continue  # the gradients of more batches are added before the step
 
-            norm = clip_grad_norm_(network.parameters(), knobs.gradient_clip or math.inf)
-            check(checkpoints, state, loss.item(), gradient=norm.item())
-            optimiser.step()  # step
-            optimiser.zero_grad()
+            norm = clip_grad_norm_(network.parameters(), hparams.gradient_clip or math.inf)
+            check_divergence(checkpoints, state, loss.item(), gradient=norm.item())
+            optimizer.step()  # step
+            optimizer.zero_grad()
             state.step += 1
 
-            pace.step()
-            in_the_middle = state.batch < batches.per_epoch
-            if told.pause.is_set() or (in_the_middle and pace.save_is_due(knobs)):
-                say(pace.saved(checkpoints.save(network, optimiser, state)))
-            if told.resting:
+            timer.count_step()
+            within_epoch = state.batch < batches.per_epoch
+            if stop.pause.is_set() or (within_epoch and timer.checkpoint_is_due(hparams)):
+                send(timer.reset_checkpoint(checkpoints.save(network, optimizer, state)))
+            if stop.requested:
                 raise StopRequested
 
         network.eval()
-        measured = validate()
-        check(checkpoints, state, measured["loss"], weight=largest_weight(network))
-        conclude_epoch(state, measured, knobs, optimiser.param_groups[-1]["lr"], say)
+        metrics = validate()
+        check_divergence(checkpoints, state, metrics["loss"], weight=largest_weight(network))
+        record_epoch(state, metrics, hparams, optimizer.param_groups[-1]["lr"], send)
         if state.best_step == state.step:
             checkpoints.note_best(network, state)
-        if state.finished or told.pause.is_set() or pace.save_is_due(knobs, epoch_ended=True):
-            say(pace.saved(checkpoints.save(network, optimiser, state)))
-        if told.resting:
+        if state.finished or stop.pause.is_set() or timer.checkpoint_is_due(hparams, epoch_ended=True):
+            send(timer.reset_checkpoint(checkpoints.save(network, optimizer, state)))
+        if stop.requested:
             raise StopRequested
 
     checkpoints.load_best(network, state)
@@ -144,22 +145,23 @@ def train(
     return state
 
 
-def switch_to_training(network: nn.Module, knobs: Hyperparameters) -> None:
-    """Dropout on; running means of batch norms stay as they are unless they are to be trained."""
+def switch_to_training(network: nn.Module, hparams: Hyperparameters) -> None:
+    """Training mode, with dropout. Frozen batch norms keep their running means."""
     network.train()
-    if knobs.batch_norm == "frozen":
+    if hparams.batch_norm == "frozen":
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
 
-def reduced(knobs: Hyperparameters, device: str) -> bool:
-    """Whether the forward pass computes in bf16: where it was asked for, or where the device has instructions for it."""
-    return knobs.precision == "bf16" or (knobs.precision == "auto" and has_instructions("bf16", device))
+def uses_bf16(hparams: Hyperparameters, device: str) -> bool:
+    """Whether the forward pass computes in bf16: if the user asked for it, or by default if the device has instructions for
+    it."""
+    return hparams.precision == "bf16" or (hparams.precision == "auto" and has_instructions("bf16", device))
 
 
-def note(state: State, loss: float, rows: int) -> None:
-    """One more batch is done."""
+def count_batch(state: LoopState, loss: float, rows: int) -> None:
+    """Adds a finished batch to the state."""
     state.batch += 1
     state.loss_sum += loss * rows
     state.rows += rows
@@ -167,78 +169,82 @@ def note(state: State, loss: float, rows: int) -> None:
         state.first_loss = loss
 
 
-def check(checkpoints: Checkpoints, state: State, loss: float, gradient: float = 0.0, weight: float = 0.0) -> None:
-    """Raises Diverged where something is not finite or far beyond sense, once the best weights so far are on disk."""
+def check_divergence(
+    checkpoints: Checkpoints, state: LoopState, loss: float, gradient: float = 0.0, weight: float = 0.0
+) -> None:
+    """Raises Diverged if a value is not finite or far out of bounds, after the best weights so far are on disk."""
     if not all(map(math.isfinite, (loss, state.loss_sum, gradient, weight))):
-        seen = "the loss or a gradient is no finite number any more"
-    elif weight > HUGE_WEIGHT:
-        seen = f"a weight has become {weight:.3g}"
-    elif loss > EXPLODED * max(state.first_loss or 0.0, 1.0):
+        observed = "the loss or a gradient is no finite number any more"
+    elif weight > MAX_WEIGHT:
+        observed = f"a weight has become {weight:.3g}"
+    elif loss > MAX_LOSS_RATIO * max(state.first_loss or 0.0, 1.0):
         before, now = format_apart(state.first_loss or 0.0, loss, digits=3)
-        seen = f"the loss rose from {before} to {now}"
+        observed = f"the loss rose from {before} to {now}"
     else:
         return
-    checkpoints.keep_best()
-    raise Diverged(state.step, seen, state.best_step)
+    checkpoints.write_best()
+    raise Diverged(state.step, observed, state.best_step)
 
 
 def largest_weight(network: nn.Module) -> float:
-    """The largest absolute value among the weights that are trained."""
+    """The largest absolute value among the trained weights."""
     return max((p.detach().abs().max().item() for p in network.parameters() if p.requires_grad), default=0.0)
 
 
-def conclude_start(state: State, measured: dict[str, float], say: Say) -> None:
-    """The figures before the first step: what every epoch must improve on."""
-    state.curves += [Metric(name=name, split="validation", value=value, step=0) for name, value in measured.items()]
+def record_start(state: LoopState, metrics: dict[str, float], send: SendMessage) -> None:
+    """Records the metrics before the first step: every epoch must improve on them."""
+    state.curves += [Metric(name=name, split="validation", value=value, step=0) for name, value in metrics.items()]
     for metric in state.curves:
-        say(metric)
-    if math.isfinite(measured["loss"]):
-        state.best = measured["loss"]
+        send(metric)
+    if math.isfinite(metrics["loss"]):
+        state.best = metrics["loss"]
 
 
-def conclude_epoch(state: State, measured: dict[str, float], knobs: Hyperparameters, rate: float, say: Say) -> None:
-    """Curves, the best so far, and whether it is enough."""
-    epoch = state.epoch + 1  # people count from 1
+def record_epoch(
+    state: LoopState, metrics: dict[str, float], hparams: Hyperparameters, rate: float, send: SendMessage
+) -> None:
+    """Records an epoch's metrics, updates the best loss, and decides whether training ends."""
+    epoch = state.epoch + 1  # users count from 1
     curves = [Metric(name="loss", split="train", value=state.loss_sum / state.rows, step=state.step, epoch=epoch)]
     curves += [
         Metric(name=name, split="validation", value=value, step=state.step, epoch=epoch)
-        for name, value in measured.items()
+        for name, value in metrics.items()
     ]
     curves.append(Metric(name="learning_rate", split="train", value=rate, step=state.step, epoch=epoch))
     for metric in curves:
-        say(metric)
+        send(metric)
     state.curves += curves
-    if state.best is None or measured["loss"] < state.best:
-        state.best, state.best_step, state.stale = measured["loss"], state.step, 0
+    if state.best is None or metrics["loss"] < state.best:
+        state.best, state.best_step, state.stale = metrics["loss"], state.step, 0
     else:
         state.stale += 1
     state.epoch, state.batch, state.loss_sum, state.rows = state.epoch + 1, 0, 0.0, 0
-    state.finished = state.epoch >= knobs.epochs or (knobs.patience > 0 and state.stale >= knobs.patience)
+    state.finished = state.epoch >= hparams.epochs or (hparams.patience > 0 and state.stale >= hparams.patience)
 
 
-class Pace:
-    """How fast it goes: lines of progress with the time that is left, and when the next checkpoint is due."""
+class LoopTimer:
+    """Measures the time of the loop: sends progress with the remaining time, and says when the next checkpoint is due."""
 
-    def __init__(self, say: Say, state: State, steps: int) -> None:
-        self._say = say
+    def __init__(self, send: SendMessage, state: LoopState, steps: int) -> None:
+        self._send = send
         self._state = state
         self._steps = steps
-        self._began = self._last = self._spoke = self._saved = time.monotonic()
+        self._began = self._last_step = self._last_progress = self._last_checkpoint = time.monotonic()
         self._first_step = state.step
 
-    def step(self) -> None:
-        """One more is done."""
+    def count_step(self) -> None:
+        """One more step is done."""
         now = time.monotonic()
-        self._state.seconds += now - self._last
-        self._last = now
-        if now - self._spoke < SPEAK_S:
+        self._state.seconds += now - self._last_step
+        self._last_step = now
+        if now - self._last_progress < PROGRESS_S:
             return
-        self._spoke = now
+        self._last_progress = now
         done, left = self._state.step - self._first_step, self._steps - self._state.step
-        self._say(
+        self._send(
             Progress(
                 phase="training",
-                ratio=SHARE * self._state.step / self._steps,
+                ratio=TRAINING_SHARE * self._state.step / self._steps,
                 step=self._state.step,
                 steps=self._steps,
                 epoch=self._state.epoch + 1,
@@ -246,13 +252,13 @@ class Pace:
             )
         )
 
-    def save_is_due(self, knobs: Hyperparameters, epoch_ended: bool = False) -> bool:
-        """Whether a checkpoint would be worth its time."""
-        if knobs.checkpoint_steps:
-            return self._state.step % knobs.checkpoint_steps == 0
-        return time.monotonic() - self._saved >= (EPOCH_SAVE_S if epoch_ended else MOST_SAVE_S)
+    def checkpoint_is_due(self, hparams: Hyperparameters, epoch_ended: bool = False) -> bool:
+        """Whether a checkpoint is worth its time."""
+        if hparams.checkpoint_steps:
+            return self._state.step % hparams.checkpoint_steps == 0
+        return time.monotonic() - self._last_checkpoint >= (EPOCH_CHECKPOINT_S if epoch_ended else MAX_CHECKPOINT_S)
 
-    def saved(self, written: CheckpointWritten) -> CheckpointWritten:
-        """A checkpoint was written."""
-        self._saved = time.monotonic()
+    def reset_checkpoint(self, written: CheckpointWritten) -> CheckpointWritten:
+        """Notes the time of a checkpoint that has been written, and returns its message."""
+        self._last_checkpoint = time.monotonic()
         return written

@@ -1,4 +1,4 @@
-"""A language model over characters learns from plain text: at every character, what comes next."""
+"""A language model over characters, trained on plain text to predict the next character at every step."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from model_zoo.cards.recipes import CharacterRecipe
 from model_zoo.cards.weight_source import TunedSource
 from model_zoo.network import load_network
 from service.tasks.text.character_input import Alphabet
-from service.training.artifacts.finalize import Result, finish
+from service.training.artifacts.finalize import TrainedModel, finish
 from service.training.artifacts.tuned_card import tuned_card
-from service.training.data.accounting import tell_left_out
+from service.training.data.accounting import send_left_out
 from service.training.data.prepared import TensorBatches
-from service.training.evaluation.evaluate import NotCompared, Predictions
-from service.training.evaluation.incumbent import Opened, open_incumbent
+from service.training.evaluation.incumbent import OpenedIncumbent, open_incumbent
+from service.training.evaluation.measurements import NotCompared, Predictions
 from service.training.failures import CannotTrain
 from service.training.job_spec import WorkOrder
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.train import train
-from service.training.protocol import Progress
+from service.training.protocol import Progress, SendMessage
 from service.training.stop_signal import StopSignal
-from service.training.training_job import Job, Say, open_job
+from service.training.training_job import TrainingJob, open_job
 from service.types import TextInstance
 
 LOGITS = "logits"
-ROWS = 64
-"""Windows that are measured together."""
+BATCH_STRETCHES = 64
+"""Stretches of text that are measured in one forward pass."""
 Ids = NDArray[np.int64]
 
 
 class EveryStep(nn.Module):
-    """The network as it learns: at each of its steps it says what comes next, not only after the last one."""
+    """The network in training: it gives the logits of the next character at every step, not only after the last one."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -50,18 +50,18 @@ class EveryStep(nn.Module):
         return {LOGITS: backbone.every_step(input_ids)}
 
 
-def train_language_model(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
-    """The whole of a job on plain text."""
+def train_language_model(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSignal) -> None:
+    """Runs a whole job on plain text."""
     job = open_job(order, folder)
-    say(Progress(phase="training", ratio=0.0))
-    device, knobs = order.device, job.knobs
+    send(Progress(phase="training", ratio=0.0))
+    device, hparams = order.device, job.hparams
     recipe = job.base.recipe
     assert isinstance(recipe, CharacterRecipe)
     assert job.files is not None
     alphabet = Alphabet(job.files.files[recipe.alphabet], recipe)
     window, pad = recipe.window, recipe.pad_id
-    texts = {split: texts_of(job, alphabet, recipe, split) for split in ("train", "validation", "test")}
-    tell_left_out(job, say)
+    texts = {split: encode_texts(job, alphabet, recipe, split) for split in ("train", "validation", "test")}
+    send_left_out(job, send)
 
     network = load_network(job.base, job.files).requires_grad_(True)
     card = tuned_card(
@@ -69,43 +69,30 @@ def train_language_model(order: WorkOrder, folder: Path, say: Say, told: StopSig
     )
     every_step = EveryStep(network).to(device)
 
-    def criterion(logits: Tensor, wanted: Tensor) -> Tensor:
-        # As in serving, where a whole window stands before the character in question: what less is behind does not count.
-        logits, wanted = logits[:, -window:], wanted[:, -window:]
-        return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=pad)
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        # In serving a whole window precedes the predicted character; characters with a shorter context do not count.
+        logits, targets = logits[:, -window:], targets[:, -window:]
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=pad)
 
     def validate() -> dict[str, float]:
-        nats, counts = likelihoods(every_step, texts["validation"], window, pad, told, device)
+        nats, counts = likelihoods(every_step, texts["validation"], window, pad, stop, device)
         loss = float((nats * counts).sum() / counts.sum())
         return {"loss": loss, "bits_per_character": loss / np.log(2)}
 
-    stretches = stretches_of(texts["train"], window, pad)
-    batches = TensorBatches(
-        {"input_ids": stretches[:, :-1].contiguous()},
-        stretches[:, 1:].contiguous(),
-        knobs.batch_size,
-        order.spec.seed,
-        device,
-    )
+    stretches = cut_stretches(texts["train"], window, pad)
+    inputs, targets = stretches[:, :-1].contiguous(), stretches[:, 1:].contiguous()
+    batches = TensorBatches({"input_ids": inputs}, targets, hparams.batch_size, order.spec.seed, device)
+    checkpoints = Checkpoints(folder / "checkpoints")
     state = train(
-        every_step,
-        batches,
-        criterion,
-        validate,
-        knobs,
-        Checkpoints(folder / "checkpoints"),
-        say,
-        told,
-        output=LOGITS,
-        device=device,
+        every_step, batches, criterion, validate, hparams, checkpoints, send, stop, output=LOGITS, device=device
     )
 
-    say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
-    told.check()
-    nats, counts = likelihoods(every_step, texts["test"], window, pad, told, device)
+    send(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
+    stop.check()
+    nats, counts = likelihoods(every_step, texts["test"], window, pad, stop, device)
     untuned = EveryStep(load_network(job.base, job.files)).to(device)
-    theirs = rival_likelihoods(job, texts["test"], counts, told)
-    result = Result(
+    incumbent = incumbent_likelihoods(job, texts["test"], counts, stop)
+    model = TrainedModel(
         card=card,
         network=network.cpu(),
         held_out=Predictions(nats, counts, tuple(range(len(counts)))),
@@ -113,33 +100,36 @@ def train_language_model(order: WorkOrder, folder: Path, say: Say, told: StopSig
         golden=[last_window(text, window) for text in texts["test"][:3]],
         state=state,
         splits=job.splits,
-        baseline_outputs=likelihoods(untuned, texts["test"], window, pad, told, device)[0],
-        rival=theirs,
+        baseline_outputs=likelihoods(untuned, texts["test"], window, pad, stop, device)[0],
+        incumbent=incumbent,
     )
-    finish(job, result, say, told)
+    finish(job, model, send, stop)
 
 
-def texts_of(job: Job, alphabet: Alphabet, recipe: CharacterRecipe, split: str) -> list[Ids]:
-    """Each text as ids, behind what serving puts in front of one: zeros, then the border, as long as the window together."""
-    front = np.full(recipe.window, recipe.pad_id, np.int64)
+def encode_texts(job: TrainingJob, alphabet: Alphabet, recipe: CharacterRecipe, split: str) -> list[Ids]:
+    """Each text as ids, after the prefix that serving adds: padding and then the border, together as long as a window.
+
+    Raises CannotTrain if no text of the split has a known character.
+    """
+    prefix = np.full(recipe.window, recipe.pad_id, np.int64)
     if alphabet.border is not None:
-        front[-1] = alphabet.border
-    found = []
+        prefix[-1] = alphabet.border
+    texts = []
     for index in job.splits[split]:
         text = job.examples[index].instance
         assert isinstance(text, TextInstance)
         ids = alphabet.encode(text.data.decode())
         if len(ids):
-            found.append(np.concatenate([front, ids]))
+            texts.append(np.concatenate([prefix, ids]))
         else:
             job.left_out[index] = f"holds no character that {job.base.name!r} knows"
-    if not found:
+    if not texts:
         raise CannotTrain(f"there is no text for {split} with characters that {job.base.name!r} knows; give more text")
-    return found
+    return texts
 
 
-def stretches_of(texts: Sequence[Ids], window: int, pad: int) -> Tensor:
-    """(n, 2 · window) ids. The second halves hold every character once; the first ones what the network looks back on."""
+def cut_stretches(texts: Sequence[Ids], window: int, pad: int) -> Tensor:
+    """(n, 2 · window) ids. The second halves contain every character once; the first halves are their contexts."""
     stretches = []
     for text in texts:
         for at in range(0, len(text) - window, window):
@@ -152,40 +142,39 @@ def stretches_of(texts: Sequence[Ids], window: int, pad: int) -> Tensor:
 
 @torch.no_grad()
 def likelihoods(
-    network: nn.Module, texts: Sequence[Ids], window: int, pad: int, told: StopSignal, device: str = "cpu"
+    network: nn.Module, texts: Sequence[Ids], window: int, pad: int, stop: StopSignal, device: str = "cpu"
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean negative log-likelihood (nats) of each stretch of `window` characters, and how many characters it has."""
-    stretches = stretches_of(texts, window, pad)
+    """The mean negative log-likelihood (nats) of each stretch of `window` characters, and its number of characters."""
+    stretches = cut_stretches(texts, window, pad)
     nats, counts = [], []
-    for at in range(0, len(stretches), ROWS):
-        if told.cancel.is_set():
-            told.check()
-        ids = stretches[at : at + ROWS].to(device)
+    for at in range(0, len(stretches), BATCH_STRETCHES):
+        stop.check_cancel()
+        ids = stretches[at : at + BATCH_STRETCHES].to(device)
         logits = network(ids[:, :-1])[LOGITS][:, -window:]  # (B, window, symbols)
-        wanted = ids[:, -window:]
-        losses = functional.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=pad, reduction="none")
-        known = (wanted != pad).sum(dim=1)
+        targets = ids[:, -window:]
+        losses = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=pad, reduction="none")
+        known = (targets != pad).sum(dim=1)
         nats.append((losses.sum(dim=1) / known).double().cpu().numpy())
         counts.append(known.cpu().numpy())
     return np.concatenate(nats), np.concatenate(counts)
 
 
-def rival_likelihoods(
-    job: Job, texts: Sequence[Ids], counts: NDArray[np.int64], told: StopSignal
+def incumbent_likelihoods(
+    job: TrainingJob, texts: Sequence[Ids], counts: NDArray[np.int64], stop: StopSignal
 ) -> Predictions | NotCompared | None:
-    """What is served now, on the same characters; one of another base knows other characters."""
-    rival = open_incumbent(job)
-    if not isinstance(rival, Opened):
-        return rival
-    recipe = rival.card.recipe
-    source = rival.card.source
+    """The incumbent's likelihoods of the same characters. One of another base has another alphabet and cannot be compared."""
+    incumbent = open_incumbent(job)
+    if not isinstance(incumbent, OpenedIncumbent):
+        return incumbent
+    recipe = incumbent.card.recipe
+    source = incumbent.card.source
     if not isinstance(recipe, CharacterRecipe) or not isinstance(source, TunedSource) or source.base != job.base.name:
         return NotCompared("it was tuned from another base")
-    nats, _ = likelihoods(EveryStep(rival.network), texts, recipe.window, recipe.pad_id, told)
+    nats, _ = likelihoods(EveryStep(incumbent.network), texts, recipe.window, recipe.pad_id, stop)
     return Predictions(nats, counts, tuple(range(len(counts))))
 
 
 def last_window(text: Ids, window: int) -> dict[str, NDArray[np.generic]]:
-    """The inputs with which serving would continue it."""
+    """The inputs with which serving would continue the text."""
     ids = text[-window:]
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}

@@ -1,6 +1,7 @@
-"""Method `lora`: the backbone stays as it is, and what is learned is a low-rank update beside some of its linear layers.
+"""Method `lora`: the backbone's weights stay fixed, and a low-rank update beside some of its linear layers is learned.
 
-Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685. Queries and values of the attention, as there.
+Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685. As there, the updates are beside the queries and
+values of the attention.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 
 QUERIES_AND_VALUES = (("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"))
-"""What the two layers are called, by family: BERT, Llama and CLIP, DistilBERT, T5."""
+"""Names of the two layers by family: BERT; Llama and CLIP; DistilBERT; T5."""
 
 
-def updates_for(backbone: nn.Module, knobs: Hyperparameters) -> AdapterSpec:
-    """Which layers get updates, and how large. Raises CannotTrain where the network has none of the known names."""
+def adapter_for(backbone: nn.Module, hparams: Hyperparameters) -> AdapterSpec:
+    """The layers that get updates, and their rank. Raises CannotTrain if the network has none of the known names."""
     linear = {name.rpartition(".")[2] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
     for targets in QUERIES_AND_VALUES:
         if linear.issuperset(targets):
-            return AdapterSpec(rank=knobs.rank, alpha=knobs.alpha, targets=targets)
+            return AdapterSpec(rank=hparams.rank, alpha=hparams.alpha, targets=targets)
     raise CannotTrain("the base has no attention layers of a known name; use the method full or head")
 
 
-def add_updates(network: TunedNetwork, spec: AdapterSpec) -> None:
-    """Puts them in, and lets only them and the head learn."""
+def insert_adapter(network: TunedNetwork, spec: AdapterSpec) -> None:
+    """Adds the updates to the network. Only the updates and the head require a gradient then."""
     add_adapter(network.base.backbone, spec)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(is_added(name))
 
 
 def is_added(name: str) -> bool:
-    """Whether a tensor is none of the base's."""
+    """Whether a tensor belongs to the head or to an update, not to the base."""
     return name.startswith("head.") or ".lora_" in name
 
 
-def added(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a version has to hold beside its base."""
+def added_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that a version holds beside its base."""
     return {name: tensor for name, tensor in state.items() if is_added(name)}

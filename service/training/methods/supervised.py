@@ -1,4 +1,4 @@
-"""What all networks with labelled examples have in common, from the first batch to the result."""
+"""The common path of all networks with labelled examples, from the first batch to the result."""
 
 from __future__ import annotations
 
@@ -14,132 +14,133 @@ from torch import Tensor, nn
 from model_zoo.cards.card import Card
 from model_zoo.cards.tuned_parts import TargetScale
 from model_zoo.golden.held_out import HeldOut
-from service.training.artifacts.finalize import Result, finish
-from service.training.data.accounting import tell_left_out
-from service.training.data.prepared import Prepared, predict
+from service.training.artifacts.finalize import TrainedModel, finish
+from service.training.data.accounting import send_left_out
+from service.training.data.prepared import PreparedExamples, predict
 from service.training.evaluation.conformal import with_interval
-from service.training.evaluation.evaluate import Predictions
 from service.training.evaluation.incumbent import incumbent_predictions
+from service.training.evaluation.measurements import Predictions
 from service.training.failures import CannotTrain
+from service.training.heads.losses import balanced_class_weights
 from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import (
-    class_weights,
-    classification_figures,
+    classification_metrics,
     cross_entropy,
-    regression_figures,
+    in_spreads,
+    in_units,
+    regression_metrics,
     squared_error,
     target_scale,
-    unscaled,
 )
 from service.training.loop.train import Batches, train
-from service.training.protocol import Log, Progress
+from service.training.protocol import Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
-from service.training.training_job import Job, Say
+from service.training.training_job import TrainingJob
 
 NO_TEST = "there are no test data: the result is measured on data that had a part in training, and looks better"
 OutputsOf = Callable[[str], NDArray[np.float32]]
-"""What the network gives for a split, in evaluation mode, (n, outputs)."""
-Settle = Callable[[OutputsOf], NDArray[np.float32]]
-"""Called once training has ended, it may change the network for good. Gives the outputs for the validation data, of a network
-that has not learned from them."""
+"""The network's outputs for a split, in evaluation mode, (n, outputs)."""
+FinalStep = Callable[[OutputsOf], NDArray[np.float32]]
+"""Called when training has ended; may still change the network. Returns the outputs for the validation data, of a network that
+has not learned from them."""
 
 
 @dataclass(frozen=True)
 class SupervisedData:
-    """Examples as the network gets them, and what it should give."""
+    """Prepared examples and their targets."""
 
-    prepared: Prepared
+    prepared: PreparedExamples
     splits: Mapping[str, tuple[int, ...]]
-    """Only examples that can be used."""
+    """Usable examples alone."""
     targets: Mapping[str, NDArray[np.float64]]
     """By split: class indices, or numbers in the units of the data."""
     scale: TargetScale | None
-    """Of numbers."""
+    """Of numbers; None for classes."""
 
-    def measured(self, split: str) -> NDArray[Any]:
-        """As `evaluate` wants them: class indices are whole numbers."""
+    def evaluation_targets(self, split: str) -> NDArray[Any]:
+        """In the form that `evaluate` takes: class indices as integers."""
         targets = self.targets[split]
         return targets.astype(np.int64) if self.scale is None else targets
 
-    def wanted(self, split: str) -> Tensor:
-        """What training compares with: class indices int64, or numbers in spreads float32, (n,)."""
+    def training_targets(self, split: str) -> Tensor:
+        """In the form that the criterion takes: class indices int64, or numbers in spreads float32, (n,)."""
         targets = self.targets[split]
-        if self.scale is None:
-            return torch.from_numpy(targets.astype(np.int64))
-        return torch.from_numpy(((targets - self.scale.mean) / self.scale.std).astype(np.float32))
+        return torch.from_numpy(targets.astype(np.int64) if self.scale is None else in_spreads(targets, self.scale))
 
 
-def prepare(job: Job, prepared: Prepared, say: Say, told: StopSignal) -> SupervisedData:
-    """Looks at every example once. Raises CannotTrain where none can be trained on, or a number is the same everywhere."""
-    splits = {name: prepared.usable(job.splits[name], told) for name in ("train", "validation", "test")}
+def prepare_data(job: TrainingJob, prepared: PreparedExamples, send: SendMessage, stop: StopSignal) -> SupervisedData:
+    """Prepares every example once. Raises CannotTrain if no training example is usable, or all targets are the same number."""
+    splits = {name: prepared.usable(job.splits[name], stop) for name in ("train", "validation", "test")}
     if not splits["train"]:
         why = next((f"; the first: {reason}" for reason in prepared.left_out.values()), "")
         raise CannotTrain(f"not one training example could be prepared{why}")
-    # Of very few examples none may be left for one of them.
+    # With very few examples a split may be empty.
     splits["validation"] = splits["validation"] or splits["train"]
     if not splits["test"]:
-        say(Log(level="warning", text=NO_TEST))
+        send(Log(level="warning", text=NO_TEST))
         splits["test"] = splits["validation"]
     targets = {name: job.targets(indices) for name, indices in splits.items()}
     return SupervisedData(prepared, splits, targets, None if job.classifies else target_scale(targets["train"]))
 
 
 def fit_supervised(
-    job: Job,
-    lesson: SupervisedData,
+    job: TrainingJob,
+    data: SupervisedData,
     network: nn.Module,
     batches: Batches,
     checkpoints: Checkpoints,
-    say: Say,
-    told: StopSignal,
+    send: SendMessage,
+    stop: StopSignal,
     *,
     card: Card,
-    settle: Settle | None = None,
+    final_step: FinalStep | None = None,
 ) -> None:
-    """Trains, measures on what was held out, and writes the result."""
-    job.left_out.update(lesson.prepared.left_out)
-    tell_left_out(job, say)
+    """Trains the network, measures it on held-out data, and writes the result."""
+    job.left_out.update(data.prepared.left_out)
+    send_left_out(job, send)
     output = card.signature.outputs[0].name
-    device, knobs = job.order.device, job.knobs
+    device, hparams = job.order.device, job.hparams
 
     def outputs_of(split: str) -> NDArray[np.float32]:
-        return predict(network, output, lesson.prepared, lesson.splits[split], knobs.batch_size, told, device=device)
+        return predict(network, output, data.prepared, data.splits[split], hparams.batch_size, stop, device=device)
 
     def validate() -> dict[str, float]:
-        outputs, targets = outputs_of("validation"), lesson.targets["validation"]
-        if lesson.scale is None:
-            return classification_figures(outputs, targets, weights)
-        return regression_figures(outputs, targets, lesson.scale)
+        outputs, targets = outputs_of("validation"), data.targets["validation"]
+        if data.scale is None:
+            return classification_metrics(outputs, targets, weights)
+        return regression_metrics(outputs, targets, data.scale)
 
-    weights = class_weights(knobs, lesson.wanted("train"), len(job.labels)) if job.classifies else None
-    criterion = squared_error if lesson.scale else cross_entropy(knobs, weights)
+    weights = None
+    if job.classifies:
+        weights = balanced_class_weights(hparams, data.training_targets("train"), len(job.labels))
+    criterion = squared_error if data.scale else cross_entropy(hparams, weights)
     network.to(device)
-    state = train(network, batches, criterion, validate, knobs, checkpoints, say, told, output=output, device=device)
+    state = train(network, batches, criterion, validate, hparams, checkpoints, send, stop, output=output, device=device)
 
-    say(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
-    told.check()
-    judged = outputs_of("validation") if settle is None else settle(outputs_of)
-    raw = outputs_of("test")
-    held_out: NDArray[np.floating] = raw
-    scale = lesson.scale
+    send(Progress(phase="evaluation", ratio=0.9, step=state.step, epoch=state.epoch))
+    stop.check()
+    validation_outputs = outputs_of("validation") if final_step is None else final_step(outputs_of)
+    test_outputs = outputs_of("test")
+    held_out: NDArray[np.floating] = test_outputs
+    scale = data.scale
     if scale is not None:
-        scale = with_interval(scale, unscaled(judged, scale), lesson.targets["validation"])
-        held_out = unscaled(held_out, scale)
-    predictions = Predictions(held_out, lesson.measured("test"), lesson.splits["test"])
-    result = Result(
+        scale = with_interval(scale, in_units(validation_outputs, scale), data.targets["validation"])
+        held_out = in_units(held_out, scale)
+    predictions = Predictions(held_out, data.evaluation_targets("test"), data.splits["test"])
+    model = TrainedModel(
         card=card.model_copy(update={"target": scale}),
         network=network.cpu(),
         held_out=predictions,
-        rival=incumbent_predictions(job, predictions, told),
-        train_targets=lesson.measured("train"),
-        golden=golden(lesson.prepared, lesson.splits["test"]),
+        incumbent=incumbent_predictions(job, predictions, stop),
+        train_targets=data.evaluation_targets("train"),
+        golden=golden_inputs(data.prepared, data.splits["test"]),
         state=state,
-        splits=lesson.splits,
-        decided=HeldOut(job.info.id, np.array(lesson.splits["test"], np.int64), lesson.targets["test"], raw),
+        splits=data.splits,
+        reference=HeldOut(job.info.id, np.array(data.splits["test"], np.int64), data.targets["test"], test_outputs),
     )
-    finish(job, result, say, told)
+    finish(job, model, send, stop)
 
 
-def golden(prepared: Prepared, indices: Sequence[int]) -> list[dict[str, NDArray[np.generic]]]:
+def golden_inputs(prepared: PreparedExamples, indices: Sequence[int]) -> list[dict[str, NDArray[np.generic]]]:
     """Inputs of a few held-out examples, single rows without the rows axis."""
     return [dict(item.tensors) for item in prepared.items(indices[:3])]

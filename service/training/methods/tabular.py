@@ -1,4 +1,4 @@
-"""Tables: a line through columns standardised by the training rows, and a network that begins untrained and corrects it."""
+"""Tables: a linear part on columns standardised by the training rows, and a network that starts untrained and corrects it."""
 
 from __future__ import annotations
 
@@ -15,92 +15,83 @@ from model_zoo.cards.recipes import RowRecipe
 from model_zoo.network import build_network
 from service.tasks.table import task_for
 from service.tasks.tabular.row_input import row_arguments
-from service.training.artifacts.finalize import draft_files
-from service.training.artifacts.tuned_card import tuned_card
-from service.training.data.columns import row_recipe
-from service.training.data.prepared import Prepared, TensorBatches
-from service.training.heads.fit import clearly_better
+from service.training.artifacts.finalize import preparation_files
+from service.training.artifacts.tuned_card import tuned_card, with_arguments
+from service.training.data.prepared import PreparedExamples, TensorBatches
+from service.training.data.rows import table_recipe
+from service.training.heads.losses import balanced_class_weights, clearly_better, example_losses
 from service.training.heads.tabular_linear import (
     choose_penalty,
-    fit_line,
-    rows_for,
-    set_line,
+    fit_linear,
+    linear_inputs,
+    set_linear,
 )
 from service.training.job_spec import WorkOrder
 from service.training.loop.checkpoint import Checkpoints
-from service.training.loop.criteria import class_weights, losses_of
-from service.training.methods.supervised import OutputsOf, fit_supervised, prepare
-from service.training.protocol import Log, Progress
+from service.training.methods.supervised import OutputsOf, fit_supervised, prepare_data
+from service.training.protocol import Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
-from service.training.training_job import Job, Say, open_job
-from service.types import RowInstance
+from service.training.training_job import TrainingJob, open_job
 
 
-def train_table(order: WorkOrder, folder: Path, say: Say, told: StopSignal) -> None:
-    """The whole of a job on a table."""
+def train_table(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSignal) -> None:
+    """Runs a whole job on a table."""
     job = open_job(order, folder)
-    say(Progress(phase="training", ratio=0.0))
-    torch.set_num_threads(1)  # of so small a network threads would only wait for each other
-    recipe = recipe_of(job)
+    send(Progress(phase="training", ratio=0.0))
+    torch.set_num_threads(1)  # threads of so small a network would only wait for each other
+    recipe = table_recipe(job)
     card = tuned_card(
-        shaped(job, recipe), order, task=job.task, labels=job.labels, recipe=recipe, parameters=job.base.parameters
+        _card_for_table(job, recipe),
+        order,
+        task=job.task,
+        labels=job.labels,
+        recipe=recipe,
+        parameters=job.base.parameters,
     )
     network = build_network(card)
     mlp: Any = network.backbone
     card = card.model_copy(update={"parameters": sum(parameter.numel() for parameter in network.parameters())})
-    lesson = prepare(job, Prepared(job.examples, task_for(card, draft_files(job, card))), say, told)
-    inputs: dict[str, torch.Tensor] = lesson.prepared.collate(lesson.splits["train"])
-    x, y = rows_for(mlp.line, inputs, lesson.wanted("train"))
+    prepared = PreparedExamples(job.examples, task_for(card, preparation_files(job, card)))
+    data = prepare_data(job, prepared, send, stop)
+    inputs: dict[str, torch.Tensor] = data.prepared.collate(data.splits["train"])
+    x, y = linear_inputs(mlp.line, inputs, data.training_targets("train"))
     classes = len(job.labels) or None
-    weights = None if classes is None else class_weights(job.knobs, y, classes)
-    penalty = choose_penalty(x, y, classes, job.knobs, order.spec.seed, told)
-    set_line(mlp.line, fit_line(x, y, classes, job.knobs, penalty))
-    mlp.line.requires_grad_(False)  # the rest learns what it leaves over
+    weights = None if classes is None else balanced_class_weights(job.hparams, y, classes)
+    penalty = choose_penalty(x, y, classes, job.hparams, order.spec.seed, stop)
+    set_linear(mlp.line, fit_linear(x, y, classes, job.hparams, penalty))
+    mlp.line.requires_grad_(False)  # the rest of the network learns what the linear part leaves over
 
-    def settle(outputs_of: OutputsOf) -> NDArray[np.float32]:
-        """Takes the line alone unless the network corrects it, on validation data, by more than noise. The line then learns from
-        the validation data as well: there is nothing left to choose on them."""
-        corrected, learned = outputs_of("validation"), copy.deepcopy(mlp.out)
+    def drop_useless_correction(outputs_of: OutputsOf) -> NDArray[np.float32]:
+        """Keeps the linear part alone unless the network corrects it by more than noise on validation data. The linear part is
+        then fitted again, on the validation data too: nothing is left to choose on them."""
+        corrected, correction = outputs_of("validation"), copy.deepcopy(mlp.out)
         mlp.zero_blocks()
-        alone, wanted = outputs_of("validation"), lesson.wanted("validation")
-        if clearly_better(losses_of(corrected, wanted, weights), losses_of(alone, wanted, weights)):
-            mlp.out = learned
+        linear, targets = outputs_of("validation"), data.training_targets("validation")
+        if clearly_better(*(_losses(outputs, targets, weights) for outputs in (corrected, linear))):
+            mlp.out = correction
             return corrected
-        say(Log(level="info", text="a line through the columns does as well as the network; it is taken alone"))
-        if lesson.splits["test"] == lesson.splits["validation"]:
-            return alone  # there is nothing else to measure it on
-        held = lesson.prepared.collate(lesson.splits["validation"])
-        xs, ys = zip((x, y), rows_for(mlp.line, held, wanted), strict=True)
-        set_line(mlp.line, fit_line(torch.cat(xs), torch.cat(ys), classes, job.knobs, penalty))
-        return alone
+        send(Log(level="info", text="a line through the columns does as well as the network; it is taken alone"))
+        if data.splits["test"] == data.splits["validation"]:
+            return linear  # the result is measured on the validation data
+        validation_inputs = data.prepared.collate(data.splits["validation"])
+        xs, ys = zip((x, y), linear_inputs(mlp.line, validation_inputs, targets), strict=True)
+        set_linear(mlp.line, fit_linear(torch.cat(xs), torch.cat(ys), classes, job.hparams, penalty))
+        return linear
 
-    batches = TensorBatches(inputs, lesson.wanted("train"), job.knobs.batch_size, order.spec.seed, order.device)
-    fit_supervised(
-        job, lesson, network, batches, Checkpoints(folder / "checkpoints"), say, told, card=card, settle=settle
+    batches = TensorBatches(
+        inputs, data.training_targets("train"), job.hparams.batch_size, order.spec.seed, order.device
     )
+    checkpoints = Checkpoints(folder / "checkpoints")
+    fit_supervised(job, data, network, batches, checkpoints, send, stop, card=card, final_step=drop_useless_correction)
 
 
-def recipe_of(job: Job) -> RowRecipe:
-    """Columns as the training rows have them."""
-    rows = []
-    for index in job.splits["train"]:
-        row = job.examples[index].instance
-        assert isinstance(row, RowInstance)
-        rows.append(row.cells)
-    return row_recipe(job.info.inputs, rows, job.info.columns)
+def _losses(outputs: NDArray[np.float32], targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
+    return example_losses(torch.from_numpy(outputs).double(), targets, class_weights)
 
 
-def shaped(job: Job, recipe: RowRecipe) -> Card:
+def _card_for_table(job: TrainingJob, recipe: RowRecipe) -> Card:
     """The base's card with a network that fits these columns and targets."""
-    knobs = job.knobs
-    arguments = {
-        **job.base.architecture.arguments,
-        **row_arguments(recipe),
-        "outputs": len(job.labels) or 1,
-        "width": knobs.hidden,
-        "depth": knobs.layers,
-        "dropout": knobs.dropout,
-    }
-    return job.base.model_copy(
-        update={"architecture": job.base.architecture.model_copy(update={"arguments": arguments})}
-    )
+    hparams = job.hparams
+    outputs = {"outputs": len(job.labels) or 1}
+    size = {"width": hparams.hidden, "depth": hparams.layers, "dropout": hparams.dropout}
+    return with_arguments(job.base, row_arguments(recipe) | outputs | size)

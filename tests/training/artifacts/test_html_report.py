@@ -1,4 +1,4 @@
-"""The page that a person looks at: it stands alone, says the result in plain words, and nothing of a user's can escape it."""
+"""The HTML report: self-contained, in plain words, with every text of a user escaped."""
 
 import io
 from datetime import UTC, datetime
@@ -12,19 +12,22 @@ from PIL import Image
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import CategoryColumn, NumberColumn, Recipe, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.catalog import Catalog
-from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport, Skipped
-from service.training.artifacts.charts import (
-    Axis,
-    curve_charts,
-    line_chart,
-    thinned,
+from service.datasets.dataset import (
+    DatasetInfo,
+    DatasetKind,
+    DatasetReport,
+    Skipped,
 )
-from service.training.artifacts.html_report import comparison, page, verdict
+from service.training.artifacts.html_report import (
+    comparison,
+    render_page,
+    verdict,
+)
 from service.training.data.windows import blocks_of
-from service.training.evaluation.evaluate import Evaluation, Predictions, evaluate
-from service.training.evaluation.mistakes import Mistake, readable, thumbnail
+from service.training.evaluation.evaluate import evaluate
+from service.training.evaluation.measurements import Evaluation, Predictions
+from service.training.evaluation.mistakes import Mistake, thumbnail
 from service.training.protocol import Metric
-from service.types import ImageInstance, RowInstance, TextInstance
 
 HOSTILE = '<script>alert("x")</script>'
 ATTRIBUTE = '" onload="alert(1)" x="'
@@ -51,13 +54,15 @@ def parsed(html: str) -> Tags:
     return tags
 
 
-def measured(labels: tuple[str, ...], examples: int = 40, right: float = 0.8, rival: bool = False) -> Evaluation:
+def measured(labels: tuple[str, ...], examples: int = 40, right: float = 0.8, incumbent: bool = False) -> Evaluation:
     random = np.random.default_rng(0)
     targets = np.arange(examples) % len(labels)
-    said = np.where(random.random(examples) < right, targets, (targets + 1) % len(labels))
-    logits = 3.0 * np.eye(len(labels))[said]
+    predicted = np.where(random.random(examples) < right, targets, (targets + 1) % len(labels))
+    logits = 3.0 * np.eye(len(labels))[predicted]
     held_out = Predictions(logits, targets, tuple(range(examples)))
-    return evaluate("image-classification", labels, held_out, targets, seed=0, rival=held_out if rival else None)
+    return evaluate(
+        "image-classification", labels, held_out, targets, seed=0, incumbent=held_out if incumbent else None
+    )
 
 
 def dataset(**report: object) -> DatasetInfo:
@@ -106,10 +111,10 @@ def render(evaluation: Evaluation, mistakes: tuple[Mistake, ...] = (), **more: o
         Metric(name="loss", split=s, value=1.0 / (i + 1), step=i) for i in range(5) for s in ("train", "validation")
     ]
     splits = {"train": tuple(range(60)), "validation": (), "test": tuple(range(40))}
-    return page(card(), evaluation, dataset(**more), lineage(), splits, curves, mistakes)
+    return render_page(card(), evaluation, dataset(**more), lineage(), splits, curves, mistakes)
 
 
-def test_the_result_is_said_in_plain_words() -> None:
+def test_verdict_of_classification_counts_correct_answers() -> None:
     evaluation = measured(("cat", "dog", "emu", "fox"), examples=200)
     assert verdict(evaluation).startswith("Right 7")
     assert "of 100 times" in verdict(evaluation)
@@ -118,17 +123,17 @@ def test_the_result_is_said_in_plain_words() -> None:
     assert verdict(few) == "Right 10 of 10 times; always guessing the commonest class would be right 5 times."
 
 
-def test_a_number_is_told_in_its_units() -> None:
+def test_verdict_of_regression_is_in_target_units() -> None:
     y = np.array([100.0, 200.0, 300.0])
     evaluation = evaluate("tabular-regression", (), Predictions(y + 5, y, (0, 1, 2)), y, seed=0)
     assert verdict(evaluation) == "Off by 5 on average; always guessing the mean would be off by 66.7."
-    html = page(card(), evaluation, dataset(), lineage(), {}, [], ())
+    html = render_page(card(), evaluation, dataset(), lineage(), {}, [], ())
     assert "Mean absolute error" in html
     assert "What was taken for what" not in html
 
 
 @pytest.mark.parametrize("hostile", [HOSTILE, ATTRIBUTE, "</title></style>{{ 7 * 7 }}", "<img src=x onerror=alert(1)>"])
-def test_nothing_that_a_user_named_becomes_markup(hostile: str) -> None:
+def test_user_texts_are_escaped(hostile: str) -> None:
     evaluation = measured((hostile, "plain"))
     mistake = Mistake(0, hostile, hostile, "plain", 0.9, hostile, b"")
     html = render(
@@ -145,7 +150,7 @@ def test_nothing_that_a_user_named_becomes_markup(hostile: str) -> None:
     assert hostile[:20] in "".join(tags.text)
 
 
-def test_the_page_stands_alone() -> None:
+def test_page_loads_no_external_resources() -> None:
     picture = io.BytesIO()
     Image.new("RGB", (900, 300), (200, 30, 30)).save(picture, "PNG")
     mistake = Mistake(0, "red.png", "cat", "dog", 0.9, "", thumbnail(picture.getvalue()))
@@ -161,7 +166,7 @@ def test_the_page_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 50, 51, 300])
-def test_any_number_of_classes_can_be_shown(classes: int) -> None:
+def test_any_number_of_classes_is_rendered(classes: int) -> None:
     labels = tuple(f"class {i}" for i in range(classes))
     html = render(measured(labels, examples=3 * classes, right=0.5))
     cells = html.count("<td") - html.count('<td class="left"')
@@ -170,15 +175,15 @@ def test_any_number_of_classes_can_be_shown(classes: int) -> None:
     assert cells >= classes
 
 
-def test_the_version_that_is_served_now_stands_beside_it() -> None:
-    evaluation = measured(("cat", "dog"), rival=True)
+def test_incumbent_is_shown_beside_the_version() -> None:
+    evaluation = measured(("cat", "dog"), incumbent=True)
     served = lineage(rival={"version": 7, "metrics": {}})
-    html = page(card(), evaluation, dataset(), served, {}, [], ())
+    html = render_page(card(), evaluation, dataset(), served, {}, [], ())
     assert "version 7" in html
     assert "about as good as the version that is served now" in html
 
 
-def test_it_says_how_to_call_the_version() -> None:
+def test_page_shows_example_call() -> None:
     html = render(measured(("cat", "dog")))
     assert "zoo predict mine photo.jpg" in html
 
@@ -203,80 +208,40 @@ def test_it_says_how_to_call_the_version() -> None:
         ),
     ],
 )
-def test_it_says_how_to_call_a_version_that_takes_no_file(recipe: Recipe, line: str, python: str) -> None:
+def test_example_call_fits_the_recipe(recipe: Recipe, line: str, python: str) -> None:
     mine = card().model_copy(update={"recipe": recipe})
-    html = unescape(page(mine, measured(("cat", "dog")), dataset(), lineage(), {}, [], ()))
+    html = unescape(render_page(mine, measured(("cat", "dog")), dataset(), lineage(), {}, [], ()))
     assert line in html
     assert python in html
 
 
-def test_a_base_without_weights_has_no_digest() -> None:
-    html = page(card(), measured(("cat", "dog")), dataset(), lineage(base_sha256="0" * 64), {}, [], ())
+def test_base_without_weights_shows_no_digest() -> None:
+    html = render_page(card(), measured(("cat", "dog")), dataset(), lineage(base_sha256="0" * 64), {}, [], ())
     assert "which comes without weights" in html
 
 
-def test_everything_right_is_said() -> None:
+def test_perfect_result_is_stated() -> None:
     assert "every held-out example was right" in render(measured(("cat", "dog"), right=1.0))
 
 
-# ── charts ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_an_axis_shows_all_values_with_a_few_round_ticks() -> None:
-    for values in ([0.0, 1.0], [3.0, 3.0], [1e-6, 1.0], [-5.0, 12_000.0], [0.1234, 0.1235]):
-        axis = Axis.over(values, 0, 100)
-        assert all(-1e-6 <= axis.at(value) <= 100 + 1e-6 for value in values)
-        assert 1 <= len(axis.ticks()) <= 12
-        assert all(-1e-6 <= axis.at(tick) <= 100 + 1e-6 for tick in axis.ticks())
-
-
-def test_a_chart_leaves_out_what_is_not_finite_and_thins_long_curves() -> None:
-    curves = [Metric(name="loss", split="train", value=float("nan") if i == 3 else i, step=i) for i in range(5000)]
-    [(name, chart)] = curve_charts(curves)
-    assert name == "loss"
-    assert "nan" not in chart
-    assert len(chart) < 15_000
-    assert thinned([(float(i), 0.0) for i in range(5000)])[-1] == (4999.0, 0.0)
-
-
-def test_names_of_curves_are_escaped() -> None:
-    assert "<script" not in line_chart(HOSTILE, {HOSTILE: [(0, 1), (1, 2)]}, HOSTILE)
-
-
-# ── mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_inputs_are_shown_small() -> None:
-    text, picture = readable(TextInstance(("long " * 500).encode()))
-    assert len(text) == 400
-    assert text.endswith("…")
-    assert picture == b""
-    large = io.BytesIO()
-    Image.new("RGB", (2000, 1000)).save(large, "PNG")
-    _, picture = readable(ImageInstance(large.getvalue()))
-    assert Image.open(io.BytesIO(picture)).size == (160, 80)
-    assert readable(ImageInstance(b"no picture")) == ("", b"")
-    assert readable(RowInstance({"rooms": 3.0, "town": None})) == ("rooms: 3.0, town: ", b"")
-
-
 @pytest.mark.parametrize("windows", [20, 200])
-def test_better_is_not_clearly_better_where_nobody_can_tell_how_sure_it_is(windows: int) -> None:
-    """Of few windows that overlap no interval can be had."""
+def test_better_forecast_without_interval_is_not_called_clearly_better(windows: int) -> None:
+    """A few overlapping windows give no interval."""
     rng = np.random.default_rng(0)
     targets = rng.normal(size=(windows, 12, 1))
     blocks = blocks_of([windows], 24)
     held_out = Predictions(targets + 0.5 * rng.normal(size=targets.shape), targets, tuple(range(windows)), blocks)
     naive = targets + rng.normal(size=targets.shape)
-    rival = Predictions(naive, targets, held_out.indices, blocks)
+    incumbent = Predictions(naive, targets, held_out.indices, blocks)
     found = evaluate(
-        "time-series-forecasting", (), held_out, np.ones((5, 1)), seed=0, rival=rival, baseline_outputs=naive
+        "time-series-forecasting", (), held_out, np.ones((5, 1)), seed=0, incumbent=incumbent, baseline_outputs=naive
     )
-    said = comparison(found)
-    assert ("clearly better" in said) == (windows == 200)
-    assert ("too few examples to tell it from the version" in said) == (windows == 20)
+    text = comparison(found)
+    assert ("clearly better" in text) == (windows == 200)
+    assert ("too few examples to tell it from the version" in text) == (windows == 20)
 
 
-def test_figures_that_are_compared_on_the_page_differ_where_they_are_shown() -> None:
+def test_compared_values_are_shown_with_enough_digits_to_differ() -> None:
     targets = np.linspace(1000.0, 2000.0, 40)
     train = np.array([1500.0])
     held_out = Predictions(np.full(40, 1500.0) + (targets - 1500.0) * 1e-5, targets, tuple(range(40)))
@@ -288,14 +253,14 @@ def test_figures_that_are_compared_on_the_page_differ_where_they_are_shown() -> 
     assert "it is not better than the baseline" in comparison(evaluate("tabular-regression", (), same, train, seed=0))
 
 
-def test_classes_that_are_told_apart_once_more_often_than_by_guessing_are_counted_out_of_all() -> None:
+def test_verdict_of_nearly_equal_accuracies_counts_all_examples() -> None:
     targets = np.arange(1000) % 2
-    said = np.zeros(1000, int)
-    said[1] = 1
+    predicted = np.zeros(1000, int)
+    predicted[1] = 1
     evaluation = evaluate(
         "text-classification",
         ("a", "b"),
-        Predictions(3.0 * np.eye(2)[said], targets, tuple(range(1000))),
+        Predictions(3.0 * np.eye(2)[predicted], targets, tuple(range(1000))),
         np.array([0, 0, 1]),
         seed=0,
     )

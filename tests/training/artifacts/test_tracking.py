@@ -22,7 +22,7 @@ def loss(step: int, value: float = 0.5) -> Metric:
     return Metric(name="loss", split="train", value=value, step=step)
 
 
-def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+def test_tensorboard_reads_written_metrics(tmp_path: Path) -> None:
     tracker = Tracker(order(), tmp_path)
     for step in range(3):
         tracker.metric(loss(step, 1.0 / (step + 1)))
@@ -36,14 +36,14 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
+def test_closed_tracker_drops_metrics(tmp_path: Path) -> None:
     tracker = Tracker(order(), tmp_path)
     tracker.close()
     tracker.metric(loss(0))
     tracker.close()
 
 
-def test_a_folder_that_cannot_be_written_fails_nobody(tmp_path: Path) -> None:
+def test_unwritable_folder_does_not_fail_job(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("in the way")
     tracker = Tracker(order(), tmp_path)
     tracker.metric(loss(0))
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_written_fails_nobody(tmp_path: Path) -> None:
 
 
 class FakeServer:
-    """As much of MLflow's client as is used; `broken` says which call fails."""
+    """The part of MLflow's client that the tracker calls. The call `broken` fails."""
 
     def __init__(self, broken: str = "") -> None:
         self.broken = broken
@@ -96,9 +96,7 @@ def test_mlflow_gets_parameters_and_metrics(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("broken", ["get_experiment_by_name", "create_run", "log_metric", "set_terminated"])
-def test_a_tracking_server_that_fails_is_left_alone(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_mlflow_server_is_called_once(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeServer(broken)
     server.install(monkeypatch)
     tracker = Tracker(order("http://tracking"), tmp_path)
@@ -109,7 +107,7 @@ def test_a_tracking_server_that_fails_is_left_alone(
     assert len(EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss/train")) == 3
 
 
-def test_mlflow_that_is_not_installed_fails_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mlflow_package_does_not_fail_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow.entities", None)
     tracker = Tracker(order("http://tracking"), tmp_path)
     tracker.metric(loss(0))

@@ -1,11 +1,11 @@
-"""Every example that a job got is learned from, chosen by, held out, or left out with a reason."""
+"""Every example is in the training, validation or test data, or is left out with a reason."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from service.training.data.accounting import account, tell_left_out
+from service.training.data.accounting import account_for_examples, send_left_out
 from service.training.protocol import WorkerMessage
 
 
@@ -22,25 +22,25 @@ def job(left_out: dict[int, str]) -> Any:
         {"train": tuple(range(10)), "validation": (), "test": ()},
     ],
 )
-def test_what_a_job_got_is_used_or_left_out(splits: dict[str, tuple[int, ...]]) -> None:
-    found = account(job({8: "the image is truncated or damaged"}), splits)
+def test_every_example_is_used_or_left_out(splits: dict[str, tuple[int, ...]]) -> None:
+    found = account_for_examples(job({8: "the image is truncated or damaged"}), splits)
     assert found.given == 10 == found.train + found.validation + found.test + found.left_out
     assert sum(found.reasons.values()) == found.left_out
 
 
-def test_reasons_that_differ_in_names_and_figures_alone_are_one() -> None:
+def test_reasons_that_differ_in_names_and_numbers_are_counted_as_one() -> None:
     left_out = {8: "expected at most 60 seconds of sound, got 61", 9: "expected at most 60 seconds of sound, got 75"}
-    found = account(job(left_out), {"train": tuple(range(8)), "validation": (), "test": ()})
+    found = account_for_examples(job(left_out), {"train": tuple(range(8)), "validation": (), "test": ()})
     assert list(found.reasons.values()) == [2]
     assert found.first[0] == ("8.jpg", left_out[8])
-    said: list[WorkerMessage] = []
-    tell_left_out(job(left_out), said.append)
-    texts = [line.text for line in said]  # type: ignore[union-attr]
+    messages: list[WorkerMessage] = []
+    send_left_out(job(left_out), messages.append)
+    texts = [line.text for line in messages]  # type: ignore[union-attr]
     assert texts[0] == "left out 8.jpg: expected at most 60 seconds of sound, got 61"
     assert texts[-1].startswith("left out 2 of 10 examples: 2 × expected at most")
 
 
-def test_nothing_is_said_where_nothing_is_left_out() -> None:
-    said: list[WorkerMessage] = []
-    tell_left_out(job({}), said.append)
-    assert not said
+def test_no_warning_is_sent_if_nothing_is_left_out() -> None:
+    messages: list[WorkerMessage] = []
+    send_left_out(job({}), messages.append)
+    assert not messages

@@ -1,4 +1,4 @@
-"""Features on disk: complete chunks only, written by whoever comes first, never trusted blindly."""
+"""Features on disk: only complete chunks are used, and every chunk is checked when it is read."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def ones(count: int) -> np.ndarray:
     return np.ones(count, np.uint8)
 
 
-def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
+def test_written_chunks_are_read_in_order(tmp_path: Path) -> None:
     cache = FeatureCache(features_folder(tmp_path, "ab" * 32, "d1"), 10)
     assert cache.folder.parent == tmp_path / "features"
     features = rows(10)
@@ -36,14 +36,14 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     assert cache.complete
 
 
-def test_what_another_release_prepared_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pictures may have been decoded otherwise: a head trained on those features would not fit what is served."""
+def test_folder_of_another_release_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another release may decode images differently: a head trained on its features would not fit the served backbone."""
     ours = features_folder(tmp_path, "ab" * 32, "d1")
     monkeypatch.setattr("service.training.data.feature_cache.__version__", "9.9.9")
     assert features_folder(tmp_path, "ab" * 32, "d1") != ours
 
 
-def test_an_empty_cache_knows_nothing(tmp_path: Path) -> None:
+def test_empty_cache_has_no_rows(tmp_path: Path) -> None:
     found, ok, known = FeatureCache(tmp_path / "none", 3).read()
     assert found is None
     assert not ok.any()
@@ -51,7 +51,7 @@ def test_an_empty_cache_knows_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "other width", "not finite", "no safetensors"])
-def test_a_chunk_that_is_wrong_counts_as_missing(tmp_path: Path, how: str) -> None:
+def test_damaged_chunk_counts_as_missing(tmp_path: Path, how: str) -> None:
     cache = FeatureCache(tmp_path, 8)
     cache.write(0, rows(4), ones(4))
     cache.write(4, rows(4, width=5 if how == "other width" else 4), ones(4))
@@ -70,7 +70,7 @@ def test_a_chunk_that_is_wrong_counts_as_missing(tmp_path: Path, how: str) -> No
     assert not cache.complete
 
 
-def test_files_that_are_no_chunks_are_passed_over(tmp_path: Path) -> None:
+def test_files_that_are_not_chunks_are_ignored(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 4)
     (tmp_path / ".abc.draft").write_text("half")
     (tmp_path / "chunk-x-y.safetensors").write_text("?")
@@ -80,7 +80,7 @@ def test_files_that_are_no_chunks_are_passed_over(tmp_path: Path) -> None:
     assert not cache.complete
 
 
-def test_gaps_are_what_is_unknown_in_pieces_of_a_chunk() -> None:
+def test_gaps_are_unknown_ranges_of_at_most_one_chunk() -> None:
     known = np.zeros(CHUNK * 2 + 50, np.bool_)
     known[10:20] = True
     assert list(gaps(known)) == [

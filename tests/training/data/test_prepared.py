@@ -1,4 +1,4 @@
-"""Examples become rows a few at a time, and what cannot be trained on or measured is said."""
+"""Examples are prepared a few at a time; unusable data and missing test data are reported."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -10,16 +10,16 @@ import pytest
 from model_zoo.catalog import Catalog
 from service.datasets.dataset import Example
 from service.errors import InvalidInput, ZooError
-from service.training.data.prepared import CHUNK, Prepared
+from service.training.data.prepared import CHUNK, PreparedExamples
 from service.training.failures import CannotTrain
-from service.training.methods.supervised import SupervisedData, prepare
+from service.training.methods.supervised import SupervisedData, prepare_data
 from service.training.protocol import Log, WorkerMessage
 from service.training.stop_signal import StopSignal
 from service.types import Item, TextInstance
 
 
-class Counting:
-    """A task that knows how many rows it was asked for at once."""
+class CountingTask:
+    """A task that counts the largest number of rows in one call."""
 
     card = Catalog.from_package().get("all_minilm_l6_v2")
     most = 0
@@ -30,37 +30,37 @@ class Counting:
         return [row if instance.data else InvalidInput("text", "is empty") for instance in instances]
 
 
-def prepared(texts: Sequence[bytes], task: Counting | None = None) -> Prepared:
+def prepared(texts: Sequence[bytes], task: CountingTask | None = None) -> PreparedExamples:
     examples: Any = [Example(TextInstance(text), 0, "", str(i), str(i)) for i, text in enumerate(texts)]
-    return Prepared(examples, task or Counting(), cache_bytes=0)  # type: ignore[arg-type]
+    return PreparedExamples(examples, task or CountingTask(), cache_bytes=0)  # type: ignore[arg-type]
 
 
-def lesson(texts: Sequence[bytes], said: list[WorkerMessage]) -> SupervisedData:
-    """Four examples: two to train on, one to validate with, one to test with."""
+def data(texts: Sequence[bytes], messages: list[WorkerMessage]) -> SupervisedData:
+    """Four examples: two of training, one of validation, one of test data."""
     job: Any = SimpleNamespace(
         splits={"train": (0, 1), "validation": (2,), "test": (3,)},
         targets=lambda indices: np.zeros(len(indices)),
         classifies=True,
     )
-    return prepare(job, prepared(texts), said.append, StopSignal())
+    return prepare_data(job, prepared(texts), messages.append, StopSignal())
 
 
-def test_lengths_of_many_examples_do_not_hold_them_all_in_memory() -> None:
-    """A hundred thousand recordings would not fit."""
-    task = Counting()
+def test_lengths_of_many_examples_are_read_in_chunks() -> None:
+    """A hundred thousand recordings would not fit into memory."""
+    task = CountingTask()
     assert prepared([b"x"] * (5 * CHUNK), task).lengths(range(5 * CHUNK)) == [9] * (5 * CHUNK)
     assert task.most <= CHUNK
 
 
-def test_data_of_which_nothing_can_be_trained_on_are_refused_in_words() -> None:
+def test_data_without_usable_training_example_are_rejected() -> None:
     with pytest.raises(CannotTrain, match="not one training example"):
-        lesson([b"", b"", b"x", b"x"], [])
+        data([b"", b"", b"x", b"x"], [])
 
 
-def test_a_result_that_is_not_measured_on_test_data_says_so() -> None:
-    said: list[WorkerMessage] = []
-    assert lesson([b"x", b"x", b"x", b""], said).splits["test"] == (2,)
-    assert any(isinstance(s, Log) and s.level == "warning" and "looks better" in s.text for s in said)
-    said.clear()
-    assert lesson([b"x"] * 4, said).splits["test"] == (3,)
-    assert not said
+def test_missing_test_data_send_a_warning() -> None:
+    messages: list[WorkerMessage] = []
+    assert data([b"x", b"x", b"x", b""], messages).splits["test"] == (2,)
+    assert any(isinstance(m, Log) and m.level == "warning" and "looks better" in m.text for m in messages)
+    messages.clear()
+    assert data([b"x"] * 4, messages).splits["test"] == (3,)
+    assert not messages

@@ -1,9 +1,9 @@
-"""Series are cut as their own rhythm and length ask for."""
+"""Windows follow the season and the length of a series."""
 
 import numpy as np
 import pytest
 
-from service.training.data.windows import season_of, series_recipe, windows_of
+from service.training.data.windows import SeriesPart, find_season, series_recipe, windows_of
 from service.training.failures import CannotTrain
 from service.training.hyperparameters import Hyperparameters
 
@@ -15,28 +15,28 @@ def wave(steps: int, period: int, trend: float = 0.5) -> np.ndarray:
 
 
 @pytest.mark.parametrize("period", [7, 12, 24])
-def test_a_season_is_found_under_trend_and_noise(period: int) -> None:
-    assert season_of([wave(20 * period, period)]) == period
+def test_season_with_trend_and_noise_is_found(period: int) -> None:
+    assert find_season([wave(20 * period, period)]) == period
 
 
 @pytest.mark.parametrize("values", [np.ones((50, 1)), np.arange(50.0)[:, None]])
-def test_a_series_without_season_has_none(values: np.ndarray) -> None:
-    assert season_of([values]) == 1
+def test_constant_or_linear_series_has_no_season(values: np.ndarray) -> None:
+    assert find_season([values]) == 1
 
 
 def test_noise_has_no_season() -> None:
-    assert season_of([np.random.default_rng(1).normal(size=(300, 1))]) == 1
+    assert find_season([np.random.default_rng(1).normal(size=(300, 1))]) == 1
 
 
-def test_what_is_to_be_forecast_lies_within_its_part_and_what_is_looked_back_on_may_lie_before() -> None:
+def test_targets_lie_within_part_and_contexts_may_precede_it() -> None:
     values = np.arange(100.0)[:, None]
     recipe = series_recipe(Hyperparameters(context=10, horizon=5, season=1), [values[:70]], 100, 1)
-    test = windows_of([(values, 85, 100)], recipe, "test")
+    test = windows_of([SeriesPart(values, 85, 100)], recipe, "test")
     assert test.targets.min() == 85
     assert test.targets.max() == 99
     assert test.contexts[0, :, 0].tolist() == list(range(75, 85))
 
 
-def test_series_that_are_too_short_are_refused_with_figures() -> None:
+def test_series_shorter_than_window_is_rejected_with_lengths() -> None:
     with pytest.raises(CannotTrain, match="too short: 20 steps"):
         series_recipe(Hyperparameters(context=30, horizon=5), [wave(20, 7)], 30, 1)

@@ -1,21 +1,21 @@
-"""How sure a figure is, where examples depend on each other: windows of a series, which overlap."""
+"""Intervals of metrics over dependent examples: overlapping windows of a series."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from service.training.data.windows import blocks_of
-from service.training.evaluation.evaluate import Predictions, evaluate
+from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.intervals import student_quantile
+from service.training.evaluation.measurements import Predictions
 from tests.support import random_walks
 
 
-@pytest.mark.parametrize("kind", list(random_walks.PULL))
+@pytest.mark.parametrize("kind", list(random_walks.REMAINING_SHARE))
 @pytest.mark.parametrize(("horizon", "steps"), [(1, 60), (6, 100), (12, 300)])
-def test_the_interval_of_a_forecasts_error_holds_the_truth_about_as_often_as_it_says(
-    kind: str, horizon: int, steps: int
-) -> None:
-    """Over 200 series each. A bootstrap as if windows were independent holds it in 0.4 to 0.7 of those 6 and 12 steps ahead."""
+def test_forecast_error_interval_has_its_nominal_coverage(kind: str, horizon: int, steps: int) -> None:
+    """Over 200 series each. A bootstrap over independent windows would cover only 0.4 to 0.7 of the errors 6 and 12 steps
+    ahead."""
     rng = np.random.default_rng(2)
 
     def measured(steps: int) -> Predictions:
@@ -38,7 +38,7 @@ def test_the_interval_of_a_forecasts_error_holds_the_truth_about_as_often_as_it_
     assert 0.89 <= held / 200 <= 0.99
 
 
-def test_too_short_a_test_part_gives_a_figure_without_an_interval() -> None:
+def test_short_test_part_has_no_interval() -> None:
     rng = np.random.default_rng(0)
     windows = random_walks.windows(random_walks.series("noise", 40, rng), 20, 40, 6)
     outputs = random_walks.best_forecasts("noise", windows)
@@ -49,7 +49,7 @@ def test_too_short_a_test_part_gives_a_figure_without_an_interval() -> None:
     assert mae.low == mae.value == mae.high
 
 
-def test_a_forecast_that_is_as_good_as_the_served_one_is_called_so() -> None:
+def test_incumbent_difference_of_equal_forecasts_contains_zero() -> None:
     rng = np.random.default_rng(0)
     windows = random_walks.windows(random_walks.series("noise", 200, rng), 0, 200, 6)
     ours, theirs = (
@@ -57,16 +57,16 @@ def test_a_forecast_that_is_as_good_as_the_served_one_is_called_so() -> None:
         for _ in range(2)
     )
     found = evaluate(
-        "time-series-forecasting", (), ours, np.ones((5, 1)), seed=0, rival=theirs, baseline_outputs=ours.outputs
+        "time-series-forecasting", (), ours, np.ones((5, 1)), seed=0, incumbent=theirs, baseline_outputs=ours.outputs
     )
-    assert found.rival is not None
-    assert found.rival.difference.low < 0 < found.rival.difference.high
+    assert found.incumbent is not None
+    assert found.incumbent.difference.low < 0 < found.incumbent.difference.high
 
 
-def test_no_block_spans_two_series() -> None:
+def test_blocks_of_two_series_are_separate() -> None:
     assert blocks_of([9, 2, 4], 4).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("freedom", [2, 3, 5, 10, 100])
-def test_students_quantile_is_that_of_the_tables(freedom: int) -> None:
+def test_student_quantile_equals_scipy(freedom: int) -> None:
     assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.035 if freedom == 2 else 0.008)

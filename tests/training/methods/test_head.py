@@ -1,8 +1,11 @@
 """Method `head` on real photos and texts with real backbones: from a data set to a version folder that loads."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -16,13 +19,14 @@ from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.network import load_network
 from model_zoo.store import Store
 from model_zoo.versions import Versions
-from service.datasets.dataset import Columns
+from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.examples import open_dataset
 from service.datasets.splits import split_examples
 from service.tasks.table import task_for
 from service.training.data.feature_cache import FeatureCache, features_folder
 from service.training.failures import CannotTrain
-from service.training.job_spec import WorkOrder
+from service.training.job_spec import Method, WorkOrder
+from service.training.methods.head import train_head
 from service.training.protocol import Finished, Log, Metric, Progress
 from service.training.stop_signal import StopRequested, StopSignal
 from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
@@ -35,7 +39,9 @@ from tests.support.training_data import (
     run_head,
     stamps,
     texts_csv,
+    voices_zip,
 )
+from tests.support.training_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 
@@ -45,7 +51,7 @@ TOPICS = ("computers", "food", "love")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, served: object, zoo_home: Path) -> Path:
-    for name in ("efficientnet_lite0", "all_minilm_l6_v2"):
+    for name in ("efficientnet_lite0", "all_minilm_l6_v2", "speaker_lstm"):
         served(name)  # type: ignore[operator]  # fetched, or the test is skipped
     return home_with_weights(tmp_path_factory.mktemp("head"), zoo_home)
 
@@ -64,16 +70,21 @@ def texts(home: Path) -> str:
 def photo_job(home: Path, photos: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[WorkOrder, Path]:
     folder = tmp_path_factory.mktemp("photos") / "job"
     order = head_order(home, photos, "efficientnet_lite0", "image-classification", "my_photos")
-    said = run_head(order, folder)
-    assert isinstance(said[-1], Finished)
-    assert {s.phase for s in said if isinstance(s, Progress)} >= {"features", "training", "evaluation", "publishing"}
-    ratios = [s.ratio for s in said if isinstance(s, Progress)]
+    messages = run_head(order, folder)
+    assert isinstance(messages[-1], Finished)
+    assert {m.phase for m in messages if isinstance(m, Progress)} >= {
+        "features",
+        "training",
+        "evaluation",
+        "publishing",
+    }
+    ratios = [m.ratio for m in messages if isinstance(m, Progress)]
     assert ratios == sorted(ratios)
-    assert any(isinstance(s, Metric) and s.split == "validation" for s in said)
+    assert any(isinstance(m, Metric) and m.split == "validation" for m in messages)
     return order, folder
 
 
-def test_photos_are_told_apart_after_seconds(photo_job: tuple[WorkOrder, Path]) -> None:
+def test_photos_are_classified_better_than_baseline(photo_job: tuple[WorkOrder, Path]) -> None:
     _, folder = photo_job
     report = json.loads((folder / "result" / "report.json").read_text())
     assert report["metrics"]["accuracy"]["value"] > 0.8
@@ -84,10 +95,7 @@ def test_photos_are_told_apart_after_seconds(photo_job: tuple[WorkOrder, Path]) 
     assert np.sum(report["confusion"]["matrix"]) == report["splits"]["test"]
 
 
-def test_the_version_folder_is_published_loaded_and_gives_the_same_answers(
-    photo_job: tuple[WorkOrder, Path], home: Path, tmp_path: Path
-) -> None:
-    import shutil
+def test_published_version_gives_same_answers(photo_job: tuple[WorkOrder, Path], home: Path, tmp_path: Path) -> None:
 
     order, folder = photo_job
     shutil.copytree(folder / "result", tmp_path / "result")
@@ -123,7 +131,7 @@ def test_the_version_folder_is_published_loaded_and_gives_the_same_answers(
     assert answer.labels[0].name == "coins"  # type: ignore[union-attr]
 
 
-def test_the_same_seed_gives_the_same_weights_and_features_are_computed_once(
+def test_second_job_with_same_seed_gives_same_weights_from_cached_features(
     photo_job: tuple[WorkOrder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order, folder = photo_job
@@ -137,9 +145,7 @@ def test_the_same_seed_gives_the_same_weights_and_features_are_computed_once(
     assert first == second
 
 
-def test_texts_are_told_apart_and_compared_with_the_version_that_is_served(
-    home: Path, texts: str, tmp_path: Path
-) -> None:
+def test_text_job_is_compared_with_incumbent(home: Path, texts: str, tmp_path: Path) -> None:
     order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", "my_topics")
     run_head(order, tmp_path / "1")
     report = json.loads((tmp_path / "1" / "result" / "report.json").read_text())
@@ -155,23 +161,24 @@ def test_texts_are_told_apart_and_compared_with_the_version_that_is_served(
     run_head(weaker, tmp_path / "2")
     second = json.loads((tmp_path / "2" / "result" / "report.json").read_text())
     assert second["rival"]["version"] == 7, "a number, as versions are everywhere"
-    # The same backbone, the same held-out examples: exactly what the first job measured.
+    # The same backbone and the same held-out examples give exactly the metrics of the first job.
     assert second["rival"]["metrics"]["accuracy"] == pytest.approx(report["metrics"]["accuracy"]["value"])
     lineage = json.loads((tmp_path / "2" / "result" / "lineage.json").read_text())
     assert lineage["rival"]["metrics"] == second["rival"]["metrics"]
     assert lineage["hyperparameters"]["weight_decay"] == 0.1
 
 
-def test_a_rival_that_is_damaged_fails_nobody(home: Path, texts: str, tmp_path: Path) -> None:
-    rival = tmp_path / "3"
-    rival.mkdir()
-    (rival / "card.json").write_text("{")
-    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", rival=rival)
+def test_damaged_incumbent_does_not_fail_job(home: Path, texts: str, tmp_path: Path) -> None:
+    incumbent = tmp_path / "3"
+    incumbent.mkdir()
+    (incumbent / "card.json").write_text("{")
+    order = head_order(home, texts, "all_minilm_l6_v2", "text-classification", rival=incumbent)
     assert isinstance(run_head(order, tmp_path / "job")[-1], Finished)
 
 
-def test_a_number_is_learned_from_texts(home: Path, tmp_path: Path) -> None:
-    """1,010 for a text about food, 1,000 for others; in the data's own units, with the interval of the errors on the card."""
+def test_text_regression_has_interval_in_target_units(home: Path, tmp_path: Path) -> None:
+    """The target is 1,010 for texts about food and 1,000 for others; the card has the interval of the errors in the same
+    units."""
     scored = enumerate(fortunes(("food", "law"), 60))
     rows = [(text, (1010.0 if topic == "food" else 1000.0) + i / 100) for i, (text, topic) in scored]
     dataset = add_dataset(home, texts_csv(rows, "score"), "scores.csv")
@@ -194,7 +201,7 @@ def test_a_number_is_learned_from_texts(home: Path, tmp_path: Path) -> None:
     assert 990 < answer.value < 1020
 
 
-def test_an_example_that_cannot_be_prepared_is_left_out_and_told_of(home: Path, texts: str, tmp_path: Path) -> None:
+def test_example_without_features_is_left_out_and_reported(home: Path, texts: str, tmp_path: Path) -> None:
     base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
     assert base is not None
     cache = FeatureCache(features_folder(home, base.digest, texts), 120)
@@ -205,11 +212,11 @@ def test_an_example_that_cannot_be_prepared_is_left_out_and_told_of(home: Path, 
     try:
         ok[3] = 0
         cache.write(0, features, ok)
-        said = run_head(head_order(home, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
+        messages = run_head(head_order(home, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
     finally:
         for path, content in before.items():
             path.write_bytes(content)
-    assert any(isinstance(s, Log) and s.level == "warning" and "left out" in s.text for s in said)
+    assert any(isinstance(m, Log) and m.level == "warning" and "left out" in m.text for m in messages)
     report = json.loads((tmp_path / "job" / "result" / "report.json").read_text())
     assert sum(report["splits"].values()) == 119
     accounting = report["accounting"]
@@ -222,9 +229,9 @@ def test_an_example_that_cannot_be_prepared_is_left_out_and_told_of(home: Path, 
     assert "1 of 120 were left out by the job" in (tmp_path / "job" / "result" / "report.html").read_text()
 
 
-def test_what_the_head_has_learned_from_is_no_measure_of_it(home: Path, tmp_path: Path) -> None:
-    """Labels by lot, and a head that learns by heart. Where no test data are left, the figures are those of a head that had not
-    seen the validation data yet."""
+def test_metrics_without_test_data_come_from_unseen_validation_data(home: Path, tmp_path: Path) -> None:
+    """Random labels, and a head that memorises them. Without test data, the metrics are those of a head that has not learned from
+    the validation data."""
     lots = np.random.default_rng(0).permutation(np.arange(120) % 3)
     rows = [(text, f"lot {lot}") for (text, _), lot in zip(fortunes(TOPICS, 40), lots, strict=True)]
     dataset = add_dataset(home, texts_csv(rows), "lots.csv")
@@ -249,7 +256,7 @@ def test_what_the_head_has_learned_from_is_no_measure_of_it(home: Path, tmp_path
     assert report["metrics"]["accuracy"]["value"] < 0.7
 
 
-def test_features_that_were_damaged_are_computed_again(home: Path, tmp_path: Path) -> None:
+def test_damaged_features_are_computed_again(home: Path, tmp_path: Path) -> None:
     rows = fortunes(("food", "law"), 12)
     dataset = add_dataset(home, texts_csv(rows), "few.csv")
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification")
@@ -263,8 +270,8 @@ def test_features_that_were_damaged_are_computed_again(home: Path, tmp_path: Pat
     assert first == second
 
 
-def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home: Path, tmp_path: Path) -> None:
-    """The server had half of them when it said that it was done."""
+def test_worker_completes_features_of_server(home: Path, tmp_path: Path) -> None:
+    """The server has computed half of the features when it sends `features`."""
     rows = fortunes(("food", "law"), 13)
     dataset = add_dataset(home, texts_csv(rows), "half.csv")
     base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
@@ -272,10 +279,10 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
     marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
     cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
     cache.write(0, marked, np.ones(13, np.uint8))
-    told = StopSignal()
-    told.features_ready.set()
+    stop = StopSignal()
+    stop.features_ready.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
-    run_head(order, tmp_path / "job", told)
+    run_head(order, tmp_path / "job", stop)
     features, _, known = cache.read()
     assert features is not None
     assert known.all()
@@ -284,17 +291,17 @@ def test_a_worker_waits_for_the_servers_features_and_fills_what_is_missing(home:
     np.testing.assert_allclose(np.linalg.norm(features[13:], axis=1), 1.0, rtol=1e-5)
 
 
-def test_a_worker_that_waits_for_features_hears_that_it_is_to_stop(home: Path, tmp_path: Path) -> None:
+def test_worker_waiting_for_features_obeys_pause(home: Path, tmp_path: Path) -> None:
     dataset = add_dataset(home, texts_csv(fortunes(("food", "law"), 11)), "wait.csv")
-    told = StopSignal()
-    told.pause.set()
+    stop = StopSignal()
+    stop.pause.set()
     order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
     with pytest.raises(StopRequested):
-        run_head(order, tmp_path / "job", told)
+        run_head(order, tmp_path / "job", stop)
     assert not (tmp_path / "job" / "result").exists()
 
 
-def test_a_base_that_is_not_pulled_is_told_of(tmp_path: Path, home: Path, texts: str) -> None:
+def test_missing_base_files_are_reported(tmp_path: Path, home: Path, texts: str) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "datasets").symlink_to(home / "datasets")
@@ -302,7 +309,7 @@ def test_a_base_that_is_not_pulled_is_told_of(tmp_path: Path, home: Path, texts:
         run_head(head_order(bare, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
 
 
-def test_texts_of_unlike_lengths_have_the_features_they_have_alone(home: Path, texts: str) -> None:
+def test_batched_features_equal_single_features(home: Path, texts: str) -> None:
     card = Catalog.from_package().get("all_minilm_l6_v2")
     base = Store(home).find(card)
     assert base is not None
@@ -318,8 +325,8 @@ def test_texts_of_unlike_lengths_have_the_features_they_have_alone(home: Path, t
         np.testing.assert_allclose(features[i], alone, atol=1e-5)
 
 
-def test_a_picture_and_a_row_together_tell_what_neither_tells_alone(home: Path, tmp_path: Path) -> None:
-    """A price by what is shown, and 50 more for red ones, which only the table knows."""
+def test_image_with_row_uses_both_inputs(home: Path, tmp_path: Path) -> None:
+    """The price depends on the image, plus 50 if the table says red."""
     prices = {"birds": 100.0, "coins": 200.0}
     packed, written = io.BytesIO(), io.StringIO()
     table = csv.writer(written)
@@ -354,10 +361,10 @@ def test_a_picture_and_a_row_together_tell_what_neither_tells_alone(home: Path, 
 
 
 @pytest.mark.parametrize("base_name", ["char_lstm"])
-def test_a_recurrent_networks_features_are_those_that_its_version_is_served_with(
+def test_recurrent_features_equal_those_of_served_version(
     served: object, home: Path, tmp_path: Path, base_name: str
 ) -> None:
-    """A base that writes text reads the end of it, a classifier the whole: features must be of the latter."""
+    """A base that generates text reads only its end, a classifier reads all of it: features must be the classifier's."""
     served(base_name)  # type: ignore[operator]
     dataset = add_dataset(home, texts_csv(fortunes(("computers", "songs-poems"), 25)), "styles.csv")
     run_head(head_order(home, dataset, base_name, "text-classification", "my_style"), tmp_path / "job")
@@ -368,3 +375,12 @@ def test_a_recurrent_networks_features_are_those_that_its_version_is_served_with
             outputs = network(**{name: torch.from_numpy(array)[None] for name, array in item.inputs.items()})
         error = np.abs(outputs["logits"][0].numpy() - item.outputs["logits"]).max()
         assert error <= version.card.tolerance.max_abs_error
+
+
+def test_speakers_are_classified_by_voice(home: Path, tmp_path: Path) -> None:
+    dataset = add_dataset(home, voices_zip(("fr", "ru", "es"), 14), "voices.zip", DatasetKind.AUDIO_FOLDER)
+    given = method_order(home, "speaker_lstm", dataset, "audio-classification", Method.HEAD)
+    run_method(train_head, given, tmp_path / "job")
+    publish(home, tmp_path / "job")
+    found = report(tmp_path / "job")
+    assert found["metrics"]["accuracy"]["value"] > found["baseline"]["accuracy"] + 0.2

@@ -1,0 +1,129 @@
+"""What an evaluation takes and gives: predictions on held-out examples, and the metrics measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.training.evaluation.intervals import Value
+
+
+def is_classification(task: str) -> bool:
+    """Whether the answer is one of several classes."""
+    return task.endswith("-classification")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A model's outputs for n held-out examples, and the targets.
+
+    classification   outputs: logits `(n, classes)`; targets: class indices `(n,)`
+    regression       outputs and targets `(n,)`, in the units of the data
+    forecasting      outputs and targets `(n, horizon, channels)`, in the units of the data
+    text-generation  outputs: mean negative log-likelihood of a window's tokens, nats `(n,)`; targets: the number of tokens of
+                     each window `(n,)`
+    """
+
+    outputs: NDArray[Any]
+    targets: NDArray[Any]
+    indices: tuple[int, ...]
+    """Of the examples, in the dataset."""
+    blocks: NDArray[np.int64] | None = None
+    """The block of each example, `(n,)`: examples of one block depend on each other, as overlapping windows of a series do. None
+    if all examples are independent."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """The incumbent could not be measured on the same examples."""
+
+    reason: str
+    """Half a sentence for the user: `it knows other classes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A prediction that needs no training, measured on the same examples."""
+
+    kind: str
+    """For the user: `always the commonest class`, `always the mean`, `seasonal naive`, `the base model, untuned`."""
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class IncumbentComparison:
+    """The version that is served now, measured on the same examples."""
+
+    metrics: Mapping[str, float]
+    difference: Value
+    """The new version's primary metric minus the incumbent's, by a paired bootstrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """The primary metric of a network on one runtime and on another, on the same examples."""
+
+    metric: str
+    higher_is_better: bool
+    before: float
+    after: float
+    change: Value
+    """After minus before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """One class. The field names are keys of `report.json`."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Held-out examples of this class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """One bin of a reliability diagram (DeGroot and Fienberg 1983). The field names are keys of `report.json`."""
+
+    low: float
+    high: float
+    confidence: float
+    """Mean of the highest probabilities in the bin."""
+    accuracy: float
+    """Share of correct predictions among them."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All measurements of a new version."""
+
+    task: str
+    labels: tuple[str, ...]
+    examples: int
+    metrics: Mapping[str, Value]
+    baseline: Baseline
+    primary: str
+    """Name of the metric by which versions are compared."""
+    higher_is_better: bool
+    incumbent: IncumbentComparison | None = None
+    not_compared: str = ""
+    """Why the incumbent was not measured; empty if it was, or if nothing is served."""
+    per_class: tuple[ClassMetrics, ...] = ()
+    confusion: NDArray[np.int64] | None = None
+    """Rows: the true class; columns: the predicted class."""
+    without_value: tuple[str, ...] = ()
+    """Metrics that are undefined on these examples and left out, such as r2 of identical targets."""
+    ece: float | None = None
+    """Expected calibration error."""
+    bins: tuple[ReliabilityBin, ...] = ()
+
+    def metric_values(self) -> dict[str, float]:
+        """The metrics without their intervals."""
+        return {name: value.value for name, value in self.metrics.items()}
