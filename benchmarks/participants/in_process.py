@@ -135,7 +135,12 @@ def main() -> None:
     except CannotCompile as error:
         print(json.dumps({"failed": f"there is no compiled network: {error}"}), flush=True)
         return
-    commands = {"sweep": network.sweep, "rate": network.rate, "texts": network.texts, "reference": network.reference}
+    commands: dict[str, Any] = {
+        "sweep": network.sweep,
+        "rate": network.rate,
+        "texts": network.texts,
+        "reference": network.reference,
+    }
     for line in sys.stdin:
         command = json.loads(line)
         answer = commands[command.pop("do")](**command)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_zoo.cards.card import TunedSource
+from model_zoo.cards.weight_source import TunedSource
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.network import load_network

@@ -14,7 +14,7 @@ from service.registry.versions.alias_store import AliasStore
 from service.registry.versions.aliases import CANARY, STABLE, AliasSet
 from service.registry.versions.revisioned_aliases import (
     NEVER_WRITTEN,
-    AliasBook,
+    AliasStorage,
     InMemoryAliases,
     RevisionedAliases,
     StaleRevisionError,
@@ -99,12 +99,12 @@ async def test_any_sequence_of_changes_is_found_again(database: Database, seed: 
 
 
 @pytest.fixture(params=["memory", "database"])
-def book(request: pytest.FixtureRequest, database: Database) -> AliasBook:
+def book(request: pytest.FixtureRequest, database: Database) -> AliasStorage:
     """Both promise the same."""
     return InMemoryAliases() if request.param == "memory" else AliasStore(database)
 
 
-async def test_whoever_thought_from_another_revision_on_writes_nothing(book: AliasBook) -> None:
+async def test_whoever_thought_from_another_revision_on_writes_nothing(book: AliasStorage) -> None:
     await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
     for outdated in (NEVER_WRITTEN, 2):
         with pytest.raises(StaleRevisionError):
@@ -114,7 +114,7 @@ async def test_whoever_thought_from_another_revision_on_writes_nothing(book: Ali
         await book.write("never", *naming.point_alias(AliasSet(), STABLE, 2), 1)
 
 
-async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: AliasBook) -> None:
+async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: AliasStorage) -> None:
     await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
 
     def fail() -> None:

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_zoo.cards.card import (
-    SeriesRecipe,
-)
+from model_zoo.cards.recipes import SeriesRecipe
 from model_zoo.catalog import Catalog
 from service.training.artifacts.finalize import with_tolerance
 from service.training.artifacts.tuned_card import tuned_card

@@ -7,13 +7,9 @@ import pytest
 from model_zoo.cards.card import (
     Card,
     HeadSpec,
-    ImageRecipe,
-    NumberColumn,
-    RecordRecipe,
-    RowRecipe,
-    SeriesRecipe,
     TargetScale,
 )
+from model_zoo.cards.recipes import ImageRecipe, NumberColumn, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.catalog import Catalog
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.job_spec import JobSpec, Method, WorkOrder

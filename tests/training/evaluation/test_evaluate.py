@@ -178,7 +178,7 @@ def test_single_example_has_no_interval() -> None:
 NUMBERS = np.arange(40.0)
 
 
-@pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     ("task", "held_out"),
     [
