@@ -12,7 +12,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 TIMES = {"zoo_device_busy_seconds_total"}
 SUMS = {"zoo_batch_size_sum", "zoo_batch_padding_ratio_sum"}
-BUCKETS = {"zoo_batch_size_bucket", "zoo_batch_padding_ratio_bucket"}
+BUCKETS = {"zoo_batch_size_bucket"}
 BATCHES = re.compile(r"^zoo_(batch_|predicted_execute_)")
 GAUGES = {"zoo_queue_depth", "zoo_in_flight_requests", "zoo_model_state", "zoo_jobs", "zoo_model_tier"}
 """Gauges whose value is a state. Others are measurements."""

@@ -162,13 +162,17 @@ def sales(steps: int = 160) -> bytes:
     return lines("day,sold", made)
 
 
-def poem(verses: int = 150) -> bytes:
-    """Plain text."""
+def poems(count: int = 10, verses: int = 12) -> bytes:
+    """Plain text, a file for each poem."""
     dice = random.Random(4)
-    return "".join(
-        f"The {dice.choice(WORDS['sea'])} meets the {dice.choice(WORDS['wood'])} by the {dice.choice(WORDS['sea'])}.\n"
-        for _ in range(verses)
-    ).encode()
+    texts = [
+        "".join(
+            f"The {dice.choice(WORDS['sea'])} meets the {dice.choice(WORDS['wood'])} by the {dice.choice(WORDS['sea'])}.\n"
+            for _ in range(verses)
+        )
+        for _ in range(count)
+    ]
+    return zipped({f"{i}.txt": text.encode() for i, text in enumerate(texts)})
 
 
 def houses(each: int = 8) -> bytes:

@@ -34,7 +34,8 @@ DATA: dict[str, tuple[bytes, str, dict[str, Any]]] = {
     ),
     "a target that cannot be told": (payloads.lines("a,b,c", ["1,2,3", "2,3,4", "3,4,5"] * 9), "abc.csv", {}),
     "sales": (payloads.sales(), "sales.csv", {}),
-    "poem": (payloads.poem(), "poem.txt", {"kind": pb.DATASET_KIND_PLAIN_TEXT}),
+    "poem": (payloads.poems(), "poems.zip", {"kind": pb.DATASET_KIND_PLAIN_TEXT}),
+    "one text": (b"".join(payloads.topics().splitlines(True)[1:]), "one.txt", {"kind": pb.DATASET_KIND_PLAIN_TEXT}),
     "sounds": (payloads.sound_folder(), "sounds.zip", {}),
     "houses": (payloads.houses(), "houses.zip", {"columns": pb.DatasetColumns(target="price")}),
     "rows that are left out": (

@@ -72,11 +72,10 @@ def _log(player: Player) -> None:
 
 
 def _files(player: Player) -> None:
-    """Names of all files of the home, with random parts replaced and numbered parts as they are."""
+    """Names of the home's files. Those that differ in a number or a random part alone are one."""
     home = player.server.home
-    found = set()
-    for path in home.rglob("*"):
-        name = player.named(str(path.relative_to(home)))
-        if not path.is_dir() and not name.startswith("weights/"):
-            found.add(re.sub(r"tfevents\.[\w.-]+", "tfevents.<run>", re.sub(r"step-?\d+|\b\d{4,}\b", "<step>", name)))
-    player.fact("files", sorted(found))
+    names = (player.named(str(path.relative_to(home))) for path in home.rglob("*") if not path.is_dir())
+    plain = (re.sub(r"tfevents\.[\w.-]+", "tfevents.<run>", name) for name in names if not name.startswith("weights/"))
+    player.fact(
+        "files", sorted({re.sub(r"(?<=/)(?:step-)?\d+(?=[./-]|$)|(?<=-)\d+(?=\.)", "N", name) for name in plain})
+    )
