@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import difflib
 import json
 import math
 import re
@@ -102,12 +103,28 @@ def _differences(was: Any, now: Any, path: str, how: str) -> Iterator[tuple[str,
             else:
                 yield from _differences(was[name], now[name], f"{path}.{name}", how)
     elif isinstance(was, list) and isinstance(now, list):
-        if len(was) != len(now) and how != TRAINED:
-            yield f"{path} length", str(len(was)), str(len(now)), False
-        for i, (a, b) in enumerate(zip(was, now, strict=False)):
-            yield from _differences(a, b, f"{path}[{i}]", how)
+        for i, j in _aligned(was, now):
+            if i is None or j is None:
+                if how != TRAINED:
+                    shown = (_short(was[i]), "nothing") if i is not None else ("nothing", _short(now[j or 0]))
+                    yield f"{path}[{j if i is None else i}]", *shown, False
+            else:
+                yield from _differences(was[i], now[j], f"{path}[{i}]", how)
     elif not _same(was, now, how):
         yield path, _short(was), _short(now), False
+
+
+def _aligned(was: Sequence[Any], now: Sequence[Any]) -> Iterator[tuple[int | None, int | None]]:
+    """Positions in both lists that belong together; None where one list has more than the other."""
+    if len(was) == len(now):
+        yield from ((i, i) for i in range(len(was)))
+        return
+    texts = [[json.dumps(part, sort_keys=True) for part in each] for each in (was, now)]
+    for _, i, i_end, j, j_end in difflib.SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+        both = min(i_end - i, j_end - j)
+        yield from ((i + k, j + k) for k in range(both))
+        yield from ((k, None) for k in range(i + both, i_end))
+        yield from ((None, k) for k in range(j + both, j_end))
 
 
 def _is_words(value: Any) -> bool:

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -71,7 +72,11 @@ def make(folder: Path, tree: Path) -> None:
         until_step(player, paused, MIDWAY)
         player.ask(f"{TUNING}/PauseJob", pb.PauseJobRequest(id=paused))
         until_state(player, paused, pb.JOB_STATE_PAUSED)
-        player.records.clear()
+        if server.stop() != 0:
+            raise SystemExit("the server did not end well")
+    # What is loaded after a start is not what was loaded after the jobs: the check starts a server, too.
+    with Server(tree, home, **SETTINGS) as server, closing(Player(server)) as player:
+        player.name(paused, f"job {PAUSED}")
         look(player)
         answer_of_the_undisturbed(player, UNDISTURBED)
         write(player.records, folder / "expected.jsonl")
@@ -181,8 +186,6 @@ def _unlike(folder: Path, player: Player) -> list[str]:
 
 
 def _state_of(home: Path, job: str) -> str:
-    import sqlite3
-
     with closing(sqlite3.connect(home / "zoo.db")) as database:
         return str(database.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()[0])
 

@@ -46,7 +46,7 @@ def play(player: Player) -> None:
             "show nobody --json",
             "versions rents --json",
             "report rents --json",
-            "jobs --json --state failed",
+            "jobs --json --state failed --model wild",
             "jobs --json --state nothing",
             "jobs --json --model rents",
             "jobs show nobody --json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.error
 from contextlib import closing
 
 from service.pb import fine_tuning_pb2 as pb
@@ -44,8 +45,6 @@ def play(player: Player) -> None:
 
 
 def _status(player: Player, path: str) -> str:
-    import urllib.error
-
     try:
         text = player.server.get(path)
     except urllib.error.HTTPError as error:
@@ -76,6 +75,5 @@ def _files(player: Player) -> None:
     home = player.server.home
     names = (player.named(str(path.relative_to(home))) for path in home.rglob("*") if not path.is_dir())
     plain = (re.sub(r"tfevents\.[\w.-]+", "tfevents.<run>", name) for name in names if not name.startswith("weights/"))
-    player.fact(
-        "files", sorted({re.sub(r"(?<=/)(?:step-)?\d+(?=[./-]|$)|(?<=-)\d+(?=\.)", "N", name) for name in plain})
-    )
+    numbers = re.compile(r"(?<=/)(?:step-)?\d+(?=[./-]|$)|(?<=-)\d+(?=\.)")
+    player.fact("files", dict.fromkeys(sorted({numbers.sub("N", name) for name in plain}), "file"))

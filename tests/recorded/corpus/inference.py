@@ -10,7 +10,7 @@ import numpy as np
 
 from service.pb import open_inference_pb2 as pb
 from tests.recorded import payloads
-from tests.recorded.player import CLOSE, Player
+from tests.recorded.player import ARRANGED, CLOSE, Player
 
 from .messages import CNN, INFER, OPEN, RNN, STREAM_INFER, TRANSFORMER, infer, set_parameter
 
@@ -183,7 +183,7 @@ BAD: dict[str, pb.ModelInferRequest] = {
     "no classes": wants(PHOTO, "logits", classification=0),
     "classes in words": wants(PHOTO, "logits", classification="three"),
     "an output in shared memory": wants(PHOTO, "logits", shared_memory_region="region"),
-    "an input in shared memory": input_told(PHOTO, shared_memory_region="region", shared_memory_byte_size=4),
+    "an input in shared memory": input_told(PHOTO, shared_memory_region="region"),
     "a negative timeout": told(TEXT, timeout=-1),
     "a timeout in words": told(TEXT, timeout="soon"),
     "a negative priority": told(TEXT, priority=-1),
@@ -231,10 +231,9 @@ def play(player: Player) -> None:
     with player.group("infer as a burst", floats=CLOSE):
         many = [_called(f"{i}", TEXT) for i in range(4)] + [_called("bad", infer(CNN, pixels=PIXELS))]
         player.talk("four rows at once", STREAM_INFER, many, one_by_one=False)
-    with player.group("statistics"):
-        for name in (CNN, RNN, TRANSFORMER):
-            request = pb.ModelStatisticsRequest(name=name)
-            player.call(f"of {name}", f"{OPEN}/ModelStatistics", request, floats=CLOSE)
+    with player.group("statistics", without=ARRANGED):
+        for name in (CNN, RNN, TRANSFORMER, ""):
+            player.call(f"of {name}", f"{OPEN}/ModelStatistics", pb.ModelStatisticsRequest(name=name))
 
 
 def _called(name: str, request: pb.ModelInferRequest) -> pb.ModelInferRequest:

@@ -7,7 +7,8 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 
 from service.pb import fine_tuning_pb2 as pb
-from tests.recorded.player import TRAINED, Player
+from service.pb import models_pb2
+from tests.recorded.player import TRAINED, UNFINISHED, Player
 
 from .datasets import dataset_id
 from .messages import CNN, TRANSFORMER, TUNING, job_spec
@@ -43,15 +44,16 @@ def play(player: Player) -> None:
             run(player, name, job_spec(base, data[dataset], name.partition(" ")[0], **more))
     with player.group("a job that diverges", floats=TRAINED):
         wild = job_spec("tabular_mlp", data["flats"], "wild", learning_rate=1e9, epochs=30)
-        run(player, "wild", wild)
-        player.call("its model", "zoo.v1.Models/GetModel", _model("wild"))
-    with player.group("moves", floats=TRAINED, metrics=False, unfinished=True):
+        job = run(player, "wild", wild)
+        player.call("its checkpoints", f"{TUNING}/ListCheckpoints", pb.ListCheckpointsRequest(job_id=job))
+        player.call("its model", "zoo.v1.Models/GetModel", models_pb2.GetModelRequest(name="wild"))
+    with player.group("moves", floats=TRAINED, metrics=False, without=UNFINISHED):
         _moves(player, data)
-    with player.group("owners and quotas", floats=TRAINED, metrics=False, unfinished=True):
+    with player.group("owners and quotas", floats=TRAINED, metrics=False, without=UNFINISHED):
         _owners(player, data)
-    with player.group("data in use", floats=TRAINED, metrics=False, unfinished=True):
+    with player.group("data in use", floats=TRAINED, metrics=False, without=UNFINISHED):
         _data_in_use(player)
-    with player.group("lists of jobs", floats=TRAINED, unfinished=True):
+    with player.group("lists of jobs", floats=TRAINED, without=UNFINISHED):
         _lists(player)
 
 
@@ -60,7 +62,6 @@ def run(player: Player, name: str, spec: pb.JobSpec, *, metadata: Any = ()) -> s
     job = create(player, name, spec, metadata=metadata)
     follow(player, "to its end", job)
     player.call("at its end", f"{TUNING}/GetJob", pb.GetJobRequest(id=job))
-    player.call("its checkpoints", f"{TUNING}/ListCheckpoints", pb.ListCheckpointsRequest(job_id=job))
     return job
 
 
@@ -74,9 +75,13 @@ def create(player: Player, name: str, spec: pb.JobSpec, *, request_id: str = "",
 
 
 def follow(player: Player, name: str, job: str, **more: Any) -> list[Any]:
-    """What happens to a job, without how far it is at which time."""
+    """What happens to a job, without what is told by the clock: how far it is, and figures of training between two epochs."""
     request = pb.WatchJobRequest(id=job)
-    keep = lambda reply: reply.event.WhichOneof("kind") != "progress"  # noqa: E731
+
+    def keep(reply: pb.WatchJobResponse) -> bool:
+        kind = reply.event.WhichOneof("kind")
+        return kind != "progress" and not (kind == "metric" and reply.event.metric.split == "train")
+
     found: list[Any] = player.watch(name, f"{TUNING}/WatchJob", request, keep=keep, **more)
     return found
 
@@ -214,6 +219,7 @@ def _owners(player: Player, data: dict[str, str]) -> None:
     spec = job_spec("tabular_mlp", data["flats"], "owned", **ENDLESS)
     other = job_spec("tabular_mlp", data["flats"], "others", **ENDLESS)
     one = create(player, "of ann", spec, request_id="once", metadata=ann)
+    until_state(player, one, pb.JOB_STATE_RUNNING)
     create(player, "of ann again", spec, request_id="once", metadata=ann)
     player.call("another job of that id", CREATE, pb.CreateJobRequest(spec=other, request_id="once"), metadata=ann)
     two = create(player, "of ann, too", spec, metadata=ann)
@@ -262,9 +268,3 @@ def _lists(player: Player) -> None:
     player.call("the next page", f"{TUNING}/ListJobs", following)
     other = pb.ListJobsRequest(page_size=2, page_token=page.next_page_token, model="rents")
     player.call("a token of other filters", f"{TUNING}/ListJobs", other)
-
-
-def _model(name: str) -> Any:
-    from service.pb import models_pb2
-
-    return models_pb2.GetModelRequest(name=name)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from service.pb import open_inference_pb2 as open_pb
 from service.pb import prediction_pb2 as pb
 from tests.recorded import payloads
 from tests.recorded.metrics import Scrape
 from tests.recorded.player import CLOSE, Player
 
-from .messages import CNN, PREDICT, RNN, STREAM_PREDICT, TRANSFORMER, ask, row, samples, series, tensor, tensors
+from .messages import CNN, OPEN, PREDICT, RNN, STREAM_PREDICT, TRANSFORMER, ask, row, samples, series, tensor, tensors
 
 CAT = {"image": payloads.CAT}
 HELLO = {"text": "hello"}
@@ -127,6 +128,9 @@ def play(player: Player) -> None:
             player.call(name, PREDICT, request)
         # Without an id the server makes one.
         player.call("no request id", PREDICT, ask(TRANSFORMER, HELLO, request_id=""), named=_own_id)
+        # Until here each request was a batch of its own, so that batches can be counted.
+        for name in (CNN, RNN, TRANSFORMER):
+            player.call(f"statistics of {name}", f"{OPEN}/ModelStatistics", open_pb.ModelStatisticsRequest(name=name))
     with player.group("predict several", floats=CLOSE):
         for name, request in SEVERAL.items():
             player.call(name, PREDICT, request)
