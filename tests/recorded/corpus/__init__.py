@@ -1,0 +1,21 @@
+"""The corpus, chapter by chapter, in the order in which it is played against one server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.recorded.player import Player
+
+from . import catalog, command, datasets, ending, inference, jobs, prediction, run_time, versions
+
+CHAPTERS: tuple[Callable[[Player], None], ...] = (
+    catalog.play,
+    prediction.play,
+    inference.play,
+    run_time.play,
+    datasets.play,
+    jobs.play,
+    versions.play,
+    command.play,
+    ending.play,
+)
