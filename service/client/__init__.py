@@ -1,4 +1,4 @@
-"""Python SDK over `zoo.v1`, sync and async. Imports grpc and NumPy, never torch.
+"""Python SDK for `zoo.v1`, blocking and asyncio. Imports grpc and NumPy, never torch.
 
     from service.client import Client
 
@@ -6,25 +6,24 @@
         [cat] = zoo.predict("efficientnet_lite0", Path("cat.jpg"))
         print(cat.labels[0].name)
 
-One verb, one place: a verb is a *plan* (`verbs.py`) that yields what it needs from the outside (a call, a file) and
-reads the reply. `Client` performs plans with a blocking channel, `AsyncClient` with an asyncio one; neither has logic.
+`AsyncClient` is written by hand in `_async/`. `Client` in `_sync/` is generated from it by `make client`; a test compares.
+Modules beside them are pure, except `upload`, which reads files:
 
-    inputs, tensors  what a caller gives → messages        results, models  messages → what a caller gets
-    stream           answers in the order of inputs         errors           status and details → exceptions
-    channel          sizes, retries, proxies
-    datasets, jobs, versions  messages of fine-tuning → what a caller gets     upload   what is sent of a file or a folder
-    tuning           the plans of fine-tuning's verbs        sync_tuning, aio_tuning   which performs them
-    patience         how long a broken stream is taken up again
+    channel, backoff       options, retries and timeouts       concurrency             operations that differ between the two
+    inputs/, tensors       inputs → messages                   results                 messages → results
+    models, versions, datasets, jobs                           the SDK's classes ↔ messages
+    upload                 the data of an upload               reorder_buffer          results in the order of inputs
+    errors                 status and details → exceptions     message_fields          fields ↔ Python values
 """
 
-from service.client.aio import AsyncClient
+from service.client._async.client import AsyncClient
+from service.client._sync.client import Client
 from service.client.channel import DEFAULT_TARGET, Retry
 from service.client.datasets import Columns, Dataset, DatasetReport, SkippedExample
 from service.client.errors import (
     BadInput,
     IllegalMove,
     InvalidRequest,
-    JobFailed,
     NotAllowed,
     NotFound,
     Overloaded,
@@ -35,7 +34,16 @@ from service.client.errors import (
     Violation,
     ZooClientError,
 )
-from service.client.jobs import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
+from service.client.jobs import (
+    Checkpoint,
+    Job,
+    JobEvent,
+    JobFailed,
+    JobProgress,
+    LogLine,
+    MetricValue,
+    StateChanged,
+)
 from service.client.models import (
     Decisions,
     Evidence,
@@ -58,7 +66,6 @@ from service.client.results import (
     Segments,
     Tensors,
 )
-from service.client.sync import Client
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
 from service.types import Label, SamplesInstance, Segment, Timing
 

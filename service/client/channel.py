@@ -1,10 +1,13 @@
-"""How the SDK's channels are set up: message sizes, retries, proxies.
+"""Channel options of the SDK: message sizes, retries, proxies, default timeouts.
 
-Retries are gRPC's own, by service config (gRFC A6): UNAVAILABLE alone is tried again, with exponential backoff and
-jitter. Left out are the health service, so that asking whether a server is there is answered at once; LoadModel, whose
-failures are UNAVAILABLE too: trying again would fetch and convert gigabytes five times to hear the same reason;
-RollbackModel, which done twice is not what was asked for; and the streams that go on where they broke off, which the SDK
-does itself (`patience.py`).
+gRPC itself retries UNAVAILABLE, and no other status, with exponential backoff and jitter, by service config (gRFC A6). It
+does not retry:
+
+- the health service, so that a probe of an absent server is answered at once;
+- LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
+- RollbackModel, which is not idempotent;
+- StreamPredict, UploadDataset and WatchJob, which the SDK opens again by itself (`backoff.py`). gRPC keeps the requests of a
+  stream for a retry and can wait for ever after the server was killed.
 """
 
 from __future__ import annotations
@@ -16,8 +19,16 @@ from service.client.errors import BadInput
 
 DEFAULT_TARGET = "127.0.0.1:8001"
 
+CALL_TIMEOUT_S = 60.0
+"""For calls that compute or look up, all attempts together."""
+LOAD_TIMEOUT_S = 1800.0
+"""For loading, which may fetch the weights first over a slow line."""
+HEALTH_TIMEOUT_S = 5.0
+"""For health checks, which a live server answers in milliseconds."""
+
 _RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
-_CALLED_ONCE = (  # a method's own entry goes before its service's
+_NOT_RETRIED = (  # the entry of a method has precedence over the entry of its service
+    {"service": "zoo.v1.Prediction", "method": "StreamPredict"},
     {"service": "zoo.v1.Models", "method": "LoadModel"},
     {"service": "zoo.v1.Models", "method": "RollbackModel"},
     {"service": "zoo.v1.FineTuning", "method": "UploadDataset"},
@@ -28,43 +39,43 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When and how often UNAVAILABLE is tried again. The defaults give up after about three seconds."""
+    """When and how often a call that ends with UNAVAILABLE is retried. The defaults give up after about three seconds."""
 
     attempts: int = 5
-    """Calls in all, the first counted; gRPC takes no more than 5. 1 means no retry."""
+    """Attempts including the first; gRPC allows at most 5. 1 means no retry."""
     initial_backoff_s: float = 0.2
-    """Pause before the second attempt; every further one is twice as long."""
+    """Pause before the second attempt. Each further pause is twice as long."""
     max_backoff_s: float = 2.0
     """Longest pause."""
 
 
 Metadata = tuple[tuple[str, str], ...]
-"""What goes with every call."""
+"""gRPC metadata: names with values."""
 
 
 def call_metadata(owner: str) -> Metadata:
-    """Says who calls. Raises BadInput for a name that cannot be sent; what else is wrong with one, the server says."""
+    """Metadata that names the owner. Raises BadInput for a name that cannot be sent; the server checks the rest."""
     if not (owner.isascii() and owner.isprintable()):
         raise BadInput(f"owner: expected letters, digits and . _ - + @, got {owner[:64]!r}")
     return (("zoo-owner", owner),) if owner else ()
 
 
 def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
-    """Channel arguments for `target` (`host:port`), the same for sync and async."""
+    """Channel arguments for `target` (`host:port`), the same for both clients."""
     options: list[tuple[str, str | int]] = [
         ("grpc.service_config", _service_config(retry)),
-        # The server decides what is too large and says so; the client adds no limit of its own.
+        # The server limits message sizes and reports it; the client adds no limit.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
-        # A call that outgrows this buffer (256 KiB by default, less than a photo) is silently never retried.
+        # gRPC does not retry a call larger than this buffer (256 KiB by default, less than a photo).
         ("grpc.per_rpc_retry_buffer_size", 64 * _MIB),
-        # A refused connection is tried anew at the pace of the retries, not after a second of its own.
+        # Connect again at the pace of the retries; the default is one second.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        # Despite its name also the longest wait for one connection; the default of 20 s is long for a wrong address.
+        # Despite its name also the timeout of one connection attempt; 20 s, the default, is long for a wrong address.
         ("grpc.min_reconnect_backoff_ms", 3000),
     ]
     if _is_loopback(target):
-        options.append(("grpc.enable_http_proxy", 0))  # gRPC would send even this through the proxy in http_proxy
+        options.append(("grpc.enable_http_proxy", 0))  # gRPC would use the proxy of http_proxy for loopback, too
     return options
 
 
@@ -78,7 +89,7 @@ def _service_config(retry: Retry) -> str:
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-    return json.dumps({"methodConfig": [method, {"name": _CALLED_ONCE}]}, allow_nan=False)
+    return json.dumps({"methodConfig": [method, {"name": _NOT_RETRIED}]}, allow_nan=False)
 
 
 def _is_loopback(target: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a caller gets to know of datasets."""
+"""Datasets: the SDK's classes, and their conversion from and to messages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.client.errors import BadInput
-from service.client.plain import moment, word, words_of
-from service.client.results import seconds
+from service.client.message_fields import enum_word, enum_words, seconds, utc_time
 from service.folder_walk import LeftOut
 from service.pb import fine_tuning_pb2 as pb
 
@@ -17,59 +16,60 @@ _KIND, _STATE = "DATASET_KIND_", "DATASET_STATE_"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns mean what, by name; what is left empty is found by its usual name, or from the data."""
+    """Names of columns by role. The server finds the column of an empty role by its usual name, or from the data."""
 
     text: str = ""
     target: str = ""
-    """The label or number that is to be learned."""
+    """The label or number to learn."""
     image: str = ""
-    """Names a picture's file, in an image table."""
+    """The image file, in an image table."""
     split: str = ""
-    """Says `train`, `validation` or `test`."""
+    """`train`, `validation` or `test`."""
     time: str = ""
     series: str = ""
-    """Tells series apart, in a table of several."""
+    """The name of the series, in a table of several."""
     ignored: tuple[str, ...] = ()
-    """Not to be looked at."""
+    """Columns that are not inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedExample:
-    """An example that cannot be used."""
+    """An example that validation skipped."""
 
     file: str
     row: int
-    """The first is 1; 0 where the file has no rows."""
+    """Counts from 1; 0 if the file has no rows."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """What validation found."""
+    """Findings of validation."""
 
     examples: int
-    """That can be used."""
+    """Number of usable examples."""
     class_counts: Mapping[str, int]
     split_counts: Mapping[str, int]
     skipped_count: int
     skipped: tuple[SkippedExample, ...]
-    """The first of them; only where one dataset was asked for."""
+    """The first skipped examples; empty in lists of datasets."""
     warnings: tuple[str, ...]
     duplicates: int
-    """Groups of examples with the same content."""
+    """Number of groups of examples with the same content."""
     target_statistics: Mapping[str, float]
     duration_s: float
     input_count: int = 0
-    """Rows (of tables, texts and series), lines (of plain text) and files (of archives) that came in. Each is used or skipped."""
+    """Number of rows (tables, texts, series), lines (plain text) or files (archives) in the upload. Each is used or skipped."""
     skipped_reasons: Mapping[str, int] = field(default_factory=dict)
-    """How many were skipped for which reason."""
+    """Number of skipped examples by reason."""
     inferred: tuple[str, ...] = ()
-    """What was found out because the upload did not say it (kind, task, target, split, classes), and why: one line each."""
+    """What the server inferred because the upload did not say it (kind, task, target, split, classes), with the reason: one line
+    each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Stored data, immutable."""
+    """An immutable stored dataset."""
 
     id: str
     display_name: str
@@ -78,7 +78,7 @@ class Dataset:
     state: str
     """VALIDATING, READY or DAMAGED."""
     sha256: str
-    """Of the bytes that were uploaded, in hexadecimal."""
+    """Digest of the uploaded bytes, in hexadecimal."""
     size_bytes: int
     columns: Columns
     report: DatasetReport
@@ -86,26 +86,26 @@ class Dataset:
     uri: str
     owner: str
     existed: bool = False
-    """Whether the server had it before this upload."""
+    """Whether the server had the dataset before this upload."""
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
-    """What was not sent of a folder, and why; of the one who uploaded it alone."""
+    """Files of a folder that were not sent, with the reason. Only `upload_dataset` fills it."""
     damaged: str = ""
-    """What cannot be read of it, in one sentence; empty where all can. It can be deleted, and uploaded again."""
+    """One sentence that says which part cannot be read; empty if all can. A damaged dataset can be deleted and uploaded again."""
 
 
 def kind_value(name: str) -> pb.DatasetKind.ValueType:
-    """`image_folder` as the protocol's number; empty is UNSPECIFIED. Raises BadInput for a word that is no kind."""
+    """The number of a kind such as `image_folder`; UNSPECIFIED for an empty word. Raises BadInput for an unknown word."""
     if not name:
         return pb.DATASET_KIND_UNSPECIFIED
     try:
         return pb.DatasetKind.Value(_KIND + name.upper().replace("-", "_"))
     except ValueError:
-        known = words_of(pb.DatasetKind, _KIND)
+        known = enum_words(pb.DatasetKind, _KIND)
         raise BadInput(f"kind: expected one of {', '.join(known).lower()}, got {name!r}") from None
 
 
 def write_columns(columns: Columns | Mapping[str, str]) -> pb.DatasetColumns:
-    """Columns as a message; a mapping has the names of `Columns`. Raises BadInput for one that is none."""
+    """Columns as a message. Raises BadInput for a mapping with a key that is no field of `Columns`."""
     if not isinstance(columns, Columns):
         unknown = [name for name in columns if name not in Columns.__dataclass_fields__]
         if unknown:
@@ -124,13 +124,13 @@ def write_columns(columns: Columns | Mapping[str, str]) -> pb.DatasetColumns:
 
 
 def read_dataset(message: pb.Dataset, *, existed: bool = False) -> Dataset:
-    """A dataset of the protocol as the SDK's own."""
+    """A dataset from its message."""
     columns = message.columns
     return Dataset(
         id=message.id,
         display_name=message.display_name,
-        kind=word(pb.DatasetKind, message.kind, _KIND).lower(),
-        state=word(pb.DatasetState, message.state, _STATE),
+        kind=enum_word(pb.DatasetKind, message.kind, _KIND).lower(),
+        state=enum_word(pb.DatasetState, message.state, _STATE),
         sha256=message.sha256,
         size_bytes=message.size_bytes,
         columns=Columns(
@@ -143,7 +143,7 @@ def read_dataset(message: pb.Dataset, *, existed: bool = False) -> Dataset:
             tuple(columns.ignored),
         ),
         report=_report(message.report),
-        created=moment(message, "create_time"),
+        created=utc_time(message, "create_time"),
         uri=message.uri,
         owner=message.owner,
         existed=existed,

@@ -1,45 +1,42 @@
-"""Every error that the SDK raises, and how a gRPC status becomes one.
+"""Every error that the SDK raises, and the conversion of a gRPC status into one.
 
     ZooClientError               code, message, reason, violations, retry_after_s
-    ├── InvalidRequest           INVALID_ARGUMENT: sending it again unchanged cannot help
-    │   └── BadInput             found out before anything was sent: a file that cannot be read, a dtype unknown
-    ├── NotFound                 no such model or version; the message names near ones
-    ├── Unavailable              UNAVAILABLE, after all retries: loading, failed to load, shutting down
-    │   └── ServerUnreachable    nothing answers at the address
-    ├── Overloaded               RESOURCE_EXHAUSTED; `retry_after_s` says when to come back
+    ├── InvalidRequest           INVALID_ARGUMENT: a retry of the same request fails again
+    │   └── BadInput             found before the request is sent: an unreadable file, an unknown dtype
+    ├── NotFound                 no such model or version; the message names similar ones
+    ├── Unavailable              UNAVAILABLE after all retries: loading, failed to load, shutting down
+    │   └── ServerUnreachable    no server answers at the address
+    ├── Overloaded               RESOURCE_EXHAUSTED; `retry_after_s` says when to retry
     ├── TimedOut                 DEADLINE_EXCEEDED
     ├── IllegalMove              FAILED_PRECONDITION
     ├── NotAllowed               UNAUTHENTICATED, PERMISSION_DENIED
-    ├── JobFailed                a fine-tune job that was waited for ended without a result
-    └── PredictionError          one instance failed while the call succeeded; stands in the results at its place
+    ├── JobFailed                `finetune`: the job ended without a version (in `jobs.py`)
+    └── PredictionError          one instance failed and the call succeeded; it takes the place of the result
 
-Codes without a class of their own come as ZooClientError.
+Codes without a class raise ZooClientError itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-if TYPE_CHECKING:
-    from service.client.jobs import Job
-
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field that is wrong: its path in the request, and what was expected and came."""
+    """One invalid field: its path in the request, and a description of what was expected and what came."""
 
     field: str
     description: str
 
 
 class ZooClientError(Exception):
-    """A call that gave no answer. `str(error)` is one sentence for people."""
+    """A call failed. `str(error)` is one readable sentence."""
 
     def __init__(
         self,
@@ -55,68 +52,59 @@ class ZooClientError(Exception):
         self.code = code
         """Name of the gRPC status code, for example "NOT_FOUND"."""
         self.reason = reason
-        """UPPER_SNAKE_CASE word for programs; empty where the server gave none."""
+        """UPPER_SNAKE_CASE word for programs; empty if the server gave none."""
         self.violations = tuple(violations)
-        """Fields that are wrong; the messages of their own calls name the same."""
+        """The invalid fields."""
         self.retry_after_s = retry_after_s
-        """When to try again, where the server said so."""
+        """Seconds to wait before a retry; None if the server gave none."""
 
     @property
     def field(self) -> str:
-        """Path of the first field that is wrong, or empty."""
+        """Path of the first invalid field, or empty."""
         return self.violations[0].field if self.violations else ""
 
 
 class InvalidRequest(ZooClientError):
-    """The request is wrong; `violations` says where."""
+    """The request is invalid; `violations` names the fields."""
 
 
 class BadInput(InvalidRequest):
-    """An input that could not even be sent."""
+    """An input cannot be sent."""
 
     def __init__(self, message: str, reason: str = "BAD_INPUT") -> None:
         super().__init__(message, code="INVALID_ARGUMENT", reason=reason)
 
 
 class NotFound(ZooClientError):
-    """No such model or version."""
+    """No such model, version, dataset or job."""
 
 
 class Unavailable(ZooClientError):
-    """The server or the model cannot answer now, and could not at any retry."""
+    """The server or the model could not answer at any attempt."""
 
 
 class ServerUnreachable(Unavailable):
-    """Nothing answers at the address."""
+    """No server answers at the address."""
 
 
 class Overloaded(ZooClientError):
-    """The server refused at once rather than keep the caller waiting, or the message is larger than it takes."""
+    """The server rejected the call because its queue is full or the message is too large."""
 
 
 class TimedOut(ZooClientError):
-    """The timeout passed before the answer was there."""
+    """The timeout passed before the answer arrived."""
 
 
 class IllegalMove(ZooClientError):
-    """The model's state does not allow what was asked."""
+    """The state of the model or job does not allow the operation."""
 
 
 class NotAllowed(ZooClientError):
-    """No token, a bad one, or one without the right."""
-
-
-class JobFailed(ZooClientError):
-    """A fine-tune job that was waited for ended without a result. `job` is the job as it is."""
-
-    def __init__(self, job: Job) -> None:
-        why = f": {job.state_reason}" if job.state_reason else ""
-        super().__init__(f"job {job.id} is {job.state}{why}", code="ABORTED", reason=f"JOB_{job.state}")
-        self.job = job
+    """The token is missing, invalid, or lacks the permission."""
 
 
 class PredictionError(ZooClientError):
-    """One instance has no answer, its neighbours may have. `index` is its place among the inputs."""
+    """One instance has no answer; other instances of the call may have one. `index` is its index among the inputs."""
 
     index: int = 0
 
@@ -132,7 +120,7 @@ _BY_CODE: dict[str, type[ZooClientError]] = {
     "PERMISSION_DENIED": NotAllowed,
 }
 _CODE_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
-# gRPC's own words for a connection that never was, and for one that ended under a call.
+# gRPC's messages for a connection that was not made, and for one that broke during a call.
 _NOT_CONNECTED = ("failed to connect", "DNS resolution failed", "Name resolution", "errors resolving")
 _BROKEN = (
     "Socket closed",
@@ -143,45 +131,45 @@ _BROKEN = (
     "Stream removed",
     "recvmsg",
 )
-# What grpc.aio puts in the place of the real status where the call ended while a message was being written.
+# grpc.aio reports this instead of the real status if the call ends while it writes a message.
 _ENDED_WHILE_WRITING = "Internal error from Core"
 
 E = TypeVar("E", bound=ZooClientError)
 
 
 def prediction_error(status: status_pb2.Status, index: int) -> PredictionError:
-    """The error of instance `index` from the google.rpc.Status that stands in its place."""
+    """The error of instance `index` from the google.rpc.Status in its result."""
     error = _from_status(status, PredictionError)
     error.index = index
     return error
 
 
 def as_prediction_error(error: ZooClientError, index: int) -> PredictionError:
-    """`error` as the fate of instance `index` alone."""
-    alone = PredictionError(
+    """`error` as the error of instance `index`."""
+    made = PredictionError(
         error.message,
         code=error.code,
         reason=error.reason,
         violations=error.violations,
         retry_after_s=error.retry_after_s,
     )
-    alone.index = index
-    return alone
+    made.index = index
+    return made
 
 
 def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
-    """The error of a whole call to `target`, with the details that the server sent along."""
-    call: Any = error  # sync and aio errors are calls too: they have code(), details() and trailing_metadata()
+    """The error of a call to `target`, with the details that the server sent."""
+    call: Any = error  # errors of both kinds of channel have code(), details() and trailing_metadata()
     code, details = call.code().name, call.details() or ""
     try:
         status = rpc_status.from_call(call)
-    except ValueError:  # a proxy rewrote code or message, so the details no longer belong to them
+    except ValueError:  # a proxy changed code or message, so the details belong to another status
         status = None
     if status is not None:
         return _from_status(status, _BY_CODE.get(code, ZooClientError))
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
-    broken = code == "UNAVAILABLE" and any(words in details for words in _BROKEN)
+    broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)
     if broken or (code == "INTERNAL" and details == _ENDED_WHILE_WRITING):
         return Unavailable(f"the connection to {target} broke before the answer was there", code=code)
     if code == "DEADLINE_EXCEEDED":

@@ -1,4 +1,4 @@
-"""What a caller gets to know of fine-tune jobs."""
+"""Fine-tune jobs: the SDK's classes, and their conversion from and to messages."""
 
 from __future__ import annotations
 
@@ -10,45 +10,44 @@ from typing import Any
 
 from google.protobuf import struct_pb2
 
-from service.client.errors import BadInput
-from service.client.plain import moment, plain, whole_number, word, words_of
-from service.client.results import seconds
+from service.client.errors import BadInput, ZooClientError
+from service.client.message_fields import build, enum_value, enum_word, seconds, struct_dict, utc_time, whole_number
 from service.pb import fine_tuning_pb2 as pb
 
 _STATE, _METHOD, _PROMOTION = "JOB_STATE_", "METHOD_", "PROMOTION_"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
-"""States that a job does not leave by itself."""
+"""Final states; only `resume_job` leaves one, FAILED."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a job is."""
+    """Progress of a job."""
 
     phase: str = ""
-    """`features`, `training`, `evaluation` or `publishing`; empty before the first."""
+    """`features`, `training`, `evaluation` or `publishing`; empty before the first phase."""
     ratio: float = 0.0
-    """Share of the whole that is done, 0..1."""
+    """Completed share of the job, 0..1."""
     step: int = 0
     steps: int = 0
-    """Of this phase."""
+    """Number of steps of this phase."""
     epoch: int = 0
-    """The first is 1; 0 before training."""
+    """Counts from 1; 0 before training."""
     remaining_s: float | None = None
-    """About how long it will still take; None where that is not known."""
+    """Estimated remaining time; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A durable request to tune a model."""
+    """A durable request to fine-tune a model."""
 
     id: str
     base: str
     dataset_id: str
     model: str
-    """Whose next version the result becomes."""
+    """The model that gets the result as its next version."""
     task: str
     method: str
-    """`head`, `full`, `lora`; `auto` until it is chosen."""
+    """`head`, `full` or `lora`; `auto` until the server has chosen."""
     hyperparameters: Mapping[str, Any]
     seed: int
     priority: int
@@ -60,27 +59,36 @@ class Job:
     state_reason: str
     progress: JobProgress
     metrics: Mapping[str, float]
-    """Latest value of each by `split/name`, for example `validation/accuracy`."""
+    """Latest value of each metric by `split/name`, for example `validation/accuracy`."""
     version: int
-    """That it became; 0 until it has succeeded."""
+    """Number of the resulting version; 0 until the job has succeeded."""
     promotion_outcome: str
-    """Whether `stable` moved to that version, and if not, why."""
+    """Whether `stable` moved to that version, and the reason if it did not."""
     created: datetime | None
     started: datetime | None
     ended: datetime | None
     attempts: int
-    """How many times a worker was started for it."""
+    """How many times a worker was started for the job."""
     yielding: bool
-    """Whether its worker rests at this moment because calls to served models wait."""
+    """Whether the worker is preempted now because calls to served models wait."""
     owner: str
     last_event: int
     damaged: str = ""
-    """What cannot be read of it, in one sentence; empty where all can. A damaged job can be deleted."""
+    """One sentence that says which part of the job cannot be read; empty if all can. A damaged job can be deleted."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more happens to it by itself."""
+        """Whether the job is in a final state."""
         return self.state in ENDED
+
+
+class JobFailed(ZooClientError):
+    """`finetune` waited for a job, and the job ended without a version. `job` is the job in its final state."""
+
+    def __init__(self, job: Job) -> None:
+        why = f": {job.state_reason}" if job.state_reason else ""
+        super().__init__(f"job {job.id} is {job.state}{why}", code="ABORTED", reason=f"JOB_{job.state}")
+        self.job = job
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,30 +122,30 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A point from which the job can go on."""
+    """A point from which the job can resume."""
 
     step: int
     epoch: int
     metrics: Mapping[str, float]
-    """By `split/name`."""
+    """Values by `split/name`."""
     best: bool
     size_bytes: int
     time: datetime | None
     damaged: str = ""
-    """What cannot be read of it, in one sentence; empty where all can."""
+    """One sentence that says which part of the checkpoint cannot be read; empty if all can."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something that happened to a job."""
+    """One event of a job."""
 
     sequence: int
-    """Counts the job's events from 1 on; `watch_job(id, after=sequence)` goes on behind it."""
+    """Counts the job's events from 1; `watch_job(id, after=sequence)` yields the events after this one."""
     time: datetime | None
     what: StateChanged | JobProgress | MetricValue | LogLine | Checkpoint | None
-    """None for a kind that this client is too old to know."""
+    """None for a kind of event that a newer server added."""
     job: Job | None = field(default=None, compare=False)
-    """The job as it is, with the last event that there is at this moment; None with earlier ones."""
+    """The job in its present state, with the latest event; None with earlier events."""
 
 
 def job_request(
@@ -154,24 +162,24 @@ def job_request(
     display_name: str = "",
     request_id: str = "",
 ) -> pb.CreateJobRequest:
-    """The request for a job, which makes one however often it is sent. Raises BadInput for what cannot be sent."""
-    spec = pb.JobSpec(base=base, dataset_id=dataset_id, model=model, task=task, display_name=display_name)
+    """The request for a job. Its id makes it idempotent. Raises BadInput for values that cannot be sent."""
+    spec = build(pb.JobSpec, base=base, dataset_id=dataset_id, model=model, task=task, display_name=display_name)
     spec.seed = whole_number("spec.seed", seed)
     spec.priority = whole_number("spec.priority", priority, bits=32)
-    spec.method = _value(pb.Method, _METHOD, method, "method", also="auto")
+    spec.method = enum_value(pb.Method, _METHOD, method, "method", also="auto")
     spec.promotion = pb.PROMOTION_GATED if promote else pb.PROMOTION_NEVER
     if hyperparameters:
-        spec.hyperparameters.CopyFrom(_struct(hyperparameters))
-    return pb.CreateJobRequest(spec=spec, request_id=request_id or uuid.uuid4().hex)
+        spec.hyperparameters.CopyFrom(build(_struct, hyperparameters))
+    return build(pb.CreateJobRequest, spec=spec, request_id=request_id or uuid.uuid4().hex)
 
 
 def job_state_value(name: str) -> pb.JobState.ValueType:
-    """`RUNNING` as the protocol's number; empty is UNSPECIFIED. Raises BadInput for a word that is no state."""
-    return pb.JobState.ValueType(_value(pb.JobState, _STATE, name, "state"))
+    """The number of a state such as `RUNNING`; UNSPECIFIED for an empty word. Raises BadInput for an unknown word."""
+    return pb.JobState.ValueType(enum_value(pb.JobState, _STATE, name, "state"))
 
 
 def read_job(message: pb.Job) -> Job:
-    """A job of the protocol as the SDK's own."""
+    """A job from its message."""
     spec = message.spec
     return Job(
         id=message.id,
@@ -179,21 +187,21 @@ def read_job(message: pb.Job) -> Job:
         dataset_id=spec.dataset_id,
         model=spec.model,
         task=spec.task,
-        method=word(pb.Method, spec.method, _METHOD).lower() if spec.method else "auto",
-        hyperparameters=plain(spec.hyperparameters),
+        method=enum_word(pb.Method, spec.method, _METHOD).lower() if spec.method else "auto",
+        hyperparameters=struct_dict(spec.hyperparameters),
         seed=spec.seed,
         priority=spec.priority,
-        promotion=word(pb.Promotion, spec.promotion, _PROMOTION).lower() if spec.promotion else "gated",
+        promotion=enum_word(pb.Promotion, spec.promotion, _PROMOTION).lower() if spec.promotion else "gated",
         display_name=spec.display_name,
-        state=word(pb.JobState, message.state, _STATE),
+        state=enum_word(pb.JobState, message.state, _STATE),
         state_reason=message.state_reason,
         progress=_progress(message.progress),
         metrics=dict(message.metrics),
         version=message.version,
         promotion_outcome=message.promotion_outcome,
-        created=moment(message, "create_time"),
-        started=moment(message, "start_time"),
-        ended=moment(message, "end_time"),
+        created=utc_time(message, "create_time"),
+        started=utc_time(message, "start_time"),
+        ended=utc_time(message, "end_time"),
         attempts=message.attempts,
         yielding=message.yielding,
         owner=message.owner,
@@ -203,21 +211,21 @@ def read_job(message: pb.Job) -> Job:
 
 
 def read_event(message: pb.WatchJobResponse) -> JobEvent:
-    """One message of the stream that watches a job."""
+    """An event from one message of WatchJob."""
     event = message.event
     job = read_job(message.job) if message.HasField("job") else None
-    return JobEvent(event.sequence, moment(event, "time"), _what(event), job)
+    return JobEvent(event.sequence, utc_time(event, "time"), _what(event), job)
 
 
 def read_checkpoint(message: pb.Checkpoint) -> Checkpoint:
-    """A checkpoint."""
+    """A checkpoint from its message."""
     return Checkpoint(
         message.step,
         message.epoch,
         dict(message.metrics),
         message.best,
         message.size_bytes,
-        moment(message, "time"),
+        utc_time(message, "time"),
         message.damaged,
     )
 
@@ -225,7 +233,7 @@ def read_checkpoint(message: pb.Checkpoint) -> Checkpoint:
 def _what(event: pb.JobEvent) -> StateChanged | JobProgress | MetricValue | LogLine | Checkpoint | None:
     match event.WhichOneof("kind"):
         case "state":
-            return StateChanged(word(pb.JobState, event.state.state, _STATE), event.state.reason)
+            return StateChanged(enum_word(pb.JobState, event.state.state, _STATE), event.state.reason)
         case "progress":
             return _progress(event.progress)
         case "metric":
@@ -242,17 +250,6 @@ def _what(event: pb.JobEvent) -> StateChanged | JobProgress | MetricValue | LogL
 def _progress(message: pb.JobProgress) -> JobProgress:
     remaining = seconds(message.remaining) if message.HasField("remaining") else None
     return JobProgress(message.phase, message.ratio, message.step, message.steps, message.epoch, remaining)
-
-
-def _value(enum: Any, prefix: str, name: str, field: str, also: str = "") -> Any:
-    """The number of a word; UNSPECIFIED for the empty one and for `also`."""
-    if name in ("", also):
-        return 0
-    try:
-        return enum.Value(prefix + name.upper())
-    except ValueError:
-        known = ", ".join(filter(None, (also, *(w.lower() for w in words_of(enum, prefix)))))
-        raise BadInput(f"{field}: expected one of {known}, got {name!r}") from None
 
 
 def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:

@@ -1,4 +1,4 @@
-"""What a caller gets to know of models and of the server."""
+"""Models and the status of a server: the SDK's classes, and their conversion from and to messages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.client.errors import BadInput
-from service.client.results import seconds
+from service.client.message_fields import enum_word, seconds
 from service.pb import models_pb2 as pb
 
 Option = str | float | bool
-"""Value of one of a model's options."""
+"""Value of a model's option."""
 
 _STATE_PREFIX = "MODEL_STATE_"
 _OPTIONS_PREFIX = "options."
@@ -19,7 +19,7 @@ _OPTIONS_PREFIX = "options."
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, Open Inference datatype and shape of one tensor; -1 where any size goes."""
+    """Name, Open Inference datatype and shape of one tensor; -1 means any size."""
 
     name: str
     datatype: str
@@ -28,18 +28,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """One column of the rows that a model takes."""
+    """One column of a model's input rows."""
 
     name: str
     kind: str
     """`number` or `category`."""
     categories: tuple[str, ...] = ()
-    """Values that it was trained on, of a category; others count as unknown."""
+    """Of a `category`: the values of the training data. The model treats other values as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What runs a model, and why it may; figures that were not measured are 0. `models.proto` says what each is."""
+    """Tier and precision of a model's runtime, with the measurements behind the choice; 0 if not measured. `models.proto` defines
+    each field."""
 
     tier: str
     """`eager` or `compiled`."""
@@ -56,53 +57,53 @@ class Evidence:
     cached: bool
     reason: str
     processes: int = 0
-    """In how many processes of its own it runs; 0: the server's."""
+    """Number of worker processes; 0 if the model runs in the server's process."""
     length_step: int = 0
-    """Rows a little shorter than a multiple of this are padded up to it, which is quicker; 0: none are."""
+    """Rows a little shorter than a multiple of this are padded to it, which is faster; 0 means no padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """How a fine-tuned version decides on a tier and a precision, against fp32, on held-out examples of its own data.
+    """Decisions of a fine-tuned version at one tier and precision compared with fp32, on held-out examples of its data.
 
-    Intervals hold 95 %. `models.proto` says what each figure is.
+    Intervals are 95 % confidence intervals. `models.proto` defines each field.
     """
 
     runs: str
-    """Tier and precision that were judged: `compiled bf16`."""
+    """Compared tier and precision, for example `compiled bf16`."""
     examples: int
     flips: int | None
-    """Decisions that differ; None where the answer is a number."""
+    """Number of decisions that differ; None if the answer is a number."""
     flips_low: float
     flips_high: float
     metric: str
     reference: float
-    """In fp32."""
+    """The metric in fp32."""
     value: float
     change: float
     change_low: float
     change_high: float
     problem: str
-    """Which bound is missed; empty where the version may run so."""
+    """The bound that is violated; empty if the version may run this way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Where calls that name no version go."""
+    """Routing of calls that name no version."""
 
     stable: int = 0
-    """The version that gets most of them; 0 where none is stable."""
+    """The stable version; 0 if there is none."""
     canary: int = 0
-    """The version that is tried out; 0 where none is."""
+    """The canary version; 0 if there is none."""
     canary_share: float = 0.0
-    """Share of the calls that go to the canary, 0..1."""
+    """Share of the calls to the canary, 0..1."""
     rolled_back_reason: str = ""
-    """Why the last canary lost its share; empty where it did not."""
+    """Why the last canary was rolled back; empty if it was not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model of the server's catalog. Fields that come from loading are empty where it is not loaded."""
+    """A model of the server's catalog. Fields that come from loading are empty if the model is not loaded."""
 
     name: str
     family: str
@@ -114,7 +115,7 @@ class ModelInfo:
     versions: tuple[int, ...]
     aliases: Mapping[str, int]
     raw_input: str
-    """`image`, `text`, `audio`, `row`, `series` or `record`; empty where it takes tensors only."""
+    """`image`, `text`, `audio`, `row`, `series` or `record`; empty if the model takes tensors only."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     licence: str
@@ -124,41 +125,41 @@ class ModelInfo:
     parameter_count: int
     max_batch_size: int
     labels: tuple[str, ...]
-    """Names of its classes; only where one model was asked for."""
+    """Names of the classes; empty in lists of models."""
     device: str
     precision: str
     memory_bytes: int
-    """What it holds on the device; of that, `weights_bytes` are weights."""
+    """Device memory of the model, `weights_bytes` of it for weights."""
     load_s: float
     weights_bytes: int = 0
     growth_bytes: int | None = None
-    """How much the server grew over the load; None where that could not be told."""
+    """Growth of the server's memory during the load; None if it could not be measured."""
     options: Mapping[str, Option] = field(default_factory=dict)
-    """How it is served: every option with the value in effect."""
+    """Every option with the value in effect."""
     evidence: Evidence | None = None
     decisions: tuple[Decisions, ...] = ()
-    """Of a fine-tuned version, on what was looked at; the latest last."""
+    """Of a fine-tuned version: the comparisons with fp32, the latest last."""
     carried_by: str = ""
-    """Of a fine-tuned head: the model whose network it runs on, its base or the fp32 runtime of its base."""
+    """Of a fine-tuned head: the model whose network it uses, its base or the fp32 runtime of its base."""
     note: str = ""
-    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
+    """Why tier or precision differ from those of the base or from the options; empty if they do not."""
     base: str = ""
-    """The model that it was tuned from; empty for a model of the zoo."""
+    """The model it was fine-tuned from; empty for a model of the zoo."""
     traffic: Traffic = field(default_factory=Traffic)
-    """Where calls that name no version go."""
+    """Routing of calls that name no version."""
     columns: tuple[TableColumn, ...] = ()
-    """Of a row or record that it takes; like the next two only where one model was asked for."""
+    """Columns of a row or record; empty in lists of models, as the next two fields are."""
     target_column: str = ""
-    """Column of its training table that it learned to tell, and no row has."""
+    """Column of the training table that the model predicts; no input row has it."""
     ignored_columns: tuple[str, ...] = ()
-    """Further columns of its training table that are no input."""
+    """Further columns of the training table that are no input."""
     damaged: str = ""
-    """What cannot be read of it, in one sentence: its card, or every version that it has. Empty where it can be served."""
+    """One sentence that says what cannot be read: the card, or every version. Empty if the model can be served."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnloadedModel(ModelInfo):
-    """A model that was unloaded, and what came back of the memory that it held; both 0 where it was not loaded."""
+    """An unloaded model with the memory that it held and that was freed; both 0 if it was not loaded."""
 
     held_bytes: int = 0
     freed_bytes: int = 0
@@ -166,54 +167,55 @@ class UnloadedModel(ModelInfo):
 
 @dataclass(frozen=True, slots=True)
 class UpdatedModel(ModelInfo):
-    """A model whose options were changed."""
+    """A model after a change of its options."""
 
     at_next_load: tuple[str, ...] = ()
-    """Options among those that take effect only when it is loaded the next time."""
+    """Changed options that take effect at the next load."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """Whether a server answers (live), may serve (ready), and its catalog with states."""
+    """Whether a server answers (live) and may serve (ready), and its catalog with states."""
 
     live: bool
     ready: bool
     models: tuple[ModelInfo, ...] = field(default=())
     problem: str = ""
-    """Why there is nothing to tell, as one sentence; empty where there is."""
+    """One sentence that says why the catalog is not available; empty if it is."""
 
 
 def state_value(name: str) -> pb.ModelState.ValueType:
-    """`READY` as the protocol's number; ValueError for a word that is no state."""
+    """The number of a state such as `READY`; UNSPECIFIED for an empty word. Raises ValueError for an unknown word."""
     return pb.ModelState.Value(_STATE_PREFIX + name.upper()) if name else pb.MODEL_STATE_UNSPECIFIED
 
 
 def read_model(message: pb.Model) -> ModelInfo:
-    """One model of the protocol as the SDK's own."""
+    """A model from its message."""
     return ModelInfo(**_fields(message))
 
 
 def read_unloaded(message: pb.UnloadModelResponse) -> UnloadedModel:
-    """A model that was unloaded."""
+    """An unloaded model from the reply."""
     return UnloadedModel(**_fields(message.model), held_bytes=message.held_bytes, freed_bytes=message.freed_bytes)
 
 
 def read_updated(message: pb.UpdateModelResponse) -> UpdatedModel:
-    """A model whose options were changed."""
+    """A model with changed options from the reply."""
     later = tuple(path.removeprefix(_OPTIONS_PREFIX) for path in message.at_next_load)
     return UpdatedModel(**_fields(message.model), at_next_load=later)
 
 
 def update_request(name: str, options: Mapping[str, Option | None]) -> pb.UpdateModelRequest:
-    """Asks for changes of options; None takes one back to its default. Raises BadInput for what cannot be sent."""
+    """The request that changes options; None resets an option to its default. Raises BadInput for values that cannot be sent."""
     request = pb.UpdateModelRequest(model=pb.Model(name=name))
     request.update_mask.paths.extend(f"{_OPTIONS_PREFIX}{option}" for option in options)
     for option, value in options.items():
         known = pb.ModelOptions.DESCRIPTOR.fields_by_name.get(option)
-        if known is None or value is None:  # of one that it does not know, the server tells what it does
+        if known is None or value is None:  # the server rejects an unknown option and names the known ones
             continue
         try:
-            if isinstance(value, bool) != isinstance(known.default_value, bool):  # protobuf takes either for the other
+            # protobuf accepts a bool for a number, and the reverse
+            if isinstance(value, bool) != isinstance(known.default_value, bool):
                 raise TypeError
             setattr(request.model.options, option, value)
         except (TypeError, ValueError):
@@ -225,14 +227,13 @@ def update_request(name: str, options: Mapping[str, Option | None]) -> pb.Update
 
 
 def _fields(message: pb.Model) -> dict[str, Any]:
-    known = message.state in pb.ModelState.values()
     runtime = message.runtime
     return {
         "name": message.name,
         "family": message.family,
         "task": message.task,
         "summary": message.summary,
-        "state": pb.ModelState.Name(message.state).removeprefix(_STATE_PREFIX) if known else "UNKNOWN",
+        "state": enum_word(pb.ModelState, message.state, _STATE_PREFIX),
         "state_reason": message.state_reason,
         "versions": tuple(message.versions),
         "aliases": dict(message.aliases),
@@ -267,12 +268,12 @@ def _fields(message: pb.Model) -> dict[str, Any]:
 
 
 def read_traffic(message: pb.Traffic) -> Traffic:
-    """Where calls that name no version go."""
+    """Routing from its message."""
     return Traffic(message.stable, message.canary, message.canary_share, message.rolled_back_reason)
 
 
 def read_decisions(runtime: pb.Runtime) -> tuple[Decisions, ...]:
-    """How a version decides on what was looked at."""
+    """The comparisons with fp32 of a runtime."""
     return tuple(
         Decisions(
             runs=found.runs,

@@ -1,4 +1,4 @@
-"""What a caller gets: one typed, frozen result for each input, or a PredictionError in its place."""
+"""Results of predictions: one typed, frozen result for each input, or a PredictionError in its place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict
 from numpy.typing import NDArray
 
 from service import types
 from service.client.errors import PredictionError, ZooClientError, prediction_error
+from service.client.message_fields import seconds, struct_dict
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
 from service.types import Label, Segment, Timing
@@ -19,17 +18,17 @@ from service.types import Label, Segment, Timing
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What every answer carries."""
+    """Fields of every result."""
 
     model: str
     version: int
-    """The number of the version that answered."""
+    """Number of the version that answered."""
     timing: Timing
-    """Where the time of the whole call went, in seconds, and how many rows its batch held."""
+    """Timing of the whole call in seconds, and the size of its batch."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """What preprocessing had to do that you should know, for example `{"truncated": True}`."""
+    """Remarks of preprocessing, for example `{"truncated": True}`."""
     outputs: types.Tensors = field(default_factory=dict)
-    """The network's output tensors, where `include_tensors` asked for them."""
+    """The network's output tensors if `include_tensors` was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +47,7 @@ class Embedding(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Segments(Result):
-    """Stretches of a sound in order of time, and the probability of every frame (float32 `[frames]`)."""
+    """Segments of a sound in order of time, and the probability of every frame (float32 `[frames]`)."""
 
     segments: tuple[Segment, ...]
     frame_s: float
@@ -58,39 +57,39 @@ class Segments(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GeneratedText(Result):
-    """A text that goes on where the input ended."""
+    """A continuation of the input text."""
 
     text: str
-    """What was added."""
+    """The generated text without the input."""
     tokens: int
-    """How many tokens (of a character model: characters) it has."""
+    """Number of generated tokens (characters for a character model)."""
     finish_reason: str
-    """`length` where it was cut off at the limit, `stop` where the model ended it."""
+    """`length` if the limit was reached, `stop` if the model ended the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Regression(Result):
-    """A number in the units of the data that the model learned from."""
+    """A number in the units of the training data."""
 
     value: float
     lower: float | None = None
-    """Of the interval that held 80 % of the held-out targets; None where none is known."""
+    """Lower end of the interval that held 80 % of the held-out targets; None if unknown."""
     upper: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecast(Result):
-    """Numbers to come, float64 `[steps ahead, channels]`, the next first."""
+    """Future values, float64 `[steps ahead, channels]`, the next first."""
 
     values: NDArray[np.float64]
     lower: NDArray[np.float64] | None = None
-    """Of the interval that held 80 % of the held-out values, step by step; None where none is known."""
+    """Lower ends of the intervals that held 80 % of the held-out values, step by step; None if unknown."""
     upper: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensors(Result):
-    """The network's outputs for an input that came as tensors, without the leading rows axis."""
+    """The network's outputs for an input given as tensors, without the leading rows axis."""
 
     tensors: types.Tensors
 
@@ -99,7 +98,8 @@ Outcome = Result | PredictionError
 
 
 def read_response(response: pb.PredictResponse, expected: int, first: int = 0) -> list[Outcome]:
-    """As many outcomes as inputs were sent, in their order; `first` is the place of the first among the inputs."""
+    """One outcome for each input, in their order; `first` is the index of the first among all inputs. Raises ZooClientError
+    if the server returned another number."""
     if len(response.predictions) != expected:
         count = len(response.predictions)
         raise ZooClientError(f"the server gave {count} answers to {expected} inputs", code="INTERNAL")
@@ -108,7 +108,7 @@ def read_response(response: pb.PredictResponse, expected: int, first: int = 0) -
 
 
 def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
-    """Raises the first error where no input has an answer."""
+    """Raises the first error if no input has an answer."""
     if outcomes and all(isinstance(outcome, PredictionError) for outcome in outcomes):
         first = outcomes[0]
         assert isinstance(first, PredictionError)
@@ -117,7 +117,7 @@ def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
 
 def _outcome(message: pb.PredictionResult, response: pb.PredictResponse, timing: Timing, index: int) -> Outcome:
     kind = message.WhichOneof("result")
-    model, version, notes = response.model, response.version, _notes(message)
+    model, version, notes = response.model, response.version, struct_dict(message.notes)
     outputs = arrays(message.outputs)
     match kind:
         case "error":
@@ -194,17 +194,6 @@ def _steps(values: Sequence[float], channels: int) -> NDArray[np.float64]:
     if len(values) % width:
         raise ZooClientError(f"the server sent {len(values)} numbers for steps of {width}", code="INTERNAL")
     return np.array(values, np.float64).reshape(-1, width)
-
-
-def _notes(message: pb.PredictionResult) -> dict[str, object]:
-    notes: dict[str, object] = MessageToDict(message.notes)
-    # A Struct knows no integers: 25002 travels as 25002.0.
-    return {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in notes.items()}
-
-
-def seconds(duration: Duration) -> float:
-    """A protobuf Duration as seconds."""
-    return duration.seconds + duration.nanos / 1e9
 
 
 def _timing(message: pb.Timing) -> Timing:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from service.client.cells import number_of
 from service.client.errors import BadInput, ZooClientError
+from service.client.inputs.cells import number_of
 from service.pb import prediction_pb2 as pb
 from service.types import DTYPES, Array, Tensors
 
@@ -20,7 +20,7 @@ def tensor_map(tensors: Tensors) -> pb.TensorMap:
 
 
 def arrays(message: pb.TensorMap) -> Tensors:
-    """One message as arrays by name. BF16, which NumPy lacks, comes as float32."""
+    """One message as arrays by name. BF16, which NumPy lacks, becomes float32."""
     return {name: _array(name, tensor) for name, tensor in message.tensors.items()}
 
 
@@ -35,7 +35,7 @@ def _tensor(name: str, array: Array) -> pb.Tensor:
 
 
 def _numbers(name: str, array: Array) -> Array:
-    """An array of Python's objects as numbers. Raises BadInput for the first that is none."""
+    """An array of Python objects as numbers. Raises BadInput for the first object that is no number."""
     flat = [number_of(value) for value in array.ravel().tolist()]
     if None in flat:
         at = flat.index(None)

@@ -1,4 +1,4 @@
-"""What a caller gets to know of a model's versions."""
+"""Versions of a model: the SDK's classes, and their conversion from messages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 from service.client.datasets import Dataset
 from service.client.jobs import Job
+from service.client.message_fields import enum_word, seconds, struct_dict, utc_time
 from service.client.models import Decisions, ModelInfo, Traffic, read_decisions, read_model, read_traffic
-from service.client.plain import moment, plain, word
-from service.client.results import seconds
 from service.pb import models_pb2 as pb
 
 _STATE = "MODEL_STATE_"
@@ -19,25 +18,25 @@ _STATE = "MODEL_STATE_"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a fine-tuned version comes from."""
+    """Origin of a fine-tuned version."""
 
     base: str
     base_sha256: str
-    """Of the base's weights, in hexadecimal."""
+    """Digest of the base's weights, in hexadecimal."""
     dataset_id: str
     dataset_sha256: str
-    """Of what was uploaded, in hexadecimal."""
+    """Digest of the uploaded bytes, in hexadecimal."""
     method: str
     """`head`, `full` or `lora`."""
     job_id: str
     seed: int
     hyperparameters: Mapping[str, Any]
-    """Those in effect."""
+    """The values in effect."""
     zoo_version: str
     metrics: Mapping[str, float]
-    """On held-out data."""
+    """Metrics on held-out data."""
     baseline_metrics: Mapping[str, float]
-    """Of the baseline on the same data."""
+    """Metrics of the baseline on the same data."""
     training_s: float
     task: str
 
@@ -55,24 +54,24 @@ class ModelVersion:
     """None for a model of the zoo."""
     created: datetime | None
     size_bytes: int
-    """Of its own files."""
+    """Size of the version's own files."""
     memory_bytes: int
-    """Beside what it shares with its base; 0 where it is not loaded."""
+    """Memory without the part shared with its base; 0 if it is not loaded."""
     runs: str = ""
-    """Tier and precision of what runs it, `compiled bf16`; empty where it is not loaded."""
+    """Tier and precision of its runtime, for example `compiled bf16`; empty if it is not loaded."""
     carried_by: str = ""
-    """Of a head: the model whose network it runs on, its base or the fp32 runtime of its base."""
+    """Of a head: the model whose network it uses, its base or the fp32 runtime of its base."""
     decisions: tuple[Decisions, ...] = ()
-    """On tiers and precisions that were looked at; the latest last."""
+    """The comparisons with fp32, the latest last."""
     note: str = ""
-    """Why it runs otherwise than its base does, or than its options say; empty where it does not."""
+    """Why tier or precision differ from those of the base or from the options; empty if they do not."""
     damaged: str = ""
-    """What cannot be read of its files, in one sentence; empty where all can. A damaged version can be deleted."""
+    """One sentence that says which files cannot be read; empty if all can. A damaged version can be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The versions of a model, the newest first, and where calls that name none go."""
+    """The versions of a model, newest first, and the routing of calls that name none."""
 
     versions: tuple[ModelVersion, ...]
     traffic: Traffic
@@ -80,49 +79,49 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class VersionReport:
-    """How a fine-tuned version did on held-out data."""
+    """Evaluation of a fine-tuned version on held-out data."""
 
     model: str
     version: int
     report: Mapping[str, Any]
     """`task`, `metrics`, `baseline`, `rival`, `per_class`, `confusion`, `calibration`, and more."""
     html: bytes
-    """A page that stands alone, UTF-8."""
+    """A self-contained page, UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """A model that was taken back to the version that was stable before."""
+    """A model after a rollback to the previous stable version."""
 
     model: ModelInfo
     rolled_back: int
-    """The version that was stable until now."""
+    """The version that was stable before the rollback."""
 
 
 @dataclass(frozen=True, slots=True)
 class FineTuned:
-    """What became of one call of `finetune`."""
+    """Result of `finetune`."""
 
     job: Job
     dataset: Dataset
     version: ModelVersion | None
-    """With its lineage; None where it was deleted already."""
+    """The new version with its lineage; None if it was deleted meanwhile."""
 
 
 def read_versions(message: pb.ListVersionsResponse) -> Versions:
-    """All versions of a model."""
+    """The versions of a model from the reply."""
     return Versions(tuple(read_version(version) for version in message.versions), read_traffic(message.traffic))
 
 
 def read_version(message: pb.ModelVersion) -> ModelVersion:
-    """One version."""
+    """A version from its message."""
     return ModelVersion(
         number=message.number,
-        state=word(pb.ModelState, message.state, _STATE),
+        state=enum_word(pb.ModelState, message.state, _STATE),
         state_reason=message.state_reason,
         aliases=tuple(message.aliases),
         lineage=_lineage(message.lineage) if message.HasField("lineage") else None,
-        created=moment(message, "create_time"),
+        created=utc_time(message, "create_time"),
         size_bytes=message.size_bytes,
         memory_bytes=message.memory_bytes,
         runs=f"{message.runtime.evidence.tier} {message.runtime.precision}".strip(),
@@ -134,12 +133,12 @@ def read_version(message: pb.ModelVersion) -> ModelVersion:
 
 
 def read_report(model: str, message: pb.GetReportResponse) -> VersionReport:
-    """A report."""
-    return VersionReport(model, message.version, plain(message.report), message.html)
+    """A report from the reply."""
+    return VersionReport(model, message.version, struct_dict(message.report), message.html)
 
 
 def read_rolled_back(message: pb.RollbackModelResponse) -> RolledBack:
-    """A model that was taken back."""
+    """A rollback from the reply."""
     return RolledBack(read_model(message.model), message.rolled_back)
 
 
@@ -152,7 +151,7 @@ def _lineage(message: pb.Lineage) -> Lineage:
         method=message.method,
         job_id=message.job_id,
         seed=message.seed,
-        hyperparameters=plain(message.hyperparameters),
+        hyperparameters=struct_dict(message.hyperparameters),
         zoo_version=message.zoo_version,
         metrics=dict(message.metrics),
         baseline_metrics=dict(message.baseline_metrics),

@@ -2,7 +2,7 @@
 
 from service.client import GeneratedText
 from service.client.results import read_response
-from service.client.verbs import predict_options
+
 from service.pb import prediction_pb2 as pb
 
 

@@ -14,7 +14,7 @@ from service.client import (
     ServerUnreachable,
     ZooClientError,
 )
-from service.client.stream import StreamBook
+from service.client.reorder_buffer import ReorderBuffer
 from service.pb import prediction_pb2 as pb
 
 MODEL = "efficientnet_lite0"
@@ -139,7 +139,7 @@ async def test_the_async_stream_keeps_the_same_promises(zoo: Any, retry: Retry, 
 
 @pytest.mark.parametrize("request_id", ["1", "7", "-1", "", "abc", "²"])
 def test_a_reply_to_no_request_is_an_error_not_an_answer(request_id: str) -> None:
-    book = StreamBook()
-    book.sent(pb.PredictRequest())
+    book = ReorderBuffer()
+    book.add_request(pb.PredictRequest())
     with pytest.raises(ZooClientError, match="not waiting for an answer"):
-        book.settle(pb.StreamPredictResponse(request_id=request_id))
+        book.add_reply(pb.StreamPredictResponse(request_id=request_id))

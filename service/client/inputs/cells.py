@@ -1,4 +1,4 @@
-"""Cells of a row: Python's own values, and those of common libraries, as a number, a text, a truth value or None."""
+"""Cells of a row: values of Python and of common libraries as a number, a text, a truth value or None."""
 
 from __future__ import annotations
 
@@ -18,24 +18,17 @@ from service.client.errors import BadInput
 
 Plain = float | str | bool | None
 _EXACT = 2**53
-"""Whole numbers beyond are sent as their digits: a double would merge neighbours."""
-_MOST_BITS = 4_096
-"""Beyond them there is no double near, and Python may refuse to write the digits."""
+"""A larger whole number is sent as text: a double cannot represent it exactly."""
+_MAX_BITS = 4_096
+"""A larger whole number is sent as infinity: Python may refuse to write its digits."""
 _MISSING = ("NAType", "NaTType")
-"""What pandas writes for a cell that is empty; its module is not imported for that."""
-_TIMES = (datetime.date, datetime.time, datetime.timedelta)  # a datetime is a date
-_KINDS = (str, bool, int, float, Decimal, Fraction, PurePath, bytes, bytearray, UUID, Enum, np.generic, *_TIMES)
-
-
-def is_cell(value: object) -> bool:
-    """Whether a value can stand in a column."""
-    return value is None or isinstance(value, _KINDS) or _is_missing(value) or _is_scalar_array(value)
+"""Types of pandas for an empty cell; checked by name, so that pandas is not imported."""
 
 
 def plain_cell(value: Any, name: str) -> Plain:
-    """A cell as a message holds it. Times are in ISO 8601, as in the tables that models are trained on.
+    """The value of a cell in a message. Times are in ISO 8601, as in training tables.
 
-    Raises BadInput, which names the column, for what is no cell.
+    Raises BadInput, which names the column, for a value of another type.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -44,19 +37,19 @@ def plain_cell(value: Any, name: str) -> Plain:
     if _is_scalar_array(value):
         return plain_cell(value.item(), name)
     if isinstance(value, np.generic):
-        return _of_numpy(value, name)
+        return _numpy_cell(value, name)
     if isinstance(value, Enum):
         return plain_cell(value.value, name)
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int):
-        return _whole(value)
+        return _whole_number(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Decimal):
         return _decimal(value)
     if isinstance(value, Fraction):
-        return _whole(value.numerator) if value.denominator == 1 else _double(value)
+        return _whole_number(value.numerator) if value.denominator == 1 else _double(value)
     if isinstance(value, datetime.timedelta):
         return str(value)
     if isinstance(value, datetime.date | datetime.time):
@@ -75,7 +68,7 @@ def plain_cell(value: Any, name: str) -> Plain:
 
 
 def number_of(value: object) -> float | None:
-    """A value as a number in a series, None where it is none. None and what pandas writes for it are gaps: NaN."""
+    """A value as a number of a series; None if it is no number. None and the missing values of pandas are gaps: NaN."""
     if value is None or _is_missing(value):
         return math.nan
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | Fraction | np.number):
@@ -86,32 +79,32 @@ def number_of(value: object) -> float | None:
         return math.nan if isinstance(value, Decimal) and value.is_nan() else None
 
 
-def _of_numpy(value: np.generic, name: str) -> Plain:
+def _numpy_cell(value: np.generic, name: str) -> Plain:
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(np.datetime_as_string(value)).replace("T00:00:00.000000000", "")
     if isinstance(value, np.timedelta64):
         return None if np.isnat(value) else str(value.astype("timedelta64[us]").item())
     plain = value.item()
-    if isinstance(plain, np.generic):  # long doubles have no Python type
+    if isinstance(plain, np.generic):  # a long double has no Python type
         return float(plain)
     return plain_cell(plain, name)
 
 
 def _double(value: Any) -> float:
-    """A number as a double, infinite where none is as large."""
+    """A number as a double; infinite if it exceeds the range."""
     try:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
 
 
-def _whole(value: int) -> float | str:
-    return float(value) if abs(value) <= _EXACT else str(value) if value.bit_length() < _MOST_BITS else _double(value)
+def _whole_number(value: int) -> float | str:
+    return float(value) if abs(value) <= _EXACT else str(value) if value.bit_length() < _MAX_BITS else _double(value)
 
 
 def _decimal(value: Decimal) -> float | str:
-    """Its digits where a double is not the same number; of no number and of infinity the double."""
-    if value.is_nan():  # a signalling one, too, of which there is no double
+    """The double if it is the same number, else the digits; NaN and infinity are doubles."""
+    if value.is_nan():  # a signalling NaN, too, which float() refuses
         return math.nan
     number = float(value)
     return number if not value.is_finite() or Decimal(number) == value else str(value)

@@ -1,0 +1,42 @@
+"""One channel to a server: its stubs, its metadata and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from service.client.channel import Retry, call_metadata, channel_options
+from service.client.concurrency import async_channel
+from service.client.errors import call_error
+from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
+
+
+class AsyncConnection:
+    """Owns the channel of a client. The components of the client share it."""
+
+    def __init__(self, target: str, retry: Retry, owner: str) -> None:
+        self.target = target
+        self.retry = retry
+        self.metadata = call_metadata(owner)
+        self._channel = async_channel(target, channel_options(target, retry))
+        self.prediction = prediction_pb2_grpc.PredictionStub(self._channel)
+        self.models = models_pb2_grpc.ModelsStub(self._channel)
+        self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(self._channel)
+        self.health = health_pb2_grpc.HealthStub(self._channel)
+
+    async def call(self, method: Callable[..., Any], request: Any, timeout: float | None) -> Any:
+        """The reply of a call with one reply. `request` is a message or, for a client stream, an iterator of messages.
+
+        Raises ZooClientError.
+        """
+        try:
+            return await method(request, timeout=timeout, metadata=self.metadata)
+        except grpc.RpcError as error:
+            raise call_error(error, self.target) from None
+
+    async def close(self) -> None:
+        """Ends all calls and closes the channel."""
+        await self._channel.close()

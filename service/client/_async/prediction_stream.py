@@ -1,0 +1,144 @@
+"""One `stream_predict`: requests go out while replies come in, and a stream that breaks early is opened again.
+
+gRPC draws requests from an iterator of ours, in a thread or task of its own, and an attempt's iterator may outlive the
+attempt: it can be blocked in the caller's inputs. All attempts therefore share one buffer. Each attempt sends the unanswered
+requests of the buffer from the first input on, and then draws further inputs.
+
+A stream is opened again only before its first reply. After it, the server may have executed requests whose replies are lost,
+so the error is raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+
+import grpc
+
+from service.client._async.connection import AsyncConnection
+from service.client._async.input_encoder import AsyncInputEncoder
+from service.client.backoff import Backoff
+from service.client.channel import CALL_TIMEOUT_S
+from service.client.concurrency import AsyncLock, AsyncSemaphore, as_async_iterator, async_sleep
+from service.client.errors import BadInput, ZooClientError, call_error
+from service.client.inputs.instances import Input
+from service.client.predict_options import PredictOptions
+from service.client.reorder_buffer import ReorderBuffer
+from service.client.results import Outcome
+from service.pb import prediction_pb2 as pb
+
+_END = object()
+
+
+class AsyncPredictionStream:
+    """Owned by one call. `outcomes` runs on the caller's side, `_requests` and all that it calls on gRPC's."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        encoder: AsyncInputEncoder,
+        model: str,
+        version: str,
+        options: PredictOptions,
+        in_flight: int,
+    ) -> None:
+        self._connection = connection
+        self._encoder = encoder
+        self._model = model
+        self._version = version
+        self._options = options
+        self._slots = AsyncSemaphore(in_flight)
+        self._drawing = AsyncLock()
+        """Held by the iterator that draws the next input. The holder alone waits for a slot."""
+        self._buffer = ReorderBuffer()
+        self._answered = False
+        """Whether a reply has arrived."""
+        self._complete = False
+        """Whether the inputs have ended."""
+        self._closed = False
+        self._input_error: Exception | None = None
+
+    async def outcomes(
+        self, inputs: Iterable[Input] | AsyncIterable[Input], timeout: float | None
+    ) -> AsyncIterator[Outcome]:
+        """The results in the order of the inputs. Raises ZooClientError, and what `inputs` raises."""
+        values = as_async_iterator(inputs)
+        options = self._options.message()
+        backoff = Backoff(self._connection.retry)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                failure: ZooClientError | None = None
+                remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+                call = self._connection.prediction.StreamPredict(self._requests(values, options), timeout=remaining_s)
+                try:
+                    async for reply in call:
+                        self._add_reply(reply)
+                        for outcome in self._buffer.take():
+                            yield outcome
+                except grpc.RpcError as error:
+                    failure = call_error(error, self._connection.target)
+                finally:
+                    call.cancel()
+                if failure is None:
+                    break
+                if self._answered:
+                    raise failure
+                pause_s = backoff.next_pause(failure)
+                await async_sleep(pause_s if remaining_s is None else min(pause_s, remaining_s))
+        finally:
+            self._close()
+        for outcome in self._buffer.take_rest():
+            yield outcome
+        if self._input_error is not None:
+            raise self._input_error
+
+    def _add_reply(self, reply: pb.StreamPredictResponse) -> None:
+        self._buffer.add_reply(reply)
+        self._answered = True
+        self._slots.release()
+
+    def _close(self) -> None:
+        """Ends the iterators that gRPC still draws from."""
+        self._closed = True
+        self._slots.release()  # wakes the iterator that waits for a slot
+
+    async def _requests(
+        self, values: AsyncIterator[Input], options: pb.PredictOptions
+    ) -> AsyncIterator[pb.StreamPredictRequest]:
+        """The requests of one attempt, from the first input that has no reply. gRPC must not see an exception."""
+        index = 0
+        while not self._closed:
+            if index < self._buffer.added:
+                request = self._buffer.unanswered(index)
+                index += 1
+                if request is not None:
+                    yield request
+            elif self._complete:
+                return
+            else:
+                async with self._drawing:
+                    # Another iterator may have drawn an input while this one waited.
+                    if index == self._buffer.added and not self._complete and not self._closed:
+                        await self._draw(values, options)
+
+    async def _draw(self, values: AsyncIterator[Input], options: pb.PredictOptions) -> None:
+        """Adds the next input, or notes that there is none. An input that cannot be sent gets its error as result."""
+        try:
+            value: object = await anext(values, _END)
+            if value is _END:
+                self._complete = True
+                return
+            await self._slots.acquire()
+            if self._closed:
+                return
+            try:
+                request = await self._encoder.request(self._model, [value], self._version, options, CALL_TIMEOUT_S)  # type: ignore[list-item]
+            except BadInput as error:
+                self._buffer.add_failure(error)
+                self._slots.release()
+            else:
+                self._buffer.add_request(request)
+        except Exception as error:
+            self._input_error = error
+            self._complete = True
