@@ -2,6 +2,7 @@
 #   make serve   the server, with the zoo's default models      make demo   a tour in two minutes
 #   make test    all tests                                      make check  types, style, protocols
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
+#   make client  the blocking SDK client from the async one
 #   make bench-finetune   fine-tuning beside plain scripts
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 
@@ -14,7 +15,7 @@ ARGS ?=
 # Models to fine-tune that are not served unless somebody asks for them.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos deploy-test clean
+.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,6 +121,9 @@ bench-finetune: $(VENV)/.bench
 
 protos: $(VENV)/.dev
 	$(BIN)/python scripts/protos.py
+
+client: $(VENV)/.dev
+	$(BIN)/python scripts/sync_client.py
 
 # Builds and runs the container for real; needs root and a machine that may run a Docker daemon.
 deploy-test: $(VENV)/.server

@@ -1,23 +1,19 @@
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from service.client import Client, Retry
+from service.client.upload import CHUNK
+from tests.support.cli_server import FakeZoo
 
-# The fake server lives with the command's tests. Found beside this package, whatever the folder above it is called.
-from tests.support import cli_server as fakes
-
-tuning_fakes = import_module("tests.support.cli_fine_tuning")
-
-QUICK = Retry(initial_backoff_s=0.01, max_backoff_s=0.02)
+SHORT_PAUSES = Retry(initial_backoff_s=0.01, max_backoff_s=0.02)
 
 
 @pytest.fixture
-def zoo() -> Iterator[Any]:
-    """A FakeZoo that answers at `zoo.target`."""
-    fake = fakes.FakeZoo()
+def zoo() -> Iterator[FakeZoo]:
+    """A server that answers at `zoo.target`."""
+    fake = FakeZoo()
     fake.start()
     yield fake
     fake.stop()
@@ -25,17 +21,23 @@ def zoo() -> Iterator[Any]:
 
 @pytest.fixture
 def retry() -> Retry:
-    """As many retries as in real life, without the pauses."""
-    return QUICK
+    """The default number of attempts, with short pauses."""
+    return SHORT_PAUSES
 
 
 @pytest.fixture
-def client(zoo: Any) -> Iterator[Client]:
-    with Client(zoo.target, retry=QUICK) as made:
+def client(zoo: FakeZoo) -> Iterator[Client]:
+    with Client(zoo.target, retry=SHORT_PAUSES) as made:
         yield made
 
 
 @pytest.fixture
-def script() -> Callable[[str], Any]:
-    """What happens to a job, by name: WELL or BADLY."""
-    return lambda name: getattr(tuning_fakes, name)
+def photos(tmp_path: Path) -> Path:
+    """A folder of classes whose archive takes several messages."""
+    folder = tmp_path / "photos"
+    for name, filler in (("cat", b"c"), ("dog", b"d")):
+        (folder / name).mkdir(parents=True)
+        for i in range(2):
+            (folder / name / f"{i}.jpg").write_bytes(filler * (CHUNK + i))
+    (folder / ".DS_Store").write_bytes(b"x")
+    return folder

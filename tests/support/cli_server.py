@@ -49,6 +49,8 @@ class FakeZoo(FakeTuning, prediction_pb2_grpc.PredictionServicer, models_pb2_grp
         """StreamPredict gathers this many requests and answers them last first."""
         self.drop_last = False
         """StreamPredict ends without an answer to the last request."""
+        self.break_streams_after: deque[int] = deque()
+        """Numbers of replies after which the next streams lose their connection."""
         self.most_unanswered = 0
         self.gate = threading.Event()
         """Cleared, calls wait for it."""
@@ -100,7 +102,10 @@ class FakeZoo(FakeTuning, prediction_pb2_grpc.PredictionServicer, models_pb2_grp
         self._enter("StreamPredict", None, context)
         gathered: list[prediction_pb2.PredictRequest] = []
         unanswered, lock = 0, threading.Lock()
-        for message in requests:
+        breaks_after = self.break_streams_after.popleft() if self.break_streams_after else -1
+        for count, message in enumerate(requests):
+            if count == breaks_after:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             self.calls["StreamPredict.request"].append(message.request)
             gathered.append(message.request)
             with lock:

@@ -18,9 +18,9 @@ from service.client._async.versions import STABLE, AsyncVersions
 from service.client.channel import CALL_TIMEOUT_S, DEFAULT_TARGET, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Retry
 from service.client.datasets import Columns, Dataset
 from service.client.inputs.instances import Input
+from service.client.inputs.options import PredictOptions
 from service.client.jobs import Checkpoint, Job, JobEvent, job_request
 from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
-from service.client.predict_options import PredictOptions
 from service.client.reorder_buffer import IN_FLIGHT
 from service.client.results import Outcome
 from service.client.upload import Progress, silent

@@ -8,7 +8,7 @@ from service.client._async.connection import AsyncConnection
 from service.client._async.input_encoder import AsyncInputEncoder
 from service.client._async.prediction_stream import AsyncPredictionStream
 from service.client.inputs.instances import Input, as_list
-from service.client.predict_options import PredictOptions
+from service.client.inputs.options import PredictOptions
 from service.client.results import Outcome, raise_if_all_failed, read_response
 
 

@@ -23,7 +23,7 @@ from service.client.channel import CALL_TIMEOUT_S
 from service.client.concurrency import SyncLock, SyncSemaphore, as_iterator, sync_sleep
 from service.client.errors import BadInput, ZooClientError, call_error
 from service.client.inputs.instances import Input
-from service.client.predict_options import PredictOptions
+from service.client.inputs.options import PredictOptions
 from service.client.reorder_buffer import ReorderBuffer
 from service.client.results import Outcome
 from service.pb import prediction_pb2 as pb

@@ -9,7 +9,7 @@ from service.client._sync.connection import SyncConnection
 from service.client._sync.input_encoder import SyncInputEncoder
 from service.client._sync.prediction_stream import SyncPredictionStream
 from service.client.inputs.instances import Input, as_list
-from service.client.predict_options import PredictOptions
+from service.client.inputs.options import PredictOptions
 from service.client.results import Outcome, raise_if_all_failed, read_response
 
 

@@ -1,28 +1,26 @@
-"""Rows, series and records go out as Python has them, and their answers come back typed."""
+"""Rows, series and records: Python values as messages, and their typed results."""
 
+import datetime
 import json
 import math
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from service.client import AsyncClient, BadInput, Client, Forecast, IllegalMove, PredictionError, Regression, Tensors
-from tests.support import cli_server as fakes
+from service.client import AsyncClient, BadInput, Client, Forecast, PredictionError, Regression
+from tests.support.cli_server import FakeZoo
 
 
-@pytest.fixture
-def zoo(zoo: Any) -> Any:
-    fakes.add_structured(zoo)
-    return zoo
-
-
-def sent(zoo: Any) -> Any:
+def sent(zoo: FakeZoo) -> Any:
     return zoo.calls["Predict"][-1].instances
 
 
-def test_a_dict_of_cells_is_a_row(zoo: Any, client: Client) -> None:
+def test_dict_of_cells_is_sent_as_a_row(zoo: FakeZoo, client: Client) -> None:
     cells = {"area": 70, "rooms": np.float32(3), "town": "Köln", "lift": True, "garden": None, "floor": np.int64(2)}
     [answer] = client.predict("flats", cells)
     assert isinstance(answer, Regression)
@@ -31,13 +29,13 @@ def test_a_dict_of_cells_is_a_row(zoo: Any, client: Client) -> None:
     assert dict(row.row) == {"area": 70, "rooms": 3, "town": "Köln", "lift": True, "garden": None, "floor": 2}
 
 
-def test_a_number_without_an_interval_has_none(client: Client) -> None:
+def test_regression_without_an_interval_has_none(client: Client) -> None:
     [answer] = client.predict("flats", {"area": 70})
     assert isinstance(answer, Regression)
     assert (answer.lower, answer.upper) == (None, None)
 
 
-def test_many_rows_ride_together_and_a_bad_one_fails_alone(client: Client) -> None:
+def test_several_rows_are_one_request_and_a_bad_row_fails_alone(client: Client) -> None:
     first, bad, last = client.predict("flats", [{"area": 1}, {"bad": 1}, {"area": 3}])
     assert isinstance(first, Regression)
     assert isinstance(last, Regression)
@@ -46,15 +44,27 @@ def test_many_rows_ride_together_and_a_bad_one_fails_alone(client: Client) -> No
     assert bad.field == "instances[1].row.bad"
 
 
-def test_a_gap_in_a_row_travels_as_one(zoo: Any, client: Client) -> None:
+def test_nan_cell_is_sent_as_nan(zoo: FakeZoo, client: Client) -> None:
     client.predict("flats", {"area": math.nan})
     assert math.isnan(sent(zoo)[0].row["area"])
+
+
+@pytest.mark.parametrize("names", [("Preis", " Preis"), ("Preis\t", "Preis"), ("Caf\u00e9", "Cafe\u0301")])
+def test_columns_with_the_same_name_are_rejected_with_both_names(client: Client, names: tuple[str, str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        client.predict("flats", dict.fromkeys(names, 1))
+    assert str(caught.value) == f"the columns {names[0]!r} and {names[1]!r} have the same name; a row has each once"
+
+
+def test_rows_are_streamed(client: Client) -> None:
+    answers = list(client.stream_predict("flats", ({"area": i} for i in range(50))))
+    assert [answer.value for answer in answers if isinstance(answer, Regression)] == list(range(50))
 
 
 @pytest.mark.parametrize(
     "values", [[1, 2, 3], (1.0, 2.0, 3.0), np.array([1, 2, 3]), np.array([[1], [2], [3]], np.float32)]
 )
-def test_numbers_in_a_list_are_one_series(zoo: Any, client: Client, values: Any) -> None:
+def test_numbers_in_a_list_or_array_are_one_series(zoo: FakeZoo, client: Client, values: Any) -> None:
     [answer] = client.predict("sales", values)
     assert isinstance(answer, Forecast)
     assert answer.values.tolist() == [[3], [3]]
@@ -65,7 +75,7 @@ def test_numbers_in_a_list_are_one_series(zoo: Any, client: Client, values: Any)
     assert (list(series.series.values), series.series.channels) == ([1, 2, 3], 1)
 
 
-def test_lists_in_a_list_are_many_series(client: Client) -> None:
+def test_lists_in_a_list_are_several_series(client: Client) -> None:
     first, second = client.predict("sales", [[1, 2, 3], [4, 5]])
     assert isinstance(first, Forecast)
     assert isinstance(second, Forecast)
@@ -73,7 +83,7 @@ def test_lists_in_a_list_are_many_series(client: Client) -> None:
     assert second.lower is None
 
 
-def test_several_channels_come_as_an_array_or_nested(client: Client) -> None:
+def test_series_with_several_channels_is_an_array_or_a_nested_list(client: Client) -> None:
     steps = [[7, 10], [8, 20]]
     for value in (np.array(steps), [steps]):
         [answer] = client.predict("sales", value)
@@ -81,23 +91,33 @@ def test_several_channels_come_as_an_array_or_nested(client: Client) -> None:
         assert answer.values.tolist() == [[8, 20], [8, 20]]
 
 
-def test_an_array_is_still_a_tensor_for_a_model_that_takes_no_series(client: Client) -> None:
-    [answer] = client.predict("efficientnet_lite0", np.zeros(4, np.float32))
-    assert isinstance(answer, Tensors)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [Decimal("1"), 2, np.float32(3)],
+        np.array([Decimal("1"), 2, 3.0], dtype=object),
+        [Fraction(1), True + 1, 3],
+        pd.Series([1, 2, 3]).to_numpy(),
+    ],
+)
+def test_list_of_mixed_number_types_is_one_series(zoo: FakeZoo, client: Client, values: Any) -> None:
+    [answer] = client.predict("sales", values)
+    assert isinstance(answer, Forecast)
+    assert list(zoo.calls["Predict"][-1].instances[0].series.values) == [1, 2, 3]
 
 
-def test_numbers_by_name_are_still_tensors_for_a_model_that_takes_no_rows(client: Client) -> None:
-    [answer] = client.predict("efficientnet_lite0", {"x": 3.0})
-    assert isinstance(answer, Tensors)
-    assert answer.tensors["x"].shape == ()
+def test_missing_values_of_a_series_are_sent_as_nan(zoo: FakeZoo, client: Client) -> None:
+    client.predict("sales", [1, None, pd.NA, 3])
+    values = list(zoo.calls["Predict"][-1].instances[0].series.values)
+    assert [math.isnan(value) for value in values] == [False, True, True, False]
 
 
-def test_tensors_by_name_go_to_a_row_model_as_they_are(client: Client) -> None:
-    [answer] = client.predict("flats", {"numbers": np.zeros(2, np.float32)})
-    assert isinstance(answer, Tensors)
+def test_series_with_a_text_is_rejected(client: Client) -> None:
+    with pytest.raises(BadInput, match="a series holds something else than numbers"):
+        client.predict("sales", [[1, "x", 3]])
 
 
-def test_an_image_and_a_row_are_a_record(zoo: Any, client: Client, tmp_path: Path) -> None:
+def test_image_with_a_row_is_sent_as_a_record(zoo: FakeZoo, client: Client, tmp_path: Path) -> None:
     photo = tmp_path / "house.jpg"
     photo.write_bytes(b"12345")
     for image in (photo, b"12345"):
@@ -108,7 +128,15 @@ def test_an_image_and_a_row_are_a_record(zoo: Any, client: Client, tmp_path: Pat
         assert (parts["image"].image, dict(parts["row"].row)) == (b"12345", {"area": 70})
 
 
-def test_a_file_of_json_is_a_row_or_a_series(zoo: Any, client: Client, tmp_path: Path) -> None:
+def test_record_with_cells_beside_its_image_equals_one_with_a_row(zoo: FakeZoo, client: Client) -> None:
+    client.predict("homes", {"image": b"jpeg", "area": Decimal(70), "since": datetime.date(2024, 1, 31)})
+    client.predict("homes", {"image": b"jpeg", "row": {"area": Decimal(70), "since": datetime.date(2024, 1, 31)}})
+    for request in zoo.calls["Predict"][-2:]:
+        [instance] = request.instances
+        assert dict(instance.record.parts["row"].row) == {"area": 70, "since": "2024-01-31"}
+
+
+def test_json_file_is_sent_as_a_row_or_a_series(zoo: FakeZoo, client: Client, tmp_path: Path) -> None:
     row, series = tmp_path / "row.json", tmp_path / "series.json"
     row.write_text(json.dumps({"area": 70, "town": "Köln"}))
     series.write_text("[1, 2, 3]")
@@ -119,7 +147,7 @@ def test_a_file_of_json_is_a_row_or_a_series(zoo: Any, client: Client, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("model", "wrong", "words"),
+    ("model", "invalid", "message"),
     [
         ("flats", b"[1, 2]", "takes an object of cells by column"),
         ("flats", b"{", "not valid JSON"),
@@ -140,33 +168,21 @@ def test_a_file_of_json_is_a_row_or_a_series(zoo: Any, client: Client, tmp_path:
         ("homes", {"image": Path("/nowhere/x.jpg"), "row": {}}, "no such file"),
     ],
 )
-def test_what_cannot_be_sent_is_told_before_any_call(
-    zoo: Any, client: Client, model: str, wrong: Any, words: str
+def test_invalid_row_series_or_record_is_rejected_before_any_call(
+    zoo: FakeZoo, client: Client, model: str, invalid: Any, message: str
 ) -> None:
-    if not words:
-        assert len(client.predict(model, wrong)) == 2
+    if not message:
+        assert len(client.predict(model, invalid)) == 2
         return
-    with pytest.raises(BadInput, match=words):
-        client.predict(model, wrong)
+    with pytest.raises(BadInput, match=message):
+        client.predict(model, invalid)
     assert not zoo.calls["Predict"]
 
 
 @pytest.mark.asyncio
-async def test_the_other_client_takes_the_same(zoo: Any) -> None:
+async def test_async_client_sends_rows_and_series(zoo: FakeZoo) -> None:
     async with AsyncClient(zoo.target) as client:
         [number] = await client.predict("flats", {"area": 70})
         [ahead] = await client.predict("sales", [1, 2, 3])
     assert isinstance(number, Regression)
     assert isinstance(ahead, Forecast)
-
-
-def test_rows_stream(client: Client) -> None:
-    answers = list(client.stream_predict("flats", ({"area": i} for i in range(50))))
-    assert [answer.value for answer in answers if isinstance(answer, Regression)] == list(range(50))
-
-
-def test_a_model_that_is_damaged_is_told_to_be(zoo: Any, client: Client) -> None:
-    zoo.models["flats"].ClearField("raw_input")
-    zoo.models["flats"].damaged = "version 1 is damaged: card.json is missing"
-    with pytest.raises(IllegalMove, match=r"'flats' does not answer: version 1 is damaged: card\.json is missing"):
-        client.predict("flats", b"anything")
