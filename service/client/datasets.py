@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.client.errors import BadInput
-from service.client.message_fields import enum_word, enum_words, seconds, utc_time
+from service.client.message_fields import enum_word, enum_words, utc_time
 from service.folder_walk import LeftOut
 from service.pb import fine_tuning_pb2 as pb
+from service.protobuf_values import seconds
 
 _KIND, _STATE = "DATASET_KIND_", "DATASET_STATE_"
 

@@ -11,8 +11,9 @@ from typing import Any
 from google.protobuf import struct_pb2
 
 from service.client.errors import BadInput, ZooClientError
-from service.client.message_fields import build, enum_value, enum_word, seconds, struct_dict, utc_time, whole_number
+from service.client.message_fields import build, enum_value, enum_word, utc_time, whole_number
 from service.pb import fine_tuning_pb2 as pb
+from service.protobuf_values import seconds, struct_dict
 
 _STATE, _METHOD, _PROMOTION = "JOB_STATE_", "METHOD_", "PROMOTION_"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})

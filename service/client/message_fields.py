@@ -7,8 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-from google.protobuf import struct_pb2
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from service.client.errors import BadInput
@@ -63,33 +61,6 @@ def utc_time(message: Message, field: str) -> datetime | None:
         return None
     stamp = getattr(message, field)
     return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, UTC)
-
-
-def seconds(duration: Duration) -> float:
-    """A protobuf Duration as seconds."""
-    return duration.seconds + duration.nanos / 1e9
-
-
-def struct_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A Struct as a dict. A Struct has no integers: 5 travels as 5.0 and becomes 5 again."""
-    return {key: _plain(value) for key, value in struct.fields.items()}
-
-
-def _plain(value: struct_pb2.Value) -> Any:
-    match value.WhichOneof("kind"):
-        case "struct_value":
-            return struct_dict(value.struct_value)
-        case "list_value":
-            return [_plain(inner) for inner in value.list_value.values]
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case _:
-            return None
 
 
 def quoted(name: object, longest: int = 120) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.client.errors import BadInput
-from service.client.message_fields import enum_word, seconds
+from service.client.message_fields import enum_word
 from service.pb import models_pb2 as pb
+from service.protobuf_values import seconds
 
 Option = str | float | bool
 """Value of a model's option."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from service import types
 from service.client.errors import PredictionError, ZooClientError, prediction_error
-from service.client.message_fields import seconds, struct_dict
 from service.client.tensors import arrays
 from service.pb import prediction_pb2 as pb
+from service.protobuf_values import seconds, struct_dict
 from service.types import Label, Segment, Timing
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from service.client.datasets import Dataset
 from service.client.jobs import Job
-from service.client.message_fields import enum_word, seconds, struct_dict, utc_time
+from service.client.message_fields import enum_word, utc_time
 from service.client.models import Decisions, ModelInfo, Traffic, read_decisions, read_model, read_traffic
 from service.pb import models_pb2 as pb
+from service.protobuf_values import seconds, struct_dict
 
 _STATE = "MODEL_STATE_"
 

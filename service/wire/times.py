@@ -37,11 +37,6 @@ def struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
     return made
 
 
-def plain(message: struct_pb2.Struct) -> dict[str, Any]:
-    """A Struct as a dict. It knows no integers: 5 travels as 5.0, and comes out as 5 again."""
-    return {key: _plain(value) for key, value in message.fields.items()}
-
-
 def _sendable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _sendable(inner) for key, inner in value.items()}
@@ -50,20 +45,3 @@ def _sendable(value: Any) -> Any:
     if isinstance(value, float) and value - value != 0.0:  # NaN and the infinities, which JSON cannot say
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _plain(value: struct_pb2.Value) -> Any:
-    match value.WhichOneof("kind"):
-        case "struct_value":
-            return plain(value.struct_value)
-        case "list_value":
-            return [_plain(inner) for inner in value.list_value.values]
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case _:
-            return None

@@ -10,8 +10,9 @@ from model_zoo import strict_json
 from service.errors import InvalidInput
 from service.jobs.types import Checkpoint, Event, Job, JobState, Log, Metric, Progress, StateChanged
 from service.pb import fine_tuning_pb2 as pb
+from service.protobuf_values import struct_dict
 from service.training.job_spec import JobSpec, Method, Promotion
-from service.wire.times import duration, plain, struct, timestamp
+from service.wire.times import duration, struct, timestamp
 
 _STATES = {
     JobState.QUEUED: pb.JOB_STATE_QUEUED,
@@ -53,7 +54,7 @@ def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
         raise InvalidInput("spec.promotion", f"expected a promotion that this server knows, got {message.promotion}")
     if not 0 <= message.priority <= 9:
         raise InvalidInput("spec.priority", f"expected 1 to 9, or 0 for the usual, got {message.priority}")
-    hyperparameters = plain(message.hyperparameters)
+    hyperparameters = struct_dict(message.hyperparameters)
     try:
         strict_json.text(hyperparameters)
     except strict_json.NotFinite as error:
