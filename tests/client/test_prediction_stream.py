@@ -282,21 +282,23 @@ def test_stream_is_not_opened_again_after_a_reply(zoo: FakeZoo, client: Client) 
     assert len(zoo.calls["StreamPredict"]) == 1
 
 
-def test_closing_a_stream_ends_the_iterator_that_draws_inputs(client: Client) -> None:
+def test_closing_a_stream_ends_the_iterator_that_waits_for_a_reply(retry: Retry) -> None:
     ended = threading.Event()
 
-    class Inputs:
-        def __iter__(self) -> Iterator[bytes]:
+    class Endless:
+        def __iter__(self) -> Iterator[str]:
             return self
 
-        def __next__(self) -> bytes:
-            return b"again"
+        def __next__(self) -> str:
+            return "again"
 
         def __del__(self) -> None:
             ended.set()
 
-    results = client.stream_predict(MODEL, Inputs(), in_flight=1)
-    next(results)
-    results.close()  # type: ignore[attr-defined]
-    del results
-    assert ended.wait(30)
+    with EchoServer(replies=1) as server, Client(server.target, retry=retry) as client:
+        results = client.stream_predict(ECHO, Endless(), in_flight=1)
+        next(results)
+        server.wait_for_requests(2)
+        results.close()  # type: ignore[attr-defined]
+        del results
+        assert ended.wait(60)
