@@ -37,7 +37,7 @@ class ReorderBuffer:
         """Adds the request of the next input."""
         request.request_id = str(self._added)
         self._requests[self._added] = pb.StreamPredictRequest(request=request)
-        self._added += 1  # last: whoever sees the new number finds the request
+        self._added += 1  # last, so that each index below it has its request
 
     def add_failure(self, error: ZooClientError) -> None:
         """Adds the next input, which cannot be sent because of `error`."""

@@ -36,7 +36,7 @@ _KINDS = {
 """Kinds of dataset that may contain a file, by its suffix."""
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-"""The earliest time of the zip format, of every entry: a folder packed again gives the same bytes, and the server knows them."""
+"""The earliest time of the zip format, of every entry: a folder packed again gives the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def upload_header(
         pb.UploadHeader,
         display_name=display_name,
         kind=kind_value(kind),
-        columns=None if columns is None else write_columns(columns),
+        columns=None if columns is None else build(write_columns, columns),
         task=task,
     )
 

@@ -3,11 +3,13 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from service.client import AsyncClient, Client
+from service.client import AsyncClient, BadInput, Client, PredictionError, Retry
+from tests.support.cli_server import FakeZoo
 from tests.support.paths import REPOSITORY
 
 SYNC = REPOSITORY / "service" / "client" / "_sync"
@@ -34,6 +36,58 @@ def test_both_clients_have_the_same_parameters_and_documentation() -> None:
                 (p.name, p.kind, p.default) for p in theirs.values()
             ]
             assert method.__doc__ == other.__doc__
+
+
+INVALID = "\ud800"
+"""A lone surrogate, which no message can hold."""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.predict("m", "text", version=INVALID),
+        lambda client: list(client.models(family=INVALID)),
+        lambda client: client.model(INVALID),
+        lambda client: client.load(INVALID),
+        lambda client: client.unload(INVALID),
+        lambda client: client.set_options(INVALID, {}),
+        lambda client: client.set_options("m", {INVALID: 1}),
+        lambda client: client.upload_dataset("s3://bucket/" + INVALID),
+        lambda client: client.upload_dataset(__file__, display_name=INVALID),
+        lambda client: client.upload_dataset(__file__, columns={"target": INVALID}),
+        lambda client: client.dataset(INVALID),
+        lambda client: client.delete_dataset(INVALID),
+        lambda client: client.create_job(INVALID, "d1", "m"),
+        lambda client: client.create_job("b", "d1", "m", request_id=INVALID),
+        lambda client: client.check_job("b", INVALID),
+        lambda client: client.job(INVALID),
+        lambda client: list(client.jobs(owner=INVALID)),
+        lambda client: client.cancel_job(INVALID),
+        lambda client: client.pause_job(INVALID),
+        lambda client: client.resume_job(INVALID),
+        lambda client: client.delete_job(INVALID),
+        lambda client: list(client.watch_job(INVALID)),
+        lambda client: client.checkpoints(INVALID),
+        lambda client: client.finetune("b", __file__, INVALID),
+        lambda client: client.versions(INVALID),
+        lambda client: client.report("m", INVALID),
+        lambda client: client.promote(INVALID, 1),
+        lambda client: client.rollback(INVALID),
+        lambda client: client.set_canary(INVALID, 1, 0.5),
+        lambda client: client.set_alias("m", INVALID, 1),
+        lambda client: client.delete_alias("m", INVALID),
+        lambda client: client.delete_version(INVALID, 1),
+    ],
+)
+def test_text_that_is_not_valid_unicode_is_rejected_before_any_call(call: Callable[[Client], object]) -> None:
+    with Client("127.0.0.1:1", retry=Retry(attempts=1)) as client, pytest.raises(BadInput, match="lone surrogates"):
+        call(client)
+
+
+def test_text_that_is_not_valid_unicode_fails_its_input_on_a_stream(zoo: FakeZoo, client: Client) -> None:
+    [outcome] = client.stream_predict("all_minilm_l6_v2", ["text"], version=INVALID)
+    assert isinstance(outcome, PredictionError)
+    assert "lone surrogates" in str(outcome)
 
 
 def test_regenerating_the_sync_client_changes_nothing(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_job_has_the_values_of_its_request(zoo: FakeZoo, client: Client) -> None
     [
         ({"method": "magic"}, r"method: expected one of auto, head, full, lora, got 'magic'"),
         ({"hyperparameters": {"epochs": object()}}, r"spec.hyperparameters.epochs: expected a number"),
+        ({"hyperparameters": {"head": "\ud800"}}, r"spec.hyperparameters.head: expected a number"),
         ({"seed": "x"}, r"spec.seed: expected a whole number, got 'x'"),
         ({"seed": 2**63}, r"spec.seed: expected a whole number"),
     ],

@@ -85,7 +85,7 @@ class AsyncDatasets:
                 stored = await self._send(messages(source, header, offset, progress), timeout)
                 return replace(stored, left_out=source.left_out)
             except ZooClientError as error:
-                offset = -1  # unknown until the server is asked
+                offset = -1  # unknown until GetUpload returns it
                 pause_s = backoff.next_pause(error)
             await async_sleep(pause_s)
 

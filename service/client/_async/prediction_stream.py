@@ -5,7 +5,7 @@ attempt: it can be blocked in the caller's inputs. All attempts therefore share 
 requests of the buffer from the first input on, and then draws further inputs.
 
 A stream is opened again only before its first reply. After it, the server may have executed requests whose replies are lost,
-so the error is raised.
+so the error is raised. gRPC's own retries are off for StreamPredict (`channel.py`).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class AsyncPredictionStream:
     async def _requests(
         self, values: AsyncIterator[Input], options: pb.PredictOptions
     ) -> AsyncIterator[pb.StreamPredictRequest]:
-        """The requests of one attempt, from the first input that has no reply. gRPC must not see an exception."""
+        """The requests of one attempt, from the first input without a reply. Raises nothing: gRPC iterates it."""
         index = 0
         while not self._closed:
             if index < self._buffer.added:

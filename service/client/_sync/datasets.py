@@ -86,7 +86,7 @@ class SyncDatasets:
                 stored = self._send(messages(source, header, offset, progress), timeout)
                 return replace(stored, left_out=source.left_out)
             except ZooClientError as error:
-                offset = -1  # unknown until the server is asked
+                offset = -1  # unknown until GetUpload returns it
                 pause_s = backoff.next_pause(error)
             sync_sleep(pause_s)
 

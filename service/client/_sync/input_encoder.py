@@ -32,7 +32,7 @@ from service.types import SamplesInstance
 
 
 class SyncInputEncoder:
-    """Builds requests, and remembers the models that it has asked for."""
+    """Builds requests, and caches the models that it needs to know for that."""
 
     def __init__(self, models: SyncModels) -> None:
         self._models = models
@@ -67,7 +67,7 @@ class SyncInputEncoder:
                 raise unknown_input(value)
 
     def _mapping(self, value: Mapping[Any, Any], model: str, timeout: float | None) -> pb.Instance:
-        """A row, a record or tensors by name. The server is asked only if the values leave it open."""
+        """A row, a record or tensors by name. Requests the model only if the values are ambiguous."""
         if is_record(value) and value.keys() <= {"image", "row"}:
             return self._record(value)
         if holds_arrays(value):
