@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +220,14 @@ def test_server_restarted_before_the_first_reply_answers_every_input_once(kind: 
     def restart() -> None:
         first.wait_for_requests(20)
         first.kill()
-        restarted.append(EchoServer(replies=-1, port=first.port))
+        servers.enter_context(EchoServer(replies=-1, port=first.port))
 
-    restarted: list[EchoServer] = []
     patient = Retry(attempts=1000, initial_backoff_s=0.05, max_backoff_s=0.05)
-    with EchoServer(replies=0) as first, ThreadPoolExecutor(1) as operator:
+    with ExitStack() as servers, ThreadPoolExecutor(1) as operator:
+        first = servers.enter_context(EchoServer(replies=0))
         restarting = operator.submit(restart)
         received = Received(kind, first.target, inputs(), patient)
         restarting.result()
-    with restarted[0]:
         assert received.error is None
         assert received.texts == drawn == TEXTS
 
