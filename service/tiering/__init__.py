@@ -1,1 +1,1 @@
-"""Faster execution tiers: compile, check, time and swap networks in the background."""
+"""Faster execution tiers: networks are compiled, checked, timed and swapped in the background."""

@@ -43,7 +43,7 @@ async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
         rows = it.after.rows
         assert await it.ask("7") == 15.0
         assert it.after.rows == rows + 1
-        assert it.threads == ["tuner"]
+        assert it.threads == ["tiering"]
 
 
 async def test_a_wrong_answer_keeps_the_network_that_serves() -> None:

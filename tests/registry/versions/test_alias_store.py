@@ -87,7 +87,7 @@ async def test_any_sequence_of_changes_is_found_again(database: Database, seed: 
             names, moves = naming.stop_canary(names, f"reason {number}")
         elif action == "remove" and CANARY in names.aliases:
             names, moves = naming.remove_alias(names, CANARY)
-        elif action == "back" and names.before:
+        elif action == "back" and names.previous_stable:
             names, moves = naming.roll_back(names)
         elif action == "forget" and number not in names.aliases.values():
             names, moves = naming.drop_version(names, number)

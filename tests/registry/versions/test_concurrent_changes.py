@@ -144,7 +144,7 @@ async def test_a_canary_that_fails_at_one_server_loses_its_share_at_all(tmp_path
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)
-        await until(lambda: record_of(there, "mood").stopped is None)
+        await until(lambda: record_of(there, "mood").stopped_canary is None)
         await here.registry.look()
         assert here.registry.traffic("mood") == there.registry.traffic("mood")
         assert here.registry.traffic("mood").canary_share == 0.0
@@ -226,7 +226,7 @@ async def test_a_version_that_is_on_its_way_out_can_be_deleted(tmp_path: Path) -
         unloading = asyncio.create_task(w.registry.unload("mood", "1"))
         await until(lambda: states(w)[1] is ModelState.UNLOADING)
         deleting = asyncio.create_task(w.registry.delete_version("mood", 1))
-        await until(lambda: version_of(w, "mood").leaving)
+        await until(lambda: version_of(w, "mood").deleting)
         w.runtime("adder").gate.set()
         await asyncio.gather(inside, unloading)
         assert await deleting > 0

@@ -275,12 +275,12 @@ async def test_after_any_changes_through_any_server_all_agree_with_what_is_kept(
 
         def agreed() -> bool:
             names = kept.stored["mood"].aliases
-            books = [record_of(w, "mood") for w in worlds]
-            return all(book.names == names and set(book.entries) == on_disk for book in books)
+            records = [record_of(w, "mood") for w in worlds]
+            return all(record.active == names and set(record.versions) == on_disk for record in records)
 
         for w in worlds:
             await w.registry.look()
         await until(agreed)
         names = kept.stored["mood"].aliases
-        assert {*names.aliases.values(), *names.before} <= on_disk, "nothing names what is gone"
+        assert {*names.targets.values(), *names.previous_stable} <= on_disk, "nothing names what is gone"
         assert {(await ask(w, "mood", "stable"))[0] for w in worlds} == {names.stable}

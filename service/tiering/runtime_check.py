@@ -1,0 +1,51 @@
+"""Whether a candidate runtime answers as the network in fp32 does. Blocks: in the tiering thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from model_zoo.golden.golden_items import GoldenItem
+from service.engine.decisions import Decisions
+from service.engine.served_model import ServedModel
+from service.runtime.network import Runtime
+from service.tasks.base import Task
+from service.types import Item
+from service.verification.golden_check import golden_problem, items_of
+from service.verification.network_checks import decisions_of
+from service.verification.probes import (
+    Comparison,
+    alone,
+    closeness_problem,
+    compare,
+    invariance_problem,
+    probe_items,
+)
+
+
+def compare_with_reference(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None, Decisions | None]:
+    """How close a runtime's answers come to the reference; the problem, where they are not close enough; a tuned version's
+    decisions.
+
+    In a reduced precision a tuned version is judged by its decisions, if its held-out examples exist.
+    """
+    task, reference = served.task, served.reference
+    assert reference is not None
+    golden = served.golden()
+    items = probe_items(task, items_of(served.card, golden))
+    found = compare(task, runtime, reference, items, served.limits.max_batch_size)
+    if runtime.precision != "fp32":
+        decisions = decisions_of(task, runtime, served.record, served.limits.max_batch_size)
+        if decisions is not None:
+            return found, decisions.problem or None, decisions
+    problem = closeness_problem(served.card, runtime.precision, found)
+    if problem is None and runtime.precision == "fp32":
+        problem = _load_check_problem(task, runtime, items, golden)
+    return found, problem, None
+
+
+def _load_check_problem(
+    task: Task, runtime: Runtime, items: Sequence[Item], golden: Sequence[GoldenItem]
+) -> str | None:
+    """The checks that a network in fp32 passes at load hold for every fp32 runtime."""
+    own = alone(task, runtime, items)
+    return invariance_problem(task, runtime, own, items) or golden_problem(task, runtime, golden)
