@@ -48,7 +48,8 @@ from service.pb import (
     prediction_pb2_grpc,
 )
 from service.registry.composition import build_registry
-from service.registry.loading.loader import HEADS_BYTES, Loader, Loads
+from service.registry.loading.loaded import ModelLoader
+from service.registry.loading.loader import HEADS_BYTES, Loader
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.options import defaults_for
 from service.registry.registry import Registry
@@ -102,7 +103,7 @@ LAST_REPLIES_S = 5.0
 """Time for the last replies to be sent and for open streams to end, after the last request is answered."""
 
 
-def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
+def run(settings: Settings, catalog: Catalog | None = None, loader: ModelLoader | None = None) -> None:
     """Serves until SIGTERM or SIGINT, drains, and ends the process with exit code 0. Does not return. See Server.
 
     Raises SettingsError before anything listens if a setting cannot be met.
@@ -124,7 +125,7 @@ def run(settings: Settings, catalog: Catalog | None = None, loader: Loads | None
 class Server:
     """The server's parts and their life cycle. Construct, then call `run` once."""
 
-    def __init__(self, settings: Settings, catalog: Catalog | None = None, loader: Loads | None = None) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog | None = None, loader: ModelLoader | None = None) -> None:
         """Checks the settings as far as possible without opening a port. Raises SettingsError.
 
         `catalog` and `loader` replace the zoo's own, for a network that no card describes.

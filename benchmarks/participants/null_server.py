@@ -23,7 +23,7 @@ from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import ZooError
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc
-from service.registry.loading.loader import Loaded, LoadedHead
+from service.registry.loading.loaded import Loaded, LoadedHead
 from service.runtime.network import NetworkRuntime
 from service.server import run
 from service.settings import load_settings

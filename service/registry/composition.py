@@ -12,7 +12,7 @@ from service.observability.recorder import Recorder
 from service.registry.loading.eviction import Evictor
 from service.registry.loading.head_loading import HeadLoader
 from service.registry.loading.load_manager import LoadManager
-from service.registry.loading.loader import Loads
+from service.registry.loading.loaded import ModelLoader
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.loading.network_loading import NetworkLoader
 from service.registry.loading.served_heads import HeadServer
@@ -40,7 +40,7 @@ from service.settings import ModelOptions
 def build_registry(
     cards: Mapping[str, Card],
     defaults: Callable[[Card], ModelOptions],
-    loader: Loads,
+    loader: ModelLoader,
     scheduler: DeviceScheduler,
     recorder: Recorder,
     *,

@@ -13,7 +13,7 @@ from service.engine.decisions import Decisions
 from service.engine.served_head import Served
 from service.engine.served_model import ServedModel
 from service.errors import MemoryFull, NotReady, ZooError
-from service.registry.loading.loader import LoadedHead
+from service.registry.loading.loaded import LoadedHead
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.model_status import RuntimeInfo
 from service.registry.options import in_effect

@@ -1,6 +1,6 @@
 """Makes loaded models faster in the background: compiled, checked against the reference, timed, and swapped in.
 
-    READY ──► queue ──► one thread: compile (a process of its own) ──► right? ──► faster? ──► heads right, too? ──► event loop: swap
+    READY ──► queue ──► thread: compile (in a process) ──► right? ──► faster? ──► heads right, too? ──► event loop: swap
 
 A network that stays eager on a CPU moves into the lanes' processes instead (`runtime/lanes/processes.py`), after the same checks.
 

@@ -9,7 +9,7 @@ import pytest
 
 from model_zoo.cards.card import Card
 from service.errors import IllegalMove, NotFound, NotReady
-from service.registry.loading.loader import Loaded
+from service.registry.loading.loaded import Loaded
 from service.registry.states import ModelState
 from service.runtime.lanes.threads import NICENESS
 from tests.support.registry_fakes import PATIENCE_S, World, world

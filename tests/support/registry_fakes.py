@@ -25,7 +25,7 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.registry.composition import build_registry
-from service.registry.loading.loader import Loaded, LoadedHead
+from service.registry.loading.loaded import Loaded, LoadedHead
 from service.registry.loading.memory_ledger import BYTES, MIB
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan

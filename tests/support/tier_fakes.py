@@ -15,7 +15,7 @@ import numpy as np
 from model_zoo.cards.card import Card
 from model_zoo.versions import Versions
 from service.engine.tier_report import TierReport
-from service.registry.loading.loader import Loaded
+from service.registry.loading.loaded import Loaded
 from service.registry.loading.memory_ledger import Ledger
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.settings import ModelOptions

@@ -18,7 +18,7 @@ from model_zoo.sources.digest import sha256_of_file
 from model_zoo.version_folder import GOLDEN
 from model_zoo.versions import Versions
 from service.errors import NotReady
-from service.registry.loading.loader import Loaded, LoadedHead
+from service.registry.loading.loaded import Loaded, LoadedHead
 from service.runtime.heads import HeadPool, PooledHead
 from service.types import Answer, Embedding, Item, Options, Tensors
 from tests.support.registry_fakes import (

@@ -22,7 +22,7 @@ from service.observability.recorder import Recorder
 from service.registry.loading.background import in_daemon
 from service.registry.loading.eviction import not_evicted
 from service.registry.loading.head_queue_check import check_in_queue
-from service.registry.loading.loader import LoadedHead, Loads
+from service.registry.loading.loaded import LoadedHead, ModelLoader
 from service.registry.loading.loads import begin_load, recording_failure
 from service.registry.loading.network_loading import NetworkLoader
 from service.registry.loading.served_heads import HeadServer
@@ -49,7 +49,7 @@ class HeadLoader:
     def __init__(
         self,
         table: ModelTable,
-        loader: Loads,
+        loader: ModelLoader,
         recorder: Recorder,
         networks: NetworkLoader,
         unloader: Unloader,
@@ -75,8 +75,10 @@ class HeadLoader:
             self._giving_back.cancel()
 
     async def load(self, version: ModelVersion) -> None:
-        """Loads a head that is LOADING, on a runtime of its base on which it holds: the base's own, else an fp32 runtime beside
-        it. A failure is kept with the version and never raised."""
+        """Loads a head that is LOADING, on a runtime of its base on which it holds: the base's own, else an fp32 one beside it.
+
+        A failure is kept with the version and never raised.
+        """
         with recording_failure(self._table, version), not_evicted(version):
             base = version.own_base
             if base is None:

@@ -1,46 +1,28 @@
-"""From a card to a network that has proved itself: fetch, build, warm up, check. Blocking; runs in the loader's thread."""
+"""From a card to a checked network: fetch, build, warm up, check. Blocking; runs in the thread of a load."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from model_zoo.architectures.wrappers import Network
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import InitialSource, TunedSource
 from model_zoo.errors import SourceUnavailable, ZooModelError
-from model_zoo.golden.golden_items import GoldenItem, read_golden_items
-from model_zoo.materialised import (
-    Materialised,
-)
-from model_zoo.network import (
-    load_network,
-)
-from model_zoo.sources.artifact_source import (
-    Progress,
-)
-from model_zoo.store import (
-    Store,
-)
-from model_zoo.version_folder import (
-    GOLDEN,
-    Version,
-)
-from model_zoo.versions import (
-    Versions,
-)
-from service.engine.check_record import (
-    CheckRecord,
-)
-from service.engine.decisions import (
-    Decisions,
-)
+from model_zoo.golden.golden_items import read_golden_items
+from model_zoo.materialised import Materialised
+from model_zoo.network import load_network
+from model_zoo.sources.artifact_source import Progress
+from model_zoo.store import Store
+from model_zoo.version_folder import GOLDEN, Version
+from model_zoo.versions import Versions
+from service.engine.check_record import CheckRecord
+from service.engine.decisions import Decisions
 from service.errors import NotReady
 from service.observability.log import logger
+from service.registry.loading.loaded import Loaded, LoadedHead, no_golden_items
 from service.runtime.heads import HeadPool, PooledHead
 from service.runtime.network import NetworkRuntime
 from service.tasks.base import Task
@@ -48,63 +30,12 @@ from service.tasks.table import task_for
 from service.types import Item, Tensors
 from service.verification.golden_check import golden_problem, items_of
 from service.verification.network_checks import decisions_of
-from service.verification.probes import (
-    Runs,
-    alone,
-    closeness_problem,
-    compare,
-    invariance_problem,
-    probe_items,
-)
+from service.verification.probes import Runs, alone, closeness_problem, compare, invariance_problem, probe_items
 
 log = logger(__name__)
 
 HEADS_BYTES = 64 << 20
-"""What heads hold in memory unless something else is said: some thousands of them."""
-
-
-def no_golden() -> Sequence[GoldenItem]:
-    """Of a model of the zoo."""
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A network on its device, warmed up and checked."""
-
-    task: Task
-    runtime: NetworkRuntime
-    load_s: float
-    reference: Sequence[Tensors] | None = None
-    """What it answers to each of the probes in fp32, alone: the measure of whatever may run in its place."""
-    timings: Sequence[tuple[int, int, float]] = ()
-    """Rows, length and seconds of batches that ran in warming up: the first that is known of its cost."""
-    golden: Callable[[], Sequence[GoldenItem]] = no_golden
-    """Reads the golden items of a tuned version; a model of the zoo has cases on its card."""
-    decisions: Decisions | None = None
-    """How a tuned version decides in a reduced precision, against fp32."""
-    note: str = ""
-    """Why it runs otherwise than its options say; empty where it does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedHead:
-    """A head without the network that it rides on, and what it has to answer to be right."""
-
-    task: Task
-    head: PooledHead
-    golden: Sequence[GoldenItem]
-
-
-class Loads(Protocol):
-    """What the registry asks of a loader."""
-
-    def load(self, card: Card, precision: str | None = None) -> Loaded:
-        """Blocks until the card's network is ready to run, or raises NotReady. `precision` where the model's option is not
-        meant."""
-
-    def load_head(self, card: Card) -> LoadedHead:
-        """Reads a version that was tuned by `head`, in milliseconds. Raises NotReady."""
+"""Default for the memory of all heads: some thousands of them."""
 
 
 class Loader:
@@ -120,11 +51,11 @@ class Loader:
         bases: Mapping[str, Card] | None = None,
         heads: HeadPool | None = None,
     ) -> None:
-        """`progress(model)` gives the callback for a download's progress. `offline` forbids downloads. `precision(model)` says in
-        which one a model must run; `auto` begins in fp32. `bases`: the catalog's cards by name, on which tuned versions rest;
-        `heads` bounds what their heads hold."""
+        """`progress(model)` returns the callback for a download's progress. `offline` forbids downloads. `precision(model)` is
+        the precision that a model must run in; `auto` begins in fp32. `bases`: the catalog's cards by name, the bases of tuned
+        versions; `heads` bounds the memory of their heads."""
         self._bases = bases or {}
-        self._heads = heads or HeadPool(HEADS_BYTES)
+        self._head_pool = heads or HeadPool(HEADS_BYTES)
         self._store = store
         self._device = device
         self._offline = offline
@@ -134,21 +65,23 @@ class Loader:
     def load(self, card: Card, precision: str | None = None) -> Loaded:
         """Raises NotReady with a reason fit for a client.
 
-        A tuned version that does not hold in the precision it was to run in runs in fp32 instead: its job has published it.
+        A tuned version that does not hold in its precision runs in fp32 instead, since its job has published it.
         """
-        with _told(card.name):
+        with _as_not_ready(card.name):
             files, base = self._files(card)
             started = time.monotonic()
             try:
                 task, network = self._build(card, files, base)
-            except Exception:  # a damaged file fails in as many ways as there are readers; a sound one is our mistake
-                files, base = self._mend(card)
+            except Exception:  # readers raise many kinds of errors for a damaged file
+                files, base = self._repair(card)
                 task, network = self._build(card, files, base)
-            golden = partial(read_golden_items, card.name, files.folder / GOLDEN) if _is_tuned(card) else no_golden
+            golden = (
+                partial(read_golden_items, card.name, files.folder / GOLDEN) if _is_tuned(card) else no_golden_items
+            )
             runtime = NetworkRuntime(network, self._device)
             timings = _warm_up(task, runtime)
             problem = golden_problem(task, runtime, golden())
-            if problem is not None and not self._decides_alike(task, runtime, card, files):
+            if problem is not None and not self._decides_as_published(task, runtime, card, files):
                 raise NotReady(f"the golden check failed: {problem}")
             items = probe_items(task, items_of(card, golden())) if card.golden or golden() else []
             reference = alone(task, runtime, items)
@@ -162,35 +95,32 @@ class Loader:
                 try:
                     if not items:
                         raise NotReady(f"it cannot run in {precision}: there is nothing to check it with")
-                    # Those were the timings of fp32.
-                    (runtime, decisions), timings = (
-                        self._reduced(task, network, precision, reference, items, record),
-                        [],
-                    )
+                    runtime, decisions = self._reduced(task, network, precision, reference, items, record)
+                    timings = []  # they were of fp32
                 except NotReady as error:
                     if not _is_tuned(card):
                         raise
                     note = f"{error.message}; it runs in fp32"
                     log.warning("a version runs in fp32", model=card.name, reason=error.message)
-                    network = self._build(card, files, base)[1]  # the other one was cast
+                    network = self._build(card, files, base)[1]  # the present one was cast
                     runtime = NetworkRuntime(network, self._device)
                     timings = _warm_up(task, runtime)
             spent = time.monotonic() - started
             return Loaded(task, runtime, spent, reference if items else None, timings, golden, decisions, note)
 
     def load_head(self, card: Card) -> LoadedHead:
-        """See Loads. What was read is not checked against anything yet: that takes the base."""
-        with _told(card.name):
+        """See ModelLoader. The head is not checked yet: that takes the base."""
+        with _as_not_ready(card.name):
             assert card.head is not None
             files, base = self._files(card)
-            head = PooledHead(card.name, card.head, files.weights, self._heads)
-            self._heads.get(head)
+            head = PooledHead(card.name, card.head, files.weights, self._head_pool)
+            self._head_pool.get(head)
             return LoadedHead(
                 task_for(card, _with_companions(files, base)), head, read_golden_items(card.name, files.folder / GOLDEN)
             )
 
     def _files(self, card: Card) -> tuple[Materialised, Materialised | None]:
-        """A card's files, and those of the base without which a tuned version is not whole."""
+        """A card's files, and those of the base that a tuned version needs."""
         files, base = self._materialise(card), None
         if isinstance(card.source, TunedSource) and card.source.method != "full":
             if card.source.base not in self._bases:
@@ -225,8 +155,10 @@ class Loader:
         items: Sequence[Item],
         record: CheckRecord,
     ) -> tuple[NetworkRuntime, Decisions | None]:
-        """The network in the precision that it must run in, near enough to fp32; a tuned one by its decisions. Raises
-        NotReady."""
+        """The network in the precision that it must run in, if it is close enough to fp32; a tuned one by its decisions.
+
+        Raises NotReady.
+        """
         runtime = NetworkRuntime(network, self._device, precision)
         _warm_up(task, runtime)
         rows = task.card.batching.max_batch_size
@@ -240,16 +172,16 @@ class Loader:
             raise NotReady(f"it cannot run in {precision}: {problem}")
         return runtime, decisions
 
-    def _decides_alike(self, task: Task, runtime: NetworkRuntime, card: Card, files: Materialised) -> bool:
-        """Whether a tuned version that misses its golden items, as on another processor or with another torch, decides as it did
-        where it was trained."""
+    def _decides_as_published(self, task: Task, runtime: NetworkRuntime, card: Card, files: Materialised) -> bool:
+        """Whether a tuned version that misses its golden items, as on another processor or with another torch, still decides as
+        it did where it was trained."""
         record = CheckRecord(self._version_of(card, files))
         decisions = decisions_of(task, runtime, record, card.batching.max_batch_size, anew=True)
         return decisions is not None and decisions.holds
 
     @staticmethod
     def _version_of(card: Card, files: Materialised) -> Version | None:
-        """The version that a tuned card is of; None where its folder cannot be opened, or for a model of the zoo."""
+        """The version of a tuned card; None where its folder cannot be opened, and for a model of the zoo."""
         if not _is_tuned(card):
             return None
         try:
@@ -257,10 +189,10 @@ class Loader:
         except (ZooModelError, ValueError):
             return None
 
-    def _mend(self, card: Card) -> tuple[Materialised, Materialised | None]:
-        """Files that would not load: reads all of them, throws away what is not as it was published, and fetches it anew.
+    def _repair(self, card: Card) -> tuple[Materialised, Materialised | None]:
+        """Files that did not load: verifies all of them, deletes the damaged ones, and fetches them again.
 
-        What a job has published cannot be fetched, but its base can.
+        Files that a job has published cannot be fetched, but those of its base can.
         """
         source = card.source
         fetched = self._bases.get(source.base) if isinstance(source, TunedSource) else card
@@ -268,7 +200,7 @@ class Loader:
             try:
                 self._store.verify(fetched)
             except ZooModelError as error:
-                log.warning("the stored files are damaged and made anew", model=fetched.name, reason=str(error))
+                log.warning("the stored files are damaged and fetched again", model=fetched.name, reason=str(error))
         return self._files(card)
 
 
@@ -277,20 +209,20 @@ def _is_tuned(card: Card) -> bool:
 
 
 def _with_companions(files: Materialised, base: Materialised | None) -> Materialised:
-    """A version's files, and of its base's those that it does not bring itself, such as a tokenizer."""
+    """A version's files, and those files of its base that it has no own ones for, such as a tokenizer."""
     if base is None:
         return files
     return Materialised(files.folder, files.weights, {**base.files, **files.files}, files.digest)
 
 
 @contextmanager
-def _told(model: str) -> Iterator[None]:
-    """Whatever goes wrong in the block becomes NotReady, with a reason fit for a client."""
+def _as_not_ready(model: str) -> Iterator[None]:
+    """Turns every error in the block into NotReady, with a reason fit for a client."""
     try:
         yield
     except NotReady:
         raise
-    except SourceUnavailable as error:  # its reason names hosts and quotes foreign texts
+    except SourceUnavailable as error:  # its reason names hosts and quotes texts of others
         log.error("weights could not be fetched", model=model, reason=str(error))
         raise NotReady("its weights could not be fetched; the server's log says why") from error
     except ZooModelError as error:
@@ -301,7 +233,7 @@ def _told(model: str) -> Iterator[None]:
 
 
 def _warm_up(task: Task, runtime: Runs) -> list[tuple[int, int, float]]:
-    """The first runs allocate and choose kernels; no caller should wait for that. Gives rows, length, seconds of those after."""
+    """Runs batches: the first runs allocate memory and choose kernels. Returns rows, length and seconds of the later runs."""
     item = task.warmup_item()
     timings = []
     for rows in (1, 2):

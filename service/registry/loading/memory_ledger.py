@@ -1,9 +1,9 @@
 """The memory ledger: what each loaded model holds on the device, measured at its load, and what a budget leaves for others.
 
-A load is measured as the growth of what the device's reading says (`service/runtime/memory.py`): weights, weights that were
-laid out anew for the kernels, tokenizers. Two things spoil a measurement, and the bytes of the weights, which are known
-exactly, stand in for it then: another measurement at the same time, and a library that this load was the first to import,
-whose code no unload gives back.
+A load is measured as the growth of the device's reading (`service/runtime/memory.py`): weights, copies of weights in another
+layout for the kernels, tokenizers. Two things spoil a measurement: another measurement at the same time, and a library that this
+load was the first to import, whose code stays in memory after the unload. The bytes of the weights, which are known exactly, are
+used instead then.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ MIB = 1 << 20
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 """Of one parameter."""
 NOISE = MIB
-"""Bytes that a measurement cannot tell: pages that are free in part only, what threads keep for themselves. Seen: 0.2 MB."""
+"""Bytes below the resolution of a measurement: partly free pages, memory that threads keep. 0.2 MB were observed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one loaded model holds, or one that is to be loaded will, in bytes."""
+    """Memory of a loaded model, or of one that is to be loaded, in bytes."""
 
     weights: int
     """Weights and buffers, as the runtime reports them at this moment."""
     beside: int = 0
-    """What was measured beyond them at the load; 0 where that is less than a measurement can tell."""
+    """Memory beyond the weights, measured at the load; 0 where it is below the resolution of a measurement."""
     growth: int | None = None
-    """How much the device's reading grew over the load, with whatever else came along; None where it could not be told."""
+    """How much the device's reading grew over the load, from whatever cause; None where it is unknown."""
     shared: SharedPart | None = None
-    """Of `weights`, those that others may hold as well, in memory once."""
+    """The part of `weights` that other models may hold as well, in memory once."""
     precision: str = "fp32"
-    """In which it was loaded, or will be. What runs in place of that later may be in another."""
+    """The precision of the load. A runtime that is swapped in later may have another one."""
 
     @property
     def total(self) -> int:
-        """What the model counts for by itself."""
+        """Memory of the model by itself."""
         return self.weights + self.beside
 
     @property
     def own(self) -> int:
-        """Of that, what nobody else holds."""
+        """Memory that no other model holds."""
         return self.total - (self.shared.bytes if self.shared is not None else 0)
 
 
@@ -56,33 +56,33 @@ NOTHING = Holding(0)
 
 
 class Measurement:
-    """The change of a device's reading from here to `end`. Begin and end it in a thread that may wait."""
+    """The change of a device's reading from the construction to `end`. Begin and end it in a thread that may block."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.spoilt = False
         self.libraries = False
-        """After `end`: whether modules were imported meanwhile."""
+        """After `end`: whether modules were imported during the measurement."""
         self._ledger = ledger
         self._modules = len(sys.modules)
         self._before = ledger.begin(self)
 
     def so_far(self) -> int | None:
-        """Bytes that came, or went where negative; None where that cannot be told."""
+        """Bytes that were allocated, or freed where negative; None where that is unknown."""
         return self._ledger.change(self, self._before)
 
     def end(self) -> int | None:
-        """`so_far`, for the last time."""
+        """As `so_far`, and ends the measurement."""
         self.libraries = len(sys.modules) > self._modules
         return self._ledger.end(self, self._before)
 
 
 def freed(measurement: Measurement, weights: int) -> int | None:
-    """Bytes that came back since the measurement began, None where that cannot be told. In a thread that may wait."""
+    """Bytes that were freed since the measurement began, None where that is unknown. In a thread that may block."""
     change = measurement.so_far()
     if change is not None and -change < weights // 2:
-        # Something that refers to itself holds the weights. The collector looks among all objects, those that startup froze
-        # included, which halts the interpreter for some tenths of a second; so it is asked only then. A load that begins
-        # meanwhile must know that somebody measures: what the collector finds is none of its bytes.
+        # A reference cycle holds the weights. The collector then searches all objects, those that startup froze included, which
+        # halts the interpreter for some tenths of a second; so it runs only in this case. The measurement is still open, so that
+        # a load that begins meanwhile does not count what the collector frees.
         frozen = gc.get_freeze_count() > 0
         gc.unfreeze()
         gc.collect()
@@ -93,13 +93,13 @@ def freed(measurement: Measurement, weights: int) -> int | None:
 
 
 class Ledger:
-    """Who holds what on one device. `begin` and `end` may be called from any thread, the rest belongs to the event loop."""
+    """Memory of all models on one device. `begin` and `end` may be called from any thread, the rest belongs to the event loop."""
 
     def __init__(
         self, read: MemoryReading = lambda: None, budget_mib: int = 0, heads: Callable[[], int] = lambda: 0
     ) -> None:
-        """`read` tells what the device holds; `budget_mib` bounds what models may hold together, 0 for no bound; `heads` tells
-        what heads on shared backbones hold, which have no lines of their own."""
+        """`read` reads the memory in use on the device; `budget_mib` bounds the memory of all models, 0 for no bound; `heads`
+        returns the memory of heads on shared backbones, which have no holdings of their own."""
         self._heads = heads
         self.budget = budget_mib * MIB
         self._read = read
@@ -111,7 +111,7 @@ class Ledger:
     # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, measurement: Measurement) -> int | None:
-        """See Measurement. Whoever else measures now cannot know whose bytes come and go."""
+        """See Measurement. Measurements that overlap spoil each other: their bytes cannot be told apart."""
         with self._lock:
             measurement.spoilt = bool(self._open)
             for other in self._open:
@@ -131,7 +131,7 @@ class Ledger:
             self._open.discard(measurement)
         return change
 
-    # ── the books ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── holdings ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def loaded(
         self,
@@ -142,41 +142,42 @@ class Ledger:
         shared: SharedPart | None = None,
         precision: str = "fp32",
     ) -> Holding:
-        """Enters a model that was loaded; `libraries` says that its load imported some, `shared` is a part of `weights`."""
+        """Adds a loaded model; `libraries` says that its load imported some, `shared` is a part of `weights`."""
         beside = 0 if growth is None or libraries or growth - weights < NOISE else growth - weights
         held = self._holdings[model] = self._needs[model] = Holding(weights, beside, growth, shared, precision)
         return held
 
     def reweighed(self, model: str, weights: int, shared: SharedPart | None = None) -> Holding:
-        """A loaded model's weights changed, as when a faster form of it was swapped in."""
+        """Updates the weights of a loaded model, after another runtime was swapped in."""
         old = self._holdings[model]
         held = self._holdings[model] = replace(old, weights=weights, shared=shared)
         return held
 
     def unloaded(self, model: str, freed: int | None) -> int:
-        """Strikes out a model of whose unload `freed` bytes were measured. Gives what it counted for."""
+        """Removes a model whose unload freed `freed` bytes (None where unknown). Returns the memory that it held."""
         held, need = self._holdings.pop(model), self._needs[model]
-        # What came back is what the next load takes, unless a faster form went, which a load does not begin with.
+        # The next load takes what was freed, unless another runtime had been swapped in: a load begins without it.
         if freed is not None and held.weights == need.weights:
             self._needs[model] = replace(need, beside=max(0, freed - need.weights))
         return held.total
 
     def holding(self, model: str) -> Holding | None:
-        """What a model holds; None where it is not loaded."""
+        """Memory of a model; None where it is not loaded."""
         return self._holdings.get(model)
 
     def need(self, card: Card, model: str = "", precision: str = "auto") -> Holding:
-        """What a model will hold once it is loaded: what was measured of it before in this precision, else its parameters, of
-        which a LoRA version in fp32 shares those of its base. `model` is the name on its line, where that is not the card's."""
-        precision = "fp32" if precision == "auto" else precision  # a faster form is looked for once it answers
+        """Memory that a model will hold once it is loaded: as measured before in this precision, else the bytes of its
+        parameters, of which a LoRA version in fp32 shares those of its base. `model`: its name in the ledger, where that is
+        not the card's."""
+        precision = "fp32" if precision == "auto" else precision  # a faster tier is tried after the load
         known = self._needs.get(model or card.name)
         if known is not None and known.precision == precision:
             return known
-        shared = self._shared_with(card) if precision == "fp32" else None  # a cast one holds its weights alone
+        shared = self._shared_with(card) if precision == "fp32" else None  # cast weights are not shared
         return Holding(card.parameters * BYTES[precision], shared=shared, precision=precision)
 
     def _shared_with(self, card: Card) -> SharedPart | None:
-        """What a version that was never loaded will find in memory of its base."""
+        """The weights of its base that a version will find in memory."""
         source = card.source
         if not isinstance(source, TunedSource) or source.method != "lora":
             return None
@@ -185,39 +186,39 @@ class Ledger:
 
     @property
     def total(self) -> int:
-        """What all loaded models count for; what they share, once."""
+        """Memory of all loaded models; shared weights count once."""
         return _total(self._holdings.values()) + self._heads()
 
     @property
     def weights(self) -> int:
-        """Of that, weights and buffers."""
+        """The weights and buffers among `total`."""
         return _total(self._holdings.values()) - sum(held.beside for held in self._holdings.values())
 
     def total_of(self, models: Iterable[str]) -> int:
-        """What some of the loaded models count for; what they share, once."""
+        """Memory of some of the loaded models; shared weights count once."""
         return _total([self._holdings[model] for model in models if model in self._holdings])
 
     # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────
 
     def added(self, need: Holding) -> int:
-        """Bytes by which `need` more would raise the total: what it shares with those that are loaded is there already."""
+        """Bytes by which `need` would raise the total: weights that it shares with loaded models are in memory already."""
         return _total([*self._holdings.values(), need]) - _total(self._holdings.values())
 
     def missing(self, need: Holding) -> int:
-        """Bytes that must go before `need` more fits; 0 where it fits, or where nothing bounds them."""
+        """Bytes that must be freed before `need` fits; 0 where it fits, or where there is no budget."""
         return max(0, self.total + self.added(need) - self.budget) if self.budget else 0
 
     def to_evict(self, need: Holding, candidates: Iterable[str]) -> list[str] | None:
-        """Which of `candidates`, the first being the first to go, must be unloaded so that `need` fits.
+        """Which of `candidates` must be unloaded so that `need` fits, in the order of the candidates.
 
-        None where all of them together would not do: then none has to go in vain. Who shares weights with `need` comes last, as
-        those stay whoever goes.
+        None where unloading all of them would not be enough: then none is unloaded in vain. Candidates that share weights with
+        `need` come last: unloading them does not free the shared weights.
         """
         missing = self.missing(need)
         left = dict(self._holdings)
         if need.shared is not None:
             candidates = sorted(candidates, key=lambda model: left[model].shared == need.shared)
-        beyond = _total([*left.values(), need]) - missing  # what may stay, and come
+        beyond = _total([*left.values(), need]) - missing  # the most that models may hold, `need` included
         chosen: list[str] = []
         for model in candidates:
             if _total([*left.values(), need]) <= beyond:

@@ -14,7 +14,7 @@ from service.observability.log import logger
 from service.observability.recorder import Recorder
 from service.registry.loading.background import in_daemon
 from service.registry.loading.eviction import Evictor
-from service.registry.loading.loader import Loaded, Loads
+from service.registry.loading.loaded import Loaded, ModelLoader
 from service.registry.loading.loads import recording_failure
 from service.registry.loading.memory_ledger import Ledger, Measurement
 from service.registry.loading.served_heads import HeadServer
@@ -35,7 +35,7 @@ class NetworkLoader:
     def __init__(
         self,
         table: ModelTable,
-        loader: Loads,
+        loader: ModelLoader,
         scheduler: DeviceScheduler,
         recorder: Recorder,
         ledger: Ledger,

@@ -9,7 +9,7 @@ from model_zoo.golden.golden_items import read_golden_items
 from service.engine.served_head import HeadServed
 from service.engine.served_model import ServedModel
 from service.observability.recorder import Recorder
-from service.registry.loading.loader import LoadedHead
+from service.registry.loading.loaded import LoadedHead
 from service.registry.model_table import ModelTable
 from service.registry.model_version import ModelVersion
 from service.registry.options import limits_of

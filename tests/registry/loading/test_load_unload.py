@@ -29,7 +29,8 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.registry.composition import build_registry
-from service.registry.loading.loader import Loaded, Loader
+from service.registry.loading.loaded import Loaded
+from service.registry.loading.loader import Loader
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.options import defaults_for
 from service.runtime.allocator import keep_freed_memory

@@ -85,11 +85,11 @@ async def test_any_sequence_of_changes_is_found_again(database: Database, seed: 
             names, moves = naming.split_traffic(names, number, draw.choice([0.125, 0.5, 1.0]))
         elif action == "stop" and names.canary_share:
             names, moves = naming.stop_canary(names, f"reason {number}")
-        elif action == "remove" and CANARY in names.aliases:
+        elif action == "remove" and CANARY in names.targets:
             names, moves = naming.remove_alias(names, CANARY)
         elif action == "back" and names.previous_stable:
             names, moves = naming.roll_back(names)
-        elif action == "forget" and number not in names.aliases.values():
+        elif action == "forget" and number not in names.targets.values():
             names, moves = naming.drop_version(names, number)
         else:
             continue

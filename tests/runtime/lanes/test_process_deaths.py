@@ -16,7 +16,7 @@ import pytest
 from model_zoo.cards.card import Card
 from model_zoo.store import Store
 from service.errors import InternalError
-from service.registry.loading.loader import Loaded
+from service.registry.loading.loaded import Loaded
 from service.runtime.device import DevicePlan
 from service.runtime.lanes import processes as module
 from service.runtime.lanes.arena import available
