@@ -13,7 +13,7 @@ from service.errors import IllegalMove
 
 
 class ModelState(enum.StrEnum):
-    """A model's state, as clients see it. A model that was never loaded is UNAVAILABLE with that reason."""
+    """A model's state, as clients see it. A model that was never loaded is UNAVAILABLE, and the reason says so."""
 
     LOADING = "LOADING"
     READY = "READY"
@@ -30,6 +30,6 @@ MOVES: Mapping[ModelState, frozenset[ModelState]] = {
 
 
 def check_move(model: str, old: ModelState, new: ModelState) -> None:
-    """Raises IllegalMove unless `old` → `new` is drawn above."""
+    """Raises IllegalMove unless MOVES has `old` → `new`."""
     if new not in MOVES[old]:
         raise IllegalMove(f"model {model!r} is {old} and cannot become {new}")

@@ -16,7 +16,7 @@ from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
 from service.runtime.network import Runtime
 from service.tiering.interfaces import CandidateCompiler, ProcessHost
-from service.tiering.runtime_benchmark import timed
+from service.tiering.runtime_benchmark import benchmark
 from service.tiering.runtime_check import compare_with_reference
 from service.tiering.runtime_swap import CheckedRuntime, RuntimeSwap
 
@@ -64,7 +64,7 @@ class CompiledCandidate:
                 reason="" if problem is None else f"it answers otherwise: {problem}",
             )
             if not report.reason:
-                report, timings = timed(served, served.runtime, runtime, report, self._clock)
+                report, timings = benchmark(served, served.runtime, runtime, report, self._clock)
             if not report.reason:
                 serves = replace(report, tier="compiled", precision=runtime.precision)
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))

@@ -1,4 +1,4 @@
-"""Whether one network is faster than another that gives the same answers: both are timed turn by turn."""
+"""Whether one runtime is faster than another that gives the same answers: both are timed alternately."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from service.verification.probes import probe_items
 
 log = logger(__name__)
 
-LEAST_GAIN = 1.05
-"""Geometric mean of the speed-ups at one row and at full batch below which a swap is not worth its memory and its risk. Batches
-of every size between run as well, and on a busy machine one of the two is easily mistimed."""
-MOST_LOSS = 0.9
-"""What either must keep: nobody waits longer alone so that others ride faster together, nor the other way round."""
-TIMED_S, LEAST_TURNS, MOST_TURNS = 1.0, 3, 15
+MIN_GAIN = 1.05
+"""Least geometric mean of the speed-ups at one row and at full batch for which a swap is worth its memory and its risk. Batches
+of every size in between run as well, and on a busy machine one of the two is easily mistimed."""
+MIN_SPEEDUP = 0.9
+"""Least speed-up of each of the two: neither single rows nor full batches pay for the other."""
+TIMED_S, MIN_TURNS, MAX_TURNS = 1.0, 3, 15
 """About how long one comparison of two runtimes may take, and the bounds of its turns."""
 
 Timings = Sequence[tuple[int, int, float]]
 """Rows, length and seconds of batches."""
 
 
-def timed(
-    served: ServedModel, before: Runtime, after: Runtime, evidence: TierReport, clock: Callable[[], float]
+def benchmark(
+    served: ServedModel, before: Runtime, after: Runtime, report: TierReport, clock: Callable[[], float]
 ) -> tuple[TierReport, Timings]:
-    """Adds the rates at full batch and for one row, and a reason if they do not gain. Gives what batches took."""
+    """Adds the rates at full batch and for one row to the report, and a reason if they do not gain. Also returns the timings."""
     golden = items_of(served.card, served.golden())
     items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
     rows = served.limits.max_batch_size
@@ -45,12 +45,12 @@ def timed(
     speedup, single = full_before / full_after, one_before / one_after
     slow = (
         f"it is {speedup:.3g} times as fast at {rows} rows and {single:.3g} times at one;"
-        f" expected at least {LEAST_GAIN:g} in the mean and {MOST_LOSS:g} at both"
+        f" expected at least {MIN_GAIN:g} in the mean and {MIN_SPEEDUP:g} at both"
     )
-    gains = math.sqrt(speedup * single) >= LEAST_GAIN and min(speedup, single) >= MOST_LOSS
+    gains = math.sqrt(speedup * single) >= MIN_GAIN and min(speedup, single) >= MIN_SPEEDUP
     timings = (1, items[0].length, one_after), (rows, max(item.length for item in full), full_after)
     measured = replace(
-        evidence,
+        report,
         speedup=speedup,
         single_speedup=single,
         rows_per_s=rows / full_after,
@@ -62,8 +62,8 @@ def timed(
 
 
 def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
-    """Whether a full batch is quicker once it is padded up as `padded_length` says, at the most that it adds, and a row alone
-    about as quick."""
+    """Whether a full batch is faster when it is padded up by `padded_length`, at the most that this adds, and a single row about
+    as fast."""
     longest = max(STEP, *(item.length for item in items))
     whole = longest + MAX_ADDED + -(longest + MAX_ADDED) % STEP
     length = whole - MAX_ADDED
@@ -71,31 +71,31 @@ def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Ca
     alone, alone_padded = (task.collate(items[:1], to)[0] for to in (length, whole))
     most = task.card.batching.max_length
     if padded_length(length, most) == length or all(as_it_is[name].shape == padded[name].shape for name in padded):
-        return False  # too long for this network, or nothing that could be longer
+        return False  # too long for this network, or it has no variable length
     before, after = median_seconds([(runtime, as_it_is), (runtime, padded)], clock)
-    if before / after < LEAST_GAIN:
+    if before / after < MIN_GAIN:
         return False
     before, after = median_seconds([(runtime, alone), (runtime, alone_padded)], clock)
-    return before / after >= MOST_LOSS
+    return before / after >= MIN_SPEEDUP
 
 
 def _padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
-    """The same for a network that is right and faster, and stays so though it may be too much for a longer batch."""
+    """As `padding_gains`; False where it fails, as if a longer batch is too large. The network is right and faster all the same."""
     try:
         return padding_gains(task, runtime, items, clock)
     except Exception:
-        log.warning("whether padding gains could not be timed", model=task.card.name, exc_info=True)
+        log.warning("the gain of padding could not be timed", model=task.card.name, exc_info=True)
         return False
 
 
 def median_seconds(batches: Sequence[tuple[Runtime, Tensors]], clock: Callable[[], float]) -> list[float]:
-    """Median seconds of each batch in its runtime, turn by turn, so that what else the machine does hits all alike."""
+    """Median seconds of each batch in its runtime. Runtimes take turns, so that other load of the machine affects all equally."""
     took: list[list[float]] = [[] for _ in batches]
     began = clock()
     for runtime, tensors in batches:  # the first run allocates
         runtime.run(tensors)
     turns = int(TIMED_S / max(clock() - began, 1e-6))
-    for _ in range(min(max(turns, LEAST_TURNS), MOST_TURNS)):
+    for _ in range(min(max(turns, MIN_TURNS), MAX_TURNS)):
         for (runtime, tensors), seconds in zip(batches, took, strict=True):
             start = clock()
             runtime.run(tensors)

@@ -1,4 +1,4 @@
-"""Under which key the figures of a check are noted."""
+"""The key under which the figures of a check are stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from service.verification.judgement import BOUNDS
 
 
 def tier_and_precision(runtime: Runtime) -> str:
-    """Tier and precision of a runtime, as people read it: `compiled bf16`."""
+    """Tier and precision of a runtime, for people: `compiled bf16`."""
     return f"{runtime.tier} {runtime.precision}".strip()
 
 
 def check_key(runtime: Runtime) -> str:
-    """What figures hold for: how a network runs, in which numbers, where, and by which bounds they were judged."""
+    """The conditions of the figures: tier, precision, device, environment, and the bounds by which they were judged."""
     return f"{tier_and_precision(runtime)} on {runtime.device} of {environment_fingerprint()}, bounds {BOUNDS}"

@@ -1,6 +1,6 @@
-"""The held-out examples of a tuned version on their way through a runtime, and the figures that come of it.
+"""A trial runs the held-out examples of a tuned version through a runtime and judges the answers.
 
-The version's folder names the held-out examples and keeps what the network gave for them in fp32; the examples themselves are
+The version's folder lists the held-out examples and stores the network's outputs for them in fp32; the examples themselves are
 read from the data set.
 """
 
@@ -25,12 +25,12 @@ from service.verification.judgement import decides, judge
 
 log = logger(__name__)
 
-FEWEST = 2
-"""Held-out examples of which something can be said."""
+MIN_EXAMPLES = 2
+"""Fewest held-out examples that are judged."""
 
 
 class Trial:
-    """Held-out examples on their way through a runtime. Answers are added in any order."""
+    """The held-out examples of a version and a runtime's answers, which are added in any order."""
 
     def __init__(self, task: Task, held_out: HeldOut, examples: Examples) -> None:
         self._task = task
@@ -40,7 +40,7 @@ class Trial:
         self._answers: dict[int, NDArray[np.float32]] = {}
 
     def batches(self, rows: int) -> Iterator[tuple[list[int], list[Item]]]:
-        """The examples as items, at most `rows` at a time, with their numbers. One that cannot be read is left out."""
+        """The examples as items, at most `rows` at a time, with their numbers. An example that cannot be read is left out."""
         count = len(self._held_out.indices)
         for start in range(0, count, rows):
             numbers = range(start, min(start + rows, count))
@@ -51,12 +51,12 @@ class Trial:
                 yield [n for n, _ in found], [item for _, item in found]
 
     def add(self, number: int, row: Tensors) -> None:
-        """What the runtime answered to an example."""
+        """Adds the runtime's answer to an example."""
         self._answers[number] = np.asarray(row[self._output], np.float32).ravel()
 
     def decisions(self, runs: str) -> Decisions | None:
-        """The figures; None where too few examples could be read."""
-        if len(self._answers) < FEWEST:
+        """The figures; None if too few examples could be read."""
+        if len(self._answers) < MIN_EXAMPLES:
             return None
         numbers = sorted(self._answers)
         outputs = np.stack([self._answers[n] for n in numbers])
@@ -65,7 +65,7 @@ class Trial:
 
 
 def open_trial(record: CheckRecord, task: Task) -> Trial | None:
-    """The held-out examples of a record's version; None where there are none (any more), or its task decides nothing.
+    """The trial of a record's version; None where it has no held-out examples (any more), or its task decides nothing.
 
     Reads files: not on the event loop.
     """
@@ -74,14 +74,14 @@ def open_trial(record: CheckRecord, task: Task) -> Trial | None:
         return None
     try:
         held_out = read_held_out(version.model, version.held_out)
-        if held_out is None or len(held_out.indices) < FEWEST:
+        if held_out is None or len(held_out.indices) < MIN_EXAMPLES:
             return None
         examples = open_dataset(version.home, held_out.dataset)
         if int(held_out.indices.max()) >= len(examples) or int(held_out.indices.min()) < 0:
             return None
-    except (ZooError, ZooModelError):  # deleted since, or damaged
+    except (ZooError, ZooModelError):  # deleted meanwhile, or damaged
         return None
-    except Exception:  # a damaged data set fails in as many ways as there are readers
+    except Exception:  # readers raise many kinds of errors for a damaged data set
         log.exception("held-out examples cannot be read", model=version.model, version=version.number)
         return None
     return Trial(task, held_out, examples)

@@ -1,17 +1,17 @@
-"""Whether a fine-tuned version decides on another tier or precision as in fp32: flips, and the loss of its primary
-metric on held-out examples of its own data. Pure.
+"""Whether a fine-tuned version decides on another tier or precision as in fp32: changed decisions (flips), and the loss of its
+primary metric, on held-out examples of its own data. Pure.
 
-A cosine of logits says little of a classifier: a head whose logits are large or lie close together misses a bound of 0.999
-without one changed answer. What its caller sees is the class, or the number with its error.
+A cosine of logits says little about a classifier: a head whose logits are large or close together misses a bound of 0.999
+without one changed answer. Callers see the class, or the number with its error.
 
-A version holds where both bounds are kept:
+A version holds if it keeps both bounds:
 
-    flips   of the classes that it names, at most `MOST_FLIPS` differ; one always may, since one example proves nothing
-    metric  the primary metric is not worse by more than `MOST_LOSS`, or one example's share where that is more; an error grows by
-            no more than the promotion gate forgives
+    flips   at most `MAX_FLIPS` of its decisions differ; one always may, since one example proves nothing
+    metric  the primary metric is not worse by more than `MAX_LOSS`, or by one example's share where that is more; an error grows
+            by no more than the promotion gate tolerates
 
-The intervals say how sure the figures are (95 %): the score interval of the flips (Wilson 1927), and a paired bootstrap of
-the change.
+The intervals give the uncertainty of the figures (95 %): the score interval of the flips (Wilson 1927), and a paired bootstrap
+of the change.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from service.training.evaluation.evaluate import (
 from service.training.evaluation.intervals import share_interval
 from service.training.evaluation.measurements import Predictions, is_classification
 
-MOST_FLIPS = 0.02
+MAX_FLIPS = 0.02
 """Share of held-out decisions that another tier or precision may change."""
-MOST_LOSS = 0.01
-"""Of a metric where more is better, 0..1: one decision in a hundred for the worse."""
+MAX_LOSS = 0.01
+"""Loss that a metric where more is better (0..1) may have: one decision in a hundred."""
 ERROR_TOLERANCE = 0.01
-"""Of a metric where less is better (an error): it may grow by a hundredth. The promotion gate forgives the same."""
+"""Share by which a metric where less is better (an error) may grow. The promotion gate tolerates the same."""
 BOUNDS = 1
-"""Raise it when a bound or a figure changes: what was judged by earlier ones is judged anew."""
+"""Version of the bounds. Raise it when a bound or a figure changes: stored figures of other bounds are measured again."""
 JUDGED_TASKS = ("-classification", "regression")
 _SEED = 0
 
 
 def decides(card: Card) -> bool:
-    """Whether a card's task names a class or a number for each example, by which it can be judged."""
+    """Whether a card's task gives a class or a number for each example, by which it can be judged."""
     return card.task.endswith(JUDGED_TASKS)
 
 
@@ -59,7 +59,7 @@ def judge(
     """Compares outputs with those of fp32.
 
     Args:
-        runs: tier and precision that gave `outputs`.
+        runs: the tier and precision of `outputs`.
         reference, outputs: rows of the card's first output, `(n, k)`.
         targets: indices of classes, or numbers in the units of the data, `(n,)`.
     """
@@ -71,13 +71,13 @@ def judge(
         flips = int((before.outputs.argmax(1) != after.outputs.argmax(1)).sum())
         share = share_interval(flips / count, count)
     loss = -found.change.value if found.higher_is_better else found.change.value
-    allowed = max(MOST_LOSS, 1.0 / count) if found.higher_is_better else ERROR_TOLERANCE * abs(found.before)
+    allowed = max(MAX_LOSS, 1.0 / count) if found.higher_is_better else ERROR_TOLERANCE * abs(found.before)
     after_shown, before_shown = format_apart(found.after, found.before)
     problem = ""
     if not np.isfinite(outputs).all():
         problem = "its answers are not finite numbers"
-    elif flips is not None and flips > max(1.0, MOST_FLIPS * count):
-        problem = f"{flips} of {count} held-out decisions differ from fp32; at most {MOST_FLIPS:.0%} may"
+    elif flips is not None and flips > max(1.0, MAX_FLIPS * count):
+        problem = f"{flips} of {count} held-out decisions differ from fp32; at most {MAX_FLIPS:.0%} may"
     elif (flips is None or flips > 1) and loss > allowed + _ROUNDING:
         problem = (
             f"{found.metric} is {after_shown} on {count} held-out examples, in fp32 {before_shown}; it may be worse by"
@@ -100,7 +100,7 @@ def judge(
 
 
 _ROUNDING = 1e-9
-"""A loss of exactly one example's share is allowed, however it is rounded."""
+"""Tolerance, so that a loss of exactly one example's share is allowed."""
 
 
 def _predictions(card: Card, outputs: NDArray[np.float32], targets: NDArray[np.float64]) -> Predictions:

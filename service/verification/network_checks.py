@@ -1,4 +1,4 @@
-"""How a tuned network decides on a runtime of its own, against fp32: for versions that share no base's network."""
+"""How a tuned version with a network of its own decides on a runtime, against fp32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.verification.held_out_trial import open_trial
 def decisions_of(
     task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, *, anew: bool = False
 ) -> Decisions | None:
-    """The figures as they were noted (not `anew`), or measured now and noted; None where there are no held-out examples.
+    """The stored figures (unless `anew`), else figures that are measured and stored now; None without held-out examples.
 
     Reads files and runs the network, in batches of up to `most_rows`: not on the event loop.
     """

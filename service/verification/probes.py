@@ -1,6 +1,6 @@
-"""What is asked of a network before it may serve: the golden inputs and others made of them, alone and in padded batches.
+"""The inputs that check a network before it serves: the golden inputs and variations of them, alone and in padded batches.
 
-The reference is what the network answers to each of them alone, in fp32 and eager torch, at load.
+The reference is the network's answer to each of them alone, in fp32 and eager torch, at load.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from service.tasks.base import Task
 from service.types import Array, Item, Tensors
 
 LENGTHS = (1 / 8, 1 / 2, 3, 8)
-"""Of further inputs, as multiples of the first golden one's; together with a length of 1 and of 2."""
+"""Lengths of further inputs, as multiples of the first golden one's; lengths 1 and 2 are added."""
 UNDECIDED = 0.05
-"""Logits. Classes that the reference itself tells apart by less, odds of 1.05 to 1, are equally right: rounding decides there."""
-AGREES = 1e-3
-"""A cosine is not taken of rows whose outputs are all smaller than this: rounding alone turns them anyhow."""
+"""Difference of logits. Classes whose reference logits differ by less, odds of 1.05 to 1, are equally right: rounding decides."""
+NEGLIGIBLE = 1e-3
+"""No cosine is computed of rows whose outputs are all smaller than this: rounding alone changes their direction."""
 
 
 class Runs(Protocol):
-    """What can be asked."""
+    """A runtime that can be probed."""
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         """Runs one batch; see `NetworkRuntime`."""
@@ -37,20 +37,20 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How near outputs came to the reference."""
+    """How close outputs are to the reference."""
 
     max_error: float
     """Largest absolute difference."""
     cosine: float
-    """Least of all rows."""
+    """The least of all rows."""
     top1_agreement: float | None
-    """Share of decisions that are the same; None where the model decides nothing."""
+    """Share of decisions that are the same; None for a model that decides nothing."""
 
 
 def probe_items(task: Task, golden: Sequence[Item] = ()) -> list[Item]:
-    """The golden inputs of a model, and cuts, repetitions or mirror images of them. The same at every call.
+    """The golden inputs of a model, and cuts, repetitions or mirror images of them; deterministic.
 
-    `golden`: those of a tuned version, whose card has none.
+    `golden`: the items of a tuned version, whose card has none.
     """
     items = [*golden] or _golden_items(task)
     batching = task.card.batching
@@ -73,17 +73,17 @@ def _golden_items(task: Task) -> list[Item]:
 
 
 def alone(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
-    """What a network answers to every item by itself."""
+    """The answers of a network to every item alone."""
     return [_rows(task, runtime, [item])[0] for item in items]
 
 
 def batched(
     task: Task, runtime: Runs, items: Sequence[Item], sizes: Sequence[int]
 ) -> Iterator[list[tuple[int, Tensors]]]:
-    """What a network answers to items in company, in batches of these sizes as far as the card allows them, long beside short;
+    """The answers of a network to items in batches of these sizes, as far as the card allows them, long items beside short ones;
     each answer with the number of its item."""
     count = len(items)
-    stride = next(n for n in range(5, 2 * count + 6) if math.gcd(n, count) == 1)  # neighbours in the list are alike
+    stride = next(n for n in range(5, 2 * count + 6) if math.gcd(n, count) == 1)  # neighbours in the list are similar
     for size in sorted({*sizes}):
         if not 1 < size <= task.card.batching.max_batch_size:
             continue
@@ -93,57 +93,57 @@ def batched(
 
 
 def invariance_problem(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequence[Item]) -> str | None:
-    """What is wrong if an answer depends on the batch that it rides in, with the figure; None if nothing is.
+    """The problem, with the figure, if an answer depends on the other rows of its batch; None if none does.
 
-    `reference` holds what the same runtime answers to each item alone.
+    `reference` holds the answers of the same runtime to each item alone.
     """
     allowed = task.card.tolerance.max_abs_error
     rows = min(len(items), task.card.batching.max_batch_size)
     for batch in batched(task, runtime, items, [rows]):
         worst = max(_error(row, reference[number]) for number, row in batch)
         if not worst <= allowed:
-            came, most = format_against(worst, allowed)
-            return f"an answer in a batch of {len(batch)} differs by {came} from the one alone; allowed is {most}"
+            shown, most = format_against(worst, allowed)
+            return f"an answer in a batch of {len(batch)} differs by {shown} from the one alone; allowed is {most}"
     return None
 
 
 def compare(task: Task, runtime: Runs, reference: Sequence[Tensors], items: Sequence[Item], rows: int) -> Comparison:
-    """Asks a network for every item, alone and in batches of up to `rows`, and compares with the reference."""
+    """Runs every item, alone and in batches of up to `rows`, and compares the answers with the reference."""
     answers = list(enumerate(alone(task, runtime, items)))
     for batch in batched(task, runtime, items, [2, 3, rows]):
         answers += batch
-    return nearness(task.card, answers, reference)
+    return closeness(task.card, answers, reference)
 
 
-def nearness(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> Comparison:
-    """How near answers, each with the number of what it is to be like, come to the reference."""
+def closeness(card: Card, answers: Sequence[tuple[int, Tensors]], reference: Sequence[Tensors]) -> Comparison:
+    """How close answers are to the reference; each comes with the number of its reference row."""
     error = max(_error(row, reference[number]) for number, row in answers)
     cosine = min(_cosine(row, reference[number]) for number, row in answers)
     return Comparison(error, cosine, _agreement(card, answers, reference))
 
 
 def closeness_problem(card: Card, precision: str, found: Comparison) -> str | None:
-    """Which threshold of the card is missed, with the figures; None if none is."""
+    """The threshold of the card that is missed, with the figures; None if none is."""
     tolerance = card.tolerance
     reduced = precision != "fp32"
     bounds = tolerance.reduced_precision if reduced else tolerance.compiled
     most = bounds.max_abs_error if reduced or bounds.max_abs_error is not None else tolerance.max_abs_error
     if most is not None and not found.max_error <= most:
-        came, allowed = format_against(found.max_error, most)
-        return f"outputs differ by {came} from the reference; allowed is {allowed}"
+        shown, allowed = format_against(found.max_error, most)
+        return f"outputs differ by {shown} from the reference; allowed is {allowed}"
     if not found.cosine >= bounds.min_cosine:
-        came, wanted = format_against(found.cosine, bounds.min_cosine, ".5f", "g")
-        return f"the cosine to the reference is {came}; expected at least {wanted}"
+        shown, wanted = format_against(found.cosine, bounds.min_cosine, ".5f", "g")
+        return f"the cosine to the reference is {shown}; expected at least {wanted}"
     if found.top1_agreement is not None and not found.top1_agreement >= bounds.min_top1_agreement:
         least = bounds.min_top1_agreement
-        came, wanted = format_against(found.top1_agreement, least, ".1%")
-        return f"{came} of decisions are those of the reference; expected at least {wanted}"
+        shown, wanted = format_against(found.top1_agreement, least, ".1%")
+        return f"{shown} of decisions are those of the reference; expected at least {wanted}"
     if not np.isfinite(found.max_error):
         return "outputs are not finite"
     return None
 
 
-# ── within ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── variations and differences ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _rows(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
@@ -151,7 +151,7 @@ def _rows(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:
 
 
 def _of_length(card: Card, item: Item, length: int) -> Item:
-    """An item cut or repeated along the axis that varies."""
+    """An item cut or repeated along its variable axis."""
     varies = {spec.name for spec in card.signature.inputs if spec.shape[1:2] == (-1,)}
     tensors = {n: np.resize(a, (length, *a.shape[1:])) if n in varies else a for n, a in item.tensors.items()}
     return Item(tensors, length)
@@ -187,7 +187,7 @@ def _cosine(row: Tensors, reference: Tensors) -> float:
         a, b = (np.asarray(x, np.float64).ravel() for x in (row[name], expected))
         if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
             return -1.0
-        if max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)) < AGREES:
+        if max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)) < NEGLIGIBLE:
             continue
         least = min(least, float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)))
     return least
@@ -214,8 +214,8 @@ def _first(card: Card, row: Tensors) -> NDArray[np.float64]:
 
 
 def _decisions(card: Card, row: Tensors) -> NDArray[np.int64]:
-    """What a row decides: its first class or likeliest next token, or of each frame whether there is speech; empty where nothing
-    is decided."""
+    """The decisions of a row: its first class or likeliest next token, or for each frame whether there is speech; empty for a
+    model that decides nothing."""
     first = _first(card, row)
     if isinstance(card.recipe, AudioRecipe):
         return (first >= card.recipe.threshold).astype(np.int64)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine.decisions import Decisions
-from service.verification.judgement import MOST_FLIPS, decides, judge
+from service.verification.judgement import MAX_FLIPS, decides, judge
 from tests.support.registry_fakes import card
 
 Floats = NDArray[np.float32]
@@ -67,7 +67,7 @@ def test_one_flip_is_forgiven_and_more_are_held_to_the_share_and_to_the_metric(
     assert found.flips == flips
     assert found.holds is holds, found.problem
     if flips == 20:
-        assert flips <= MOST_FLIPS * examples
+        assert flips <= MAX_FLIPS * examples
         assert found.problem == (
             "accuracy is 0.98 on 1000 held-out examples, in fp32 1; it may be worse by 0.01 at most"
         )

@@ -13,10 +13,10 @@ from service.verification.probes import (
     Comparison,
     alone,
     batched,
+    closeness,
     closeness_problem,
     compare,
     invariance_problem,
-    nearness,
     probe_items,
 )
 from tests.support.registry_fakes import FakeTask, card
@@ -112,7 +112,7 @@ def test_classes_that_the_reference_holds_for_equal_are_equally_right() -> None:
     reference = [{"logits": np.array([9.246, 9.244, 8.5], np.float32)}]
 
     def agreement(logits: list[float]) -> float | None:
-        return nearness(CNN, [(0, {"logits": np.array(logits, np.float32)})], reference).top1_agreement
+        return closeness(CNN, [(0, {"logits": np.array(logits, np.float32)})], reference).top1_agreement
 
     assert agreement([9.23, 9.25, 8.5]) == 1.0, "rounding decides between them"
     assert agreement([9.23, 9.22, 9.24]) == 0.0, "the third is no match for them"

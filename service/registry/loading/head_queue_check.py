@@ -1,4 +1,4 @@
-"""Checks a head while its base serves: its items ride through the queue of the base, and callers come first."""
+"""Checks a head while its base serves: the items of the check pass through the queue of the base, after those of callers."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from service.engine.served_head import HeadServed
 from service.errors import QueueFull
 from service.registry.loading.background import in_daemon
 from service.types import Item, Row, Tensors
-from service.verification.head_checks import Checking, HeadCheck, checking
+from service.verification.head_checks import HeadCheck, HeadCheckSteps, head_check_steps
 
-CHECK_S = 60.0
+CHECK_TIMEOUT_S = 60.0
 """How long a batch of a head's check may wait in the base's queue."""
-LAST = 9
-"""Priority of a check: after whoever calls."""
-LONGEST_PAUSE_S = 0.1
+LAST_PRIORITY = 9
+"""Priority of a check: after all calls."""
+MAX_PAUSE_S = 0.1
 
 
 async def check_in_queue(served: HeadServed, golden: Sequence[GoldenItem]) -> HeadCheck:
-    """Checks a head through the queue of its base, in batches with whoever else is there; callers come first."""
+    """Checks a head through the queue of its base, in batches together with rows of callers; rows of callers go first."""
     runtime = served.runtime
     most_rows = served.base.limits.max_batch_size
-    steps = checking(served.task, runtime, golden, served.record, most_rows, lambda: served.base.runtime is runtime)
+    steps = head_check_steps(
+        served.task, runtime, golden, served.record, most_rows, lambda: served.base.runtime is runtime
+    )
     answers: list[Tensors] | None = None
     while True:
         step = await in_daemon(partial(_step, steps, answers), f"check-{served.name}")
         if isinstance(step, HeadCheck):
             return step
-        rows = await _asked(served, step)
+        rows = await _ask(served, step)
         if len(rows) < len(step):
             return HeadCheck("it could not answer; the server's log says why")
         answers = [row.tensors for row in rows]
 
 
-def _step(steps: Checking, answers: list[Tensors] | None) -> Sequence[Item] | HeadCheck:
+def _step(steps: HeadCheckSteps, answers: list[Tensors] | None) -> Sequence[Item] | HeadCheck:
     try:
         return steps.send(answers)
     except StopIteration as end:
@@ -45,17 +47,17 @@ def _step(steps: Checking, answers: list[Tensors] | None) -> Sequence[Item] | He
         return found
 
 
-async def _asked(served: HeadServed, items: Sequence[Item]) -> list[Row]:
-    """What a head answers; fewer rows where it fails."""
+async def _ask(served: HeadServed, items: Sequence[Item]) -> list[Row]:
+    """The answers of a head; fewer rows where it fails."""
     base = served.base
     while True:
         try:
             base.enter(len(items))
             break
         except QueueFull as full:
-            await asyncio.sleep(min(full.retry_after_s, LONGEST_PAUSE_S))
+            await asyncio.sleep(min(full.retry_after_s, MAX_PAUSE_S))
     try:
-        outcomes = await served.submit(items, time.monotonic() + CHECK_S, LAST).result()
+        outcomes = await served.submit(items, time.monotonic() + CHECK_TIMEOUT_S, LAST_PRIORITY).result()
     finally:
         base.leave(len(items))
     return [outcome for outcome in outcomes if isinstance(outcome, Row)]

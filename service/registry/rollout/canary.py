@@ -1,7 +1,7 @@
-"""Whether a canary does as well as the stable version beside it. Pure; the clock is injected.
+"""Whether a canary does as well as the stable version. Pure; the clock is injected.
 
-Both are watched over the same stretch of time. A canary leaves its bounds when so many of its calls fail by its own fault, or
-when its slow calls are so much slower, that chance is no explanation; what the caller did wrong does not count.
+Both are watched over the same time window. A canary leaves its bounds when so many of its calls fail by its own fault, or when
+its slow calls are so much slower, that chance does not explain it. Errors of callers do not count.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When a canary has to go."""
+    """When a canary loses its share."""
 
     window_s: float = 300.0
-    """Calls older than that are forgotten."""
+    """Calls that ended earlier are forgotten."""
     least_calls: int = 20
-    """Of each of the two before they are compared, so that one unlucky call decides nothing."""
+    """Fewest calls of each version before they are compared, so that one unlucky call decides nothing."""
     most_calls: int = 1000
-    """Of each that are remembered."""
+    """Most calls of each version that are remembered."""
     error_rate: float = 0.05
     """Share of the canary's calls that may fail beyond the share of stable's."""
     least_errors: int = 3
     latency_ratio: float = 2.0
-    """Times the canary's 95th percentile of latency may be that of stable's."""
+    """Most ratio of the canary's 95th percentile of latency to stable's."""
     latency_slack_s: float = 0.010
-    """A difference less than that is never too large."""
+    """A smaller difference is never too large."""
 
 
 class _Window:
-    """Calls of one version."""
+    """The latest calls of one version."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -60,17 +60,17 @@ class _Window:
 class CanaryWatch:
     """Compares a canary with stable, call by call. Belongs to the event loop."""
 
-    EVERY = 8
-    """Calls of the canary between two looks at latency: sorting costs tens of microseconds."""
+    LATENCY_CHECK_CALLS = 8
+    """Calls of the canary between two comparisons of latency: sorting costs tens of microseconds."""
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
         self._bounds = bounds
         self._clock = clock
         self._stable, self._canary = _Window(bounds), _Window(bounds)
-        self._until_look = self.EVERY
+        self._calls_until_check = self.LATENCY_CHECK_CALLS
 
     def observe(self, is_canary: bool, fault: bool, seconds: float) -> str | None:
-        """A call ended. Why the canary must go, with figures; None while it may stay."""
+        """Adds a call that ended. Returns why the canary must lose its share, with figures; None while it may keep it."""
         (self._canary if is_canary else self._stable).add(self._clock(), fault, seconds)
         return self._problem(fault) if is_canary else None
 
@@ -78,16 +78,16 @@ class CanaryWatch:
         bounds, stable, canary = self._bounds, self._stable, self._canary
         if len(canary) < bounds.least_calls:
             return None
-        usual = stable.error_rate  # 0 while nothing is known of stable: errors need no comparison to be too many
+        usual = stable.error_rate  # 0 while stable has no calls: many errors need no comparison
         if fault and canary.errors >= bounds.least_errors and canary.error_rate > usual + bounds.error_rate:
             return (
                 f"{canary.errors} of its last {len(canary)} calls failed ({canary.error_rate:.1%}); of the stable version's "
                 f"{usual:.1%} did, and {bounds.error_rate:.1%} more is allowed"
             )
-        self._until_look -= 1
-        if self._until_look > 0 or len(stable) < bounds.least_calls:
+        self._calls_until_check -= 1
+        if self._calls_until_check > 0 or len(stable) < bounds.least_calls:
             return None
-        self._until_look = self.EVERY
+        self._calls_until_check = self.LATENCY_CHECK_CALLS
         slow, usual_s = canary.p95(), stable.p95()
         if slow > usual_s * bounds.latency_ratio and slow > usual_s + bounds.latency_slack_s:
             return (

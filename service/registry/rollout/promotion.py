@@ -1,7 +1,7 @@
-"""The gate before `stable`: whether a new version is good enough by its report. Pure.
+"""The promotion gate: whether a new version is good enough to be stable, by its report. Pure.
 
-It is when its primary metric, on held-out data, is better than the baseline's, and not worse than that of the version that is
-stable now, measured on the same data. A difference below the tolerance counts as none; equal figures are not better.
+Its primary metric on held-out data must be better than the baseline's, and not worse than that of the present stable version,
+measured on the same data. A difference below the tolerance counts as none; equal figures are not better.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from service.verification.judgement import (
     ERROR_TOLERANCE,
 )
 
-POINTS = 0.005
-"""Tolerance for a metric where more is better (a share of 0..1): half a point."""
+SCORE_TOLERANCE = 0.005
+"""Tolerance for a metric where more is better (a share of 0..1): half a percentage point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the gate says."""
+    """The decision of the gate."""
 
     promote: bool
     sentence: str
@@ -43,8 +43,8 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
         return Decision(False, f"its report has no {primary}")
     if baseline is None:
         return Decision(False, f"its report has no baseline for {primary}")
-    rival = report.get("rival")
-    theirs = _value(rival.get("metrics"), primary) if isinstance(rival, Mapping) else None
+    incumbent = report.get("rival")  # the name of the field on disk
+    theirs = _value(incumbent.get("metrics"), primary) if isinstance(incumbent, Mapping) else None
     ours, beside, other = format_apart(mine, baseline, mine if theirs is None else theirs)
     shown, kind = f"{primary} {ours}", _kind(report.get("baseline"))
     if not is_better(mine, baseline, higher=higher):
@@ -52,7 +52,7 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
     said = f"{shown} is better than the baseline's {beside}{kind}"
     if stable is None:
         return Decision(True, said)
-    if not isinstance(rival, Mapping) or str(rival.get("version")) != str(stable):
+    if not isinstance(incumbent, Mapping) or str(incumbent.get("version")) != str(stable):
         reason = report.get("not_compared")
         why = f" ({reason})" if isinstance(reason, str) and reason else ""
         return Decision(
@@ -62,14 +62,14 @@ def decide(report: Mapping[str, Any], stable: int | None) -> Decision:
     if theirs is None:
         # The stable version could not be measured on this data, as when the classes are others.
         return Decision(False, f"{said}, but version {stable}, which is stable now, has no {primary} on the same data")
-    allowed = POINTS if higher else ERROR_TOLERANCE * abs(theirs)
+    allowed = SCORE_TOLERANCE if higher else ERROR_TOLERANCE * abs(theirs)
     if (theirs - mine if higher else mine - theirs) > allowed:
         return Decision(False, f"{shown} is worse than the {other} of version {stable}, which stays stable")
     return Decision(True, f"{said} and not worse than the {other} of version {stable}, which was stable")
 
 
 def _value(metrics: object, name: str) -> float | None:
-    """A metric, as a number or as {value, low, high}; None where it is not there or not finite."""
+    """A metric, given as a number or as {value, low, high}; None where it is missing or not finite."""
     found = metrics.get(name) if isinstance(metrics, Mapping) else None
     if isinstance(found, Mapping):
         found = found.get("value")
