@@ -134,7 +134,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-async def test_a_damaged_dataset_is_listed_and_deleted_and_hurts_no_other(home: Path, damage: Damage) -> None:
+async def test_damaged_dataset_is_listed_and_deleted_without_harm_to_others(home: Path, damage: Damage) -> None:
     damage(home / "datasets" / HURT)
     async with house(home) as h:
         listed = {d.id: d for d in (await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())).datasets}
@@ -162,7 +162,7 @@ async def test_a_damaged_dataset_is_listed_and_deleted_and_hurts_no_other(home: 
         assert await code_of(h.fine_tuning.GetDataset(pb.GetDatasetRequest(id=HURT))) is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_dataset_that_is_damaged_while_the_server_runs_is_noticed_and_so_is_its_cure(home: Path) -> None:
+async def test_dataset_damage_and_repair_at_run_time_are_noticed(home: Path) -> None:
     info = home / "datasets" / HURT / "dataset.json"
     whole = info.read_bytes()
     async with house(home) as h:
@@ -178,7 +178,7 @@ async def test_a_dataset_that_is_damaged_while_the_server_runs_is_noticed_and_so
         assert await state() == pb.DATASET_STATE_READY
 
 
-async def test_what_can_be_read_of_a_damaged_dataset_is_shown(home: Path) -> None:
+async def test_readable_parts_of_a_damaged_dataset_are_shown(home: Path) -> None:
     with_fields(**{STATISTICS: {"std": float("inf")}})(home / "datasets" / HURT)
     info = home / "datasets" / HURT / "dataset.json"
     info.write_text(info.read_text().replace("Infinity", "null"))  # as an earlier version wrote it
@@ -192,7 +192,7 @@ async def test_what_can_be_read_of_a_damaged_dataset_is_shown(home: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", ["info cut", "examples missing", "folder a file"])
-async def test_the_same_bytes_take_the_place_of_a_damaged_dataset(home: Path, damage: str, tmp_path: Path) -> None:
+async def test_upload_of_the_same_bytes_replaces_a_damaged_dataset(home: Path, damage: str, tmp_path: Path) -> None:
     from service.datasets.dataset_store import DatasetStore
     from tests.support.dataset_files import lines, sentences, upload
 
@@ -213,7 +213,7 @@ async def test_the_same_bytes_take_the_place_of_a_damaged_dataset(home: Path, da
     ["datasets/.staging-x", "datasets/.deleted-x", "datasets/README", f"uploads/{'d' * 64}.part", "jobs/.deleted-x"],
 )
 @pytest.mark.parametrize("folder", [True, False])
-async def test_a_server_starts_whatever_lies_about(home: Path, rubbish: str, folder: bool) -> None:
+async def test_server_starts_with_foreign_files_in_its_home(home: Path, rubbish: str, folder: bool) -> None:
     path = home / rubbish
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if folder else path.write_text("x")
@@ -223,7 +223,7 @@ async def test_a_server_starts_whatever_lies_about(home: Path, rubbish: str, fol
         await h.fine_tuning.GetUpload(pb.GetUploadRequest(sha256="d" * 64))
 
 
-async def test_a_lock_that_is_a_folder_does_not_keep_a_server_from_starting(home: Path) -> None:
+async def test_server_starts_with_a_folder_in_place_of_a_lock(home: Path) -> None:
     (home / "datasets" / ".staging-x" / "lock").mkdir(parents=True)
     database_at(home).close()
     async with house(home, start=True) as h:

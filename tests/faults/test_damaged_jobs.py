@@ -93,7 +93,7 @@ def clones(home: Path, column: str, **also: object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_damaged_rows_hurt_no_list_and_can_be_deleted(home: Path, column: str) -> None:
+async def test_damaged_job_rows_do_not_break_lists_and_can_be_deleted(home: Path, column: str) -> None:
     whole = set(ids(home))
     made = clones(home, column)
     async with house(home) as h:
@@ -143,7 +143,7 @@ async def test_damaged_rows_hurt_no_list_and_can_be_deleted(home: Path, column: 
         ("priority", "list"),
     ],
 )
-async def test_what_cannot_be_read_of_a_job_is_said(home: Path, column: str, value: str) -> None:
+async def test_damaged_job_fields_are_reported(home: Path, column: str, value: str) -> None:
     hurt, _ = ids(home)
     execute(home, f"UPDATE jobs SET {column} = ? WHERE id = ?", VALUES[value], hurt)
     async with house(home) as h:
@@ -153,7 +153,7 @@ async def test_what_cannot_be_read_of_a_job_is_said(home: Path, column: str, val
 
 
 @pytest.mark.parametrize("state", ["paused", "queued", "running", "cancelling", "hologram"])
-async def test_a_job_without_a_spec_can_be_deleted_in_every_state(home: Path, state: str) -> None:
+async def test_job_without_a_spec_can_be_deleted_in_every_state(home: Path, state: str) -> None:
     hurt, whole = ids(home)
     execute(
         home, "UPDATE jobs SET spec = 'x', state = ?, lease_owner = 'gone', lease_until = 1.0 WHERE id = ?", state, hurt
@@ -164,7 +164,7 @@ async def test_a_job_without_a_spec_can_be_deleted_in_every_state(home: Path, st
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "cancelling"])
-async def test_damaged_jobs_keep_no_other_from_being_worked_on(home: Path, state: str) -> None:
+async def test_damaged_jobs_do_not_block_other_jobs(home: Path, state: str) -> None:
     """They come first in the queue, or were worked on by a server that is gone."""
     _, whole = ids(home)
     damaged = clones(home, "spec", priority=1, state=state, lease_owner="gone", lease_until=1.0)
@@ -185,7 +185,7 @@ async def test_damaged_jobs_keep_no_other_from_being_worked_on(home: Path, state
 
 
 @pytest.mark.parametrize("column", ["metrics", "progress", "attempts", "deaths", "last_event", "started", "version"])
-async def test_a_job_that_can_be_worked_on_in_spite_of_damage_is_worked_on(home: Path, column: str) -> None:
+async def test_job_with_harmless_damage_is_run(home: Path, column: str) -> None:
     hurt, _ = ids(home)
     execute(home, "UPDATE jobs SET state = 'queued' WHERE id = ?", hurt)
     execute(home, f"UPDATE jobs SET {column} = 'x' WHERE id = ?", hurt)
@@ -198,7 +198,7 @@ async def test_a_job_that_can_be_worked_on_in_spite_of_damage_is_worked_on(home:
 
 
 @pytest.mark.parametrize("column", ["time", "kind", "body"])
-async def test_damaged_events_are_lines_that_say_so_and_the_others_come(home: Path, column: str) -> None:
+async def test_damaged_events_are_marked_among_the_others(home: Path, column: str) -> None:
     hurt, whole = ids(home)
     execute(home, "UPDATE jobs SET state = 'cancelled'")
     made = []
@@ -233,7 +233,7 @@ async def test_damaged_checkpoints_are_listed_as_damaged(home: Path, column: str
 
 
 @pytest.mark.parametrize("damage", ["a file", "empty", "no weights", "no state", "no state in it"])
-async def test_a_checkpoint_whose_files_are_damaged_is_listed_as_damaged(home: Path, damage: str) -> None:
+async def test_checkpoint_with_damaged_files_is_listed_as_damaged(home: Path, damage: str) -> None:
     hurt, _ = ids(home)
     folder = home / "jobs" / hurt / "checkpoints" / "10"
     match damage:
@@ -252,7 +252,7 @@ async def test_a_checkpoint_whose_files_are_damaged_is_listed_as_damaged(home: P
 
 
 @pytest.mark.parametrize("damage", ["a file", "gone", "no checkpoints", "checkpoints a file"])
-async def test_a_job_whose_folder_is_damaged_is_listed_cancelled_and_deleted(home: Path, damage: str) -> None:
+async def test_job_with_a_damaged_folder_can_be_listed_cancelled_and_deleted(home: Path, damage: str) -> None:
     hurt, whole = ids(home)
     folder = home / "jobs" / hurt
     if damage in ("a file", "gone"):

@@ -118,7 +118,7 @@ async def listed(h: Any, model: str = MODEL) -> dict[int, Any]:
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-async def test_a_damaged_version_is_listed_and_deleted_and_hurts_no_other(home: Path, damage: Damage) -> None:
+async def test_damaged_version_is_listed_and_deleted_without_harm_to_others(home: Path, damage: Damage) -> None:
     damage(home / "versions" / MODEL / "1")
     async with house(home) as h:
         versions = await listed(h)
@@ -157,9 +157,7 @@ SOME = (
 
 
 @pytest.mark.parametrize("damage", [DAMAGES[name] for name in SOME], ids=SOME)
-async def test_a_version_that_is_damaged_while_it_serves_is_told_of_and_can_be_deleted(
-    home: Path, damage: Damage
-) -> None:
+async def test_version_damaged_while_it_serves_is_reported_and_can_be_deleted(home: Path, damage: Damage) -> None:
     async with house(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=1))
         damage(home / "versions" / MODEL / "1")
@@ -172,7 +170,7 @@ async def test_a_version_that_is_damaged_while_it_serves_is_told_of_and_can_be_d
 
 
 @pytest.mark.parametrize("value", ["seed", "metrics", "training_seconds", "hyperparameters", "created"])
-async def test_a_lineage_with_values_of_wrong_types_is_told_of(home: Path, value: str) -> None:
+async def test_lineage_with_wrong_types_is_reported(home: Path, value: str) -> None:
     for number, wrong in ((1, "many"), (2, 10**30)):
         with_fields("lineage.json", **{value: wrong})(home / "versions" / MODEL / str(number))
     async with house(home) as h:
@@ -182,7 +180,7 @@ async def test_a_lineage_with_values_of_wrong_types_is_told_of(home: Path, value
         await h.models.DeleteVersion(pb.DeleteVersionRequest(model=MODEL, version=1))
 
 
-async def test_a_model_whose_every_version_is_damaged_is_listed_and_its_versions_can_be_deleted(home: Path) -> None:
+async def test_model_with_only_damaged_versions_is_listed_and_can_be_deleted(home: Path) -> None:
     async with house(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=2))
     for number in ("1", "2"):
@@ -205,7 +203,7 @@ async def test_a_model_whose_every_version_is_damaged_is_listed_and_its_versions
         assert (await aliases_of(h.world).read())[MODEL].aliases.targets == {}
 
 
-async def test_a_call_of_an_alias_whose_version_is_damaged_hears_that_it_is(home: Path) -> None:
+async def test_call_to_an_alias_of_a_damaged_version_reports_the_damage(home: Path) -> None:
     async with house(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=1))
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=1))
@@ -218,7 +216,7 @@ async def test_a_call_of_an_alias_whose_version_is_damaged_hears_that_it_is(home
         assert (await h.world.registry.acquire(MODEL)).version == 2
 
 
-async def test_a_damaged_version_that_is_mended_serves_again(home: Path) -> None:
+async def test_repaired_version_serves_again(home: Path) -> None:
     card = home / "versions" / MODEL / "1" / "card.json"
     whole = card.read_bytes()
     card.write_bytes(b"{")
@@ -230,7 +228,7 @@ async def test_a_damaged_version_that_is_mended_serves_again(home: Path) -> None
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=1))
 
 
-async def test_what_lies_beside_versions_hurts_nobody(home: Path) -> None:
+async def test_foreign_files_beside_versions_are_ignored(home: Path) -> None:
     folder = home / "versions"
     (folder / "README").write_text("x")
     (folder / "a_file").write_text("x")
@@ -269,7 +267,7 @@ VALUES: dict[str, object] = {
         ("traffic", "updated"),
     ],
 )
-async def test_damaged_rows_of_names_hurt_no_list_and_can_be_set_anew(
+async def test_damaged_alias_rows_do_not_break_lists_and_can_be_set_again(
     home: Path, table: str, column: str, value: object
 ) -> None:
     async with house(home) as h:
@@ -299,7 +297,7 @@ async def test_damaged_rows_of_names_hurt_no_list_and_can_be_set_anew(
     [b"", b"name: [", b"\xff\xfe", b"[1]", b"name: x\n", b"a: " + b"[" * 10_000, None],
     ids=["empty", "no yaml", "no text", "a list", "fields missing", "deep", "a folder"],
 )
-async def test_a_damaged_card_of_the_catalog_leaves_the_others(tmp_path: Path, content: bytes | None) -> None:
+async def test_damaged_catalog_card_leaves_the_other_models(tmp_path: Path, content: bytes | None) -> None:
     folder = Path(shutil.copytree(Path(__file__).parents[2] / "model_zoo" / "cards", tmp_path / "catalog"))
     victim = folder / "efficientnet_lite0.yaml"
     victim.unlink()
@@ -317,7 +315,7 @@ async def test_a_damaged_card_of_the_catalog_leaves_the_others(tmp_path: Path, c
         assert models["adder"] == ""
 
 
-async def test_an_intact_home_tells_of_no_damage(home: Path) -> None:
+async def test_intact_home_reports_no_damage(home: Path) -> None:
     make_datasets(home)
     database_at(home).close()
     async with house(home) as h:

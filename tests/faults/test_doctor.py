@@ -107,7 +107,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
-def test_a_sound_home_ends_with_zero_and_stays_as_it_is(home: Path) -> None:
+def test_doctor_on_an_intact_home_exits_zero_and_changes_nothing(home: Path) -> None:
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     code, said = doctor("--digests")
     assert (code, said["sound"], said["damaged"], said["notes"]) == (0, True, [], [])
@@ -123,7 +123,7 @@ def test_a_sound_home_ends_with_zero_and_stays_as_it_is(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "kind"), DAMAGES.values(), ids=DAMAGES)
-def test_each_damage_is_named_and_can_be_moved_aside(home: Path, damage: Damage, kind: str) -> None:
+def test_doctor_names_each_damage_and_quarantines_it(home: Path, damage: Damage, kind: str) -> None:
     damage(home)
     code, said = doctor()
     assert (code, said["sound"]) == (1, False)
@@ -139,7 +139,7 @@ def test_each_damage_is_named_and_can_be_moved_aside(home: Path, damage: Damage,
     assert doctor()[0] == 0
 
 
-def test_rows_that_are_moved_aside_are_kept_whole_in_a_file(home: Path) -> None:
+def test_quarantined_rows_are_stored_whole_in_a_file(home: Path) -> None:
     DAMAGES["job row of bytes"][0](home)
     _, said = doctor("--quarantine")
     (file,) = (Path(said["quarantine"]) / "rows").iterdir()
@@ -155,7 +155,7 @@ def test_rows_that_are_moved_aside_are_kept_whole_in_a_file(home: Path) -> None:
     asyncio.run(shown())
 
 
-def test_all_damages_at_once_are_moved_aside_and_a_server_serves_the_rest(home: Path) -> None:
+def test_quarantine_of_all_damages_lets_a_server_serve_the_rest(home: Path) -> None:
     for name in ("dataset", "version", "job row", "checkpoint", "alias of nothing", "weights", "lock a folder"):
         DAMAGES[name][0](home)
     assert len(doctor()[1]["damaged"]) == 7
@@ -172,7 +172,7 @@ def test_all_damages_at_once_are_moved_aside_and_a_server_serves_the_rest(home: 
     asyncio.run(serve())
 
 
-def test_contents_are_compared_with_their_digests_when_asked(home: Path) -> None:
+def test_doctor_with_contents_option_compares_digests(home: Path) -> None:
     weights = home / "versions" / MODEL / "2" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -189,7 +189,7 @@ def test_contents_are_compared_with_their_digests_when_asked(home: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_database_that_is_none_is_named_and_left_where_it_is(home: Path, content: bytes) -> None:
+def test_doctor_names_a_file_that_is_no_database_and_leaves_it(home: Path, content: bytes) -> None:
     (home / "zoo.db").write_bytes(content)
     code, said = doctor("--quarantine")
     if content:
@@ -199,7 +199,7 @@ def test_a_database_that_is_none_is_named_and_left_where_it_is(home: Path, conte
     assert (home / "zoo.db").read_bytes() == content
 
 
-def test_a_damaged_page_of_the_database_is_named(home: Path) -> None:
+def test_doctor_names_a_damaged_database_page(home: Path) -> None:
     data = bytearray((home / "zoo.db").read_bytes())
     data[4096 * 3 : 4096 * 4] = b"\xff" * 4096
     (home / "zoo.db").write_bytes(data)
@@ -208,14 +208,14 @@ def test_a_damaged_page_of_the_database_is_named(home: Path) -> None:
     assert any(one["kind"] == "database" for one in said["damaged"])
 
 
-def test_tables_of_a_newer_zoo_are_named(home: Path) -> None:
+def test_doctor_names_tables_of_a_newer_zoo(home: Path) -> None:
     execute(home, "UPDATE alembic_version SET version_num = '9999'")
     code, said = doctor()
     assert code == 1
     assert said["damaged"][0]["reason"] == "was written by a newer Zoo (its tables are at '9999')"
 
 
-def test_nothing_is_moved_while_a_server_runs(home: Path) -> None:
+def test_quarantine_while_a_server_runs_is_refused(home: Path) -> None:
     DAMAGES["dataset"][0](home)
 
     async def meanwhile() -> None:
@@ -232,7 +232,7 @@ def test_nothing_is_moved_while_a_server_runs(home: Path) -> None:
     assert (home / "datasets" / HURT).exists()
 
 
-def test_nothing_is_moved_while_a_server_of_another_machine_works_on_a_job(home: Path) -> None:
+def test_quarantine_while_another_machine_works_on_a_job_is_refused(home: Path) -> None:
     DAMAGES["dataset"][0](home)
     execute(home, "UPDATE jobs SET state = 'running', lease_owner = 'elsewhere-1', lease_until = 9e12 WHERE id = 'c1'")
     done = CliRunner().invoke(app, ["doctor", "--quarantine"])
@@ -241,7 +241,7 @@ def test_nothing_is_moved_while_a_server_of_another_machine_works_on_a_job(home:
     assert (home / "datasets" / HURT).exists()
 
 
-def test_a_server_does_not_start_while_things_are_moved(home: Path) -> None:
+def test_server_start_during_a_quarantine_is_refused(home: Path) -> None:
     descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     assert descriptor is not None
     with pytest.raises(SettingsError, match="`zoo doctor --quarantine` works on"):
@@ -249,7 +249,7 @@ def test_a_server_does_not_start_while_things_are_moved(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["datasets", "jobs", "uploads", "versions", "weights"])
-def test_a_file_in_the_place_of_a_folder_keeps_a_server_from_starting_with_a_sentence(home: Path, name: str) -> None:
+def test_server_start_with_a_file_in_place_of_a_folder_fails_with_a_sentence(home: Path, name: str) -> None:
     shutil.rmtree(home / name, ignore_errors=True)
     (home / name).write_text("x")
     with pytest.raises(SettingsError, match=rf"{name} is no folder; `zoo doctor --quarantine` moves it aside"):
@@ -263,7 +263,7 @@ def test_a_file_in_the_place_of_a_folder_keeps_a_server_from_starting_with_a_sen
 
 
 @pytest.mark.parametrize("content", [b"hello, I am no database", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_database_that_is_none_keeps_a_server_from_starting_with_a_sentence(home: Path, content: bytes) -> None:
+def test_server_start_with_a_file_that_is_no_database_fails_with_a_sentence(home: Path, content: bytes) -> None:
     (home / "zoo.db").write_bytes(content)
     with pytest.raises(
         SettingsError, match=r"ZOO_HOME: the database .* cannot be used: it is damaged .*; `zoo doctor` says more"
@@ -271,7 +271,7 @@ def test_a_database_that_is_none_keeps_a_server_from_starting_with_a_sentence(ho
         asyncio.run(open_database(load_settings()))
 
 
-def test_a_home_that_is_not_there_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_on_a_missing_home_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "nowhere"))
     code, said = doctor("--quarantine")
     assert (code, said["sound"], said["notes"][0]["reason"]) == (0, True, "is not there yet; a server makes it")
@@ -280,7 +280,7 @@ def test_a_home_that_is_not_there_is_sound(tmp_path: Path, monkeypatch: pytest.M
     assert doctor()[0] == 1
 
 
-def test_people_read_what_is_damaged_and_what_to_do(home: Path) -> None:
+def test_doctor_output_names_damage_and_remedy(home: Path) -> None:
     DAMAGES["dataset"][0](home)
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
@@ -290,7 +290,7 @@ def test_people_read_what_is_damaged_and_what_to_do(home: Path) -> None:
     assert "1 damaged" in done.output
 
 
-def test_the_doctor_loads_no_torch(home: Path) -> None:
+def test_doctor_imports_no_torch(home: Path) -> None:
     script = """
 import sys
 sys.argv = ["zoo", "doctor", "--digests"]

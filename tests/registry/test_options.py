@@ -16,7 +16,7 @@ from tests.support.scheduler_fakes import until
 CNN = Catalog.from_package().get("efficientnet_lite0")
 
 
-def test_a_model_does_as_the_server_does_unless_it_was_told_otherwise(clean_environment: pytest.MonkeyPatch) -> None:
+def test_options_not_given_for_a_model_are_the_server_defaults(clean_environment: pytest.MonkeyPatch) -> None:
     defaults = defaults_for(Settings(max_queue_delay_ms=3, default_timeout_ms=500), "cpu", CNN)
     assert (defaults.max_queue_delay_ms, defaults.default_timeout_ms, defaults.weight) == (3, 500, 1)
     assert defaults.max_batch_size == CNN.batching.cpu_batch_size
@@ -34,14 +34,14 @@ def test_a_model_does_as_the_server_does_unless_it_was_told_otherwise(clean_envi
         (1, "cpu", 1),
     ],
 )
-def test_a_batch_is_never_larger_than_the_card_allows(
+def test_batch_size_option_above_the_card_limit_is_refused(
     clean_environment: pytest.MonkeyPatch, wanted: int, device: str, most: int
 ) -> None:
     assert defaults_for(Settings(max_batch_size=wanted), device, CNN).max_batch_size == most
 
 
 @pytest.mark.asyncio
-async def test_the_next_batch_keeps_the_new_limit() -> None:
+async def test_new_batch_limit_applies_to_the_next_batch() -> None:
     async with world(max_batch_size=4) as w:
         w.runtime().gate.clear()
         first = asyncio.create_task(w.inference.infer(w.request("1")))
@@ -56,7 +56,7 @@ async def test_the_next_batch_keeps_the_new_limit() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_next_call_meets_the_new_queue_size() -> None:
+async def test_new_queue_limit_applies_to_the_next_call() -> None:
     async with world(max_queue_size=64) as w:
         w.runtime().gate.clear()
         inside = asyncio.create_task(w.inference.infer(w.request("1")))
@@ -71,7 +71,7 @@ async def test_the_next_call_meets_the_new_queue_size() -> None:
 
 
 @pytest.mark.asyncio
-async def test_options_outlive_a_reload_and_may_be_set_before_a_load() -> None:
+async def test_options_survive_a_reload_and_may_be_set_before_a_load() -> None:
     async with world(load=False) as w:
         w.registry.set_options("adder", {"max_batch_size": 2, "weight": 3})
         await w.registry.load("adder")
@@ -85,7 +85,7 @@ async def test_options_outlive_a_reload_and_may_be_set_before_a_load() -> None:
 
 
 @pytest.mark.asyncio
-async def test_how_a_network_is_made_changes_at_its_next_load_and_that_is_said() -> None:
+async def test_build_option_of_a_loaded_model_takes_effect_at_the_next_load() -> None:
     async with world() as w:
         _, later = w.registry.set_options("adder", {"precision": "bf16", "optimize": "off", "weight": 2})
         assert later == ("precision",), "optimize was off before"
@@ -114,7 +114,7 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("changes", "field", "problem"), WRONG)
-async def test_a_wrong_option_is_named_and_nothing_changes(changes: dict[str, Any], field: str, problem: str) -> None:
+async def test_wrong_option_is_named_and_changes_nothing(changes: dict[str, Any], field: str, problem: str) -> None:
     async with world() as w:
         before = w.registry.status("adder").options
         with pytest.raises(InvalidInput) as caught:

@@ -114,7 +114,7 @@ async def test_unload_tells_watchers_before_and_after_the_model_is_gone(events: 
         ]
 
 
-async def test_base_changes_are_told_before_those_of_its_heads(events: Events, tmp_path: Path) -> None:
+async def test_base_state_change_is_reported_before_those_of_its_heads(events: Events, tmp_path: Path) -> None:
     async with served(tmp_path, load=True) as w:
         await grow(w, tmp_path, "mood", 1.0)
         watch(w, events)
@@ -172,7 +172,7 @@ async def test_first_version_of_a_model_is_recorded_without_telling_watchers(eve
         ]
 
 
-async def test_deleted_version_is_unloaded_before_its_model_is_gone(events: Events, tmp_path: Path) -> None:
+async def test_deleted_version_is_unloaded_before_its_model_is_removed(events: Events, tmp_path: Path) -> None:
     async with served(tmp_path, load=True) as w:
         await w.registry.take("mood", publish(tmp_path, "mood"), gated=False)
         watch(w, events)
@@ -207,7 +207,7 @@ async def test_canary_out_of_bounds_loses_its_share_before_anything_is_written(e
         await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
 
 
-async def test_eviction_tells_of_the_victim_before_the_model_that_comes(events: Events) -> None:
+async def test_eviction_reports_the_victim_before_the_loaded_model(events: Events) -> None:
     async with world("b", mib={"a": 60, "c": 60}, load=False, ledger=Ledger(budget_mib=100)) as w:
         await w.registry.load("a")
         watch(w, events)
@@ -223,7 +223,7 @@ async def test_eviction_tells_of_the_victim_before_the_model_that_comes(events: 
         ]
 
 
-async def test_head_that_needs_fp32_tells_of_its_runtime_first_and_last(events: Events, tmp_path: Path) -> None:
+async def test_head_that_needs_fp32_reports_its_runtime_first_and_last(events: Events, tmp_path: Path) -> None:
     """The runtime `adder@fp32` exists before the head is READY, and goes after the head."""
 
     class Reduced(FakeRuntime):

@@ -32,7 +32,7 @@ def state_metric(w: World, model: str) -> dict[str, float]:
 # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_model_that_nobody_asked_for_is_unavailable_and_says_so() -> None:
+async def test_never_loaded_model_is_unavailable_with_that_reason() -> None:
     async with world(load=False) as w:
         status = w.registry.status("adder")
         assert (status.state, status.reason) == (UNAVAILABLE, "not loaded")
@@ -43,7 +43,7 @@ async def test_a_model_that_nobody_asked_for_is_unavailable_and_says_so() -> Non
             w.registry.resolve("adder")
 
 
-async def test_a_loaded_model_is_ready_under_its_number_and_its_alias() -> None:
+async def test_loaded_model_is_ready_under_its_number_and_alias() -> None:
     async with world() as w:
         status = w.registry.status("adder")
         assert status.state is READY
@@ -59,7 +59,7 @@ async def test_a_loaded_model_is_ready_under_its_number_and_its_alias() -> None:
         assert state_metric(w, "adder") == {"LOADING": 0, "READY": 1, "UNLOADING": 0, "UNAVAILABLE": 0}
 
 
-async def test_loading_a_model_that_is_ready_leaves_it_as_it_is() -> None:
+async def test_load_of_a_ready_model_changes_nothing() -> None:
     async with world() as w:
         served = w.registry.resolve("adder")
         assert (await w.registry.load("adder")).state is READY
@@ -67,7 +67,7 @@ async def test_loading_a_model_that_is_ready_leaves_it_as_it_is() -> None:
         assert w.loader.loads["adder"] == 1
 
 
-async def test_callers_who_ask_for_the_same_load_wait_for_the_same_one() -> None:
+async def test_concurrent_loads_of_a_model_share_one_load() -> None:
     async with world(load=False) as w:
         w.loader.gate.clear()
         calls = [asyncio.create_task(w.registry.load("adder")) for _ in range(5)]
@@ -80,7 +80,7 @@ async def test_callers_who_ask_for_the_same_load_wait_for_the_same_one() -> None
         assert w.moves == [("adder", LOADING), ("adder", READY)]
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_load() -> None:
+async def test_load_whose_caller_leaves_continues() -> None:
     async with world(load=False) as w:
         w.loader.gate.clear()
         leaver = asyncio.create_task(w.registry.load("adder"))
@@ -106,7 +106,7 @@ async def test_models_are_loaded_one_after_another() -> None:
         await asyncio.gather(*calls)
 
 
-async def test_a_load_that_fails_leaves_a_reason_while_others_serve() -> None:
+async def test_failed_load_leaves_a_reason_while_others_serve() -> None:
     async with world("a", "b", load=False) as w:
         w.loader.fail("a", NotReady("its weights are not on this machine"))
         with pytest.raises(NotReady, match="'a' could not be loaded: its weights are not on this machine"):
@@ -122,7 +122,7 @@ async def test_a_load_that_fails_leaves_a_reason_while_others_serve() -> None:
         assert (await w.inference.infer(w.request("3", model="b"))).version == 1
 
 
-async def test_begin_load_ends_and_never_raises_whatever_the_loader_does() -> None:
+async def test_begin_load_with_any_loader_error_ends_without_raising() -> None:
     async with world("a", "b", load=False) as w:
         w.loader.fail("a", NotReady("no"))
         w.loader.fail("b", RuntimeError("a foreign text with /a/path"))
@@ -133,7 +133,7 @@ async def test_begin_load_ends_and_never_raises_whatever_the_loader_does() -> No
         assert "/a/path" not in w.registry.status("b").reason
 
 
-async def test_a_model_that_failed_can_be_loaded_again() -> None:
+async def test_failed_model_can_be_loaded_again() -> None:
     async with world(load=False) as w:
         w.loader.fail("adder", NotReady("no"), NotReady("still no"))
         for reason in ("no", "still no"):
@@ -144,7 +144,7 @@ async def test_a_model_that_failed_can_be_loaded_again() -> None:
         assert (await w.inference.infer(w.request("3"))).version == 1
 
 
-async def test_a_listener_sees_a_model_ready_only_when_it_answers() -> None:
+async def test_listener_of_a_ready_model_finds_it_answering() -> None:
     async with world(load=False) as w:
         seen: list[tuple[ModelState, bool]] = []
 
@@ -165,7 +165,7 @@ async def test_a_listener_sees_a_model_ready_only_when_it_answers() -> None:
 # ── unloading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_unloading_frees_the_network_and_says_why_it_is_away() -> None:
+async def test_unload_frees_the_network_and_leaves_a_reason() -> None:
     async with world() as w:
         runtime = w.runtime()
         done = await w.registry.unload("adder")
@@ -182,14 +182,14 @@ async def test_unloading_frees_the_network_and_says_why_it_is_away() -> None:
             w.registry.resolve("adder")
 
 
-async def test_unloading_a_model_that_is_not_there_changes_nothing() -> None:
+async def test_unload_of_an_unloaded_model_changes_nothing() -> None:
     async with world(load=False) as w:
         done = await w.registry.unload("adder")
         assert (done.status.state, done.freed_bytes, done.held_bytes) == (UNAVAILABLE, 0, 0)
         assert w.moves == []
 
 
-async def test_unloading_waits_for_those_inside() -> None:
+async def test_unload_waits_for_rows_in_flight() -> None:
     async with world() as w:
         w.runtime().gate.clear()
         inside = asyncio.create_task(w.inference.infer(w.request("1", "2", "3", "4", "5")))
@@ -206,7 +206,7 @@ async def test_unloading_waits_for_those_inside() -> None:
         assert w.runtime().freed
 
 
-async def test_unloading_goes_on_when_its_caller_leaves() -> None:
+async def test_unload_whose_caller_leaves_continues() -> None:
     async with world() as w:
         runtime = w.runtime()
         runtime.gate.clear()
@@ -222,7 +222,7 @@ async def test_unloading_goes_on_when_its_caller_leaves() -> None:
         assert runtime.freed
 
 
-async def test_a_model_that_loads_cannot_be_unloaded() -> None:
+async def test_loading_model_cannot_be_unloaded() -> None:
     async with world(load=False) as w:
         w.loader.gate.clear()
         loading = asyncio.create_task(w.registry.load("adder"))
@@ -233,7 +233,7 @@ async def test_a_model_that_loads_cannot_be_unloaded() -> None:
         assert (await loading).state is READY
 
 
-async def test_a_model_that_unloads_can_be_neither_loaded_nor_unloaded() -> None:
+async def test_unloading_model_can_be_neither_loaded_nor_unloaded() -> None:
     async with world() as w:
         w.runtime().gate.clear()
         inside = asyncio.create_task(w.inference.infer(w.request("1")))
@@ -250,7 +250,7 @@ async def test_a_model_that_unloads_can_be_neither_loaded_nor_unloaded() -> None
         await asyncio.gather(inside, unloading)
 
 
-async def test_a_model_that_was_unloaded_can_be_loaded_again() -> None:
+async def test_unloaded_model_can_be_loaded_again() -> None:
     async with world() as w:
         first = w.runtime()
         for _ in range(3):
@@ -263,7 +263,7 @@ async def test_a_model_that_was_unloaded_can_be_loaded_again() -> None:
         assert w.sample("zoo_model_memory_bytes", model="adder", version="1") == 4096
 
 
-async def test_a_batch_whose_caller_has_left_does_not_hold_up_an_unload() -> None:
+async def test_unload_with_an_abandoned_batch_does_not_wait_for_it() -> None:
     async with world() as w:
         runtime = w.runtime()
         runtime.gate.clear()
@@ -281,7 +281,7 @@ async def test_a_batch_whose_caller_has_left_does_not_hold_up_an_unload() -> Non
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_unknown_model_is_told_with_names_that_are_near() -> None:
+async def test_unknown_model_is_refused_with_near_names() -> None:
     async with world("efficientnet_lite0", "silero_vad", load=False) as w:
         for ask in (w.registry.resolve, w.registry.status, w.registry.begin_load):
             with pytest.raises(
@@ -294,13 +294,13 @@ async def test_an_unknown_model_is_told_with_names_that_are_near() -> None:
                 await move("silero")
 
 
-async def test_a_name_near_to_none_is_told_what_there_is() -> None:
+async def test_unknown_name_without_a_near_one_lists_all_models() -> None:
     async with world("alpha", "beta", load=False) as w:
         with pytest.raises(NotFound, match="models are alpha, beta"):
             w.registry.resolve("qqqqqqqq")
 
 
-async def test_a_name_without_end_is_not_repeated_without_end() -> None:
+async def test_unknown_name_of_great_length_is_shortened_in_the_error() -> None:
     async with world() as w:
         for ask in (lambda: w.registry.resolve("x" * 10_000_000), lambda: w.registry.resolve("adder", "9" * 1_000_000)):
             with pytest.raises(NotFound) as caught:
@@ -309,25 +309,25 @@ async def test_a_name_without_end_is_not_repeated_without_end() -> None:
 
 
 @pytest.mark.parametrize("version", ["2", "0", "-1", "01", "1.0", "latest", " ", "1 ", "١"])
-async def test_an_unknown_version_is_told_which_there_are(version: str) -> None:
+async def test_unknown_version_is_refused_with_the_known_ones(version: str) -> None:
     async with world() as w:
         for ask in (w.registry.resolve, w.registry.status):
             with pytest.raises(NotFound, match="has version 1, which is 'stable'"):
                 ask("adder", version)
 
 
-async def test_an_unknown_version_is_told_even_while_the_model_is_away() -> None:
+async def test_unknown_version_of_an_unloaded_model_is_refused() -> None:
     async with world(load=False) as w:
         with pytest.raises(NotFound, match="unknown version"):
             w.registry.resolve("adder", "7")
 
 
-async def test_statuses_come_in_the_order_of_names() -> None:
+async def test_statuses_are_in_order_of_name() -> None:
     async with world("b", "c", "a", load=False) as w:
         assert [status.name for status in w.registry.statuses()] == ["a", "b", "c"]
 
 
-async def test_closing_stops_a_load_that_nobody_waits_for() -> None:
+async def test_close_cancels_a_load_without_waiters() -> None:
     async with world(load=False) as w:
         w.loader.gate.clear()
         task = w.registry.begin_load("adder")
@@ -339,7 +339,7 @@ async def test_closing_stops_a_load_that_nobody_waits_for() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux only")
-async def test_a_load_comes_after_those_who_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_thread_has_a_lower_priority_than_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(load=False) as w:
         load, priorities = w.loader.load, list[int]()
 

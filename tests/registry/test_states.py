@@ -17,7 +17,7 @@ LEGAL = {
 
 
 @pytest.mark.parametrize(("old", "new"), list(itertools.product(ModelState, ModelState)))
-def test_a_model_moves_only_as_drawn(old: ModelState, new: ModelState) -> None:
+def test_state_change_not_in_the_table_is_refused(old: ModelState, new: ModelState) -> None:
     if (old, new) in LEGAL:
         check_move("m", old, new)
     else:
@@ -25,6 +25,6 @@ def test_a_model_moves_only_as_drawn(old: ModelState, new: ModelState) -> None:
             check_move("m", old, new)
 
 
-def test_every_state_has_a_way_on() -> None:
+def test_every_state_has_a_next_state() -> None:
     assert set(MOVES) == set(ModelState)
     assert all(MOVES.values())

@@ -49,29 +49,29 @@ def gains(
 
 
 @pytest.mark.parametrize(("padded_s", "gained"), [(0.8, True), (0.94, True), (0.96, False), (1.2, False)])
-def test_the_clock_decides(padded_s: float, gained: bool) -> None:
+def test_padding_gain_is_decided_by_the_clock(padded_s: float, gained: bool) -> None:
     assert gains({28: 1.0, 32: padded_s}) is gained
 
 
 @pytest.mark.parametrize(("alone_s", "gained"), [(1.05, True), (1.2, False)])
-def test_a_row_alone_must_not_lose_by_it(alone_s: float, gained: bool) -> None:
+def test_padding_that_slows_single_rows_is_refused(alone_s: float, gained: bool) -> None:
     assert gains({28: 1.0, 32: 0.8}, alone={28: 1.0, 32: alone_s}) is gained
 
 
-def test_a_network_that_takes_no_longer_texts_gets_none() -> None:
+def test_network_at_its_longest_text_gets_no_padding() -> None:
     assert not gains({28: 1.0, 32: 0.1}, most=30)
 
 
-def test_inputs_that_padding_does_not_change_are_not_timed() -> None:
+def test_inputs_unchanged_by_padding_are_not_timed() -> None:
     assert not gains({}, heeds=False)
 
 
 @pytest.mark.parametrize(("longest", "timed_at"), [(1, 28), (28, 28), (29, 44), (40, 44)])
-def test_what_is_timed_is_as_long_as_the_texts_at_hand(longest: int, timed_at: int) -> None:
+def test_padding_is_timed_at_the_length_of_the_items(longest: int, timed_at: int) -> None:
     assert gains({timed_at: 1.0, timed_at + 4: 0.5}, longest=longest)
 
 
-def test_a_network_that_longer_batches_are_too_much_for_goes_on_without() -> None:
+def test_network_that_fails_on_padded_batches_gets_no_padding() -> None:
     fails_at_32 = {28: 1.0}
     with pytest.raises(KeyError):
         gains(fails_at_32)

@@ -25,7 +25,7 @@ from tests.support.tuned_versions import publish
 pytestmark = pytest.mark.asyncio
 
 
-async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
+async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None:
     async with tuned(start=False) as it:
         assert it.evidence == TierReport("eager", "fp32", reason="it is about to be tried")
         assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
@@ -46,7 +46,7 @@ async def test_what_is_right_and_faster_is_swapped_in_and_shown() -> None:
         assert it.threads == ["tiering"]
 
 
-async def test_a_wrong_answer_keeps_the_network_that_serves() -> None:
+async def test_candidate_with_wrong_answers_is_refused() -> None:
     async with tuned(start=False) as it:
         it.after.off = 0.5
         it.tuner.start()
@@ -60,7 +60,7 @@ async def test_a_wrong_answer_keeps_the_network_that_serves() -> None:
 
 
 @pytest.mark.parametrize("off", [float("nan"), float("inf")])
-async def test_numbers_that_are_none_are_wrong(off: float) -> None:
+async def test_candidate_with_non_finite_answers_is_refused(off: float) -> None:
     async with tuned(start=False) as it:
         it.after.off = off
         it.tuner.start()
@@ -68,14 +68,14 @@ async def test_numbers_that_are_none_are_wrong(off: float) -> None:
         assert it.after.freed
 
 
-async def test_an_answer_that_depends_on_the_batch_is_wrong() -> None:
+async def test_candidate_depending_on_the_batch_is_refused() -> None:
     async with tuned(start=False) as it:
         it.after.batched_off = 0.25
         it.tuner.start()
         assert "outputs differ by 0.25" in (await it.outcome()).reason
 
 
-async def test_what_fails_the_golden_check_is_wrong() -> None:
+async def test_candidate_failing_the_golden_check_is_refused() -> None:
     async with tuned(start=False) as it:
         assert it.task is not None
         it.task.golden_says = "expected tiger cat, got teapot"
@@ -84,7 +84,7 @@ async def test_what_fails_the_golden_check_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "ratio"), [(0.010, "1"), (0.0099, "1.01"), (0.020, "0.5")])
-async def test_what_is_no_faster_is_not_worth_it(seconds: float, ratio: str) -> None:
+async def test_candidate_that_is_not_faster_is_refused(seconds: float, ratio: str) -> None:
     async with tuned(start=False) as it:
         it.after.seconds = seconds
         it.tuner.start()
@@ -96,7 +96,7 @@ async def test_what_is_no_faster_is_not_worth_it(seconds: float, ratio: str) -> 
         assert not it.before.freed
 
 
-async def test_what_is_no_faster_together_but_much_faster_alone_is_worth_it() -> None:
+async def test_candidate_much_faster_for_single_rows_is_swapped_in() -> None:
     async with tuned(start=False) as it:
         it.after.seconds, it.after.alone_s = 0.0102, 0.005
         it.tuner.start()
@@ -106,7 +106,7 @@ async def test_what_is_no_faster_together_but_much_faster_alone_is_worth_it() ->
 
 
 @pytest.mark.parametrize(("together_s", "alone_s"), [(0.0125, 0.001), (0.001, 0.0125)])
-async def test_nobody_pays_for_the_gain_of_others(together_s: float, alone_s: float) -> None:
+async def test_candidate_slower_at_one_batch_size_is_refused(together_s: float, alone_s: float) -> None:
     async with tuned(start=False) as it:
         it.after.seconds, it.after.alone_s = together_s, alone_s
         it.tuner.start()
@@ -115,7 +115,7 @@ async def test_nobody_pays_for_the_gain_of_others(together_s: float, alone_s: fl
         assert "0.8 times" in got.reason
 
 
-async def test_what_cannot_be_compiled_says_why() -> None:
+async def test_uncompilable_network_reports_the_reason() -> None:
     async with tuned(start=False) as it:
         it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
         it.tuner.start()
@@ -124,7 +124,7 @@ async def test_what_cannot_be_compiled_says_why() -> None:
         assert await it.ask("1") == 3.0
 
 
-async def test_off_means_off() -> None:
+async def test_optimize_off_compiles_nothing() -> None:
     async with tuned(optimize="off") as it:
         assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
         assert it.compiler.asked == []
@@ -135,7 +135,7 @@ async def test_off_means_off() -> None:
     ("precision", "has_bf16", "asked"),
     [("auto", False, ["fp32"]), ("auto", True, ["bf16", "fp32"]), ("bf16", False, ["bf16"]), ("fp32", True, ["fp32"])],
 )
-async def test_precisions_are_tried_as_they_are_wanted(precision: str, has_bf16: bool, asked: list[str]) -> None:
+async def test_precisions_are_tried_in_the_configured_order(precision: str, has_bf16: bool, asked: list[str]) -> None:
     async with tuned(precision=precision, has_bf16=has_bf16, start=False) as it:
         it.compiler.offers = {}
         it.tuner.start()
@@ -144,7 +144,7 @@ async def test_precisions_are_tried_as_they_are_wanted(precision: str, has_bf16:
         assert it.evidence.reason == "nobody can"
 
 
-async def test_the_fastest_precision_that_is_right_ends_the_search() -> None:
+async def test_first_correct_precision_ends_the_search() -> None:
     async with tuned(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
         it.tuner.start()
@@ -155,7 +155,7 @@ async def test_the_fastest_precision_that_is_right_ends_the_search() -> None:
         assert (await it.world.inference.infer(it.world.request("2"))).timing.precision == "bf16"
 
 
-async def test_a_precision_that_strays_too_far_makes_room_for_the_next() -> None:
+async def test_precision_that_is_not_close_is_followed_by_the_next() -> None:
     async with tuned(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = wrong = Network(it.clock, 0.002, "bf16", off=-40.0)
         it.tuner.start()
@@ -173,14 +173,14 @@ async def unloaded_meanwhile(it: Tuned, away: Callable[[], Any]) -> None:
     await until(lambda: it.after.freed)
 
 
-async def test_an_unload_during_the_compilation_drops_the_result() -> None:
+async def test_unload_during_a_compilation_drops_the_result() -> None:
     async with tuned(start=False) as it:
         await unloaded_meanwhile(it, lambda: it.world.registry.unload("adder"))
         assert it.world.registry.status("adder").runtime is None
         assert it.tier("eager", "fp32") == it.tier("compiled", "fp32") == 0.0
 
 
-async def test_a_stop_ends_the_compilation_and_changes_nothing_more() -> None:
+async def test_stop_ends_the_compilation_and_changes_nothing() -> None:
     async with tuned(start=False) as it:
         it.compiler.gate.clear()
         it.tuner.start()
@@ -193,7 +193,7 @@ async def test_a_stop_ends_the_compilation_and_changes_nothing_more() -> None:
         assert not it.before.freed
 
 
-async def test_callers_are_answered_right_while_networks_are_exchanged() -> None:
+async def test_calls_during_a_swap_are_answered_correctly() -> None:
     async with tuned(start=False) as it:
         asked = [asyncio.create_task(it.ask(str(n))) for n in range(40)]
         it.tuner.start()
@@ -220,7 +220,7 @@ async def ask_head(it: Tuned) -> float:
     return float(prediction.tensors["logits"][0])
 
 
-async def test_a_network_that_a_head_does_not_hold_on_serves_everybody_else(tmp_path: Path) -> None:
+async def test_tier_that_fails_a_head_serves_all_other_callers(tmp_path: Path) -> None:
     async with tuned(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1000.0)
         it.after.off = OFF
@@ -232,7 +232,7 @@ async def test_a_network_that_a_head_does_not_hold_on_serves_everybody_else(tmp_
         assert [network.freed for network in it.beside] == [False]
 
 
-async def test_a_network_that_all_heads_get_along_with_serves_them(tmp_path: Path) -> None:
+async def test_tier_on_which_all_heads_hold_serves_them(tmp_path: Path) -> None:
     async with tuned(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1.0)
         it.after.off = OFF
@@ -243,7 +243,7 @@ async def test_a_network_that_all_heads_get_along_with_serves_them(tmp_path: Pat
         assert await ask_head(it) == pytest.approx(7.0 + OFF, abs=1e-6)
 
 
-async def test_in_another_precision_heads_are_held_to_what_their_cards_allow_there(tmp_path: Path) -> None:
+async def test_heads_in_a_reduced_precision_are_checked_by_their_cards(tmp_path: Path) -> None:
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 10.0)
         it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
@@ -253,7 +253,7 @@ async def test_in_another_precision_heads_are_held_to_what_their_cards_allow_the
         assert await ask_head(it) == pytest.approx(70.1, abs=0.01)
 
 
-async def test_a_head_that_comes_while_others_are_checked_is_checked_too(tmp_path: Path) -> None:
+async def test_head_loaded_during_the_head_checks_is_checked(tmp_path: Path) -> None:
     async with tuned(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1000.0)
         heads_on, calls = it.world.registry.heads_on, 0
@@ -271,7 +271,7 @@ async def test_a_head_that_comes_while_others_are_checked_is_checked_too(tmp_pat
         assert await ask_head(it) == 7000.0
 
 
-async def test_a_head_whose_golden_items_cannot_be_read_stays_in_fp32(tmp_path: Path) -> None:
+async def test_head_with_unreadable_golden_items_stays_in_fp32(tmp_path: Path) -> None:
     async with tuned(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1.0)
         (tmp_path / "versions" / "mood" / "1" / "golden.safetensors").write_bytes(b"damaged")
@@ -285,7 +285,7 @@ async def test_a_head_whose_golden_items_cannot_be_read_stays_in_fp32(tmp_path: 
 # ── what stays eager moves ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_stays_eager_moves_into_processes_of_its_own() -> None:
+async def test_eager_network_moves_into_processes() -> None:
     there = Network(Clock(), 0.010)
     processes = Processes(there)
     async with tuned(optimize="off", processes=processes) as it:
@@ -298,7 +298,7 @@ async def test_what_stays_eager_moves_into_processes_of_its_own() -> None:
         assert there.rows == rows + 1
 
 
-async def test_so_does_what_could_not_be_made_faster_and_why_is_still_told() -> None:
+async def test_network_without_a_faster_tier_moves_into_processes_with_its_reason() -> None:
     there = Network(Clock(), 0.010)
     async with tuned(start=False, processes=Processes(there)) as it:
         it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
@@ -307,7 +307,7 @@ async def test_so_does_what_could_not_be_made_faster_and_why_is_still_told() -> 
         assert (it.evidence.tier, it.evidence.reason) == ("eager", "there is no C++ compiler on this machine")
 
 
-async def test_what_was_made_faster_stays_where_the_lanes_are() -> None:
+async def test_compiled_network_stays_in_the_server_process() -> None:
     processes = Processes(Network(Clock(), 0.010))
     async with tuned(processes=processes) as it:
         await until(lambda: it.evidence.tier == "compiled")
@@ -315,7 +315,7 @@ async def test_what_was_made_faster_stays_where_the_lanes_are() -> None:
         assert processes.asked == []
 
 
-async def test_what_answers_otherwise_there_stays_here() -> None:
+async def test_network_with_other_answers_in_processes_stays() -> None:
     there = Network(Clock(), 0.010, off=0.5)
     async with tuned(optimize="off", processes=Processes(there)) as it:
         await until(lambda: there.freed)
@@ -324,7 +324,7 @@ async def test_what_answers_otherwise_there_stays_here() -> None:
         assert not it.before.freed
 
 
-async def test_what_cannot_move_stays_here() -> None:
+async def test_network_that_cannot_move_stays() -> None:
     processes = Processes(CannotMove("its weights have left this machine"))
     async with tuned(optimize="off", processes=processes) as it:
         await until(lambda: bool(processes.asked))

@@ -29,7 +29,7 @@ FAILED = "the attempt failed; the server's log says why"
 # ── candidates that raise ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_attempt_that_breaks_costs_nothing_but_the_attempt() -> None:
+async def test_failed_attempt_keeps_the_network() -> None:
     async with tuned(start=False) as it:
         it.compiler.offers["fp32"] = RuntimeError("secret in /a/path")
         it.tuner.start()
@@ -38,7 +38,7 @@ async def test_an_attempt_that_breaks_costs_nothing_but_the_attempt() -> None:
         assert await it.ask("1") == 3.0
 
 
-async def test_a_candidate_whose_batches_fail_makes_room_for_the_next() -> None:
+async def test_candidate_with_failing_batches_is_followed_by_the_next() -> None:
     async with tuned(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = broken = Network(it.clock, 0.002, "bf16")
         broken.fails = RuntimeError("the compiled network failed at Run; standard error says why")
@@ -49,7 +49,7 @@ async def test_a_candidate_whose_batches_fail_makes_room_for_the_next() -> None:
         assert await it.ask("1") == 3.0
 
 
-async def test_a_candidate_whose_batches_fail_does_not_keep_the_network_from_moving() -> None:
+async def test_candidate_with_failing_batches_lets_the_network_move_to_processes() -> None:
     there = Network(Clock(), 0.010)
     async with tuned(start=False, processes=Processes(there)) as it:
         it.after.fails = RuntimeError("the compiled network failed at Run; standard error says why")
@@ -61,7 +61,7 @@ async def test_a_candidate_whose_batches_fail_does_not_keep_the_network_from_mov
         assert await it.ask("1") == 3.0
 
 
-async def test_a_move_that_fails_leaves_the_network_and_what_is_known_of_it() -> None:
+async def test_failed_move_keeps_the_network_and_its_report() -> None:
     there = Network(Clock(), 0.010)
     there.fails = RuntimeError("a lane's process is no more")
     async with tuned(start=False, processes=Processes(there)) as it:
@@ -75,7 +75,7 @@ async def test_a_move_that_fails_leaves_the_network_and_what_is_known_of_it() ->
 # ── models that come and go ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_model_whose_turn_comes_at_once_moves_like_any_other() -> None:
+async def test_model_tried_immediately_moves_to_processes() -> None:
     """The tuner's thread may be faster than the event loop that hands it the model."""
     asked = threading.Event()
 
@@ -104,7 +104,7 @@ async def test_a_model_whose_turn_comes_at_once_moves_like_any_other() -> None:
         assert (await it.world.registry.load("adder")).state is ModelState.READY
 
 
-async def test_a_model_that_was_unloaded_before_its_turn_is_not_kept_for_it() -> None:
+async def test_model_unloaded_before_its_turn_is_freed() -> None:
     async with tuned(start=False) as it:
         it.compiler.gate.clear()
         it.tuner.start()
@@ -147,7 +147,7 @@ async def load_meanwhile(it: Tuned, device: Device, meanwhile: Callable[[], Any]
     return held.beside
 
 
-async def test_a_model_that_loads_while_compiled_code_does_is_not_said_to_hold_that() -> None:
+async def test_load_during_a_compiled_load_does_not_count_its_memory() -> None:
     device = Device()
     async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.loads = lambda: device.grows(70)
@@ -159,7 +159,7 @@ async def test_a_model_that_loads_while_compiled_code_does_is_not_said_to_hold_t
         assert await load_meanwhile(it, device, meanwhile) == 0
 
 
-async def test_nor_what_checks_take_and_the_swap_gives_back() -> None:
+async def test_load_during_checks_and_swap_does_not_count_their_memory() -> None:
     device = Device()
     async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.after.gate.clear()
@@ -174,7 +174,7 @@ async def test_nor_what_checks_take_and_the_swap_gives_back() -> None:
         assert (await it.outcome()).tier == "compiled"
 
 
-async def test_nor_what_a_network_gives_back_that_moves() -> None:
+async def test_load_during_a_move_does_not_count_freed_memory() -> None:
     device = Device()
     there = Network(Clock(), 0.010)
     there.gate.clear()
@@ -191,7 +191,7 @@ async def test_nor_what_a_network_gives_back_that_moves() -> None:
         assert await load_meanwhile(it, device, meanwhile) == 0
 
 
-async def test_but_what_it_takes_itself_is_measured_all_the_while_that_a_compiler_works() -> None:
+async def test_load_during_a_compilation_is_measured() -> None:
     device = Device()
     async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.gate.clear()
@@ -204,7 +204,7 @@ async def test_but_what_it_takes_itself_is_measured_all_the_while_that_a_compile
 
 
 @pytest.mark.parametrize("offer", [CannotCompile("nobody can"), RuntimeError("broken")])
-async def test_and_after_an_attempt_that_failed(offer: Exception) -> None:
+async def test_load_after_a_failed_attempt_is_measured(offer: Exception) -> None:
     device = Device()
     async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.offers["fp32"] = offer

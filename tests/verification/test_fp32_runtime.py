@@ -84,7 +84,7 @@ def carried(w: World, model: str) -> str:
 # ── the tier first, then the head ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_head_that_holds_on_the_tier_runs_there_with_its_figures_shown(tmp_path: Path) -> None:
+async def test_head_that_holds_on_the_tier_runs_there_with_its_figures(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -98,7 +98,7 @@ async def test_a_head_that_holds_on_the_tier_runs_there_with_its_figures_shown(t
         assert "adder@fp32" not in w.loader.loads
 
 
-async def test_a_head_that_does_not_hold_on_the_tier_serves_in_fp32_and_the_base_keeps_its_tier(tmp_path: Path) -> None:
+async def test_head_that_fails_on_the_tier_serves_in_fp32_and_the_base_keeps_its_tier(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         tier = Reduced()
@@ -119,7 +119,7 @@ async def test_a_head_that_does_not_hold_on_the_tier_serves_in_fp32_and_the_base
         assert (beside.state, beside.runtime is not None and beside.runtime.precision) == (ModelState.READY, "fp32")
 
 
-async def test_heads_share_one_fp32_runtime_and_batch_on_it(tmp_path: Path) -> None:
+async def test_heads_in_fp32_share_one_runtime_and_its_batches(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -138,7 +138,7 @@ async def test_heads_share_one_fp32_runtime_and_batch_on_it(tmp_path: Path) -> N
         assert beside.batches[-1] == [5.0] * 3
 
 
-async def test_the_fp32_runtime_goes_with_the_last_head_that_needs_it(tmp_path: Path) -> None:
+async def test_fp32_runtime_is_removed_with_its_last_head(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -156,7 +156,7 @@ async def test_the_fp32_runtime_goes_with_the_last_head_that_needs_it(tmp_path: 
         assert w.loader.loads["adder@fp32"] == 2
 
 
-async def test_a_second_version_that_holds_leaves_the_first_where_it_is(tmp_path: Path) -> None:
+async def test_second_version_that_holds_leaves_the_first_in_fp32(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -170,7 +170,7 @@ async def test_a_second_version_that_holds_leaves_the_first_where_it_is(tmp_path
         assert [v.runtime.carried_by for v in w.registry.versions("moods") if v.runtime] == ["adder", "adder@fp32"]
 
 
-async def test_a_canary_that_does_not_hold_serves_in_fp32_beside_a_stable_one_on_the_tier(tmp_path: Path) -> None:
+async def test_canary_in_fp32_serves_beside_stable_on_the_tier(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -181,7 +181,7 @@ async def test_a_canary_that_does_not_hold_serves_in_fp32_beside_a_stable_one_on
         assert answers == [[7.0 + OFF + FAR, 0.0]] * 2 + [[-0.5, 0.0]] * 2
 
 
-async def test_options_of_the_base_hold_for_its_fp32_runtime_too(tmp_path: Path) -> None:
+async def test_options_of_the_base_apply_to_its_fp32_runtime(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))
@@ -193,7 +193,7 @@ async def test_options_of_the_base_hold_for_its_fp32_runtime_too(tmp_path: Path)
         assert (options.max_batch_size, options.precision) == (2, "fp32")
 
 
-async def test_without_its_data_set_a_head_is_held_to_its_golden_items(
+async def test_head_without_its_dataset_is_checked_by_its_golden_items(
     tmp_path: Path, stored: dict[str, list[Example]]
 ) -> None:
     stored.clear()
@@ -229,7 +229,7 @@ async def swapped(it: Tuned, home: Path, *heads: tuple[str, float]) -> None:
     await it.outcome()
 
 
-async def test_a_tier_that_comes_later_takes_the_base_and_the_heads_that_hold(tmp_path: Path) -> None:
+async def test_later_tier_swap_moves_the_base_and_the_heads_that_hold(tmp_path: Path) -> None:
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
         await swapped(it, tmp_path, ("near", -13.5), ("far", FAR))
         assert (it.evidence.tier, it.evidence.precision, it.evidence.reason) == ("compiled", "bf16", "")
@@ -243,7 +243,7 @@ async def test_a_tier_that_comes_later_takes_the_base_and_the_heads_that_hold(tm
         assert [(found["runs"], found["flips"]) for found in noted.values()] == [("compiled bf16", 20)]
 
 
-async def test_callers_of_a_head_are_answered_in_fp32_throughout_the_swap(tmp_path: Path) -> None:
+async def test_calls_to_a_head_during_a_swap_are_answered_in_fp32(tmp_path: Path) -> None:
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
         answers: list[list[float]] = []
         done = False
@@ -263,9 +263,7 @@ async def test_callers_of_a_head_are_answered_in_fp32_throughout_the_swap(tmp_pa
         assert carried(it.world, "near") == "adder@fp32"
 
 
-async def test_after_a_restart_noted_figures_are_used_and_nothing_is_measured_again(
-    tmp_path: Path, stored: dict[str, list[Example]]
-) -> None:
+async def test_stored_figures_after_a_restart_are_reused(tmp_path: Path, stored: dict[str, list[Example]]) -> None:
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
         await swapped(it, tmp_path, ("near", -13.5), ("far", FAR))
     stored.clear()  # there is nothing left to measure with
@@ -282,7 +280,7 @@ async def test_after_a_restart_noted_figures_are_used_and_nothing_is_measured_ag
         assert (served["runs"], served["flips"], served["holds"]) == ("compiled bf16", 20, False)
 
 
-async def test_where_no_memory_is_left_for_an_fp32_runtime_the_base_still_gets_its_tier(tmp_path: Path) -> None:
+async def test_base_gets_its_tier_without_memory_for_an_fp32_runtime(tmp_path: Path) -> None:
     async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
         await it.world.registry.take("near", classifier(tmp_path, "near", -13.5))
         load = cast(Any, it.world.loader).load
@@ -303,7 +301,7 @@ async def test_where_no_memory_is_left_for_an_fp32_runtime_the_base_still_gets_i
         assert await ask(it.world, "near", "6") == [-0.5, 0.0], "once there is memory, it serves"
 
 
-async def test_a_faster_fp32_runtime_that_a_head_does_not_hold_on_is_not_taken(
+async def test_faster_fp32_runtime_that_fails_a_head_is_refused(
     tmp_path: Path, stored: dict[str, list[Example]]
 ) -> None:
     stored.clear()
@@ -318,7 +316,7 @@ async def test_a_faster_fp32_runtime_that_a_head_does_not_hold_on_is_not_taken(
         assert await ask(it.world, "near", "6") == [-0.00390625, 0.0]
 
 
-async def test_a_head_whose_file_changed_is_not_trusted_by_figures_that_were_kept(tmp_path: Path) -> None:
+async def test_head_with_a_changed_file_is_measured_again(tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     async with world(max_batch_size=16) as w:
@@ -339,7 +337,7 @@ async def test_a_head_whose_file_changed_is_not_trusted_by_figures_that_were_kep
 # ── budget ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_budget_for_one_network_serves_the_base_and_its_head_in_turns(tmp_path: Path) -> None:
+async def test_budget_for_one_network_serves_base_and_head_in_turns(tmp_path: Path) -> None:
     async with world(max_batch_size=16, mib={"adder": 60}, load=False, ledger=Ledger(budget_mib=100)) as w:
         prepared(w, tmp_path)
         load = cast(Any, w.loader).load
@@ -368,7 +366,7 @@ async def test_a_budget_for_one_network_serves_the_base_and_its_head_in_turns(tm
             )
 
 
-async def test_a_head_that_is_wrong_in_fp32_too_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_head_that_fails_in_fp32_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     async with world(max_batch_size=16) as w:
         prepared(w, tmp_path)
         w.model().use(cast(Any, Reduced()))

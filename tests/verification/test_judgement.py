@@ -33,7 +33,7 @@ def flipped(logits: Floats, count: int) -> Floats:
     return other
 
 
-def test_logits_that_turn_without_a_changed_decision_hold() -> None:
+def test_logits_changed_without_a_flip_hold() -> None:
     logits, targets = answers(210)
     turned = logits + np.float32(0.3) * np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
     cosine = (logits * turned).sum(1) / np.linalg.norm(logits, axis=1) / np.linalg.norm(turned, axis=1)
@@ -45,7 +45,7 @@ def test_logits_that_turn_without_a_changed_decision_hold() -> None:
     assert 0.015 < found.flips_high < 0.02, "no flip of 210 leaves 1.8 % possible"
 
 
-def test_logits_near_the_reference_with_changed_decisions_do_not_hold() -> None:
+def test_close_logits_with_flips_do_not_hold() -> None:
     targets = np.zeros(100)
     near = np.tile(np.array([[10.0, 9.99]], np.float32), (100, 1))
     other = near.copy()
@@ -59,7 +59,7 @@ def test_logits_near_the_reference_with_changed_decisions_do_not_hold() -> None:
 @pytest.mark.parametrize(
     ("examples", "flips", "holds"), [(10, 1, True), (10, 2, False), (210, 2, True), (1000, 10, True), (1000, 20, False)]
 )
-def test_one_flip_is_forgiven_and_more_are_held_to_the_share_and_to_the_metric(
+def test_single_flip_is_allowed_and_more_are_bounded_by_share_and_metric(
     examples: int, flips: int, holds: bool
 ) -> None:
     logits, targets = answers(examples)
@@ -73,7 +73,7 @@ def test_one_flip_is_forgiven_and_more_are_held_to_the_share_and_to_the_metric(
         )
 
 
-def test_decisions_that_get_better_hold_while_they_are_few() -> None:
+def test_improved_decisions_hold_while_flips_are_few() -> None:
     logits, targets = answers(400)
     found = judge(classifier(), "eager bf16", flipped(logits, 6), logits, targets)
     assert found.holds
@@ -81,7 +81,7 @@ def test_decisions_that_get_better_hold_while_they_are_few() -> None:
     assert found.change_low < found.change < found.change_high
 
 
-def test_where_one_class_outweighs_all_others_macro_f1_decides() -> None:
+def test_unbalanced_classes_are_judged_by_macro_f1() -> None:
     targets = np.zeros(200)
     targets[:20] = 1
     logits = np.zeros((200, 2), np.float32)
@@ -95,7 +95,7 @@ def test_where_one_class_outweighs_all_others_macro_f1_decides() -> None:
 
 
 @pytest.mark.parametrize(("off", "holds"), [(0.001, True), (0.02, False)])
-def test_a_number_is_judged_by_its_error(off: float, holds: bool) -> None:
+def test_regression_is_judged_by_its_error(off: float, holds: bool) -> None:
     drawn = np.random.default_rng(0)
     target = {"mean": 100.0, "std": 20.0}
     numbers = card("houses", task="regression", target=target)
@@ -110,7 +110,7 @@ def test_a_number_is_judged_by_its_error(off: float, holds: bool) -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_answers_that_are_no_numbers_never_hold(number: float) -> None:
+def test_non_finite_answers_do_not_hold(number: float) -> None:
     logits, targets = answers(50)
     other = logits.copy()
     other[7, int(targets[7])] = number
@@ -130,11 +130,11 @@ def test_answers_that_are_no_numbers_never_hold(number: float) -> None:
         ("time-series-forecasting", False),
     ],
 )
-def test_tasks_that_name_a_class_or_a_number_are_judged(task: str, judged: bool) -> None:
+def test_tasks_with_a_class_or_a_number_are_judged(task: str, judged: bool) -> None:
     assert decides(card("any", task=task)) is judged
 
 
-def test_the_figures_are_told_in_a_sentence() -> None:
+def test_decisions_sentence_has_the_figures() -> None:
     logits, targets = answers(200)
     found = judge(classifier(), "compiled bf16", logits, flipped(logits, 1), targets)
     assert found.sentence() == (

@@ -42,20 +42,20 @@ def network(change: Callable[[np.ndarray], Any] = lambda x: 0.0) -> Any:
 EXACT = alone(TASK, network(), ITEMS)
 
 
-def test_an_answer_that_does_not_depend_on_its_batch_passes() -> None:
+def test_answers_independent_of_the_batch_pass() -> None:
     assert invariance_problem(TASK, network(), EXACT, ITEMS) is None
 
 
-def test_an_answer_that_depends_on_its_batch_is_told_with_the_figure() -> None:
+def test_answer_depending_on_the_batch_size_is_reported_with_the_figure() -> None:
     problem = invariance_problem(TASK, network(lambda x: 0.25 * (len(x) - 1)), EXACT, ITEMS)
     assert problem == "an answer in a batch of 4 differs by 0.75 from the one alone; allowed is 1e-05"
 
 
-def test_so_is_one_that_depends_on_its_neighbours() -> None:
+def test_answer_depending_on_its_neighbours_is_reported_with_the_figure() -> None:
     assert invariance_problem(TASK, network(lambda x: np.full_like(x, x.max() - x.min())), EXACT, ITEMS) is not None
 
 
-def test_every_input_is_asked_alone_and_most_in_company() -> None:
+def test_comparison_runs_every_input_alone_and_most_in_batches() -> None:
     seen: list[int] = []
 
     def run(tensors: Tensors) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_every_input_is_asked_alone_and_most_in_company() -> None:
             assert len({*numbers}) == min(len(numbers), count)
 
 
-def test_errors_are_found_wherever_they_are() -> None:
+def test_comparison_finds_errors_in_any_row() -> None:
     found = compare(TASK, network(lambda x: 0.5 * (len(x) == 3)), EXACT, ITEMS, 4)
     assert found.max_error == pytest.approx(0.5)
     found = compare(TASK, network(lambda x: -20.0), EXACT, ITEMS, 4)
@@ -103,11 +103,11 @@ CNN = Catalog.from_package().get("efficientnet_lite0")
         ("bf16", Comparison(float("inf"), 0.9991, None), "outputs are not finite"),
     ],
 )
-def test_the_card_says_how_near_is_near_enough(precision: str, found: Comparison, problem: str | None) -> None:
+def test_closeness_bounds_come_from_the_card(precision: str, found: Comparison, problem: str | None) -> None:
     assert closeness_problem(CNN, precision, found) == problem
 
 
-def test_classes_that_the_reference_holds_for_equal_are_equally_right() -> None:
+def test_classes_nearly_equal_in_the_reference_are_equally_right() -> None:
     """The cat of the golden photo is as much an Egyptian as a tiger cat: their logits are 9.246 and 9.244."""
     reference = [{"logits": np.array([9.246, 9.244, 8.5], np.float32)}]
 
@@ -118,7 +118,7 @@ def test_classes_that_the_reference_holds_for_equal_are_equally_right() -> None:
     assert agreement([9.23, 9.22, 9.24]) == 0.0, "the third is no match for them"
 
 
-def test_a_card_may_bound_the_error_of_a_reduced_precision() -> None:
+def test_card_bound_on_the_error_of_a_reduced_precision_applies() -> None:
     bounds = CNN.tolerance.reduced_precision.model_copy(update={"max_abs_error": 0.1})
     tolerance = CNN.tolerance.model_copy(update={"reduced_precision": bounds})
     strict = CNN.model_copy(update={"tolerance": tolerance})
@@ -131,7 +131,7 @@ def test_a_card_may_bound_the_error_of_a_reduced_precision() -> None:
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
-def test_the_real_networks_are_asked_for_mixed_lengths_and_pass(name: str, served: Any) -> None:
+def test_real_networks_with_mixed_lengths_pass(name: str, served: Any) -> None:
     real = served(name)
     items = probe_items(real.task)
     assert len(items) >= 5  # a short first one has few lengths below it
@@ -150,7 +150,7 @@ def test_the_real_networks_are_asked_for_mixed_lengths_and_pass(name: str, serve
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["all_minilm_l6_v2", "silero_vad"])
-def test_padding_that_leaks_into_answers_is_found(name: str, served: Any) -> None:
+def test_padding_that_leaks_into_answers_is_reported(name: str, served: Any) -> None:
     real = served(name)
     items = probe_items(real.task)
     reference = alone(real.task, real.runtime, items)

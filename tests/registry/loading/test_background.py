@@ -57,7 +57,7 @@ class Erring(Failing):
 
 
 @pytest.mark.parametrize("loader", [Failing(NotReady("no")), Failing(ValueError("no")), Erring(ValueError("no"))])
-async def test_a_hundred_loads_that_fail_leave_nothing_for_the_collector(loader: Failing, no_collector: None) -> None:
+async def test_hundred_failed_loads_leave_no_reference_cycles(loader: Failing, no_collector: None) -> None:
     async with world(load=False) as w:
         w.loader = loader
         for _ in range(TIMES):
@@ -67,7 +67,7 @@ async def test_a_hundred_loads_that_fail_leave_nothing_for_the_collector(loader:
         await until(lambda: not any(network() for network in loader.made))
 
 
-async def test_an_error_tells_where_it_came_from() -> None:
+async def test_error_of_background_work_keeps_its_traceback() -> None:
     def work() -> None:
         raise ValueError("no")
 
@@ -76,12 +76,12 @@ async def test_an_error_tells_where_it_came_from() -> None:
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "work"
 
 
-async def test_what_is_no_function_of_python_may_fail_too() -> None:
+async def test_background_work_with_a_builtin_callable_passes_its_error() -> None:
     with pytest.raises(TypeError):
         await in_daemon(cast(Any, len), "work")
 
 
-async def test_who_leaves_does_not_hear_of_the_end() -> None:
+async def test_cancelled_background_work_sets_no_result() -> None:
     done = in_daemon(lambda: 7, "work")
     done.cancel()
     with pytest.raises(asyncio.CancelledError):

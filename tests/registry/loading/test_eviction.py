@@ -30,7 +30,7 @@ async def call(w: World, model: str, **how: float) -> float:
 # ── who goes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_was_used_longest_ago_makes_room() -> None:
+async def test_least_recently_used_model_is_evicted() -> None:
     clock = Clock()
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100), clock=clock) as w:
         for name in "ab":
@@ -45,7 +45,7 @@ async def test_who_was_used_longest_ago_makes_room() -> None:
         assert w.registry.ledger.total == 80 << 20
 
 
-async def test_one_that_breaks_on_its_way_out_is_gone_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unload_whose_free_fails_still_removes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100)) as w:
         for name in "ab":
             await w.registry.load(name)
@@ -60,7 +60,7 @@ async def test_one_that_breaks_on_its_way_out_is_gone_all_the_same(monkeypatch: 
         assert ready(w) == "ac"
 
 
-async def test_who_is_told_of_a_model_and_errs_takes_it_from_nobody() -> None:
+async def test_failing_ready_listener_leaves_the_model_serving() -> None:
     async with world("a", load=False) as w:
         told: list[str] = []
 
@@ -73,18 +73,18 @@ async def test_who_is_told_of_a_model_and_errs_takes_it_from_nobody() -> None:
         assert await call(w, "a") == 7
 
 
-async def test_nobody_goes_while_there_is_room() -> None:
+async def test_load_that_fits_evicts_nothing() -> None:
     async with world(mib=SIZES, ledger=Ledger(budget_mib=120)) as w:
         assert ready(w) == "abc"
 
 
-async def test_a_pinned_model_stays_and_another_goes() -> None:
+async def test_pinned_model_is_not_evicted() -> None:
     given = {"a": ModelOptions(pinned=True)}
     async with world(mib=SIZES, ledger=Ledger(budget_mib=100), given=given) as w:
         assert ready(w) == "ac"
 
 
-async def test_a_model_that_is_in_use_stays_and_another_goes() -> None:
+async def test_model_in_use_is_not_evicted() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100)) as w:
         for name in "ab":
             await w.registry.load(name)
@@ -98,7 +98,7 @@ async def test_a_model_that_is_in_use_stays_and_another_goes() -> None:
         assert await inside == 7
 
 
-async def test_a_model_that_is_to_run_in_half_the_bytes_needs_half_the_room() -> None:
+async def test_model_in_half_precision_needs_half_the_memory() -> None:
     given = {"whale": ModelOptions(precision="bf16")}
     async with world(mib={**SIZES, "whale": 120}, load=False, ledger=Ledger(budget_mib=100), given=given) as w:
         w.loader.held_bytes["whale"] = 60 << 20
@@ -107,7 +107,7 @@ async def test_a_model_that_is_to_run_in_half_the_bytes_needs_half_the_room() ->
         assert ready(w) == "awhale"
 
 
-async def test_what_has_no_room_is_refused_with_the_figures_and_nobody_goes_in_vain() -> None:
+async def test_load_beyond_the_budget_is_refused_with_figures_and_evicts_nothing() -> None:
     async with world(mib={**SIZES, "whale": 101}, load=False, ledger=Ledger(budget_mib=100)) as w:
         for name in "ab":
             await w.registry.load(name)
@@ -119,7 +119,7 @@ async def test_what_has_no_room_is_refused_with_the_figures_and_nobody_goes_in_v
         assert w.registry.status("whale").reason == caught.value.message
 
 
-async def test_who_stands_in_the_way_is_named_and_waiting_is_advised_only_where_it_helps() -> None:
+async def test_memory_error_names_blocking_models_and_hints_at_retry_only_if_useful() -> None:
     given = {"a": ModelOptions(pinned=True)}
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100), given=given) as w:
         for name in "ab":
@@ -141,7 +141,7 @@ async def test_who_stands_in_the_way_is_named_and_waiting_is_advised_only_where_
         assert ready(w) == "ac"
 
 
-async def test_a_model_that_turns_out_larger_than_its_card_says_makes_others_go() -> None:
+async def test_model_larger_than_its_card_evicts_others_after_its_load() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=130)) as w:
         w.loader.held_bytes["c"] = 60 << 20
         for name in "abc":
@@ -150,7 +150,7 @@ async def test_a_model_that_turns_out_larger_than_its_card_says_makes_others_go(
         assert w.registry.ledger.total <= w.registry.ledger.budget
 
 
-async def test_a_model_that_turns_out_too_large_answers_though_nobody_can_go_and_loads_go_on() -> None:
+async def test_model_larger_than_the_budget_answers_and_later_loads_continue() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=100), on_demand=True, lanes=2) as w:
         await w.registry.load("a")
         w.runtime("a").gate.clear()
@@ -166,7 +166,7 @@ async def test_a_model_that_turns_out_too_large_answers_though_nobody_can_go_and
 
 
 @pytest.mark.parametrize("shared_mib", [0, 38])
-async def test_nobody_goes_for_a_model_that_is_too_large_when_one_who_leaves_is_enough(shared_mib: int) -> None:
+async def test_unload_in_progress_that_frees_enough_prevents_an_eviction(shared_mib: int) -> None:
     async with world(
         mib={"a": 40, "b": 40, "c": 10}, load=False, ledger=Ledger(budget_mib=115), on_demand=True, lanes=2
     ) as w:
@@ -188,7 +188,7 @@ async def test_nobody_goes_for_a_model_that_is_too_large_when_one_who_leaves_is_
         assert w.registry.ledger.total == 80 << 20
 
 
-async def test_a_load_waits_for_memory_that_somebody_is_giving_back() -> None:
+async def test_load_waits_for_memory_of_an_unload_in_progress() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=80)) as w:
         for name in "ab":
             await w.registry.load(name)
@@ -209,7 +209,7 @@ async def test_a_load_waits_for_memory_that_somebody_is_giving_back() -> None:
 # ── who comes back ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_model_that_made_room_comes_back_when_it_is_called() -> None:
+async def test_evicted_model_is_loaded_again_at_a_call() -> None:
     async with world(mib=SIZES, ledger=Ledger(budget_mib=100)) as w:
         assert ready(w) == "bc"
         assert await call(w, "a") == 7
@@ -217,7 +217,7 @@ async def test_a_model_that_made_room_comes_back_when_it_is_called() -> None:
         assert w.loader.loads["a"] == 2
 
 
-async def test_all_callers_wait_for_one_load() -> None:
+async def test_callers_of_an_unloaded_model_share_one_load() -> None:
     async with world(load=False, on_demand=True) as w:
         w.loader.gate.clear()
         calls = [asyncio.create_task(call(w, "adder")) for _ in range(20)]
@@ -230,14 +230,14 @@ async def test_all_callers_wait_for_one_load() -> None:
         assert w.loader.loads["adder"] == 1
 
 
-async def test_callers_of_more_models_than_fit_are_all_answered() -> None:
+async def test_calls_to_more_models_than_fit_are_all_answered() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=50), on_demand=True) as w:
         calls = [call(w, name) for _ in range(5) for name in "abc"]
         assert await asyncio.gather(*calls) == [7] * 15
         assert len(ready(w)) == 1
 
 
-async def test_a_call_waits_until_those_in_the_way_are_done_but_not_beyond_its_deadline() -> None:
+async def test_call_to_an_evicted_model_waits_for_busy_models_until_its_deadline() -> None:
     async with world(mib=SIZES, load=False, ledger=Ledger(budget_mib=50), on_demand=True) as w:
         await w.registry.load("a")
         w.runtime("a").gate.clear()
@@ -254,7 +254,7 @@ async def test_a_call_waits_until_those_in_the_way_are_done_but_not_beyond_its_d
         assert ready(w) == "b"
 
 
-async def test_a_caller_waits_no_longer_than_its_deadline_and_the_load_goes_on() -> None:
+async def test_caller_past_its_deadline_is_refused_and_the_load_continues() -> None:
     async with world(load=False, on_demand=True) as w:
         w.loader.gate.clear()
         with pytest.raises(DeadlineExceeded, match="while the model was loading"):
@@ -265,7 +265,7 @@ async def test_a_caller_waits_no_longer_than_its_deadline_and_the_load_goes_on()
         assert w.loader.loads["adder"] == 1
 
 
-async def test_a_caller_without_a_deadline_waits_for_the_models_default() -> None:
+async def test_call_without_a_deadline_waits_for_the_model_default() -> None:
     async with world(load=False, on_demand=True) as w:
         w.registry.set_options("adder", {"default_timeout_ms": 10})
         w.loader.gate.clear()
@@ -273,7 +273,7 @@ async def test_a_caller_without_a_deadline_waits_for_the_models_default() -> Non
             await call(w, "adder")
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_load_for_others() -> None:
+async def test_load_whose_first_caller_leaves_continues_for_others() -> None:
     async with world(load=False, on_demand=True) as w:
         w.loader.gate.clear()
         leaver, stayer = (asyncio.create_task(call(w, "adder")) for _ in range(2))
@@ -284,21 +284,21 @@ async def test_a_caller_who_leaves_does_not_stop_the_load_for_others() -> None:
         assert await stayer == 7
 
 
-async def test_without_on_demand_a_call_loads_nothing_that_nobody_loaded() -> None:
+async def test_call_without_on_demand_does_not_load_a_never_loaded_model() -> None:
     async with world(load=False) as w:
         with pytest.raises(NotReady, match="not loaded"):
             await call(w, "adder")
         assert w.loader.loads["adder"] == 0
 
 
-async def test_a_call_fetches_no_weights_from_elsewhere() -> None:
+async def test_call_to_a_model_without_local_files_does_not_load_it() -> None:
     async with world(load=False, on_demand=True, is_here=lambda card: False) as w:
         with pytest.raises(NotReady, match="not loaded"):
             await call(w, "adder")
         assert w.loader.loads["adder"] == 0
 
 
-async def test_what_was_unloaded_by_hand_stays_away_until_it_is_loaded_by_hand() -> None:
+async def test_model_unloaded_by_hand_is_not_loaded_at_a_call() -> None:
     async with world(on_demand=True) as w:
         await w.registry.unload("adder")
         with pytest.raises(NotReady, match="unavailable: unloaded"):
@@ -307,7 +307,7 @@ async def test_what_was_unloaded_by_hand_stays_away_until_it_is_loaded_by_hand()
         assert await call(w, "adder") == 7
 
 
-async def test_what_is_broken_is_not_tried_again_at_every_call() -> None:
+async def test_failed_model_is_not_loaded_again_at_a_call() -> None:
     async with world(load=False, on_demand=True) as w:
         w.loader.fail("adder", NotReady("the golden check failed"))
         with pytest.raises(NotReady, match="could not be loaded: the golden check failed"):
@@ -317,7 +317,7 @@ async def test_what_is_broken_is_not_tried_again_at_every_call() -> None:
         assert w.loader.loads["adder"] == 1
 
 
-async def test_who_finds_no_room_is_told_so_and_gets_in_once_there_is() -> None:
+async def test_call_without_memory_is_refused_and_admitted_once_there_is_memory() -> None:
     async with world(mib=SIZES, ledger=Ledger(budget_mib=50), load=False, on_demand=True) as w:
         await w.registry.load("b")
         w.registry.set_options("b", {"pinned": True})
@@ -331,7 +331,7 @@ async def test_who_finds_no_room_is_told_so_and_gets_in_once_there_is() -> None:
         assert await call(w, "a") == 7
 
 
-async def test_an_unknown_name_or_version_loads_nothing() -> None:
+async def test_call_to_an_unknown_name_or_version_loads_nothing() -> None:
     async with world(load=False, on_demand=True) as w:
         with pytest.raises(NotFound):
             await w.registry.acquire("addr")

@@ -27,7 +27,7 @@ class Device:
         return sum(runtime.memory_bytes for runtime in [*made, *self.swapped])
 
 
-async def test_a_model_that_was_swapped_for_a_smaller_form_comes_back_only_where_all_of_it_fits() -> None:
+async def test_evicted_model_with_a_smaller_tier_is_reloaded_only_if_its_full_size_fits() -> None:
     device = Device()
     given = {"other": ModelOptions(pinned=True)}
     sizes = {"net": 95, "other": 40}
@@ -46,7 +46,7 @@ async def test_a_model_that_was_swapped_for_a_smaller_form_comes_back_only_where
         assert w.registry.ledger.total == 40 * MIB
 
 
-async def test_a_base_that_is_made_fast_beside_a_version_of_it_makes_others_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_base_swapped_to_a_faster_tier_evicts_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled code shares no weights: those in fp32 stay for the version."""
     monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 40 * MIB), raising=False)
     sizes = {"base": 40, "lora": 41, "other": 50}
@@ -68,7 +68,7 @@ async def test_a_base_that_is_made_fast_beside_a_version_of_it_makes_others_go(m
         assert w.registry.status("lora").state is ModelState.READY
 
 
-async def test_a_version_that_shares_its_bases_weights_fits_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_version_sharing_the_weights_of_its_base_fits_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """That it was loaded before tells what it shares."""
     monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 90 * MIB), raising=False)
     given = {"base": ModelOptions(pinned=True)}

@@ -111,7 +111,7 @@ async def answer(served: Served, *items: Item) -> list[np.ndarray[Any, Any]]:
     return [np.asarray(row.tensors["logits"]) for row in rows if isinstance(row, Row)]
 
 
-async def test_a_hundred_heads_in_one_batch_answer_as_each_alone_does(real: Any) -> None:
+async def test_hundred_heads_in_one_batch_answer_as_each_alone(real: Any) -> None:
     async with real(MINILM) as it:
         held = it.registry.ledger.total
         networks = []
@@ -139,7 +139,7 @@ async def test_a_hundred_heads_in_one_batch_answer_as_each_alone_does(real: Any)
         assert len({head.preparer for head in heads}) == 1, "what comes in is tokenised together"
 
 
-async def test_a_head_on_the_photo_network_takes_its_features_and_leaves_its_logits_alone(
+async def test_head_on_the_photo_network_uses_features_and_keeps_base_logits(
     real: Any,
 ) -> None:
     async with real(LITE0) as it:
@@ -195,7 +195,7 @@ async def test_adapters_share_the_weights_of_their_base_in_memory(real: Any) -> 
         np.testing.assert_allclose(got[0], torch_answer(networks[1], item), atol=1e-4)
 
 
-async def test_a_version_tuned_in_full_needs_nothing_of_its_base(real: Any) -> None:
+async def test_full_version_needs_no_files_of_its_base(real: Any) -> None:
     async with real(MINILM) as it:
         item = it.item()
         number, network = publish_real(it.home, "own", it.base, it.files, item, width=384, method="full", seed=5)
@@ -206,7 +206,7 @@ async def test_a_version_tuned_in_full_needs_nothing_of_its_base(real: Any) -> N
         assert it.registry.resolve("own").reference is not None, "so a faster form of it can be tried"
 
 
-async def test_a_head_does_not_serve_on_other_weights_than_it_was_tuned_on(real: Any) -> None:
+async def test_head_on_other_base_weights_is_refused(real: Any) -> None:
     async with real(MINILM) as it:
         wrong = Materialised(it.files.folder, it.files.weights, it.files.files, "f" * 64)
         number, _ = publish_real(it.home, "stray", it.base, wrong, it.item(), width=384)

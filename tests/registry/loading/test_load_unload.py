@@ -49,7 +49,7 @@ TIMES, FIRST = 100, 5
 
 @pytest.mark.weights
 @pytest.mark.timeout(600)
-def test_a_hundred_loads_and_unloads_leave_nothing_behind(zoo_home: Path, served: Callable[[str], object]) -> None:
+def test_hundred_loads_and_unloads_leave_no_memory_behind(zoo_home: Path, served: Callable[[str], object]) -> None:
     served(NAME)  # fetches the weights, or skips
     if trimmed_bytes() is None:
         pytest.skip("this system does not say what the process holds")

@@ -27,7 +27,7 @@ def random_weights(tmp_path: Path) -> Materialised:
     return Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64)
 
 
-def test_an_offline_server_fetches_nothing_and_says_how_to_get_the_weights() -> None:
+def test_offline_load_without_weights_says_how_to_get_them() -> None:
     store = FakeStore()
     with pytest.raises(NotReady, match=r"offline; run `zoo pull silero_vad`"):
         loader(store, offline=True).load(VAD)
@@ -37,28 +37,28 @@ def test_an_offline_server_fetches_nothing_and_says_how_to_get_the_weights() -> 
 @pytest.mark.parametrize(
     "error", [DigestMismatch("a.whl", "1" * 64, "2" * 64), StoreUnusable("No space left on device")]
 )
-def test_a_reason_of_the_zoo_is_told_as_it_is(error: ZooModelError) -> None:
+def test_load_with_an_error_of_the_zoo_shows_its_text(error: ZooModelError) -> None:
     with pytest.raises(NotReady) as caught:
         loader(FakeStore(error=error)).load(VAD)
     assert caught.value.message == str(error)
 
 
-def test_where_weights_come_from_is_not_told() -> None:
+def test_unreachable_weight_source_is_not_named_to_clients() -> None:
     with pytest.raises(NotReady, match=r"^its weights could not be fetched; the server's log says why$"):
         loader(FakeStore(error=SourceUnavailable("a.whl", "mirror.internal does not answer"))).load(VAD)
 
 
-def test_a_foreign_error_is_not_told() -> None:
+def test_load_with_a_foreign_error_hides_its_text() -> None:
     with pytest.raises(NotReady, match=r"^loading failed; the server's log has the details$"):
         loader(FakeStore(error=ValueError("secret in /a/path"))).load(VAD)
 
 
-def test_a_network_that_does_not_answer_as_it_should_is_not_served(random_weights: Materialised) -> None:
+def test_network_that_fails_its_golden_check_is_not_served(random_weights: Materialised) -> None:
     with pytest.raises(NotReady, match=r"the golden check failed: case 1 of 3: expected speech"):
         loader(FakeStore(random_weights)).load(VAD)
 
 
-def test_weights_that_do_not_fit_are_told_without_a_path(random_weights: Materialised) -> None:
+def test_weights_that_do_not_fit_the_network_are_reported_without_a_path(random_weights: Materialised) -> None:
     save_file({"head.weight": torch.zeros(1)}, random_weights.weights)
     with pytest.raises(NotReady, match="could not be converted") as caught:
         loader(FakeStore(random_weights)).load(VAD)
@@ -66,7 +66,7 @@ def test_weights_that_do_not_fit_are_told_without_a_path(random_weights: Materia
 
 
 @pytest.mark.weights
-def test_a_damaged_file_is_thrown_away_and_fetched_anew(tmp_path: Path, zoo_home: Path, served: Any) -> None:
+def test_damaged_weight_file_is_deleted_and_fetched_again(tmp_path: Path, zoo_home: Path, served: Any) -> None:
     served("silero_vad")  # fetches, or skips
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_thrown_away_and_fetched_anew(tmp_path: Path, zoo_home
     assert store.fetched == 1
 
 
-def test_a_damaged_file_on_an_offline_server_is_told_as_missing(tmp_path: Path) -> None:
+def test_damaged_weight_file_on_an_offline_server_is_reported_as_missing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     store = FakeStore(Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64))
     store.sound = False
@@ -85,7 +85,7 @@ def test_a_damaged_file_on_an_offline_server_is_told_as_missing(tmp_path: Path) 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
-def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -> None:
+def test_golden_checks_of_the_real_network_pass(name: str, served: Any) -> None:
     real = served(name)
     assert len(real.card.golden) >= 1
     assert golden_problem(real.task, real.runtime) is None
@@ -93,7 +93,7 @@ def test_every_golden_check_passes_on_the_real_network(name: str, served: Any) -
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
-def test_a_golden_check_notices_a_network_whose_weights_are_off(name: str, zoo_home: Path, served: Any) -> None:
+def test_golden_check_of_wrong_weights_fails(name: str, zoo_home: Path, served: Any) -> None:
     real = served(name)
 
     class Off:
@@ -106,7 +106,7 @@ def test_a_golden_check_notices_a_network_whose_weights_are_off(name: str, zoo_h
 
 
 @pytest.mark.weights
-def test_a_loaded_network_is_warm_and_knows_how_long_it_took(zoo_home: Path, served: Any) -> None:
+def test_loaded_network_is_warmed_up_and_reports_its_load_time(zoo_home: Path, served: Any) -> None:
     served("silero_vad")  # fetches, or skips
     loaded = loader(Store(zoo_home)).load(VAD)
     assert loaded.load_s > 0
@@ -130,7 +130,7 @@ class Wrapped(torch.nn.Module):
 
 
 @pytest.mark.weights
-def test_a_network_whose_answers_depend_on_the_batch_is_not_served(
+def test_network_whose_answers_depend_on_the_batch_is_not_served(
     zoo_home: Path, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = served("silero_vad")
@@ -143,7 +143,7 @@ def test_a_network_whose_answers_depend_on_the_batch_is_not_served(
 
 
 @pytest.mark.weights
-def test_what_it_says_in_fp32_is_kept_as_the_measure(zoo_home: Path, served: Any) -> None:
+def test_loaded_network_keeps_its_fp32_answers_as_reference(zoo_home: Path, served: Any) -> None:
     served("silero_vad")  # fetches, or skips
     loaded = loader(Store(zoo_home)).load(VAD)
     assert loaded.reference is not None
@@ -152,7 +152,7 @@ def test_what_it_says_in_fp32_is_kept_as_the_measure(zoo_home: Path, served: Any
 
 
 @pytest.mark.weights
-def test_a_precision_that_was_asked_for_is_what_runs(zoo_home: Path, served: Any) -> None:
+def test_requested_precision_is_the_one_that_runs(zoo_home: Path, served: Any) -> None:
     real = served("all_minilm_l6_v2")
     it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
     loaded = it.load(real.card)
@@ -161,9 +161,7 @@ def test_a_precision_that_was_asked_for_is_what_runs(zoo_home: Path, served: Any
 
 
 @pytest.mark.weights
-def test_a_precision_in_which_a_network_answers_otherwise_is_refused_with_the_figure(
-    zoo_home: Path, served: Any
-) -> None:
+def test_precision_with_wrong_answers_is_refused_with_the_figure(zoo_home: Path, served: Any) -> None:
     served("silero_vad")  # fetches, or skips
     it = Loader(Store(zoo_home), "cpu", True, lambda model: lambda done, total, what: None, lambda model: "bf16")
     with pytest.raises(NotReady, match=r"^it cannot run in bf16: the cosine to the reference is 0\.98\d+; expected"):

@@ -65,7 +65,7 @@ def of(recipe: Any) -> RowInstance:
     ],
     ids=["table", "numbers", "categories", "series"],
 )
-def test_a_published_version_is_loaded_checked_and_answers(card: Card, instance: Any, tmp_path: Path) -> None:
+def test_published_version_is_loaded_checked_and_answers(card: Card, instance: Any, tmp_path: Path) -> None:
     card, found = published(card, instance, tmp_path)
     loaded = loader(FakeStore(found)).load(card)
     [item] = loaded.task.preprocess([instance], ["x"])
@@ -81,7 +81,7 @@ def test_a_published_version_is_loaded_checked_and_answers(card: Card, instance:
         assert np.abs(answer.values - 50).max() < 50
 
 
-def test_a_version_whose_weights_are_not_those_that_were_published_is_not_served(tmp_path: Path) -> None:
+def test_version_with_changed_weights_is_not_served(tmp_path: Path) -> None:
     card, found = published(table_card(), of(FLATS), tmp_path)
     torch.manual_seed(1)
     save_file(build_network(card).backbone.state_dict(), found.weights)
@@ -89,9 +89,7 @@ def test_a_version_whose_weights_are_not_those_that_were_published_is_not_served
         loader(FakeStore(found)).load(card)
 
 
-def test_a_version_that_does_not_hold_in_the_precision_it_was_to_run_in_serves_in_fp32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_version_that_fails_in_its_precision_serves_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card, found = published(table_card(target=TARGET), of(FLATS), tmp_path)
     monkeypatch.setattr(
         "service.registry.loading.loader.closeness_problem", lambda card, precision, found: "it is too far off"
@@ -108,7 +106,7 @@ def test_a_version_that_does_not_hold_in_the_precision_it_was_to_run_in_serves_i
 
 @pytest.mark.parametrize("name", ["tabular_mlp", "series_gru"])
 @pytest.mark.parametrize("offline", [False, True])
-def test_a_network_that_was_never_tuned_says_what_it_needs(name: str, offline: bool) -> None:
+def test_untuned_network_without_weights_says_what_it_needs(name: str, offline: bool) -> None:
     store = FakeStore()
     with pytest.raises(NotReady, match="it has no weights of its own; tune it on your data"):
         loader(store, offline=offline).load(Catalog.from_package().get(name))

@@ -39,7 +39,7 @@ def device() -> Device:
     return Device()
 
 
-def test_a_load_is_measured_as_what_the_device_grew_by(device: Device) -> None:
+def test_load_is_measured_by_the_growth_of_the_device_reading(device: Device) -> None:
     ledger = Ledger(device)
     load = Measurement(ledger)
     device.grows(70)
@@ -48,14 +48,14 @@ def test_a_load_is_measured_as_what_the_device_grew_by(device: Device) -> None:
     assert (ledger.total, ledger.weights) == (70 * MIB, 50 * MIB)
 
 
-def test_where_the_device_does_not_say_the_weights_count() -> None:
+def test_load_without_a_device_reading_counts_the_weights() -> None:
     ledger = Ledger(Device(None))
     load = Measurement(ledger)
     held = ledger.loaded("m", 500, load.end(), load.libraries)
     assert (held.total, held.growth) == (500, None)
 
 
-def test_a_model_never_counts_for_less_than_its_weights(device: Device) -> None:
+def test_holding_is_never_below_the_weights(device: Device) -> None:
     """Somebody else gave memory back while it was loaded."""
     ledger = Ledger(device)
     load = Measurement(ledger)
@@ -63,7 +63,7 @@ def test_a_model_never_counts_for_less_than_its_weights(device: Device) -> None:
     assert ledger.loaded("m", 500, load.end(), load.libraries).total == 500
 
 
-def test_what_a_measurement_cannot_tell_is_not_counted(device: Device) -> None:
+def test_growth_below_the_resolution_is_not_counted(device: Device) -> None:
     assert Ledger(device).loaded("m", 500, 500 + NOISE - 1, False).total == 500
 
 
@@ -73,7 +73,7 @@ def new_library() -> Iterator[None]:
     sys.modules.pop("library_of_a_test", None)
 
 
-def test_a_library_that_a_load_brings_in_is_not_held_against_the_model(device: Device, new_library: None) -> None:
+def test_load_that_imports_a_library_does_not_count_its_memory(device: Device, new_library: None) -> None:
     ledger = Ledger(device)
     load = Measurement(ledger)
     sys.modules["library_of_a_test"] = ModuleType("library_of_a_test")
@@ -82,7 +82,7 @@ def test_a_library_that_a_load_brings_in_is_not_held_against_the_model(device: D
     assert (held.total, held.growth) == (50 * MIB, 80 * MIB)
 
 
-def test_two_measurements_at_once_know_nothing_and_the_next_alone_does(device: Device) -> None:
+def test_overlapping_measurements_are_unknown_and_the_next_one_is_known(device: Device) -> None:
     ledger = Ledger(device)
     first = Measurement(ledger)
     second = Measurement(ledger)
@@ -94,7 +94,7 @@ def test_two_measurements_at_once_know_nothing_and_the_next_alone_does(device: D
     assert third.end() == MIB
 
 
-def test_the_next_load_is_foreseen_by_what_was_measured_and_the_first_by_the_card(device: Device) -> None:
+def test_need_is_estimated_by_the_card_first_and_by_measurement_later(device: Device) -> None:
     ledger = Ledger(device)
     small = card("small", parameters=MIB)
     assert ledger.need(small).total == 4 * MIB, "fp32"
@@ -108,7 +108,7 @@ def test_the_next_load_is_foreseen_by_what_was_measured_and_the_first_by_the_car
     assert (ledger.total, ledger.holding("small")) == (0, None)
 
 
-def test_what_was_measured_in_one_precision_says_nothing_of_another(device: Device) -> None:
+def test_measured_need_of_one_precision_is_not_used_for_another(device: Device) -> None:
     ledger = Ledger(device)
     net = card("net", parameters=MIB)
     assert ledger.need(net, precision="bf16").total == 2 * MIB
@@ -120,14 +120,14 @@ def test_what_was_measured_in_one_precision_says_nothing_of_another(device: Devi
     assert [ledger.need(net, precision=p).total // MIB for p in ("bf16", "auto", "fp32")] == [5, 4, 4]
 
 
-def test_a_faster_form_weighs_anew_and_keeps_what_is_beside(device: Device) -> None:
+def test_reweighed_holding_keeps_the_memory_beside_the_weights(device: Device) -> None:
     ledger = Ledger(device)
     ledger.loaded("m", 5 * MIB, 7 * MIB, False)
     held = ledger.reweighed("m", 3 * MIB)
     assert (held.weights, held.total, ledger.total) == (3 * MIB, 5 * MIB, 5 * MIB)
 
 
-def test_a_model_that_became_smaller_is_loaded_as_large_as_ever(device: Device) -> None:
+def test_model_swapped_for_a_smaller_tier_needs_its_full_size_at_the_next_load(device: Device) -> None:
     ledger = Ledger(device)
     net = card("net")
     ledger.loaded("net", 90 * MIB, 95 * MIB, False)
@@ -140,14 +140,14 @@ def test_a_model_that_became_smaller_is_loaded_as_large_as_ever(device: Device) 
     assert ledger.need(net).total == 93 * MIB
 
 
-def test_without_a_budget_everything_fits(device: Device) -> None:
+def test_ledger_without_a_budget_misses_nothing(device: Device) -> None:
     ledger = Ledger(device)
     ledger.loaded("m", 10**15, None, False)
     assert ledger.missing(Holding(10**15)) == 0
     assert ledger.to_evict(Holding(10**15), ["m"]) == []
 
 
-def test_as_few_go_as_must_and_nobody_goes_in_vain(device: Device) -> None:
+def test_eviction_takes_as_few_models_as_needed_and_none_in_vain(device: Device) -> None:
     ledger = Ledger(device, budget_mib=10)
     for name in ("a", "b", "c"):
         ledger.loaded(name, 3 * MIB, None, False)
@@ -159,20 +159,20 @@ def test_as_few_go_as_must_and_nobody_goes_in_vain(device: Device) -> None:
     assert ledger.to_evict(Holding(11 * MIB), ["b", "a", "c"]) is None
 
 
-def test_what_came_back_is_told_as_measured(device: Device) -> None:
+def test_unload_reports_the_measured_bytes(device: Device) -> None:
     unload = Measurement(Ledger(device))
     device.grows(-70)
     assert freed(unload, 70 * MIB) == 70 * MIB
 
 
-def test_memory_that_refers_to_itself_is_found_by_the_collector(
+def test_weights_in_a_reference_cycle_are_freed_by_the_collector(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.registry.loading.memory_ledger.gc.collect", lambda: device.grows(-70))
     assert freed(Measurement(Ledger(device)), 70 * MIB) == 70 * MIB
 
 
-def test_a_load_that_begins_while_the_collector_looks_is_not_credited_with_what_it_finds(
+def test_load_during_a_collection_does_not_count_collected_memory(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(device)
@@ -189,13 +189,13 @@ def test_a_load_that_begins_while_the_collector_looks_is_not_credited_with_what_
     assert Measurement(ledger).end() == 0, "and whoever comes after both knows again"
 
 
-def test_what_did_not_come_back_is_not_claimed(device: Device) -> None:
+def test_unload_that_frees_nothing_reports_zero_bytes(device: Device) -> None:
     unload = Measurement(Ledger(device))
     device.grows(20)
     assert freed(unload, 70 * MIB) == 0
 
 
-def test_what_models_share_counts_once_and_leaves_with_the_last_of_them() -> None:
+def test_shared_weights_count_once_until_their_last_model_is_unloaded() -> None:
     ledger = Ledger(budget_mib=100)
     shared = SharedPart("d" * 64, 80 * MIB)
     for name in ("base", "lora1", "lora2"):
@@ -218,7 +218,7 @@ def lora(mib: int) -> Card:
     return card("lora", parameters=mib * MIB // BYTES["fp32"], source=source)
 
 
-def test_a_lora_version_needs_only_what_it_adds_to_its_loaded_base() -> None:
+def test_lora_version_needs_only_its_own_weights_beside_its_base() -> None:
     ledger = Ledger(budget_mib=100)
     version, shared = lora(91), SharedPart("d" * 64, 90 * MIB)
     assert ledger.added(ledger.need(version)) == 91 * MIB, "its base is away"
@@ -232,14 +232,14 @@ def test_a_lora_version_needs_only_what_it_adds_to_its_loaded_base() -> None:
     assert ledger.missing(ledger.need(version)) == (45 + 91 - 100) * MIB
 
 
-def test_a_lora_version_that_is_cast_shares_nothing() -> None:
+def test_lora_version_in_reduced_precision_shares_no_weights() -> None:
     ledger = Ledger(budget_mib=100)
     ledger.loaded("base", 90 * MIB, None, False, SharedPart("d" * 64, 90 * MIB))
     assert ledger.added(ledger.need(lora(92), precision="bf16")) == 46 * MIB
     assert ledger.missing(ledger.need(lora(92), precision="bf16")) == 36 * MIB
 
 
-def test_a_base_makes_room_for_its_own_lora_version_last() -> None:
+def test_base_of_a_lora_version_is_evicted_last() -> None:
     ledger = Ledger(budget_mib=100)
     ledger.loaded("base", 90 * MIB, None, False, SharedPart("d" * 64, 88 * MIB))
     ledger.loaded("other", 9 * MIB, None, False)
@@ -249,7 +249,7 @@ def test_a_base_makes_room_for_its_own_lora_version_last() -> None:
     assert ledger.to_evict(need, ["base"]) is None, "what they share stays"
 
 
-def test_heads_count_though_they_have_no_lines() -> None:
+def test_memory_of_heads_counts_in_the_ledger_total() -> None:
     ledger = Ledger(budget_mib=10, heads=lambda: 3 * MIB)
     ledger.loaded("base", 5 * MIB, None, False)
     assert ledger.total == 8 * MIB

@@ -22,14 +22,14 @@ def observe(watch: CanaryWatch, calls: int, canary: bool, *, every: int = 0, sec
     return None
 
 
-def test_a_canary_as_good_as_stable_stays() -> None:
+def test_canary_as_good_as_stable_keeps_its_share() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     draw = random.Random(1)
     for _ in range(5000):
         assert watch.observe(draw.random() < 0.2, draw.random() < 0.02, draw.lognormvariate(-4, 0.5)) is None
 
 
-def test_errors_beyond_those_of_stable_end_it_with_the_figures() -> None:
+def test_canary_with_more_errors_than_stable_leaves_its_bounds_with_figures() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     assert observe(watch, 100, False, every=50) is None
     reason = observe(watch, 40, True, every=4)
@@ -38,19 +38,19 @@ def test_errors_beyond_those_of_stable_end_it_with_the_figures() -> None:
     )
 
 
-def test_errors_that_stable_makes_as_well_are_no_reason() -> None:
+def test_canary_with_the_errors_of_stable_keeps_its_share() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     observe(watch, 100, False, every=4)
     assert observe(watch, 100, True, every=4) is None
 
 
-def test_a_few_calls_decide_nothing() -> None:
+def test_canary_with_few_calls_keeps_its_share() -> None:
     watch = CanaryWatch(Bounds(least_calls=20), Clock())
     assert observe(watch, 19, True, every=1) is None
     assert watch.observe(True, True, 0.01) is not None
 
 
-def test_a_canary_twice_as_slow_goes() -> None:
+def test_canary_twice_as_slow_leaves_its_bounds() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     observe(watch, 100, False, seconds=0.020)
     reason = observe(watch, 100, True, seconds=0.050)
@@ -58,20 +58,20 @@ def test_a_canary_twice_as_slow_goes() -> None:
     assert "95th percentile of its latency is 50.0 ms; that of the stable version is 20.0 ms" in reason
 
 
-def test_a_difference_of_a_few_milliseconds_is_none() -> None:
+def test_latency_difference_of_a_few_milliseconds_keeps_the_canary() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     observe(watch, 100, False, seconds=0.001)
     assert observe(watch, 100, True, seconds=0.009) is None
 
 
-def test_one_slow_call_in_a_hundred_is_no_reason() -> None:
+def test_canary_with_one_slow_call_in_a_hundred_keeps_its_share() -> None:
     watch = CanaryWatch(Bounds(), Clock())
     observe(watch, 100, False)
     for i in range(100):
         assert watch.observe(True, False, 5.0 if i == 50 else 0.01) is None
 
 
-def test_what_is_long_past_is_forgotten() -> None:
+def test_canary_watch_forgets_calls_outside_its_window() -> None:
     clock = Clock()
     watch = CanaryWatch(Bounds(window_s=60.0), clock)
     observe(watch, 19, True, every=1)
@@ -80,7 +80,7 @@ def test_what_is_long_past_is_forgotten() -> None:
     assert watch.observe(True, True, 0.01) is None, "one error of twenty"
 
 
-def test_memory_is_bounded() -> None:
+def test_canary_watch_remembers_a_bounded_number_of_calls() -> None:
     watch = CanaryWatch(Bounds(most_calls=50), Clock())
     observe(watch, 1000, False)
     observe(watch, 1000, True)

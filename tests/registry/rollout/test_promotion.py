@@ -8,14 +8,14 @@ from service.registry.rollout.promotion import decide
 from tests.support.tuned_versions import report
 
 
-def test_the_first_version_only_has_to_beat_the_baseline() -> None:
+def test_first_version_better_than_the_baseline_is_promoted() -> None:
     decision = decide(report(0.91, 0.5), None)
     assert decision.promote
     assert decision.sentence == "accuracy 0.91 is better than the baseline's 0.5 (always the commonest class)"
 
 
 @pytest.mark.parametrize("value", [0.5, 0.4])
-def test_what_is_no_better_than_the_baseline_stays_out(value: float) -> None:
+def test_version_not_better_than_the_baseline_is_not_promoted(value: float) -> None:
     decision = decide(report(value, 0.5), None)
     assert not decision.promote
     assert decision.sentence == (
@@ -26,13 +26,13 @@ def test_what_is_no_better_than_the_baseline_stays_out(value: float) -> None:
 @pytest.mark.parametrize(
     ("value", "promoted"), [(0.95, True), (0.9, True), (0.896, True), (0.894, False), (0.6, False)]
 )
-def test_a_rival_may_be_better_by_less_than_half_a_point(value: float, promoted: bool) -> None:
+def test_version_worse_than_stable_within_the_tolerance_is_promoted(value: float, promoted: bool) -> None:
     decision = decide(report(value, 0.5, rival=(3, 0.9)), 3)
     assert decision.promote is promoted
     assert "version 3" in decision.sentence
 
 
-def test_an_error_is_better_when_it_is_smaller() -> None:
+def test_version_with_a_smaller_error_is_promoted() -> None:
     said: dict[str, Any] = {
         "primary": "mae",
         "higher_is_better": False,
@@ -47,20 +47,20 @@ def test_an_error_is_better_when_it_is_smaller() -> None:
     assert not decide(said, None).promote
 
 
-def test_a_version_that_was_compared_with_another_one_is_not_promoted_by_itself() -> None:
+def test_version_compared_with_another_stable_is_not_promoted() -> None:
     for rival in (None, (2, 0.5)):
         decision = decide(report(0.99, 0.5, rival), 3)
         assert not decision.promote
         assert "not compared with version 3, which is stable now; promote it by hand" in decision.sentence
 
 
-def test_why_a_version_was_not_compared_is_said() -> None:
+def test_version_that_was_not_compared_states_the_reason() -> None:
     said = {**report(0.99, 0.5), "not_compared": "it knows other classes"}
     assert "version 3, which is stable now (it knows other classes); promote it by hand" in decide(said, 3).sentence
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None, "0.9", True])
-def test_a_figure_that_is_none_promotes_nobody(wrong: object) -> None:
+def test_report_with_a_missing_figure_is_not_promoted(wrong: object) -> None:
     for path in ("metrics", "baseline"):
         said = report()
         said[path]["accuracy"] = wrong
@@ -73,7 +73,7 @@ def test_a_figure_that_is_none_promotes_nobody(wrong: object) -> None:
 @pytest.mark.parametrize(
     "said", [{}, {"primary": 3}, {"primary": "a", "metrics": []}, {"primary": "a", "metrics": {"a": 1}}]
 )
-def test_a_report_that_cannot_be_read_promotes_nobody(said: dict[str, Any]) -> None:
+def test_unreadable_report_is_not_promoted(said: dict[str, Any]) -> None:
     assert not decide(said, None).promote
 
 
@@ -87,7 +87,7 @@ def errors(value: float, baseline: float, rival: float | None = None) -> dict[st
     }
 
 
-def test_figures_of_a_decision_are_shown_with_digits_that_differ() -> None:
+def test_promotion_sentence_shows_digits_that_differ() -> None:
     assert decide(errors(105.612, 105.618), None).sentence == (
         "mae 105.61 is better than the baseline's 105.62 (always the mean)"
     )
@@ -101,7 +101,7 @@ def test_figures_of_a_decision_are_shown_with_digits_that_differ() -> None:
 
 
 @pytest.mark.parametrize("value", [105.6, 105.6 * (1 - 1e-12), float("nan")])
-def test_what_equals_the_baseline_but_for_rounding_is_not_better(value: float) -> None:
+def test_version_equal_to_the_baseline_after_rounding_is_not_promoted(value: float) -> None:
     decision = decide(errors(value, 105.6), None)
     assert not decision.promote
     assert "is better" not in decision.sentence

@@ -27,7 +27,7 @@ READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 # ── from publishing to serving ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_first_good_version_becomes_stable_and_the_next_takes_its_place(tmp_path: Path) -> None:
+async def test_good_first_version_becomes_stable_and_a_better_one_replaces_it(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         assert await ask(w, "mood") == (1, 3.0)
@@ -44,7 +44,7 @@ async def test_the_first_good_version_becomes_stable_and_the_next_takes_its_plac
         assert newest.size_bytes > 1000
 
 
-async def test_a_first_version_that_fails_the_gate_is_reached_by_its_number_alone(tmp_path: Path) -> None:
+async def test_first_version_that_fails_the_gate_serves_by_its_number_only(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         outcome = await w.registry.take("mood", publish(tmp_path, "mood", 1.0, said=report(0.4, 0.5)))
         assert outcome == (
@@ -63,7 +63,7 @@ async def test_a_first_version_that_fails_the_gate_is_reached_by_its_number_alon
         assert await ask(w, "mood") == (1, 3.0)
 
 
-async def test_a_worse_version_leaves_stable_where_it_is(tmp_path: Path) -> None:
+async def test_worse_version_leaves_stable_unchanged(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         outcome = await w.registry.take("mood", publish(tmp_path, "mood", 2.0, said=report(0.6, 0.5, (1, 0.9))))
@@ -72,13 +72,13 @@ async def test_a_worse_version_leaves_stable_where_it_is(tmp_path: Path) -> None
         assert await ask(w, "mood", "2") == (2, 6.0)
 
 
-async def test_a_job_that_asked_for_no_promotion_gets_none(tmp_path: Path) -> None:
+async def test_version_taken_ungated_is_not_promoted(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         outcome = await w.registry.take("mood", publish(tmp_path, "mood"), gated=False)
         assert outcome == "version 1 serves by its number; promotion was not asked for"
 
 
-async def test_a_tuned_model_cannot_have_the_name_of_one_of_the_zoo(tmp_path: Path) -> None:
+async def test_tuned_model_with_a_zoo_name_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         with pytest.raises(IllegalMove, match="'adder' is a model of the zoo"):
             await w.registry.add_version("adder", publish(tmp_path, "adder"))
@@ -90,7 +90,7 @@ async def test_a_tuned_model_cannot_have_the_name_of_one_of_the_zoo(tmp_path: Pa
         assert w.registry.versions("adder")[0].lineage is None
 
 
-async def test_a_version_that_there_is_not_is_unknown_with_a_list_of_what_there_is(tmp_path: Path) -> None:
+async def test_unknown_tuned_version_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         await w.registry.set_alias("mood", "own", 1)
@@ -107,7 +107,7 @@ async def test_a_version_that_there_is_not_is_unknown_with_a_list_of_what_there_
 # ── aliases ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_alias_of_ones_own_moves_and_goes(tmp_path: Path) -> None:
+async def test_custom_alias_can_be_moved_and_removed(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         status = await w.registry.set_alias("mood", "friday-demo", 1)
@@ -121,14 +121,14 @@ async def test_an_alias_of_ones_own_moves_and_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alias", ["", "1", "Stable", "a b", "-x", "ä", "a" * 64, "a/b", "x\n"])
-async def test_an_alias_is_a_word_and_no_number(tmp_path: Path, alias: str) -> None:
+async def test_alias_that_is_no_word_is_refused(tmp_path: Path, alias: str) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         with pytest.raises(InvalidInput, match="alias: expected lower-case letters"):
             await w.registry.set_alias("mood", alias, 1)
 
 
-async def test_what_cannot_be_named_or_unnamed_is_refused(tmp_path: Path) -> None:
+async def test_alias_change_of_unknown_targets_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         with pytest.raises(NotFound, match="unknown version '5'"):
@@ -148,7 +148,7 @@ async def test_what_cannot_be_named_or_unnamed_is_refused(tmp_path: Path) -> Non
             await w.registry.set_alias("mod", "stable", 1)
 
 
-async def test_stable_does_not_move_to_a_version_that_cannot_be_loaded(tmp_path: Path) -> None:
+async def test_stable_alias_to_an_unloadable_version_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         number = publish(tmp_path, "mood", 2.0, golden=[(1.0, -1.0)])
@@ -160,7 +160,7 @@ async def test_stable_does_not_move_to_a_version_that_cannot_be_loaded(tmp_path:
         assert await ask(w, "mood") == (1, 3.0)
 
 
-async def test_calls_never_fail_while_stable_moves(tmp_path: Path) -> None:
+async def test_calls_during_stable_moves_never_fail(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         for slope in (2.0, 3.0):
@@ -186,7 +186,7 @@ async def test_calls_never_fail_while_stable_moves(tmp_path: Path) -> None:
         assert all(await asyncio.gather(*callers))
 
 
-async def test_what_nothing_names_leaves_and_a_call_by_number_brings_it_back(tmp_path: Path) -> None:
+async def test_unnamed_version_is_unloaded_and_reloaded_by_a_call_by_number(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
         await until(lambda: w.registry.versions("mood")[-1].state is UNAVAILABLE)
@@ -198,7 +198,7 @@ async def test_what_nothing_names_leaves_and_a_call_by_number_brings_it_back(tmp
 # ── rollback ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_rollback_goes_back_step_by_step(tmp_path: Path) -> None:
+async def test_repeated_rollback_goes_back_step_by_step(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
         status, left = await w.registry.rollback("mood")
@@ -211,7 +211,7 @@ async def test_rollback_goes_back_step_by_step(tmp_path: Path) -> None:
             await w.registry.rollback("mood")
 
 
-async def test_rollback_skips_a_version_that_was_deleted(tmp_path: Path) -> None:
+async def test_rollback_skips_a_deleted_version(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
         await w.registry.delete_version("mood", 2)
@@ -222,7 +222,7 @@ async def test_rollback_skips_a_version_that_was_deleted(tmp_path: Path) -> None
 # ── restart ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_restart_finds_aliases_traffic_and_the_way_back(tmp_path: Path) -> None:
+async def test_restart_restores_aliases_traffic_and_rollback_history(tmp_path: Path) -> None:
     kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
@@ -245,7 +245,7 @@ async def test_a_restart_finds_aliases_traffic_and_the_way_back(tmp_path: Path) 
         assert (left, status.traffic.stable) == (3, 2)
 
 
-async def test_a_version_that_was_removed_behind_the_servers_back_is_named_no_more(tmp_path: Path) -> None:
+async def test_alias_of_a_version_removed_by_hand_is_ignored_after_restart(tmp_path: Path) -> None:
     kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
@@ -255,7 +255,7 @@ async def test_a_version_that_was_removed_behind_the_servers_back_is_named_no_mo
         assert await ask(w, "mood", "1") == (1, 3.0)
 
 
-async def test_a_damaged_version_is_left_out_at_start_and_the_others_serve(tmp_path: Path) -> None:
+async def test_damaged_version_at_start_is_left_out_while_others_serve(tmp_path: Path) -> None:
     kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
@@ -269,7 +269,7 @@ async def test_a_damaged_version_is_left_out_at_start_and_the_others_serve(tmp_p
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.1, 10), (0.25, 25), (1.0, 100), (0.33, 33)])
-async def test_a_canary_gets_exactly_its_share_of_calls_that_name_no_version(
+async def test_canary_gets_exactly_its_share_of_calls_without_a_version(
     tmp_path: Path, share: float, expected: int
 ) -> None:
     async with served(tmp_path) as w:
@@ -283,7 +283,7 @@ async def test_a_canary_gets_exactly_its_share_of_calls_that_name_no_version(
         assert {(await ask(w, "mood", "canary"))[0] for _ in range(10)} == {2}
 
 
-async def test_who_is_looked_up_and_then_asked_counts_once(tmp_path: Path) -> None:
+async def test_call_resolved_then_inferred_counts_once_for_the_canary_share(tmp_path: Path) -> None:
     """The short way through the corridor looks whether it can take a request, which then goes the long way."""
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
@@ -296,7 +296,7 @@ async def test_who_is_looked_up_and_then_asked_counts_once(tmp_path: Path) -> No
         assert numbers.count(2) == 5
 
 
-async def test_a_share_of_nothing_ends_the_canary_and_so_does_its_promotion(tmp_path: Path) -> None:
+async def test_canary_with_zero_share_or_promotion_ends(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
@@ -309,7 +309,7 @@ async def test_a_share_of_nothing_ends_the_canary_and_so_does_its_promotion(tmp_
         assert (status.traffic.stable, status.traffic.canary, status.traffic.canary_share) == (2, 0, 0.0)
 
 
-async def test_traffic_that_cannot_be_split_is_refused(tmp_path: Path) -> None:
+async def test_invalid_traffic_split_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0), gated=False)
         with pytest.raises(IllegalMove, match="no stable version"):
@@ -326,7 +326,7 @@ async def test_traffic_that_cannot_be_split_is_refused(tmp_path: Path) -> None:
             await w.registry.set_traffic("mood", 0, 0.5)
 
 
-async def test_a_canary_that_is_away_gets_no_calls(tmp_path: Path) -> None:
+async def test_unloaded_canary_gets_no_calls(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
@@ -335,7 +335,7 @@ async def test_a_canary_that_is_away_gets_no_calls(tmp_path: Path) -> None:
         assert {(await ask(w, "mood"))[0] for _ in range(10)} == {1}
 
 
-async def test_a_canary_that_fails_loses_its_share_by_itself(tmp_path: Path) -> None:
+async def test_failing_canary_loses_its_share(tmp_path: Path) -> None:
     kept = InMemoryAliases()
     async with served(tmp_path, kept, bounds=Bounds(least_calls=10, least_errors=3)) as w:
         await grow(w, tmp_path, "mood", 1.0)
@@ -361,7 +361,7 @@ async def test_a_canary_that_fails_loses_its_share_by_itself(tmp_path: Path) -> 
         assert w.registry.traffic("mood") == traffic
 
 
-async def test_bad_input_is_no_fault_of_the_canary(tmp_path: Path) -> None:
+async def test_invalid_requests_do_not_count_against_the_canary(tmp_path: Path) -> None:
     async with served(tmp_path, bounds=Bounds(least_calls=5, least_errors=1)) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
@@ -371,7 +371,7 @@ async def test_bad_input_is_no_fault_of_the_canary(tmp_path: Path) -> None:
         assert w.registry.traffic("mood").canary_share == 1.0
 
 
-async def test_nobody_is_watched_while_traffic_is_not_split(tmp_path: Path) -> None:
+async def test_versions_without_a_traffic_split_are_not_observed(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         assert w.registry.resolve("mood").watch is None
@@ -382,7 +382,7 @@ async def test_nobody_is_watched_while_traffic_is_not_split(tmp_path: Path) -> N
 # ── deleting, unloading, reports ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_version_is_deleted_unless_an_alias_names_it(tmp_path: Path) -> None:
+async def test_version_without_an_alias_can_be_deleted(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         with pytest.raises(IllegalMove, match="version 2 of model 'mood' is 'stable'; point that elsewhere first"):
@@ -394,7 +394,7 @@ async def test_a_version_is_deleted_unless_an_alias_names_it(tmp_path: Path) -> 
         assert publish(tmp_path, "mood", 3.0) == 3
 
 
-async def test_with_its_last_version_a_model_is_gone(tmp_path: Path) -> None:
+async def test_model_whose_last_version_is_deleted_is_removed(tmp_path: Path) -> None:
     kept = InMemoryAliases()
     async with served(tmp_path, kept) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0, said=report(0.1, 0.5)))
@@ -409,7 +409,7 @@ async def test_with_its_last_version_a_model_is_gone(tmp_path: Path) -> None:
             await w.registry.rollback("mood")
 
 
-async def test_a_tuned_model_is_unloaded_with_all_its_versions(tmp_path: Path) -> None:
+async def test_unload_of_a_tuned_model_unloads_all_versions(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         done = await w.registry.unload("mood")
@@ -421,7 +421,7 @@ async def test_a_tuned_model_is_unloaded_with_all_its_versions(tmp_path: Path) -
         assert await ask(w, "mood") == (2, 6.0)
 
 
-async def test_a_report_is_that_of_the_version_that_was_asked_for(tmp_path: Path) -> None:
+async def test_report_belongs_to_the_requested_version(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         found = await w.registry.report("mood")
@@ -431,7 +431,7 @@ async def test_a_report_is_that_of_the_version_that_was_asked_for(tmp_path: Path
             await w.registry.report("adder")
 
 
-async def test_states_are_told_by_version_and_of_the_whole_model(tmp_path: Path) -> None:
+async def test_states_are_reported_per_version_and_per_model(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         await w.registry.unload("mood", "1")
@@ -447,7 +447,7 @@ async def test_states_are_told_by_version_and_of_the_whole_model(tmp_path: Path)
 # ── versions that are networks of their own ───────────────────────────────────────────────────────────────────────
 
 
-async def test_a_version_tuned_in_full_has_a_queue_and_a_line_in_the_ledger_of_its_own(tmp_path: Path) -> None:
+async def test_full_version_has_its_own_queue_and_ledger_holding(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         for i in (1, 2):
             said = report(0.8, 0.5, (1, 0.7) if i == 2 else None)
@@ -465,7 +465,7 @@ async def test_a_version_tuned_in_full_has_a_queue_and_a_line_in_the_ledger_of_i
         assert w.registry.ledger.total == 4096
 
 
-async def test_options_are_those_of_all_versions(tmp_path: Path) -> None:
+async def test_options_apply_to_all_versions_of_a_model(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         for i in (1, 2):
             await w.registry.take("own", publish(tmp_path, "own", float(i), method="full"), gated=False)
@@ -477,7 +477,7 @@ async def test_options_are_those_of_all_versions(tmp_path: Path) -> None:
         assert w.registry.resolve("own", "3").limits.max_batch_size == 2
 
 
-async def test_publishing_twice_at_once_serves_both(tmp_path: Path) -> None:
+async def test_concurrent_publishes_are_both_served(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         numbers = await asyncio.gather(
             *(asyncio.to_thread(publish, tmp_path, "mood", float(i), job_id=str(i)) for i in (1, 2))
@@ -493,7 +493,7 @@ async def test_publishing_twice_at_once_serves_both(tmp_path: Path) -> None:
 # ── a database that takes its time, or does not answer ─────────────────────────────────────────────────────────────
 
 
-async def test_of_two_rollbacks_at_once_one_goes_back_and_the_other_is_told(tmp_path: Path) -> None:
+async def test_concurrent_rollbacks_apply_one_and_reject_the_other(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
@@ -507,7 +507,7 @@ async def test_of_two_rollbacks_at_once_one_goes_back_and_the_other_is_told(tmp_
         assert (await ask(w, "mood"))[0] == 2
 
 
-async def test_a_caller_who_leaves_midway_leaves_the_names_as_they_are_kept(tmp_path: Path) -> None:
+async def test_alias_change_whose_caller_leaves_is_stored_and_activated(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with served(tmp_path, kept) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
@@ -522,7 +522,7 @@ async def test_a_caller_who_leaves_midway_leaves_the_names_as_they_are_kept(tmp_
         assert kept.stored["mood"].aliases.stable == 1
 
 
-async def test_a_canary_that_fails_while_names_are_being_kept_stays_without_its_share(tmp_path: Path) -> None:
+async def test_canary_failing_during_an_alias_write_stays_without_its_share(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with served(tmp_path, kept, bounds=Bounds(least_calls=4)) as w:
         await grow(w, tmp_path, "mood", 1.0)
@@ -547,7 +547,7 @@ async def test_a_canary_that_fails_while_names_are_being_kept_stays_without_its_
 
 
 @pytest.mark.parametrize("alone", [True, False])
-async def test_a_version_is_there_as_before_where_the_database_does_not_let_it_go(tmp_path: Path, alone: bool) -> None:
+async def test_deletion_refused_by_the_database_leaves_the_version(tmp_path: Path, alone: bool) -> None:
     kept = SlowAliases()
     async with served(tmp_path, kept) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0), gated=False)
@@ -563,7 +563,7 @@ async def test_a_version_is_there_as_before_where_the_database_does_not_let_it_g
         assert 1 not in Versions(tmp_path).numbers("mood")
 
 
-async def test_files_come_back_where_the_database_takes_a_deletion_back_at_the_last_moment(tmp_path: Path) -> None:
+async def test_deletion_rolled_back_by_the_database_restores_the_files(tmp_path: Path) -> None:
     class Breaking(InMemoryAliases):
         async def write(
             self,

@@ -32,11 +32,11 @@ def database(tables_url: str) -> Iterator[Database]:
     made.close()
 
 
-async def test_a_store_that_was_never_written_has_no_names(database: Database) -> None:
+async def test_empty_alias_store_has_no_aliases(database: Database) -> None:
     assert await AliasStore(database).read() == {}
 
 
-async def test_aliases_share_and_history_come_back_as_they_were(database: Database) -> None:
+async def test_aliases_share_and_history_are_read_as_written(database: Database) -> None:
     store = AliasStore(database, clock=lambda: 5.0)
     names, revision = AliasSet(), NEVER_WRITTEN
     for change in (
@@ -55,7 +55,7 @@ async def test_aliases_share_and_history_come_back_as_they_were(database: Databa
     assert set(await store.read(["other", "nobody"])) == {"other"}
 
 
-async def test_why_a_canary_was_stopped_is_kept_until_it_is_tried_again(database: Database) -> None:
+async def test_rolled_back_reason_is_stored_until_the_next_trial(database: Database) -> None:
     store = AliasStore(database)
     names, moves = naming.point_alias(AliasSet(), STABLE, 1)
     await store.write("mood", names, moves, 0)
@@ -71,7 +71,7 @@ async def test_why_a_canary_was_stopped_is_kept_until_it_is_tried_again(database
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_any_sequence_of_changes_is_found_again(database: Database, seed: int) -> None:
+async def test_alias_store_after_random_changes_equals_memory(database: Database, seed: int) -> None:
     draw, store, kept = random.Random(seed), AliasStore(database), InMemoryAliases()
     names, revision = AliasSet(), NEVER_WRITTEN
     for _ in range(40):
@@ -104,7 +104,7 @@ def book(request: pytest.FixtureRequest, database: Database) -> AliasStorage:
     return InMemoryAliases() if request.param == "memory" else AliasStore(database)
 
 
-async def test_whoever_thought_from_another_revision_on_writes_nothing(book: AliasStorage) -> None:
+async def test_alias_write_with_stale_revision_is_rejected(book: AliasStorage) -> None:
     await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
     for outdated in (NEVER_WRITTEN, 2):
         with pytest.raises(StaleRevisionError):
@@ -114,7 +114,7 @@ async def test_whoever_thought_from_another_revision_on_writes_nothing(book: Ali
         await book.write("never", *naming.point_alias(AliasSet(), STABLE, 2), 1)
 
 
-async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: AliasStorage) -> None:
+async def test_alias_write_whose_locked_step_fails_writes_nothing(book: AliasStorage) -> None:
     await book.write("mood", *naming.point_alias(AliasSet(), STABLE, 1), NEVER_WRITTEN)
 
     def fail() -> None:
@@ -125,7 +125,7 @@ async def test_where_what_belongs_to_a_change_fails_nothing_is_written(book: Ali
     assert await book.read() == {"mood": RevisionedAliases(AliasSet({STABLE: 1}), 1)}
 
 
-async def test_of_many_who_write_at_once_each_sees_the_change_before_his(database: Database) -> None:
+async def test_concurrent_alias_writers_each_see_the_previous_change(database: Database) -> None:
     """Two servers, each with connections of its own, add one to what an alias names: none is lost."""
     other = opened(database.engine.url.render_as_string(hide_password=False))
     stores = [AliasStore(database), AliasStore(other)]
@@ -145,7 +145,7 @@ async def test_of_many_who_write_at_once_each_sees_the_change_before_his(databas
     other.close()
 
 
-async def test_while_one_changes_names_and_files_the_other_waits(database: Database) -> None:
+async def test_alias_writer_waits_for_the_locked_step_of_another(database: Database) -> None:
     """What happens together with a change cannot happen beside another change of the same model."""
     other = opened(database.engine.url.render_as_string(hide_password=False))
     one, two = AliasStore(database), AliasStore(other)

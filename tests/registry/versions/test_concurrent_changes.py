@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio
 # ── two that change the same ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_gate_judges_again_where_another_server_was_faster(tmp_path: Path) -> None:
+async def test_gate_decides_again_after_another_server_promoted(tmp_path: Path) -> None:
     """Both compared their version with version 1; the second finds version 2 in its place and does not overwrite it."""
     kept = SlowAliases()
     async with two(tmp_path, kept) as (here, there):
@@ -56,7 +56,7 @@ async def test_the_gate_judges_again_where_another_server_was_faster(tmp_path: P
         assert [move.new for _, move in kept.moves if move.alias == "stable"] == [1, 2]
 
 
-async def test_two_first_versions_at_once_leave_one_stable_and_both_servers_agree(tmp_path: Path) -> None:
+async def test_concurrent_first_versions_leave_one_stable_on_both_servers(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         numbers = await asyncio.gather(*(asyncio.to_thread(publish, tmp_path, "mood", slope) for slope in (1.0, 2.0)))
         assert sorted(numbers) == [1, 2]
@@ -69,7 +69,7 @@ async def test_two_first_versions_at_once_leave_one_stable_and_both_servers_agre
         assert len(states(here)) == len(states(there)) == 2
 
 
-async def test_changes_of_different_aliases_at_once_are_both_kept(tmp_path: Path) -> None:
+async def test_concurrent_changes_of_different_aliases_are_both_stored(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with two(tmp_path, kept) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0)
@@ -86,7 +86,7 @@ async def test_changes_of_different_aliases_at_once_are_both_kept(tmp_path: Path
         assert kept.stored["mood"].aliases.targets == {"stable": 2, "left": 1, "right": 2}
 
 
-async def test_a_rollback_does_not_undo_what_another_server_did_meanwhile(tmp_path: Path) -> None:
+async def test_rollback_with_a_stale_revision_is_rejected(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with two(tmp_path, kept) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0, 3.0)
@@ -100,7 +100,7 @@ async def test_a_rollback_does_not_undo_what_another_server_did_meanwhile(tmp_pa
         assert kept.stored["mood"].aliases.stable == 2
 
 
-async def test_a_version_that_another_server_names_meanwhile_is_not_deleted(tmp_path: Path) -> None:
+async def test_deletion_of_a_version_named_meanwhile_is_rejected(tmp_path: Path) -> None:
     async with two(tmp_path, load=True) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         inside = await at_the_gate(here, 1)
@@ -114,7 +114,7 @@ async def test_a_version_that_another_server_names_meanwhile_is_not_deleted(tmp_
         assert await ask(here, "mood", "own") == (1, 3.0), "it is there as before"
 
 
-async def test_a_version_that_is_gone_is_not_named(tmp_path: Path) -> None:
+async def test_alias_to_a_version_deleted_meanwhile_is_rejected(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         await there.registry.look()
@@ -124,7 +124,7 @@ async def test_a_version_that_is_gone_is_not_named(tmp_path: Path) -> None:
             await there.registry.set_alias("mood", "own", 1)
 
 
-async def test_two_that_delete_the_same_version_both_hear_that_it_is_gone(tmp_path: Path) -> None:
+async def test_concurrent_deletions_of_a_version_both_succeed(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         await there.registry.look()
@@ -133,7 +133,7 @@ async def test_two_that_delete_the_same_version_both_hear_that_it_is_gone(tmp_pa
         assert not (list((tmp_path / "versions" / "mood").glob(".deleted-*")))
 
 
-async def test_a_canary_that_fails_at_one_server_loses_its_share_at_all(tmp_path: Path) -> None:
+async def test_canary_failing_on_one_server_loses_its_share_on_all(tmp_path: Path) -> None:
     async with two(tmp_path, bounds=Bounds(least_calls=4, least_errors=3)) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
         await here.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
@@ -151,7 +151,7 @@ async def test_a_canary_that_fails_at_one_server_loses_its_share_at_all(tmp_path
         assert "4 of its last 4 calls failed" in here.registry.traffic("mood").rolled_back_reason
 
 
-async def test_that_a_canary_was_stopped_is_kept_as_soon_as_the_database_answers(tmp_path: Path) -> None:
+async def test_canary_stop_is_stored_once_the_database_answers(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with two(tmp_path, kept, bounds=Bounds(least_calls=4, least_errors=3)) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
@@ -173,7 +173,7 @@ async def test_that_a_canary_was_stopped_is_kept_as_soon_as_the_database_answers
 # ── deleting beside others on one server ──────────────────────────────────────────────────────────────────────────
 
 
-async def test_nobody_waits_for_the_callers_of_a_version_that_is_deleted(tmp_path: Path) -> None:
+async def test_alias_change_during_a_deletion_does_not_wait_for_callers(tmp_path: Path) -> None:
     async with served(tmp_path, load=True) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         inside = await at_the_gate(w, 1)
@@ -196,7 +196,7 @@ async def test_nobody_waits_for_the_callers_of_a_version_that_is_deleted(tmp_pat
         assert states(w) == {2: READY}
 
 
-async def test_a_load_that_comes_while_a_version_is_deleted_does_not_bring_it_back(tmp_path: Path) -> None:
+async def test_load_of_a_version_being_deleted_is_rejected(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with served(tmp_path, kept) as w:
         await w.registry.take("own", publish(tmp_path, "own", method="full"), gated=False)
@@ -219,7 +219,7 @@ async def test_a_load_that_comes_while_a_version_is_deleted_does_not_bring_it_ba
         assert w.registry.ledger.total == 4096, "of the other one"
 
 
-async def test_a_version_that_is_on_its_way_out_can_be_deleted(tmp_path: Path) -> None:
+async def test_unloading_version_can_be_deleted(tmp_path: Path) -> None:
     async with served(tmp_path, load=True) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         inside = await at_the_gate(w, 1)

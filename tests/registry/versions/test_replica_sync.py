@@ -35,7 +35,7 @@ pytestmark = pytest.mark.asyncio
 # ── learning what others did ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_one_publishes_the_other_serves_after_its_next_look(tmp_path: Path) -> None:
+async def test_version_published_by_one_server_is_served_by_another_after_a_look(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
         assert "mood" not in {status.name for status in there.registry.statuses()}
@@ -49,7 +49,7 @@ async def test_what_one_publishes_the_other_serves_after_its_next_look(tmp_path:
         assert states(there) == {2: READY, 1: READY}, "where a rollback leads stays loaded there, too"
 
 
-async def test_a_server_looks_again_and_again_by_its_clock(tmp_path: Path) -> None:
+async def test_following_server_looks_periodically(tmp_path: Path) -> None:
     slept: list[float] = []
     wake = asyncio.Semaphore(0)
 
@@ -71,7 +71,7 @@ async def test_a_server_looks_again_and_again_by_its_clock(tmp_path: Path) -> No
         assert there.registry.traffic("mood").stable == 1
 
 
-async def test_aliases_shares_and_rollbacks_move_everywhere(tmp_path: Path) -> None:
+async def test_alias_share_and_rollback_reach_other_servers(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0, 3.0)
         await here.registry.set_alias("mood", "own", 1)
@@ -92,7 +92,7 @@ async def test_aliases_shares_and_rollbacks_move_everywhere(tmp_path: Path) -> N
             there.registry.resolve("mood", "own")
 
 
-async def test_the_version_that_was_stable_answers_until_the_new_one_is_loaded(tmp_path: Path) -> None:
+async def test_previous_stable_answers_until_the_new_stable_is_loaded(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         for number in (1, 2):
             said = report(0.8, 0.5, (1, 0.7) if number == 2 else None)
@@ -112,7 +112,7 @@ async def test_the_version_that_was_stable_answers_until_the_new_one_is_loaded(t
         assert (await ask(there, "own"))[0] == 2
 
 
-async def test_a_version_that_cannot_be_loaded_here_leaves_the_one_before_until_it_can(tmp_path: Path) -> None:
+async def test_new_stable_that_cannot_load_here_leaves_the_previous_one_serving(tmp_path: Path) -> None:
     now = 100.0
     kept = InMemoryAliases()
     async with served(tmp_path, kept) as here, served(tmp_path, kept, clock=lambda: now) as there:
@@ -134,7 +134,7 @@ async def test_a_version_that_cannot_be_loaded_here_leaves_the_one_before_until_
         assert (await ask(there, "own"))[0] == 2
 
 
-async def test_a_version_that_another_server_deletes_goes_once_its_callers_are_answered(tmp_path: Path) -> None:
+async def test_version_deleted_elsewhere_is_removed_once_its_callers_are_answered(tmp_path: Path) -> None:
     async with two(tmp_path, load=True) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0)
         await there.registry.look()
@@ -155,7 +155,7 @@ async def test_a_version_that_another_server_deletes_goes_once_its_callers_are_a
         assert (await ask(there, "mood"))[0] == 2
 
 
-async def test_with_its_last_version_a_model_is_gone_everywhere(tmp_path: Path) -> None:
+async def test_model_whose_last_version_is_deleted_is_removed_on_all_servers(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await here.registry.take("mood", publish(tmp_path, "mood"), gated=False)
         await there.registry.look()
@@ -166,7 +166,7 @@ async def test_with_its_last_version_a_model_is_gone_everywhere(tmp_path: Path) 
         assert there.metrics.get_sample_value("zoo_model_state", {"model": "mood", "state": "READY"}) is None
 
 
-async def test_a_disk_that_is_away_takes_nothing_that_is_in_use(tmp_path: Path) -> None:
+async def test_versions_in_use_survive_an_unmounted_disk(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
         (tmp_path / "versions").rename(tmp_path / "away")
@@ -177,7 +177,7 @@ async def test_a_disk_that_is_away_takes_nothing_that_is_in_use(tmp_path: Path) 
         await until(lambda: list(states(w)) == [2, 1])
 
 
-async def test_a_database_that_does_not_answer_changes_nothing_and_is_asked_again(tmp_path: Path) -> None:
+async def test_look_without_a_database_changes_nothing_and_is_retried(tmp_path: Path) -> None:
     kept = SlowAliases()
     async with two(tmp_path, kept) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
@@ -188,7 +188,7 @@ async def test_a_database_that_does_not_answer_changes_nothing_and_is_asked_agai
         assert await ask(there, "mood") == (1, 3.0)
 
 
-async def test_a_damaged_version_is_complained_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_damaged_version_is_logged_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with served(tmp_path) as w:
         publish(tmp_path, "mood")
         (tmp_path / "versions" / "mood" / "1" / "card.json").write_text("{")
@@ -201,7 +201,7 @@ async def test_a_damaged_version_is_complained_of_once(tmp_path: Path, capsys: p
 # ── a call for what is not known yet ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_call_finds_what_another_server_has_just_published(tmp_path: Path) -> None:
+async def test_call_to_a_version_just_published_elsewhere_finds_it(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
         assert await ask(there, "mood") == (1, 3.0), "a model"
@@ -213,7 +213,7 @@ async def test_a_call_finds_what_another_server_has_just_published(tmp_path: Pat
         assert (await there.registry.load("mood", "3")).state is READY
 
 
-async def test_however_many_ask_for_what_there_is_not_the_disk_is_looked_at_now_and_then(tmp_path: Path) -> None:
+async def test_many_calls_to_unknown_models_share_rare_looks(tmp_path: Path) -> None:
     looks = 0
     slept: list[float] = []
 
@@ -249,7 +249,7 @@ async def test_however_many_ask_for_what_there_is_not_the_disk_is_looked_at_now_
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_after_any_changes_through_any_server_all_agree_with_what_is_kept(tmp_path: Path, seed: int) -> None:
+async def test_servers_after_any_changes_agree_with_the_stored_aliases(tmp_path: Path, seed: int) -> None:
     """Pairs of changes at once, each through a server that may not have looked for a while."""
     draw, kept = random.Random(seed), InMemoryAliases()
     async with two(tmp_path, kept) as worlds:
