@@ -1,1 +1,1 @@
-"""What is loaded: models, their versions and states, and who may enter. The catalog says what could be."""
+"""The loaded models: their versions, states and aliases. The catalog lists the models that can be loaded."""

@@ -61,7 +61,7 @@ def build_registry(
         cards: the catalog's cards by name.
         defaults: has a value for every option of a card's model.
         given: options that were given for single models.
-        on_demand: a call loads a model whose files are on this machine, which `is_here` tells.
+        on_demand: a call loads a model whose files are on this machine, according to `is_here`.
         versions: where tuned versions are; None for a server without any.
         damaged_cards: cards of the catalog that cannot be read, and why.
         aliases: stores aliases for all servers.

@@ -7,7 +7,7 @@ A version is loaded before an alias moves to it, and aliases are stored before t
 before stays loaded, so that a rollback takes no time; a version that no alias names, and that no rollback leads to next, is
 unloaded as soon as the alias has moved: calls to it are unlikely, and a call by its number loads it again.
 
-Several servers on one home and one database act as one: every change first looks at what the others did, and where another
+Several servers on one home and one database act as one: every change first looks for changes by the others, and where another
 server is faster still, the change is computed again (`versions/revisioned_aliases.py`).
 
 This class only connects the parts, which `composition.py` builds; each part owns its state.

@@ -80,7 +80,7 @@ def padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Ca
 
 
 def _padding_gains(task: Task, runtime: Runtime, items: Sequence[Item], clock: Callable[[], float]) -> bool:
-    """As `padding_gains`, but False where it fails, as for a batch that is too large: the network is right and faster all the same."""
+    """As `padding_gains`, but False where it fails, as for a batch that is too large: the network is faster all the same."""
     try:
         return padding_gains(task, runtime, items, clock)
     except Exception:

@@ -89,7 +89,7 @@ def head_check_steps(
         problem = items_problem(card, rows, golden)
         if problem is None:
             return HOLDS
-        decisions = yield from _decisions(task, runtime, record, most_rows, unchanged, anew=True)
+        decisions = yield from _decisions(task, runtime, record, most_rows, unchanged, remeasure=True)
         if decisions is None:
             return HOLDS if names_same_classes(rows, golden) else HeadCheck(f"the golden check failed: {problem}")
         return HeadCheck(
@@ -97,19 +97,19 @@ def head_check_steps(
         )
     problem = answers_problem(card, precision, rows, golden)
     # Stored figures are of the head as it was published. They are measured again if its golden items come out otherwise.
-    anew = problem is not None and not names_same_classes(rows, golden)
-    decisions = yield from _decisions(task, runtime, record, most_rows, unchanged, anew=anew)
+    remeasure = problem is not None and not names_same_classes(rows, golden)
+    decisions = yield from _decisions(task, runtime, record, most_rows, unchanged, remeasure=remeasure)
     if decisions is not None:
         return HeadCheck(decisions.problem or None, decisions)
     return HeadCheck(problem if golden else "there is nothing to check it with")
 
 
 def _decisions(
-    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, unchanged: Callable[[], bool], *, anew: bool
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, unchanged: Callable[[], bool], *, remeasure: bool
 ) -> _DecisionSteps:
-    """The stored figures (unless `anew`), else figures that are measured and stored now; None without held-out examples."""
+    """The stored figures (unless `remeasure`), else figures that are measured and stored now; None without held-out examples."""
     key = check_key(runtime)
-    decisions = None if anew else record.noted(key)
+    decisions = None if remeasure else record.noted(key)
     trial = open_trial(record, task) if decisions is None else None
     if trial is None:
         return decisions

@@ -11,14 +11,14 @@ from service.verification.held_out_trial import open_trial
 
 
 def decisions_of(
-    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, *, anew: bool = False
+    task: Task, runtime: Runtime, record: CheckRecord, most_rows: int, *, remeasure: bool = False
 ) -> Decisions | None:
-    """The stored figures (unless `anew`), else figures that are measured and stored now; None without held-out examples.
+    """The stored figures (unless `remeasure`), else figures that are measured and stored now; None without held-out examples.
 
     Reads files and runs the network, in batches of up to `most_rows`: not on the event loop.
     """
     key = check_key(runtime)
-    decisions = None if anew else record.noted(key)
+    decisions = None if remeasure else record.noted(key)
     trial = open_trial(record, task) if decisions is None else None
     if trial is None:
         return decisions

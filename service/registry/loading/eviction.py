@@ -25,7 +25,7 @@ class Evictor:
         self._ledger = ledger
         self._unloader = unloader
         self.lock = asyncio.Lock()
-        """Held by whoever loads a network or evicts for the budget's sake: one at a time."""
+        """Held while a network is loaded, and while models are evicted for the budget: one at a time."""
         self._restoring: asyncio.Task[None] | None = None
 
     def close(self) -> None:

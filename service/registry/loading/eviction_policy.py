@@ -17,7 +17,7 @@ BUSY_RETRY_S = 1.0
 def choose_victims(
     ledger: Ledger, version: ModelVersion, need: Holding, versions: Iterable[ModelVersion]
 ) -> list[ModelVersion]:
-    """Models whose eviction frees the memory that `version` needs; empty where it fits as it is.
+    """Models whose eviction frees the memory that `version` needs; empty where it fits already.
 
     Raises MemoryFull, with the figures, where evicting all candidates would not be enough.
     """

@@ -54,7 +54,7 @@ class LoadManager:
     async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> Served:
         """As `ModelTable.resolve`, but waits for a version that is loaded at a call; all callers wait for one load.
 
-        Such are versions that were evicted, tuned versions, and with `on_demand` every model whose files are here, except those
+        These are versions that were evicted, tuned versions, and with `on_demand` every model whose files are here, except those
         that were unloaded by hand or could not be loaded. `deadline` is absolute on the registry's clock; None means the model's
         default timeout. Raises as `resolve` does; DeadlineExceeded; MemoryFull where there is no memory.
         """
@@ -103,7 +103,7 @@ class LoadManager:
     async def load(self, name: str, version: str = "") -> ModelStatus:
         """Makes a model READY; one that is READY stays as it is, and a load that runs is waited for.
 
-        Without a version the stable one, or the newest where none is stable. A caller who leaves does not stop the load.
+        Without a version the stable one, or the newest where none is stable. A caller that leaves does not stop the load.
         Raises NotFound; NotReady with the reason; MemoryFull where the budget has no memory left; IllegalMove while it unloads.
         """
         await asyncio.shield(self.begin_load(name, version))

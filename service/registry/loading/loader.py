@@ -176,7 +176,7 @@ class Loader:
         """Whether a tuned version that misses its golden items, as on another processor or with another torch, still decides as
         it did where it was trained."""
         record = CheckRecord(self._version_of(card, files))
-        decisions = decisions_of(task, runtime, record, card.batching.max_batch_size, anew=True)
+        decisions = decisions_of(task, runtime, record, card.batching.max_batch_size, remeasure=True)
         return decisions is not None and decisions.holds
 
     @staticmethod

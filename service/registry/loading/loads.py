@@ -1,4 +1,4 @@
-"""How a load begins and ends. Its failure is kept with the version, since callers that come later ask for the reason."""
+"""The begin and the failure of a load. A failure is kept with its version: later callers get the reason."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def recording_failure(table: ModelTable, version: ModelVersion) -> Iterator[None
 
 
 def _fail(table: ModelTable, version: ModelVersion, reason: str) -> None:
-    version.reloads_on_call = False  # a broken model stays away until somebody loads it
+    version.reloads_on_call = False  # a broken model stays unloaded until a user loads it
     table.move(version, ModelState.UNAVAILABLE, reason)

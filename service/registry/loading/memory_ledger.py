@@ -1,4 +1,4 @@
-"""The memory ledger: what each loaded model holds on the device, measured at its load, and what a budget leaves for others.
+"""The memory ledger: the memory of each loaded model on its device, measured at its load, and the memory that a budget leaves.
 
 A load is measured as the growth of the device's reading (`service/runtime/memory.py`): weights, copies of weights in another
 layout for the kernels, tokenizers. Two things spoil a measurement: another measurement at the same time, and a library that this
@@ -82,7 +82,7 @@ def freed(measurement: Measurement, weights: int) -> int | None:
     if change is not None and -change < weights // 2:
         # A reference cycle holds the weights. The collector then searches all objects, those that startup froze included, which
         # halts the interpreter for some tenths of a second; so it runs only in this case. The measurement is still open, so that
-        # a load that begins meanwhile does not count what the collector frees.
+        # a load that begins meanwhile does not count memory that the collector frees.
         frozen = gc.get_freeze_count() > 0
         gc.unfreeze()
         gc.collect()
@@ -156,7 +156,7 @@ class Ledger:
     def unloaded(self, model: str, freed: int | None) -> int:
         """Removes a model whose unload freed `freed` bytes (None where unknown). Returns the memory that it held."""
         held, need = self._holdings.pop(model), self._needs[model]
-        # The next load takes what was freed, unless another runtime had been swapped in: a load begins without it.
+        # The next load takes the bytes that were freed, unless another runtime had been swapped in: a load begins without it.
         if freed is not None and held.weights == need.weights:
             self._needs[model] = replace(need, beside=max(0, freed - need.weights))
         return held.total

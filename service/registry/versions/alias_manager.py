@@ -1,6 +1,6 @@
-"""What users do with aliases: point, remove, roll back, split traffic.
+"""The changes of aliases that users make: point, remove, roll back, split traffic.
 
-What an alias is to name is loaded before the alias moves. Every change first looks at what other servers did.
+A version is loaded before an alias moves to it. Every change first looks at what other servers did.
 """
 
 from __future__ import annotations

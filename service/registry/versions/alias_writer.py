@@ -34,7 +34,7 @@ class AliasWriter:
         self._activation = activation
         self._writes: set[asyncio.Task[Any]] = set()
         self.lock = asyncio.Lock()
-        """Held by whoever changes stored aliases."""
+        """Held while stored aliases change."""
 
     async def close(self) -> None:
         """Waits until changes that were begun are stored."""

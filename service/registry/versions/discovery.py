@@ -1,4 +1,4 @@
-"""Tuned versions become known: what is on disk enters the model table."""
+"""Tuned versions on disk enter the model table."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ PATIENCE_S = 5.0
 
 
 class ReplicaSync:
-    """Looks at what other servers did. All methods belong to the event loop."""
+    """Looks for changes by other servers. All methods belong to the event loop."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class ReplicaSync:
             return
         async with self._lock:
             if requested:
-                self._requested = None  # a caller from here on may ask for what this look does not see
+                self._requested = None  # a caller from here on may ask for a version that this look does not see
             self._last_look = self._clock()
             try:
                 await self.look()

@@ -40,7 +40,7 @@ class AliasStorage(Protocol):
     """Stores aliases for all servers."""
 
     async def revisions(self) -> Mapping[str, int]:
-        """The revision of every model: a cheap look at what has changed."""
+        """The revision of every model: a cheap way to find changes."""
 
     async def read(self, models: Collection[str] | None = None) -> Mapping[str, RevisionedAliases]:
         """The aliases of these models, or of all, at one moment; a model without stored aliases is left out."""

@@ -1,4 +1,4 @@
-"""What is known of versions beyond their state: damaged ones among the list, and reports on held-out data."""
+"""Lists of versions with the damaged ones, and reports of versions on held-out data."""
 
 from __future__ import annotations
 
