@@ -41,6 +41,7 @@ LEAVES = (
     "service.folder_walk",
     "service.disk",
     "service.rounding",
+    "service.processes",
 )
 BESIDE = ("service.client", "service.pb")
 """The SDK knows the protocol and the leaves, and nothing of the server; the generated code knows nobody."""

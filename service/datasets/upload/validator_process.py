@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from model_zoo import strict_json
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import counted
 from service.errors import InternalError, InvalidInput, StorageFull
+from service.processes import AsyncChildProcess
 
 CHILD = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
 SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
@@ -33,46 +33,16 @@ async def run(staging: Path, limits: DatasetLimits) -> None:
 
     Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
     """
-    process = await _start(staging)
+    with (staging / LOG).open("wb") as log:
+        process = await AsyncChildProcess.start(
+            (*CHILD, str(staging)), env=_environment(staging), stderr=log, line_limit=LONGEST_ANSWER
+        )
     try:
-        assert process.stdout is not None
-        said = await process.stdout.readline()
+        answer = await process.read_line()
         code = await process.wait()
     finally:
-        await _end(process)
-    _judge(said, code, staging, limits)
-
-
-async def _start(staging: Path) -> asyncio.subprocess.Process:
-    """The child. asyncio leaves one half made that is cancelled while it starts; so it is started whole, and then ended."""
-    with (staging / LOG).open("wb") as log:
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
-                *CHILD,
-                str(staging),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LONGEST_ANSWER,
-                stderr=log,
-                env=_environment(staging),
-                start_new_session=True,
-            )
-        )
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await _end(await starting)
-            raise
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Its whole session, if it still runs."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
+        await process.end()
+    _judge(answer or b"", code, staging, limits)
 
 
 def _judge(said: bytes, code: int, staging: Path, limits: DatasetLimits) -> None:

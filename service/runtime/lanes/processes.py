@@ -9,7 +9,6 @@ network raised, so that the scheduler finds the guilty row.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
+from service.processes import ChildProcess
 from service.runtime.device import DevicePlan
 from service.runtime.free_memory import free_bytes
 from service.runtime.lanes.arena import Arena, available
@@ -221,7 +221,7 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._arena: Arena | None = None
         self._loaded: dict[str, int] = {}
 
@@ -258,13 +258,9 @@ class _Worker:
         process = self._process
         if process is None:
             raise ProcessEnded("there is no process")
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            process.stdin.write(strict_json.text(order).encode() + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            answer: dict[str, Any] = strict_json.read(line)
+            process.write_line(strict_json.text(order).encode())
+            answer: dict[str, Any] = strict_json.read(process.read_line() or b"")
         except (OSError, ValueError):
             self.end()
             raise ProcessEnded(f"exit code {process.returncode}") from None
@@ -278,13 +274,8 @@ class _Worker:
         arena = Arena()
         command = (*WORKER, str(arena.handle), str(self._threads))
         try:
-            self._process = subprocess.Popen(  # noqa: S603  # our own module
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(arena.handle,),
-                start_new_session=True,  # a signal to the server's group must not find it before it can ignore that
-            )
+            # Its session is its own: a signal to the server's group must not find it before it can ignore that signal.
+            self._process = ChildProcess.start(command, pass_fds=(arena.handle,))
         except OSError:
             arena.close()
             raise
@@ -301,14 +292,6 @@ class _Worker:
         process, self._process = self._process, None
         arena, self._arena = self._arena, None
         if process is not None:
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.end(END_S)
         if arena is not None:
             arena.close()

@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 
 from model_zoo.store import Store
+from service.processes import ChildProcess
 from service.runtime.compilers import compiler as module
 from service.runtime.compilers.compiled_cache import CannotCompile, CompilationSpec, CompiledCache
 from service.runtime.compilers.compiler import Compiler
@@ -166,13 +167,13 @@ child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DE
 open(os.environ["TMPDIR"] + "/../../pid", "w").write(str(child.pid))
 os.kill(os.getpid(), 9)
 """)
-    bury = module._bury
+    end = ChildProcess.end
 
-    def once_dead(worker: subprocess.Popen[bytes]) -> None:
+    def end_once_dead(worker: ChildProcess) -> int:
         os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # its output ends a moment before it does
-        bury(worker)
+        return end(worker)
 
-    monkeypatch.setattr(module, "_bury", once_dead)
+    monkeypatch.setattr(ChildProcess, "end", end_once_dead)
     with pytest.raises(CannotCompile, match="ended before it was done"):
         compiler(home).compile(CARD, "fp32")
     child = int((home / "compiled" / "pid").read_text())

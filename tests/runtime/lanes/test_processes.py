@@ -195,7 +195,7 @@ def test_a_system_that_starts_no_process_leaves_nothing_open(world: World, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("service.runtime.lanes.processes.subprocess.Popen", full)
+    monkeypatch.setattr("service.processes.subprocess.Popen", full)
     processes = LaneProcesses(Store(world.home), PLAN, lambda: None)
     before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(3):
