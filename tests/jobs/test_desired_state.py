@@ -11,7 +11,7 @@ from service.jobs.desired_state import DesiredState, JobControl
 RUN, DRAIN, PAUSE, CANCEL = DesiredState.RUN, DesiredState.DRAIN, DesiredState.PAUSE, DesiredState.CANCEL
 
 
-@pytest.mark.parametrize(("before", "asked"), product(DesiredState, repeat=2))
+@pytest.mark.parametrize(("before", "asked"), [*product(DesiredState, repeat=2)])
 def test_later_state_replaces_an_earlier_one_and_is_reported_once(before: DesiredState, asked: DesiredState) -> None:
     control, changes = JobControl(before), []
     control.follow(changes.append)

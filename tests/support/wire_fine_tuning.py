@@ -13,8 +13,8 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, Skipped
-from service.datasets.dataset_store import DatasetPage as DatasetPage
 from service.datasets.dataset_store import UploadResult
+from service.datasets.library import DatasetPage
 from service.datasets.upload.header import UploadHeader
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.jobs.types import Checkpoint, Event, EventPayload, Job, JobState, Page, StateChanged
