@@ -50,7 +50,7 @@ class FineTuning:
         recorder: Recorder,
         plan: DevicePlan,
     ) -> None:
-        """`registry` loads the versions that jobs publish; `pool` reads examples; `scheduler` tells how long calls wait."""
+        """`registry` loads the versions that jobs publish; `pool` reads examples; `scheduler` measures how long calls wait."""
         home, limits = settings.home.absolute(), job_limits(settings)
         longest_wait_s, target_s = scheduler.longest_wait_s, settings.job_yield_target_ms / 1000.0
         context = JobContext(

@@ -218,7 +218,7 @@ class AsyncChildProcess:
 def end_with_parent() -> None:
     """Called in a child: ends the child and its session when the parent does. Starts a thread and returns at once.
 
-    The thread reads standard input, which nobody else may read from now on, until its end.
+    The thread reads standard input until its end: no other code may read it from now on.
     """
     threading.Thread(target=_wait_for_parent, name="end-with-parent", daemon=True).start()
 

@@ -4,7 +4,7 @@
 
 Calls of clients come first. While the device has rows of others, one row is submitted at a time, once no other row is inside;
 on a quiet device full batches are submitted, as many at once as there are lanes. Chunks on disk are not computed again. The
-worker computes what the server cannot; it is told when this has ended.
+worker computes the rest; it gets a message when the extraction has ended.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _NoAnswer(Exception):
 
 @dataclass(slots=True)
 class _OtherRows:
-    """Tells whether the device has rows of others."""
+    """Whether the device has rows of others."""
 
     registry: Registry
     own_rows: int = 0
@@ -134,7 +134,7 @@ class FeatureExtraction:
 
             features, ok = await self._chunk(base, task, examples, range(start, stop), on_done)
             width = width or features.shape[1]
-            if features.shape[1] != width:  # no example of this chunk could be prepared; other chunks tell the width
+            if features.shape[1] != width:  # no example of this chunk could be prepared; other chunks have the width
                 features = np.zeros((stop - start, width), np.float32)
             await self._in_pool(cache.write, start, features, ok)
             done += stop - start
@@ -225,7 +225,7 @@ FEATURE_HEAD = FeatureHead()
 
 async def _until_absent(others: _OtherRows) -> None:
     until = time.monotonic() + MAX_WAIT_S
-    while others.present() and time.monotonic() < until:  # noqa: ASYNC110  # no event tells when other rows leave
+    while others.present() and time.monotonic() < until:  # noqa: ASYNC110  # there is no event for rows of others that leave
         await asyncio.sleep(POLL_S)
 
 

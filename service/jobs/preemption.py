@@ -1,6 +1,6 @@
 """When a worker is suspended so that calls to served models do not wait. The policy decides; the worker's session acts.
 
-Two thresholds keep a pressure near one of them from suspending and resuming the worker at each look. A guard lets jobs end on a
+Two thresholds keep a pressure near one of them from suspending and resuming the worker all the time. A guard lets jobs end on a
 server that is always busy: a worker that has been suspended for `longest_s` runs for a turn whatever the pressure is, long
 enough that it is suspended for at most `1 - share` of the time.
 """

@@ -1,4 +1,4 @@
-"""The loop that has jobs worked on: it claims queued jobs while it has room, and takes over those of servers that have ended.
+"""The loop that starts work on jobs: it claims queued jobs while it has room, and takes over those of servers that have ended.
 
 Every claimed job has a `JobRunner` in a task of its own. Everything here runs on the event loop.
 """
@@ -92,12 +92,12 @@ class Supervisor:
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _supervise(self) -> None:
-        gone: tuple[str, ...] = (self._server,)  # only a process that has ended can have had this name before
+        ended: tuple[str, ...] = (self._server,)  # an earlier process with this name has ended
         while not self._stopping:
             self._wake.clear()
             try:
-                await self._take_over(gone)
-                gone = ()
+                await self._take_over(ended)
+                ended = ()
                 while self._has_room() and (lease := await self._claim()) is not None:
                     self._run(lease)
                 counts = await self._store.counts()
@@ -130,12 +130,12 @@ class Supervisor:
         task.add_done_callback(on_done)
         self.job_changed(job_id)
 
-    async def _take_over(self, gone: tuple[str, ...]) -> None:
+    async def _take_over(self, ended_servers: tuple[str, ...]) -> None:
         """Queues jobs whose server has ended, which counts as a death, or moves them to the state that their users want.
 
-        `gone` are the names of servers that have certainly ended; others have where their leases have run out.
+        Another server than the `ended_servers` has ended, or hangs, where its lease has run out.
         """
-        for job_id, holder in await self._context.leases.abandoned(gone):
+        for job_id, holder in await self._context.leases.abandoned(ended_servers):
             if job_id in self._runners:  # this server's own, which is about to notice that its lease is lost
                 continue
             try:

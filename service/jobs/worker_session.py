@@ -37,7 +37,7 @@ from service.training.protocol import (
 REASON_LIMIT = 1000
 """Characters of a reason that a worker gives."""
 MAX_UNREADABLE_LOGGED = 20
-"""Lines that are no messages, of which the log tells."""
+"""Lines that are no messages are logged up to this number."""
 SUSPENDED_LOG_S = 60.0
 """Between two events of a job that say that it is suspended, at least."""
 FEATURES_SHARE = 0.8
@@ -217,7 +217,7 @@ class WorkerSession:
             self._events.add(Log(level="info", text="the job rests while calls to served models wait"))
 
     async def _compute_features(self) -> None:
-        """Computes in the server what it can of the base's features, then tells the worker to continue with them."""
+        """Computes in the server what it can of the base's features, then lets the worker continue with them."""
         spec = self._order.spec
 
         def on_progress(done: int, total: int) -> None:

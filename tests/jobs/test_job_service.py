@@ -62,11 +62,11 @@ async def test_create_repeated_with_request_id_returns_the_job_although_its_data
     jobs = sandbox.server().jobs
     job = await jobs.create(spec(), "r1")
 
-    class Gone:
+    class DeletedDataset:
         async def get(self, dataset_id: str) -> DatasetInfo:
-            raise AssertionError("is not asked again")
+            raise AssertionError("the dataset is not read again")
 
-    again = sandbox.server(datasets=Gone()).jobs
+    again = sandbox.server(datasets=DeletedDataset()).jobs
     assert (await again.create(spec(), "r1")).id == job.id
 
 
@@ -106,10 +106,10 @@ async def test_check_of_an_owner_over_quota_is_rejected(sandbox: JobSandbox) -> 
 async def test_every_verb_on_an_unknown_job_is_not_found(sandbox: JobSandbox) -> None:
     jobs = sandbox.server().jobs
     for ask in (jobs.get, jobs.cancel, jobs.pause, jobs.resume, jobs.checkpoints):
-        with pytest.raises(NotFound, match="unknown job 'nobody'"):
-            await ask("nobody")
+        with pytest.raises(NotFound, match="unknown job 'unknown'"):
+            await ask("unknown")
     with pytest.raises(NotFound):
-        await anext(jobs.watch("nobody"))
+        await anext(jobs.watch("unknown"))
 
 
 async def test_cancel_of_a_queued_job_ends_it_at_once(sandbox: JobSandbox) -> None:

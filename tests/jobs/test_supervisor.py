@@ -81,7 +81,7 @@ async def test_job_of_a_killed_server_continues_when_the_server_is_back(sandbox_
     job = await first.jobs.create(spec(wait="go"))
     await until_step(first.jobs, job, 4)
     await first.crash()
-    assert (await first.jobs.get(job.id)).state is RUNNING, "nobody could write that it does not run any more"
+    assert (await first.jobs.get(job.id)).state is RUNNING, "the killed server could not write that the job has stopped"
     sandbox.allow()
     async with sandbox.open() as second:  # it does not wait for the lease: the name is its own
         events = await events_of(second, job)

@@ -111,8 +111,8 @@ class EventStore:
 
     async def keep_checkpoints(self, job_id: str, steps: Sequence[int]) -> None:
         """Deletes the rows of a job's checkpoints but those of `steps`: the folders of the others are gone."""
-        gone = delete(checkpoints).where(checkpoints.c.job_id == job_id, checkpoints.c.step.not_in(list(steps)))
-        await self._database.write(lambda connection: connection.execute(gone))
+        removed = delete(checkpoints).where(checkpoints.c.job_id == job_id, checkpoints.c.step.not_in(list(steps)))
+        await self._database.write(lambda connection: connection.execute(removed))
 
 
 def _write_checkpoint(connection: Connection, job_id: str, time: float, checkpoint: Checkpoint) -> None:

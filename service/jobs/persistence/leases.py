@@ -101,7 +101,7 @@ class Leases:
         """Moves a job that `server` works on, and sets columns. Raises LeaseLost, IllegalMove.
 
         What its users want at that moment decides: a job that is CANCELLING becomes CANCELLED, however its worker ended, unless
-        it has succeeded; a job that does not end becomes PAUSED where that is wanted, and else QUEUED.
+        it has succeeded; a job that does not end becomes PAUSED after a request to pause, and else QUEUED.
         """
 
         def change(connection: Connection) -> Job:
@@ -120,12 +120,12 @@ class Leases:
 
         return await self._database.write(change)
 
-    async def abandoned(self, gone: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
-        """Jobs in a state of work that no server works on: their lease has run out, or a server that is `gone` held it.
+    async def abandoned(self, ended_servers: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
+        """Jobs that are RUNNING or CANCELLING without a server: their lease has run out, or one of `ended_servers` holds it.
 
         Each with the holder of its lease.
         """
-        unheld = (jobs.c.lease_until < self.clock()) | jobs.c.lease_owner.in_(gone)
+        unheld = (jobs.c.lease_until < self.clock()) | jobs.c.lease_owner.in_(ended_servers)
         query = select(jobs.c.id, jobs.c.lease_owner).where(jobs.c.state.in_(WORKED_ON), unheld)
         return await self._database.read(lambda c: tuple((row.id, row.lease_owner) for row in c.execute(query)))
 

@@ -14,7 +14,7 @@ from service.errors import InternalError, InvalidInput
 
 
 def died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Exception:
-    monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-P", "-c", f"import os, signal, sys\n{code}"))
+    monkeypatch.setattr(validator_process, "COMMAND", (sys.executable, "-P", "-c", f"import os, signal, sys\n{code}"))
     with pytest.raises((InvalidInput, InternalError)) as caught:
         asyncio.run(validator_process.run(tmp_path, DatasetLimits(memory_mib=100, cpu_seconds=7)))
     return caught.value
@@ -62,7 +62,7 @@ def test_unforeseen_error_ends_the_validator_with_an_exit_code_and_no_signal(tmp
 
     async def run() -> int:
         process = await asyncio.create_subprocess_exec(
-            *validator_process.CHILD,
+            *validator_process.COMMAND,
             str(staging),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,

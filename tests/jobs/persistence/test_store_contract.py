@@ -45,9 +45,9 @@ async def test_request_repeated_at_once_creates_one_job(database: Database) -> N
     repeated = await store.repeated(spec(), "r1", "")
     assert repeated is not None
     assert repeated.id == made[0].id
-    assert await store.repeated(spec(), "r1", "somebody else") is None
+    assert await store.repeated(spec(), "r1", "another") is None
     assert (await create(store, request_id="r2")).id != made[0].id
-    assert (await create(store, request_id="r1", owner="somebody else")).id != made[0].id
+    assert (await create(store, request_id="r1", owner="another")).id != made[0].id
     assert (await create(store)).id != (await create(store)).id, "without an id, each is a job of its own"
 
 
@@ -90,15 +90,15 @@ async def test_queue_over_its_limit_is_rejected(database: Database) -> None:
 async def test_unknown_job_is_not_found_by_any_verb(database: Database) -> None:
     store, events = JobStore(database), EventStore(database)
     for ask in (
-        store.get("nobody"),
-        store.cancel("nobody"),
-        store.pause("nobody"),
-        store.resume("nobody", QUOTAS),
-        events.after("nobody", 0, 1),
-        events.checkpoints("nobody"),
-        Retention(database, Path("/nowhere")).delete("nobody"),
+        store.get("unknown"),
+        store.cancel("unknown"),
+        store.pause("unknown"),
+        store.resume("unknown", QUOTAS),
+        events.after("unknown", 0, 1),
+        events.checkpoints("unknown"),
+        Retention(database, Path("/nowhere")).delete("unknown"),
     ):
-        with pytest.raises(NotFound, match="unknown job 'nobody'"):
+        with pytest.raises(NotFound, match="unknown job 'unknown'"):
             await ask
 
 
@@ -128,11 +128,11 @@ async def test_page_after_a_deleted_job_continues_behind_it(database: Database, 
     store = JobStore(database)
     made = [(await create(store)).id for _ in range(5)]
     page = await store.list(2)
-    gone = page.jobs[-1].id
-    await store.cancel(gone)
-    await Retention(database, tmp_path).delete(gone)
+    deleted = page.jobs[-1].id
+    await store.cancel(deleted)
+    await Retention(database, tmp_path).delete(deleted)
     rest = await store.list(10, page.next_token)
-    assert sorted([page.jobs[0].id, gone, *(job.id for job in rest.jobs)]) == sorted(made)
+    assert sorted([page.jobs[0].id, deleted, *(job.id for job in rest.jobs)]) == sorted(made)
 
 
 async def test_list_with_filters_shows_matching_jobs_only(database: Database) -> None:
@@ -150,7 +150,7 @@ async def test_list_with_filters_shows_matching_jobs_only(database: Database) ->
     assert await ids(owner="ann", model="two") == []
     assert (await store.counts())[JobState.CANCELLED] == 1
     with pytest.raises(InvalidInput, match="page_token"):
-        await store.list(10, "nobody")
+        await store.list(10, "unknown")
 
 
 async def test_dataset_is_in_use_until_its_jobs_have_ended(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Whatever users and servers ask for, in whatever order, a job makes legal moves only, and its events tell them without gaps."""
+"""Users and servers may ask for anything in any order: a job makes legal moves only, and has one event for each."""
 
 from __future__ import annotations
 

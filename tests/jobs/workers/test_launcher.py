@@ -64,11 +64,11 @@ WAITS_FOR_A_JOB = """
 import fcntl, json, os, sys
 waited = sys.argv[1] == "--wait"
 if waited:
-    told = json.loads(sys.stdin.readline() or sys.exit(0))
-    lock = os.open(told["lock"], os.O_RDWR | os.O_CREAT)
+    assignment = json.loads(sys.stdin.readline() or sys.exit(0))
+    lock = os.open(assignment["lock"], os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
 print(json.dumps({
-    "pid": os.getpid(), "waited": waited, "folder": told["folder"] if waited else sys.argv[1],
+    "pid": os.getpid(), "waited": waited, "folder": assignment["folder"] if waited else sys.argv[1],
     "class": os.sched_getscheduler(0), "settings": [name for name in os.environ if name.startswith("ZOO_")],
 }), flush=True)
 sys.stdin.read()
@@ -95,17 +95,19 @@ async def test_worker_has_the_lowest_priority_and_dies_with_its_server(
     worker = await start(tmp_path, DESCRIBES_ITSELF)
     line = await next_line(worker)
     assert line is not None
-    told = json.loads(line)
-    assert told["nice"] == 19
-    assert told["class"] == os.SCHED_IDLE
-    assert told["death"] == 9
-    assert told["oom"] == OOM_SCORE
-    assert told["core"] == [0, 0]
-    assert told["folder"] == str(tmp_path)
-    assert told["group"] == told["pid"], "Ctrl-C in the server's terminal is not for the worker"
-    assert told["session"] == os.getsid(0), "or nice would mean nothing"
-    assert told["env"]["OMP_NUM_THREADS"] == "3"
-    assert not [name for name in told["env"] if name.startswith("ZOO_")], "settings may hold passwords"
+    described = json.loads(line)
+    assert described["nice"] == 19
+    assert described["class"] == os.SCHED_IDLE
+    assert described["death"] == 9
+    assert described["oom"] == OOM_SCORE
+    assert described["core"] == [0, 0]
+    assert described["folder"] == str(tmp_path)
+    assert described["group"] == described["pid"], "Ctrl-C in the server's terminal does not reach the worker"
+    assert described["session"] == os.getsid(0), (
+        "in a session of its own its niceness would count only within that session"
+    )
+    assert described["env"]["OMP_NUM_THREADS"] == "3"
+    assert not [name for name in described["env"] if name.startswith("ZOO_")], "settings may hold passwords"
     worker.send("pause")
     assert await next_line(worker) == b"heard pause"
     worker.kill()
@@ -209,9 +211,9 @@ async def test_prewarmed_worker_gets_the_job_with_its_folder_and_its_lock(
 ) -> None:
     monkeypatch.setenv("ZOO_DATABASE_URL", "postgresql://zoo:sesame@host/zoo")
     launcher.prewarm(PROFILE)
-    worker, told = await started(launcher, tmp_path)
-    assert told == {
-        "pid": told["pid"],
+    worker, described = await started(launcher, tmp_path)
+    assert described == {
+        "pid": described["pid"],
         "waited": True,
         "folder": str(tmp_path),
         "class": os.SCHED_IDLE,
@@ -240,32 +242,32 @@ async def test_second_job_gets_a_worker_of_its_own(launcher: ProcessLauncher, tm
 
 async def test_prewarmed_worker_with_other_threads_is_not_taken(launcher: ProcessLauncher, tmp_path: Path) -> None:
     launcher.prewarm(PROFILE)
-    worker, told = await started(launcher, tmp_path, threads=1)
-    assert not told["waited"]
+    worker, described = await started(launcher, tmp_path, threads=1)
+    assert not described["waited"]
     await ended(worker)
 
 
 async def test_job_after_the_death_of_the_prewarmed_worker_gets_a_new_one(tmp_path: Path) -> None:
     launcher = ProcessLauncher((sys.executable, "-c", DIES_WAITING), prewarm_s=PATIENCE_S)
-    gone: list[AsyncChildProcess] = []
+    started_processes: list[AsyncChildProcess] = []
     prewarmed = launcher._prewarmed
     start = prewarmed._start_process
 
-    async def noted(profile: WorkerProfile) -> AsyncChildProcess:
-        gone.append(await start(profile))
-        return gone[-1]
+    async def start_and_note(profile: WorkerProfile) -> AsyncChildProcess:
+        started_processes.append(await start(profile))
+        return started_processes[-1]
 
-    prewarmed._start_process = noted
+    prewarmed._start_process = start_and_note
     launcher.prewarm(PROFILE)
-    await until_true(lambda: bool(gone) and gone[0].returncode is not None)
+    await until_true(lambda: bool(started_processes) and started_processes[0].returncode is not None)
     worker = await launcher.start(order(tmp_path), tmp_path)
     assert await next_line(worker) == b"here"
     await ended(worker)
 
     launcher.prewarm(PROFILE)
-    await until_true(lambda: len(gone) == 2 and gone[1].returncode is not None)
+    await until_true(lambda: len(started_processes) == 2 and started_processes[1].returncode is not None)
     launcher.prewarm(PROFILE)  # another sign of users is another try
-    await until_true(lambda: len(gone) == 3 and gone[2].returncode is not None)
+    await until_true(lambda: len(started_processes) == 3 and started_processes[2].returncode is not None)
     await launcher.stop()
 
 
@@ -298,8 +300,8 @@ async def test_prewarmed_worker_is_ended_by_a_stop() -> None:
 async def test_launcher_that_keeps_no_worker_prewarms_none(tmp_path: Path) -> None:
     launcher = ProcessLauncher((sys.executable, "-c", WAITS_FOR_A_JOB), prewarm_s=0.0)
     launcher.prewarm(PROFILE)
-    worker, told = await started(launcher, tmp_path)
-    assert not told["waited"]
+    worker, described = await started(launcher, tmp_path)
+    assert not described["waited"]
     await ended(worker)
 
 
@@ -307,9 +309,9 @@ async def test_every_job_gets_a_prewarmed_worker_and_the_next_one_waits_again(sa
     wrapper = f"""
 import json, os, runpy, sys
 if sys.argv[1] == "--wait":
-    told = json.loads(sys.stdin.readline() or sys.exit(0))
-    open(told["folder"].rstrip("/") + ".waited", "w").close()
-    sys.argv[1] = told["folder"]
+    assignment = json.loads(sys.stdin.readline() or sys.exit(0))
+    open(assignment["folder"].rstrip("/") + ".waited", "w").close()
+    sys.argv[1] = assignment["folder"]
 runpy.run_path({COMMAND[-1]!r}, run_name="__main__")
 """
     launcher = ProcessLauncher((sys.executable, "-c", wrapper), nice=0, prewarm_s=PATIENCE_S)
