@@ -5,17 +5,8 @@ import pytest
 import pytest_asyncio
 
 from service.database import Database
-from tests.support.databases import (
-    opened,
-    postgres,
-    postgres_with_tables,
-    sqlite_url,
-    sqlite_with_tables,
-    tables_url,
-)
+from tests.support.databases import opened
 from tests.support.job_fakes import JobSandbox, sandbox_at
-
-__all__ = ["postgres", "postgres_with_tables", "sqlite_url", "sqlite_with_tables", "tables_url"]
 
 
 @pytest_asyncio.fixture

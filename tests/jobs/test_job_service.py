@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
-from service.errors import Draining, InvalidInput, NotFound, QuotaExceeded
+from service.errors import AlreadyExists, Draining, InvalidInput, NotFound, QuotaExceeded
 from service.jobs.job_limits import Quotas
 from service.jobs.types import Checkpoint, JobState, Log, Metric, Progress
 from service.training.job_spec import Method
@@ -54,6 +54,23 @@ async def test_create_with_unfit_hyperparameters_is_rejected_and_queues_nothing(
     with pytest.raises(InvalidInput, match="learning_rate"):
         await jobs.create(spec())
     assert (await jobs.list(10)).jobs == ()
+
+
+async def test_create_repeated_at_once_with_request_id_creates_one_job(sandbox: JobSandbox) -> None:
+    jobs = sandbox.server().jobs
+    made = await asyncio.gather(*(jobs.create(spec(), "r1") for _ in range(8)))
+    assert len({job.id for job in made}) == 1
+    assert len((await jobs.list(10)).jobs) == 1
+    assert (await jobs.create(spec(), "r2")).id != made[0].id
+    assert (await jobs.create(spec(), "r1", owner="another")).id != made[0].id
+    assert (await jobs.create(spec())).id != (await jobs.create(spec())).id, "without an id, each is a job of its own"
+
+
+async def test_create_with_request_id_of_another_job_is_rejected(sandbox: JobSandbox) -> None:
+    jobs = sandbox.server().jobs
+    job = await jobs.create(spec(), "r1")
+    with pytest.raises(AlreadyExists, match=rf"'r1' was used before, for another job \({job.id}\)"):
+        await jobs.create(spec("trees"), "r1")
 
 
 async def test_create_repeated_with_request_id_returns_the_job_although_its_dataset_is_gone(
