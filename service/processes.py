@@ -166,7 +166,8 @@ class AsyncChildProcess:
         try:
             return cls(await asyncio.shield(starting))
         except asyncio.CancelledError:
-            await cls(await starting).end()
+            with suppress(OSError):
+                await cls(await starting).end()
             raise
 
     @property
