@@ -10,6 +10,16 @@ import pytest
 import structlog
 
 from model_zoo.cards.card import Card
+from tests.support.databases import (  # one PostgreSQL for all tests of a process
+    postgres,
+    postgres_with_tables,
+    sqlite_url,
+    sqlite_with_tables,
+    tables_url,
+    url,
+)
+
+__all__ = ["postgres", "postgres_with_tables", "sqlite_url", "sqlite_with_tables", "tables_url", "url"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -41,6 +41,7 @@ LEAVES = (
     "service.folder_walk",
     "service.disk",
     "service.rounding",
+    "service.processes",
 )
 BESIDE = ("service.client", "service.pb", "service.protobuf_values")
 """The SDK imports the protocol and the leaves, and nothing of the server. The generated code imports no other module."""

@@ -1,15 +1,15 @@
-"""What can go wrong with the database itself."""
+"""Errors of the database itself."""
 
 from __future__ import annotations
 
 
 class DatabaseError(Exception):
-    """The database cannot be used as it was given. One sentence for an operator; names no password."""
+    """The database cannot be used as configured. One sentence for an operator, without passwords."""
 
 
 class DatabaseUnavailable(DatabaseError):
-    """It did not answer just now, or could not write. The same again may go well later."""
+    """The database did not answer, or could not write. The same call may succeed later."""
 
 
 class DatabaseFull(DatabaseUnavailable):
-    """Its disk has no room left."""
+    """The disk of the database is full."""

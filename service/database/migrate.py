@@ -1,4 +1,4 @@
-"""Brings a database's tables up to date, whoever else tries the same at that moment."""
+"""Brings the tables of a database up to date, also when several servers try at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Engine, text
 
 from service.database.errors import DatabaseError
 
-LOCK = 0x7A6F6F  # "zoo": a number of our own among PostgreSQL's advisory locks
+LOCK = 0x7A6F6F  # "zoo": Zoo's own number among PostgreSQL's advisory locks
 
 
 def upgrade(engine: Engine) -> None:
-    """Runs the migrations that are missing, all or none. Raises DatabaseError for tables of a newer Zoo.
+    """Runs the missing migrations, all or none. Raises DatabaseError for tables of a newer Zoo.
 
-    One server at a time: the others wait at the lock, then find nothing left to do.
+    One server at a time migrates: the others wait for the lock, and then find nothing to do.
     """
     config = _config()
     with engine.begin() as connection:
@@ -26,22 +26,22 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         # On SQLite, `BEGIN IMMEDIATE` is the lock.
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if (now := revision(connection)) is not None and now not in known:
+        if (current := revision(connection)) is not None and current not in known:
             raise DatabaseError(
-                f"the database was written by a newer Zoo (its tables are at {now!r}); install that one again"
+                f"the database was written by a newer Zoo (its tables are at {current!r}); install that one again"
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 def newest() -> tuple[str, frozenset[str]]:
-    """The migration that tables are at after `upgrade`, and all that this Zoo knows."""
+    """The latest migration, and all migrations that this Zoo knows."""
     scripts = ScriptDirectory.from_config(_config())
     return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
 
 
 def revision(connection: Connection) -> str | None:
-    """The migration that a database's tables are at; None for an empty one."""
+    """The migration of a database's tables; None for an empty database."""
     return MigrationContext.configure(connection).get_current_revision()
 
 

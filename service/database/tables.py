@@ -1,6 +1,6 @@
-"""Every table, as the newest migration leaves it; a test compares the two.
+"""Every table as the latest migration leaves it; a test compares the two.
 
-Times are seconds since 1970 in UTC, as floating point: SQLite keeps no time zones. JSON is kept as text, and never searched in.
+Times are seconds since 1970 in UTC, as floating point: SQLite stores no time zones. JSON is stored as text and not queried.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ jobs = Table(
     Column("id", String(32), primary_key=True),
     Column("owner", String(128), nullable=False),
     Column("request_id", String(128)),  # NULL where the caller gave none: NULLs are never equal
-    Column("asked", Text, nullable=False),  # the JobSpec as it came, to tell a repeated request from another one
+    Column("asked", Text, nullable=False),  # the JobSpec of the request, to detect a repeated request
     Column("spec", Text, nullable=False),  # the JobSpec with task and method as chosen
     Column("model", String(63), nullable=False),
     Column("base", String(63), nullable=False),
@@ -44,7 +44,9 @@ jobs = Table(
     Column("device", String(32), nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("pause_wanted", Boolean, nullable=False),  # somebody asked a RUNNING job to rest; its worker is about to
+    Column(
+        "pause_wanted", Boolean, nullable=False
+    ),  # a user has asked to pause a RUNNING job; its worker has not ended yet
     Column("progress", Text),
     Column("metrics", Text, nullable=False),
     Column("version", Integer),
@@ -52,13 +54,13 @@ jobs = Table(
     Column("created", Double, nullable=False),
     Column("started", Double),
     Column("ended", Double),
-    Column("not_before", Double, nullable=False),  # a job whose worker died waits a little before the next
+    Column("not_before", Double, nullable=False),  # a job whose worker died waits for its retry delay
     Column("attempts", Integer, nullable=False),
     Column("deaths", Integer, nullable=False),  # workers that died in a row, without a new checkpoint between them
     Column("yielding", Boolean, nullable=False),
     Column("last_event", Integer, nullable=False),
-    Column("lease_owner", String(64), nullable=False),  # the server that works on it, or ""
-    Column("lease_until", Double, nullable=False),  # from when on another may take it
+    Column("lease_owner", String(64), nullable=False),  # the server that works on the job, or ""
+    Column("lease_until", Double, nullable=False),  # another server may take the job after this time
     UniqueConstraint("owner", "request_id"),
     Index(None, "state", "priority", "created"),
     Index(None, "created", "id"),
@@ -96,20 +98,20 @@ aliases = Table(
     Column("updated", Double, nullable=False),
 )
 
-alias_moves = Table(  # what a rollback looks back on; the newest has the greatest number
+alias_moves = Table(  # the history that a rollback reads; the latest move has the greatest number
     "alias_moves",
     metadata,
     Column("number", Integer, primary_key=True),
     Column("model", String(63), nullable=False),
     Column("alias", String(63), nullable=False),
-    Column("from_version", Integer),  # NULL: there was none
-    Column("to_version", Integer),  # NULL: it was deleted
+    Column("from_version", Integer),  # NULL: there was no version
+    Column("to_version", Integer),  # NULL: the alias was deleted
     Column("reason", Text, nullable=False),
     Column("time", Double, nullable=False),
     Index(None, "model", "alias"),
 )
 
-traffic = Table(  # one row for each model that ever had names; it stays when they are gone
+traffic = Table(  # one row for each model that ever had aliases; it stays when they are deleted
     "traffic",
     metadata,
     Column("model", String(63), primary_key=True),
@@ -117,5 +119,5 @@ traffic = Table(  # one row for each model that ever had names; it stays when th
     Column("updated", Double, nullable=False),
     Column(
         "revision", Integer, nullable=False, server_default="1"
-    ),  # of all names of the model; it rises at each change
+    ),  # of all aliases of the model; each change increments it
 )

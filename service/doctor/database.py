@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, select
 
 from service.database import DatabaseError, database_url
-from service.database.engine import shown, text_of
+from service.database.engine import decode_text, redacted
 from service.database.migrate import newest, revision
 from service.database.tables import aliases, checkpoints, events, jobs, traffic
 from service.doctor.findings import Report
@@ -52,7 +52,7 @@ def open_tables(given: str, home: Path, report: Report) -> Tables | None:
     if path is not None and not _sound_sqlite(path, report):
         return None
     engine = _engine(url, path)
-    name = path.name if path is not None else shown(url)
+    name = path.name if path is not None else redacted(url)
     try:
         with engine.connect() as connection:
             if _known_schema(connection, name, report):
@@ -68,7 +68,7 @@ def _sound_sqlite(path: Path, report: Report) -> bool:
     report.count("database")
     try:
         with closing(sqlite3.connect(_read_only(path), uri=True, timeout=10)) as connection:
-            connection.text_factory = text_of
+            connection.text_factory = decode_text
             faults = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_FAULTS})")]
             lost = connection.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.Error:
@@ -95,7 +95,7 @@ def _engine(url: URL, path: Path | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _forgiving(connection: sqlite3.Connection, _: object) -> None:
-        connection.text_factory = text_of
+        connection.text_factory = decode_text
 
     return engine
 

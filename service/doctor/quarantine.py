@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, create_engine, delete, select, update
 
 from model_zoo import strict_json
 from service.database import Database, database_url
-from service.database.engine import text_of
+from service.database.engine import decode_text
 from service.database.tables import aliases, checkpoints, events, jobs
 from service.doctor.findings import Finding
 from service.jobs.job_folder import job_folder
@@ -90,7 +90,7 @@ def _save_rows(home: Path, database: str, folder: Path, findings: Sequence[Findi
 
         def connect() -> sqlite3.Connection:
             connection = sqlite3.connect(path, timeout=10)
-            connection.text_factory = text_of
+            connection.text_factory = decode_text
             connection.execute("PRAGMA foreign_keys = ON")
             return connection
 

@@ -1,11 +1,15 @@
 """Durable fine-tune jobs: their store, their supervisor, and the processes that work on them. No grpc.
 
-types.py       Job, JobState, Event: what there is to say of a job; job_states.py has the legal moves
-supervisor.py  `Jobs`: what users ask for, and the loop that has jobs worked on
-runner.py        one job from its claim to its next state; worker_session.py one worker, worker_outcome.py what its end means
-launcher.py    where workers come from: child processes, through bootstrap.py
-preemption.py    when a worker rests so that served models need not wait
-job_store.py       jobs in the database as users know them; leases.py as servers do; event_store.py their events and checkpoints
-feature_extraction.py    a frozen backbone's features through the serving path
-hooks.py       what jobs need of the rest of the server
+    job_service      the verbs of users              supervisor     the loop: claims, takes over, hands back
+      └─ persistence job_store, leases, event_store    └─ runner    one job, from its lease to its next state
+                                                           └─ worker_session   one worker: messages, limits, preemption
+                                                                └─ workers.launcher   child processes, through bootstrap
+
+types.py               Job, JobState, Event; job_states.py has the legal moves
+desired_state.py       what a job is to do next on this server: run, drain, pause, cancel
+worker_outcome.py      the next state of a job, from the end of its worker
+preemption.py          when a worker is suspended for served models
+feature_extraction.py  features of a frozen base through the serving path
+base_catalog.py        cards and weights of the bases; change_notifier.py wakes watchers; identity.py names this server
+job_limits.py          limits, quotas and timeouts; job_folder.py is the folder of a job on disk
 """

@@ -1,4 +1,4 @@
-"""Wakes those who wait for something new about a job. On the event loop only; it carries no news, only that there is some."""
+"""Wakes the watchers of a job when there is something new in the database. It carries no data. Used on the event loop."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from contextlib import contextmanager
 
 
 class ChangeNotifier:
-    """Everybody who listens has an event of their own, which they clear before they look."""
+    """Gives each watcher an event of its own, which the watcher clears before it reads."""
 
     def __init__(self) -> None:
-        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._events: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
-    def listen(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever there is something new, until the context is left."""
+    def subscribe(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set at every change of a job, until the context is left."""
         event = asyncio.Event()
-        self._listeners[job_id].add(event)
+        self._events[job_id].add(event)
         try:
             yield event
         finally:
-            self._listeners[job_id].discard(event)
-            if not self._listeners[job_id]:
-                del self._listeners[job_id]
+            self._events[job_id].discard(event)
+            if not self._events[job_id]:
+                del self._events[job_id]
 
-    def tell(self, job_id: str) -> None:
-        """There is something new."""
-        for event in self._listeners.get(job_id, ()):
+    def notify(self, job_id: str) -> None:
+        """Wakes the watchers of one job."""
+        for event in self._events.get(job_id, ()):
             event.set()
 
-    def tell_all(self) -> None:
-        """Everybody is to look."""
-        for job_id in self._listeners:
-            self.tell(job_id)
+    def notify_all(self) -> None:
+        """Wakes every watcher."""
+        for job_id in self._events:
+            self.notify(job_id)

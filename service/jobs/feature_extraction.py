@@ -2,9 +2,9 @@
 
     dataset ──► pool: read, preprocess ──► base's queue, last priority ──► rows of features ──► chunk on disk
 
-Callers come first. While somebody else is on the device, one row goes at a time, and only when nobody waits; while nobody is,
-full batches go, as many at once as there are lanes. What is on disk is not computed again; what cannot be computed here is
-left to the worker, which is told when this has ended.
+Calls of clients come first. While the device has rows of others, one row is submitted at a time, once no other row is inside;
+on a quiet device full batches are submitted, as many at once as there are lanes. Chunks on disk are not computed again. The
+worker computes the rest; it gets a message when the extraction has ended.
 """
 
 from __future__ import annotations
@@ -43,45 +43,45 @@ log = logger(__name__)
 
 LAST_PRIORITY = 9
 QUIET_S = 0.25
-"""So long after somebody else was seen on the device it counts as in use."""
-LOOK_S = 0.005
-LONGEST_WAIT_S = 1.0
-"""A row goes after that though others wait, or a server that is never idle would finish no job."""
+"""The device is quiet when it has had no rows of others for this time."""
+POLL_S = 0.005
+MAX_WAIT_S = 1.0
+"""A row is submitted after this time whatever the device has, or a job would not end on a server that is never idle."""
 DEADLINE_S = 3600.0
-"""For the base to be there."""
+"""Within which the base must be loaded."""
 NO_DEADLINE = float("inf")
-"""Of the rows: nobody waits for them, so that they make no job rest, this one least of all."""
+"""Of the rows: they count as no pressure, so that they suspend no job, this one least of all."""
 
 T = TypeVar("T")
-Given = TypeVarTuple("Given")
+Arguments = TypeVarTuple("Arguments")
 
 OnProgress = Callable[[int, int], None]
+"""Gets the examples that are done, and their number."""
 
 
-class _StoppedError(Exception):
-    """The server cannot go on; the worker can."""
+class _NoAnswer(Exception):
+    """The base does not answer: the worker computes the rest."""
 
 
 @dataclass(slots=True)
-class _Quiet:
-    """Whether somebody else is on the device."""
+class _OtherRows:
+    """Whether the device has rows of others."""
 
     registry: Registry
-    ours: int = 0
-    """Rows of ours that are inside."""
+    own_rows: int = 0
+    """In flight."""
     last_seen: float = field(default=float("-inf"))
 
-    def others(self) -> bool:
-        """Whether others have rows inside at this moment."""
-        busy = self.registry.rows_in_flight > self.ours
-        if busy:
+    def present(self) -> bool:
+        """Whether rows of others are in flight now."""
+        present = self.registry.rows_in_flight > self.own_rows
+        if present:
             self.last_seen = time.monotonic()
-        return busy
+        return present
 
-    @property
-    def reigns(self) -> bool:
-        """Nobody has been seen for a while."""
-        return not self.others() and time.monotonic() - self.last_seen >= QUIET_S
+    def absent_for_a_while(self) -> bool:
+        """Whether the device is quiet."""
+        return not self.present() and time.monotonic() - self.last_seen >= QUIET_S
 
 
 class FeatureExtraction:
@@ -95,9 +95,11 @@ class FeatureExtraction:
         self._pool = pool
         self._lanes = lanes
 
-    async def compute(self, base: str, dataset_id: str, folder: Path, on_progress: OnProgress) -> None:
-        """Fills the cache of a base's features of a dataset, as far as it can. The form of `Hooks.features`; the job's `folder`
-        is not needed. Raises NotFound for an unknown base or dataset. Cancelled, it keeps the chunks that are complete."""
+    async def compute(self, base: str, dataset_id: str, on_progress: OnProgress) -> None:
+        """Fills the cache of a base's features of a dataset as far as it can. A cancelled call keeps the complete chunks.
+
+        Raises NotFound for an unknown base or dataset.
+        """
         card = self._registry.status(base).card
         try:
             await self._registry.load(base)
@@ -112,7 +114,7 @@ class FeatureExtraction:
         task = await self._in_pool(features_task, card, files)
         try:
             await self._fill(base, task, examples, cache, on_progress)
-        except* (_StoppedError, ZooError) as errors:
+        except* (_NoAnswer, ZooError) as errors:
             reason = str(errors.exceptions[0])
             log.info("the job computes the rest of its features itself", base=base, reason=reason)
 
@@ -132,7 +134,7 @@ class FeatureExtraction:
 
             features, ok = await self._chunk(base, task, examples, range(start, stop), on_done)
             width = width or features.shape[1]
-            if features.shape[1] != width:  # not one example could be prepared: the width is known from the others
+            if features.shape[1] != width:  # no example of this chunk could be prepared; other chunks have the width
                 features = np.zeros((stop - start, width), np.float32)
             await self._in_pool(cache.write, start, features, ok)
             done += stop - start
@@ -143,32 +145,32 @@ class FeatureExtraction:
     async def _chunk(
         self, base: str, task: Task, examples: Examples, indices: range, on_done: Callable[[int], None]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Features `(n, D)` and ok `(n)` of a stretch of the dataset; D is 0 where nothing could be prepared."""
-        quiet = _Quiet(self._registry)
+        """Features `(n, D)` and ok `(n)` of a range of examples; D is 0 where no example could be prepared."""
+        others = _OtherRows(self._registry)
         rows: dict[int, tuple[NDArray[np.float32], int]] = {}
         finished = 0
 
-        async def go(numbers: Sequence[int], items: Sequence[Item]) -> None:
-            rows.update(zip(numbers, await self._ask(base, items, quiet), strict=True))
+        async def submit(numbers: Sequence[int], items: Sequence[Item]) -> None:
+            rows.update(zip(numbers, await self._ask(base, items, others), strict=True))
 
         at = indices.start
         async with asyncio.TaskGroup() as group:
-            under_way: set[asyncio.Task[None]] = set()
+            in_flight: set[asyncio.Task[None]] = set()
             while at < indices.stop:
-                calm = quiet.reigns
-                most = self._registry.status(base).max_batch_size if calm else 1
-                some = range(at, min(at + most, indices.stop))
-                outcomes = await self._prepared(task, examples, some)
-                at = some.stop
-                good = [(i, item) for i, item in zip(some, outcomes, strict=True) if isinstance(item, Item)]
-                # One batch waits behind those that run, so that no lane is idle while the next one is prepared.
-                while len(under_way) >= (self._lanes + 1 if calm else 1):
-                    _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                if not calm:
-                    await _until_nobody_waits(quiet)
+                quiet = others.absent_for_a_while()
+                size = self._registry.status(base).max_batch_size if quiet else 1
+                batch = range(at, min(at + size, indices.stop))
+                outcomes = await self._prepare_batch(task, examples, batch)
+                at = batch.stop
+                good = [(i, item) for i, item in zip(batch, outcomes, strict=True) if isinstance(item, Item)]
+                # One batch waits behind those that run, so that no lane is idle while the next batch is prepared.
+                while len(in_flight) >= (self._lanes + 1 if quiet else 1):
+                    _, in_flight = await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
+                if not quiet:
+                    await _until_absent(others)
                 if good:
-                    under_way.add(group.create_task(go([i for i, _ in good], [item for _, item in good])))
-                finished += len(some)
+                    in_flight.add(group.create_task(submit([i for i, _ in good], [item for _, item in good])))
+                finished += len(batch)
                 on_done(min(finished, len(indices) - 1))
         width = len(next(iter(rows.values()))[0]) if rows else 0
         features, ok = np.zeros((len(indices), width), np.float32), np.zeros(len(indices), np.uint8)
@@ -176,17 +178,19 @@ class FeatureExtraction:
             features[number - indices.start], ok[number - indices.start] = row, precision
         return features, ok
 
-    async def _prepared(self, task: Task, examples: Examples, some: range) -> list[Item | ZooError]:
+    async def _prepare_batch(self, task: Task, examples: Examples, batch: range) -> list[Item | ZooError]:
         """Rows of a batch, in order: read and preprocessed in as many parts at once as the device has lanes."""
-        size = -(-len(some) // self._lanes)
-        parts = [some[start : start + size] for start in range(0, len(some), size)]
+        size = -(-len(batch) // self._lanes)
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
         found = await asyncio.gather(*(self._in_pool(_prepare, task, examples, part) for part in parts))
         return [outcome for part in found for outcome in part]
 
-    async def _ask(self, base: str, items: Sequence[Item], quiet: _Quiet) -> list[tuple[NDArray[np.float32], int]]:
-        """Rows of features, in order, each with EXACT or REDUCED. Raises _StoppedError where the base does not answer,
-        ZooError where it is gone."""
-        tapped = [Item(item.tensors, item.length, item.notes, TAP) for item in items]
+    async def _ask(self, base: str, items: Sequence[Item], others: _OtherRows) -> list[tuple[NDArray[np.float32], int]]:
+        """Rows of features, in order, each with EXACT or REDUCED.
+
+        Raises _NoAnswer where the base does not answer, ZooError where it is no longer loaded.
+        """
+        with_features = [Item(item.tensors, item.length, item.notes, FEATURE_HEAD) for item in items]
         while True:
             served = await self._registry.acquire(base, "", time.monotonic() + DEADLINE_S)
             assert isinstance(served, ServedModel)
@@ -194,16 +198,16 @@ class FeatureExtraction:
                 served.enter(len(items), NO_DEADLINE, LAST_PRIORITY)
                 break
             except (QueueFull, TooLate) as error:
-                await asyncio.sleep(min(error.retry_after_s or LOOK_S, LONGEST_WAIT_S))
-        quiet.ours += len(items)
+                await asyncio.sleep(min(error.retry_after_s or POLL_S, MAX_WAIT_S))
+        others.own_rows += len(items)
         try:
-            outcomes = await served.submit(tapped, NO_DEADLINE, LAST_PRIORITY).result()
+            outcomes = await served.submit(with_features, NO_DEADLINE, LAST_PRIORITY).result()
         finally:
-            quiet.ours -= len(items)
+            others.own_rows -= len(items)
             served.leave(len(items))
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         if len(rows) < len(items):
-            raise _StoppedError("the base did not answer")
+            raise _NoAnswer("the base did not answer")
         return [
             (
                 np.asarray(row.tensors[FeatureHead.OUTPUT], np.float32),
@@ -212,20 +216,20 @@ class FeatureExtraction:
             for row in rows
         ]
 
-    async def _in_pool(self, work: Callable[[Unpack[Given]], T], *arguments: *Given) -> T:
+    async def _in_pool(self, work: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
 
-TAP = FeatureHead()
+FEATURE_HEAD = FeatureHead()
 
 
-async def _until_nobody_waits(quiet: _Quiet) -> None:
-    until = time.monotonic() + LONGEST_WAIT_S
-    while quiet.others() and time.monotonic() < until:  # noqa: ASYNC110  # nobody tells when others leave
-        await asyncio.sleep(LOOK_S)
+async def _until_absent(others: _OtherRows) -> None:
+    until = time.monotonic() + MAX_WAIT_S
+    while others.present() and time.monotonic() < until:  # noqa: ASYNC110  # there is no event for rows of others that leave
+        await asyncio.sleep(POLL_S)
 
 
 def _prepare(task: Task, examples: Examples, indices: range) -> list[Item | ZooError]:
-    """In the pool. An example whose file cannot be read is an error of its own."""
-    found = [examples[i] for i in indices]
-    return task.preprocess([base_instance(example) for example in found], [example.origin for example in found])
+    """Runs in the pool. An example whose file cannot be read is an error of its own."""
+    read = [examples[i] for i in indices]
+    return task.preprocess([base_instance(example) for example in read], [example.origin for example in read])

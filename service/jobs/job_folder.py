@@ -1,4 +1,4 @@
-"""A job's folder, as its supervisor sees it; `training/job_spec.py` says what is in it."""
+"""The folder of a job as the server reads and writes it; `training/job_spec.py` lists its files."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from model_zoo import strict_json
 from service.training.job_spec import WorkOrder
 
 JOBS = "jobs"
-LONGEST_STEP = 19
-"""Digits of a step; whatever has more is none."""
+MAX_STEP_DIGITS = 19
+"""A folder whose name has as many digits is no step."""
 ORDER, RESULT, CHECKPOINTS = "spec.json", "result", "checkpoints"
 WEIGHTS, STATE = "model.safetensors", "state.json"
-"""Of a checkpoint; `training/loop/checkpoint.py` writes them."""
-KEPT = ("log.txt", "tensorboard", ORDER)
-"""Of a job that has ended well, or was not wanted any more."""
+"""Files of a checkpoint, which `training/loop/checkpoint.py` writes."""
+RETAINED = ("log.txt", "tensorboard", ORDER)
+"""Files that a job keeps after it has SUCCEEDED or was CANCELLED."""
 
 
 def job_folder(home: Path, job_id: str) -> Path:
-    """Where a job lies."""
+    """The path of a job's folder."""
     return home / JOBS / job_id
 
 
 def write_order(folder: Path, order: WorkOrder) -> None:
-    """Puts the order there, complete by rename. Raises OSError."""
+    """Writes the order, complete by rename. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{ORDER}"
-    draft.write_text(strict_json.text(order, indent=1, ascii_only=False), encoding="utf-8")
-    draft.replace(folder / ORDER)
+    partial = folder / f".{ORDER}"
+    partial.write_text(strict_json.text(order, indent=1, ascii_only=False), encoding="utf-8")
+    partial.replace(folder / ORDER)
 
 
 def steps(folder: Path) -> tuple[int, ...]:
-    """Of the checkpoints that are there, rising."""
+    """The steps of the checkpoints on disk, in ascending order."""
     try:
         names = [path.name for path in (folder / CHECKPOINTS).iterdir()]
     except OSError:
         return ()
-    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < LONGEST_STEP))
+    return tuple(
+        sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < MAX_STEP_DIGITS)
+    )
 
 
 def checkpoint_faults(folder: Path) -> dict[int, str]:
-    """Of the checkpoints that are there, by step: what cannot be read of each, in one clause; empty where all can."""
+    """The damage of each checkpoint on disk by its step, in one clause; empty for a sound one."""
     return {step: _checkpoint_fault(folder / CHECKPOINTS / str(step)) for step in steps(folder)}
 
 
@@ -60,12 +62,10 @@ def _checkpoint_fault(checkpoint: Path) -> str:
 
 
 def clean(folder: Path) -> None:
-    """Leaves the log and what was drawn of it."""
-    with contextlib.suppress(
-        FileNotFoundError, NotADirectoryError
-    ):  # the job was deleted meanwhile, and all of it with it
+    """Removes all of a job's folder but the order, the log and the curves."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the job and its folder were deleted meanwhile
         for path in folder.iterdir():
-            if path.name in KEPT:
+            if path.name in RETAINED:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

@@ -28,17 +28,17 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset(),
 }
-"""From where to where."""
+"""The states that each state may move to."""
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING)
-"""Have not ended: these count against quotas and hold their dataset."""
+"""States that have not ended: their jobs count against quotas and hold their dataset."""
 ENDED = tuple(state for state in JobState if state.ended)
-"""Nothing more happens to these by itself."""
+"""States that a job leaves only on request, if at all."""
 WORKED_ON = (JobState.RUNNING, JobState.CANCELLING)
-"""Some server holds the lease of it."""
+"""States in which a server holds the lease of the job."""
 
 
-def check_move(old: JobState, new: JobState, what: str = "") -> None:
-    """Raises IllegalMove unless there is that move. `what` is what somebody wanted: "be paused"."""
+def check_move(old: JobState, new: JobState, request: str = "") -> None:
+    """Raises IllegalMove unless the move is legal. `request` words the request of a user: "be paused"."""
     if new not in MOVES[old]:
-        raise IllegalMove(f"a job that is {old.value.upper()} cannot {what or f'become {new.value.upper()}'}")
+        raise IllegalMove(f"a job that is {old.value.upper()} cannot {request or f'become {new.value.upper()}'}")

@@ -1,13 +1,13 @@
-"""One job that this server works on, from its claim to its next state.
+"""One job on this server, from the claim of its lease to its next state.
 
     claimed ──► already published? ──yes──────────────────────────► announce ──► SUCCEEDED
                      │ no                                              ▲
                 result/ there? ──yes──► publish ───────────────────────┤
                      │ no                                              │
-                  attempt ── FINISHED ──► publish ─────────────────────┘
-                     └────── else ──► what `worker_outcome.py` says
+                   train ──── FINISHED ──► publish ────────────────────┘
+                     └─────── else ──► the state of `worker_outcome.next_state`
 
-A server that dies anywhere in this leaves a job that the next one can claim, and goes through the same questions.
+A server that ends at any point leaves a job that the next server can claim, and which answers the same questions again.
 """
 
 from __future__ import annotations
@@ -19,34 +19,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from model_zoo.errors import StoreUnusable, ZooModelError
+from model_zoo.version_folder import Version
 from model_zoo.versions import Versions
 from service.database import DatabaseUnavailable
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, full_disk
 from service.errors import NotReady, ZooError
-from service.jobs.hooks import Hooks, JobLimits
-from service.jobs.job_folder import (
-    RESULT,
-    clean,
-    job_folder,
-    write_order,
-)
+from service.jobs.base_catalog import BaseCatalog
+from service.jobs.change_notifier import ChangeNotifier
+from service.jobs.desired_state import DesiredState, JobControl
+from service.jobs.job_folder import RESULT, clean, job_folder, write_order
+from service.jobs.job_limits import JobLimits
 from service.jobs.persistence.event_buffer import EventBuffer
 from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.leases import Lease, Leases
 from service.jobs.persistence.transitions import LeaseLost
-from service.jobs.types import Checkpoint, Happening, JobState, Metric, Progress
-from service.jobs.worker_outcome import (
-    DesiredState,
-    End,
-    Ending,
-    Next,
-    next_of,
-)
-from service.jobs.worker_session import WorkerSession, deleted
+from service.jobs.types import Checkpoint, EventPayload, JobState, Metric, Progress
+from service.jobs.worker_outcome import NextState, OutcomeKind, WorkerOutcome, next_state
+from service.jobs.worker_session import FeatureSource, WorkerSession, dataset_deleted
 from service.jobs.workers.launcher import Launcher
 from service.observability.log import logger
 from service.observability.recorder import Recorder
@@ -56,224 +49,228 @@ log = logger(__name__)
 
 T = TypeVar("T")
 
-NOT_ANNOUNCED = "the version is published but could not be loaded; the server's log has the details"
+NOT_LOADED = "the version is published but could not be loaded; the server's log has the details"
 
 
-@dataclass(frozen=True, slots=True)
+class VersionRegistry(Protocol):
+    """What jobs need of the registry of models."""
+
+    def folder(self, name: str, version: str = "") -> Version | None:
+        """The `stable` version of a model as it is on disk; None where there is none."""
+
+    async def take(self, name: str, number: int, *, gated: bool = True) -> str:
+        """Loads a published version, moves `stable` to it if it is good enough and `gated` allows it, and returns the outcome
+        in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """Where jobs are worked on: all that is the same for every job of a server."""
+    """All that is the same for every job of a server."""
 
     home: Path
-    server: str
-    """Its name in leases."""
     device: str
-    leases: Leases
-    history: EventStore
-    launcher: Launcher
-    hooks: Hooks
     limits: JobLimits
+    leases: Leases
+    events: EventStore
+    launcher: Launcher
+    bases: BaseCatalog
+    registry: VersionRegistry
+    features: FeatureSource
+    pressure: Callable[[], float] | None
+    """How long the longest-waiting row of a served model has waited, over how long it may; 1 is the limit."""
     recorder: Recorder
-    changed: Callable[[str], None]
-    """Called with the id of a job of which there is something new in the database."""
+    notifier: ChangeNotifier
 
 
 class JobRunner:
-    """Construct with a lease, `await run()` once."""
+    """Construct with a lease, `await run()` once. Lives on the event loop."""
 
-    def __init__(self, lease: Lease, place: JobContext) -> None:
-        self._place = place
+    def __init__(self, lease: Lease, server: str, context: JobContext) -> None:
+        """`server` is the name that holds the lease."""
+        self._context, self._server = context, server
         self._job = lease.job
         self._deaths = lease.deaths
-        self._told = DesiredState.PAUSE if lease.pause_wanted else DesiredState.WORK
-        if lease.job.state is JobState.CANCELLING:
-            self._told = DesiredState.CANCEL
-        self._attempt: WorkerSession | None = None
-        self._nudged = asyncio.Event()
-        self._folder = job_folder(place.home, lease.job.id)
-        self._journal = EventBuffer(
-            place.history,
+        self._control = JobControl(lease.desired)
+        self._lease_wanted = asyncio.Event()
+        self._folder = job_folder(context.home, lease.job.id)
+        self._events = EventBuffer(
+            context.events,
             lease.job.id,
-            place.server,
-            place.leases.clock,
-            written=partial(place.changed, lease.job.id),
-            heard=self._hear,
+            server,
+            context.leases.clock,
+            on_event=self._record,
+            on_written=partial(context.notifier.notify, lease.job.id),
         )
 
-    def look(self) -> None:
-        """Somebody may have paused or cancelled the job: looks now rather than at the next heartbeat."""
-        self._nudged.set()
+    def refresh(self) -> None:
+        """Reads the desired state now rather than at the next heartbeat: a user may have paused or cancelled the job."""
+        self._lease_wanted.set()
 
     def drain(self) -> None:
-        """Has the worker rest after a checkpoint; the job waits for the next server."""
-        self._tell(DesiredState.DRAIN)
+        """Ends the worker after a checkpoint; the job waits for the next server."""
+        self._control.request(DesiredState.DRAIN)
 
     async def run(self) -> None:
-        """Until the job is in another state, or another server's. Where this is cancelled, the worker is ended first."""
-        keeping = asyncio.create_task(self._keep())
+        """Works on the job until it is in another state, or another server's. A cancelled call ends the worker first."""
+        renewing = asyncio.create_task(self._renew_lease())
         working = asyncio.create_task(self._work())
         try:
-            await asyncio.wait({keeping, working}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({renewing, working}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():  # the lease is lost
-                keeping.result()
+                renewing.result()
             await working
         except LeaseLost:
-            log.warning("the job is no longer this server's", job=self._job.id)
+            log.warning("the job belongs to another server now", job=self._job.id)
         finally:
-            for task in (keeping, working):
+            for task in (renewing, working):
                 task.cancel()
-            await asyncio.gather(keeping, working, return_exceptions=True)
-            self._place.recorder.job_left(self._job.id, self._job.spec.model)
-            self._place.changed(self._job.id)
+            await asyncio.gather(renewing, working, return_exceptions=True)
+            self._context.recorder.job_left(self._job.id, self._job.spec.model)
+            self._context.notifier.notify(self._job.id)
 
     # ── the work ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _work(self) -> None:
         try:
-            ending = await self._do()
+            outcome = await self._train_and_publish()
         except (LeaseLost, asyncio.CancelledError):
             raise
         except OSError as error:
-            full = full_disk(error, self._place.home)
+            full = full_disk(error, self._context.home)
             if full is not FullDisk.HOME:
                 log.exception("a job cannot be worked on", job=self._job.id)
-            ending = Ending(End.FAILED, full.value if full else "the job's folder or worker could not be made")
+            reason = full.value if full else "the job's folder or worker could not be made"
+            outcome = WorkerOutcome(OutcomeKind.FAILED, reason)
         except Exception:
             log.exception("a job cannot be worked on", job=self._job.id)
-            ending = Ending(End.FAILED, "something broke on the server's side; its log has the details")
-        if ending.end is End.LOST:
-            raise LeaseLost(self._job.id)
-        if ending.end is not End.FINISHED:
-            limits = self._place.limits
-            await self._settle(next_of(ending, self._told, self._deaths, limits.deaths, limits.retry_delay_s))
+            outcome = WorkerOutcome(OutcomeKind.FAILED, "something broke on the server's side; its log has the details")
+        if outcome.kind is not OutcomeKind.FINISHED:
+            limits, desired = self._context.limits, self._control.desired
+            await self._finish(next_state(outcome, desired, self._deaths, limits.max_deaths, limits.retry_delay_s))
 
-    async def _do(self) -> Ending:
+    async def _train_and_publish(self) -> WorkerOutcome:
         """FINISHED once the job has SUCCEEDED; else how its worker ended."""
-        versions = Versions(self._place.home)
+        versions = Versions(self._context.home)
         number = await asyncio.to_thread(versions.published_by, self._job.spec.model, self._job.id)
         if number is None:
             if not (self._folder / RESULT).is_dir():
-                if self._told is not DesiredState.WORK:
-                    return Ending(End.STOPPED)
-                ending = await self._train()
-                if ending.end is not End.FINISHED:
-                    return ending
-            if self._told is DesiredState.CANCEL:
-                return Ending(End.STOPPED)
-            self._journal.add(Progress(phase="publishing", ratio=0.99))
-            await self._journal.flush()
+                if self._control.desired is not DesiredState.RUN:
+                    return WorkerOutcome(OutcomeKind.STOPPED)
+                outcome = await self._train()
+                if outcome.kind is not OutcomeKind.FINISHED:
+                    return outcome
+            if self._control.desired is DesiredState.CANCEL:
+                return WorkerOutcome(OutcomeKind.STOPPED)
+            self._events.add(Progress(phase="publishing", ratio=0.99))
+            await self._events.flush()
             try:
                 number = await asyncio.to_thread(versions.publish, self._job.spec.model, self._folder / RESULT)
             except StoreUnusable as error:
-                full = full_disk(error, self._place.home)
-                return Ending(End.FAILED, full.value if full else "the result could not be published")
+                full = full_disk(error, self._context.home)
+                return WorkerOutcome(OutcomeKind.FAILED, full.value if full else "the result could not be published")
             except ZooModelError as error:
-                return Ending(End.FAILED, f"the worker's result cannot be published: {error}")
-        await self._succeed(number)
-        return Ending(End.FINISHED)
+                return WorkerOutcome(OutcomeKind.FAILED, f"the worker's result cannot be published: {error}")
+        await self._announce(number)
+        return WorkerOutcome(OutcomeKind.FINISHED)
 
-    async def _train(self) -> Ending:
-        place, spec = self._place, self._job.spec
-        if not dataset_folder(place.home, spec.dataset_id).is_dir():
-            return Ending(End.FAILED, deleted(spec.dataset_id))
+    async def _train(self) -> WorkerOutcome:
+        context, spec = self._context, self._job.spec
+        if not dataset_folder(context.home, spec.dataset_id).is_dir():
+            return WorkerOutcome(OutcomeKind.FAILED, dataset_deleted(spec.dataset_id))
         try:
-            await place.hooks.files(spec.base)
+            await context.bases.fetch_weights(spec.base)
         except NotReady as error:
-            return Ending(End.FAILED, error.message)
+            return WorkerOutcome(OutcomeKind.FAILED, error.message)
+        stable = context.registry.folder(spec.model)
         order = WorkOrder(
             job_id=self._job.id,
             spec=spec,
-            home=place.home,
-            device=place.device,
-            threads=place.limits.threads,
-            memory_mib=place.limits.memory_mib,
-            rival=place.hooks.rival(spec.model),
+            home=context.home,
+            device=context.device,
+            threads=context.limits.threads,
+            memory_mib=context.limits.memory_mib,
+            rival=None if stable is None else stable.files.folder,
             features_from_server=spec.method is Method.HEAD,
-            mlflow_uri=place.limits.mlflow_uri,
+            mlflow_uri=context.limits.mlflow_uri,
         )
         await asyncio.to_thread(write_order, self._folder, order)
-        # In this thread, the event loop's: the worker must not outlive it, and the kernel ties it to the thread.
-        worker = await place.launcher.start(order, self._folder)
+        # In this thread, that of the event loop: the kernel ends a worker with the thread that started it.
+        worker = await context.launcher.start(order, self._folder)
         log.info("a worker has started", job=self._job.id, worker=worker.name, attempt=self._job.attempts)
-        attempt = WorkerSession(order, worker, self._journal, place.hooks, place.limits, self._folder)
-        if self._told is not DesiredState.WORK:
-            attempt.tell(self._told)
-        self._attempt = attempt
-        try:
-            return await attempt.run()
-        finally:
-            self._attempt = None
+        session = WorkerSession(
+            order,
+            worker,
+            self._events,
+            self._control,
+            features=context.features,
+            pressure=context.pressure,
+            limits=context.limits,
+            folder=self._folder,
+        )
+        return await session.run()
 
-    async def _succeed(self, number: int) -> None:
+    async def _announce(self, number: int) -> None:
+        """Loads the published version, and records that the job has succeeded."""
         model = self._job.spec.model
         try:
             gated = self._job.spec.promotion is not Promotion.NEVER
-            outcome = await self._surely(partial(self._place.hooks.published, model, number, gated))
+            outcome = await self._until_stored(partial(self._context.registry.take, model, number, gated=gated))
         except ZooError as error:
             outcome = f"the version is published but could not be loaded: {error.message}"
         except Exception:
             log.exception("a published version could not be announced", model=model, version=number)
-            outcome = NOT_ANNOUNCED
-        self._journal.add(Progress(phase="publishing", ratio=1.0))
-        await self._settle(Next(JobState.SUCCEEDED), version=number, promotion_outcome=outcome)
+            outcome = NOT_LOADED
+        self._events.add(Progress(phase="publishing", ratio=1.0))
+        await self._finish(NextState(JobState.SUCCEEDED), version=number, promotion_outcome=outcome)
 
-    async def _settle(self, following: Next, **also: Any) -> None:
-        """The job's next state, as soon as the database takes it; then the folder is cleaned of what nobody needs."""
-        place = self._place
-        await self._surely(self._journal.finish)
+    async def _finish(self, following: NextState, **columns: Any) -> None:
+        """Moves the job to its next state as soon as the database answers, then removes what is not needed of its folder."""
+        context = self._context
+        await self._until_stored(self._events.finish)
         if following.state is JobState.QUEUED:
-            also["not_before"] = place.leases.clock() + following.delay_s
-        move = partial(place.leases.move, self._job.id, place.server, following.state, following.reason)
-        job = await self._surely(partial(move, deaths=following.deaths, **also))
-        self._place.changed(self._job.id)
+            columns["not_before"] = context.leases.clock() + following.delay_s
+        move = partial(context.leases.move, self._job.id, self._server, following.state, following.reason)
+        job = await self._until_stored(partial(move, deaths=following.deaths, **columns))
+        context.notifier.notify(self._job.id)
         log.info("a job has left its worker", job=job.id, state=job.state, reason=job.state_reason, version=job.version)
         if job.state in (JobState.SUCCEEDED, JobState.CANCELLED):
             await asyncio.to_thread(clean, self._folder)
-            await place.history.keep_checkpoints(job.id, ())
+            await context.events.keep_checkpoints(job.id, ())
 
-    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
-        """`write`, again and again while the database does not answer: an end must not be forgotten. Raises LeaseLost."""
+    async def _until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Calls `write` until the database answers: the end of a job must not be lost. Raises LeaseLost."""
         while True:
             try:
                 return await write()
             except DatabaseUnavailable as error:
                 log.warning("the database does not answer", job=self._job.id, reason=str(error))
-                await asyncio.sleep(self._place.limits.poll_s)
+                await asyncio.sleep(self._context.limits.poll_s)
 
     # ── beside it ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _keep(self) -> None:
-        """Renews the lease, and hears with it what users want. Only raises: LeaseLost."""
-        place, limits = self._place, self._place.limits
+    async def _renew_lease(self) -> None:
+        """Renews the lease, and reads with it what users want of the job. Ends only by LeaseLost."""
+        leases, limits = self._context.leases, self._context.limits
         renewed = time.monotonic()
         while True:
-            self._nudged.clear()
+            self._lease_wanted.clear()
             try:
-                lease = await place.leases.renew(self._job.id, place.server, limits.lease_s)
+                lease = await leases.renew(self._job.id, self._server, limits.lease_s)
             except DatabaseUnavailable:
-                if time.monotonic() - renewed > 0.8 * limits.lease_s:  # another server will take it any moment
+                if time.monotonic() - renewed > 0.8 * limits.lease_s:  # another server takes the job at any moment
                     raise LeaseLost(self._job.id) from None
             else:
                 renewed = time.monotonic()
-                if lease.job.state is JobState.CANCELLING:
-                    self._tell(DesiredState.CANCEL)
-                elif lease.pause_wanted:
-                    self._tell(DesiredState.PAUSE)
+                self._control.request(lease.desired)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudged.wait(), min(limits.poll_s, limits.lease_s / 3))
+                await asyncio.wait_for(self._lease_wanted.wait(), min(limits.poll_s, limits.lease_s / 3))
 
-    def _tell(self, told: DesiredState) -> None:
-        if self._told is DesiredState.CANCEL or (self._told is DesiredState.PAUSE and told is DesiredState.DRAIN):
-            return
-        self._told = told
-        if self._attempt is not None:
-            self._attempt.tell(told)
-
-    def _hear(self, what: Happening) -> None:
-        job, recorder = self._job, self._place.recorder
-        match what:
+    def _record(self, event: EventPayload) -> None:
+        job, recorder = self._job, self._context.recorder
+        match event:
             case Progress():
-                recorder.job_progress(job.id, job.spec.model, what.ratio)
+                recorder.job_progress(job.id, job.spec.model, event.ratio)
             case Metric():
-                recorder.job_metric(job.id, job.spec.model, what.name, what.split, what.value)
+                recorder.job_metric(job.id, job.spec.model, event.name, event.split, event.value)
             case Checkpoint():
-                self._deaths = 0  # it gets further, so it is worth another try
+                self._deaths = 0  # the job makes progress, so it is worth another try

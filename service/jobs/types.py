@@ -1,6 +1,6 @@
-"""What there is to say of a job. Mirrors `protos/fine_tuning.proto`; knows neither grpc nor torch.
+"""Jobs, their events and checkpoints as values. Mirrors `protos/fine_tuning.proto`; imports neither grpc nor torch.
 
-What a worker reports and what a watcher sees are the same words: Progress, Metric and Log are those of `training/protocol.py`.
+Progress, Metric and Log are the messages of a worker in `training/protocol.py`: watchers get them as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from service.training.protocol import Log, Metric, Progress
 __all__ = [
     "Checkpoint",
     "Event",
-    "Happening",
+    "EventPayload",
     "Job",
     "JobSpec",
     "JobState",
@@ -29,26 +29,26 @@ __all__ = [
 
 
 class JobState(StrEnum):
-    """Where a job stands; `job_states.py` has the legal moves. The words of the proto, in lower case."""
+    """The state of a job; `job_states.py` has the legal moves. The names of the proto, in lower case."""
 
     QUEUED = "queued"
-    """Waits for its turn."""
+    """Waits for a server with room."""
     RUNNING = "running"
-    """Is worked on."""
+    """A worker trains, or its result is published."""
     PAUSED = "paused"
-    """Rests until somebody resumes it."""
+    """Waits until a user resumes it."""
     CANCELLING = "cancelling"
-    """Was told to stop and is about to."""
+    """Its worker is asked to end."""
     SUCCEEDED = "succeeded"
-    """Its result is a version."""
+    """Its result is published as a version."""
     FAILED = "failed"
     """Ended without a result; the reason says why."""
     CANCELLED = "cancelled"
-    """Ended because somebody wanted it to."""
+    """Ended on request."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens by itself. A FAILED job with a checkpoint may still be resumed."""
+        """Whether the job stays in this state. A user may still resume a FAILED job that has a checkpoint."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -62,36 +62,36 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A point from which a job can go on."""
+    """A point that a job can continue from."""
 
     step: int
     epoch: int
     metrics: Mapping[str, float]
     """By `split/name`."""
     best: bool
-    """By the measure that the job watches."""
+    """By the metric that the job selects checkpoints by."""
     size_bytes: int
     time: datetime
     damaged: str = ""
-    """What cannot be read of it: one clause; empty where all can."""
+    """What cannot be read of it, in one clause; empty for a sound one."""
 
 
-Happening = StateChanged | Progress | Metric | Log | Checkpoint
+EventPayload = StateChanged | Progress | Metric | Log | Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a job."""
+    """One event of a job."""
 
     sequence: int
-    """Counts the job's events from 1 on, without gaps."""
+    """The number of the event among the job's events, from 1 on without gaps."""
     time: datetime
-    what: Happening
+    what: EventPayload
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A durable request to tune a model, as it is at one moment. Times are in UTC."""
+    """A durable request to fine-tune a model, as it is at one moment. Times are in UTC."""
 
     id: str
     spec: JobSpec
@@ -102,9 +102,9 @@ class Job:
     progress: Progress | None = None
     """None before the first."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Latest value of each by `split/name`."""
+    """Latest value of each metric, by `split/name`."""
     version: int | None = None
-    """What it became, once it has succeeded."""
+    """The number of the published version, once the job has SUCCEEDED."""
     promotion_outcome: str = ""
     started: datetime | None = None
     """When it first ran."""
@@ -112,24 +112,24 @@ class Job:
     attempts: int = 0
     """How many times a worker was started for it."""
     yielding: bool = False
-    """Whether its worker rests at this moment because calls to served models wait."""
+    """Whether its worker is suspended now because calls to served models wait. The name is that of the proto and the column."""
     owner: str = ""
     last_event: int = 0
     """Sequence number of its latest event."""
     damaged: str = ""
-    """What cannot be read of it: one clause; empty where all can."""
+    """What cannot be read of it, in one clause; empty for a sound one."""
     workable: bool = True
-    """Whether it could be worked on: its spec can be read."""
+    """Whether a server can work on it: its spec can be read."""
 
-    def but_damaged(self, why: str, *, workable: bool) -> Job:
-        """The same, with what is known of the damage."""
+    def with_damage(self, why: str, *, workable: bool) -> Job:
+        """A copy that states the damage."""
         return replace(self, damaged=why, workable=workable)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, the newest first."""
+    """One page of jobs, the newest first."""
 
     jobs: tuple[Job, ...]
     next_token: str = ""
-    """Tells the last of them, whether or not it is still there when the next page is asked for. Empty on the last page."""
+    """Names the last job of the page, which may be deleted before the next page is read. Empty on the last page."""

@@ -1,4 +1,4 @@
-"""How a worker can end, and what its job does then. Pure: a table in code."""
+"""How a worker can end, and the state that its job enters then. Pure."""
 
 from __future__ import annotations
 
@@ -6,77 +6,72 @@ import signal
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from service.jobs.desired_state import DesiredState
 from service.jobs.types import JobState
 
 
-class End(Enum):
+class OutcomeKind(Enum):
     """How a worker ended."""
 
     FINISHED = auto()
     """`result/` is complete."""
     STOPPED = auto()
-    """As it was told."""
+    """On request."""
     FAILED = auto()
-    """For a reason that would come again."""
+    """For a reason that another try would meet again."""
     DIED = auto()
-    """For one that may not."""
-    LOST = auto()
-    """The job is no longer ours; nothing is to be said of it."""
-
-
-class DesiredState(Enum):
-    """What a worker was told to do last."""
-
-    WORK = auto()
-    PAUSE = auto()
-    CANCEL = auto()
-    DRAIN = auto()
-    """Pause, because this server goes away."""
+    """For a reason that another try may not meet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """The end of a worker, with the reason as its user may read it."""
+class WorkerOutcome:
+    """The end of a worker, with the reason that its user may read."""
 
-    end: End
+    kind: OutcomeKind
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """What becomes of the job."""
+class NextState:
+    """The state that a job enters after its worker."""
 
     state: JobState
     reason: str = ""
     delay_s: float = 0.0
-    """Before it may be worked on again."""
+    """Before another worker may be started."""
     deaths: int = 0
-    """In a row."""
+    """Workers that died in a row."""
 
 
 DRAINED = "the server was stopped; the job goes on from its last checkpoint when one runs again"
-GONE = "the server went away; the job goes on from its last checkpoint"
+SERVER_GONE = "the server went away; the job goes on from its last checkpoint"
 
 
-def next_of(ending: Ending, told: DesiredState, deaths: int, most: int, retry_delay_s: float) -> Next:
-    """What follows. `deaths` in a row were there before this one; at `most` the job fails. Not for FINISHED and LOST."""
-    if ending.end is End.FAILED:
-        return Next(JobState.FAILED, ending.reason, deaths=deaths)
-    if told is DesiredState.CANCEL:
-        return Next(JobState.CANCELLED)
-    if told is DesiredState.PAUSE:
-        return Next(JobState.PAUSED, ending.reason, deaths=deaths)
-    if told is DesiredState.DRAIN:
-        return Next(JobState.QUEUED, DRAINED, deaths=deaths)
+def next_state(
+    outcome: WorkerOutcome, desired: DesiredState, deaths: int, max_deaths: int, retry_delay_s: float
+) -> NextState:
+    """The state after an outcome other than FINISHED.
+
+    `deaths` workers in a row died before this one; the job fails when their number reaches `max_deaths`.
+    """
+    if outcome.kind is OutcomeKind.FAILED:
+        return NextState(JobState.FAILED, outcome.reason, deaths=deaths)
+    match desired:
+        case DesiredState.CANCEL:
+            return NextState(JobState.CANCELLED)
+        case DesiredState.PAUSE:
+            return NextState(JobState.PAUSED, outcome.reason, deaths=deaths)
+        case DesiredState.DRAIN:
+            return NextState(JobState.QUEUED, DRAINED, deaths=deaths)
     deaths += 1
-    if deaths >= most:
-        return Next(JobState.FAILED, f"{ending.reason}, for the {_ordinal(deaths)} time in a row", deaths=deaths)
-    reason = f"{ending.reason}; the job goes on from its last checkpoint (try {deaths + 1} of {most})"
-    return Next(JobState.QUEUED, reason, retry_delay_s * 2 ** (deaths - 1), deaths)
+    if deaths >= max_deaths:
+        return NextState(JobState.FAILED, f"{outcome.reason}, for the {_ordinal(deaths)} time in a row", deaths=deaths)
+    reason = f"{outcome.reason}; the job goes on from its last checkpoint (try {deaths + 1} of {max_deaths})"
+    return NextState(JobState.QUEUED, reason, retry_delay_s * 2 ** (deaths - 1), deaths)
 
 
-def death(code: int) -> str:
-    """Why a process that said nothing has ended, from its exit code."""
+def exit_reason(code: int) -> str:
+    """Why a process ended that gave no reason, from its exit code."""
     if code >= 0:
         return f"the worker ended with exit code {code} and gave no reason"
     try:

@@ -1,4 +1,4 @@
-"""One worker at one job, from its start to its end: listened to, watched, held back while served models are waited for."""
+"""One worker at one job, from its start to its end: reads its messages, watches it, and suspends it for served models."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from service.datasets.dataset import dataset_folder
 from service.disk import FullDisk, is_full
-from service.jobs.hooks import Hooks, JobLimits
+from service.jobs.desired_state import DesiredState, JobControl
+from service.jobs.job_limits import JobLimits
 from service.jobs.persistence.event_buffer import EventBuffer
 from service.jobs.preemption import PreemptionPolicy
 from service.jobs.types import Checkpoint, Log, Metric, Progress
-from service.jobs.worker_outcome import (
-    DesiredState,
-    End,
-    Ending,
-    death,
-)
+from service.jobs.worker_outcome import OutcomeKind, WorkerOutcome, exit_reason
 from service.jobs.workers.launcher import Worker
 from service.observability.log import logger
 from service.training.job_spec import Method, WorkOrder
@@ -37,201 +34,208 @@ from service.training.protocol import (
     decode_message,
 )
 
-LONGEST_REASON = 1000
-MOST_UNREADABLE = 20
-"""Lines that are nothing a worker says, of which the log tells."""
-RESTS_TOLD_S = 60.0
-"""At most so often do a job's own events say that it rests."""
+REASON_LIMIT = 1000
+"""Characters of a reason that a worker gives."""
+MAX_UNREADABLE_LOGGED = 20
+"""Lines that are no messages are logged up to this number."""
+SUSPENDED_LOG_S = 60.0
+"""Between two events of a job that say that it is suspended, at least."""
+FEATURES_SHARE = 0.8
+"""Of the progress of a job of method `head`: the rest takes seconds."""
 
 log = logger(__name__)
 
 
+class FeatureSource(Protocol):
+    """Computes the features of a frozen base in the server."""
+
+    async def compute(self, base: str, dataset_id: str, on_progress: Callable[[int, int], None]) -> None:
+        """Fills the cache of a base's features of a dataset as far as it can; the worker computes what is missing.
+
+        `on_progress` gets the examples that are done, and their number.
+        """
+
+
 class WorkerSession:
-    """Construct with a started worker, `await run()` once. The other methods may be called meanwhile, from the event loop."""
+    """Construct with a started worker, `await run()` once. Follows the desired state of the job. Lives on the event loop."""
 
     def __init__(
         self,
         order: WorkOrder,
         worker: Worker,
-        journal: EventBuffer,
-        hooks: Hooks,
+        events: EventBuffer,
+        control: JobControl,
+        *,
+        features: FeatureSource,
+        pressure: Callable[[], float] | None,
         limits: JobLimits,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._order, self._worker, self._journal = order, worker, journal
-        self._hooks, self._limits, self._folder, self._clock = hooks, limits, folder, clock
-        self._yielding = PreemptionPolicy(limits.yielding)
-        self._heard = clock()
-        self._starved = 0.0
-        self._last: Finished | Stopped | Failed | None = None
-        self._killed: Ending | None = None
-        self._told, self._told_at = DesiredState.WORK, 0.0
+        """`folder` is the job's; `pressure` is that of `JobContext`."""
+        self._order, self._worker, self._events, self._control = order, worker, events, control
+        self._features, self._pressure = features, pressure
+        self._limits, self._folder, self._clock = limits, folder, clock
+        self._preemption = PreemptionPolicy(limits.preemption)
+        self._last_sign = clock()
+        """When the worker last wrote a message, or could not for a reason of the server's."""
+        self._starved_s = 0.0
+        self._last_message: Finished | Stopped | Failed | None = None
+        self._kill_outcome: WorkerOutcome | None = None
+        self._stop_requested_at: float | None = None
         self._unreadable = 0
-        self._rested_told = float("-inf")
+        self._suspension_logged = float("-inf")
 
     @property
-    def told(self) -> DesiredState:
-        """What the worker was told to do last."""
-        return self._told
+    def suspended(self) -> bool:
+        """Whether the worker is suspended for the served models."""
+        return self._preemption.suspended and self._control.desired is DesiredState.RUN
 
-    @property
-    def held(self) -> bool:
-        """Whether the worker rests for the served models' sake."""
-        return self._yielding.held and self._told is DesiredState.WORK
-
-    def tell(self, told: DesiredState) -> None:
-        """Has the worker pause or cancel. A cancel comes before all else; a pause after a cancel means nothing."""
-        if self._told is DesiredState.CANCEL or self._told is told:
-            return
-        self._told, self._told_at = told, self._clock()
-        self._worker.go()  # one that is held hears nothing
-        self._worker.say(CANCEL if told is DesiredState.CANCEL else PAUSE)
-
-    def abandon(self) -> None:
-        """The job is another server's now: ends the worker."""
-        self._kill(Ending(End.LOST))
-
-    async def run(self) -> Ending:
-        """Until the worker has ended; none is left even where this is cancelled. Raises LeaseLost."""
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._yield())]
+    async def run(self) -> WorkerOutcome:
+        """Runs until the worker has ended; a cancelled call leaves no worker either. Raises LeaseLost."""
+        self._control.follow(self._request_stop)
+        watching = asyncio.create_task(self._watch())
+        beside = [watching, asyncio.create_task(self._preempt())]
         if self._order.spec.method is Method.HEAD:
-            beside.append(asyncio.create_task(self._features()))
-        listening = asyncio.create_task(self._listen())
+            beside.append(asyncio.create_task(self._compute_features()))
+        listening = asyncio.create_task(self._read_messages())
         try:
-            # `_watch` ends only by an exception, and what it raises ends this; the two others may end by themselves.
-            await asyncio.wait({listening, beside[0]}, return_when=asyncio.FIRST_COMPLETED)
+            # `_watch` ends only by an exception, which ends the session; the two others may end by themselves.
+            await asyncio.wait({listening, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not listening.done():
-                beside[0].result()
+                watching.result()
             code = await listening
         finally:
+            self._control.unfollow()
             for task in (listening, *beside):
                 task.cancel()
             self._worker.kill()
             await self._worker.wait()
             await asyncio.gather(listening, *beside, return_exceptions=True)
-        await self._journal.flush()
-        return self._ending(code)
+        await self._events.flush()
+        return self._outcome(code)
 
-    # ── what it says ──────────────────────────────────────────────────────────────────────────────────────────
+    def _request_stop(self, desired: DesiredState) -> None:
+        """Sends the word of the desired state: all but a cancel end the worker after a checkpoint."""
+        self._stop_requested_at = self._clock()
+        self._worker.resume()  # a suspended worker reads nothing
+        self._worker.send(CANCEL if desired is DesiredState.CANCEL else PAUSE)
 
-    async def _listen(self) -> int:
-        """Until the worker's end; its exit code."""
-        while self._last is None and (line := await self._worker.line()) is not None:
-            said = decode_message(line)
-            if said is None:
-                self._shrug(line)
+    # ── messages ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _read_messages(self) -> int:
+        """Reads until the worker has ended, and returns its exit code."""
+        while self._last_message is None and (line := await self._worker.read_line()) is not None:
+            message = decode_message(line)
+            if message is None:
+                self._log_unreadable(line)
                 continue
-            self._heard = self._clock()
-            self._hear(said)
+            self._last_sign = self._clock()
+            self._handle(message)
         with suppress(TimeoutError):
-            return await asyncio.wait_for(self._worker.wait(), self._limits.last_s)
+            return await asyncio.wait_for(self._worker.wait(), self._limits.exit_s)
         self._worker.kill()
         return await self._worker.wait()
 
-    def _hear(self, said: WorkerMessage) -> None:
-        match said:
+    def _handle(self, message: WorkerMessage) -> None:
+        match message:
             case Progress() | Metric() | Log():
-                self._journal.add(said)
+                self._events.add(message)
             case CheckpointWritten():
-                parts = said.model_dump()
-                self._journal.add(Checkpoint(**parts, time=datetime.now(UTC)))
+                self._events.add(Checkpoint(**message.model_dump(), time=datetime.now(UTC)))
             case Heartbeat():
-                most = self._order.memory_mib
-                if most and said.resident_mib > most:
-                    self._kill(
-                        Ending(End.FAILED, f"the worker held {said.resident_mib:.0f} MiB, and may hold {most} MiB")
-                    )
+                limit = self._order.memory_mib
+                if limit and message.resident_mib > limit:
+                    reason = f"the worker held {message.resident_mib:.0f} MiB, and may hold {limit} MiB"
+                    self._kill(WorkerOutcome(OutcomeKind.FAILED, reason))
             case _:
-                self._last = said
+                self._last_message = message
 
-    def _shrug(self, line: bytes) -> None:
+    def _log_unreadable(self, line: bytes) -> None:
         self._unreadable += 1
-        if self._unreadable <= MOST_UNREADABLE:
-            log.warning("a worker said what is no word of it", job=self._order.job_id, line=repr(line[:200]))
+        if self._unreadable <= MAX_UNREADABLE_LOGGED:
+            log.warning("a worker wrote a line that is no message", job=self._order.job_id, line=repr(line[:200]))
 
-    def _ending(self, code: int) -> Ending:
-        if self._killed is not None:
-            return self._killed
-        match self._last:
+    def _outcome(self, code: int) -> WorkerOutcome:
+        if self._kill_outcome is not None:
+            return self._kill_outcome
+        match self._last_message:
             case Finished():
-                return Ending(End.FINISHED)
+                return WorkerOutcome(OutcomeKind.FINISHED)
             case Failed(reason=reason):
-                return Ending(End.FAILED, reason[:LONGEST_REASON])
-            case Stopped() if self._told is not DesiredState.WORK:
-                return Ending(End.STOPPED)
+                return WorkerOutcome(OutcomeKind.FAILED, reason[:REASON_LIMIT])
+            case Stopped() if self._control.desired is not DesiredState.RUN:
+                return WorkerOutcome(OutcomeKind.STOPPED)
             case Stopped():
-                return Ending(End.DIED, "the worker stopped by itself")
-        if is_full(self._folder):  # a worker that dies where there is no room dies of that
-            return Ending(End.FAILED, FullDisk.HOME.value)
-        return Ending(End.DIED, death(code))
+                return WorkerOutcome(OutcomeKind.DIED, "the worker stopped by itself")
+        if is_full(self._folder):  # the cause of a death on a full disk
+            return WorkerOutcome(OutcomeKind.FAILED, FullDisk.HOME.value)
+        return WorkerOutcome(OutcomeKind.DIED, exit_reason(code))
 
-    # ── beside it ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── beside the messages ───────────────────────────────────────────────────────────────────────────────────
 
     async def _watch(self) -> None:
-        """Writes events, and ends a worker that hangs, will not stop, or has lost its data. Only raises: LeaseLost."""
-        dataset = dataset_folder(self._order.home, self._order.spec.dataset_id)
+        """Writes events, and ends a worker that hangs, does not stop, or has lost its data. Ends only by LeaseLost."""
+        dataset, limits = dataset_folder(self._order.home, self._order.spec.dataset_id), self._limits
         while True:
-            await asyncio.sleep(self._limits.flush_s)
-            await self._journal.flush(self.held, whole=False)
-            now, starved = self._clock(), self._worker.starved_s()
-            if self.held:
-                self._heard = now
-            else:  # time in which it got no core says nothing about it
-                self._heard = min(now, self._heard + starved - self._starved)
-            self._starved = starved
-            patience = self._limits.cancel_s if self._told is DesiredState.CANCEL else self._limits.pause_s
-            if self._told is not DesiredState.WORK and now - self._told_at > patience:
-                self._kill(Ending(End.DIED, "the worker did not stop in time and was ended"))
-            elif now - self._heard > self._limits.silent_s:
-                self._kill(Ending(End.DIED, f"the worker gave no sign of life for {self._limits.silent_s:.0f} s"))
+            await asyncio.sleep(limits.flush_s)
+            await self._events.flush(self.suspended, force=False)
+            now, starved_s = self._clock(), self._worker.starved_s()
+            if self.suspended:
+                self._last_sign = now
+            else:  # a worker without a core cannot give a sign
+                self._last_sign = min(now, self._last_sign + starved_s - self._starved_s)
+            self._starved_s = starved_s
+            stop_s = limits.cancel_s if self._control.desired is DesiredState.CANCEL else limits.pause_s
+            if self._stop_requested_at is not None and now - self._stop_requested_at > stop_s:
+                self._kill(WorkerOutcome(OutcomeKind.DIED, "the worker did not stop in time and was ended"))
+            elif now - self._last_sign > limits.silence_s:
+                reason = f"the worker gave no sign of life for {limits.silence_s:.0f} s"
+                self._kill(WorkerOutcome(OutcomeKind.DIED, reason))
             elif not dataset.is_dir():
-                self._kill(Ending(End.FAILED, deleted(self._order.spec.dataset_id)))
+                self._kill(WorkerOutcome(OutcomeKind.FAILED, dataset_deleted(self._order.spec.dataset_id)))
 
-    async def _yield(self) -> None:
-        """Holds the worker while calls to served models wait too long. On a GPU its own steps are short enough."""
-        pressure = self._hooks.pressure
-        while pressure is not None and self._order.device == "cpu":
-            await asyncio.sleep(self._limits.look_s)
-            before = self._yielding.held
-            if self._told is not DesiredState.WORK or self._yielding.decide(self._clock(), pressure()) == before:
+    async def _preempt(self) -> None:
+        """Suspends the worker while calls to served models wait too long. On a GPU the steps of a worker are short enough."""
+        while self._pressure is not None and self._order.device == "cpu":
+            await asyncio.sleep(self._limits.pressure_poll_s)
+            before = self._preemption.suspended
+            if self._control.desired is not DesiredState.RUN:
+                continue
+            if self._preemption.decide(self._clock(), self._pressure()) == before:
                 continue
             if not before:
-                self._worker.hold()
-                self._tell_rest()
+                self._worker.suspend()
+                self._log_suspension()
             else:
-                self._heard = self._clock()
-                self._worker.go()
+                self._last_sign = self._clock()
+                self._worker.resume()
 
-    def _tell_rest(self) -> None:
-        if self._clock() - self._rested_told >= RESTS_TOLD_S:
-            self._rested_told = self._clock()
-            self._journal.add(Log(level="info", text="the job rests while calls to served models wait"))
+    def _log_suspension(self) -> None:
+        if self._clock() - self._suspension_logged >= SUSPENDED_LOG_S:
+            self._suspension_logged = self._clock()
+            self._events.add(Log(level="info", text="the job rests while calls to served models wait"))
 
-    async def _features(self) -> None:
-        """Has the server compute what it can of the base's features, then tells the worker to go on with what is there."""
+    async def _compute_features(self) -> None:
+        """Computes in the server what it can of the base's features, then lets the worker continue with them."""
         spec = self._order.spec
 
-        def progress(done: int, total: int) -> None:
-            self._journal.add(
+        def on_progress(done: int, total: int) -> None:
+            self._events.add(
                 Progress(phase="features", ratio=FEATURES_SHARE * done / max(total, 1), step=done, steps=total)
             )
 
         try:
-            await self._hooks.features(spec.base, spec.dataset_id, self._folder, progress)
+            await self._features.compute(spec.base, spec.dataset_id, on_progress)
         except Exception:
             log.warning("features are left to the worker", job=self._order.job_id, base=spec.base, exc_info=True)
-        self._worker.say(FEATURES_READY)
+        self._worker.send(FEATURES_READY)
 
-    def _kill(self, ending: Ending) -> None:
-        self._killed = self._killed or ending
+    def _kill(self, outcome: WorkerOutcome) -> None:
+        self._kill_outcome = self._kill_outcome or outcome
         self._worker.kill()
 
 
-FEATURES_SHARE = 0.8
-"""Of a job of method `head`: the rest takes seconds."""
-
-
-def deleted(dataset_id: str) -> str:
+def dataset_deleted(dataset_id: str) -> str:
     """Why a job fails whose data are gone."""
     return f"the data set {dataset_id!r} is gone; it was deleted while the job needed it"

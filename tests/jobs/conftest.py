@@ -1,29 +1,31 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
-from tests.support.databases import (
-    postgres,
-    postgres_with_tables,
-    sqlite_url,
-    sqlite_with_tables,
-    tables_url,
-)
-from tests.support.job_fakes import Shop, shop_at
-
-__all__ = ["postgres", "postgres_with_tables", "sqlite_url", "sqlite_with_tables", "tables_url"]
+from service.database import Database
+from tests.support.databases import opened
+from tests.support.job_fakes import JobSandbox, sandbox_at
 
 
 @pytest_asyncio.fixture
-async def shop(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
+async def sandbox(sqlite_url: str, tmp_path: Path) -> AsyncIterator[JobSandbox]:
     """On SQLite."""
-    async with shop_at(sqlite_url, tmp_path / "home") as made:
+    async with sandbox_at(sqlite_url, tmp_path / "home") as made:
         yield made
 
 
 @pytest_asyncio.fixture
-async def shop_on_both(tables_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
+async def sandbox_on_both(tables_url: str, tmp_path: Path) -> AsyncIterator[JobSandbox]:
     """On SQLite, and on PostgreSQL."""
-    async with shop_at(tables_url, tmp_path / "home") as made:
+    async with sandbox_at(tables_url, tmp_path / "home") as made:
         yield made
+
+
+@pytest.fixture
+def database(tables_url: str) -> Iterator[Database]:
+    """On SQLite, and on PostgreSQL."""
+    opened_database = opened(tables_url)
+    yield opened_database
+    opened_database.close()

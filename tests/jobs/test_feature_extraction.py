@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed by the server that serves it: right, resumable, and never before a caller."""
+"""Features of a frozen base, computed by the server that serves it: correct, resumable, and after the rows of clients."""
 
 import asyncio
 from pathlib import Path
@@ -63,44 +63,44 @@ def right(features: Any, ok: Any, known: Any) -> bool:
     )
 
 
-async def test_every_example_is_in_the_cache_in_its_place_and_a_bad_one_is_marked(tmp_path: Path, data: Data) -> None:
+async def test_every_example_is_cached_in_its_place_and_a_bad_one_is_marked(tmp_path: Path, data: Data) -> None:
     async with world() as w:
-        told: list[tuple[int, int]] = []
-        await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *p: told.append(p))
+        progress: list[tuple[int, int]] = []
+        await extraction(w, tmp_path).compute("adder", "data", lambda *p: progress.append(p))
         filled = cache(tmp_path, 20)
         assert right(*filled.read())
         assert filled.complete
-        assert told[0] == (0, 20)
-        assert told[-1] == (20, 20)
-        assert told == sorted(told)
+        assert progress[0] == (0, 20)
+        assert progress[-1] == (20, 20)
+        assert progress == sorted(progress)
         assert w.registry.rows_in_flight == 0
 
 
-async def test_full_batches_ride_while_nobody_else_is_there(tmp_path: Path, data: Data) -> None:
+async def test_full_batches_are_submitted_on_a_quiet_device(tmp_path: Path, data: Data) -> None:
     async with world(max_batch_size=4) as w:
         w.runtime("adder").batches.clear()
-        await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)
+        await extraction(w, tmp_path).compute("adder", "data", lambda *_: None)
         sizes = [len(batch) for batch in w.runtime("adder").batches]
         assert max(sizes) == 4
         assert sum(sizes) == 18
 
 
-async def test_what_is_on_disk_is_not_computed_again(tmp_path: Path, data: Data) -> None:
+async def test_chunks_on_disk_are_not_computed_again(tmp_path: Path, data: Data) -> None:
     data.count = 2 * CHUNK + 10
     async with world(max_batch_size=64) as w:
         work = extraction(w, tmp_path)
         filled = cache(tmp_path, data.count)
         features = np.array([[0.0 if i % 7 == 6 else 2.0 * i + 1.0] for i in range(CHUNK)], np.float32)
         filled.write(0, features, np.array([i % 7 != 6 for i in range(CHUNK)], np.uint8))
-        await work.compute("adder", "data", tmp_path, lambda *_: None)
+        await work.compute("adder", "data", lambda *_: None)
         assert min(data.read) == CHUNK
         assert right(*filled.read())
         data.read.clear()
-        await work.compute("adder", "data", tmp_path, lambda *_: None)
+        await work.compute("adder", "data", lambda *_: None)
         assert data.read == []
 
 
-async def test_a_cancelled_run_keeps_its_chunks_and_leaves_nobody_inside(tmp_path: Path, data: Data) -> None:
+async def test_cancelled_run_keeps_its_chunks_and_leaves_no_rows_in_flight(tmp_path: Path, data: Data) -> None:
     data.count = CHUNK + 20
     async with world(max_batch_size=64) as w:
         work = extraction(w, tmp_path)
@@ -112,7 +112,7 @@ async def test_a_cancelled_run_keeps_its_chunks_and_leaves_nobody_inside(tmp_pat
             if at == CHUNK:
                 runtime.gate.clear()
 
-        run = asyncio.create_task(work.compute("adder", "data", tmp_path, progress))
+        run = asyncio.create_task(work.compute("adder", "data", progress))
         await until(lambda: CHUNK in done and w.registry.rows_in_flight)
         run.cancel()
         await asyncio.wait([run])
@@ -120,17 +120,17 @@ async def test_a_cancelled_run_keeps_its_chunks_and_leaves_nobody_inside(tmp_pat
         runtime.gate.set()
         await until(lambda: not w.registry.rows_in_flight)
         assert cache(tmp_path, data.count).ranges() == [(0, CHUNK)]
-        await work.compute("adder", "data", tmp_path, lambda *_: None)
+        await work.compute("adder", "data", lambda *_: None)
         assert right(*cache(tmp_path, data.count).read())
 
 
-async def test_while_others_call_one_row_goes_at_a_time_and_last(tmp_path: Path, data: Data) -> None:
+async def test_one_row_at_a_time_is_submitted_after_the_rows_of_clients(tmp_path: Path, data: Data) -> None:
     async with world(max_batch_size=4) as w:
         runtime = w.runtime("adder")
         runtime.gate.clear()
         caller = asyncio.create_task(w.inference.infer(w.request("1000")))
         await until(lambda: runtime.batches and runtime.batches[-1] == [1000.0])
-        run = asyncio.create_task(extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None))
+        run = asyncio.create_task(extraction(w, tmp_path).compute("adder", "data", lambda *_: None))
         await until(lambda: w.model().rows_in_flight == 2)
         others = [asyncio.create_task(w.inference.infer(w.request(str(2000 + i)))) for i in range(4)]
         await until(lambda: w.model().queue_depth == 5)
@@ -138,40 +138,40 @@ async def test_while_others_call_one_row_goes_at_a_time_and_last(tmp_path: Path,
         await asyncio.gather(caller, *others)
         await run
         assert sorted(runtime.batches[1]) == [2000.0, 2001.0, 2002.0, 2003.0], (
-            "callers went before the row that was there"
+            "the rows of clients went before the row of the job that was there first"
         )
         assert right(*cache(tmp_path, 20).read())
 
 
-async def test_no_job_rests_because_of_rows_that_are_a_jobs_own(tmp_path: Path, data: Data) -> None:
+async def test_rows_of_a_job_count_as_no_pressure(tmp_path: Path, data: Data) -> None:
     async with world(max_batch_size=4) as w:
         w.runtime("adder").gate.clear()
-        run = asyncio.create_task(extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None))
+        run = asyncio.create_task(extraction(w, tmp_path).compute("adder", "data", lambda *_: None))
         await until(lambda: w.model().queue_depth)
         assert w.scheduler.longest_wait_s() == 0.0
         w.runtime("adder").gate.set()
         await run
 
 
-async def test_the_base_is_loaded_for_it(tmp_path: Path, data: Data) -> None:
+async def test_base_that_is_not_loaded_is_loaded(tmp_path: Path, data: Data) -> None:
     async with world(load=False) as w:
-        await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)
+        await extraction(w, tmp_path).compute("adder", "data", lambda *_: None)
         assert w.registry.status("adder").state is ModelState.READY
         assert right(*cache(tmp_path, 20).read())
 
 
-async def test_a_base_that_cannot_be_loaded_leaves_it_to_the_worker(tmp_path: Path, data: Data) -> None:
+async def test_base_that_cannot_be_loaded_leaves_all_features_to_the_worker(tmp_path: Path, data: Data) -> None:
     async with world(load=False) as w:
         w.loader.fail("adder", NotReady("its weights are not on this machine"))
-        await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)
+        await extraction(w, tmp_path).compute("adder", "data", lambda *_: None)
         assert not cache(tmp_path, 20).ranges()
         with pytest.raises(NotFound):
-            await extraction(w, tmp_path).compute("nobody", "data", tmp_path, lambda *_: None)
+            await extraction(w, tmp_path).compute("nobody", "data", lambda *_: None)
 
 
-async def test_a_base_that_fails_leaves_the_rest_to_the_worker(tmp_path: Path, data: Data) -> None:
+async def test_base_that_fails_leaves_the_rest_to_the_worker(tmp_path: Path, data: Data) -> None:
     async with world() as w:
         w.runtime("adder").poison = {3.0}
-        await extraction(w, tmp_path).compute("adder", "data", tmp_path, lambda *_: None)
+        await extraction(w, tmp_path).compute("adder", "data", lambda *_: None)
         assert not cache(tmp_path, 20).complete
         assert w.registry.rows_in_flight == 0

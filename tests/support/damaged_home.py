@@ -6,16 +6,13 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc import aio
 
-from model_zoo.cards.card import Card
-from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.database import Database, database_url
 from service.datasets.dataset import Columns
@@ -27,10 +24,11 @@ from service.datasets.validation.validate import (
     ValidationRequest,
     validate,
 )
+from service.jobs.job_limits import Quotas
+from service.jobs.job_service import JobService
 from service.jobs.persistence.event_store import EventStore
-from service.jobs.persistence.job_store import JobStore, Quotas
+from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.leases import Leases
-from service.jobs.supervisor import Jobs
 from service.jobs.types import Checkpoint, Job, JobState, Log, Metric, Progress
 from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc
 from service.registry.versions.alias_store import AliasStore
@@ -39,12 +37,7 @@ from service.wire.calls import CountedServer
 from service.wire.zoo_v1.fine_tuning import FineTuningServicer
 from service.wire.zoo_v1.models import ModelsServicer
 from tests.support.dataset_files import lines, sentences
-from tests.support.job_fakes import (
-    LAUNCHER,
-    QUICK,
-    Shop,
-    _tuned,
-)
+from tests.support.job_fakes import make_server, write_template
 from tests.support.registry_fakes import World, world
 from tests.support.tuned_versions import publish, with_tuned
 
@@ -113,13 +106,8 @@ class House:
     database: Database
     fine_tuning: Any
     models: Any
-    jobs: Jobs
+    jobs: JobService
     world: World
-
-
-@cache
-def _base() -> Card:
-    return Catalog.from_package().get("efficientnet_lite0")
 
 
 def make_database(home: Path) -> None:
@@ -161,21 +149,14 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
     """`start`: whether jobs are worked on."""
     database = database_at(home)
     await database.open()
-    catalog_card = _base()
-    template = home / "template"  # what the fake worker makes its result of
-    template.mkdir(exist_ok=True)
-    (template / "card.json").write_text(_tuned(catalog_card).model_dump_json())
-    (template / "model.safetensors").write_bytes(b"weights")
+    write_template(home)
     versions = Versions(home)
     async with world(versions=versions, aliases=AliasStore(database)) as w:
         with_tuned(w, home)
         await w.registry.restore()
         datasets = DatasetStore(home)
-        shop = Shop.__new__(Shop)
-        shop.home, shop.published = home, []
-        shop.card = catalog_card
-        hooks = replace(shop.hooks, dataset=datasets.get)
-        jobs = Jobs(database, home, hooks, w.recorder, QUICK, launcher=LAUNCHER)
+        job_server = make_server(database, home, w.recorder, datasets=datasets)
+        jobs = job_server.jobs
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(FineTuningServicer(datasets, jobs), counted)
@@ -183,7 +164,7 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
         port = server.add_insecure_port("127.0.0.1:0")
         await datasets.start()
         if start:
-            await jobs.start()
+            await job_server.start()
         await server.start()
         try:
             async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -198,7 +179,7 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
         finally:
             await server.stop(None)
             if start:
-                await jobs.stop(1.0)
+                await job_server.stop(1.0)
     database.close()
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for every test that needs a database: each runs on SQLite and on PostgreSQL, both real."""
+"""Fixtures of real databases. `url` and `tables_url` run a test on SQLite and on PostgreSQL, `sqlite_url` on SQLite alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.component)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of an empty database."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'zoo.db'}"
         return
@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to copy."""
+    """A file that tests copy."""
     path = tmp_path_factory.mktemp("database") / "zoo.db"
     _make_tables(f"sqlite:///{path}")
     return path
@@ -40,7 +40,7 @@ def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_with_tables(postgres: Postgres) -> Iterator[str]:
-    """Name of a database to copy."""
+    """The name of a database that tests copy."""
     with postgres.fresh() as url:
         _make_tables(url)
         yield url.rpartition("/")[2]
@@ -48,13 +48,13 @@ def postgres_with_tables(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def sqlite_url(sqlite_with_tables: Path, tmp_path: Path) -> str:
-    """Of an SQLite database with all tables and nothing in them."""
+    """The URL of an SQLite database with all tables, empty."""
     return f"sqlite:///{shutil.copy(sqlite_with_tables, tmp_path / 'zoo.db')}"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.component)])
 def tables_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of a database with all tables and nothing in them."""
+    """The URL of a database with all tables, empty."""
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_url")
         return

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the time of the tests, on a free loopback port; and a fresh database in it for each test."""
+"""A real PostgreSQL server on a free loopback port, with a fresh database for each test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSWORD = "open sesame"
 
 
 def binaries() -> Path:
-    """Where initdb and pg_ctl are. Skips where they are not, or fails where ZOO_REQUIRE_COMPONENTS=1."""
+    """The folder of initdb and pg_ctl. Without them the test is skipped, or fails where ZOO_REQUIRE_COMPONENTS=1."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     found = installed[-1] if installed else Path(on_path) if on_path else None
@@ -33,7 +33,7 @@ def binaries() -> Path:
 
 
 class Postgres:
-    """A server that listens on loopback and wants a password."""
+    """A server on loopback that asks for a password."""
 
     def __init__(self, folder: Path) -> None:
         self._bin, self._data = binaries(), folder / "data"
@@ -77,7 +77,7 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        # pg_ctl leaves a daemon behind that would keep our pipes open.
+        # pg_ctl starts a daemon that would keep our pipes open.
         self._run(self.start_command, capture_output=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> None:
@@ -88,7 +88,7 @@ class Postgres:
 
     @contextmanager
     def fresh(self, like: str = "template1") -> Iterator[str]:
-        """URL of a database that is dropped in the end: empty, or a copy of another one that nobody is connected to."""
+        """The URL of a database that is dropped at the end: empty, or a copy of a database without connections."""
         name = f"zoo_{secrets.token_hex(6)}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
@@ -100,7 +100,7 @@ class Postgres:
 
 @contextmanager
 def running() -> Iterator[Postgres]:
-    # Not pytest's own folder: that is closed to other users, and the server runs as one.
+    # Not in pytest's folder: other users cannot read that, and the server runs as another user.
     folder = Path(tempfile.mkdtemp(prefix="zoo-postgres-"))
     folder.chmod(0o755)
     try:

@@ -14,10 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, Skipped
 from service.datasets.dataset_store import UploadResult
-from service.datasets.library import DatasetPage as DatasetPage
+from service.datasets.library import (
+    DatasetPage,
+)
 from service.datasets.upload.header import UploadHeader
 from service.errors import IllegalMove, InvalidInput, NotFound
-from service.jobs.types import Checkpoint, Event, Happening, Job, JobState, Page, StateChanged
+from service.jobs.types import Checkpoint, Event, EventPayload, Job, JobState, Page, StateChanged
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
@@ -142,7 +144,7 @@ class FakeJobs:
         self.events[name] = []
         return self.jobs[name]
 
-    async def tell(self, name: str, *whats: Happening) -> None:
+    async def tell(self, name: str, *whats: EventPayload) -> None:
         async with self.changed:
             for what in whats:
                 events = self.events[name]
@@ -151,7 +153,7 @@ class FakeJobs:
                 self.jobs[name] = replace(self.jobs[name], state=state, last_event=len(events))
             self.changed.notify_all()
 
-    def expect(self) -> None:
+    def prewarm(self) -> None:
         """A job will come."""
 
     async def create(self, spec: JobSpec, request_id: str = "", owner: str = "") -> Job:

@@ -1,1 +1,1 @@
-"""How the tables came to be what they are; alembic reads this folder."""
+"""The migrations of the tables, which alembic reads from this folder."""

@@ -1,4 +1,4 @@
-"""Run by alembic, only ever through `service/database/migrate.py`, which hands it a connection in a transaction."""
+"""Run by alembic for `service/database/migrate.py`, which passes a connection in a transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.database.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=True,  # SQLite has it as well, where nobody commits in between
+    transactional_ddl=True,  # SQLite supports it as well, if nothing commits in between
     transaction_per_migration=False,
 )
 context.run_migrations()

@@ -1,8 +1,7 @@
-"""The parent's side of `validate.py`: starts it, hears what it says, and ends it when nobody wants the answer any more."""
+"""The parent's side of `validate.py`: starts the process, reads its answer, and ends it when the caller is cancelled."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -15,70 +14,43 @@ from model_zoo import strict_json
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.formatting import counted
 from service.errors import InternalError, InvalidInput, StorageFull
+from service.processes import AsyncChildProcess
 
-CHILD = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
-SECRETS = ("AWS_", "ZOO_", "MLFLOW_")
-"""Prefixes of environment variables that a process which opens untrusted files does not need."""
+COMMAND = (sys.executable, "-P", "-m", "service.datasets.validation.validate")
+SECRET_PREFIXES = ("AWS_", "ZOO_", "MLFLOW_")
+"""Of environment variables that a process which opens files of users must not have."""
 LOG = "log.txt"
 LOG_SHOWN = 4000
-OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc of size")
-"""What libraries print before they abort for lack of memory."""
-LONGEST_ANSWER = 1 << 20
+"""Characters of the process's log, from its end, that the server's log repeats."""
+OUT_OF_MEMORY_SIGNS = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc of size")
+"""Parts of the messages of libraries that run out of memory."""
+ANSWER_LIMIT = 1 << 20
+"""Bytes."""
 
 _log = structlog.get_logger(__name__)
 
 
 async def run(staging: Path, limits: DatasetLimits) -> None:
-    """Validate what lies in a staging folder; it then holds `dataset/`. A cancelled caller ends the child.
+    """Validates the upload in a staging folder, which then holds `dataset/`. A cancelled call ends the process.
 
-    Raises InvalidInput for data that cannot be used, StorageFull where the disk is, InternalError for anything else.
+    Raises InvalidInput for data that cannot be used, StorageFull for a full disk, InternalError for any other failure.
     """
-    process = await _start(staging)
+    with (staging / LOG).open("wb") as log:
+        process = await AsyncChildProcess.start(
+            (*COMMAND, str(staging)), env=_environment(staging), stderr=log, line_limit=ANSWER_LIMIT
+        )
     try:
-        assert process.stdout is not None
-        said = await process.stdout.readline()
+        answer = await process.read_line()
         code = await process.wait()
     finally:
-        await _end(process)
-    _judge(said, code, staging, limits)
+        await process.end()
+    _raise_unless_valid(answer or b"", code, staging, limits)
 
 
-async def _start(staging: Path) -> asyncio.subprocess.Process:
-    """The child. asyncio leaves one half made that is cancelled while it starts; so it is started whole, and then ended."""
-    with (staging / LOG).open("wb") as log:
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
-                *CHILD,
-                str(staging),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LONGEST_ANSWER,
-                stderr=log,
-                env=_environment(staging),
-                start_new_session=True,
-            )
-        )
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await _end(await starting)
-            raise
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Its whole session, if it still runs."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
-
-
-def _judge(said: bytes, code: int, staging: Path, limits: DatasetLimits) -> None:
+def _raise_unless_valid(line: bytes, code: int, staging: Path, limits: DatasetLimits) -> None:
     answer: object = None
     with suppress(ValueError):
-        answer = strict_json.read(said)
+        answer = strict_json.read(line)
     if isinstance(answer, dict) and answer.get("ok"):
         return
     if isinstance(answer, dict) and answer.get("full"):
@@ -88,17 +60,17 @@ def _judge(said: bytes, code: int, staging: Path, limits: DatasetLimits) -> None
     log = (staging / LOG).read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace")
     if code < 0:
         _log.error("dataset_validation_died", code=code, log=log)
-        raise InvalidInput("data", _died_of(-code, log, limits))
+        raise InvalidInput("data", _cause_of_death(-code, log, limits))
     reference = staging.name[-8:]
     _log.error("dataset_validation_failed", code=code, log=log, reference=reference)
     raise InternalError(reference)
 
 
-def _died_of(number: int, log: str, limits: DatasetLimits) -> str:
-    """Why the child ended without an answer, as far as signal and log tell."""
+def _cause_of_death(number: int, log: str, limits: DatasetLimits) -> str:
+    """Why the process ended without an answer, as far as its signal and its log show."""
     if number == signal.SIGXCPU:
         return f"takes more than {counted(limits.cpu_seconds, 'second')} of processor time to read; send less at once"
-    if any(sign in log for sign in OUT_OF_MEMORY):
+    if any(sign in log for sign in OUT_OF_MEMORY_SIGNS):
         return f"takes more than {limits.memory_mib} MiB of memory to read; send less at once"
     if number == signal.SIGKILL:
         return (
@@ -112,9 +84,9 @@ def _died_of(number: int, log: str, limits: DatasetLimits) -> str:
 
 
 def _environment(staging: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
     return {
-        **kept,
+        **variables,
         "TMPDIR": str(staging),
         "OMP_NUM_THREADS": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",

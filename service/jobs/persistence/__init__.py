@@ -1,1 +1,1 @@
-"""Jobs, leases, events and checkpoints in the database."""
+"""Jobs, leases, events and checkpoints in the database; retention of what jobs leave."""

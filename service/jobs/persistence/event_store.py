@@ -1,4 +1,4 @@
-"""What happened to a job: its events in order, and the checkpoints that it has."""
+"""The events of jobs in order, and the checkpoints that jobs have now."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from service.jobs.persistence.row_mapping import (
     metrics_of,
 )
 from service.jobs.persistence.transitions import LeaseLost, next_event
-from service.jobs.types import Checkpoint, Event, Happening, Job, Metric, Progress
+from service.jobs.types import Checkpoint, Event, EventPayload, Job, Metric, Progress
 
-Timed = tuple[float, Happening]
-"""Something that happened, with its time in seconds since 1970."""
+TimedEvent = tuple[float, EventPayload]
+"""An event with its time in seconds since 1970."""
 
 
 class EventStore:
@@ -34,10 +34,10 @@ class EventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, job_id: str, server: str, happened: Sequence[Timed], yielding: bool = False) -> None:
-        """Writes events in one transaction, and what they say of the job into the job itself.
+    async def append(self, job_id: str, server: str, new: Sequence[TimedEvent], yielding: bool = False) -> None:
+        """Writes events in one transaction, and updates the job's progress, metrics and count of deaths by them.
 
-        `yielding` is the job's flag from now on. Raises LeaseLost where `server` does not work on the job any more.
+        `yielding` is the job's flag from now on. Raises LeaseLost where `server` no longer works on the job.
         """
 
         def change(connection: Connection) -> None:
@@ -47,17 +47,17 @@ class EventStore:
                 raise LeaseLost(job_id)
             metrics = metrics_of(row)
             values: dict[str, Any] = {
-                "last_event": next_event(connection, row) + len(happened) - 1,
+                "last_event": next_event(connection, row) + len(new) - 1,
                 "yielding": yielding,
             }
-            for _, what in happened:
-                match what:
+            for _, event in new:
+                match event:
                     case Progress():
-                        values["progress"] = strict_json.text(what)
+                        values["progress"] = strict_json.text(event)
                     case Metric():
-                        metrics[f"{what.split}/{what.name}"] = what.value
+                        metrics[f"{event.split}/{event.name}"] = event.value
                     case Checkpoint():
-                        values["deaths"] = 0  # it gets further, so it is worth another try
+                        values["deaths"] = 0  # the job makes progress, so it is worth another try
             values["metrics"] = strict_json.text(metrics)
             held = (jobs.c.id == job_id) & (jobs.c.lease_owner == server) & jobs.c.state.in_(WORKED_ON)
             last = connection.execute(
@@ -65,23 +65,23 @@ class EventStore:
             ).scalar_one_or_none()
             if last is None:
                 raise LeaseLost(job_id)
-            first = last - len(happened) + 1
+            first = last - len(new) + 1
             rows = [
-                {"job_id": job_id, "sequence": sequence, "time": time, **event_columns(what)}
-                for sequence, (time, what) in enumerate(happened, first)
+                {"job_id": job_id, "sequence": sequence, "time": time, **event_columns(event)}
+                for sequence, (time, event) in enumerate(new, first)
             ]
             if rows:
                 connection.execute(insert(events), rows)
-            for time, what in happened:
-                if isinstance(what, Checkpoint):
-                    _write_checkpoint(connection, job_id, time, what)
+            for time, event in new:
+                if isinstance(event, Checkpoint):
+                    _write_checkpoint(connection, job_id, time, event)
 
         await self._database.write(change)
 
     async def after(self, job_id: str, sequence: int, limit: int) -> tuple[Job, tuple[Event, ...]]:
         """A job, and up to `limit` of its events after one, in order. Raises NotFound.
 
-        The events are no newer than the job: one that is `job.last_event` is the last that there was.
+        The events are no newer than the job: the one with the number `job.last_event` was the latest at that moment.
         """
 
         def read(connection: Connection) -> tuple[Job, tuple[Event, ...]]:
@@ -89,17 +89,17 @@ class EventStore:
             if row is None:
                 raise NotFound("job", job_id[:64])
             mine, job = events.c.job_id == job_id, job_of(row)
-            if job.damaged and not job.last_event:  # it has lost count
+            if job.damaged and not job.last_event:  # the count in its row is damaged
                 last = connection.execute(select(func.max(events.c.sequence)).where(mine)).scalar()
                 job = replace(job, last_event=last if isinstance(last, int) else 0)
             between = events.c.sequence.between(sequence + 1, job.last_event)
             query = select(events).where(mine, between).order_by(events.c.sequence).limit(limit)
-            return job, tuple(event_of(event) for event in connection.execute(query))
+            return job, tuple(event_of(row) for row in connection.execute(query))
 
         return await self._database.read(read)
 
     async def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
-        """Those that a job has now, in order of step. Raises NotFound."""
+        """The checkpoints that a job has now, in order of step. Raises NotFound."""
 
         def read(connection: Connection) -> tuple[Checkpoint, ...]:
             if connection.execute(select(jobs.c.id).where(jobs.c.id == job_id)).first() is None:
@@ -110,13 +110,13 @@ class EventStore:
         return await self._database.read(read)
 
     async def keep_checkpoints(self, job_id: str, steps: Sequence[int]) -> None:
-        """Forgets the checkpoints of a job whose folders are gone."""
-        gone = delete(checkpoints).where(checkpoints.c.job_id == job_id, checkpoints.c.step.not_in(list(steps)))
-        await self._database.write(lambda connection: connection.execute(gone))
+        """Deletes the rows of a job's checkpoints but those of `steps`: the folders of the others are gone."""
+        removed = delete(checkpoints).where(checkpoints.c.job_id == job_id, checkpoints.c.step.not_in(list(steps)))
+        await self._database.write(lambda connection: connection.execute(removed))
 
 
 def _write_checkpoint(connection: Connection, job_id: str, time: float, checkpoint: Checkpoint) -> None:
-    """A step that is trained again after a crash has a checkpoint again. Of the best ones, the last is it."""
+    """Replaces the checkpoint of the same step, which a job trains again after a crash. The latest best one is the best."""
     mine = checkpoints.c.job_id == job_id
     connection.execute(delete(checkpoints).where(mine, checkpoints.c.step == checkpoint.step))
     if checkpoint.best:

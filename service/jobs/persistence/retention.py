@@ -1,7 +1,7 @@
-"""What is forgotten of jobs: all of one that is deleted; of those that ended long ago, all but what became of them.
+"""Removes jobs: a deleted job entirely; of a job that ended long ago, all but its row and its last event.
 
-A folder is renamed in the transaction that forgets what the database had of it, so that nobody resumes the job in between, and
-removed afterwards. What a killed server left half removed, the next pass finds. Several servers may do all of this at once.
+The folder of a job is renamed within the transaction that deletes its rows, so that no server resumes the job in between, and
+removed afterwards. The next pass removes folders that a killed server left half removed. Several servers may do this at once.
 """
 
 from __future__ import annotations
@@ -29,47 +29,47 @@ from service.observability.log import logger
 
 log = logger(__name__)
 
-ASIDE = ".deleted-"
-"""How the name of a folder begins that is about to be removed."""
-EVERY_S = 3600.0
+DELETED_PREFIX = ".deleted-"
+"""Of the name of a folder that is about to be removed."""
+INTERVAL_S = 3600.0
 """Between two passes."""
 
 
 class Retention:
-    """Of all jobs of a home. `clock` gives seconds since 1970."""
+    """Removes the jobs of one home. `clock` gives seconds since 1970."""
 
     def __init__(self, database: Database, home: Path, clock: Callable[[], float] = time.time) -> None:
         self._database, self._home, self._clock = database, home, clock
 
     async def delete(self, job_id: str) -> int:
-        """Forgets a job that has ended, and gives the bytes of its folder. Raises NotFound, IllegalMove."""
+        """Deletes a job that has ended, and returns the bytes of its folder. Raises NotFound, IllegalMove."""
 
         def change(connection: Connection) -> Path | None:
             row = row_of(connection, job_id, lock=True)
-            if row.state not in ENDED and not (job_of(row).damaged and not self._held(row)):
+            if row.state not in ENDED and not (job_of(row).damaged and not self._is_held(row)):
                 raise IllegalMove(
                     f"a job that is {state_of(row).upper()} cannot be deleted; cancel it and wait for its end"
                 )
             connection.execute(delete(jobs).where(jobs.c.id == job_id))  # events and checkpoints go with it
-            return self._put_aside(job_id)
+            return self._rename_folder(job_id)
 
         return await self._remove(await self._database.write(change))
 
-    def _held(self, row: Row[Any]) -> bool:
-        """Whether a server works on a job at this moment."""
+    def _is_held(self, row: Row[Any]) -> bool:
+        """Whether a server works on the job now."""
         until = row.lease_until
         return row.state in WORKED_ON and isinstance(until, int | float) and until >= self._clock()
 
     async def trim(self, before: float) -> int:
-        """Of jobs that ended before a time, keeps the row and the last event; gives how many jobs had more."""
-        more = exists().where(events.c.job_id == jobs.c.id, events.c.sequence < jobs.c.last_event)
+        """Keeps the row and the last event of jobs that ended before a time; returns the number of jobs that had more events."""
+        has_more = exists().where(events.c.job_id == jobs.c.id, events.c.sequence < jobs.c.last_event)
         old = jobs.c.state.in_(ENDED) & (jobs.c.ended < before)
-        found = await self._database.read(lambda c: c.execute(select(jobs.c.id).where(old, more)).scalars().all())
+        found = await self._database.read(lambda c: c.execute(select(jobs.c.id).where(old, has_more)).scalars().all())
         trimmed = 0
         for job_id in found:
-            done, aside = await self._database.write(partial(self._trim_one, job_id, old))
+            done, renamed = await self._database.write(partial(self._trim_one, job_id, old))
             trimmed += done
-            await self._remove(aside)
+            await self._remove(renamed)
         return trimmed
 
     def _trim_one(self, job_id: str, old: ColumnElement[bool], connection: Connection) -> tuple[bool, Path | None]:
@@ -81,41 +81,41 @@ class Retention:
         if connection.execute(all_but_last).rowcount == 0:  # another server was faster
             return False, None
         connection.execute(delete(checkpoints).where(checkpoints.c.job_id == job_id))
-        return True, self._put_aside(job_id)
+        return True, self._rename_folder(job_id)
 
-    async def keep_up(self, retention_s: float) -> None:
-        """Trims jobs that ended longer ago than that, now and every hour; 0 keeps them. Until it is cancelled."""
+    async def run(self, retention_s: float) -> None:
+        """Trims jobs that ended longer ago than `retention_s`, now and every hour, until it is cancelled; 0 keeps all."""
         while True:
             try:
                 await asyncio.to_thread(self._sweep)
                 if retention_s and (trimmed := await self.trim(self._clock() - retention_s)):
-                    log.info("what old jobs left was removed", jobs=trimmed)
+                    log.info("folders and events of old jobs were removed", jobs=trimmed)
             except DatabaseUnavailable as error:
-                log.warning("old jobs wait for the database", reason=str(error))
+                log.warning("the removal of old jobs waits for the database", reason=str(error))
             except Exception:
-                log.exception("what old jobs left could not be removed")
-            await asyncio.sleep(EVERY_S)
+                log.exception("folders and events of old jobs could not be removed")
+            await asyncio.sleep(INTERVAL_S)
 
-    def _put_aside(self, job_id: str) -> Path | None:
-        """Takes but a rename, so it may be done inside a transaction."""
-        aside = self._home / JOBS / f"{ASIDE}{job_id}-{secrets.token_hex(4)}"
+    def _rename_folder(self, job_id: str) -> Path | None:
+        """Renames the folder of a job for its removal. One system call, so it may be made inside a transaction."""
+        renamed = self._home / JOBS / f"{DELETED_PREFIX}{job_id}-{secrets.token_hex(4)}"
         try:
-            return job_folder(self._home, job_id).rename(aside)
-        except FileNotFoundError:  # it never ran, or was trimmed
+            return job_folder(self._home, job_id).rename(renamed)
+        except FileNotFoundError:  # the job never ran, or was trimmed
             return None
 
-    async def _remove(self, aside: Path | None) -> int:
-        if aside is None:
+    async def _remove(self, folder: Path | None) -> int:
+        if folder is None:
             return 0
-        return await asyncio.to_thread(_removed, aside)
+        return await asyncio.to_thread(_remove_folder, folder)
 
     def _sweep(self) -> None:
-        for aside in (self._home / JOBS).glob(f"{ASIDE}*"):
-            _removed(aside)
+        for folder in (self._home / JOBS).glob(f"{DELETED_PREFIX}*"):
+            _remove_folder(folder)
 
 
-def _removed(folder: Path) -> int:
-    """Removes a folder and gives its bytes; 0 where another server is about to remove it, too."""
+def _remove_folder(folder: Path) -> int:
+    """Removes a folder and returns its bytes; 0 where another server removes it at the same time."""
     freed = 0
     with contextlib.suppress(OSError):
         freed = tree_size(folder)

@@ -1,7 +1,7 @@
-"""Between what the jobs' tables hold and the types of `types.py`.
+"""Maps rows of the jobs' tables to the types of `types.py` and back.
 
-A row that something has damaged is read as far as it can be: what cannot is left at a value that stands for nothing, and
-`damaged` says in one clause what that is. One damaged row hurts no other.
+A damaged row is read as far as possible: a part that cannot be read gets a neutral value, and `damaged` names it in one clause.
+One damaged row affects no other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model_zoo import strict_json
 from service.jobs.types import (
     Checkpoint,
     Event,
-    Happening,
+    EventPayload,
     Job,
     JobSpec,
     JobState,
@@ -36,29 +36,29 @@ LARGEST_32, LARGEST_64 = 2**31 - 1, 2**63 - 1
 FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
 
-class _Reading:
-    """Reads parts of a row, and remembers the first that cannot be read."""
+class _RowReader:
+    """Reads parts of a row, and records the first that cannot be read."""
 
     def __init__(self) -> None:
         self.damaged = ""
 
-    def part(self, name: str, read: Callable[[], T], nothing: T) -> T:
-        """What `read` gives; `nothing` where it cannot."""
+    def part(self, name: str, read: Callable[[], T], default: T) -> T:
+        """The value of `read`; `default` where it fails."""
         try:
             return read()
         except FAULTS:
             self.damaged = self.damaged or f"its {name} cannot be read"
-            return nothing
+            return default
 
 
 def job_of(row: Row[Any]) -> Job:
-    """A row of `jobs`."""
-    reading = _Reading()
-    part = reading.part
+    """The job of a row of `jobs`."""
+    reader = _RowReader()
+    part = reader.part
     spec = part("spec", lambda: strict_json.read_model(JobSpec, _text(row.spec)), None)
     job = Job(
         id=str(row.id),
-        spec=spec or _outlined(row),
+        spec=spec or _partial_spec(row),
         state=part("state", lambda: JobState(row.state), JobState.FAILED),
         created=part("time of creation", lambda: moment(row.created), EPOCH),
         state_reason=part("reason", lambda: _text(row.reason), ""),
@@ -81,23 +81,23 @@ def job_of(row: Row[Any]) -> Job:
         part(name, lambda value=column: _number(value), 0.0)  # type: ignore[misc]
     part("count of deaths", lambda: _whole(row.deaths), 0)
     part("lease", lambda: _text(row.lease_owner), "")
-    return job if not reading.damaged else job.but_damaged(reading.damaged, workable=spec is not None)
+    return job if not reader.damaged else job.with_damage(reader.damaged, workable=spec is not None)
 
 
 def deaths_of(row: Row[Any]) -> int:
-    """Workers of a job that died in a row; 0 where that cannot be read."""
-    return _Reading().part("count of deaths", lambda: _whole(row.deaths), 0)
+    """The number of a job's workers that died in a row; 0 where it cannot be read."""
+    return _RowReader().part("count of deaths", lambda: _whole(row.deaths), 0)
 
 
 def metrics_of(row: Row[Any]) -> dict[str, float]:
-    """The metrics of a job, to add to; none where they cannot be read."""
-    return _Reading().part("metrics", lambda: _metrics(row.metrics), {})
+    """The metrics of a job, to update; empty where they cannot be read."""
+    return _RowReader().part("metrics", lambda: _metrics(row.metrics), {})
 
 
-def mended(row: Row[Any]) -> dict[str, Any]:
-    """What to set of a job that can be worked on although parts of its row are damaged: those parts begin anew."""
+def repaired_columns(row: Row[Any]) -> dict[str, Any]:
+    """Columns to reset in the row of a job that can be worked on although parts of the row are damaged."""
     values: dict[str, Any] = {}
-    for name, read, nothing in (
+    for name, read, default in (
         ("metrics", lambda: _metrics(row.metrics), "{}"),
         ("progress", lambda: _progress(row.progress), None),
         ("started", lambda: _moment_or_none(row.started), None),
@@ -107,27 +107,27 @@ def mended(row: Row[Any]) -> dict[str, Any]:
         ("attempts", lambda: _whole(row.attempts), 0),
         ("deaths", lambda: _whole(row.deaths), 0),
     ):
-        reading = _Reading()
-        reading.part(name, read, None)
-        if reading.damaged:
-            values[name] = nothing
+        reader = _RowReader()
+        reader.part(name, read, None)
+        if reader.damaged:
+            values[name] = default
     return values
 
 
 def event_of(row: Row[Any]) -> Event:
-    """A row of `events`. One that is damaged is a line of the log that says so."""
-    reading = _Reading()
-    time = reading.part("time", lambda: moment(row.time), EPOCH)
-    damage: Happening = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
-    return Event(row.sequence, time, reading.part("body", lambda: _happening(row.kind, row.body, time), damage))
+    """The event of a row of `events`; a log line that says so for a damaged row."""
+    reader = _RowReader()
+    time = reader.part("time", lambda: moment(row.time), EPOCH)
+    damage: EventPayload = Log(level="error", text=f"event {row.sequence} of the job is damaged: {UNREADABLE}")
+    return Event(row.sequence, time, reader.part("body", lambda: _event(row.kind, row.body, time), damage))
 
 
 def is_damaged(event: Event) -> bool:
-    """Whether `event_of` could not read what happened."""
+    """Whether `event_of` could not read the event."""
     return isinstance(event.what, Log) and event.what.text.endswith(f" is damaged: {UNREADABLE}")
 
 
-def event_columns(what: Happening) -> dict[str, str]:
+def event_columns(what: EventPayload) -> dict[str, str]:
     """The columns `kind` and `body` of an event."""
     match what:
         case StateChanged():
@@ -144,7 +144,7 @@ def event_columns(what: Happening) -> dict[str, str]:
 
 
 def checkpoint_body(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint without its time."""
+    """A checkpoint as JSON, without its time."""
     return {
         "step": checkpoint.step,
         "epoch": checkpoint.epoch,
@@ -155,9 +155,9 @@ def checkpoint_body(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def checkpoint_of(row: Row[Any]) -> Checkpoint:
-    """A row of `checkpoints`."""
-    reading = _Reading()
-    part = reading.part
+    """The checkpoint of a row of `checkpoints`."""
+    reader = _RowReader()
+    part = reader.part
     return Checkpoint(
         part("step", lambda: _whole(row.step, LARGEST_64), 0),
         part("epoch", lambda: _whole(row.epoch), 0),
@@ -165,33 +165,33 @@ def checkpoint_of(row: Row[Any]) -> Checkpoint:
         bool(row.best),
         part("size", lambda: _whole(row.size_bytes, LARGEST_64), 0),
         part("time", lambda: moment(row.time), EPOCH),
-        reading.damaged,
+        reader.damaged,
     )
 
 
 def spec_text(spec: JobSpec) -> str:
-    """A spec as it is kept; equal texts mean equal specs."""
+    """A spec as it is stored; equal texts mean equal specs."""
     return strict_json.text(spec, sort_keys=True)
 
 
 def moment(seconds: float) -> datetime:
-    """Seconds since 1970 as a time in UTC. Raises ValueError for what is none."""
+    """Seconds since 1970 as a time in UTC. Raises ValueError or TypeError for another value."""
     return datetime.fromtimestamp(_number(seconds), UTC)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _outlined(row: Row[Any]) -> JobSpec:
-    """What other columns say of a job whose spec is damaged."""
+def _partial_spec(row: Row[Any]) -> JobSpec:
+    """The spec of a job as far as other columns have it, where the spec itself is damaged."""
 
-    def word(value: object) -> str:
-        return _Reading().part("column", lambda: _text(value), "")
+    def text_or_empty(value: object) -> str:
+        return _RowReader().part("column", lambda: _text(value), "")
 
     return JobSpec.model_construct(
-        base=word(row.base),
-        dataset_id=word(row.dataset_id),
-        model=word(row.model),
+        base=text_or_empty(row.base),
+        dataset_id=text_or_empty(row.dataset_id),
+        model=text_or_empty(row.model),
         task="",
         method=Method.AUTO,
         hyperparameters={},
@@ -213,7 +213,7 @@ def _metrics(text: object) -> dict[str, float]:
     return {_text(name): _number(value) for name, value in document.items()}
 
 
-def _happening(kind: object, text: object, time: datetime) -> Happening:
+def _event(kind: object, text: object, time: datetime) -> EventPayload:
     body = strict_json.read(_text(text))
     match kind:
         case "state":
@@ -244,7 +244,7 @@ def _moment_or_none(seconds: float | None) -> datetime | None:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(type(value))
-    value.encode()  # half a surrogate pair, which JSON can write, is no text
+    value.encode()  # raises for half a surrogate pair, which JSON can hold
     return value
 
 

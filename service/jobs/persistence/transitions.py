@@ -1,4 +1,4 @@
-"""One move of one job, in a transaction of whoever makes it: the job's row, and the event that tells of it."""
+"""One move of one job within a transaction: the row of the job, and the event of the move."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from service.database.tables import events, jobs
 from service.errors import Damaged, NotFound
 from service.jobs.job_states import WORKED_ON, check_move
-from service.jobs.persistence.row_mapping import event_columns, mended
+from service.jobs.persistence.row_mapping import event_columns, repaired_columns
 from service.jobs.types import JobState, StateChanged
 
 
 class LeaseLost(Exception):
-    """Another server works on the job, or it has ended: nothing that this one says about it counts any more."""
+    """Another server works on the job, or the job has ended: what this server writes about it is refused."""
 
 
 def row_of(connection: Connection, job_id: str, lock: bool = False) -> Row[Any]:
-    """A job's row; with `lock`, nobody else changes it until the transaction ends. Raises NotFound."""
+    """The row of a job; with `lock`, no other transaction changes it until this one ends. Raises NotFound."""
     query = select(jobs).where(jobs.c.id == job_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -27,25 +27,28 @@ def row_of(connection: Connection, job_id: str, lock: bool = False) -> Row[Any]:
 
 
 def make_move(
-    connection: Connection, row: Row[Any], state: JobState, now: float, reason: str = "", **also: Any
+    connection: Connection, row: Row[Any], state: JobState, now: float, reason: str = "", **columns: Any
 ) -> None:
-    """One legal move with its event. Raises IllegalMove; LeaseLost where the state is no longer that of `row`."""
+    """Makes one legal move, writes its event, and sets columns.
+
+    Raises IllegalMove; LeaseLost where the state is no longer that of `row`.
+    """
     check_move(state_of(row), state)
-    reason = reason.replace("\0", "")  # PostgreSQL takes none
+    reason = reason.replace("\0", "")  # PostgreSQL accepts none
     values: dict[str, Any] = {"state": state, "reason": reason, "last_event": next_event(connection, row)}
     if state not in WORKED_ON:
         values |= {"lease_owner": "", "lease_until": 0.0, "pause_wanted": False, "yielding": False}
     if state.ended:
         values["ended"] = now
-    moved = update(jobs).where(jobs.c.id == row.id, jobs.c.state == row.state).values(values | also)
+    moved = update(jobs).where(jobs.c.id == row.id, jobs.c.state == row.state).values(values | columns)
     sequence = connection.execute(moved.returning(jobs.c.last_event)).scalar_one_or_none()
     if sequence is None:
         raise LeaseLost(row.id)
-    tell(connection, row.id, sequence, now, StateChanged(state, reason))
+    write_state_event(connection, row.id, sequence, now, StateChanged(state, reason))
 
 
 def state_of(row: Row[Any]) -> JobState:
-    """A job's state. Raises Damaged where its row does not tell it."""
+    """The state of a job. Raises Damaged where it cannot be read."""
     try:
         return JobState(row.state)
     except ValueError:
@@ -53,7 +56,7 @@ def state_of(row: Row[Any]) -> JobState:
 
 
 def next_event(connection: Connection, row: Row[Any]) -> Any:
-    """The number of a job's next event, also where its row has lost count."""
+    """The sequence number of a job's next event, also where the count in its row is damaged."""
     greatest = connection.execute(select(func.max(events.c.sequence)).where(events.c.job_id == row.id)).scalar()
     counted = row.last_event if isinstance(row.last_event, int) and row.last_event >= 0 else -1
     if isinstance(greatest, int) and greatest > counted:
@@ -62,17 +65,11 @@ def next_event(connection: Connection, row: Row[Any]) -> Any:
 
 
 def fail_damaged(connection: Connection, row: Row[Any], why: str, now: float) -> None:
-    """Ends a job that nobody can work on, because its row is damaged."""
-    make_move(
-        connection,
-        row,
-        JobState.FAILED,
-        now,
-        f"its row in the database is damaged: {why}",
-        **mended(row),
-    )
+    """Ends a job whose row is too damaged to work on it."""
+    reason = f"its row in the database is damaged: {why}"
+    make_move(connection, row, JobState.FAILED, now, reason, **repaired_columns(row))
 
 
-def tell(connection: Connection, job_id: str, sequence: int, now: float, what: StateChanged) -> None:
+def write_state_event(connection: Connection, job_id: str, sequence: int, now: float, change: StateChanged) -> None:
     """Writes the event of a move."""
-    connection.execute(insert(events).values(job_id=job_id, sequence=sequence, time=now, **event_columns(what)))
+    connection.execute(insert(events).values(job_id=job_id, sequence=sequence, time=now, **event_columns(change)))

@@ -1,1 +1,1 @@
-"""Worker processes: launch, bootstrap, and one kept ready."""
+"""Worker processes: their launcher, which keeps a prewarmed one, and the script that runs before the worker."""

@@ -1,9 +1,9 @@
-"""Run as a script, in the worker's process, before the worker: gives up priority and takes limits, then becomes the worker.
+"""Run as a script in the process of a worker, before the worker: takes limits and a low priority, then becomes the worker.
 
-    python bootstrap.py PARENT NICE LOCK COMMAND…       (LOCK empty: the worker will be told of one)
+    python bootstrap.py PARENT NICE LOCK COMMAND…       (LOCK is empty for a prewarmed worker, which learns it later)
 
-It stands between because the alternative, code between fork and exec in a server with many threads, can deadlock. Imports nothing
-but the standard library, and takes some 20 ms.
+The alternative, code between fork and exec in a server with many threads, can deadlock. The script imports nothing but the
+standard library and takes some 20 ms.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ OOM_SCORE = "800"
 
 def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
     """Does not return."""
-    # Whatever becomes of the server, no worker is left. The kernel tells us when the thread that started us ends: the one of
-    # the server's event loop.
+    # No worker outlives the server, whatever ends it. The kernel sends the signal when the thread ends that started this
+    # process: the thread of the server's event loop.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit("the server is gone")
+        sys.exit("the server has ended")
     with contextlib.suppress(OSError):
         os.nice(nice)
     with contextlib.suppress(OSError, AttributeError):
@@ -36,10 +36,10 @@ def main(parent: int, nice: int, lock: str, command: list[str]) -> None:
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if lock:
-        # Held until the process ends, by itself or not: a second worker of this job waits for the first one's end.
-        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        os.set_inheritable(held, True)
+        # Held until the process ends, for whatever reason: a second worker of the job waits for the end of the first.
+        lock_file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        os.set_inheritable(lock_file, True)
     os.execv(command[0], command)  # noqa: S606  # the command is the supervisor's own
 
 

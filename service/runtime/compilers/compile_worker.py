@@ -8,9 +8,7 @@ end of this process and of the compilers that it started. It yields to everybody
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
 import zipfile
 from pathlib import Path
@@ -27,6 +25,7 @@ from model_zoo.cards.recipes import AudioRecipe
 from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
+from service.processes import end_with_parent
 from service.runtime.compilers.compiled_cache import LIBRARY, CompileRequest
 from service.runtime.compilers.packed_convolutions import PackConvolutions
 from service.runtime.network import in_memory_format
@@ -131,19 +130,12 @@ def _unpack(archive: Path, library: Path) -> None:
                 target.write(piece)
 
 
-def _end_with_server() -> None:
-    """In a thread of its own: waits for the end of standard input, then ends this process and all it started."""
-    while os.read(0, 4096):
-        pass
-    os.killpg(os.getpgid(0), signal.SIGKILL)
-
-
 def main() -> None:
     """See the module. Exit code 0 also where the network cannot be compiled."""
     os.nice(19)
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
     job = CompileRequest(**strict_json.read(line))
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     protect()  # which may be full, and then loses it

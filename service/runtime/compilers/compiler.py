@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +16,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
+from service.processes import ChildProcess
 from service.runtime.compilers.aot_inductor import CompiledRuntime
 from service.runtime.compilers.compiled_cache import (
     CannotCompile,
@@ -62,7 +61,7 @@ class Compiler:
         self._cache = CompiledCache(home)
         self._plan = plan
         self._lock = threading.Lock()  # guards the two below
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._worker: ChildProcess | None = None
         self._stopped = False
 
     def compile(
@@ -95,7 +94,7 @@ class Compiler:
         with self._lock:
             self._stopped = True
             if self._worker is not None:
-                _kill(self._worker)
+                self._worker.kill()
 
     def _make(self, key: str, job: CompileRequest) -> CompiledPackage:
         if shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is None:
@@ -126,60 +125,24 @@ class Compiler:
             with self._lock:
                 if self._stopped:
                     raise CannotCompile("the server is shutting down")
-                # A session of its own: what it starts can be ended with it.
-                self._worker = worker = subprocess.Popen(  # noqa: S603  # our own module
-                    WORKER,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    cwd=staging,
-                    env=environment,
-                    start_new_session=True,
-                )
-            late = threading.Timer(PATIENCE_S, _kill, [worker])
-            late.daemon = True
-            late.start()
+                self._worker = worker = ChildProcess.start(WORKER, env=environment, cwd=staging, stderr=errors)
             try:
-                assert worker.stdin is not None
-                assert worker.stdout is not None
-                with suppress(BrokenPipeError):  # it has ended already; its exit says so below
-                    worker.stdin.write(strict_json.text(asdict(job)).encode() + b"\n")
-                    worker.stdin.flush()
-                line = worker.stdout.readline()
+                with worker.killed_after(PATIENCE_S):
+                    with suppress(BrokenPipeError):  # the worker has ended already; the answer below is missing
+                        worker.write_line(strict_json.text(asdict(job)).encode())
+                    line = worker.read_line()
             finally:
-                late.cancel()
-                late.join()  # it may be about to kill, which must not happen once the worker was waited for
                 with self._lock:
                     self._worker = None
-                _bury(worker)
+                worker.end()
         try:
-            answer: dict[str, list[str]] = strict_json.read(line)
+            answer: dict[str, list[str]] = strict_json.read(line or b"")
         except ValueError:
             if self._stopped:
                 raise CannotCompile("the server is shutting down") from None
             log.warning("the compile worker ended", code=worker.returncode, log=_tail(staging / "log"))
             raise CannotCompile("the process that compiles ended before it was done") from None
         return answer
-
-
-def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """Kills a worker and its session, of which compilers may be left where it has died itself.
-
-    Its id stands for that session until somebody waits for the worker, and maybe for another one after.
-    """
-    if worker.returncode is None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, where all are dead
-            os.killpg(worker.pid, signal.SIGKILL)
-
-
-def _bury(worker: subprocess.Popen[bytes]) -> None:
-    """Leaves nothing of a worker."""
-    _kill(worker)
-    for pipe in (worker.stdin, worker.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
-    worker.wait()
 
 
 def _tail(path: Path) -> str:

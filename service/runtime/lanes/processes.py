@@ -1,15 +1,14 @@
-"""Eager networks in processes of their own, one process a lane. See `process_worker.py` for why, and docs/tiers.md for when.
+"""Eager networks in processes of their own, one process a lane. `process_worker.py` says why, and docs/tiers.md when.
 
     lane thread ── arrays into the arena, a line of JSON ──► lane's process: torch ── arrays, a line ──► lane thread
 
-The thread waits in a read meanwhile, which costs the interpreter nothing. A process that dies (killed for its memory, or by an
-input that breaks a kernel) is started again; the batch that it died on is tried once more, and then fails as a batch does whose
-network raised, so that the scheduler finds the guilty row.
+The thread blocks in a read meanwhile, which costs the interpreter nothing. A process that dies (killed for its memory, or by an
+input that crashes a kernel) is started again. The batch that it died on is run once more, and then fails like a batch whose
+network raised, so that the scheduler isolates the faulty row.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
+from service.processes import ChildProcess
 from service.runtime.device import DevicePlan
 from service.runtime.free_memory import free_bytes
 from service.runtime.lanes.arena import Arena, available
@@ -32,7 +32,7 @@ log = logger(__name__)
 LEAST_MEMORY = 4 << 30
 """Bytes of the machine or container. Each process takes about half a GiB for torch, weights and a batch."""
 PROCESS_MEMORY = 512 << 20
-"""Bytes that must be free for a process that is yet to be started, beside the weights."""
+"""Bytes that must be free for a process that does not run yet, beside the weights."""
 FP32_BYTES = 4
 END_S = 5.0
 """How long a process may take to end by itself."""
@@ -40,64 +40,66 @@ WORKER = (sys.executable, "-P", "-m", "service.runtime.lanes.process_worker")
 
 
 class CannotMove(Exception):
-    """Why a network stays in the server's own process: one sentence, fit for a client."""
+    """The reason why a network stays in the server's own process: one sentence for clients."""
 
 
 class LaneFailed(RuntimeError):
-    """A network raised in a lane's process; the text is the traceback from there, for the log."""
+    """A network raised in the process of a lane; the text is the traceback of that process, for the log."""
 
 
 class ProcessEnded(RuntimeError):
-    """A lane's process is no more."""
+    """The process of a lane has ended."""
 
 
 def should_use_processes(plan: DevicePlan, memory_bytes: int) -> bool:
-    """Whether lanes of a device gain by processes, and this system can have them: it has `memory_bytes` in all. On a GPU each
-    would be a CUDA context more."""
+    """Whether processes make the lanes of a device faster, and this system of `memory_bytes` in all can have them.
+
+    On a GPU every process would need a CUDA context of its own.
+    """
     return plan.name == "cpu" and plan.lanes > 1 and memory_bytes >= LEAST_MEMORY and available()
 
 
 class LaneProcesses:
-    """The processes of one device. None is started before the first network comes. Methods block; any thread may call them."""
+    """The processes of one device, started with the first network. Methods block; any thread may call them."""
 
     def __init__(self, store: Store, plan: DevicePlan, free: Callable[[], int | None] = free_bytes) -> None:
-        """`store` knows the weights; `free` tells the memory that is left, None where it cannot."""
+        """`store` has the weights; `free` gives the free memory in bytes, or None where the system does not tell."""
         self.lanes = plan.lanes
         self._store = store
         self._free_bytes = free
-        self._workers = [_Worker(plan.threads_per_lane) for _ in range(plan.lanes)]
+        self._processes = [_LaneProcess(plan.threads_per_lane) for _ in range(plan.lanes)]
         self._change = threading.Condition()  # guards the four below
-        self._free = [*self._workers]
-        self._opened: dict[str, dict[str, Any]] = {}
+        self._idle = [*self._processes]
+        self._load_requests: dict[str, dict[str, Any]] = {}  # by key, of the networks that are open
         self._stopped = False
-        self._names = 0
+        self._opened_so_far = 0
 
     def open(self, card: Card, precision: str) -> LaneRuntime:
-        """A card's network in every lane's process; not of one that needs the files of its base as well. Raises CannotMove."""
+        """Loads the network of a card, unless it needs files of a base, in the process of every lane. Raises CannotMove."""
         found = self._store.find(card)
         if found is None:
             raise CannotMove("its weights have left this machine")
         self._check_memory(card)
-        order = {
+        request = {
             "do": "load",
             "precision": precision,
             "card": card.model_dump(mode="json"),
             "weights": str(found.weights),
         }
         with self._change:
-            self._names += 1
-            key = order["network"] = f"{card.name}-{self._names}"
-            self._opened[key] = order
+            self._opened_so_far += 1
+            key = request["network"] = f"{card.name}-{self._opened_so_far}"
+            self._load_requests[key] = request
         held = 0
         try:
-            for worker in self._workers:
-                with self._borrow(worker):
+            for process in self._processes:
+                with self._borrow(process):
                     try:
-                        held += worker.have(key, order)
-                    except ProcessEnded:  # it had died idle, which nobody saw
+                        held += process.ensure_loaded(key, request)
+                    except ProcessEnded:  # it died while it was idle
                         if self._stopped:
                             raise
-                        held += worker.have(key, order)
+                        held += process.ensure_loaded(key, request)
         except (OSError, MemoryError, LaneFailed, ProcessEnded) as error:
             self.close(key)
             log.warning("a network does not load in the lanes' processes", model=card.name, reason=str(error))
@@ -105,10 +107,12 @@ class LaneProcesses:
         return LaneRuntime(self, key, precision, held)
 
     def _check_memory(self, card: Card) -> None:
-        """Raises CannotMove where another copy of a network in every process would find no room. While weights are read they are
-        in fp32, whatever they become."""
+        """Raises CannotMove where memory has no room for another copy of a network in every process.
+
+        Weights are in fp32 while they are read, whatever their precision is afterwards.
+        """
         weights = card.parameters * FP32_BYTES
-        need = sum(weights if worker.runs else weights + PROCESS_MEMORY for worker in self._workers)
+        need = sum(weights if process.running else weights + PROCESS_MEMORY for process in self._processes)
         free = self._free_bytes()
         if free is not None and free < need:
             raise CannotMove(
@@ -116,33 +120,33 @@ class LaneProcesses:
             )
 
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
-        """One batch, in whichever process is free. Raises LaneFailed, MemoryError, ProcessEnded, OSError."""
-        order = self._orders()[key]
-        with self._borrow() as worker:
+        """Runs one batch in a process that is idle. Raises LaneFailed, MemoryError, ProcessEnded, OSError."""
+        request = self._open_networks()[key]
+        with self._borrow() as process:
             try:
-                worker.have(key, order)
-                return worker.run(key, tensors)
+                process.ensure_loaded(key, request)
+                return process.run(key, tensors)
             except ProcessEnded:
                 if self._stopped:
                     raise
                 log.warning("a lane's process ended and is started again", network=key)
-            worker.have(key, order)
-            return worker.run(key, tensors)
+            process.ensure_loaded(key, request)
+            return process.run(key, tensors)
 
     def close(self, key: str) -> None:
-        """Forgets a network. Returns at once; the processes let go of it as they become free."""
+        """Closes a network. Returns at once; each process frees the network when it is idle."""
         with self._change:
-            self._opened.pop(key, None)
-        threading.Thread(target=self._tidy, name="lanes-tidy", daemon=True).start()
+            self._load_requests.pop(key, None)
+        threading.Thread(target=self._free_closed, name="lanes-free", daemon=True).start()
 
     def held_bytes(self) -> int:
-        """Private memory of all processes, once each has let go of what was closed. Waits for the batches that run."""
+        """Private memory of all processes in bytes, after each has freed closed networks. Waits for the batches that run."""
         held = 0
-        for worker in self._workers:
-            with suppress(ProcessEnded, LaneFailed), self._borrow(worker):
-                if worker.runs:
-                    worker.tidy(self._orders())
-                    held += int(worker.ask({"do": "held"})["bytes"] or 0)
+        for process in self._processes:
+            with suppress(ProcessEnded, LaneFailed), self._borrow(process):
+                if process.running:
+                    process.free_closed(self._open_networks())
+                    held += int(process.request({"do": "held"})["bytes"] or 0)
         return held
 
     def stop(self) -> None:
@@ -150,42 +154,43 @@ class LaneProcesses:
         with self._change:
             self._stopped = True
             self._change.notify_all()
-        for worker in self._workers:
-            worker.kill()
-        with self._change:  # whoever waits for an answer hears at once that there will be none
-            self._change.wait_for(lambda: len(self._free) == len(self._workers), END_S)
-        for worker in self._workers:
-            worker.end()
+        for process in self._processes:
+            process.kill()
+        with self._change:  # a thread that waits for an answer gets ProcessEnded at once
+            self._change.wait_for(lambda: len(self._idle) == len(self._processes), END_S)
+        for process in self._processes:
+            process.end()
 
-    def _tidy(self) -> None:
-        for worker in self._workers:
-            with suppress(ProcessEnded, LaneFailed), self._borrow(worker):
-                worker.tidy(self._orders())
+    def _free_closed(self) -> None:
+        for process in self._processes:
+            with suppress(ProcessEnded, LaneFailed), self._borrow(process):
+                process.free_closed(self._open_networks())
 
-    def _orders(self) -> dict[str, dict[str, Any]]:
+    def _open_networks(self) -> dict[str, dict[str, Any]]:
+        """The request that loads each open network, by its key."""
         with self._change:
-            return dict(self._opened)
+            return dict(self._load_requests)
 
     @contextmanager
-    def _borrow(self, wanted: _Worker | None = None) -> Iterator[_Worker]:
-        """A process for the caller alone: `wanted`, or whichever is free first."""
+    def _borrow(self, wanted: _LaneProcess | None = None) -> Iterator[_LaneProcess]:
+        """A process for the caller alone: `wanted`, or the first that is idle."""
         with self._change:
-            while not self._stopped and not (wanted in self._free if wanted is not None else self._free):
+            while not self._stopped and not (wanted in self._idle if wanted is not None else self._idle):
                 self._change.wait()
             if self._stopped:
                 raise ProcessEnded("the server shuts down")
-            worker = self._free[-1] if wanted is None else wanted  # the one used last: its caches are warm
-            self._free.remove(worker)
+            process = self._idle[-1] if wanted is None else wanted  # the one used last: its caches are warm
+            self._idle.remove(process)
         try:
-            yield worker
+            yield process
         finally:
             with self._change:
-                self._free.append(worker)
+                self._idle.append(process)
                 self._change.notify_all()
 
 
 class LaneRuntime:
-    """An eager network that runs in the lanes' processes; the same face as `NetworkRuntime`."""
+    """An eager network that runs in the lanes' processes; has the interface of `NetworkRuntime`."""
 
     tier = "eager"
     device = "cpu"
@@ -210,67 +215,63 @@ class LaneRuntime:
         return processes.run(self._key, tensors)
 
     def free(self) -> None:
-        """Lets go of the weights, as soon as the batches that run have ended."""
+        """Frees the weights as soon as the batches that run have ended."""
         processes, self._processes = self._processes, None
         if processes is not None:
             processes.close(self._key)
 
 
-class _Worker:
-    """One process and what it holds. Belongs to whoever borrowed it."""
+class _LaneProcess:
+    """One process, its arena and the networks in it. Belongs to the thread that has borrowed it; `kill` is for any thread."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._arena: Arena | None = None
         self._loaded: dict[str, int] = {}
 
     @property
-    def runs(self) -> bool:
+    def running(self) -> bool:
         """Whether there is a process."""
         return self._process is not None
 
-    def have(self, key: str, order: Mapping[str, Any]) -> int:
-        """Has the process hold a network, and starts it where there is none. Gives the network's bytes.
+    def ensure_loaded(self, key: str, request: Mapping[str, Any]) -> int:
+        """Loads a network unless the process has it, and starts the process if there is none. Returns the network's bytes.
 
-        After a restart each network comes back with its own next batch, so that none waits for, or fails with, another.
+        After a restart each network is loaded with its own next batch, so that none waits for, or fails with, another.
         """
         if self._process is None:
             self._start()
         if key not in self._loaded:
-            self._loaded[key] = int(self.ask(order)["bytes"])
+            self._loaded[key] = int(self.request(request)["bytes"])
         return self._loaded[key]
 
-    def tidy(self, orders: Mapping[str, object]) -> None:
-        """Has the process let go of what is in none of the `orders`."""
-        for key in [key for key in self._loaded if key not in orders]:
+    def free_closed(self, open_networks: Mapping[str, object]) -> None:
+        """Frees the networks in the process that are open no more."""
+        for key in [key for key in self._loaded if key not in open_networks]:
             del self._loaded[key]
-            self.ask({"do": "free", "network": key})
+            self.request({"do": "free", "network": key})
 
     def run(self, key: str, tensors: Tensors) -> dict[str, Array]:
         """See LaneProcesses.run."""
         assert self._arena is not None
-        answer = self.ask({"do": "run", "network": key, "inputs": self._arena.write(tensors)})
+        answer = self.request({"do": "run", "network": key, "inputs": self._arena.write(tensors)})
         return {name: np.array(view) for name, view in self._arena.views(answer["outputs"]).items()}
 
-    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """One line there, one back. Raises ProcessEnded, after which there is no process; LaneFailed; MemoryError."""
+    def request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends a request, returns its answer. Raises ProcessEnded, after which there is no process; LaneFailed; MemoryError."""
         process = self._process
         if process is None:
             raise ProcessEnded("there is no process")
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            process.stdin.write(strict_json.text(order).encode() + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            answer: dict[str, Any] = strict_json.read(line)
+            process.write_line(strict_json.text(request).encode())
+            answer: dict[str, Any] = strict_json.read(process.read_line() or b"")
         except (OSError, ValueError):
             self.end()
             raise ProcessEnded(f"exit code {process.returncode}") from None
         if "error" in answer:
             if answer["out_of_memory"]:
-                raise MemoryError("in a lane's process")
+                raise MemoryError("in the process of a lane")
             raise LaneFailed(answer["error"])
         return answer
 
@@ -278,37 +279,24 @@ class _Worker:
         arena = Arena()
         command = (*WORKER, str(arena.handle), str(self._threads))
         try:
-            self._process = subprocess.Popen(  # noqa: S603  # our own module
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(arena.handle,),
-                start_new_session=True,  # a signal to the server's group must not find it before it can ignore that
-            )
+            # In a session of its own, so that no signal to the server's group reaches it before it ignores such signals.
+            self._process = ChildProcess.start(command, pass_fds=(arena.handle,))
         except OSError:
             arena.close()
             raise
         self._arena, self._loaded = arena, {}
 
     def kill(self) -> None:
-        """Ends the process under whoever borrowed it. From any thread."""
+        """Kills the process, borrowed or not. From any thread."""
         process = self._process
         if process is not None:
             process.kill()
 
     def end(self) -> None:
-        """Ends the process, if there is one, and leaves nothing of it."""
+        """Ends the process, if there is one, and releases its arena."""
         process, self._process = self._process, None
         arena, self._arena = self._arena, None
         if process is not None:
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.end(END_S)
         if arena is not None:
             arena.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.datasets.dataset_store import DatasetStore
-from service.jobs.supervisor import Jobs
+from service.jobs.job_service import JobService
 from service.pb import fine_tuning_pb2 as pb
 from service.wire.calls import Context
 from service.wire.stopping import Stopping
@@ -14,7 +14,7 @@ from service.wire.zoo_v1.jobs import JobCalls
 class FineTuningServicer(DatasetCalls, JobCalls):
     """Stores datasets, and jobs that tune models on them."""
 
-    def __init__(self, datasets: DatasetStore, jobs: Jobs) -> None:
+    def __init__(self, datasets: DatasetStore, jobs: JobService) -> None:
         self._datasets = datasets
         self._jobs = jobs
         self._stopping = Stopping()
@@ -27,15 +27,15 @@ class FineTuningServicer(DatasetCalls, JobCalls):
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        self._jobs.expect()
+        self._jobs.prewarm()
         return await super().GetUpload(request, context)
 
     async def UploadDataset(self, request_iterator: Parts, context: Context) -> pb.UploadDatasetResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        self._jobs.expect()
+        self._jobs.prewarm()
         return await super().UploadDataset(request_iterator, context)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        self._jobs.expect()
+        self._jobs.prewarm()
         return await super().CreateJob(request, context)

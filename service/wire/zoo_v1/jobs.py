@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from service.errors import InvalidInput
-from service.jobs.supervisor import Jobs
+from service.jobs.job_service import JobService
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc
 from service.wire.calls import Context
@@ -32,7 +32,7 @@ LAST_EVENT = 2**31 - 1
 class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
     """Creates, shows, moves and watches jobs."""
 
-    _jobs: Jobs
+    _jobs: JobService
     _stopping: Stopping
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:  # noqa: N802

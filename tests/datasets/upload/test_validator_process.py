@@ -1,4 +1,4 @@
-"""A process that reads a dataset and dies says of what, and never of something else."""
+"""The death of a process that reads a dataset is explained to the user, and only by what is known of it."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from service.errors import InternalError, InvalidInput
 
 
 def died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Exception:
-    monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-P", "-c", f"import os, signal, sys\n{code}"))
+    monkeypatch.setattr(validator_process, "COMMAND", (sys.executable, "-P", "-c", f"import os, signal, sys\n{code}"))
     with pytest.raises((InvalidInput, InternalError)) as caught:
         asyncio.run(validator_process.run(tmp_path, DatasetLimits(memory_mib=100, cpu_seconds=7)))
     return caught.value
@@ -38,7 +38,7 @@ def by(number: signal.Signals) -> str:
         ),
     ],
 )
-def test_the_cause_of_a_death_is_told_by_signal_and_log(
+def test_death_of_the_validator_is_explained_by_its_signal_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, sentence: str
 ) -> None:
     error = died(tmp_path, monkeypatch, code)
@@ -47,12 +47,14 @@ def test_the_cause_of_a_death_is_told_by_signal_and_log(
     assert sentence in error.problem
 
 
-def test_a_fault_of_the_server_is_no_fault_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexplained_exit_of_the_validator_is_an_internal_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert isinstance(died(tmp_path, monkeypatch, "sys.exit(70)"), InternalError)
 
 
-def test_an_unforeseen_error_ends_the_child_with_its_status_and_no_signal(tmp_path: Path) -> None:
-    """The interpreter would abort at its end otherwise, where a thread still reads, and look as if memory had run out."""
+def test_unforeseen_error_ends_the_validator_with_an_exit_code_and_no_signal(tmp_path: Path) -> None:
+    """Otherwise the interpreter aborts at its end while a thread still reads, as if memory had run out."""
     staging = tmp_path / "staging"
     staging.mkdir()
     (staging / "order.json").write_text('{"id": "of no order"}')
@@ -60,7 +62,7 @@ def test_an_unforeseen_error_ends_the_child_with_its_status_and_no_signal(tmp_pa
 
     async def run() -> int:
         process = await asyncio.create_subprocess_exec(
-            *validator_process.CHILD,
+            *validator_process.COMMAND,
             str(staging),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,

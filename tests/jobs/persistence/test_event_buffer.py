@@ -1,4 +1,4 @@
-"""What a worker said is written once, whatever happens to who asked for the writing."""
+"""The events of a worker are written once and in order, whatever happens to the caller or the database."""
 
 from __future__ import annotations
 
@@ -8,110 +8,110 @@ import pytest
 
 from service.database import DatabaseUnavailable
 from service.jobs.persistence.event_buffer import EventBuffer
-from service.jobs.persistence.event_store import Timed
+from service.jobs.persistence.event_store import TimedEvent
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Log, Progress
 
 pytestmark = pytest.mark.asyncio
 
 
-class SlowHistory:
-    """Writes when it is let; raises what it is told first."""
+class SlowStore:
+    """Writes once it is allowed to; raises the given errors first."""
 
-    def __init__(self, *troubles: Exception) -> None:
+    def __init__(self, *errors: Exception) -> None:
         self.written: list[str] = []
-        self.troubles = list(troubles)
-        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self.errors = list(errors)
+        self.called, self.allowed = asyncio.Event(), asyncio.Event()
 
-    async def append(self, job_id: str, server: str, happened: list[Timed], yielding: bool) -> None:
-        self.asked.set()
-        await self.let.wait()
-        if self.troubles:
-            raise self.troubles.pop(0)
-        self.written += [what.text if isinstance(what, Log) else what.phase for _, what in happened]
-
-
-def journal(history: SlowHistory) -> EventBuffer:
-    return EventBuffer(history, "j1", "s1", lambda: 1.0, heard=lambda what: None, written=lambda: None)
+    async def append(self, job_id: str, server: str, new: list[TimedEvent], yielding: bool) -> None:
+        self.called.set()
+        await self.allowed.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.written += [event.text if isinstance(event, Log) else event.phase for _, event in new]
 
 
-async def test_a_writer_that_is_cancelled_loses_nothing_and_doubles_nothing() -> None:
-    history = SlowHistory()
-    book = journal(history)
-    book.add(Log(level="info", text="one"))
-    first = asyncio.create_task(book.flush())
-    await history.asked.wait()
+def event_buffer(store: SlowStore) -> EventBuffer:
+    return EventBuffer(store, "j1", "s1", lambda: 1.0, on_event=lambda event: None, on_written=lambda: None)
+
+
+async def test_cancelled_flush_loses_no_event_and_writes_none_twice() -> None:
+    store = SlowStore()
+    events = event_buffer(store)
+    events.add(Log(level="info", text="one"))
+    first = asyncio.create_task(events.flush())
+    await store.called.wait()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    book.add(Log(level="info", text="two"))
-    second = asyncio.create_task(book.flush())
-    history.let.set()
+    events.add(Log(level="info", text="two"))
+    second = asyncio.create_task(events.flush())
+    store.allowed.set()
     await second
-    assert history.written == ["one", "two"]
+    assert store.written == ["one", "two"]
 
 
-async def test_what_the_database_did_not_take_is_written_in_order_later() -> None:
-    history = SlowHistory(DatabaseUnavailable("away"))
-    history.let.set()
-    book = journal(history)
-    book.add(Log(level="info", text="one"))
-    await book.flush()
-    book.add(Log(level="info", text="two"))
-    await book.flush()
-    assert history.written == ["one", "two"]
+async def test_events_that_the_database_refused_are_written_later_in_order() -> None:
+    store = SlowStore(DatabaseUnavailable("away"))
+    store.allowed.set()
+    events = event_buffer(store)
+    events.add(Log(level="info", text="one"))
+    await events.flush()
+    events.add(Log(level="info", text="two"))
+    await events.flush()
+    assert store.written == ["one", "two"]
 
 
-async def test_whoever_has_lost_the_job_is_told_at_every_flush() -> None:
-    history = SlowHistory(LeaseLost("j1"))
-    history.let.set()
-    book = journal(history)
-    book.add(Log(level="info", text="one"))
+async def test_every_flush_after_a_lost_lease_raises() -> None:
+    store = SlowStore(LeaseLost("j1"))
+    store.allowed.set()
+    events = event_buffer(store)
+    events.add(Log(level="info", text="one"))
     for _ in range(2):
         with pytest.raises(LeaseLost):
-            await book.flush()
+            await events.flush()
 
 
-async def test_of_progress_only_the_newest_is_written() -> None:
-    history = SlowHistory()
-    history.let.set()
-    book = journal(history)
+async def test_only_the_newest_progress_is_written() -> None:
+    store = SlowStore()
+    store.allowed.set()
+    events = event_buffer(store)
     for phase in ("features", "training", "evaluation"):
-        book.add(Progress(phase=phase, ratio=0.5))
-    await book.flush()
-    assert history.written == ["evaluation"]
+        events.add(Progress(phase=phase, ratio=0.5))
+    await events.flush()
+    assert store.written == ["evaluation"]
 
 
-async def test_a_job_of_days_makes_ten_thousands_of_events_and_not_millions() -> None:
-    history = SlowHistory()
-    history.let.set()
+async def test_progress_of_two_days_makes_thousands_of_events() -> None:
+    store = SlowStore()
+    store.allowed.set()
     now = 0.0
-    book = EventBuffer(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    events = EventBuffer(store, "j1", "s1", lambda: now, on_event=lambda event: None, on_written=lambda: None)
     rows_after_an_hour = 0
     for second in range(48 * 3600):
         now = float(second)
-        book.add(Progress(phase="training", ratio=0.5, step=second))
-        await book.flush(whole=False)
+        events.add(Progress(phase="training", ratio=0.5, step=second))
+        await events.flush(force=False)
         if second == 3600:
-            rows_after_an_hour = len(history.written)
+            rows_after_an_hour = len(store.written)
     assert 1000 <= rows_after_an_hour <= 2500
-    assert 4000 <= len(history.written) <= 7000
+    assert 4000 <= len(store.written) <= 7000
 
 
-async def test_what_is_kept_in_any_case_and_the_end_do_not_wait() -> None:
-    history = SlowHistory()
-    history.let.set()
+async def test_events_that_nothing_replaces_and_the_end_do_not_wait() -> None:
+    store = SlowStore()
+    store.allowed.set()
     now = 0.0
-    book = EventBuffer(history, "j1", "s1", lambda: now, heard=lambda what: None, written=lambda: None)
+    events = EventBuffer(store, "j1", "s1", lambda: now, on_event=lambda event: None, on_written=lambda: None)
     now = 100_000.0
-    book.add(Progress(phase="training", ratio=0.5))
-    await book.flush(whole=False)
+    events.add(Progress(phase="training", ratio=0.5))
+    await events.flush(force=False)
     now += 1.0
-    book.add(Progress(phase="evaluation", ratio=0.9))
-    await book.flush(whole=False)
-    assert history.written == ["training"]
-    book.add(Log(level="info", text="one"))
-    await book.flush(whole=False)
-    assert history.written == ["training", "evaluation", "one"]
-    book.add(Progress(phase="publishing", ratio=1.0))
-    await book.flush()
-    assert history.written[-1] == "publishing"
+    events.add(Progress(phase="evaluation", ratio=0.9))
+    await events.flush(force=False)
+    assert store.written == ["training"]
+    events.add(Log(level="info", text="one"))
+    await events.flush(force=False)
+    assert store.written == ["training", "evaluation", "one"]
+    events.add(Progress(phase="publishing", ratio=1.0))
+    await events.flush()
+    assert store.written[-1] == "publishing"

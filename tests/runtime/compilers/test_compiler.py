@@ -1,4 +1,4 @@
-"""The server starts a process to compile, believes only what it can trust, and leaves no process behind.
+"""The server compiles in a worker process, loads only code that this user alone can write, and leaves no process behind.
 
 The worker is a script of a few lines here; the real one compiles in test_aot_inductor.py.
 """
@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 
 from model_zoo.store import Store
+from service.processes import ChildProcess
 from service.runtime.compilers import compiler as module
 from service.runtime.compilers.compiled_cache import CannotCompile, CompilationSpec, CompiledCache
 from service.runtime.compilers.compiler import Compiler
@@ -36,7 +37,7 @@ print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
 
 
 class Loaded(SimpleNamespace):
-    """In place of CompiledRuntime: remembers what it was given."""
+    """In place of CompiledRuntime: keeps its arguments."""
 
     def __init__(self, library: Path, inputs: Any, outputs: Any, precision: str, runners: int) -> None:
         super().__init__(code=library.read_text(), inputs=inputs, outputs=outputs, precision=precision, runners=runners)
@@ -79,15 +80,15 @@ def code(compiled: Any) -> str:
 # ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_the_worker_wrote_is_loaded_for_every_lane(home: Path, runs: Any) -> None:
+def test_compiled_library_is_loaded_for_every_lane(home: Path, runs: Any) -> None:
     compiled: Any = compiler(home).compile(CARD, "bf16")
     assert code(compiled) == "code in bf16 for 2"
     assert (compiled.runtime.inputs, compiled.runtime.outputs) == (("input_ids",), ("embedding",))
     assert (compiled.runtime.precision, compiled.runtime.runners, compiled.cached) == ("bf16", 3, False)
-    assert not list((home / "compiled").glob(".staging-*")), "nothing but the code stays"
+    assert not list((home / "compiled").glob(".staging-*")), "only the package stays"
 
 
-def test_a_reason_of_the_worker_is_told_as_it_is(home: Path, runs: Any) -> None:
+def test_reason_of_the_worker_is_raised_as_it_is(home: Path, runs: Any) -> None:
     runs("""print('{"reason": "the compiler failed on the network"}')""")
     with pytest.raises(CannotCompile, match=r"^the compiler failed on the network$"):
         compiler(home).compile(CARD, "fp32")
@@ -95,13 +96,13 @@ def test_a_reason_of_the_worker_is_told_as_it_is(home: Path, runs: Any) -> None:
 
 
 @pytest.mark.parametrize("script", ["raise SystemExit(3)", "print('not JSON')", "import os; os.kill(os.getpid(), 9)"])
-def test_a_worker_that_breaks_is_a_reason(home: Path, runs: Any, script: str) -> None:
+def test_worker_that_dies_or_writes_no_answer_is_a_reason(home: Path, runs: Any, script: str) -> None:
     runs(script)
     with pytest.raises(CannotCompile, match=r"^the process that compiles ended before it was done$"):
         compiler(home).compile(CARD, "fp32")
 
 
-def test_without_a_compiler_it_says_so_and_starts_nothing(
+def test_missing_compiler_is_a_reason_and_starts_no_worker(
     home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CXX")
@@ -111,7 +112,7 @@ def test_without_a_compiler_it_says_so_and_starts_nothing(
     assert not (home / "compiled").exists()
 
 
-def test_all_that_compiling_writes_lies_where_nobody_else_can_write(home: Path, runs: Any) -> None:
+def test_worker_writes_only_to_folders_of_this_user(home: Path, runs: Any) -> None:
     runs("""
 import json, os, sys, tempfile
 json.loads(sys.stdin.readline())
@@ -124,7 +125,7 @@ print(json.dumps({"reason": " ".join([tempfile.gettempdir(), os.environ["TORCHIN
     assert stat.S_IMODE((home / "compiled").stat().st_mode) == 0o700
 
 
-def test_a_stop_ends_the_worker_and_what_it_started(home: Path, runs: Any) -> None:
+def test_stop_ends_the_worker_and_the_processes_it_started(home: Path, runs: Any) -> None:
     runs("""
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
@@ -155,9 +156,7 @@ child.wait()
         it.compile(CARD, "fp32")
 
 
-def test_what_the_worker_started_does_not_outlive_it_either(
-    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_of_a_killed_worker_end_with_it(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the system kills the worker alone, for its memory."""
     runs("""
 import os, subprocess, sys
@@ -166,13 +165,13 @@ child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DE
 open(os.environ["TMPDIR"] + "/../../pid", "w").write(str(child.pid))
 os.kill(os.getpid(), 9)
 """)
-    bury = module._bury
+    end = ChildProcess.end
 
-    def once_dead(worker: subprocess.Popen[bytes]) -> None:
+    def end_once_dead(worker: ChildProcess) -> int:
         os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # its output ends a moment before it does
-        bury(worker)
+        return end(worker)
 
-    monkeypatch.setattr(module, "_bury", once_dead)
+    monkeypatch.setattr(ChildProcess, "end", end_once_dead)
     with pytest.raises(CannotCompile, match="ended before it was done"):
         compiler(home).compile(CARD, "fp32")
     child = int((home / "compiled" / "pid").read_text())
@@ -184,7 +183,7 @@ os.kill(os.getpid(), 9)
 
 
 def gone(pid: int) -> None:
-    """Returns once a process has ended; whoever inherits it may be slow to take note."""
+    """Returns once a process has ended, reaped or not."""
     while True:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
@@ -193,8 +192,8 @@ def gone(pid: int) -> None:
             return
 
 
-def test_the_worker_does_not_outlive_its_server() -> None:
-    """The real one: when nobody holds the other end of its input any more, it ends at once, whatever it does."""
+def test_worker_ends_when_its_input_closes() -> None:
+    """The real worker: it ends at once when the other end of its input closes, whatever it does."""
     worker = subprocess.Popen(
         [*module.WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -216,35 +215,35 @@ def test_the_worker_does_not_outlive_its_server() -> None:
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_who_asks_hears_when_code_is_about_to_be_loaded(
+def test_before_load_is_called_after_compilation_and_before_the_load(
     home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, cached: bool
 ) -> None:
     if cached:
         compiler(home).compile(CARD, "fp32")
-    told: list[str] = []
-    monkeypatch.setattr(module, "CompiledRuntime", lambda *_: told.append("loads"))
+    calls: list[str] = []
+    monkeypatch.setattr(module, "CompiledRuntime", lambda *_: calls.append("loads"))
 
     def about_to_load() -> None:
-        told.append("about to load")
+        calls.append("about to load")
         assert len(list((home / "compiled").iterdir())) == 1, "nothing is left to compile"
 
     compiler(home).compile(CARD, "fp32", about_to_load)
-    assert told == ["about to load", "loads"]
+    assert calls == ["about to load", "loads"]
 
 
 # ── the cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_second_time_no_worker_is_needed(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_network_needs_no_worker_and_no_compiler(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = compiler(home).compile(CARD, "fp32")
     runs("raise SystemExit(1)")
-    monkeypatch.setenv("PATH", str(home))  # nor a compiler
+    monkeypatch.setenv("PATH", str(home))  # without a compiler
     again = compiler(home).compile(CARD, "fp32")
     assert (again.cached, again.compile_s, code(again)) == (True, first.compile_s, code(first))
 
 
 @pytest.mark.parametrize("damage", ["network.so", "manifest.json"])
-def test_what_is_damaged_is_compiled_anew(home: Path, runs: Any, damage: str) -> None:
+def test_damaged_package_is_compiled_again(home: Path, runs: Any, damage: str) -> None:
     compiler(home).compile(CARD, "fp32")
     [file] = (home / "compiled").glob(f"*/{damage}")
     file.write_text(file.read_text()[:-5])
@@ -254,14 +253,14 @@ def test_what_is_damaged_is_compiled_anew(home: Path, runs: Any, damage: str) ->
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o720])
-def test_code_is_not_trusted_where_somebody_else_could_have_put_it(home: Path, runs: Any, mode: int) -> None:
+def test_folder_that_others_may_write_is_rejected(home: Path, runs: Any, mode: int) -> None:
     compiler(home).compile(CARD, "fp32")
     (home / "compiled").chmod(mode)
     with pytest.raises(CannotCompile, match="other users may write in the folder for compiled networks"):
         compiler(home).compile(CARD, "fp32")
 
 
-def test_nor_where_every_user_may_write_in_home(home: Path, runs: Any) -> None:
+def test_home_that_every_user_may_write_is_rejected(home: Path, runs: Any) -> None:
     compiler(home).compile(CARD, "fp32")
     home.chmod(0o777)
     with pytest.raises(CannotCompile, match="every user may write in ZOO_HOME"):
@@ -269,7 +268,7 @@ def test_nor_where_every_user_may_write_in_home(home: Path, runs: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["", "network.so"])
-def test_a_key_that_others_could_write_is_made_anew(home: Path, runs: Any, what: str) -> None:
+def test_package_that_others_may_write_is_compiled_again(home: Path, runs: Any, what: str) -> None:
     compiler(home).compile(CARD, "fp32")
     [folder] = [path for path in (home / "compiled").iterdir() if path.is_dir()]
     (folder / what).chmod(0o777)
@@ -277,20 +276,20 @@ def test_a_key_that_others_could_write_is_made_anew(home: Path, runs: Any, what:
     assert compiler(home).compile(CARD, "fp32").cached
 
 
-def test_a_link_in_place_of_the_folder_is_not_followed(home: Path, runs: Any, tmp_path: Path) -> None:
+def test_link_in_place_of_the_folder_is_rejected(home: Path, runs: Any, tmp_path: Path) -> None:
     (home / "elsewhere").mkdir(mode=0o700)
     (home / "compiled").symlink_to(home / "elsewhere")
     with pytest.raises(CannotCompile, match="is not trusted"):
         compiler(home).compile(CARD, "fp32")
 
 
-def test_a_home_that_cannot_be_written_is_a_reason(home: Path, runs: Any) -> None:
+def test_home_that_cannot_be_written_is_a_reason(home: Path, runs: Any) -> None:
     (home / "compiled").write_text("a file where the folder should be")
     with pytest.raises(CannotCompile, match=r"^the folder for compiled networks cannot be written: "):
         compiler(home).compile(CARD, "fp32")
 
 
-def test_code_is_kept_for_all_that_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_covers_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = CompilationSpec.of(CARD, "a" * 64, "fp32", 2)
     shorter = CARD.model_copy(update={"batching": CARD.batching.model_copy(update={"max_length": 9})})
     keys = {
@@ -308,7 +307,7 @@ def test_code_is_kept_for_all_that_decides_it(monkeypatch: pytest.MonkeyPatch) -
     assert len(keys) == 7
 
 
-def test_the_size_of_the_machine_does_not_decide_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_ignores_the_size_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = CompilationSpec.of(CARD, "a" * 64, "fp32", 2)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "a", "num_logical_cores": 2})
     one = recipe.key()
@@ -316,7 +315,7 @@ def test_the_size_of_the_machine_does_not_decide_the_code(monkeypatch: pytest.Mo
     assert recipe.key() == one
 
 
-def test_code_of_another_torch_and_leftovers_of_the_dead_go(
+def test_packages_of_another_torch_and_staging_of_ended_servers_are_removed(
     home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler(home).compile(CARD, "fp32")
@@ -337,23 +336,25 @@ def test_code_of_another_torch_and_leftovers_of_the_dead_go(
     compiler(home).compile(CARD, "bf16")
     assert not old.exists()
     assert not left.exists()
-    assert not same_pid.exists(), "of a server before, as in a container, where every one has the same id"
+    assert not same_pid.exists(), "of an earlier server with the same id, as in a container"
     assert not older.exists()
     assert mine.exists(), "its server lives"
 
 
-def test_what_the_dead_left_goes_though_nothing_is_left_to_compile(home: Path, runs: Any) -> None:
+def test_staging_of_ended_servers_is_removed_on_a_cache_hit(home: Path, runs: Any) -> None:
     compiler(home).compile(CARD, "fp32")
     left = home / "compiled" / f".staging-{os.getpid()}-another-y"
     left.mkdir()
     assert compiler(home).compile(CARD, "fp32").cached
-    assert left.exists(), "so young, it may be of a server in another container"
+    assert left.exists(), "a young one may be of a server in another container"
     os.utime(left, (0, 0))
     assert compiler(home).compile(CARD, "fp32").cached
     assert not left.exists()
 
 
-def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_over_the_limit_are_removed_least_recently_used_first(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("service.runtime.compilers.compiled_cache.MAX_NETWORKS", 2)
     store = FakeStore()
     for turn, digit in enumerate("abcd"):
@@ -361,7 +362,7 @@ def test_only_so_much_is_kept(home: Path, runs: Any, monkeypatch: pytest.MonkeyP
         compiler(home, store).compile(CARD, "fp32")
         for age, folder in enumerate(sorted(CompiledCache(home)._folder.iterdir(), key=lambda f: f.stat().st_mtime)):
             os.utime(folder, (turn * 100 + age, turn * 100 + age))
-    assert len(list((home / "compiled").iterdir())) == 3, "two, and the one that was made last"
+    assert len(list((home / "compiled").iterdir())) == 3, "two, and the one that was compiled last"
     store.digest = "d" * 64
     assert compiler(home, store).compile(CARD, "fp32").cached
     store.digest = "a" * 64

@@ -1,4 +1,4 @@
-"""A lane's process that dies in the middle of a batch costs that batch some time, and at most the guilty row its answer.
+"""A lane process that dies in the middle of a batch delays the batch, and costs at most the faulty row its answer.
 
 The process is a script of a few lines here; the real one runs networks in test_processes.py.
 """
@@ -79,20 +79,20 @@ def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lanes]:
     made.processes.stop()
 
 
-def test_a_batch_whose_process_is_killed_in_its_middle_is_run_once_more_and_answered(lanes: Lanes) -> None:
+def test_batch_whose_process_dies_is_run_once_more_and_answered(lanes: Lanes) -> None:
     assert lanes.starts == LANES
     assert lanes.run(1, ONCE, 3) == [3, 15, 7]
     assert lanes.starts == LANES + 1
 
 
-def test_a_batch_that_kills_its_process_twice_fails_and_the_next_is_answered(lanes: Lanes) -> None:
+def test_batch_whose_process_dies_twice_fails_and_the_next_is_answered(lanes: Lanes) -> None:
     with pytest.raises(ProcessEnded):
         lanes.run(1, ALWAYS)
     assert lanes.starts == LANES + 1, "no third try"
     assert lanes.run(1, 2) == [3, 5]
 
 
-def test_deaths_leave_nothing_open(lanes: Lanes) -> None:
+def test_process_deaths_leave_nothing_open(lanes: Lanes) -> None:
     lanes.run(1, ONCE)
     before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_deaths_leave_nothing_open(lanes: Lanes) -> None:
 
 
 @pytest.mark.asyncio
-async def test_of_a_batch_whose_row_kills_its_process_that_row_alone_fails(lanes: Lanes) -> None:
+async def test_row_that_kills_its_process_fails_alone(lanes: Lanes) -> None:
     def load(card: Card) -> Loaded:
         return Loaded(FakeTask(card), cast(Any, lanes.runtime), 0.1)
 

@@ -1,4 +1,4 @@
-"""Eager networks in processes of their own answer as they do at home, at once and after a process has died."""
+"""Eager networks in the processes of lanes give the outputs of the server's process, also after a process has died."""
 
 import os
 import select
@@ -42,7 +42,7 @@ pytestmark = [
 
 
 class World:
-    """The tiny network, here and there."""
+    """The tiny network, in this process and in those of the lanes."""
 
     def __init__(self, home: Path, real_home: Path) -> None:
         self.card: Card = make_tiny(home, real_home)
@@ -50,14 +50,14 @@ class World:
         self.home = home
         self.free = 1 << 40
         self.processes = LaneProcesses(store, PLAN, lambda: self.free)
-        self.there: LaneRuntime = self.processes.open(self.card, "fp32")
+        self.remote: LaneRuntime = self.processes.open(self.card, "fp32")
         materialised = store.find(self.card)
         assert materialised is not None
-        self.here = NetworkRuntime(load_network(self.card, materialised), "cpu")
+        self.local = NetworkRuntime(load_network(self.card, materialised), "cpu")
 
     @property
     def pids(self) -> list[int]:
-        return [worker._process.pid for worker in self.processes._workers if worker._process is not None]
+        return [process._process.pid for process in self.processes._processes if process._process is not None]
 
 
 @pytest.fixture(scope="module")
@@ -74,28 +74,28 @@ def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"input_ids": random.integers(5, 30_000, (rows, length)) * mask, "attention_mask": mask}
 
 
-def test_answers_are_those_of_the_same_network_at_home(world: World) -> None:
+def test_batch_in_a_lane_process_gives_the_outputs_of_the_servers_process(world: World) -> None:
     for rows, length in ((1, 1), (1, 12), (3, 17), (8, 256), (2, 3)):
         batch = tokens(rows, length)
-        expected, got = world.here.run(batch), world.there.run(batch)
+        expected, got = world.local.run(batch), world.remote.run(batch)
         assert got.keys() == expected.keys()
         for name in expected:
             assert got[name].dtype == expected[name].dtype
             np.testing.assert_allclose(got[name], expected[name], rtol=0, atol=1e-6)
 
 
-def test_an_answer_is_its_callers_own(world: World) -> None:
-    first = world.there.run(tokens(2, 5))["embedding"]
+def test_outputs_own_their_memory(world: World) -> None:
+    first = world.remote.run(tokens(2, 5))["embedding"]
     kept = first.copy()
-    world.there.run(tokens(2, 5, seed=1))
-    world.there.run(tokens(2, 5, seed=2))
+    world.remote.run(tokens(2, 5, seed=1))
+    world.remote.run(tokens(2, 5, seed=2))
     np.testing.assert_array_equal(first, kept)
     first[:] = 0.0
 
 
-def test_lanes_at_once_get_each_their_own_answers(world: World) -> None:
+def test_concurrent_lanes_get_their_own_outputs(world: World) -> None:
     batches = [tokens(1 + i % 8, 3 + i, seed=i) for i in range(12)]
-    expected = [world.here.run(batch)["embedding"] for batch in batches]
+    expected = [world.local.run(batch)["embedding"] for batch in batches]
     wrong: list[int] = []
     start = threading.Barrier(LANES + 2)
 
@@ -103,7 +103,7 @@ def test_lanes_at_once_get_each_their_own_answers(world: World) -> None:
         start.wait()
         for turn in range(30):
             i = (turn * 5 + offset) % len(batches)
-            if not np.allclose(world.there.run(batches[i])["embedding"], expected[i], atol=1e-6):
+            if not np.allclose(world.remote.run(batches[i])["embedding"], expected[i], atol=1e-6):
                 wrong.append(i)
 
     threads = [threading.Thread(target=lane, args=(n,)) for n in range(LANES + 1)]  # one more than there are processes
@@ -115,67 +115,67 @@ def test_lanes_at_once_get_each_their_own_answers(world: World) -> None:
     assert not wrong
 
 
-def test_what_a_network_raises_there_is_raised_here_and_the_process_goes_on(world: World) -> None:
+def test_error_of_a_network_is_raised_to_the_caller_and_the_process_continues(world: World) -> None:
     before = world.pids
     beyond = {"input_ids": np.full((1, 3), 10**6), "attention_mask": np.ones((1, 3), np.int64)}
     with pytest.raises(LaneFailed, match="IndexError"):
-        world.there.run(beyond)
-    assert len(world.there.run(tokens(2, 4))["embedding"]) == 2
+        world.remote.run(beyond)
+    assert len(world.remote.run(tokens(2, 4))["embedding"]) == 2
     assert world.pids == before
 
 
-def test_a_process_that_was_killed_is_started_again_and_nobody_notices(world: World) -> None:
+def test_killed_process_is_restarted_and_the_batch_is_answered(world: World) -> None:
     batch = tokens(3, 9)
-    expected = world.here.run(batch)["embedding"]
+    expected = world.local.run(batch)["embedding"]
     before = world.pids
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     for _ in range(2 * LANES):
-        np.testing.assert_allclose(world.there.run(batch)["embedding"], expected, atol=1e-6)
+        np.testing.assert_allclose(world.remote.run(batch)["embedding"], expected, atol=1e-6)
     assert set(world.pids) != set(before)
 
 
-def test_no_process_is_in_the_group_that_a_terminal_or_a_supervisor_signals(world: World) -> None:
-    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+def test_lane_processes_are_outside_the_servers_process_group(world: World) -> None:
+    world.processes.open(world.card, "fp32").free()  # restarts the processes that an earlier test killed
     assert os.getpgid(0) not in {os.getpgid(pid) for pid in world.pids}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_all_processes_of_a_server_ends_none_while_it_drains(world: World, number: signal.Signals) -> None:
-    world.processes.open(world.card, "fp32").free()  # starts again whatever was killed before
+def test_signal_to_lane_processes_ends_none(world: World, number: signal.Signals) -> None:
+    world.processes.open(world.card, "fp32").free()  # restarts the processes that an earlier test killed
     before = world.pids
     for pid in before:
         os.kill(pid, number)
-    assert len(world.there.run(tokens(2, 4))["embedding"]) == 2
-    assert world.processes.held_bytes() > 0  # asks every one
+    assert len(world.remote.run(tokens(2, 4))["embedding"]) == 2
+    assert world.processes.held_bytes() > 0  # a request to every process
     assert world.pids == before
 
 
-def test_networks_come_and_go_and_the_others_stay(world: World) -> None:
+def test_network_opened_and_freed_leaves_the_others_loaded(world: World) -> None:
     second = world.processes.open(world.card, "bf16")
     assert (second.precision, second.tier, second.device) == ("bf16", "eager", "cpu")
-    assert second.memory_bytes < 0.6 * world.there.memory_bytes
-    assert world.there.memory_bytes == LANES * world.here.memory_bytes, "each process has its own"
+    assert second.memory_bytes < 0.6 * world.remote.memory_bytes
+    assert world.remote.memory_bytes == LANES * world.local.memory_bytes, "each process has its own"
     near = second.run(tokens(2, 6))["embedding"]
-    np.testing.assert_allclose(near, world.there.run(tokens(2, 6))["embedding"], atol=0.05)
+    np.testing.assert_allclose(near, world.remote.run(tokens(2, 6))["embedding"], atol=0.05)
     second.free()
     second.free()
     assert second.memory_bytes == 0
     with pytest.raises(RuntimeError, match="freed"):
         second.run(tokens(1, 2))
     assert world.processes.held_bytes() > 0
-    assert all(set(worker._loaded) <= {world.there._key} for worker in world.processes._workers)
-    assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+    assert all(set(process._loaded) <= {world.remote._key} for process in world.processes._processes)
+    assert len(world.remote.run(tokens(2, 6))["embedding"]) == 2
 
 
-def test_a_network_that_does_not_load_there_stays_home_and_harms_no_other(world: World) -> None:
+def test_network_that_does_not_load_is_rejected_and_the_others_still_run(world: World) -> None:
     broken = world.card.model_copy(update={"keep_in_fp32": ("no.such.module",)})
     with pytest.raises(CannotMove, match="could not be loaded"):
         world.processes.open(broken, "bf16")
-    assert len(world.there.run(tokens(2, 6))["embedding"]) == 2
+    assert len(world.remote.run(tokens(2, 6))["embedding"]) == 2
 
 
-def test_a_network_that_memory_has_no_room_for_stays_home(world: World) -> None:
+def test_network_over_the_free_memory_is_rejected(world: World) -> None:
     copies = LANES * world.card.parameters * FP32_BYTES
     world.free = copies - 1
     with pytest.raises(
@@ -188,14 +188,14 @@ def test_a_network_that_memory_has_no_room_for_stays_home(world: World) -> None:
     fresh = LaneProcesses(Store(world.home), PLAN, lambda: copies + LANES * PROCESS_MEMORY - 1)
     with pytest.raises(CannotMove, match="of memory are free"):
         fresh.open(world.card, "fp32")
-    assert not any(worker.runs for worker in fresh._workers), "no process for nothing"
+    assert not any(process.running for process in fresh._processes), "no process is started"
 
 
-def test_a_system_that_starts_no_process_leaves_nothing_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_process_start_leaves_nothing_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("service.runtime.lanes.processes.subprocess.Popen", full)
+    monkeypatch.setattr("service.processes.subprocess.Popen", full)
     processes = LaneProcesses(Store(world.home), PLAN, lambda: None)
     before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(3):
@@ -213,12 +213,12 @@ from service.runtime.device import DevicePlan
 from service.runtime.lanes.processes import LaneProcesses
 processes = LaneProcesses(Store(Path(sys.argv[1])), DevicePlan("cpu", 2, 1), lambda: None)
 processes.open(Card.model_validate_json(sys.stdin.readline()), "fp32")
-print(*(worker._process.pid for worker in processes._workers), flush=True)
+print(*(process._process.pid for process in processes._processes), flush=True)
 sys.stdin.read()
 """
 
 
-def test_the_death_of_the_server_leaves_no_process(world: World) -> None:
+def test_killed_server_leaves_no_lane_process(world: World) -> None:
     command = [sys.executable, "-c", SERVER, str(world.home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
@@ -236,28 +236,28 @@ def test_the_death_of_the_server_leaves_no_process(world: World) -> None:
         assert ended
 
 
-def test_weights_that_are_gone_are_told(world: World, tmp_path: Path) -> None:
+def test_network_without_weights_is_rejected(world: World, tmp_path: Path) -> None:
     processes = LaneProcesses(Store(tmp_path), PLAN)
     with pytest.raises(CannotMove, match="left this machine"):
         processes.open(world.card, "fp32")
-    assert not any(worker.runs for worker in processes._workers), "no process for nothing"
+    assert not any(process.running for process in processes._processes), "no process is started"
     processes.stop()
 
 
-def test_a_gpu_a_single_lane_and_a_small_machine_have_none() -> None:
+def test_gpu_single_lane_or_small_machine_uses_no_lane_processes() -> None:
     assert not should_use_processes(DevicePlan("cuda:0", 2, 1), LEAST_MEMORY)
     assert not should_use_processes(DevicePlan("cpu", 1, 2), LEAST_MEMORY)
     assert not should_use_processes(PLAN, LEAST_MEMORY - 1)
 
 
-def test_after_the_stop_nobody_waits_and_no_process_is_left(world: World) -> None:
-    """The last: the others need the processes."""
+def test_stop_fails_waiting_batches_and_leaves_no_process(world: World) -> None:
+    """The last test of the module: the others need the processes."""
     pids = world.pids
     assert len(pids) == LANES
     world.processes.stop()
     world.processes.stop()
     with pytest.raises(ProcessEnded):
-        world.there.run(tokens(1, 2))
+        world.remote.run(tokens(1, 2))
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

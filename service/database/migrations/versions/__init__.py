@@ -1,1 +1,1 @@
-"""One file a change, in the order of their numbers. A file that was released is never edited."""
+"""One file per change, in the order of their numbers. A released file is never edited."""

@@ -1,4 +1,4 @@
-"""Jobs with their events and checkpoints; aliases of models' versions and how they moved."""
+"""Jobs with their events and checkpoints; aliases of versions and their moves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision: str | None = None
 
 
 def upgrade() -> None:
-    """Makes every table."""
+    """Creates every table."""
     op.create_table(
         "alias_moves",
         sa.Column("number", sa.Integer(), nullable=False),

@@ -1,4 +1,4 @@
-"""A revision of each model's names, so that of two servers that change them at once one finds out."""
+"""A revision of each model's aliases: of two servers that change them at once, one detects the conflict."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Names that are there already have the first revision."""
+    """Existing aliases get revision 1."""
     op.add_column("traffic", sa.Column("revision", sa.Integer(), nullable=False, server_default="1"))

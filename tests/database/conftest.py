@@ -1,3 +1,0 @@
-from tests.support.databases import postgres, url
-
-__all__ = ["postgres", "url"]
