@@ -210,9 +210,9 @@ class Zoo:
         if not isinstance(step, Batch):
             return step
         index = self._index[step.queue]
-        dropped = [_request(entry.ticket) for entry in (*step.late, *step.hopeless)]
+        dropped = [_request(entry.owner) for entry in (*step.expired, *step.too_late)]
         self._in_flight[index] -= len(dropped)
-        return Job(index, [_request(entry.ticket) for entry, _ in step.rows], dropped, step)
+        return Job(index, [_request(entry.owner) for entry, _ in step.rows], dropped, step)
 
     def finished(self, job: Job, now: float) -> None:
         """See Contender."""

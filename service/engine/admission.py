@@ -1,4 +1,7 @@
-"""A bounded number of places, and a line before them in which claims go first. See `scheduler/policy.py` for what a claim is."""
+"""Admission to preprocessing: a bounded number of permits, and the rows that are on their way to a queue.
+
+Both are ordered by effective deadline; `scheduler/policy.py` says what that is.
+"""
 
 from __future__ import annotations
 
@@ -11,75 +14,85 @@ from contextlib import asynccontextmanager
 
 
 class PrioritySemaphore:
-    """As a semaphore, but who waits goes by claim, then by age. Lives on the event loop."""
+    """A semaphore whose waiters are served by effective deadline, then by age. Belongs to the event loop."""
 
     def __init__(self, count: int) -> None:
         self.free = count
-        """Below zero while more are inside than a smaller count allows."""
+        """Permits that are left. Negative while more are held than a count that was lowered allows."""
         self._count = count
-        self._line: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._age = itertools.count()
 
     @asynccontextmanager
-    async def one(self, claim: float) -> AsyncIterator[None]:
-        """A place for the block. Whoever is cancelled in the line leaves it."""
+    async def permit(self, effective_deadline: float) -> AsyncIterator[None]:
+        """Holds a permit for the block. A waiter that is cancelled leaves the line."""
         if self.free > 0:
             self.free -= 1
         else:
-            await self._wait(claim)
+            await self._wait(effective_deadline)
         try:
             yield
         finally:
-            self._pass_on()
+            self._release()
 
     def resize(self, count: int) -> None:
-        """Another number of places. Nobody is sent away; with more of them, those in the line come in."""
+        """Changes the number of permits. Held permits stay; with more permits, waiters are let in at once."""
         self.free += count - self._count
         self._count = count
-        self._let_in()
+        self._admit_waiters()
 
-    async def _wait(self, claim: float) -> None:
+    async def _wait(self, effective_deadline: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._line, (claim, next(self._age), turn))
+        heapq.heappush(self._waiters, (effective_deadline, next(self._age), turn))
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # cancelled with the place already in hand
-                self._pass_on()
+            if turn.done() and not turn.cancelled():  # cancelled after the permit was given
+                self._release()
             raise
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         self.free += 1
-        self._let_in()
+        self._admit_waiters()
 
-    def _let_in(self) -> None:
-        """Free places go to those who are first in the line and still want one."""
-        while self.free > 0 and self._line:
-            _, _, turn = heapq.heappop(self._line)
+    def _admit_waiters(self) -> None:
+        """Gives free permits to the first waiters that still want one."""
+        while self.free > 0 and self._waiters:
+            _, _, turn = heapq.heappop(self._waiters)
             if not turn.done():
                 self.free -= 1
                 turn.set_result(None)
 
 
 class PendingRows:
-    """Rows that were let in and have yet to reach their queue, by claim: who comes now is behind those with an earlier one."""
+    """Rows that were admitted and have not reached their queue, by effective deadline. A new row goes behind equal ones."""
 
     def __init__(self) -> None:
-        self._claims: list[float] = []  # one a row, in order
+        self._deadlines: list[float] = []  # one a row, sorted
 
-    def add(self, claim: float, rows: int) -> None:
-        """Rows that are let in."""
-        at = bisect_right(self._claims, claim)
-        self._claims[at:at] = [claim] * rows
+    def add(self, effective_deadline: float, rows: int) -> None:
+        """Rows were admitted."""
+        at = bisect_right(self._deadlines, effective_deadline)
+        self._deadlines[at:at] = [effective_deadline] * rows
 
-    def remove(self, claim: float, rows: int) -> None:
-        """Rows that were added with this claim: they are in the queue now, or never will be."""
-        at = bisect_left(self._claims, claim)
-        del self._claims[at : at + rows]
+    def remove(self, effective_deadline: float, rows: int) -> None:
+        """Rows that were added with this effective deadline are in the queue now, or never will be."""
+        at = bisect_left(self._deadlines, effective_deadline)
+        del self._deadlines[at : at + rows]
 
     def __bool__(self) -> bool:
-        return bool(self._claims)
+        return bool(self._deadlines)
 
-    def before(self, claim: float) -> int:
-        """How many go before a row that comes now."""
-        return bisect_right(self._claims, claim)
+    def count_before(self, effective_deadline: float) -> int:
+        """How many of them go before a row that arrives now."""
+        return bisect_right(self._deadlines, effective_deadline)
+
+
+class PreprocessAdmission:
+    """The part of a model's admission that is about preprocessing. A base shares it with its heads."""
+
+    def __init__(self, permits: int) -> None:
+        self.permits = PrioritySemaphore(permits)
+        """A request holds a permit from before the preprocessing of a part until its rows are answered. A permit is for one call
+        of `Task.preprocess`: an image, a recording, or a chunk of texts, of which even a full one is small."""
+        self.pending = PendingRows()

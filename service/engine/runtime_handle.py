@@ -1,4 +1,4 @@
-"""The place of the runtime that serves a model: batches borrow it, and a better one takes its place between them."""
+"""The handle of the runtime that serves a model: batches borrow the runtime, and another runtime may replace it between them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class RuntimeHandle:
     def __init__(self, runtime: Runtime) -> None:
         self._lock = threading.Lock()
         self._current = runtime
-        self._borrowed: dict[int, int] = {}  # batches inside, by identity of their runtime
+        self._borrowed: dict[int, int] = {}  # id(runtime) → batches that run in it
 
     @property
     def current(self) -> Runtime:
-        """What the next batch will run in."""
+        """The runtime of the next batch."""
         return self._current
 
     @contextmanager
     def borrow(self) -> Iterator[Runtime]:
-        """The runtime for one batch, which stays whole until the batch has ended."""
+        """Gives the runtime for one batch. It is not freed before the batch ends."""
         with self._lock:
             runtime = self._current
             self._borrowed[id(runtime)] = self._borrowed.get(id(runtime), 0) + 1
@@ -39,8 +39,8 @@ class RuntimeHandle:
             if last:
                 runtime.free()
 
-    def exchange(self, runtime: Runtime) -> None:
-        """From now on batches run in this one. The old one is freed once those that are inside have ended."""
+    def swap(self, runtime: Runtime) -> None:
+        """The next batches run in `runtime`. The old runtime is freed when the batches that run in it have ended."""
         with self._lock:
             old, self._current = self._current, runtime
             idle = id(old) not in self._borrowed

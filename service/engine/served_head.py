@@ -1,9 +1,8 @@
-"""A fine-tuned head on a loaded base: what a request meets in place of a ServedModel.
+"""A fine-tuned head on a loaded base: the `LoadedModel` of a version whose network is another model's.
 
-It has a card, a task with labels of its own, and a name for the metrics; door, queue and lanes are the base's, so that calls
-of all heads on a base, and of the base itself, ride in one batch. It belongs to one load of the base: when the base comes
-back after it went, its heads are served anew. Whoever is inside a head is inside the base, which therefore waits for them
-before it goes.
+A head has a card, a task with labels of its own, and a name for the metrics. Admission, queue and lanes are the base's, so that
+requests of all heads on a base, and of the base itself, share batches. A head belongs to one load of the base: when the base is
+loaded again, its heads are served anew. Rows inside a head count as rows inside the base, which waits for them before it closes.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 
 from model_zoo.cards.card import Card
 from model_zoo.golden.golden_items import GoldenItem
-from service.engine.admission import PendingRows, PrioritySemaphore
+from service.engine.admission import PreprocessAdmission
 from service.engine.check_record import CheckRecord
-from service.engine.served_model import ServedModel, Watch
+from service.engine.served_model import OnOutcome, ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.recorder import Recorder
 from service.runtime.heads import PooledHead
 from service.runtime.network import Runtime
-from service.scheduler.pending_result import Told
+from service.scheduler.pending_result import OnDone
 from service.scheduler.policy import BatchLimits
 from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import Submission
@@ -35,7 +34,7 @@ from service.types import Array, Item, Tensors
 
 
 class HeadRunner:
-    """A head in a batch: runs it and counts its rows under the tuned model's name."""
+    """Runs a head's rows of a batch and counts them under the tuned model's name. Called in a lane."""
 
     def __init__(self, name: str, version: int, head: PooledHead, recorder: Recorder) -> None:
         self.name = name
@@ -51,11 +50,11 @@ class HeadRunner:
         return outputs
 
 
-class HeadServed:
-    """One loaded version whose network is a base's. Lives on the event loop."""
+class ServedHead:
+    """One loaded version whose network is a base's; see `LoadedModel`. Belongs to the event loop."""
 
     reference: Sequence[Tensors] | None = None
-    """Nothing takes the place of a head."""
+    """None: no other runtime replaces that of a head."""
 
     def __init__(
         self,
@@ -80,90 +79,94 @@ class HeadServed:
         self.base = base
         self.limits = limits
         self.rows_in_flight = 0
-        self.watch: Watch | None = None
-        """Told of every call that ended, while traffic is split between two versions."""
-        self._rider = HeadRunner(card.name, version, head, recorder)
-        self._empty = asyncio.Event()
-        self._empty.set()
-        same = type(task).preprocess is type(base.task).preprocess and card.recipe == base.card.recipe
-        self._preparer: ServedModel | None = base if same else None
+        self.on_outcome: OnOutcome | None = None
+        """Called with every request that ended, while traffic is split between two versions."""
+        self._runner = HeadRunner(card.name, version, head, recorder)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        alike = type(task).preprocess is type(base.task).preprocess and card.recipe == base.card.recipe
+        self._preparer: ServedModel | None = base if alike else None
+
+    # ── what requests need ────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def preparer(self) -> ServedModel | HeadServed:
-        """Whose preprocessing a call shares with others: the base's, where it would do exactly the same."""
+    def preparer(self) -> ServedModel | ServedHead:
+        """The base, where it preprocesses in exactly the same way. See `LoadedModel`."""
         return self._preparer or self
 
     @property
-    def runtime(self) -> Runtime:
-        """What runs the backbone."""
-        return self.base.runtime
+    def preprocess(self) -> PreprocessAdmission:
+        """The base's: one bound holds for a base and all its heads."""
+        return self.base.preprocess
 
-    @property
-    def evidence(self) -> TierReport | None:
-        """Of making the backbone faster."""
-        return self.base.evidence
-
-    @property
-    def room(self) -> PrioritySemaphore:
-        """The base's: what is prepared for a hundred heads is bounded as what is prepared for one."""
-        return self.base.room
-
-    @property
-    def coming(self) -> PendingRows:
-        """The base's."""
-        return self.base.coming
-
-    @property
-    def queue_depth(self) -> int:
-        """Rows that wait for the device, for the base and all its heads."""
-        return self.base.queue_depth
-
-    def enter(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
-        """As of the base; what all its heads have inside counts together."""
-        self.base.enter(rows, deadline, priority, length, self.name)
+    def admit(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
+        """See `LoadedModel`. The rows of all heads on a base, and its own, count together."""
+        self.base.admit_as(self.name, rows, deadline, priority, length)
         self.rows_in_flight += rows
-        self._empty.clear()
+        self._idle.clear()
 
-    def leave(self, rows: int) -> None:
-        """A request that entered is answered or gone."""
-        self.base.leave(rows)
+    def release(self, rows: int) -> None:
+        """See `LoadedModel`."""
+        self.base.release(rows)
         self.rows_in_flight -= rows
         if not self.rows_in_flight:
-            self._empty.set()
+            self._idle.set()
+
+    def effective_deadline(self, deadline: float, priority: int) -> float:
+        """See `LoadedModel`."""
+        return self.base.effective_deadline(deadline, priority)
 
     def submit(
         self,
         items: Sequence[Item],
         deadline: float,
         priority: int = 0,
-        told: Told | None = None,
-        came: Arrival | None = None,
+        on_done: OnDone | None = None,
+        arrival: Arrival | None = None,
     ) -> Submission:
-        """Queues rows with the base's; each is answered by this head."""
-        rider = self._rider
-        riding = [Item(item.tensors, item.length, item.notes, rider) for item in items]
-        return self.base.submit(riding, deadline, priority, told, came)
+        """Queues rows beside the base's; this head answers them. See `LoadedModel`."""
+        runner = self._runner
+        own = [Item(item.tensors, item.length, item.notes, runner) for item in items]
+        return self.base.submit(own, deadline, priority, on_done, arrival)
 
-    def claim(self, deadline: float, priority: int) -> float:
-        """As of the base."""
-        return self.base.claim(deadline, priority)
+    def observe_reply_delay(self, seconds: float) -> None:
+        """See `LoadedModel`."""
+        self.base.observe_reply_delay(seconds)
 
-    def replied(self, seconds: float) -> None:
-        """How long after its batch had ended a call went on."""
-        self.base.replied(seconds)
+    def observe_outcome(self, fault: bool, seconds: float) -> None:
+        """See `LoadedModel`."""
+        if self.on_outcome is not None:
+            self.on_outcome(fault, seconds)
+
+    # ── what its owners need ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of the backbone."""
+        return self.base.runtime
+
+    @property
+    def tier_report(self) -> TierReport | None:
+        """Outcome of making the backbone faster."""
+        return self.base.tier_report
+
+    @property
+    def queue_depth(self) -> int:
+        """Rows that wait for the device, for the base and all its heads."""
+        return self.base.queue_depth
 
     def set_limits(self, limits: BatchLimits) -> None:
         """Only the default timeout is a head's own; batches and queue are the base's."""
         self.limits = replace(self.limits, default_timeout_s=limits.default_timeout_s)
 
     async def idle(self) -> None:
-        """Returns once nobody is inside, if only for a moment."""
-        await self._empty.wait()
+        """Returns when no row of this head is in flight, if only for a moment."""
+        await self._idle.wait()
 
     async def close(self) -> None:
-        """Waits for those inside. Nobody may be admitted any more."""
-        await self._empty.wait()
+        """Waits for the rows in flight. The caller admits no request any more."""
+        await self._idle.wait()
 
 
-Served = ServedModel | HeadServed
-"""What answers for a version."""
+Served = ServedModel | ServedHead
+"""The loaded version, as the registry owns it."""

@@ -1,4 +1,4 @@
-"""What runs a model, and why it may: figures from this machine, shown wherever a model is described."""
+"""Which runtime serves a model, and why it may: figures from this machine, shown wherever a model is described."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Tier = Literal["eager", "compiled"]
 @dataclass(frozen=True, slots=True)
 class TierReport:
     """The outcome of making a model faster. The figures compare the last candidate with fp32 in eager torch (errors) and
-    with the tier that was in service (rates); they are zero as long as nothing was measured."""
+    with the tier that was in service (rates); they are zero where nothing was measured."""
 
     tier: Tier
-    """What is in service: `eager` (torch, operation by operation) or `compiled`."""
+    """The tier in service: `eager` (torch, operation by operation) or `compiled`."""
     precision: str
-    """Number format of what is in service."""
+    """Number format of the tier in service."""
     candidate: str = ""
-    """What was measured, for example `compiled bf16`; empty if nothing was."""
+    """The runtime that was measured, for example `compiled bf16`; empty where none was."""
     speedup: float = 0.0
     """Rows a second of the candidate ÷ of the tier in service before, at full batch."""
     rows_per_s: float = 0.0
@@ -32,14 +32,14 @@ class TierReport:
     cosine: float = 0.0
     """Least cosine similarity of a row's outputs."""
     top1_agreement: float | None = None
-    """Share of decisions that are the same; None for models that decide nothing, as embeddings do."""
+    """Share of decisions that are the same; None for models that decide nothing, such as embeddings."""
     compile_s: float = 0.0
-    """Seconds that the compilation took, now or when it was stored."""
+    """Seconds that the compilation took, now or when its result was stored."""
     cached: bool = False
     """Whether the compiled code came from disk."""
     reason: str = ""
-    """One sentence on why nothing faster is in service; empty where it is."""
+    """One sentence on why nothing faster is in service; empty where the candidate is."""
     length_step: int = 0
-    """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0: none are."""
+    """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0: no row is."""
     processes: int = 0
-    """How many processes of its own it runs in, one a lane; 0: the server's."""
+    """How many processes of its own the network runs in, one for each lane; 0: the server's process."""

@@ -1,4 +1,4 @@
-"""The corridor that every inference call walks through."""
+"""The request pipeline: every inference request of either protocol runs through it."""
 
 from service.inference.pipeline import Inference, current_call
 from service.inference.tensor_request import TensorRequest

@@ -1,4 +1,8 @@
-"""The corridor. Every inference call, of either protocol, walks through `Inference.infer`."""
+"""The request pipeline: resolve → admit → preprocess → submit → postprocess.
+
+Requests of raw instances run through `Inference.infer`. Requests that bring nothing but well-formed tensors of a loaded model
+take the tensor path, `Inference.submit_tensors`, which needs no coroutine.
+"""
 
 from __future__ import annotations
 
@@ -9,104 +13,89 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
-from service.engine.served_head import Served
-from service.errors import (
-    DeadlineExceeded,
-    Draining,
-    InternalError,
-    InvalidInput,
-    MemoryFull,
-    NotReady,
-    OutOfMemory,
-    TooLate,
-    ZooError,
-)
+from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
+from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
 from service.inference.preprocess_batcher import Prepared, PreprocessBatcher
 from service.inference.request_scope import InFlight, RequestScope
 from service.inference.results import (
     Part,
-    broken,
-    cut,
     is_light,
     mean_length,
     postprocess,
+    postprocess_failed,
     row_of,
     slowest,
+    split_into_parts,
     tensors_only,
     timing_of,
 )
 from service.inference.tensor_request import TensorRequest
 from service.observability.recorder import Call, Recorder
-from service.registry.registry import Registry
-from service.scheduler.queued_row import Arrival
-from service.types import InferReply, InferRequest, Item, Prediction, Row, Tensors
+from service.types import InferReply, InferRequest, Item, Row, Tensors
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("current_call")
-"""Set by the wire for each call; the corridor writes the resolved model into it, for the metrics."""
+"""Set by `wire/` for each call; the pipeline writes the resolved model into it, for the metrics."""
 
-Answered = Callable[["TensorRequest"], None]
+OnTensorsDone = Callable[[TensorRequest], None]
 
 
 class Inference:
-    """Walks requests through. Lives on the event loop; heavy work goes to `pool` and to the device's lanes."""
+    """Runs requests. Belongs to the event loop; heavy work goes to `pool` and to the device's lanes."""
 
     def __init__(
         self,
-        registry: Registry,
+        models: LoadedModels,
         pool: ThreadPoolExecutor,
         recorder: Recorder,
         workers: int = 1,
     ) -> None:
-        """`workers`: threads of the pool, which say how many of a model's preprocessings may be under way at once."""
-        self.registry = registry
+        """`workers`: threads of the pool; so many calls of a model's preprocessing may run at once."""
+        self._models = models
         self._pool = pool
         self._recorder = recorder
         self._workers = workers
-        self._gathers: WeakKeyDictionary[Served, PreprocessBatcher] = WeakKeyDictionary()
-        self._house = InFlight(recorder)
+        self._batchers: WeakKeyDictionary[LoadedModel, PreprocessBatcher] = WeakKeyDictionary()
+        self._in_flight = InFlight(recorder)
         self._draining = False
 
     async def infer(
-        self, request: InferRequest, *, answers: bool = True, served: Served | None = None, came: float | None = None
+        self,
+        request: InferRequest,
+        *,
+        answers: bool = True,
+        model: LoadedModel | None = None,
+        arrived: float | None = None,
     ) -> InferReply:
         """One reply with as many predictions as instances; a bad instance fails alone, in its place.
 
-        `answers=False` leaves out what is for people and gives the output tensors only. `served` is the model where it was
-        resolved before; `came` is then when the call came, on the clock of `time.monotonic()`, since it may have waited for the
-        model to load. Raises a ZooError where the whole request has no answer: those of `resolve`, InvalidInput, QueueFull,
-        TooLate, DeadlineExceeded.
+        `answers=False` leaves out the answers for people and gives the output tensors only. `model`: the loaded model where it
+        was resolved before; `arrived` is then when the request arrived, on the clock of `time.monotonic()`, since it may have
+        waited for the load. Raises a ZooError where the whole request has no answer: those of `resolve`, InvalidInput,
+        QueueFull, TooLate, DeadlineExceeded.
         """
-        began = time.monotonic() if came is None else came
-        if served is None:
-            served = await self.resolve(request.model, request.version, request.deadline, request.request_id)
-        deadline = began + served.limits.default_timeout_s if request.deadline is None else request.deadline
+        began = time.monotonic() if arrived is None else arrived
+        if model is None:
+            model = await self.resolve(request.model, request.version, request.deadline, request.request_id)
+        deadline = began + model.limits.default_timeout_s if request.deadline is None else request.deadline
         if not request.instances:
             raise InvalidInput("instances", "expected at least one, got none")
-        served.task.check(request.options)
-        rows, length = len(request.instances), mean_length(served, request.instances)
-        with RequestScope(self._house, served, rows, began, deadline, request.priority, length) as visit:
+        model.task.check(request.options)
+        rows, length = len(request.instances), mean_length(model, request.instances)
+        with RequestScope(self._in_flight, model, rows, began, deadline, request.priority, length) as scope:
             try:
                 async with asyncio.timeout_at(deadline):
-                    parts = await self._walk(visit, request, answers)
+                    parts = await self._run_parts(scope, request, answers)
             except TimeoutError:
-                self._recorder.rejected(served.name, served.version, "deadline")
+                scope.rejected("deadline")
                 raise DeadlineExceeded("before the answer was there") from None
-            visit.timing = slowest([timing for _, timing in parts])
             predictions = [prediction for part, _ in parts for prediction in part]
-            visit.fault = any(isinstance(p, InternalError | OutOfMemory) for p in predictions)
-            visit.answered = sum(isinstance(prediction, Prediction) for prediction in predictions)
-            # Tensors come stacked, so there one bad row fails its call; answers come one by one.
-            visit.ok = visit.answered == len(predictions) if not answers else visit.answered > 0
-            late = [prediction for prediction in predictions if isinstance(prediction, DeadlineExceeded)]
-            if late and not visit.answered:  # found out in the queue
-                reason = "too_late" if isinstance(late[0], TooLate) else "deadline"
-                self._recorder.rejected(served.name, served.version, reason)
-            return InferReply(served.name, served.version, request.request_id, predictions, visit.timing)
+            scope.settle(predictions, slowest([timing for _, timing in parts]), together=not answers)
+            return InferReply(model.name, model.version, request.request_id, predictions, scope.timing)
 
-    # ── resolve, admit ────────────────────────────────────────────────────────────────────────────────────────
+    # ── resolve ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str = "") -> Served:
-        """Who answers. Returns at once, unless the model comes back because of this call: then once it is loaded.
+    async def resolve(self, name: str, version: str, deadline: float | None, request_id: str = "") -> LoadedModel:
+        """The loaded model that answers. Waits only where this request causes its load.
 
         Raises Draining, NotFound, NotReady, MemoryFull, DeadlineExceeded.
         """
@@ -114,172 +103,187 @@ class Inference:
             self._recorder.rejected("", 0, "draining")
             raise Draining
         try:
-            served = await self.registry.acquire(model, version, deadline)
+            model = await self._models.acquire(name, version, deadline)
         except (NotReady, MemoryFull, DeadlineExceeded) as error:
-            self._recorder.rejected(model, 0, _refusal(error))  # the name is in the catalog, or it were NotFound
+            self._recorder.rejected(name, 0, _refusal(error))  # the name is in the catalog, or it were NotFound
             raise
         if (call := current_call.get(None)) is not None:
-            call.model, call.version, call.request_id = served.name, str(served.version), request_id
+            call.model, call.version, call.request_id = model.name, str(model.version), request_id
         if deadline is not None and deadline <= time.monotonic():
-            self._recorder.rejected(served.name, served.version, "deadline")
+            self._recorder.rejected(model.name, model.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
-        return served
+        return model
 
-    def ready(self, model: str, version: str) -> Served | None:
-        """Who answers, where that is known at once; None leaves it to `resolve` to wait, to say what stands against it, or to
-        share calls out between two versions."""
-        if self._draining or (not version and self.registry.splits(model)):
+    def find_ready(self, name: str, version: str) -> LoadedModel | None:
+        """The loaded model that answers, where that is known at once. None leaves it to `resolve` to wait, to say why no model
+        answers, or to share requests between two versions."""
+        if self._draining or (not version and self._models.splits(name)):
             return None
         try:
-            return self.registry.resolve(model, version)
+            return self._models.resolve(name, version)
         except ZooError:
             return None
 
-    def begin(
-        self, served: Served, items: Sequence[Item], deadline: float | None, priority: int, answered: Answered
+    # ── the tensor path ───────────────────────────────────────────────────────────────────────────────────────
+
+    def submit_tensors(
+        self,
+        model: LoadedModel,
+        items: Sequence[Item],
+        deadline: float | None,
+        priority: int,
+        on_done: OnTensorsDone,
+        arrived: float | None = None,
     ) -> TensorRequest:
-        """Queues rows of tensors that need no preparing and no task of their own. `answered` is called when they have their
-        outcomes or the deadline has passed. Raises QueueFull, TooLate, DeadlineExceeded at once."""
-        began = time.monotonic()
+        """Queues rows of tensors. `on_done` is called when they have their outcomes or the deadline has passed. `arrived`: see
+        `infer`. Raises QueueFull, TooLate, DeadlineExceeded at once."""
+        now = time.monotonic()
+        began = now if arrived is None else arrived
         if deadline is None:
-            deadline = began + served.limits.default_timeout_s
-        elif deadline <= began:
-            self._recorder.rejected(served.name, served.version, "deadline")
+            deadline = began + model.limits.default_timeout_s
+        elif deadline <= now:
+            self._recorder.rejected(model.name, model.version, "deadline")
             raise DeadlineExceeded("before the request arrived")
         length = sum(item.length for item in items) / len(items)
-        return TensorRequest(
-            RequestScope(self._house, served, len(items), began, deadline, priority, length), items, answered
-        )
+        scope = RequestScope(self._in_flight, model, len(items), began, deadline, priority, length)
+        return TensorRequest(scope, items, on_done)
 
-    async def quickly(
-        self, served: Served, items: Sequence[Item], deadline: float | None, priority: int
+    async def infer_tensors(
+        self,
+        model: LoadedModel,
+        items: Sequence[Item],
+        deadline: float | None,
+        priority: int,
+        arrived: float | None = None,
     ) -> Sequence[Tensors]:
-        """`begin`, and waits for it: the rows' outputs. Raises as `infer` does, and the error of the first row that failed."""
+        """As `submit_tensors`, and waits: the rows' outputs. Also raises the error of the first row that failed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def answered(_: TensorRequest) -> None:
+        def on_done(_: TensorRequest) -> None:
             if not future.done():
                 future.set_result(None)
 
-        call = self.begin(served, items, deadline, priority, answered)
+        request = self.submit_tensors(model, items, deadline, priority, on_done, arrived)
         try:
             await future
         finally:
-            call.cancel()
-        if isinstance(call.outcome, ZooError):
-            raise call.outcome
-        assert call.outcome is not None
-        return call.outcome
+            request.cancel()
+        if isinstance(request.outcome, ZooError):
+            raise request.outcome
+        assert request.outcome is not None
+        return request.outcome
 
     async def drain(self, grace_s: float) -> bool:
-        """Takes no more requests and waits for those inside, at most `grace_s`. Whether all were answered."""
+        """Takes no more requests and waits for those in flight, at most `grace_s`. Gives whether all were answered."""
         self._draining = True
         try:
             async with asyncio.timeout(grace_s):
-                await self._house.empty.wait()
+                await self._in_flight.empty.wait()
         except TimeoutError:
             return False
         return True
 
     # ── preprocess, submit, postprocess ───────────────────────────────────────────────────────────────────────
 
-    async def _walk(self, visit: RequestScope, request: InferRequest, answers: bool) -> list[Part]:
-        """Cuts the request into parts that are prepared together, and walks them side by side."""
-        parts = cut(visit.served, request)
+    async def _run_parts(self, scope: RequestScope, request: InferRequest, answers: bool) -> list[Part]:
+        """Splits the request into parts that are preprocessed together, and runs them side by side."""
+        parts = split_into_parts(scope.model, request)
         if len(parts) == 1:
-            return [await self._part(visit, request, parts[0], answers)]
+            return [await self._run_part(scope, request, parts[0], answers)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._part(visit, request, span, answers)) for span in parts]
+            tasks = [group.create_task(self._run_part(scope, request, span, answers)) for span in parts]
         return [task.result() for task in tasks]
 
-    async def _part(self, visit: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
+    async def _run_part(self, scope: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
         if is_light(request.instances[span.start]):
-            return await self._prepared(visit, request, span, answers)
-        async with visit.served.room.one(visit.claim):
-            return await self._prepared(visit, request, span, answers)
+            return await self._run_permitted(scope, request, span, answers)
+        async with scope.model.preprocess.permits.permit(scope.effective_deadline):
+            return await self._run_permitted(scope, request, span, answers)
 
-    async def _prepared(self, visit: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
-        served, deadline = visit.served, visit.deadline
+    async def _run_permitted(self, scope: RequestScope, request: InferRequest, span: range, answers: bool) -> Part:
+        model, deadline = scope.model, scope.deadline
         t0 = time.monotonic()
-        prepared = await self._preprocess(visit, request, span)
+        prepared = await self._preprocess(scope, request, span)
         items = list(prepared.outcomes)
         t1 = time.monotonic()
-        visit.prepared(len(span))
+        scope.preprocessed(len(span))
         good = [item for item in items if isinstance(item, Item)]
-        came = Arrival(visit.began + prepared.seconds, visit.claim)
-        rows = iter(await served.submit(good, deadline, came=came).result() if good else ())
+        arrival = Arrival(scope.began + prepared.seconds, scope.effective_deadline)
+        rows = iter(await model.submit(good, deadline, arrival=arrival).result() if good else ())
         outcomes: list[Row | ZooError] = [next(rows) if isinstance(item, Item) else item for item in items]
-        earlier_s = await self._go_on(served, request, items, outcomes, deadline, came) if answers else 0.0
+        earlier_s = await self._run_next_passes(scope, request, items, outcomes, arrival) if answers else 0.0
         t2 = time.monotonic()
         if answers and any(isinstance(outcome, Row) for outcome in outcomes):
-            work = (served, request, items, outcomes, span)
-            if len(span) <= served.task.light_rows:
+            work = (model, request, items, outcomes, span)
+            if len(span) <= model.task.light_rows:
                 predictions = postprocess(*work)
             else:
                 loop = asyncio.get_running_loop()
                 predictions = await loop.run_in_executor(self._pool, postprocess, *work)
         else:
-            predictions = [tensors_only(served, i, o) for i, o in zip(items, outcomes, strict=True)]
+            predictions = [tensors_only(model, i, o) for i, o in zip(items, outcomes, strict=True)]
         timing = timing_of(outcomes, t0, t1, t2, time.monotonic(), earlier_s)
         if timing.batch_rows:
-            served.replied(max(0.0, t2 - t1 - timing.queue_s - timing.execute_s))
+            model.observe_reply_delay(max(0.0, t2 - t1 - timing.queue_s - timing.execute_s))
         return predictions, timing
 
-    async def _go_on(
+    async def _run_next_passes(
         self,
-        served: Served,
+        scope: RequestScope,
         request: InferRequest,
         items: list[Item | ZooError],
         outcomes: list[Row | ZooError],
-        deadline: float,
-        came: Arrival,
+        arrival: Arrival,
     ) -> float:
         """Answers that take several passes: queues the next pass of every row that has one (`Task.next_item`), until none has.
 
-        Each is a row like any other, so that callers share batches at every pass. Puts the last ones in place, and gives the
-        seconds that those before took on the device.
+        A pass is a row like any other, so that requests share batches at every pass. Puts the last items and outcomes in place;
+        gives the device seconds of the passes before the last.
         """
+        model, deadline = scope.model, scope.deadline
         earlier_s = 0.0
-        going: Collection[int] = range(len(items))
-        while going:
+        unfinished: Collection[int] = range(len(items))
+        while unfinished:
             following: dict[int, Item] = {}
-            for i in going:
+            for i in unfinished:
                 item, outcome = items[i], outcomes[i]
                 if isinstance(item, Item) and isinstance(outcome, Row):
                     try:
-                        then = served.task.next_item(item, outcome.tensors, request.options)
+                        then = model.task.next_item(item, outcome.tensors, request.options)
                     except Exception:
-                        outcomes[i], then = broken(served), None
+                        outcomes[i], then = postprocess_failed(model), None
                     if then is not None:
                         following[i] = then
                         ran = outcome.batch
             if following:
                 earlier_s += ran.finished - ran.started
-                # Its turn is one of now: with that of its first pass, a long answer would go before all that come meanwhile.
-                turn = Arrival(came.at + earlier_s, served.claim(deadline, request.priority))
-                rows = await served.submit([*following.values()], deadline, came=turn).result()
+                # A new effective deadline: with that of its first pass, a long answer would go before all later requests.
+                effective = model.effective_deadline(deadline, request.priority)
+                rows = await model.submit(
+                    [*following.values()], deadline, arrival=Arrival(arrival.at + earlier_s, effective)
+                ).result()
                 for (i, then), row in zip(following.items(), rows, strict=True):
                     items[i], outcomes[i] = then, row
-            going = following.keys()
+            unfinished = following.keys()
         return earlier_s
 
-    async def _preprocess(self, visit: RequestScope, request: InferRequest, span: range) -> Prepared:
-        served = visit.served
+    async def _preprocess(self, scope: RequestScope, request: InferRequest, span: range) -> Prepared:
+        model = scope.model
         instances = request.instances[span.start : span.stop]
-        if is_light(instances[0]):  # only dtypes and shapes to look at: not worth a thread
-            rows = [row_of(served, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
+        if is_light(instances[0]):  # only dtypes and shapes to check: not worth a thread
+            rows = [row_of(model, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
             return Prepared(rows, 0.0)
-        raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: cut mixes nothing
-        # Heads on one base go together, unless an instance is of a wrong kind: that is told in the name of its own model.
-        preparer = served.preparer if isinstance(raw[0], served.task.raw_types) else served
-        gather = self._gathers.get(preparer)
-        if gather is None:
-            gather = self._gathers[preparer] = PreprocessBatcher(preparer.task, self._pool, self._workers)
-        return await gather.prepare(raw, [request.path(i) for i in span], visit.claim)
+        raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: parts are not mixed
+        # Heads on one base share calls, unless an instance is of a wrong kind: that error is in the name of its own model.
+        preparer = model.preparer if isinstance(raw[0], model.task.raw_types) else model
+        batcher = self._batchers.get(preparer)
+        if batcher is None:
+            batcher = self._batchers[preparer] = PreprocessBatcher(preparer.task, self._pool, self._workers)
+        return await batcher.prepare(raw, [request.path(i) for i in span], scope.effective_deadline)
 
 
 def _refusal(error: ZooError) -> str:
-    """Why a model that exists refused a call, as the metric names it."""
+    """Why a model that exists refused a request, as the metric names it."""
     if isinstance(error, DeadlineExceeded):
         return "deadline"
     return "memory_full" if isinstance(error, MemoryFull) else "not_ready"

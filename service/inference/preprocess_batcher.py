@@ -1,9 +1,9 @@
-"""Preprocessing in the CPU pool, many callers to a trip.
+"""Batches the preprocessing of many callers: several requests share one call of `Task.preprocess` in the CPU pool.
 
-A trip to a thread and back costs about as much as tokenising a sentence, so what callers bring while the pool is busy, or
-within one turn of the event loop, goes together: up to as many instances as the task prepares well at once (`Task.chunk`).
-A caller who left before the trip began costs nothing. Where more wait than one trip takes, the earliest claims go first, as
-they do in the queue that comes next.
+A hop to a thread and back costs about as much as tokenising a sentence. So requests that arrive while the pool is busy, or
+within one turn of the event loop, share a call: up to as many instances as the task prepares well at once (`Task.chunk`). A
+caller who left before the call began costs nothing. Where more requests wait than one call takes, the earliest effective
+deadlines go first, as in the queue that comes next.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Outcomes = Sequence[Item | ZooError]
 
 
 class Prepared(NamedTuple):
-    """What became of one caller's instances."""
+    """The outcomes of one caller's instances."""
 
     outcomes: Outcomes
-    """One for each, in order."""
+    """One for each instance, in order."""
     seconds: float
-    """That the trip took, without the wait for it."""
+    """Seconds of the call, without the wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What one caller brought, and where its outcomes go."""
+class _Share:
+    """One caller's share of a call, and where its outcomes go."""
 
     instances: Sequence[Instance]
     paths: Sequence[str]
@@ -42,84 +42,87 @@ class _Part:
 
 
 class PreprocessBatcher:
-    """Prepares instances of one task. Lives on the event loop; `Task.preprocess` runs in the pool."""
+    """Preprocesses instances of one task. Belongs to the event loop; `Task.preprocess` runs in the pool."""
 
-    def __init__(self, task: Task, pool: ThreadPoolExecutor, most_trips: int) -> None:
-        """`most_trips` may be under way at once: as many as the pool has threads, so that what comes meanwhile gathers."""
+    def __init__(self, task: Task, pool: ThreadPoolExecutor, most_calls: int) -> None:
+        """At most `most_calls` run at once: as many as the pool has threads, so that later requests gather meanwhile."""
         self._task = task
         self._pool = pool
-        self._most_trips = most_trips
-        self._waiting: list[tuple[float, int]] = []  # a heap of claims and ages
-        self._parts: dict[int, _Part] = {}
-        """Of those who wait, by age. Who leaves is out of it at once, with all that it brought; in the heap a number stays."""
+        self._most_calls = most_calls
+        self._waiting: list[tuple[float, int]] = []  # a heap of effective deadlines and ages
+        self._shares: dict[int, _Share] = {}
+        """Shares that wait, by age. A caller that leaves removes its share with all its data at once; in the heap a number
+        stays."""
         self._age = itertools.count()
-        self._trips = 0
+        self._calls = 0
         self._due = False
 
-    async def prepare(self, instances: Sequence[Instance], paths: Sequence[str], claim: float = 0.0) -> Prepared:
-        """`paths` name them for error texts; `claim`: see `scheduler/policy.py`."""
+    async def prepare(
+        self, instances: Sequence[Instance], paths: Sequence[str], effective_deadline: float = 0.0
+    ) -> Prepared:
+        """`paths` name the instances for error texts; `effective_deadline`: see `scheduler/policy.py`."""
         loop = asyncio.get_running_loop()
         age = next(self._age)
-        part = self._parts[age] = _Part(instances, paths, loop.create_future())
-        heapq.heappush(self._waiting, (claim, age))
-        if not self._due and self._trips < self._most_trips:
+        share = self._shares[age] = _Share(instances, paths, loop.create_future())
+        heapq.heappush(self._waiting, (effective_deadline, age))
+        if not self._due and self._calls < self._most_calls:
             self._due = True
-            loop.call_soon(self._begin)  # not yet: others may come within this turn
+            loop.call_soon(self._begin)  # at the end of this turn: other requests may arrive within it
         try:
-            return await part.outcomes
+            return await share.outcomes
         finally:
-            self._parts.pop(age, None)
+            self._shares.pop(age, None)
 
     def _begin(self) -> None:
         self._due = False
-        while self._trips < self._most_trips and (parts := self._next_parts()):
-            self._trip(parts)
+        while self._calls < self._most_calls and (shares := self._next_shares()):
+            self._call(shares)
 
-    def _next_parts(self) -> list[_Part]:
-        """Callers who wait and still want their answer, up to the task's chunk; one at least, however much it brought."""
-        parts: list[_Part] = []
+    def _next_shares(self) -> list[_Share]:
+        """Shares whose callers still wait, up to the task's chunk; at least one share, whatever its size."""
+        shares: list[_Share] = []
         count = 0
         while self._waiting:
             age = self._waiting[0][1]
-            part = self._parts.get(age)
-            if part is not None and not part.outcomes.done():
-                count += len(part.instances)
-                if parts and count > self._task.chunk:
+            share = self._shares.get(age)
+            if share is not None and not share.outcomes.done():
+                count += len(share.instances)
+                if shares and count > self._task.chunk:
                     break
-                parts.append(part)
-            self._parts.pop(age, None)
+                shares.append(share)
+            self._shares.pop(age, None)
             heapq.heappop(self._waiting)
-        return parts
+        return shares
 
-    def _trip(self, parts: list[_Part]) -> None:
-        self._trips += 1
-        instances = [instance for part in parts for instance in part.instances]
-        paths = [path for part in parts for path in part.paths]
+    def _call(self, shares: list[_Share]) -> None:
+        self._calls += 1
+        instances = [instance for share in shares for instance in share.instances]
+        paths = [path for share in shares for path in share.paths]
         loop = asyncio.get_running_loop()
         began = loop.time()
         job = loop.run_in_executor(self._pool, self._task.preprocess, instances, paths)
-        job.add_done_callback(lambda done: self._returned(parts, done, loop.time() - began))
+        job.add_done_callback(lambda done: self._deliver(shares, done, loop.time() - began))
 
-    def _returned(self, parts: list[_Part], job: asyncio.Future[list[Item | ZooError]], seconds: float) -> None:
-        self._trips -= 1
+    def _deliver(self, shares: list[_Share], job: asyncio.Future[list[Item | ZooError]], seconds: float) -> None:
+        self._calls -= 1
         if job.cancelled():  # the pool was shut down
-            for part in parts:
-                part.outcomes.cancel()
+            for share in shares:
+                share.outcomes.cancel()
             return
         error = job.exception()
-        if error is None and len(job.result()) != (count := sum(len(part.instances) for part in parts)):
+        if error is None and len(job.result()) != (count := sum(len(share.instances) for share in shares)):
             error = RuntimeError(f"{len(job.result())} outcomes for {count} instances")
         if error is None:
             outcomes = iter(job.result())
-            for part in parts:
-                own = [next(outcomes) for _ in part.instances]
-                if not part.outcomes.done():
-                    part.outcomes.set_result(Prepared(own, seconds))
-        elif len(parts) == 1:
-            if not parts[0].outcomes.done():
-                parts[0].outcomes.set_exception(error)
-        else:  # a mistake of ours, but whose part it was shall not be everybody's trouble
-            for part in parts:
-                self._trip([part])
+            for share in shares:
+                own = [next(outcomes) for _ in share.instances]
+                if not share.outcomes.done():
+                    share.outcomes.set_result(Prepared(own, seconds))
+        elif len(shares) == 1:
+            if not shares[0].outcomes.done():
+                shares[0].outcomes.set_exception(error)
+        else:  # the task raised: each share runs alone, so that only the one to blame fails
+            for share in shares:
+                self._call([share])
         if self._waiting:
             self._begin()

@@ -1,13 +1,14 @@
-"""One request inside: counted in and out, whatever happens to it."""
+"""One request in flight: its admission, its release, and the one place that counts its outcome, whatever happens to it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.engine.served_head import Served
-from service.errors import InternalError, InvalidInput, OutOfMemory, QueueFull, TooLate, ZooError
+from service.engine.loaded_model import LoadedModel
+from service.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, QueueFull, TooLate, ZooError
 from service.observability.recorder import Recorder
 from service.types import Timing
 
@@ -15,31 +16,32 @@ _NO_TIMING = Timing()
 
 
 class InFlight:
-    """How many requests are inside, of all models."""
+    """How many requests are in flight, of all models."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.inside = 0
+        self.count = 0
         self.empty = asyncio.Event()
         self.empty.set()
 
 
 @dataclass(slots=True)
 class RequestScope:
-    """`enter` and `leave`, or a context manager that does both; what leaves it says how the request ended."""
+    """`admit` and `release`, or a context manager that does both. `settle` notes the outcomes in between; a request that ends
+    without them counts as failed."""
 
-    house: InFlight
-    served: Served
+    in_flight: InFlight
+    model: LoadedModel
     rows: int
     began: float
     deadline: float
     priority: int
     length: float | None = None
-    """Of each row in the mean, where that is known before anything is prepared."""
-    claim: float = 0.0
-    """By what its rows are ordered while they are prepared."""
-    coming: int = 0
-    """Rows that have yet to be prepared."""
+    """Mean length of its rows, where that is known before they are preprocessed."""
+    effective_deadline: float = 0.0
+    """Orders its rows while they are preprocessed."""
+    pending: int = 0
+    """Rows that are not preprocessed yet."""
     ok: bool = False
     fault: bool = False
     """Whether something broke that is not the caller's doing."""
@@ -47,50 +49,76 @@ class RequestScope:
     """Rows that got an answer."""
     timing: Timing = _NO_TIMING
 
-    def enter(self) -> None:
-        """Raises QueueFull, TooLate."""
-        house, served = self.house, self.served
+    def admit(self) -> None:
+        """Counts the request in. Raises QueueFull, TooLate."""
+        in_flight, model = self.in_flight, self.model
         try:
-            served.enter(self.rows, self.deadline, self.priority, self.length)
-        except (QueueFull, TooLate) as error:
-            reason = "queue_full" if isinstance(error, QueueFull) else "too_late"
-            house.recorder.rejected(served.name, served.version, reason)
+            model.admit(self.rows, self.deadline, self.priority, self.length)
+        except QueueFull:
+            self.rejected("queue_full")
             raise
-        house.inside += 1
-        house.empty.clear()
-        house.recorder.inference_started(served.name, served.version)
+        except TooLate:
+            self.rejected("too_late")
+            raise
+        in_flight.count += 1
+        in_flight.empty.clear()
+        in_flight.recorder.inference_started(model.name, model.version)
 
-    def leave(self, error: BaseException | None = None) -> None:
-        """`error`: what ended the request, where it was not its answer."""
-        house, served = self.house, self.served
-        served.leave(self.rows)
-        house.inside -= 1
-        if not house.inside:
-            house.empty.set()
+    def settle(self, outcomes: Sequence[object], timing: Timing, *, together: bool) -> ZooError | None:
+        """Notes what became of each row; gives the first error. `together`: one failed row fails the request, as where rows are
+        stacked into tensors; otherwise one answered row makes it a success."""
+        self.timing = timing
+        errors = [outcome for outcome in outcomes if isinstance(outcome, ZooError)]
+        self.answered = len(outcomes) - len(errors)
+        if not errors:
+            self.ok = self.answered > 0
+            return None
+        self.ok = self.answered > 0 and not together
+        self.fault = any(isinstance(error, InternalError | OutOfMemory) for error in errors)
+        if not self.answered:
+            late = next((error for error in errors if isinstance(error, DeadlineExceeded)), None)
+            if late is not None:  # the queue found out
+                self.rejected("too_late" if isinstance(late, TooLate) else "deadline")
+        return errors[0]
+
+    def rejected(self, reason: str) -> None:
+        """The request ends without an answer for this reason of `zoo_rejected_total`."""
+        self.in_flight.recorder.rejected(self.model.name, self.model.version, reason)
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Counts the request out. `error`: what ended it in place of outcomes."""
+        in_flight, model = self.in_flight, self.model
+        model.release(self.rows)
+        in_flight.count -= 1
+        if not in_flight.count:
+            in_flight.empty.set()
         seconds = time.monotonic() - self.began
-        house.recorder.inference_finished(served.name, served.version, self.answered, self.ok, seconds, self.timing)
-        if served.watch is not None and not isinstance(error, asyncio.CancelledError | InvalidInput):
-            # A call that ran out of time counts as one that took all of it.
-            served.watch(self.fault or _is_fault(error), seconds)
+        in_flight.recorder.inference_finished(model.name, model.version, self.answered, self.ok, seconds, self.timing)
+        if error is None:
+            model.observe_outcome(self.fault, seconds)
+        elif not isinstance(error, asyncio.CancelledError | InvalidInput):
+            # A request that ran out of time counts as one that took all of it.
+            model.observe_outcome(_is_fault(error), seconds)
 
-    def prepared(self, rows: int) -> None:
-        """So many are ready for their queue, or will never be."""
-        self.served.coming.remove(self.claim, rows)
-        self.coming -= rows
+    def preprocessed(self, rows: int) -> None:
+        """So many rows are ready for their queue, or never will be."""
+        self.model.preprocess.pending.remove(self.effective_deadline, rows)
+        self.pending -= rows
 
     def __enter__(self) -> RequestScope:
-        """For rows that are prepared inside; say when they are."""
-        self.enter()
-        self.claim, self.coming = self.served.claim(self.deadline, self.priority), self.rows
-        self.served.coming.add(self.claim, self.rows)
+        """For rows that are preprocessed inside; `preprocessed` says when they are."""
+        self.admit()
+        self.effective_deadline = self.model.effective_deadline(self.deadline, self.priority)
+        self.pending = self.rows
+        self.model.preprocess.pending.add(self.effective_deadline, self.rows)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self.coming:
-            self.prepared(self.coming)
-        self.leave(error)
+        if self.pending:
+            self.preprocessed(self.pending)
+        self.release(error)
 
 
-def _is_fault(error: BaseException | None) -> bool:
-    """Whether what ended a call is a mistake of the model's or of ours."""
-    return error is not None and (isinstance(error, InternalError | OutOfMemory) or not isinstance(error, ZooError))
+def _is_fault(error: BaseException) -> bool:
+    """Whether the error that ended a request is a fault of the model or of the server."""
+    return isinstance(error, InternalError | OutOfMemory) or not isinstance(error, ZooError)

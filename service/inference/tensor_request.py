@@ -1,5 +1,7 @@
-"""Calls that bring the network's own tensors, for a model that answers now: nothing to prepare and nothing to wait for but the
-device. They need no task and no coroutine; the event loop comes by once when rows have their outcomes."""
+"""The tensor path: requests that bring the network's own tensors, for a model that is loaded. There is nothing to preprocess
+and nothing to wait for but the device, so a request needs no task and no coroutine: the event loop is called once, when all
+rows have outcomes.
+"""
 
 from __future__ import annotations
 
@@ -7,88 +9,73 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from service.engine.served_head import Served
-from service.errors import DeadlineExceeded, InternalError, OutOfMemory, TooLate, ZooError
+from service.engine.loaded_model import LoadedModel
+from service.errors import DeadlineExceeded, InternalError, ZooError
 from service.inference.request_scope import RequestScope
 from service.types import BatchReport, Item, Row, Tensors, Timing
 
+NO_TIMING = Timing()
+
 
 class TensorRequest:
-    """One such call, inside from when it is made until `answered` was called or it was cancelled."""
+    """One such request, in flight from its construction until `on_done` was called or it was cancelled."""
 
-    __slots__ = ("_answered", "_submission", "_submitted", "_timer", "_visit", "outcome")
+    __slots__ = ("_on_done", "_scope", "_submission", "_submitted", "_timer", "outcome")
 
-    def __init__(self, visit: RequestScope, items: Sequence[Item], answered: Callable[[TensorRequest], None]) -> None:
-        """Raises QueueFull, TooLate where the visit is refused."""
+    def __init__(self, scope: RequestScope, items: Sequence[Item], on_done: Callable[[TensorRequest], None]) -> None:
+        """Raises QueueFull, TooLate where the model does not admit it."""
         self.outcome: list[Tensors] | ZooError | None = None
-        """Rows of output tensors, as the network gave them, or why there are none: as they come stacked, one bad row fails the
-        call. None before."""
-        self._visit = visit
-        self._answered = answered
-        visit.enter()
-        served = visit.served
+        """Rows of output tensors, as the network gave them, or the error of the first row that failed: outputs are stacked, so
+        one failed row fails the request. None until it is done."""
+        self._scope = scope
+        self._on_done = on_done
+        scope.admit()
         self._submitted = time.monotonic()
-        self._submission = served.submit(items, visit.deadline, visit.priority, self._told)
-        self._timer = asyncio.get_running_loop().call_at(visit.deadline, self._expired)
+        self._submission = scope.model.submit(items, scope.deadline, scope.priority, self._rows_done)
+        self._timer = asyncio.get_running_loop().call_at(scope.deadline, self._expired)
 
     @property
-    def served(self) -> Served:
-        """Who is asked."""
-        return self._visit.served
-
-    @property
-    def seconds(self) -> float:
-        """Since it came."""
-        return time.monotonic() - self._visit.began
+    def model(self) -> LoadedModel:
+        """The model that answers."""
+        return self._scope.model
 
     def cancel(self) -> None:
-        """Its caller has left. Harmless once it was answered."""
+        """The caller has left. Does nothing for a request that is done."""
         if self.outcome is None:
             self.outcome = InternalError()
-            self._submission.leave()
-            self._leave(asyncio.CancelledError())
+            self._submission.cancel()
+            self._release(asyncio.CancelledError())
 
     def _expired(self) -> None:
-        visit = self._visit
-        visit.house.recorder.rejected(visit.served.name, visit.served.version, "deadline")
+        self._scope.rejected("deadline")
         self.outcome = error = DeadlineExceeded("before the answer was there")
-        self._submission.leave()
+        self._submission.cancel()
         try:
-            self._leave(error)
+            self._release(error)
         finally:
-            self._answered(self)
+            self._on_done(self)
 
-    def _told(self, outcomes: Sequence[Row | ZooError]) -> None:
-        visit, served = self._visit, self._visit.served
+    def _rows_done(self, outcomes: Sequence[Row | ZooError]) -> None:
+        scope = self._scope
         rows: list[Tensors] = []
-        error: ZooError | None = None
         last: BatchReport | None = None
         for outcome in outcomes:
             if isinstance(outcome, Row):
                 rows.append(outcome.tensors)
                 if last is None or outcome.batch.finished > last.finished:
                     last = outcome.batch
-            elif error is None:
-                error = outcome
-        visit.answered = len(rows)
+        timing = NO_TIMING
         if last is not None:
             queue_s, execute_s = max(0.0, last.started - self._submitted), last.finished - last.started
-            visit.timing = Timing(queue_s=queue_s, execute_s=execute_s, batch_rows=last.rows)
-            served.replied(max(0.0, time.monotonic() - last.finished))
-        if error is None:
-            visit.ok = True
-            self.outcome = rows
-        else:
-            visit.fault = any(isinstance(outcome, InternalError | OutOfMemory) for outcome in outcomes)
-            if not rows and isinstance(error, DeadlineExceeded):  # found out in the queue
-                reason = "too_late" if isinstance(error, TooLate) else "deadline"
-                visit.house.recorder.rejected(served.name, served.version, reason)
-            self.outcome = error
+            timing = Timing(queue_s=queue_s, execute_s=execute_s, batch_rows=last.rows)
+            scope.model.observe_reply_delay(max(0.0, time.monotonic() - last.finished))
+        error = scope.settle(outcomes, timing, together=True)
+        self.outcome = rows if error is None else error
         try:
-            self._leave(None)
+            self._release(None)
         finally:
-            self._answered(self)
+            self._on_done(self)
 
-    def _leave(self, error: BaseException | None) -> None:
+    def _release(self, error: BaseException | None) -> None:
         self._timer.cancel()
-        self._visit.leave(error)
+        self._scope.release(error)

@@ -195,7 +195,7 @@ class FeatureExtraction:
             served = await self._registry.acquire(base, "", time.monotonic() + DEADLINE_S)
             assert isinstance(served, ServedModel)
             try:
-                served.enter(len(items), NO_DEADLINE, LAST_PRIORITY)
+                served.admit(len(items), NO_DEADLINE, LAST_PRIORITY)
                 break
             except (QueueFull, TooLate) as error:
                 await asyncio.sleep(min(error.retry_after_s or POLL_S, MAX_WAIT_S))
@@ -204,7 +204,7 @@ class FeatureExtraction:
             outcomes = await served.submit(with_features, NO_DEADLINE, LAST_PRIORITY).result()
         finally:
             others.own_rows -= len(items)
-            served.leave(len(items))
+            served.release(len(items))
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         if len(rows) < len(items):
             raise _NoAnswer("the base did not answer")

@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from model_zoo.version_folder import Version
-from service.engine.served_head import HeadServed, Served
+from service.engine.served_head import Served, ServedHead
 from service.engine.served_model import ServedModel
 from service.errors import NotFound
 from service.registry.loading.head_loading import HeadLoader
@@ -252,11 +252,11 @@ class Registry:
         """Whether this load of its version answers now. From any thread."""
         return self._table.serves(served)
 
-    def heads_on(self, served: ServedModel) -> list[HeadServed]:
+    def heads_on(self, served: ServedModel) -> list[ServedHead]:
         """Heads that answer from a loaded base's features now. From any thread."""
         return self._head_server.heads_on(served)
 
-    def note_head_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> None:
+    def note_head_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> None:
         """Notes the checks of heads on the runtime that is about to replace their base's."""
         self._head_server.note_checks(served, runtime, checks)
 
@@ -265,7 +265,7 @@ class Registry:
         return self._head_server.is_fp32_runtime(served)
 
     async def move_heads_to_fp32(
-        self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]
+        self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]
     ) -> None:
         """Moves heads that do not hold on `runtime` to an fp32 runtime of their base; see `HeadLoader.move_to_fp32`."""
         await self._heads.move_to_fp32(served, runtime, checks)

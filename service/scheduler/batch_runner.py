@@ -1,4 +1,5 @@
-"""How the batches of one network run in a lane: together, and where that fails in halves, so that the guilty row fails alone."""
+"""Runs the batches of one network in a lane: the rows together and, where that fails, in halves, so that a bad row fails
+alone."""
 
 from __future__ import annotations
 
@@ -14,17 +15,18 @@ from service.types import Item, Row
 
 log = logger(__name__)
 
-Execute = Callable[[Sequence[Item]], Sequence[Row | ZooError]]
-"""Runs one batch and gives one row for each item, in order, or the error of that row alone. Called in a lane's thread; may raise
-anything, and OutOfMemory where fewer rows might have fitted."""
+Execute = Callable[[Sequence[Item], float | None], Sequence[Row | ZooError]]
+"""Runs one batch. Gets the items and the seconds that the batch is predicted to take (None while that is unknown); gives one
+row for each item, in order, or the error of that row alone. Called in a lane's thread; may raise anything, and OutOfMemory
+where fewer rows might fit."""
 
 Outcome = tuple[QueuedRow, Row | ZooError]
 
 Rows = Sequence[tuple[QueuedRow, Item]]
 
 
-class Runner:
-    """Runs what was taken from a queue. Called by several lanes at once; never raises."""
+class BatchRunner:
+    """Runs batches that were taken from one queue. Called by several lanes at once; never raises."""
 
     def __init__(
         self, queue: NetworkQueue, version: int, execute: Execute, clock: Callable[[], float], lock: threading.Condition
@@ -37,21 +39,23 @@ class Runner:
         self._lock = lock
 
     def run(self, rows: Rows) -> tuple[list[Outcome], bool]:
-        """Every row's own outcome, and whether they ran together as they were to."""
+        """The outcome of every row, and whether they all ran in one batch."""
         results = self._attempt(rows)
-        return (results, True) if isinstance(results, list) else (self._apart(rows, results), False)
+        return (results, True) if isinstance(results, list) else (self._run_in_halves(rows, results), False)
 
     def _attempt(self, rows: Rows) -> list[Outcome] | ZooError:
-        """Runs rows together. Where that fails: the error for a row that failed so alone.
+        """Runs rows together. Where that fails: the error of a row that fails in this way alone.
 
-        Whatever was raised is let go of here, and with it the tensors of its frames: a retry may need their memory.
+        The exception is dropped here, and with it the tensors of its frames: a retry may need their memory.
         """
         name = self._queue.name
+        law = self._queue.cost.law
         try:
-            results = self._execute([item for _, item in rows])
+            predicted_s = None if law is None else law.seconds(len(rows), _longest(rows))
+            results = self._execute([item for _, item in rows], predicted_s)
             if len(results) != len(rows):
                 raise RuntimeError(f"{len(results)} outputs for {len(rows)} inputs")
-            return [(entry, result) for (entry, _), result in zip(rows, results, strict=True)]
+            return [(row, result) for (row, _), result in zip(rows, results, strict=True)]
         except OutOfMemory:
             log.warning("a batch did not fit into memory", network=name, rows=len(rows))
             with self._lock:
@@ -67,24 +71,25 @@ class Runner:
             log.exception("execution failed", network=name, version=self._version, reference=reference)
             return InternalError(reference)
 
-    def _apart(self, rows: Rows, error: ZooError) -> list[Outcome]:
-        """What failed together is run in halves, until the guilty row stands alone; without whom it is too late for meanwhile."""
+    def _run_in_halves(self, rows: Rows, error: ZooError) -> list[Outcome]:
+        """Runs rows that failed together in halves, until a bad row stands alone. Rows whose deadline passes meanwhile do not
+        run."""
         if len(rows) == 1:
             return [(rows[0][0], error)]
         half = len(rows) // 2
         outcomes: list[Outcome] = []
         for part in (rows[:half], rows[half:]):
             now = self._clock()
-            in_time = [(entry, item) for entry, item in part if entry.deadline > now]
+            in_time = [(row, item) for row, item in part if row.deadline > now]
             if len(in_time) < len(part):
-                late = (entry for entry, _ in part if entry.deadline <= now)
-                outcomes += [(entry, DeadlineExceeded("while the request was tried again")) for entry in late]
+                expired = (row for row, _ in part if row.deadline <= now)
+                outcomes += [(row, DeadlineExceeded("while the request was tried again")) for row in expired]
             if in_time:
                 too_many = isinstance(error, OutOfMemory) and len(in_time) > self._queue.most_rows(_longest(in_time))
                 results = error if too_many else self._attempt(in_time)
-                outcomes += self._apart(in_time, results) if isinstance(results, ZooError) else results
+                outcomes += self._run_in_halves(in_time, results) if isinstance(results, ZooError) else results
         return outcomes
 
 
 def _longest(rows: Rows) -> int:
-    return max(entry.length for entry, _ in rows)
+    return max(row.length for row, _ in rows)

@@ -1,11 +1,11 @@
 """How long a batch takes on a lane, learned from batches as they run.
 
 The law is `fixed + per_row × rows + per_cell × rows × length`, none of them negative: a network's fixed work, its work for a row,
-and for a cell of the padded axis (a token, a sample). What it sees is what lanes see, neighbours on the other lanes included.
+and for a cell of the padded axis (a token, a sample). Durations are those of a lane, with the load of the other lanes in them.
 
-Least squares on relative errors, with exponential forgetting, from sums that are kept (recursive least squares: Ljung, System
-Identification, 1999, chapter 11). A batch that took far more or less than predicted is an outlier and is moved to the
-edge of what is believable (Huber, 1964); several in a row to the same side are a change of the law, which is then scaled at once.
+Least squares on relative errors, with exponential forgetting, from running sums (recursive least squares: Ljung, System
+Identification, 1999, chapter 11). A batch that took far more or less than predicted is an outlier and is clipped to the bound of
+what is believed (Huber, 1964); several outliers in a row to the same side are a change of the law, which is then scaled at once.
 """
 
 from __future__ import annotations
@@ -14,51 +14,52 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
-ENOUGH = 4
-"""Batches seen before a prediction is made."""
+MIN_BATCHES = 4
+"""Batches observed before a prediction is made."""
 
-MEMORY = 0.985
-"""What is left of a batch's weight after the next: the law is made of the last 70 or so."""
+FORGETTING = 0.985
+"""Share of a batch's weight that is left after the next batch: about the last 70 batches make the law."""
 
-LEAST_EDGE, EDGES = 0.15, 3.0
-"""A relative error is believable up to the greater of 15 % and three times the usual."""
+MIN_BOUND, BOUND_SPREADS = 0.15, 3.0
+"""A relative error is believed up to the greater of 15 % and three times the usual error."""
 
-SURPRISES = 6
-"""So many in a row, beyond the edge and to the same side, are no outliers."""
+MAX_OUTLIERS = 6
+"""So many errors in a row beyond the bound and to the same side are not outliers but a change."""
 
-DOUBT = 0.3
-"""What is then left of the weight of what was known before."""
+RESET_WEIGHT = 0.3
+"""Share of the weight of earlier batches that is left then."""
 
 RIDGE = 1e-4
-"""Share of a sum added to its own column, so that batches all alike still make a law: an even split of what they took."""
+"""Share of a sum that is added to its own column, so that batches of one size still make a law: an even split of their
+duration."""
 
 REACH = 2.0
 """Predictions hold for up to twice the greatest length seen."""
 
 SETTLED, PERIOD = 64, 16
-"""After so many batches the law is solved for only at every sixteenth."""
+"""After so many batches the law is solved only at every sixteenth."""
 
 SAFETY = 2.0
-"""Mean errors of the predicted cost by which a batch must end before its deadlines. Under overload every batch is made of rows
+"""A batch must end so many mean errors of the predicted cost before its deadlines. Under overload every batch is made of rows
 that can just be answered in time, so that a small error makes all of them late."""
 
 QUICK_S, QUICK_PERIOD = 0.001, 8
-"""Of batches quicker than a millisecond only every eighth counts from then on: learning takes some microseconds."""
+"""From then on only every eighth of the batches under a millisecond is observed: an update takes some microseconds."""
 
 
 class Law(NamedTuple):
-    """Seconds of a batch, on one lane."""
+    """Seconds of a batch on one lane."""
 
     fixed_s: float
     per_row_s: float
     per_cell_s: float
 
     def seconds(self, rows: int, length: float) -> float:
-        """What `rows` rows padded to `length` take."""
+        """Seconds for `rows` rows padded to `length`."""
         return self.fixed_s + rows * (self.per_row_s + self.per_cell_s * length)
 
     def most_rows(self, length: float, seconds: float) -> int:
-        """Rows of this length that take no longer than `seconds`; below one where not even a row does."""
+        """Rows of this length that take no longer than `seconds`; below 1 where one row takes longer."""
         a_row = self.per_row_s + self.per_cell_s * length
         return (
             int(min((seconds - self.fixed_s) / a_row, 1e9)) if a_row > 0 else (10**9 if seconds >= self.fixed_s else 0)
@@ -66,32 +67,32 @@ class Law(NamedTuple):
 
 
 class Cost(Protocol):
-    """What the policy asks: a law, and how far batches stray from it."""
+    """What the policy reads: a law, and the errors of its predictions."""
 
     @property
     def law(self) -> Law | None:
-        """None while too little was seen."""
+        """None while too few batches were observed."""
 
     @property
     def spread(self) -> float:
-        """Mean relative error of its predictions (0.05: five per cent)."""
+        """Mean relative error of its predictions (0.05: 5 %)."""
 
     @property
     def reach(self) -> float:
-        """Greatest length that predictions hold for; beyond it nobody should be turned away because of one."""
+        """Greatest length that predictions hold for; a longer row must not be refused because of a prediction."""
 
     def observe(self, rows: int, length: int, seconds: float) -> None:
         """A batch ran."""
 
 
 def margin(cost: Cost) -> float:
-    """By what a prediction is multiplied where a deadline hangs on it."""
+    """Factor on a prediction that a deadline depends on."""
     return 1.0 + SAFETY * cost.spread
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCost:
-    """A law that is given and stays as it is; `KnownCost(None)` is never known."""
+    """A fixed law; `KnownCost(None)` is never known."""
 
     law: Law | None
     spread: float = 0.0
@@ -109,12 +110,14 @@ class LearnedCost:
         self.spread = 0.1
         self.reach = 0.0
         self._seen = self._skipped = self._most_rows = 0
-        self._unit = 1.0  # cells are counted in this length, so that columns are of like size
-        self._sums: tuple[float, ...] = (0.0,) * 9  # of products of the columns, the upper half; with the target
-        self._surprises: list[float] = []
+        self._unit = 1.0  # unit of cells, so that the columns have similar sizes
+        self._sums: tuple[float, ...] = (
+            0.0,
+        ) * 9  # of products of the columns: the upper half of the matrix, then with the target
+        self._outliers: list[float] = []
 
     def observe(self, rows: int, length: int, seconds: float) -> None:
-        """A batch of `rows` rows, padded to `length`, took so long on its lane."""
+        """A batch of `rows` rows padded to `length` took `seconds` on its lane."""
         if rows < 1 or not 0.0 <= seconds < float("inf"):
             return
         if seconds < QUICK_S and self._seen > SETTLED:
@@ -126,44 +129,44 @@ class LearnedCost:
         expected = believed = max(seconds, 1e-9)
         known = length <= self.reach and rows <= self._most_rows
         self.reach, self._most_rows = max(self.reach, REACH * length), max(self._most_rows, rows)
-        if self.law is not None and known:  # else there was no prediction to speak of, and nothing to be surprised at
+        if self.law is not None and known:  # otherwise there was no prediction to compare with
             expected = max(self.law.seconds(rows, length), 1e-9)
             believed = self._believable(expected, believed)
         self._seen += 1
         self._add(rows, length, believed, expected)
-        if self._seen >= ENOUGH and (self._seen < SETTLED or self._seen % PERIOD == 0):
+        if self._seen >= MIN_BATCHES and (self._seen < SETTLED or self._seen % PERIOD == 0):
             self._solve()
 
     def _believable(self, predicted: float, seconds: float) -> float:
-        """What to take `seconds` for. Keeps count of surprises, and scales the law when they are too many for chance."""
+        """The duration to learn from. Counts outliers, and scales the law when they are too many for chance."""
         error = seconds / predicted - 1.0
-        edge = max(LEAST_EDGE, EDGES * self.spread)
-        self.spread += 0.05 * (min(abs(error), edge) - self.spread)
-        if abs(error) <= edge:
-            if self._surprises:
-                self._surprises.clear()
+        bound = max(MIN_BOUND, BOUND_SPREADS * self.spread)
+        self.spread += 0.05 * (min(abs(error), bound) - self.spread)
+        if abs(error) <= bound:
+            if self._outliers:
+                self._outliers.clear()
             return seconds
-        if self._surprises and (self._surprises[-1] > 1.0) != (error > 0.0):
-            self._surprises.clear()
-        self._surprises.append(seconds / predicted)
-        if len(self._surprises) < SURPRISES:
-            return predicted * (1.0 + max(-edge, min(edge, error)))
-        ratio = sorted(self._surprises)[SURPRISES // 2]
-        self._surprises.clear()
-        # The weights are those of relative errors, so they scale too; what was known before now counts for little.
-        square, product = DOUBT / ratio**2, DOUBT / ratio
+        if self._outliers and (self._outliers[-1] > 1.0) != (error > 0.0):
+            self._outliers.clear()
+        self._outliers.append(seconds / predicted)
+        if len(self._outliers) < MAX_OUTLIERS:
+            return predicted * (1.0 + max(-bound, min(bound, error)))
+        ratio = sorted(self._outliers)[MAX_OUTLIERS // 2]
+        self._outliers.clear()
+        # The weights are those of relative errors, so they scale too; earlier batches now count for little.
+        square, product = RESET_WEIGHT / ratio**2, RESET_WEIGHT / ratio
         self._sums = tuple(value * (square if i < 6 else product) for i, value in enumerate(self._sums))
         self._solve()
         return seconds
 
     def _add(self, rows: int, length: int, seconds: float, expected: float) -> None:
-        """Errors are relative, so each batch counts by the inverse of what was expected of it."""
+        """Errors are relative, so each batch is weighted by the inverse of its expected duration."""
         a = 1.0 / expected
         b = a * rows
         c = b * length / self._unit
         y = a * seconds
         aa, ab, ac, bb, bc, cc, ay, by, cy = self._sums
-        m = MEMORY
+        m = FORGETTING
         self._sums = (
             m * aa + a * a,
             m * ab + a * b,
@@ -177,7 +180,7 @@ class LearnedCost:
         )
 
     def _solve(self) -> None:
-        """Non-negative least squares of three unknowns: the best of the seven choices of which are not zero."""
+        """Non-negative least squares of three unknowns: the best of the seven choices of the unknowns that are not zero."""
         aa, ab, ac, bb, bc, cc, *products = self._sums
         squares = [[aa, ab, ac], [ab, bb, bc], [ac, bc, cc]]
         best, found = float("inf"), (0.0, 0.0, 0.0)

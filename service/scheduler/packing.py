@@ -1,8 +1,8 @@
-"""Which rows of unlike lengths ride together: a window of neighbours in length around the row that must go.
+"""Which rows of different lengths share a batch: a window of neighbours in length around the row that must run.
 
-Padding a row of length l to L costs `per_cell_s × (L - l)`; riding along saves it its part of the fixed cost of a batch that
-it would otherwise need, `fixed_s ÷ m`, where m rows would share it. So a row joins where the padding costs less than that. A
-window is the better, the more of fixed cost it saves beyond what its padding costs.
+Padding a row of length l to L costs `per_cell_s × (L - l)`. A row that joins saves its part of the fixed cost of the batch that
+it would otherwise need, `fixed_s ÷ m`, where m rows would share that batch. So a row joins where its padding costs less. The
+best window saves the most fixed cost beyond the cost of its padding.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from service.scheduler.cost import Law
 
 UNKNOWN_TOLERANCE, LEAST_TOLERANCE = 0.25, 0.05
-"""Padded share of a row that is borne while the cost is not known, and in any case: a law learned from rows that ride alone
-cannot tell fixed cost from that of a row, and must see batches to learn better."""
+"""Padded share of a row that is accepted while the cost is not known, and the least that is accepted in any case: a law learned
+from batches of one row cannot tell fixed cost from the cost of a row, and needs larger batches to learn better."""
 
 NO_LIMIT = 1e15
 
@@ -31,23 +31,23 @@ def best_window(
 ) -> tuple[int, int, int]:
     """The window `[low, high)` of `rows` (each begins with its length; sorted) around row `at`, and its greatest length.
 
-    It holds at most `max_rows` rows and `max_cells` of rows × length, and takes at most `left_s` seconds by `law`; row `at` is
-    in it in any case. O(max_rows · log max_rows).
+    The window has at most `max_rows` rows and `max_cells` of rows × length, and takes at most `left_s` seconds by `law`; row `at`
+    is in it in any case. O(max_rows · log max_rows).
     """
     start = max(0, at - max_rows + 1)
     lengths = [row[0] for row in rows[start : at + max_rows]]
     sums = [0, *accumulate(lengths)]
-    me = at - start
+    own = at - start
     sharing = min(max_rows, len(rows))
     if law is None:
-        saved = UNKNOWN_TOLERANCE * lengths[me]
+        saved = UNKNOWN_TOLERANCE * lengths[own]
     elif law.per_cell_s <= 0:
         saved = NO_LIMIT
     else:
-        saved = max(LEAST_TOLERANCE * lengths[me], min(NO_LIMIT, law.fixed_s / sharing / law.per_cell_s))
+        saved = max(LEAST_TOLERANCE * lengths[own], min(NO_LIMIT, law.fixed_s / sharing / law.per_cell_s))
     bounded = law is not None and left_s < float("inf")
-    best, best_low, best_high = float("inf"), me, me + 1
-    for top in range(me, len(lengths)):
+    best, best_low, best_high = float("inf"), own, own + 1
+    for top in range(own, len(lengths)):
         length = lengths[top]
         most = max_rows
         if max_cells < NO_LIMIT:
@@ -55,9 +55,9 @@ def best_window(
         if bounded:
             assert law is not None
             most = min(most, law.most_rows(length, left_s))
-        if top + 1 - most > me:  # the row itself would not fit, the less so beside longer ones
+        if top + 1 - most > own:  # row `at` itself would not fit, and fits even less beside longer rows
             break
-        low = max(top + 1 - most, min(me, bisect_left(lengths, length - saved)))
+        low = max(top + 1 - most, min(own, bisect_left(lengths, length - saved)))
         count = top + 1 - low
         excess = count * length - (sums[top + 1] - sums[low]) - count * saved
         if excess < best:

@@ -1,4 +1,4 @@
-"""One row that waits, and by what it is ordered. See `policy.py` for the whole."""
+"""One row that waits for the device, and the key that orders it. See `policy.py` for the whole."""
 
 from __future__ import annotations
 
@@ -7,52 +7,64 @@ from typing import NamedTuple
 from service.types import Item
 
 PATIENCE_S = 10.0
-"""After so long a far deadline counts as if it were due. It bounds how long near deadlines may pass a row."""
+"""After so many seconds a far deadline counts as if it were due. It bounds how long near deadlines may pass a row."""
 
-CLASS_S = 5.0
-"""What one step of priority is worth."""
+PRIORITY_STEP_S = 5.0
+"""How far one step of priority moves a row's effective deadline."""
 
 DEFAULT_PRIORITY, LAST_PRIORITY = 5, 9
 """Priorities are 1 (first) to 9 (last), larger ones count as 9; 0, for not given, means 5."""
 
 
 class Arrival(NamedTuple):
-    """What rows that had to be prepared keep from when their request came in."""
+    """When the request of rows that were preprocessed arrived, and the key that it got then."""
 
     at: float
-    """Then, and as much later as it took for its own sake: whatever else passed before its queue was others' doing."""
-    claim: float
+    """The arrival, moved by the seconds that the request's own preprocessing took: any other wait before the queue was due to
+    other requests."""
+    effective_deadline: float
 
 
 class QueuedRow:
-    """One row that waits. Lives in one queue; `item` is None once it was taken, dropped, or found late."""
+    """One row that waits. Lives in one queue; `item` is None once the row was taken, dropped, or found expired."""
 
-    __slots__ = ("arrival", "came", "claim", "deadline", "index", "item", "length", "released", "sequence", "ticket")
+    __slots__ = (
+        "arrived_at",
+        "deadline",
+        "delay_over",
+        "effective_deadline",
+        "index",
+        "item",
+        "length",
+        "owner",
+        "queued_at",
+        "sequence",
+    )
 
     def __init__(
-        self, item: Item, ticket: object, index: int, deadline: float, arrival: float, came: Arrival, sequence: int
+        self, item: Item, owner: object, index: int, deadline: float, queued_at: float, arrival: Arrival, sequence: int
     ) -> None:
         self.item: Item | None = item
-        self.ticket = ticket
+        self.owner = owner
+        """The caller's own: who gets the outcome, as row `index`."""
         self.index = index
         self.deadline = deadline
-        self.arrival = arrival
-        """In its queue."""
-        self.came = came.at
+        self.queued_at = queued_at
+        self.arrived_at = arrival.at
         """See `Arrival`."""
-        self.claim = came.claim
+        self.effective_deadline = arrival.effective_deadline
         self.sequence = sequence
         self.length = item.length
-        self.released = False
-        """Whether it waits for no fuller batch any more."""
+        self.delay_over = False
+        """Whether the row waits for no fuller batch any more."""
 
     @property
     def waiting(self) -> bool:
-        """Whether it still wants to run."""
+        """Whether the row is still to run."""
         return self.item is not None
 
 
 def effective_deadline(deadline: float, now: float, priority: int = 0) -> float:
-    """By what a row that comes now is ordered in its queue; see the head of `policy.py`."""
-    claim = min(deadline, now + PATIENCE_S)
-    return claim + (min(priority, LAST_PRIORITY) - DEFAULT_PRIORITY) * CLASS_S if priority else claim
+    """The key that orders a row that arrives now; see the head of `policy.py`."""
+    key = min(deadline, now + PATIENCE_S)
+    return key + (min(priority, LAST_PRIORITY) - DEFAULT_PRIORITY) * PRIORITY_STEP_S if priority else key

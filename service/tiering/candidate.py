@@ -93,7 +93,7 @@ class ProcessCandidate:
 
     def attempt(self, served: ServedModel) -> bool:
         """Moves a network, if it answers in the processes as it does here. Whether it was moved."""
-        report = served.evidence
+        report = served.tier_report
         assert report is not None
         with ExitStack() as measured:
             announce_memory_use(self._registry, measured)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.engine.decisions import Decisions
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.recorder import Recorder
@@ -35,11 +35,11 @@ class CheckedRuntime:
     timings: Timings = ()
     decisions: Decisions | None = None
     """How a tuned version decides in it; None where that was not measured."""
-    head_checks: Mapping[HeadServed, HeadCheck] = field(default_factory=dict)
+    head_checks: Mapping[ServedHead, HeadCheck] = field(default_factory=dict)
     """Checks of the heads on the network."""
 
     @property
-    def holding_heads(self) -> set[HeadServed]:
+    def holding_heads(self) -> set[ServedHead]:
         """Heads that may run in it."""
         return {head for head, check in self.head_checks.items() if check.problem is None}
 
@@ -74,7 +74,7 @@ class RuntimeSwap:
             served.decisions = checked.decisions
             for rows, length, seconds in checked.timings:  # the scheduler's costs were of the other runtime
                 served.learn(rows, length, seconds)
-        served.evidence = report
+        served.tier_report = report
         speedup = report.speedup if report.tier == "compiled" else 1.0
         self._recorder.model_runs(served.name, served.version, report.tier, report.precision, speedup)
         self._registry.refresh(served.name)
@@ -89,7 +89,7 @@ class RuntimeSwap:
         Returns a problem where the network keeps its runtime: it is itself the fp32 runtime of heads, and one of them does not
         hold on the new one.
         """
-        checks: dict[HeadServed, HeadCheck] = {}
+        checks: dict[ServedHead, HeadCheck] = {}
         while True:
             for head in self._registry.heads_on(served):
                 if head not in checks:
@@ -122,7 +122,7 @@ class RuntimeSwap:
             settled.wait(SWAP_TIMEOUT_S)
         return outcome[0]
 
-    def _move_heads(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> bool:
+    def _move_heads(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> bool:
         """Moves heads to an fp32 runtime on the event loop, and waits for that. False where the server stops first."""
         work = self._registry.move_heads_to_fp32(served, runtime, checks)
         moved = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -138,5 +138,5 @@ class RuntimeSwap:
         return False
 
 
-def _with_heads(checked: CheckedRuntime, checks: Mapping[HeadServed, HeadCheck]) -> CheckedRuntime:
+def _with_heads(checked: CheckedRuntime, checks: Mapping[ServedHead, HeadCheck]) -> CheckedRuntime:
     return CheckedRuntime(checked.runtime, checked.timings, checked.decisions, dict(checks))

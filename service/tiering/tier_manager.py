@@ -132,7 +132,7 @@ class TierManager:
             if report.reason:
                 self._swap.report(served, report)
                 log.info("the network stays as it is", **fields, reason=report.reason)
-            elif served.evidence is report:
+            elif served.tier_report is report:
                 self._after_swap()
                 log.info("a faster network serves", **fields, speedup=round(report.speedup, 2))
                 return

@@ -18,7 +18,7 @@ from model_zoo.golden.golden_items import GoldenItem
 from service.engine.check_record import CheckRecord
 from service.engine.decisions import Decisions
 from service.engine.head_dispatch import features_of
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item, Tensors
@@ -50,7 +50,7 @@ _DecisionSteps = Generator[Sequence[Item], list[Tensors] | None, Decisions | Non
 _AnswerSteps = Generator[Sequence[Item], list[Tensors] | None, list[Tensors]]
 
 
-def check_head(base: Task, runtime: Runtime, head: HeadServed, most_rows: int) -> HeadCheck:
+def check_head(base: Task, runtime: Runtime, head: ServedHead, most_rows: int) -> HeadCheck:
     """Checks a head on a runtime of its base. `base` is the base's task.
 
     Reads files and runs the network, in batches of up to `most_rows`: not on the event loop.
@@ -133,7 +133,7 @@ def _in_batches(items: Sequence[Item], most_rows: int) -> _AnswerSteps:
     return rows
 
 
-def _answers(base: Task, runtime: Runtime, head: HeadServed, items: Sequence[Item]) -> list[Tensors]:
+def _answers(base: Task, runtime: Runtime, head: ServedHead, items: Sequence[Item]) -> list[Tensors]:
     """Runs one batch through the base and the head."""
     features = features_of(base.card, runtime.run(base.collate(items)[0]), len(items))
     outputs = head.head.run(features, items)

@@ -1,4 +1,4 @@
-"""What happens around every call: it is counted and timed, and an error becomes a status that leaks nothing."""
+"""Wraps every call: counts and times it, and turns an error into a status that leaks nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import inspect
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -28,18 +27,14 @@ Handler = Any
 """A grpc.RpcMethodHandler: a named tuple whose fields the type stubs do not know."""
 
 
-def to_zoo_error(error: Exception, method: str, call: Call | None = None) -> ZooError:
-    """An error as clients may see it: our own as it is, a foreign one as InternalError with a reference into the log.
-
-    `call`: what is known of it, where that is not `current_call`.
-    """
+def to_zoo_error(error: Exception, method: str, call: Call) -> ZooError:
+    """An error as clients may see it: a ZooError as it is, any other as InternalError with a reference into the log."""
     if isinstance(error, ZooError):
         return error
     if isinstance(error, DatabaseUnavailable):
         log.warning("the database does not answer", method=method, reason=str(error))
         return NotReady("the server's database does not answer; try again", retry_after_s=1.0)
     reference = uuid.uuid4().hex[:12]
-    call = call or current_call.get(Call())
     log.error(
         "unexpected error",
         method=method,
@@ -52,11 +47,11 @@ def to_zoo_error(error: Exception, method: str, call: Call | None = None) -> Zoo
 
 
 class CountedServer:
-    """Stands before a server where servicers are added: every call of theirs is counted, timed, and its errors mapped.
+    """A server as generated code sees it when it adds servicers: every call of theirs is counted, timed, and its errors mapped.
 
-    Handlers are wrapped once, here; grpc's own interceptors would wrap them anew at every call. They are found by their name in
-    one table: grpc.aio waits for each method that is registered with it by a future of its own, and at every call touches
-    all of them (`_server_main_loop`), which for some fifty methods takes longer than the rest of a small call.
+    Handlers are wrapped once, here; grpc's own interceptors would wrap them at every call. They are found by name in one
+    table: grpc.aio waits for each registered method by a future of its own, and touches all of these futures at every call
+    (`_server_main_loop`), which for some fifty methods takes longer than the rest of a small call.
     """
 
     def __init__(self, server: aio.Server, recorder: Recorder) -> None:
@@ -65,11 +60,11 @@ class CountedServer:
         server.add_generic_rpc_handlers((_ByName(self._methods),))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """What generated code calls to add a servicer."""
+        """Called by generated code to add a servicer."""
         self._methods |= {f"/{service}/{method}": self._wrap(handler, method) for method, handler in handlers.items()}
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Handler]) -> None:
-        """Generated code calls this, too, with the same methods; there is nothing left to do."""
+        """Called by generated code with the same methods; nothing is left to do."""
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         handler = handler._replace(request_deserializer=_or_unreadable(handler.request_deserializer))
@@ -84,10 +79,10 @@ class CountedServer:
         )
 
     def _unary(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
-        # One reply is one call, however many messages its request comes in.
+        # One reply is one call, however many messages its request has.
         async def wrapped(request: Any, context: Context) -> Any:
             try:
-                with counted(self._recorder, method, context):
+                with CountedCall(self._recorder, method, context):
                     return await inner(_read_any(request), context)
             except ZooError as error:
                 await abort(context, error)
@@ -95,12 +90,12 @@ class CountedServer:
         return wrapped
 
     def _stream(self, inner: Callable[..., Any], method: str) -> Callable[..., Any]:
-        # The requests on a stream are counted one by one where they are answered; this counts the stream itself.
-        if inspect.iscoroutinefunction(inner):  # it reads and writes by the context
+        # The servicers count the requests of a stream one by one; this counts the stream itself.
+        if inspect.iscoroutinefunction(inner):  # reads and writes by the context
 
             async def served(request: Any, context: Context) -> None:
                 try:
-                    with counted(self._recorder, f"{method}.stream", context):
+                    with CountedCall(self._recorder, f"{method}.stream", context):
                         await inner(_read_any(request), context)
                 except ZooError as error:
                     await abort(context, error)
@@ -109,7 +104,7 @@ class CountedServer:
 
         async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                with counted(self._recorder, f"{method}.stream", context):
+                with CountedCall(self._recorder, f"{method}.stream", context):
                     async for reply in inner(_read_any(request), context):
                         yield reply
             except ZooError as error:
@@ -119,26 +114,26 @@ class CountedServer:
 
 
 class _ByName(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Methods by their full name."""
+    """Finds methods by their full name."""
 
     def __init__(self, methods: Mapping[str, Handler]) -> None:
         self._methods = methods
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """None for a method that nobody has."""
+        """None for an unknown method."""
         return self._methods.get(handler_call_details.method)
 
 
 class _Unreadable:
-    """Stands for bytes that are no message of the type that the method takes."""
+    """In place of a request: the bytes were no message of the method's type."""
 
 
 _UNREADABLE = _Unreadable()
 
 
 def _or_unreadable(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Left to itself, gRPC answers UNKNOWN or INTERNAL and sends the words of the protobuf exception along."""
-    if deserializer is None:  # a method that takes bytes as they are
+    """Without this, gRPC answers UNKNOWN or INTERNAL and sends the text of the protobuf exception along."""
+    if deserializer is None:  # a method that takes bytes
         return None
 
     def read(data: bytes) -> Any:
@@ -151,7 +146,7 @@ def _or_unreadable(deserializer: Callable[[bytes], Any] | None) -> Callable[[byt
 
 
 def readable(request: Any) -> Any:
-    """A request as it came. Raises InvalidInput where it was no message."""
+    """The request itself. Raises InvalidInput where the bytes were no message."""
     if isinstance(request, _Unreadable):
         raise InvalidInput(
             "", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8"
@@ -168,29 +163,57 @@ async def _each_read(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield readable(request)
 
 
-@contextmanager
-def counted(recorder: Recorder, method: str, context: Context | None = None) -> Iterator[None]:
-    """Counts and times the block as one call of `method`. What leaves it is a ZooError, or what ends a call anyway."""
-    began, call, code = time.monotonic(), Call(), "OK"
-    current_call.set(call)
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        # gRPC cancels a call whose deadline has passed as it does one whose caller left; the caller saw the difference.
-        remaining = context.time_remaining() if context is not None else None
-        code = "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"
-        raise
-    except aio.AbortError:
-        code = _name(context.code()) if context is not None else "UNKNOWN"
-        raise
-    except Exception as error:
-        zoo_error = to_zoo_error(error, method)
-        code = code_of(zoo_error).name
-        raise zoo_error from None
-    finally:
-        seconds = time.monotonic() - began
-        recorder.call_finished(call, method, code, seconds)
-        log.debug("call", method=method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
+class CountedCall:
+    """The one place where calls are counted and timed: one gRPC call, or one request of a stream.
+
+    As a context manager it counts its block, makes `call` the current call, and lets only a ZooError leave, or what ends a call
+    anyway. Code without a block calls exactly one of `finished`, `failed` and `cancelled`.
+    """
+
+    __slots__ = ("_began", "_context", "_method", "_recorder", "call")
+
+    def __init__(
+        self, recorder: Recorder, method: str, context: Context | None = None, call: Call | None = None
+    ) -> None:
+        self.call = Call() if call is None else call
+        self._recorder = recorder
+        self._method = method
+        self._context = context
+        self._began = time.monotonic()
+
+    def __enter__(self) -> CountedCall:
+        current_call.set(self.call)
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self.cancelled()
+        elif isinstance(error, aio.AbortError):
+            self.finished("UNKNOWN" if self._context is None else _name(self._context.code()))
+        elif isinstance(error, Exception):
+            zoo_error = self.failed(error)
+            if zoo_error is not error:
+                raise zoo_error from None
+        else:
+            self.finished("OK")
+
+    def finished(self, code: str) -> None:
+        """The call ended with the status code of this name."""
+        call, seconds = self.call, time.monotonic() - self._began
+        self._recorder.call_finished(call, self._method, code, seconds)
+        log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
+
+    def failed(self, error: Exception) -> ZooError:
+        """The call ended with an error; gives it as clients may see it."""
+        zoo_error = to_zoo_error(error, self._method, self.call)
+        self.finished(code_of(zoo_error).name)
+        return zoo_error
+
+    def cancelled(self) -> None:
+        """The call ended without an answer. gRPC cancels a call whose deadline has passed as it does one whose caller left; for
+        the caller they differ."""
+        remaining = None if self._context is None else self._context.time_remaining()
+        self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
 
 
 async def abort(context: Context, error: ZooError) -> None:
@@ -206,7 +229,7 @@ def deadline_of(context: Context) -> float | None:
 
 
 def _name(code: Any) -> str:
-    """A status code's name; the context gives it as a number or as an enum, depending on who set it."""
+    """A status code's name; the context gives it as a number or as an enum, depending on the code that set it."""
     if isinstance(code, grpc.StatusCode):
         return code.name
     return next((c.name for c in grpc.StatusCode if c.value[0] == code), "UNKNOWN")

@@ -22,7 +22,7 @@ async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim
     places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str, claim: float) -> None:
-        async with places.one(claim):
+        async with places.permit(claim):
             entered.append(name)
             await leave.acquire()
 
@@ -43,10 +43,10 @@ async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_nex
     places, entered = PrioritySemaphore(1), list[str]()
 
     async def visit(name: str) -> None:
-        async with places.one(0.0):
+        async with places.permit(0.0):
             entered.append(name)
 
-    async with places.one(0.0):
+    async with places.permit(0.0):
         gone, next_one = asyncio.create_task(visit("gone")), asyncio.create_task(visit("next"))
         await turn()
     gone.cancel()  # the place is in its hand, and it has not run since
@@ -60,7 +60,7 @@ async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
     places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str) -> None:
-        async with places.one(0.0):
+        async with places.permit(0.0):
             entered.append(name)
             await leave.acquire()
 
@@ -88,7 +88,7 @@ async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() 
 
     async def visit(claim: float, steps: int) -> None:
         nonlocal inside, most
-        async with places.one(claim):
+        async with places.permit(claim):
             inside += 1
             most = max(most, inside)
             try:
@@ -116,9 +116,9 @@ async def test_rows_that_come_are_behind_earlier_claims_only() -> None:
     coming.add(5.0, 3)
     coming.add(1.0, 2)
     coming.add(5.0, 1)
-    assert [coming.before(claim) for claim in (0.0, 1.0, 4.0, 5.0, math.inf)] == [0, 2, 2, 6, 6]
+    assert [coming.count_before(claim) for claim in (0.0, 1.0, 4.0, 5.0, math.inf)] == [0, 2, 2, 6, 6]
     coming.remove(5.0, 2)
     coming.remove(1.0, 2)
-    assert [coming.before(claim) for claim in (1.0, 5.0)] == [0, 2]
+    assert [coming.count_before(claim) for claim in (1.0, 5.0)] == [0, 2]
     coming.remove(5.0, 2)
-    assert coming.before(math.inf) == 0
+    assert coming.count_before(math.inf) == 0

@@ -20,7 +20,7 @@ class Runtime:
 def test_the_next_batch_runs_in_the_new_runtime() -> None:
     old, new = Runtime(), Runtime()
     slot = RuntimeHandle(old)
-    slot.exchange(new)
+    slot.swap(new)
     assert slot.current is new
     with slot.borrow() as runtime:
         assert runtime is new
@@ -32,7 +32,7 @@ def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
     slot = RuntimeHandle(old)
     with slot.borrow() as first:
         with slot.borrow() as second:
-            slot.exchange(new)
+            slot.swap(new)
             second.run({})
         assert old.freed == 0
         first.run({})
@@ -50,12 +50,12 @@ def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
     except ValueError:
         pass
     assert old.freed == 0
-    slot.exchange(Runtime())
+    slot.swap(Runtime())
     assert old.freed == 1
 
 
 def test_a_runtime_in_its_own_place_is_not_freed() -> None:
     runtime = Runtime()
     slot = RuntimeHandle(runtime)
-    slot.exchange(runtime)
+    slot.swap(runtime)
     assert runtime.freed == 0

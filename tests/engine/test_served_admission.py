@@ -22,10 +22,10 @@ async def test_nobody_is_let_in_whom_the_queue_would_turn_away_for_the_way_back(
         running = asyncio.create_task(w.inference.infer(w.request("1")))
         await until(lambda: w.runtime().batches)
         deadline = time.monotonic() + 240.0  # a row is done after 200 s and a little
-        served.enter(1, deadline)
-        served.leave(1)
-        served.replied(1e6)  # answers are slow to reach their callers: a fifth of the time is kept for that
+        served.admit(1, deadline)
+        served.release(1)
+        served.observe_reply_delay(1e6)  # answers are slow to reach their callers: a fifth of the time is kept for that
         with pytest.raises(TooLate):
-            served.enter(1, deadline)
+            served.admit(1, deadline)
         w.runtime().gate.set()
         await asyncio.wait_for(running, PATIENCE_S)

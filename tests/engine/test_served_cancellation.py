@@ -31,7 +31,7 @@ async def ask(w: World, *texts: Any, **changes: Any) -> InferReply:
 
 
 async def quickly(w: World, instances: Sequence[TensorInstance]) -> Sequence[Tensors]:
-    return await w.inference.quickly(w.model(), [Item(each.tensors) for each in instances], None, 0)
+    return await w.inference.infer_tensors(w.model(), [Item(each.tensors) for each in instances], None, 0)
 
 
 def tensor(value: float) -> TensorInstance:
@@ -56,9 +56,9 @@ def assert_nothing_left(w: World) -> None:
     """No one is inside any more, by every count there is."""
     served = w.model()
     assert served.rows_in_flight == served.queue_depth == 0
-    assert served.coming.before(math.inf) == 0
-    assert served.room.free == PREPARED_AHEAD * served.limits.max_batch_size
-    assert w.inference._house.inside == 0
+    assert served.preprocess.pending.count_before(math.inf) == 0
+    assert served.preprocess.permits.free == PREPARED_AHEAD * served.limits.max_batch_size
+    assert w.inference._in_flight.count == 0
     assert w.sample("zoo_in_flight_requests", **LABELS) == 0
     assert w.sample("zoo_queue_depth", **LABELS) == 0
     assert not w.scheduler._policy._running
@@ -93,7 +93,7 @@ async def test_nothing_is_left_of_ten_thousand_callers_who_went_away(monkeypatch
                 w.runtime().gate.clear()
             await asyncio.gather(*[one(rng.randint(0, 40), rng.random() < 0.3) for _ in range(WAVE)])
             w.runtime().gate.set()
-        await until(lambda: not w.scheduler._policy._running and not w.inference._house.inside)
+        await until(lambda: not w.scheduler._policy._running and not w.inference._in_flight.count)
         assert cancelled >= CALLS // 2
         reply = await ask(w, "3")
         assert isinstance(reply.predictions[0], Prediction)
@@ -116,7 +116,7 @@ async def test_who_leaves_before_preprocessing_is_not_prepared() -> None:
         w.task().gate.clear()
         room = PREPARED_AHEAD * 1
         inside = [asyncio.create_task(ask(w, "1")) for _ in range(room)]
-        await until(lambda: w.model().room.free == 0)
+        await until(lambda: w.model().preprocess.permits.free == 0)
         outside = [asyncio.create_task(ask(w, "2")) for _ in range(5)]
         await until(lambda: w.model().rows_in_flight == room + 5)
         for call in outside:
@@ -132,7 +132,7 @@ async def test_who_leaves_in_preprocessing_is_not_run() -> None:
     async with world() as w:
         w.task().gate.clear()
         call = asyncio.create_task(ask(w, "1"))
-        await until(lambda: w.model().room.free < PREPARED_AHEAD * 4)
+        await until(lambda: w.model().preprocess.permits.free < PREPARED_AHEAD * 4)
         call.cancel()
         await asyncio.wait([call])
         w.task().gate.set()
@@ -179,7 +179,7 @@ async def test_a_stream_that_disconnects_drops_what_it_had_in_the_queue(quick: b
         def begin(number: int, stream: Stream[int, Any]) -> None:
             if quick:
                 items = [Item(tensor(number).tensors)]
-                call = w.inference.begin(w.model(), items, None, 0, lambda call: stream.reply(None, call))
+                call = w.inference.submit_tensors(w.model(), items, None, 0, lambda call: stream.reply(None, call))
                 stream.under_way.add(call)
             else:
                 stream.start(ask(w, tensor(number)))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_zoo.versions import Versions
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.engine.served_model import ServedModel
 from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, QueueFull
 from service.registry.states import ModelState
@@ -117,7 +117,7 @@ async def test_a_head_that_breaks_leaves_its_neighbours_alone(tmp_path: Path) ->
     async with world(max_batch_size=4) as w:
         await serve(w, tmp_path, 1.0, 2.0)
         broken = w.registry.resolve("head0")
-        assert isinstance(broken, HeadServed)
+        assert isinstance(broken, ServedHead)
 
         def fail(*_: object) -> Any:
             raise RuntimeError("a foreign text with /a/path")
@@ -151,9 +151,9 @@ async def test_a_head_takes_columns_beside_the_features(tmp_path: Path) -> None:
         from service.types import Item, Row
 
         item = Item({"x": np.array([3.0], np.float32), "columns": np.array([0.25, 0.5], np.float32)})
-        served.enter(1)
+        served.admit(1)
         [row] = await served.submit([item], float("inf")).result()
-        served.leave(1)
+        served.release(1)
         assert isinstance(row, Row)
         assert float(row.tensors["logits"][0]) == 70.75
 

@@ -72,7 +72,7 @@ async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
             return collate(items, least_length)
 
         w.task().collate = watched  # type: ignore[method-assign]
-        w.model().evidence = TierReport(tier, "bf16", length_step=step)
+        w.model().tier_report = TierReport(tier, "bf16", length_step=step)
         await w.model().submit([Item({"x": np.ones(1, np.float32)}, length)], math.inf).result()
         assert asked == [padded_to]
 

@@ -42,7 +42,7 @@ def values(reply: InferReply) -> list[float]:
 def assert_nothing_left(w: World) -> None:
     served = w.model()
     assert served.rows_in_flight == served.queue_depth == 0
-    assert served.coming.before(math.inf) == 0
+    assert served.preprocess.pending.count_before(math.inf) == 0
 
 
 async def test_a_row_goes_on_until_its_task_says_enough() -> None:

@@ -55,8 +55,8 @@ def assert_nothing_left(w: World) -> None:
     served = w.model()
     assert served.rows_in_flight == 0
     assert served.queue_depth == 0
-    assert w.inference._house.inside == 0
-    assert w.inference._house.empty.is_set()
+    assert w.inference._in_flight.count == 0
+    assert w.inference._in_flight.empty.is_set()
     assert w.sample("zoo_in_flight_requests", **LABELS) == 0
     assert w.sample("zoo_queue_depth", **LABELS) == 0
 
@@ -301,7 +301,7 @@ async def test_a_deadline_is_kept_wherever_the_request_stands(block: Block, rows
             await ask(w, *["5"] * rows, deadline=time.monotonic() + 0.02)
         assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 1
         release()
-        await until(lambda: w.inference._house.inside == 0)
+        await until(lambda: w.inference._in_flight.count == 0)
         assert_nothing_left(w)
         assert values_of(await ask(w, "1")) == [3]
 
@@ -372,7 +372,7 @@ async def test_a_caller_who_leaves_leaves_nothing_behind(block: Block, rows: int
         release = await block(w)
         before = len(w.runtime().batches)
         call = asyncio.create_task(ask(w, *["5"] * rows))
-        await until(lambda: w.inference._house.inside == 1 + (block is blocked_in_the_queue))
+        await until(lambda: w.inference._in_flight.count == 1 + (block is blocked_in_the_queue))
         if block is blocked_in_the_queue:
             await until(lambda: w.model().queue_depth == rows)
         elif block is blocked_on_the_device:
@@ -382,7 +382,7 @@ async def test_a_caller_who_leaves_leaves_nothing_behind(block: Block, rows: int
         assert call.cancelled()
         assert w.model().queue_depth == 0
         release()
-        await until(lambda: w.inference._house.inside == 0)
+        await until(lambda: w.inference._in_flight.count == 0)
         assert_nothing_left(w)
         assert values_of(await ask(w, "1")) == [3]
         if block is blocked_in_the_queue:
@@ -416,7 +416,7 @@ async def test_a_full_model_refuses_at_once_and_says_when_to_try_again() -> None
             await ask(w, "3")
         assert caught.value.retry_after_s > 0
         assert w.sample("zoo_rejected_total", **LABELS, reason="queue_full") == 1
-        assert w.inference._house.inside == 2
+        assert w.inference._in_flight.count == 2
         w.runtime().gate.set()
         await asyncio.gather(*inside)
         assert values_of(await ask(w, "3")) == [7]

@@ -59,15 +59,15 @@ async def test_a_text_that_waited_for_the_pool_keeps_its_turn_in_the_queue() -> 
         await until(lambda: runtime.batches)
         w.task().gate.clear()
         calls.append(begin(w, "1"))
-        await until(lambda: served.coming)
-        claim = served.coming._claims[0]
+        await until(lambda: served.preprocess.pending)
+        claim = served.preprocess.pending._deadlines[0]
         calls.append(begin(w, TensorInstance({"x": np.full(1, 2, np.float32)})))
         await until(lambda: served.queue_depth == 1)
         w.task().gate.set()
         await until(lambda: served.queue_depth == 2)
         first = served._network.queue.order[0]
         assert first[0] == claim
-        assert first[2].came < first[2].arrival
+        assert first[2].arrived_at < first[2].queued_at
         runtime.gate.set()
         await asyncio.gather(*calls)
         assert runtime.batches == [[0], [1], [2]]
@@ -92,7 +92,7 @@ async def test_later_passes_of_an_answer_do_not_go_before_all_who_come_meanwhile
     assert len(turns) == 3
     first, *later = [turn for turn in turns if turn is not None]
     assert len(later) == 2
-    assert first.claim < later[0].claim < later[1].claim
+    assert first.effective_deadline < later[0].effective_deadline < later[1].effective_deadline
     assert first.at < later[0].at < later[1].at, "as if it had come so much later as its passes took on the device"
 
 

@@ -195,14 +195,14 @@ async def test_canary_out_of_bounds_loses_its_share_before_anything_is_written(e
         await w.registry.set_traffic("mood", 2, 0.5)
         watch(w, events)
         kept.let.clear()
-        observe = w.registry.resolve("mood", "2").watch
+        observe = w.registry.resolve("mood", "2").on_outcome
         assert observe is not None
         for _ in range(4):
             observe(True, 0.01)
         assert events == [("canary_rolled_back", "mood")]
         assert w.registry.traffic("mood").canary_share == 0.0
         assert kept.stored["mood"].aliases.canary_share == 0.5
-        assert w.registry.resolve("mood", "2").watch is None, "it is compared no more"
+        assert w.registry.resolve("mood", "2").on_outcome is None, "it is compared no more"
         kept.let.set()
         await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
 

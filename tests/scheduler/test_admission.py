@@ -98,13 +98,13 @@ def beside_the_patient(*, asked: list[tuple[int, float]]) -> Batch:
 def test_who_asks_for_what_no_device_could_do_costs_nobody_else_an_answer() -> None:
     one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second = (1, 0.001), (200, 0.1)
     batch = beside_the_patient(asked=[one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second])
-    assert (len(batch.rows), len(batch.hopeless)) == (20, 0)
+    assert (len(batch.rows), len(batch.too_late)) == (20, 0)
 
 
 def test_under_a_load_that_makes_others_late_batches_stay_full() -> None:
     time_enough_on_an_idle_device = (1, 0.050)
     batch = beside_the_patient(asked=[time_enough_on_an_idle_device])
-    assert (len(batch.rows), len(batch.hopeless)) == (31, 1)
+    assert (len(batch.rows), len(batch.too_late)) == (31, 1)
 
 
 def test_lanes_share_what_waits() -> None:

@@ -79,7 +79,7 @@ class Network:
         self.answered: list[float] = []
         self.too_big: list[int] = []
 
-    def __call__(self, items: Sequence[Item]) -> list[Row]:
+    def __call__(self, items: Sequence[Item], _: float | None = None) -> list[Row]:
         longest = max(item.length for item in items)
         fates = {item.notes["fate"] for item in items}
         with self.lock:

@@ -49,7 +49,7 @@ def test_what_cannot_be_in_time_any_more_is_not_run(lengths: bool) -> None:
     q = queue(batch=2, cost=KNOWN, lengths=lengths)
     push(q, 0.15, 9.0, 9.0)
     batch = q.take(0.0)
-    assert [e.index for e in batch.hopeless] == [0]
+    assert [e.index for e in batch.too_late] == [0]
     assert [e.index for e, _ in batch.rows] == [1, 2]
 
 
@@ -57,10 +57,10 @@ def test_an_idle_device_tries_what_seems_hopeless_so_that_a_wrong_cost_cannot_la
     q = queue(batch=2, cost=KNOWN)
     push(q, 0.1, 0.15)
     batch = q.take(0.0, device_is_idle=True)
-    assert ([e.index for e in batch.hopeless], [e.index for e, _ in batch.rows]) == ([0], [1])
+    assert ([e.index for e in batch.too_late], [e.index for e, _ in batch.rows]) == ([0], [1])
     push(q, 0.1, 0.15)
     batch = q.take(0.0, device_is_idle=False)
-    assert (len(batch.hopeless), len(batch.rows)) == (2, 0), "but not on a busy one"
+    assert (len(batch.too_late), len(batch.rows)) == (2, 0), "but not on a busy one"
 
 
 def test_a_network_that_never_ran_for_a_wrong_cost_gets_to_try_beside_a_busy_one() -> None:
@@ -74,7 +74,7 @@ def test_a_network_that_never_ran_for_a_wrong_cost_gets_to_try_beside_a_busy_one
     assert len(wrong.take(0.0, device_is_idle=False).rows) == 1
     assert w.policy.refuse(wrong, 1, 61.0, 1.0) is not None, "not again at once"
     push(wrong, 61.0, now=1.0)
-    assert len(wrong.take(1.0, device_is_idle=False).hopeless) == 1
+    assert len(wrong.take(1.0, device_is_idle=False).too_late) == 1
     later = 1.0 + PROBE_S + 0.1
     assert w.policy.refuse(wrong, 1, 64.0, later) is None
     push(wrong, 64.0, now=later)
@@ -90,24 +90,24 @@ def test_nothing_is_hopeless_while_the_cost_is_unknown() -> None:
 def test_under_overload_one_row_does_not_cost_others_their_places() -> None:
     q = queue(batch=8, cost=KnownCost(Law(1.0, 0.01, 0.0)))
     push(q, 1.025, *[9.0] * 7)
-    q.press(0.0)
+    q.mark_overloaded(0.0)
     batch = q.take(0.0)
-    assert (len(batch.hopeless), len(batch.rows)) == (1, 7)
+    assert (len(batch.too_late), len(batch.rows)) == (1, 7)
 
 
 @pytest.mark.parametrize(("came", "pressed"), [(0.0, False), (-1.0, True)])
 def test_only_a_row_that_the_load_made_late_tells_of_load(came: float, pressed: bool) -> None:
     q = queue(batch=8, cost=KNOWN)
     push(q, 0.15, 0.15, now=came)
-    assert len(q.take(0.0).hopeless) == 1
-    assert q.is_pressed(0.0) == pressed
+    assert len(q.take(0.0).too_late) == 1
+    assert q.is_overloaded(0.0) == pressed
 
 
 def test_who_is_hopeless_is_told_by_how_much() -> None:
     q = queue(batch=8, cost=KnownCost(LAW, spread=0.1))
     push(q, 0.15, 0.15)
     batch = q.take(0.0)
-    assert batch.late_s(batch.hopeless[0]) == pytest.approx(0.2 * 1.2 - 0.15)
+    assert batch.late_by_s(batch.too_late[0]) == pytest.approx(0.2 * 1.2 - 0.15)
 
 
 def test_a_row_that_would_be_late_in_company_waits_for_another() -> None:
@@ -147,7 +147,7 @@ def test_every_batch_takes_the_row_with_the_first_claim_so_nobody_is_passed_over
         push_lengths(q, *[10] * 6, deadline=now + 0.9, now=now)  # a crowd of short rows in a hurry, for ever
         head = q.head()
         batch = q.take(now)
-        assert head in [*batch.late, *[entry for entry, _ in batch.rows]]
+        assert head in [*batch.expired, *[entry for entry, _ in batch.rows]]
         earlier += 1
         now += 0.5
         assert now <= PATIENCE_S + 1.0
@@ -161,7 +161,7 @@ def test_a_batch_of_many_lengths_is_as_quick_as_its_urgent_row_needs() -> None:
     push_lengths(q, 10, deadline=law.seconds(3, 11) + 1e-6)
     batch = q.take(0.0)
     assert lengths_of(batch) == [10, 11, 11]
-    assert not batch.hopeless
+    assert not batch.too_late
 
 
 def test_nobody_is_turned_away_by_a_guess_about_lengths_never_seen() -> None:

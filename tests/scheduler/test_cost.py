@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.scheduler.cost import ENOUGH, SURPRISES, KnownCost, Law, LearnedCost
+from service.scheduler.cost import MAX_OUTLIERS, MIN_BATCHES, KnownCost, Law, LearnedCost
 
 TRUTH = Law(0.004, 0.001, 0.00002)
 GRID = list(itertools.product((1, 2, 4, 8), (8, 32, 128, 300)))
@@ -53,7 +53,7 @@ def test_a_change_shows_after_a_handful_of_batches() -> None:
     cost = LearnedCost()
     for _ in range(100):
         cost.observe(8, 1, 0.010)
-    for _ in range(SURPRISES):
+    for _ in range(MAX_OUTLIERS):
         cost.observe(8, 1, 0.020)
     assert cost.law is not None
     assert cost.law.seconds(8, 1) == pytest.approx(0.020, rel=0.1)
@@ -80,7 +80,7 @@ def test_a_slow_drift_is_followed() -> None:
 
 def test_nothing_is_predicted_before_enough_was_seen() -> None:
     cost = LearnedCost()
-    for _ in range(ENOUGH - 1):
+    for _ in range(MIN_BATCHES - 1):
         cost.observe(1, 1, 0.01)
         assert cost.law is None
     cost.observe(1, 1, 0.01)

@@ -21,7 +21,7 @@ def sizes(w: World, now: float) -> list[int]:
     for _ in range(w.policy.lanes):
         step = w.policy.next(now)
         if isinstance(step, Batch):
-            assert not step.hopeless
+            assert not step.too_late
             found.append(len(step.rows))
     return found
 
@@ -72,7 +72,7 @@ def test_a_row_that_cannot_wait_for_the_delay_runs_at_once() -> None:
 def test_a_delay_ends_where_the_batch_itself_would_make_a_row_late() -> None:
     w = World()
     q = w.queue(delay_s=0.5)
-    q.turn_s = 0.3
+    q.last_batch_s = 0.3
     push(q, 0.7)
     assert w.policy.choose(0.0) is q
 
@@ -99,7 +99,7 @@ def test_the_batch_that_gathers_is_in_time_and_not_only_its_first_row(spread: fl
     w = World()
     law = Law(0.010, 0.005, 0.0)
     q = w.queue(batch=8, delay_s=0.050, cost=KnownCost(law, spread))
-    q.turn_s = law.seconds(1, 1)
+    q.last_batch_s = law.seconds(1, 1)
     push(q, *[0.050 + law.seconds(4, 1) * (1 + 2 * spread) - 0.001] * 4)
     assert sizes(w, 0.0) == [4], "at the end of the delay there would be no time for four"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from service.scheduler.policy import (
     BORROW_S,
-    CLASS_S,
     PATIENCE_S,
+    PRIORITY_STEP_S,
     Batch,
     BatchLimits,
     NetworkQueue,
@@ -55,7 +55,7 @@ def test_a_row_past_its_deadline_comes_back_late_and_takes_no_place_in_the_batch
     q = queue(batch=2, lengths=lengths)
     push(q, 1, 2, 7, 8, 9)
     batch = q.take(now=2)
-    assert [e.index for e in batch.late] == [0, 1], "a deadline that is now has passed"
+    assert [e.index for e in batch.expired] == [0, 1], "a deadline that is now has passed"
     assert [e.index for e, _ in batch.rows] == [2, 3]
     assert len(q) == 1
 
@@ -92,14 +92,14 @@ def test_a_priority_passes_those_after_it_and_a_low_one_waits_but_not_for_ever()
         push(q, 1e6, now=now)
         q.take(now)
         now += 0.5
-    assert now == pytest.approx(CLASS_S, abs=1.0), "one step of priority is worth this much waiting"
+    assert now == pytest.approx(PRIORITY_STEP_S, abs=1.0), "one step of priority is worth this much waiting"
 
 
 def test_the_usual_priority_is_five_and_there_is_none_below_nine() -> None:
     q = queue(batch=9)
-    claims = [push(q, 5.0, priority=priority)[0].claim for priority in (0, 5, 9, 10, 2**63)]
-    assert claims[0] == claims[1]
-    assert claims[2] == claims[3] == claims[4]
+    keys = [push(q, 5.0, priority=priority)[0].effective_deadline for priority in (0, 5, 9, 10, 2**63)]
+    assert keys[0] == keys[1]
+    assert keys[2] == keys[3] == keys[4]
 
 
 # ── who left ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,7 +130,7 @@ def test_dropping_twice_or_after_the_row_was_taken_changes_nothing(lengths: bool
 def test_dropping_a_row_that_came_back_late_changes_nothing() -> None:
     q = queue()
     (late, *_) = push(q, 1, 9)
-    assert [e.index for e in q.take(now=5).late] == [0]
+    assert [e.index for e in q.take(now=5).expired] == [0]
     q.drop(late)
     assert len(q) == 0
 
@@ -347,19 +347,21 @@ def test_every_row_comes_out_exactly_once_and_no_batch_breaks_its_word(
         q = batch.queue
         mine = [e for e, of in waiting.items() if of is q]
         first = min(
-            (e for e in mine if e not in batch.late + batch.hopeless), key=lambda e: (e.claim, e.sequence), default=None
+            (e for e in mine if e not in batch.expired + batch.too_late),
+            key=lambda e: (e.effective_deadline, e.sequence),
+            default=None,
         )
         taken = [e for e, _ in batch.rows]
-        assert taken or batch.late or batch.hopeless
+        assert taken or batch.expired or batch.too_late
         assert len(taken) <= q.limits.max_batch_size
         assert len(taken) == 1 or len(taken) <= q.most_rows(batch.length)
         assert first is None or first in taken, "whoever is first is in the batch"
-        assert all(e.deadline <= now for e in batch.late)
-        assert all(e.deadline > now for e in taken + batch.hopeless)
+        assert all(e.deadline <= now for e in batch.expired)
+        assert all(e.deadline > now for e in taken + batch.too_late)
         assert not taken or batch.length == max(e.length for e in taken)
         if batch.predicted_s is not None and len(taken) > 1:
             assert all(e.deadline >= now + batch.predicted_s - 1e-9 for e in taken)
-        for fate, entries in {"late": batch.late, "hopeless": batch.hopeless, "run": taken}.items():
+        for fate, entries in {"late": batch.expired, "too_late": batch.too_late, "run": taken}.items():
             for entry in entries:
                 met(entry, fate)
         w.policy.finished(batch, now + seconds)

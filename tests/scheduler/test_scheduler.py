@@ -65,7 +65,7 @@ class Gated:
         self.entered = threading.Event()
         self.batches: list[list[float]] = []
 
-    def __call__(self, items: Sequence[Item]) -> list[Row]:
+    def __call__(self, items: Sequence[Item], _: float | None = None) -> list[Row]:
         self.batches.append([float(i.tensors["x"][0]) for i in items])
         self.entered.set()
         assert self.gate.wait(PATIENCE_S)
@@ -105,7 +105,7 @@ async def test_two_lanes_run_two_batches_at_once() -> None:
     async with device(lanes=2) as d:
         both = threading.Barrier(2)
 
-        def meet(items: Sequence[Item]) -> list[Row]:
+        def meet(items: Sequence[Item], _: float | None = None) -> list[Row]:
             both.wait(PATIENCE_S)  # passes only when two batches are inside together
             return double(items)
 
@@ -142,7 +142,7 @@ async def test_a_delay_gathers_rows_of_several_callers_into_one_batch() -> None:
     async with device(clock=clock) as d:
         batches: list[int] = []
 
-        def run(items: Sequence[Item]) -> list[Row]:
+        def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
             batches.append(len(items))
             return double(items)
 
@@ -159,7 +159,7 @@ async def test_a_delay_gathers_rows_of_several_callers_into_one_batch() -> None:
 
 
 def fails_on(*poison: float, error: Exception | None = None) -> Callable[[Sequence[Item]], list[Row]]:
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         if any(float(i.tensors["x"][0]) in poison for i in items):
             raise error or RuntimeError("CUDA error in /a/path")
         return double(items)
@@ -184,7 +184,7 @@ async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> No
     async with device() as d:
         gated, fail = Gated(), fails_on(1)
 
-        def run(items: Sequence[Item]) -> list[Row]:
+        def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
             gated(items)
             return fail(items)
 
@@ -211,7 +211,7 @@ async def test_an_error_of_our_own_reaches_the_guilty_row_as_it_is() -> None:
 
 @pytest.mark.parametrize("wrong", ["short", "long", "none at all"])
 async def test_a_wrong_number_of_outputs_never_reaches_a_caller(wrong: str) -> None:
-    def run(items: Sequence[Item]) -> Any:
+    def run(items: Sequence[Item], _: float | None = None) -> Any:
         rows = double(items)
         return {"short": rows[:-1], "long": [*rows, rows[0]], "none at all": None}[wrong]
 
@@ -224,7 +224,7 @@ async def test_a_wrong_number_of_outputs_never_reaches_a_caller(wrong: str) -> N
 async def test_outputs_that_are_short_only_in_company_reach_nobody_else() -> None:
     """A network that loses a row of a batch must not shift the answers: halved, each gets its own."""
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         return double(items)[1:] if len(items) > 1 else double(items)
 
     async with device() as d:
@@ -398,7 +398,7 @@ async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
 def fits(most: int, sizes: list[int]) -> Callable[[Sequence[Item]], list[Row]]:
     """A network with memory for so many rows at once."""
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         sizes.append(len(items))
         if len(items) > most:
             raise OutOfMemory
@@ -428,7 +428,7 @@ async def test_the_retry_has_the_memory_of_what_failed() -> None:
     """An error that is kept would keep the frames that raised it, and their tensors."""
     held: list[weakref.ref[Any]] = []
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         assert all(ref() is None for ref in held), "what the failed batch allocated is still there"
         activations = np.zeros(1000)
         held.append(weakref.ref(activations))
@@ -451,7 +451,7 @@ class Timed:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def __call__(self, items: Sequence[Item]) -> list[Row]:
+    def __call__(self, items: Sequence[Item], _: float | None = None) -> list[Row]:
         self.clock.now += len(items)
         return double(items)
 
@@ -493,7 +493,7 @@ async def test_each_way_of_running_has_its_own_costs() -> None:
 async def test_a_batch_that_failed_teaches_nothing() -> None:
     clock = Clock()
 
-    def fail(items: Sequence[Item]) -> list[Row]:
+    def fail(items: Sequence[Item], _: float | None = None) -> list[Row]:
         clock.now += 1000.0
         raise RuntimeError
 
@@ -569,7 +569,7 @@ async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) 
     def network(name: str, factor: float) -> Callable[[Sequence[Item]], list[Row]]:
         chaos = random.Random(f"{seed}{name}")
 
-        def run(items: Sequence[Item]) -> list[Row]:
+        def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
             values = [float(i.tensors["x"][0]) for i in items]
             if len(items) > biggest[name]:
                 too_big.append(len(items))

@@ -50,7 +50,7 @@ async def test_two_lanes_share_their_time_between_networks_by_weight() -> None:
     light = scheduler.add("light", 1, BatchLimits(4, 10**6), double)
     seconds, given = {heavy: 0.05, light: 0.02}, {heavy: 0.0, light: 0.0}
     for network in seconds:
-        network.submit([item(0.0)] * 8000, NEVER, told=nobody)
+        network.submit([item(0.0)] * 8000, NEVER, on_done=nobody)
     lanes: list[tuple[float, int, Callable[[], None]]] = []
 
     def begin(lane: int) -> None:
@@ -80,7 +80,7 @@ async def test_memory_that_comes_back_is_used_again() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
     sizes: list[int] = []
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         sizes.append(len(items))
         if len(sizes) == 1:
             raise OutOfMemory
@@ -99,7 +99,7 @@ async def test_memory_that_comes_back_is_used_again() -> None:
 async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_so_and_runs_no_more() -> None:
     clock, tried = Clock(), list[list[float]]()
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         tried.append([float(i.tensors["x"][0]) for i in items])
         clock.now += 4.0
         if len(items) > 1:
@@ -124,8 +124,8 @@ async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> 
     def breaks(_: Sequence[Row | ZooError]) -> None:
         raise RuntimeError("of the caller")
 
-    network.submit([item(1)], NEVER, told=breaks)
-    network.submit([item(2)], NEVER, told=lambda rows: answers.append(value_of(rows[0])))
+    network.submit([item(1)], NEVER, on_done=breaks)
+    network.submit([item(2)], NEVER, on_done=lambda rows: answers.append(value_of(rows[0])))
     on_a_lane(scheduler)
     await until(lambda: answers)
     assert answers == [4]
@@ -139,7 +139,7 @@ async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> Non
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
     network = scheduler.add("m", 1, BatchLimits(8, 64), double)
     network.queue.cost = KnownCost(Law(1.0, 0.01, 0.0))
-    network.queue.press(clock())
+    network.queue.mark_overloaded(clock())
     tight = network.submit([item(0)], 1.025)
     network.submit([item(i) for i in range(7)], 9.0)
     on_a_lane(scheduler)
@@ -151,7 +151,7 @@ async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> Non
 async def test_who_is_turned_away_hears_of_it_before_the_batch_beside_them_has_run() -> None:
     go = threading.Event()
 
-    def run(items: Sequence[Item]) -> list[Row]:
+    def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
         assert go.wait(PATIENCE_S)
         return double(items)
 
@@ -176,21 +176,21 @@ async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(1.9))
     network = scheduler.add("m", 1, BatchLimits(8, 64), double)
     network.queue.cost = KnownCost(Law(1.0, 0.0, 0.0))
-    late = network.submit([item(0)], 2.0, came=Arrival(came, 2.0))
+    late = network.submit([item(0)], 2.0, arrival=Arrival(came, 2.0))
     network.submit([item(1)], 9.0)
     on_a_lane(scheduler)
     (row,) = await late.result()
     assert isinstance(row, TooLate)
     assert (row.retry_after_s is not None) is comes_back
-    assert not network.queue.is_pressed(1.9), "fuller batches would not have helped it"
+    assert not network.queue.is_overloaded(1.9), "fuller batches would not have helped it"
 
 
 async def test_a_claim_that_came_along_counts_in_the_queue() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(5.0))
     network = scheduler.add("m", 1, BatchLimits(1, 64), double)
     order: list[str] = []
-    network.submit([item(1)], NEVER, told=lambda _: order.append("came now"))
-    network.submit([item(2)], NEVER, told=lambda _: order.append("came before"), came=Arrival(2.0, 12.0))
+    network.submit([item(1)], NEVER, on_done=lambda _: order.append("came now"))
+    network.submit([item(2)], NEVER, on_done=lambda _: order.append("came before"), arrival=Arrival(2.0, 12.0))
     for _ in range(2):
         on_a_lane(scheduler)
     await until(lambda: len(order) == 2)

@@ -33,7 +33,7 @@ def value_of(row: object) -> float:
     return float(row.tensors["y"][0])
 
 
-def double(items: Sequence[Item]) -> list[Row]:
+def double(items: Sequence[Item], _: float | None = None) -> list[Row]:
     """The fake network: y = 2 x."""
     return [Row({"y": i.tensors["x"] * 2}, REPORT) for i in items]
 

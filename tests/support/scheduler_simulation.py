@@ -30,7 +30,7 @@ class Outcome:
 
     arrival: Arrival
     fate: str = "waiting"
-    """refused, late, hopeless, answered"""
+    """refused, late, too_late, answered"""
     started: float = 0.0
     ended: float = 0.0
 
@@ -80,7 +80,7 @@ def simulate(
 
     def tell(entries: list[QueuedRow], fate: str, now: float) -> None:
         for entry in entries:
-            outcome = entry.ticket
+            outcome = entry.owner
             assert isinstance(outcome, Outcome)
             assert outcome.fate == "waiting", "a row has one fate"
             outcome.fate, outcome.ended = fate, now
@@ -109,8 +109,8 @@ def simulate(
                 if step < float("inf"):
                     heapq.heappush(events, (step, next(counter), None))
                 break
-            tell(step.late, "late", now)
-            tell(step.hopeless, "hopeless", now)
+            tell(step.expired, "late", now)
+            tell(step.too_late, "too_late", now)
             if not step.rows:
                 continue
             lanes -= 1
@@ -118,8 +118,8 @@ def simulate(
             length = max(entry.length for entry, _ in step.rows)
             seconds = laws[name].seconds(rows, length) * noise()
             for entry, _ in step.rows:
-                assert isinstance(entry.ticket, Outcome)
-                entry.ticket.started = now
+                assert isinstance(entry.owner, Outcome)
+                entry.owner.started = now
                 run.padded += length - entry.length
                 run.cells += length
             run.batches.append((name, rows, length, now, now + seconds))

@@ -1,4 +1,4 @@
-"""A corridor and a registry that answer from memory, behind the real servicer and interceptor on a real port."""
+"""A fake pipeline and registry that answer from memory, behind the real servicer and call wrapper on a real port."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spec(name: str, datatype: str, *shape: int) -> TensorSpec:
 
 
 def card(name: str, raw_input: str, canonical: str, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> Card:
-    """A card with just what the wire looks at."""
+    """A card with the fields that `wire/` reads."""
     return Card.model_construct(
         name=name,
         family="cnn",
@@ -90,7 +90,7 @@ class FakeTask:
 
 
 @dataclass(frozen=True)
-class FakeServed:
+class FakeModel:
     card: Card
     name: str
     version: int
@@ -98,7 +98,7 @@ class FakeServed:
 
 
 class FakeRegistry:
-    """Three models: one that classifies, one that takes text, one that is not loaded."""
+    """Three models: one classifies, one takes text, one is not loaded."""
 
     def __init__(self) -> None:
         self.models = {
@@ -108,15 +108,15 @@ class FakeRegistry:
         }
 
     async def seek(self, name: str, version: str = "") -> None:
-        """There are no other servers."""
+        """No other server shares this registry."""
 
-    def resolve(self, name: str, version: str = "") -> FakeServed:
+    def resolve(self, name: str, version: str = "") -> FakeModel:
         known = self.status(name, version)
         if known.state is not ModelState.READY:
             raise NotReady(f"model {name!r} is unavailable: {known.reason}")
-        return FakeServed(known.card, name, 1, FakeTask(known.labels))
+        return FakeModel(known.card, name, 1, FakeTask(known.labels))
 
-    async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> FakeServed:
+    async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> FakeModel:
         return self.resolve(name, version)
 
     def status(self, name: str, version: str = "") -> ModelStatus:
@@ -150,30 +150,30 @@ class FakeRegistry:
 
 @dataclass
 class FakeInference:
-    """Answers each instance with `answer`. `gate`, where set, keeps requests inside until it is opened."""
+    """Answers each instance with `answer`. A request waits for its gate, where it has one."""
 
     answer: Callable[[Instance], Prediction | ZooError]
     registry: FakeRegistry
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    """By request id: a request waits for its gate, where it has one."""
+    """By request id."""
     requests: list[InferRequest] = field(default_factory=list)
     inside: int = 0
     most_inside: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def ready(self, model: str, version: str) -> None:
-        """Nobody is known at once: every request takes the long way."""
+    def find_ready(self, model: str, version: str) -> None:
+        """No model is known at once: no request takes the tensor path."""
 
-    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str) -> FakeServed:
-        served = await self.registry.acquire(model, version, deadline)
+    async def resolve(self, model: str, version: str, deadline: float | None, request_id: str) -> FakeModel:
+        found = await self.registry.acquire(model, version, deadline)
         call = current_call.get()
-        call.model, call.version = served.name, str(served.version)
-        return served
+        call.model, call.version = found.name, str(found.version)
+        return found
 
     async def infer(
-        self, request: InferRequest, *, answers: bool = True, served: FakeServed, came: float
+        self, request: InferRequest, *, answers: bool = True, model: FakeModel, arrived: float
     ) -> InferReply:
-        assert not answers, "tensors are all that this protocol sends"
+        assert not answers, "this protocol sends tensors only"
         self.requests.append(request)
         await self._count(1)
         try:
@@ -196,7 +196,7 @@ class FakeInference:
 
 
 def echo(instance: Instance) -> Prediction | ZooError:
-    """Three scores that grow with the instance, or the error that it asks for."""
+    """Three scores that grow with the instance, or the error that the instance names."""
     if isinstance(instance, TensorInstance):
         total = float(sum(np.asarray(tensor).sum() for tensor in instance.tensors.values()))
     elif instance.data == b"bad":  # type: ignore[union-attr]

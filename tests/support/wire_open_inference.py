@@ -14,8 +14,8 @@ from grpc import aio
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.wire.calls import CountedServer
+from service.wire.open_inference.model_codec import ModelCodec
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
-from service.wire.open_inference.tensor_codec import QuickModel
 from tests.support.registry_fakes import World, world
 
 
@@ -47,7 +47,7 @@ async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
 
 
 def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QuickModel, "read", lambda *_: None)
+    monkeypatch.setattr(ModelCodec, "read", lambda *_: None)
 
 
 async def all_replies(stub: Any, requests: list[pb.ModelInferRequest]) -> list[pb.ModelStreamInferResponse]:

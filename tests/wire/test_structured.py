@@ -29,7 +29,7 @@ from service.types import (
     TextInstance,
     Timing,
 )
-from service.wire.open_inference.convert import infer_request
+from service.wire.open_inference.requests import infer_request
 from service.wire.open_inference.tensors import encode
 from service.wire.structured import LONGEST_ROW, LONGEST_SERIES, MOST_TOGETHER, parse_record, parse_row, parse_series
 from service.wire.zoo_v1.prediction_convert import read_request, write_response

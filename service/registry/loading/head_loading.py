@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from model_zoo.cards.card import Card
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.engine.served_model import ServedModel
 from service.errors import MemoryFull, NotReady, ZooError
 from service.observability.log import logger
@@ -193,7 +193,7 @@ class HeadLoader:
             self._table.add(record)
         return record.primary
 
-    async def move_to_fp32(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> None:
+    async def move_to_fp32(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> None:
         """Moves heads to the fp32 runtime of their base, and returns once they have no rows on the base itself.
 
         For heads that do not hold on `runtime`, which is about to replace the base's; `checks` say how they did there. Heads move

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from model_zoo.golden.golden_items import GoldenItem
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.errors import QueueFull
 from service.registry.loading.background import in_daemon
 from service.types import Item, Row, Tensors
@@ -21,7 +21,7 @@ LAST_PRIORITY = 9
 MAX_PAUSE_S = 0.1
 
 
-async def check_in_queue(served: HeadServed, golden: Sequence[GoldenItem]) -> HeadCheck:
+async def check_in_queue(served: ServedHead, golden: Sequence[GoldenItem]) -> HeadCheck:
     """Checks a head through the queue of its base, in batches together with rows of callers; rows of callers go first."""
     runtime = served.runtime
     most_rows = served.base.limits.max_batch_size
@@ -47,17 +47,17 @@ def _step(steps: HeadCheckSteps, answers: list[Tensors] | None) -> Sequence[Item
         return found
 
 
-async def _ask(served: HeadServed, items: Sequence[Item]) -> list[Row]:
+async def _ask(served: ServedHead, items: Sequence[Item]) -> list[Row]:
     """The answers of a head; fewer rows where it fails."""
     base = served.base
     while True:
         try:
-            base.enter(len(items))
+            base.admit(len(items))
             break
         except QueueFull as full:
             await asyncio.sleep(min(full.retry_after_s, MAX_PAUSE_S))
     try:
         outcomes = await served.submit(items, time.monotonic() + CHECK_TIMEOUT_S, LAST_PRIORITY).result()
     finally:
-        base.leave(len(items))
+        base.release(len(items))
     return [outcome for outcome in outcomes if isinstance(outcome, Row)]

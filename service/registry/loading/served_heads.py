@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from model_zoo.golden.golden_items import read_golden_items
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.engine.served_model import ServedModel
 from service.observability.recorder import Recorder
 from service.registry.loading.loaded import LoadedHead
@@ -25,14 +25,14 @@ class HeadServer:
         self._table = table
         self._recorder = recorder
 
-    def serve(self, version: ModelVersion, loaded: LoadedHead) -> HeadServed:
+    def serve(self, version: ModelVersion, loaded: LoadedHead) -> ServedHead:
         """A head on its base as the base is loaded now."""
         assert version.base is not None
         base = version.base.served
         assert isinstance(base, ServedModel)
         published = version.published
         golden = tuple if published is None else partial(read_golden_items, version.name, published.golden)
-        return HeadServed(
+        return ServedHead(
             version.card,
             version.number,
             loaded.task,
@@ -49,14 +49,14 @@ class HeadServer:
         version = self._table.version_of(served)
         return [] if version is None or version.served is not served else [*version.heads]
 
-    def heads_on(self, served: ServedModel) -> list[HeadServed]:
+    def heads_on(self, served: ServedModel) -> list[ServedHead]:
         """Heads that answer from a loaded base's features now. From any thread."""
-        return [head.served for head in self.carried_by(served) if isinstance(head.served, HeadServed)]
+        return [head.served for head in self.carried_by(served) if isinstance(head.served, ServedHead)]
 
-    def note_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[HeadServed, HeadCheck]) -> None:
+    def note_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> None:
         """Notes the checks of heads on the runtime that is about to replace their base's."""
         for head in self.carried_by(served):
-            found = checks.get(head.served) if isinstance(head.served, HeadServed) else None
+            found = checks.get(head.served) if isinstance(head.served, ServedHead) else None
             if found is not None:
                 head.head_checks[check_key(runtime)] = found
 

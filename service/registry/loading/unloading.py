@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from service.engine.served_head import HeadServed
+from service.engine.served_head import ServedHead
 from service.engine.served_model import ServedModel
 from service.errors import IllegalMove
 from service.observability.log import logger
@@ -100,7 +100,7 @@ class Unloader:
         )
         return held, freed_bytes
 
-    async def _unload_head(self, version: ModelVersion, served: HeadServed | None, reason: str) -> tuple[int, int]:
+    async def _unload_head(self, version: ModelVersion, served: ServedHead | None, reason: str) -> tuple[int, int]:
         """Both numbers are the bytes of the head: a measurement cannot tell kilobytes."""
         loaded, version.head = version.head, None
         assert loaded is not None

@@ -36,7 +36,7 @@ class CallObserver:
         for version in self.record.in_service():
             if version.served is not None:
                 is_canary = version.number == self.record.active.canary
-                version.served.watch = partial(self._on_end, self, is_canary)
+                version.served.on_outcome = partial(self._on_end, self, is_canary)
 
 
 class CanaryMonitor:
@@ -61,7 +61,7 @@ class CanaryMonitor:
         """Compares the canary with the stable version from now on if traffic is split between them, and nothing otherwise."""
         for version in record.versions.values():
             if version.served is not None:
-                version.served.watch = None
+                version.served.on_outcome = None
         record.observer = None
         if record.active.canary_share:
             record.observer = CallObserver(record, CanaryWatch(self._bounds, self._clock), self._call_ended)

@@ -1,66 +1,81 @@
-"""The corridor's answers → ModelInfer's messages: rows stacked to tensors, always as raw contents."""
+"""Writes ModelInfer's replies: rows of outputs stacked to tensors, always as raw contents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ZooError
 from service.pb import open_inference_pb2 as pb
-from service.types import Array, InferReply, Prediction
+from service.types import Array, InferReply, Prediction, Tensors
+from service.wire.open_inference.requests import WantedOutput
 from service.wire.open_inference.tensors import encode
 from service.wire.status import LONGEST_MESSAGE, cut
 
-if TYPE_CHECKING:
-    from service.wire.open_inference.convert import WantedOutput
-
 FINAL_RESPONSE = "triton_final_response"
+"""Zoo's streams are never decoupled: a request has one reply, which is the final one."""
 
 
 def infer_response(
     request: pb.ModelInferRequest, wanted: Sequence[WantedOutput], labels: Sequence[str], reply: InferReply
 ) -> pb.ModelInferResponse:
-    """Stacks the rows of every wanted output. The first row that failed fails the call."""
+    """The reply of a request of raw inputs. The first row that failed fails the call."""
     predictions: list[Prediction] = []
     for prediction in reply.predictions:
         if isinstance(prediction, ZooError):
             raise prediction
         predictions.append(prediction)
-    response = pb.ModelInferResponse(model_name=reply.model, model_version=str(reply.version), id=request.id)
-    for i, output in enumerate(wanted):
-        rows = _rows_of(predictions, output.spec.name)
-        if output.classes is None:
-            array, datatype = stack(rows), output.spec.datatype
-        else:
-            if output.spec.datatype == "BYTES":
-                raise InvalidInput(
-                    f"outputs[{i}].parameters[classification]", "expected an output of numbers, got BYTES"
-                )
-            array, datatype = best_classes(rows, output.classes, labels), "BYTES"
-        response.outputs.add(name=output.spec.name, datatype=datatype, shape=array.shape)
-        response.raw_output_contents.append(encode(array, datatype))
+    response = pb.ModelInferResponse()
+    write_head(response, reply.model, reply.version, request.id)
+    add_outputs(response, wanted, [prediction.tensors for prediction in predictions], labels)
     _add_notes(response, predictions)
     return response
 
 
+def write_head(response: pb.ModelInferResponse, model: str, version: int, request_id: str) -> None:
+    """Which model answers which request."""
+    response.model_name, response.model_version, response.id = model, str(version), request_id
+
+
+def add_outputs(
+    response: pb.ModelInferResponse, wanted: Sequence[WantedOutput], rows: Sequence[Tensors], labels: Sequence[str]
+) -> None:
+    """Stacks the rows of every wanted output. Raises InvalidInput where classes of an output of BYTES are wanted."""
+    for i, (name, datatype, classes) in enumerate(wanted):
+        if classes is not None:
+            if datatype == "BYTES":
+                raise InvalidInput(
+                    f"outputs[{i}].parameters[classification]", "expected an output of numbers, got BYTES"
+                )
+            array: Array = best_classes([row[name] for row in rows], classes, labels)
+            datatype, shape = "BYTES", array.shape
+        elif len(rows) == 1:  # saves a view
+            array = rows[0][name]
+            shape = (1, *array.shape)
+        else:
+            array = stack([row[name] for row in rows])
+            shape = array.shape
+        response.outputs.add(name=name, datatype=datatype, shape=shape)
+        response.raw_output_contents.append(encode(array, datatype))
+
+
 def stream_reply(response: pb.ModelInferResponse) -> pb.ModelStreamInferResponse:
-    """One request of a stream, answered: ours are never decoupled, so the one reply is the final one."""
+    """The reply to one request of a stream that was answered."""
     response.parameters[FINAL_RESPONSE].bool_param = True
     return pb.ModelStreamInferResponse(infer_response=response)
 
 
 def stream_error(request: pb.ModelInferRequest, error: ZooError) -> pb.ModelStreamInferResponse:
-    """One request of a stream, failed: the stream stays open, and the id tells which it was."""
+    """The reply to one request of a stream that failed. The stream stays open, and the id says which request it was."""
     response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
     response.parameters[FINAL_RESPONSE].bool_param = True
     return pb.ModelStreamInferResponse(error_message=cut(error.message, LONGEST_MESSAGE), infer_response=response)
 
 
 def stack(rows: Sequence[Array]) -> Array:
-    """Rows → `[n, …]`. Rows of unlike lengths are padded with zeros at the end."""
+    """Rows → `[n, …]`. Rows of different lengths are padded with zeros at the end."""
     if len(rows) == 1:
         return rows[0][np.newaxis]
     shapes = {row.shape for row in rows}
@@ -90,17 +105,13 @@ def best_classes(rows: Sequence[Array], classes: int, labels: Sequence[str]) -> 
     return best
 
 
-def _rows_of(predictions: Sequence[Prediction], name: str) -> list[Array]:
-    return [prediction.tensors[name] for prediction in predictions]
-
-
 def _add_notes(response: pb.ModelInferResponse, predictions: Sequence[Prediction]) -> None:
-    """What preprocessing has to tell, as parameters. For several rows: whether any, and the largest number."""
+    """Notes of preprocessing, as parameters. Of several rows: whether any row has the note, and the largest number."""
     merged: dict[str, str | int | float | bool] = {}
     for prediction in predictions:
         for key, value in prediction.notes.items():
             before = merged.get(key)
-            # Notes of one key have one type; True is the larger bool, and of texts the first stays.
+            # Notes of one key have one type; True is greater than False, and of texts the first stays.
             if before is None or (not isinstance(value, str) and not isinstance(before, str) and value > before):
                 merged[key] = value
     for key, value in merged.items():

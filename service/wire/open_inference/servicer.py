@@ -1,8 +1,8 @@
 # ruff: noqa: N802, D102 - the protocol names the methods, and protos/open_inference.proto says what they do
 """Servicer of the Open Inference Protocol, `inference.GRPCInferenceService`, as Triton's and KServe's clients call it.
 
-Domain errors leave the unary methods as they are; `calls.py` turns them into statuses. On a stream they become
-replies.
+Domain errors leave the unary methods as they are; `calls.py` turns them into statuses. On a stream they become replies. A
+request of tensors takes the tensor path (`Inference.submit_tensors`) on both kinds of call; `_answer` is for the others.
 """
 
 from __future__ import annotations
@@ -14,41 +14,32 @@ from weakref import WeakKeyDictionary
 
 import grpc
 
-from service.engine.served_head import Served
+from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, NotFound, ZooError
-from service.inference import Inference, TensorRequest, current_call
+from service.inference import Inference, current_call
 from service.observability.recorder import Call, Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.registry.registry import Registry
 from service.registry.states import ModelState
-from service.wire.calls import Context, counted, deadline_of, readable, to_zoo_error
+from service.wire.calls import Context, CountedCall, deadline_of, readable
 from service.wire.open_inference import model_config
-from service.wire.open_inference.convert import checked_parameters, infer_request, wanted_outputs
+from service.wire.open_inference.model_codec import ModelCodec, TensorCall, tensor_call
 from service.wire.open_inference.raw_contents import Received, ViewsServer, received
 from service.wire.open_inference.replies import infer_response, stream_error, stream_reply
-from service.wire.open_inference.tensor_codec import (
-    Quick,
-    QuickModel,
-    quick_reply,
-    quick_response,
-)
-from service.wire.status import code_of
+from service.wire.open_inference.requests import checked_parameters, infer_request, wanted_outputs
+from service.wire.open_inference.streamed_tensors import Incoming, Replies, StreamedTensors
 from service.wire.streams import Stream
 
 STREAM_LIMIT = 64
-"""Requests of one stream that may be unanswered at once; beyond it the stream is not read on."""
+"""Requests of one stream that may be unanswered at once; beyond it the stream is not read."""
 
-
-Incoming = pb.ModelInferRequest | Received
-"""A request is `Received` behind `add_to_server`, and the message itself where somebody else parsed it."""
-
-
-Replies = Stream[Incoming, pb.ModelStreamInferResponse]
+STREAMED = "ModelStreamInfer"
+"""Each request of a stream is counted as a call of this method."""
 
 
 class ServerState(Protocol):
-    """What the server says of itself."""
+    """The server's own state."""
 
     @property
     def live(self) -> bool:
@@ -76,7 +67,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         self._recorder = recorder
         self._state = state
         self._release = release
-        self._quick_models: WeakKeyDictionary[Served, QuickModel] = WeakKeyDictionary()
+        self._codecs: WeakKeyDictionary[LoadedModel, ModelCodec] = WeakKeyDictionary()
 
     # ── health and metadata ───────────────────────────────────────────────────────────────────────────────────
 
@@ -106,99 +97,64 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: Incoming, context: Context) -> pb.ModelInferResponse:
         incoming, deadline = received(request), deadline_of(context)
-        quick = self._look(incoming, deadline)
-        if quick is None:
+        tensors = self._read_tensors(incoming, deadline)
+        if tensors is None:
             return await self._answer(incoming, deadline)
-        call = current_call.get()
-        call.model, call.version, call.request_id = quick.served.name, str(quick.served.version), incoming.message.id
-        rows = await self._inference.quickly(quick.served, quick.items, quick.deadline, quick.priority)
-        return quick_response(incoming.message.id, quick.served, quick.wanted, rows)
+        about = current_call.get()
+        about.model, about.version, about.request_id = _about(tensors)
+        model, items = tensors.model, tensors.items
+        return tensors.response(await self._inference.infer_tensors(model, items, tensors.deadline, tensors.priority))
 
-    async def ModelStreamInfer(  # type: ignore[override]  # by the context, not by iterators: they cost a task more a message
+    async def ModelStreamInfer(  # type: ignore[override]  # by the context: iterators would cost a task for each message
         self, request_iterator: object, context: Context
     ) -> None:
         deadline = deadline_of(context)
 
         def begin(request: Incoming, stream: Replies) -> None:
-            self._begin(received(readable(request)), deadline, context, stream)
+            incoming = received(readable(request))
+            tensors = self._read_tensors(incoming, deadline)
+            if tensors is None:
+                stream.start(self._stream_answer(incoming, deadline, context))
+            else:
+                counted = CountedCall(self._recorder, STREAMED, context, Call(*_about(tensors)))
+                StreamedTensors(stream, incoming, tensors, counted).submit(self._inference)
 
-        stream: Replies = Stream(context, begin, STREAM_LIMIT)
-        try:
-            await stream.run()
-        finally:
-            self._count_left(stream, context)
+        await Stream(context, begin, STREAM_LIMIT).run()
 
-    def _look(self, incoming: Received, deadline: float | None) -> Quick | None:
-        """A request that brings the tensors of a model that answers now, if nothing about it is unusual."""
+    def _read_tensors(self, incoming: Received, deadline: float | None) -> TensorCall | None:
+        """A request of raw tensors for a model that is loaded. None for every other request: `_answer` takes those."""
         request = incoming.message
-        served = self._inference.ready(request.model_name, request.model_version)
-        if served is None:
-            return None
-        model = self._quick_models.get(served)
+        model = self._inference.find_ready(request.model_name, request.model_version)
         if model is None:
-            model = self._quick_models[served] = QuickModel(served)
-        return model.read(request, served, incoming.raws, deadline)
-
-    def _begin(self, incoming: Received, deadline: float | None, context: Context, stream: Replies) -> None:
-        """One request of a stream, answered or failed; counted as a call of its own."""
-        quick = self._look(incoming, deadline)
-        if quick is None:
-            stream.start(self._stream_answer(incoming, deadline, context))
-            return
-        request_id = incoming.message.id
-        about = Call(quick.served.name, str(quick.served.version), request_id)
-
-        def answered(call: TensorRequest) -> None:
-            error: ZooError | None = None
-            try:  # what it raised would leave others of the batch without their answers
-                assert call.outcome is not None
-                if isinstance(call.outcome, ZooError):
-                    raise call.outcome
-                reply = quick_reply(request_id, quick.served, quick.wanted, call.outcome)
-            except Exception as raised:
-                error = to_zoo_error(raised, "ModelStreamInfer", about)
-                reply = stream_error(incoming.message, error)
-            self._count(about, error, call.seconds)
-            stream.reply(reply, call)
-
-        try:
-            call = self._inference.begin(quick.served, quick.items, quick.deadline, quick.priority, answered)
-        except ZooError as error:
-            self._count(about, error, 0.0)
-            stream.reply(stream_error(incoming.message, error))
-        else:
-            stream.under_way.add(call)
-
-    def _count(self, about: Call, error: ZooError | None, seconds: float) -> None:
-        code = "OK" if error is None else code_of(error).name
-        self._recorder.call_finished(about, "ModelStreamInfer", code, seconds)
-
-    def _count_left(self, stream: Replies, context: Context) -> None:
-        """Quick requests that a stream took along when it ended; the others counted themselves."""
-        remaining = context.time_remaining()
-        code = "CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED"  # as `counted` has it
-        for call in stream.under_way:
-            if isinstance(call, TensorRequest):
-                about = Call(call.served.name, str(call.served.version))
-                self._recorder.call_finished(about, "ModelStreamInfer", code, call.seconds)
+            return None
+        codec = self._codecs.get(model)
+        if codec is None:
+            codec = self._codecs[model] = ModelCodec(model)
+        return codec.read(request, model, incoming.raws, deadline)
 
     async def _answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
-        request, came = incoming.message, time.monotonic()
-        # A `timeout` runs while the model loads, too. What is wrong with it `infer_request` tells, once there is a model.
+        """Waits for a model that is loading, says what is wrong with a request, and takes raw input."""
+        request, arrived = incoming.message, time.monotonic()
+        # A `timeout` runs while the model loads, too. `infer_request` reports a wrong parameter when the model is known.
         with suppress(InvalidInput):
             deadline, _ = checked_parameters(request.parameters, deadline)
-        # A model that cannot answer is told before a bad tensor, which only its card knows.
-        served = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
-        wanted = wanted_outputs(request, served.card)
-        taken_apart = infer_request(request, served.card, deadline, incoming.raws)
-        reply = await self._inference.infer(taken_apart, answers=False, served=served, came=came)
-        return infer_response(request, wanted, served.task.labels, reply)
+        # An error of the model is reported before a bad tensor, which only the model's card can tell.
+        model = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
+        wanted = wanted_outputs(request, model.card)
+        parsed = infer_request(request, model.card, deadline, incoming.raws)
+        tensors = tensor_call(model, parsed, wanted)
+        if tensors is not None:
+            return tensors.response(
+                await self._inference.infer_tensors(model, tensors.items, tensors.deadline, tensors.priority, arrived)
+            )
+        reply = await self._inference.infer(parsed, answers=False, model=model, arrived=arrived)
+        return infer_response(request, wanted, model.task.labels, reply)
 
     async def _stream_answer(
         self, incoming: Received, deadline: float | None, context: Context
     ) -> pb.ModelStreamInferResponse:
         try:
-            with counted(self._recorder, "ModelStreamInfer", context):
+            with CountedCall(self._recorder, STREAMED, context):
                 return stream_reply(await self._answer(incoming, deadline))
         except ZooError as error:
             return stream_error(incoming.message, error)
@@ -239,7 +195,7 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
         return pb.RepositoryModelUnloadResponse()
 
-    # ── what Zoo does not do ──────────────────────────────────────────────────────────────────────────────────
+    # ── not supported ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _unimplemented(self, request: object, context: Context) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not supported, nor advertised in ServerMetadata.extensions")
@@ -247,3 +203,8 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _unimplemented
     CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _unimplemented
     TraceSetting = LogSettings = _unimplemented
+
+
+def _about(tensors: TensorCall) -> tuple[str, str, str]:
+    """Model, version and request id, for `Call`."""
+    return tensors.model.name, str(tensors.model.version), tensors.request_id

@@ -8,7 +8,7 @@ from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.calls import Context, counted, deadline_of, readable
+from service.wire.calls import Context, CountedCall, deadline_of, readable
 from service.wire.status import status_of
 from service.wire.streams import Stream
 from service.wire.zoo_v1.prediction_convert import read_request, write_response
@@ -46,7 +46,7 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     ) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
         try:
-            with counted(self._recorder, "StreamPredict", context):
+            with CountedCall(self._recorder, "StreamPredict", context):
                 response = await self._answer(request, deadline)
                 return pb.StreamPredictResponse(request_id=response.request_id, response=response)
         except ZooError as error:

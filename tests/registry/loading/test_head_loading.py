@@ -102,11 +102,11 @@ def real(served: Callable[[str], Any], zoo_home: Path, tmp_path: Path) -> Any:
 
 
 async def answer(served: Served, *items: Item) -> list[np.ndarray[Any, Any]]:
-    served.enter(len(items))
+    served.admit(len(items))
     try:
         rows = await served.submit(items, float("inf")).result()
     finally:
-        served.leave(len(items))
+        served.release(len(items))
     assert all(isinstance(row, Row) for row in rows), rows
     return [np.asarray(row.tensors["logits"]) for row in rows if isinstance(row, Row)]
 

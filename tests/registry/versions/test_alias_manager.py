@@ -291,7 +291,7 @@ async def test_call_resolved_then_inferred_counts_once_for_the_canary_share(tmp_
         await w.registry.set_traffic("mood", 2, 0.5)
         numbers = []
         for _ in range(10):
-            w.inference.ready("mood", "")
+            w.inference.find_ready("mood", "")
             numbers.append((await ask(w, "mood"))[0])
         assert numbers.count(2) == 5
 
@@ -374,9 +374,9 @@ async def test_invalid_requests_do_not_count_against_the_canary(tmp_path: Path) 
 async def test_versions_without_a_traffic_split_are_not_observed(tmp_path: Path) -> None:
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
-        assert w.registry.resolve("mood").watch is None
+        assert w.registry.resolve("mood").on_outcome is None
         assert w.registry.status("adder").state is READY
-        assert w.registry.resolve("adder").watch is None
+        assert w.registry.resolve("adder").on_outcome is None
 
 
 # ── deleting, unloading, reports ──────────────────────────────────────────────────────────────────────────────────
@@ -532,7 +532,7 @@ async def test_canary_failing_during_an_alias_write_stays_without_its_share(tmp_
         naming = asyncio.create_task(w.registry.set_alias("mood", "own", 1))
         before = kept.asked
         await until(lambda: kept.asked > before)
-        watch = w.registry.resolve("mood", "2").watch
+        watch = w.registry.resolve("mood", "2").on_outcome
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)

@@ -140,7 +140,7 @@ async def test_canary_failing_on_one_server_loses_its_share_on_all(tmp_path: Pat
         await here.registry.set_traffic("mood", 2, 0.5)
         await there.registry.look()
         await until(lambda: states(there)[2] is READY)
-        watch = there.registry.resolve("mood", "2").watch
+        watch = there.registry.resolve("mood", "2").on_outcome
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)
@@ -158,7 +158,7 @@ async def test_canary_stop_is_stored_once_the_database_answers(tmp_path: Path) -
         await here.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
         await here.registry.set_traffic("mood", 2, 0.5)
         kept.trouble = DatabaseUnavailable("away")
-        watch = here.registry.resolve("mood", "2").watch
+        watch = here.registry.resolve("mood", "2").on_outcome
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)

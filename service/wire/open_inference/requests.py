@@ -1,17 +1,19 @@
-"""ModelInfer's messages ↔ the corridor's types. Everything a caller can get wrong is named by its path.
+"""Reads a ModelInferRequest of any kind into the pipeline's types. Every mistake of a caller is named by its path.
 
 A request brings either the network's own tensors or the model's raw input (`image`, `text` or `audio`, or, as JSON, `row`,
-`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance, and the outputs of the rows are stacked
-again for the reply. Names, types and shapes are held against the model's signature before any element is read.
+`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance. Names, types and shapes are checked
+against the model's signature before any element is read. Requests of raw fixed-size tensors mostly do not come here: see
+`model_codec.py`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from model_zoo.cards.card import Card
+from model_zoo.cards.signature import TensorSpec
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.types import (
@@ -27,10 +29,6 @@ from service.wire.open_inference.raw_contents import Raws
 from service.wire.open_inference.tensors import decode_inputs
 from service.wire.structured import JSON_INPUTS, parse_elements
 
-if TYPE_CHECKING:
-    from model_zoo.cards.card import Card
-    from model_zoo.cards.signature import TensorSpec
-
 InputTensor = pb.ModelInferRequest.InferInputTensor
 Parameters = Mapping[str, pb.InferParameter]
 
@@ -45,11 +43,12 @@ MAX_ROWS = 4096
 """Rows of one request. Every row becomes an object, and one small message could hold millions of tiny rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class WantedOutput:
+class WantedOutput(NamedTuple):
     """One output the caller asked for, as a tensor or as its `classes` best (the classification extension)."""
 
-    spec: TensorSpec
+    name: str
+    datatype: str
+    """Of the tensor that the network gives."""
     classes: int | None = None
 
 
@@ -59,9 +58,9 @@ class WantedOutput:
 def infer_request(
     request: pb.ModelInferRequest, card: Card, deadline: float | None, raws: Raws | None = None
 ) -> InferRequest:
-    """Checks a request against the model and takes it apart, row by row. `deadline` is the call's, where it has one.
+    """Checks a request against the model and splits it into rows. `deadline`: of the call, where it has one.
 
-    `raws` are the raw contents where they were taken out of the message before (`raw_contents.py`).
+    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`).
     """
     priority = 0
     if request.parameters:
@@ -83,10 +82,10 @@ def infer_request(
 
 
 def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutput]:
-    """The outputs to return, in their order: those the caller names, or all of the model's."""
+    """The outputs to return, in order: those that the caller names, or all of the model's."""
     specs = card.signature.outputs
     if not request.outputs:
-        return [WantedOutput(spec) for spec in specs]
+        return [WantedOutput(spec.name, spec.datatype) for spec in specs]
     wanted = []
     for i, output in enumerate(request.outputs):
         spec = next((spec for spec in specs if spec.name == output.name), None)
@@ -97,7 +96,7 @@ def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutp
         if output.parameters:
             _refuse_shared_memory(output.parameters, f"outputs[{i}]")
             classes = _classes(output.parameters, f"outputs[{i}]")
-        wanted.append(WantedOutput(spec, classes))
+        wanted.append(WantedOutput(spec.name, spec.datatype, classes))
     return wanted
 
 
@@ -131,7 +130,7 @@ def _row(array: Array, index: int) -> Array:
 
 
 def _shown(shape: Sequence[int]) -> str:
-    """A caller's shape for an error text. One message can hold millions of axes; nobody reads, or waits for, all of them."""
+    """A caller's shape for an error text. One message can hold millions of axes, too many to print."""
     return str(list(shape)) if len(shape) <= MOST_AXES_SHOWN else f"{len(shape)} axes"
 
 
@@ -172,13 +171,13 @@ def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
     if len(shape) != len(expected):
         raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
     for axis, (size, wanted) in enumerate(zip(shape, expected, strict=True)):
-        # Any size goes where the signature says -1, save an empty one; rows are looked at by the caller.
+        # Where the signature says -1, any size but 0 is right; the caller checks the rows.
         if size < 0 or (axis and size == 0 and wanted == -1) or (wanted not in (-1, size)):
             raise InvalidInput(field, f"model takes {list(expected)}, got {_shown(shape)}")
 
 
 def _accepted(card: Card) -> str:
-    """Says which inputs a model takes, for error texts."""
+    """The inputs that a model takes, for error texts."""
     tensors = " and ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs)
     return f"{tensors}, or {card.raw_input!r} BYTES [-1, 1] alone"
 
@@ -188,7 +187,7 @@ def _accepted(card: Card) -> str:
 
 def checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[float | None, int]:
     """The earlier of the call's deadline and the parameter `timeout`; and `priority`, as Triton counts it: 1 goes first, 0 is
-    the default. Refuses what would change the call's meaning."""
+    the default. Raises InvalidInput for a parameter that is wrong or that would change the meaning of the call."""
     priority = 0
     for key, value in parameters.items():
         field = f"parameters[{key}]"

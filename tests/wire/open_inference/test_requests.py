@@ -9,8 +9,8 @@ import pytest
 from service.errors import InvalidInput, QueueFull
 from service.pb import open_inference_pb2 as pb
 from service.types import AudioInstance, ImageInstance, InferReply, Prediction, TensorInstance, TextInstance, Timing
-from service.wire.open_inference.convert import infer_request, wanted_outputs
 from service.wire.open_inference.replies import infer_response, stack
+from service.wire.open_inference.requests import infer_request, wanted_outputs
 from service.wire.open_inference.tensors import decode_raw, encode
 from tests.support.wire_fakes import (
     PICTURES,
