@@ -18,7 +18,7 @@ from service.errors import QueueFull, TooLate
 from service.observability.recorder import Recorder
 from service.runtime.network import Runtime
 from service.scheduler.pending_result import OnDone
-from service.scheduler.policy import LEAST_RETRY_S, BatchLimits, effective_deadline
+from service.scheduler.policy import LEAST_RETRY_S, BatchLimits
 from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork, Submission
 from service.tasks.base import Task
@@ -117,7 +117,7 @@ class ServedModel:
 
     def effective_deadline(self, deadline: float, priority: int) -> float:
         """See `LoadedModel`."""
-        return effective_deadline(self._device_deadline(deadline), time.monotonic(), priority)
+        return self._network.effective_deadline(self._device_deadline(deadline), priority)
 
     def release(self, rows: int) -> None:
         """See `LoadedModel`."""

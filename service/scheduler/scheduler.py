@@ -22,7 +22,7 @@ from service.scheduler.batch_runner import BatchRunner, Execute, Outcome
 from service.scheduler.cost import Cost, LearnedCost
 from service.scheduler.pending_result import OnDone, PendingResult
 from service.scheduler.policy import LEAST_RETRY_S, Batch, BatchLimits, DevicePolicy, NetworkQueue, QueuedRow
-from service.scheduler.queued_row import Arrival
+from service.scheduler.queued_row import Arrival, effective_deadline
 from service.types import Item, Row
 
 log = logger(__name__)
@@ -85,6 +85,10 @@ class ScheduledNetwork:
         `preparing` rows are on their way to the queue before them. `length`: of each row, where that is known.
         """
         return self._scheduler.refuse(self, rows, deadline, priority, preparing, length)
+
+    def effective_deadline(self, deadline: float, priority: int) -> float:
+        """The key that orders rows which arrive now; see `policy.py`."""
+        return self._scheduler.effective_deadline(deadline, priority)
 
     def abandon(self, rows: Sequence[QueuedRow]) -> None:
         """The caller of these rows has left; rows that have not started will not run."""
@@ -198,6 +202,10 @@ class DeviceScheduler:
         """See ScheduledNetwork.refuse."""
         with self._work:
             return self._policy.refuse(network.queue, rows, deadline, self._clock(), priority, preparing, length)
+
+    def effective_deadline(self, deadline: float, priority: int) -> float:
+        """See ScheduledNetwork.effective_deadline."""
+        return effective_deadline(deadline, self._clock(), priority)
 
     def abandon(self, network: ScheduledNetwork, rows: Sequence[QueuedRow]) -> None:
         """See ScheduledNetwork.abandon."""

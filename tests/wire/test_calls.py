@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from service.database import DatabaseUnavailable
 from service.errors import InternalError, InvalidInput, NotFound
+from service.observability.recorder import Call
 from service.pb import prediction_pb2 as pb
 from service.wire.calls import to_zoo_error
 from tests.support.wire_calls import (
