@@ -1,1 +1,2 @@
-"""The only place that knows grpc and protobuf: servicers, converters, what is done around every call, and the status table."""
+"""The only package of the server that uses grpc and protobuf: servicers, converters, the wrapper of every call, and the status
+table."""

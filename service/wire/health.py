@@ -1,4 +1,4 @@
-"""grpc.health.v1: the whole server under the empty name and each model under its own, told to watchers as it changes."""
+"""grpc.health.v1: the whole server under the empty name and each model under its own; watchers hear of every change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
-    """Keeps the health service up to date. Changes are told in the order they happened, by one task."""
+    """Keeps the health service up to date. One task publishes the changes in the order they happened."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self.servicer = health_aio.HealthServicer()
@@ -23,13 +23,13 @@ class Health:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to tell. Until told otherwise the server does not serve."""
+        """Starts to publish. The server is NOT_SERVING until `set_server`."""
         for name in ("", *self._services):
             self.set(name, False)
-        self._task = asyncio.create_task(self._tell(), name="health")
+        self._task = asyncio.create_task(self._publish(), name="health")
 
     def set(self, name: str, serving: bool) -> None:
-        """A model's health, or the server's under the empty name, which its gRPC services share."""
+        """The health of a model or of a gRPC service, or of the server under the empty name."""
         self._changes.put_nowait((name, serving))
 
     def set_server(self, serving: bool) -> None:
@@ -42,15 +42,15 @@ class Health:
         self.set(name, state is ModelState.READY)
 
     async def settle(self) -> None:
-        """Waits until everything that happened so far is told."""
+        """Waits until all changes so far are published."""
         await self._changes.join()
 
     def stop(self) -> None:
-        """Stops telling."""
+        """Stops publishing."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _tell(self) -> None:
+    async def _publish(self) -> None:
         while True:
             name, serving = await self._changes.get()
             await self.servicer.set(name, SERVING if serving else NOT_SERVING)

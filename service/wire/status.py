@@ -1,12 +1,12 @@
-"""The status table: which error of `service/errors.py` becomes which gRPC status, and with which google.rpc details.
+"""The status table: the gRPC status and the google.rpc details of each error of `service/errors.py`.
 
     InvalidInput      INVALID_ARGUMENT     BadRequest with the field's path
     NotFound          NOT_FOUND            ResourceInfo
     NotReady          UNAVAILABLE          RetryInfo while it loads
     QueueFull         RESOURCE_EXHAUSTED   RetryInfo
-    MemoryFull        RESOURCE_EXHAUSTED   RetryInfo where others are only in use
+    MemoryFull        RESOURCE_EXHAUSTED   RetryInfo where other models are only in use
     OutOfMemory       RESOURCE_EXHAUSTED
-    DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was turned away before its deadline, if a wait helps
+    DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was refused before its deadline, if a wait helps
     IllegalMove       FAILED_PRECONDITION
     AlreadyExists     ALREADY_EXISTS
     QuotaExceeded     RESOURCE_EXHAUSTED
@@ -44,8 +44,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 LONGEST_MESSAGE = 2000
 LONGEST_PROBLEM = 512
 LONGEST_NAME = 256
-"""Bytes, as gRPC writes them. A status travels in HTTP/2 headers, its message twice; clients bound those at 8 KiB and less,
-and put an error of their own in the place of one that is larger."""
+"""Bytes, as gRPC writes them. A status is sent in HTTP/2 headers, its message twice; clients bound headers at 8 KiB or less, and
+replace a larger status by an error of their own."""
 
 LARGEST_COST = 12
 """Bytes that one character takes at most."""
@@ -95,24 +95,24 @@ def status_of(error: ZooError) -> status_pb2.Status:
 
 
 def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries a status's details to clients that look for them."""
+    """The trailing metadata that carries a status's details to clients that read them."""
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 
 def cut(text: str, most: int) -> str:
-    """`text`, cut off where it would take more than `most` bytes in a header."""
+    """`text`, cut where it would take more than `most` bytes in a header."""
     if len(text) * LARGEST_COST <= most or (len(text) <= most and sum(map(_cost, text)) <= most):
         return text
-    room = most - _cost("…")
+    left = most - _cost("…")
     for i, character in enumerate(text):
-        room -= _cost(character)
-        if room < 0:
+        left -= _cost(character)
+        if left < 0:
             return f"{text[:i]}…"
     return text
 
 
 def _cost(character: str) -> int:
-    """Bytes in a header: gRPC percent-encodes whatever is not plain ASCII."""
+    """Bytes in a header: gRPC percent-encodes every character that is not plain ASCII."""
     return 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
 
 

@@ -1,4 +1,4 @@
-"""Answers a bidirectional stream's requests side by side, and sends replies as they complete."""
+"""Answers the requests of a bidirectional stream side by side, and sends replies as they complete."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
 
-class Answering(Protocol):
-    """A request in work."""
+class UnderWay(Protocol):
+    """A request that is being answered."""
 
     def cancel(self) -> Any:
-        """Its caller has left."""
+        """The caller has left, or the stream has ended."""
 
 
 class Stream(Generic[Request, Reply]):
-    """One stream. `begin` gets each request and this object, and sees to it that `reply` is called once for it: at once, or from
-    something that it puts into `under_way` and that `reply` takes out again."""
+    """One stream. `begin` gets each request and this object, and makes sure that `reply` is called once for it: at once, or
+    later by an object that it puts into `under_way` and that `reply` takes out again."""
 
     def __init__(self, context: Any, begin: Callable[[Request, Stream[Request, Reply]], None], limit: int) -> None:
-        """At most `limit` requests are taken before their replies have been sent, so neither a fast sender nor a slow reader
+        """At most `limit` requests are read before their replies have been sent, so that neither a fast sender nor a slow reader
         makes the server hold more."""
-        self.under_way: set[Answering] = set()
+        self.under_way: set[UnderWay] = set()
         self._context = context
         self._begin = begin
         self._free = limit
         self._limit = limit
         self._replies: deque[Reply] = deque()
         self._failed: asyncio.Task[Reply] | None = None
-        self._wake: asyncio.Future[None] | None = None  # of who writes
-        self._room: asyncio.Future[None] | None = None  # of who reads
+        self._wake_writer: asyncio.Future[None] | None = None
+        self._wake_reader: asyncio.Future[None] | None = None
 
-    def reply(self, message: Reply, answering: Answering | None = None) -> None:
-        """Sends a reply; `answering` is what was under way for it."""
-        if answering is not None:
-            self.under_way.discard(answering)
+    def reply(self, message: Reply, request: UnderWay | None = None) -> None:
+        """Sends a reply; `request` is what was under way for it."""
+        if request is not None:
+            self.under_way.discard(request)
         self._replies.append(message)
-        self._look()
+        self._notify_writer()
 
     def start(self, answer: Coroutine[Any, Any, Reply]) -> None:
-        """Has a request answered by a coroutine. What it raises ends the stream."""
+        """Has a coroutine answer a request. An exception of it ends the stream."""
         task = asyncio.create_task(answer)
         self.under_way.add(task)
         task.add_done_callback(self._answered)
@@ -61,22 +61,22 @@ class Stream(Generic[Request, Reply]):
             self.reply(task.result(), task)
         else:
             self._failed = self._failed or task
-            self._look()
+            self._notify_writer()
 
     async def run(self) -> None:
-        """Until the caller has sent all and got all. What `begin` or a read raises ends it; so does whoever cancels it, and
-        what is under way is cancelled in turn, and stays in `under_way`. Raises DeadlineExceeded where the caller's time is
-        over at the end, though all was sent: gRPC, which cancels for that, may be a moment late."""
+        """Runs until the caller has sent all requests and got all replies. An exception of `begin` or of a read ends it, and so
+        does cancelling it; requests that are under way are then cancelled. Raises DeadlineExceeded where the caller's time is
+        over when all replies were sent: gRPC, which cancels the call for that, may be a moment late."""
         reader = asyncio.create_task(self._read())
-        reader.add_done_callback(self._look)
+        reader.add_done_callback(self._notify_writer)
         replies, write = self._replies, self._context.write
         try:
             while True:
                 while replies:
                     await write(replies.popleft())
                     self._free += 1
-                    if self._room is not None and not self._room.done():
-                        self._room.set_result(None)
+                    if self._wake_reader is not None and not self._wake_reader.done():
+                        self._wake_reader.set_result(None)
                 if self._failed is not None:
                     self._failed.result()
                 if reader.done():
@@ -85,25 +85,25 @@ class Stream(Generic[Request, Reply]):
                         if self._context.time_remaining() == 0:
                             raise DeadlineExceeded("before the stream had ended")
                         return
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-                self._wake = None
+                self._wake_writer = asyncio.get_running_loop().create_future()
+                await self._wake_writer
+                self._wake_writer = None
         finally:
             reader.cancel()
             left = tuple(self.under_way)
-            for answering in left:
-                answering.cancel()
-            await asyncio.wait([reader, *(answering for answering in left if isinstance(answering, asyncio.Task))])
+            for request in left:
+                request.cancel()
+            await asyncio.wait([reader, *(request for request in left if isinstance(request, asyncio.Task))])
 
     async def _read(self) -> None:
         read, begin = self._context.read, self._begin
         while (request := await read()) is not EOF:
             if not self._free:
-                self._room = asyncio.get_running_loop().create_future()
-                await self._room
+                self._wake_reader = asyncio.get_running_loop().create_future()
+                await self._wake_reader
             self._free -= 1
             begin(request, self)
 
-    def _look(self, _: object = None) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    def _notify_writer(self, _: object = None) -> None:
+        if self._wake_writer is not None and not self._wake_writer.done():
+            self._wake_writer.set_result(None)

@@ -2,7 +2,7 @@
 
 In JSON a row is an object, `{"area": 70, "town": "Bonn"}`; a series an array of numbers, `[1, 2, 3]`, or of arrays where each
 step has several, `[[1, 10], [2, 20]]`; a record an object of its parts, the image in base64: `{"image": "/9j/4A…", "row": {…}}`.
-NaN and Infinity are read as Python writes them, and judged by the task. Whatever is wrong raises InvalidInput.
+NaN and Infinity are read as Python writes them; the task decides about them. Every mistake raises InvalidInput.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ LONGEST_SERIES = 1 << 20
 MOST_CELLS = 10_000
 """Of one row."""
 MOST_TOGETHER = 200_000
-"""Cells of all rows in one request, or commas in its JSON: they are read on the event loop, one to three a microsecond. Images in
+"""Cells of all rows in one request, or commas in its JSON: the event loop reads them, one to three a microsecond. Images in
 base64 have no comma, and do not count."""
 MOST_PARTS = 16
 LONGEST_NAME = 64
 MOST_DIGITS = 308
-"""Of a whole number that is kept exactly."""
+"""Of a whole number that stays exact."""
 
 
 # ── zoo.v1 ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +83,7 @@ def read_series(message: pb.Series, path: str) -> SeriesInstance:
 
 
 def read_record(message: pb.Record, path: str, read_part: Callable[[pb.Instance, str], Instance]) -> RecordInstance:
-    """Its parts by name, each read by `read_part`."""
+    """The parts by name, each read by `read_part`."""
     if len(message.parts) > MOST_PARTS:
         raise InvalidInput(f"{path}.parts", f"expected at most {MOST_PARTS}, got {len(message.parts)}")
     parts = {}
@@ -119,7 +119,7 @@ def parse_series(data: bytes, path: str) -> SeriesInstance:
     if not set(map(type, flat)) <= {float, NoneType}:
         wrong = next(i for i, value in enumerate(flat) if type(value) not in (float, NoneType))
         raise InvalidInput(path, f"expected numbers alone, got {_kind_of(flat[wrong])} in step {wrong // width}")
-    # null is a gap, as NaN is; the task refuses both with the step's number
+    # null is a gap, as NaN is; the task refuses both and names the step
     return SeriesInstance(np.array(flat, np.float64).reshape(len(document), width))
 
 
@@ -145,7 +145,7 @@ _PARSERS: Mapping[str, Callable[[bytes, str], Instance]] = {
     "record": parse_record,
 }
 JSON_INPUTS = frozenset(_PARSERS)
-"""Raw inputs that come as JSON."""
+"""Raw inputs that are sent as JSON."""
 
 
 def parse_elements(raw_input: str, elements: Sequence[bytes], field: str) -> list[Instance]:
@@ -175,10 +175,10 @@ def _parsed(
         return document
 
     try:
-        # Numbers as doubles, as they are in zoo.v1; and no digits are so many that reading them takes long. Whole numbers in
-        # cells stay exact: they may be names.
+        # Numbers are doubles, as in zoo.v1; so no number has so many digits that reading it takes long. Whole numbers in cells
+        # stay exact: they may be names.
         document = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_int=parse_int)
-        if b"\\u" in data:  # an escape can say what UTF-8 cannot, and no reply could repeat it
+        if b"\\u" in data:  # an escape can express what UTF-8 cannot, and no reply could repeat it
             json.dumps(document, ensure_ascii=False).encode()
         return document
     except InvalidInput:
@@ -215,7 +215,7 @@ def _unbase64(value: Any, path: str) -> bytes:
 
 
 def _exact(digits: str) -> float | int:
-    """A whole number as the double that it is, or exactly where it is none and not too long."""
+    """A whole number as a double where a double holds it, otherwise exactly, unless it has too many digits."""
     value = float(digits)
     return value if abs(value) <= 2**53 or len(digits) > MOST_DIGITS else int(digits)
 

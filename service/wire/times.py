@@ -1,4 +1,4 @@
-"""Times, durations and structs as messages."""
+"""Times, durations and structs ↔ messages."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 def duration(seconds: float) -> Duration:
     """Seconds as a message."""
-    made = Duration()
-    made.FromNanoseconds(int(seconds * 1e9))
-    return made
+    message = Duration()
+    message.FromNanoseconds(int(seconds * 1e9))
+    return message
 
 
 def timestamp(moment: datetime | float | None) -> Timestamp | None:
-    """A moment with a zone, or seconds since 1970, as a message; None where there is none."""
+    """A moment with a zone, or seconds since 1970, as a message; None for None."""
     if moment is None:
         return None
-    made = Timestamp()
+    message = Timestamp()
     if isinstance(moment, datetime):
-        made.FromDatetime(moment)
+        message.FromDatetime(moment)
     else:
-        made.FromNanoseconds(int(moment * 1e9))
-    return made
+        message.FromNanoseconds(int(moment * 1e9))
+    return message
 
 
 def struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
-    """A JSON object as a message. Numbers that JSON does not know (NaN) become null."""
-    made = struct_pb2.Struct()
-    made.update({key: _sendable(value) for key, value in values.items()})
-    return made
+    """A JSON object as a message. Numbers that JSON cannot express (NaN) become null."""
+    message = struct_pb2.Struct()
+    message.update({key: _sendable(value) for key, value in values.items()})
+    return message
 
 
 def _sendable(value: Any) -> Any:
@@ -42,6 +42,6 @@ def _sendable(value: Any) -> Any:
         return {str(key): _sendable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_sendable(inner) for inner in value]
-    if isinstance(value, float) and value - value != 0.0:  # NaN and the infinities, which JSON cannot say
+    if isinstance(value, float) and value - value != 0.0:  # NaN and the infinities, which JSON cannot express
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -14,9 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, Skipped
 from service.datasets.dataset_store import UploadResult
-from service.datasets.library import (
-    DatasetPage,
-)
+from service.datasets.library import DatasetPage
 from service.datasets.upload.header import UploadHeader
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.jobs.types import Checkpoint, Event, EventPayload, Job, JobState, Page, StateChanged

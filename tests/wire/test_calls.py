@@ -90,7 +90,7 @@ async def test_a_database_that_does_not_answer_is_told_as_such_and_worth_another
 async def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:
     error = NotFound("model", "x")
     assert to_zoo_error(error, "Predict", Call()) is error
-    foreign = to_zoo_error(ValueError(SECRET), "Predict")
+    foreign = to_zoo_error(ValueError(SECRET), "Predict", Call())
     assert isinstance(foreign, InternalError)
     assert SECRET not in foreign.message
 

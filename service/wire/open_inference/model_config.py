@@ -1,4 +1,4 @@
-"""What a model is and how it runs, in Triton's words: metadata, configuration, statistics and repository index."""
+"""Describes a model in Triton's terms: metadata, configuration, statistics and repository index."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXTENSIONS = (
     "parameters",
     "statistics",
 )
-"""Triton's names of the extensions that work here; tools decide by them what to call."""
+"""Triton's names of the extensions that work here; tools decide by them which methods to call."""
 
 
 # ── metadata and configuration ────────────────────────────────────────────────────────────────────────────────
@@ -58,12 +58,12 @@ def metadata(status: ModelStatus) -> pb.ModelMetadataResponse:
 
 
 def config(status: ModelStatus) -> pb.ModelConfig:
-    """How a model is batched and where it runs. Dims leave the rows out, which `max_batch_size` > 0 stands for."""
+    """How a model is batched and where it runs. Dims leave out the rows axis, which `max_batch_size` > 0 implies."""
     card = status.card
     parameters = {"family": card.family, "task": card.task}
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
-        parameters |= _evidence(status.runtime.evidence)
+        parameters |= _tier_parameters(status.runtime.evidence)
     return pb.ModelConfig(
         name=status.name,
         platform=PLATFORM,
@@ -96,32 +96,32 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     )
 
 
-def _evidence(evidence: TierReport | None) -> dict[str, str]:
-    """What runs and why it may, by names that begin with `tier`; figures only where something was measured."""
-    if evidence is None:
+def _tier_parameters(report: TierReport | None) -> dict[str, str]:
+    """The runtime and its measurements, by names that begin with `tier`; figures only where something was measured."""
+    if report is None:
         return {}
-    shown: dict[str, str] = {"tier": evidence.tier}
-    if evidence.processes:
-        shown["tier_processes"] = str(evidence.processes)
-    if evidence.length_step:
-        shown["tier_length_step"] = str(evidence.length_step)
-    if evidence.reason:
-        shown["tier_reason"] = evidence.reason
-    if not evidence.candidate:
+    shown: dict[str, str] = {"tier": report.tier}
+    if report.processes:
+        shown["tier_processes"] = str(report.processes)
+    if report.length_step:
+        shown["tier_length_step"] = str(report.length_step)
+    if report.reason:
+        shown["tier_reason"] = report.reason
+    if not report.candidate:
         return shown
-    shown["tier_candidate"] = evidence.candidate
-    if evidence.compile_s:
-        shown |= {"tier_compile_seconds": f"{evidence.compile_s:g}", "tier_cached": str(evidence.cached).lower()}
-    if evidence.cosine:
-        shown |= {"tier_max_error": f"{evidence.max_error:.3g}", "tier_cosine": f"{evidence.cosine:.6f}"}
-    if evidence.top1_agreement is not None:
-        shown["tier_top1_agreement"] = f"{evidence.top1_agreement:.4f}"
-    if evidence.speedup:
+    shown["tier_candidate"] = report.candidate
+    if report.compile_s:
+        shown |= {"tier_compile_seconds": f"{report.compile_s:g}", "tier_cached": str(report.cached).lower()}
+    if report.cosine:
+        shown |= {"tier_max_error": f"{report.max_error:.3g}", "tier_cosine": f"{report.cosine:.6f}"}
+    if report.top1_agreement is not None:
+        shown["tier_top1_agreement"] = f"{report.top1_agreement:.4f}"
+    if report.speedup:
         shown |= {
-            "tier_speedup": f"{evidence.speedup:.2f}",
-            "tier_single_speedup": f"{evidence.single_speedup:.2f}",
-            "tier_rows_per_second": f"{evidence.rows_per_s:.1f}",
-            "tier_rows_per_second_before": f"{evidence.rows_per_s_before:.1f}",
+            "tier_speedup": f"{report.speedup:.2f}",
+            "tier_single_speedup": f"{report.single_speedup:.2f}",
+            "tier_rows_per_second": f"{report.rows_per_s:.1f}",
+            "tier_rows_per_second_before": f"{report.rows_per_s_before:.1f}",
         }
     return shown
 
@@ -145,7 +145,7 @@ def _instance_group(name: str, runtime: RuntimeInfo) -> pb.ModelInstanceGroup:
 def statistics(
     statuses: Iterable[ModelStatus], snapshots: Iterable[ModelStatisticsSnapshot], version: int | None
 ) -> pb.ModelStatisticsResponse:
-    """One entry for every version that is loaded or was ever asked, all zeros where nothing happened yet."""
+    """One entry for every version that is loaded or ever had a request; zeros where it had none."""
     by_model: dict[str, dict[int, ModelStatisticsSnapshot]] = {}
     for snapshot in snapshots:
         by_model.setdefault(snapshot.model, {})[snapshot.version] = snapshot
@@ -160,10 +160,10 @@ def statistics(
 
 
 def asked_version(status: ModelStatus, version: str) -> int | None:
-    """The number behind a number or an alias that the registry knows; None for every version."""
+    """The version number of a number or of an alias that the registry knows; None for every version."""
     if version.isdecimal():
         return int(version)
-    return status.aliases.get(version)  # an alias of a model that is not loaded names no number yet
+    return status.aliases.get(version)  # an alias of a model that is not loaded has no number yet
 
 
 def _model_statistics(snapshot: ModelStatisticsSnapshot, status: ModelStatus) -> pb.ModelStatistics:
@@ -208,7 +208,7 @@ def _duration(total: Total) -> pb.StatisticDuration:
 
 
 def index(models: Iterable[tuple[ModelStatus, Sequence[VersionStatus]]], ready: bool) -> pb.RepositoryIndexResponse:
-    """The catalog: every version of a tuned model with its own state. Of a model of the zoo its one version where it is loaded,
+    """The catalog: every version of a tuned model with its own state; the one version of a model of the zoo where it is loaded,
     and an entry without a version where it is not."""
     response = pb.RepositoryIndexResponse()
     for status, versions in models:
@@ -225,7 +225,7 @@ def index(models: Iterable[tuple[ModelStatus, Sequence[VersionStatus]]], ready: 
 def repository_model(
     request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest, accepted: Sequence[str] = ()
 ) -> tuple[str, bool]:
-    """Name of the model to load or unload, and whether the request came in KServe's dialect (name in field 1)."""
+    """Name of the model to load or unload, and whether the request follows KServe's variant (name in field 1)."""
     _refuse_overrides(request.parameters, accepted)
     if request.model_name:
         return request.model_name, False

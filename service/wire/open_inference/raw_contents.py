@@ -1,8 +1,8 @@
 """Reads a ModelInferRequest without copying its tensors.
 
 Protobuf copies every `bytes` field twice: into the message when it parses, and out of it at every access. A photo as FP32
-is 600 KB, so large messages are taken apart here, by the wire format of Protocol Buffers: the entries of
-`raw_input_contents` become views of the bytes that arrived, and only what is left is parsed.
+has 600 KB, so large messages are split here, by the wire format of Protocol Buffers: the entries of `raw_input_contents` become
+views of the bytes that arrived, and protobuf parses only the rest.
 https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -19,27 +19,28 @@ from service.pb import open_inference_pb2 as pb
 FIELD = pb.ModelInferRequest.DESCRIPTOR.fields_by_name["raw_input_contents"].number
 METHODS = ("ModelInfer", "ModelStreamInfer")
 WORTH_IT = 16 * 1024
-"""Bytes of a message below which two copies cost less than looking."""
+"""Bytes. Below, two copies cost less than splitting the message."""
 
 LENGTH_DELIMITED = 2
 FIXED_SIZES = {1: 8, 5: 4}  # wire types of fixed64 and fixed32
 
 MOST_FIELDS = 1024
-"""A message of more is left to protobuf: one of 64 MiB could hold millions, and the event loop would count them one by one."""
+"""Protobuf parses messages with more fields: one of 64 MiB could hold millions, and the event loop would count them one by
+one."""
 
 Raws = Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came: the message without its raw contents, and those."""
+    """A request as it arrived: the message without its raw contents, and the raw contents."""
 
     message: pb.ModelInferRequest
     raws: Raws
 
 
 def read(data: bytes) -> Received:
-    """Bytes of a ModelInferRequest → message and raw contents. Raises DecodeError where they are none."""
+    """Bytes of a ModelInferRequest → message and raw contents. Raises DecodeError where the bytes are no such message."""
     if len(data) < WORTH_IT:
         message = pb.ModelInferRequest.FromString(data)
         return Received(message, message.raw_input_contents)
@@ -52,28 +53,28 @@ def read(data: bytes) -> Received:
 
 
 def received(request: pb.ModelInferRequest | Received) -> Received:
-    """The same for a request that somebody has parsed already."""
+    """The same for a request that may have been parsed already."""
     return request if isinstance(request, Received) else Received(request, request.raw_input_contents)
 
 
 class ViewsServer:
-    """Stands before a server where the Open Inference servicer is added, so that it gets requests as `Received`."""
+    """A server as generated code sees it when it adds the Open Inference servicer, which then gets requests as `Received`."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """What generated code calls to add a servicer."""
+        """Called by generated code to add a servicer."""
         changed = {name: handlers[name]._replace(request_deserializer=read) for name in METHODS}
         self._server.add_registered_method_handlers(service, {**handlers, **changed})
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
-        """Generated code calls this, too, with the same methods."""
+        """Called by generated code with the same methods."""
         self._server.add_generic_rpc_handlers(handlers)
 
 
 def _split(data: memoryview) -> tuple[bytes, list[memoryview]] | None:
-    """Fields other than the raw contents, joined again; and the raw contents, as views. None where there are too many."""
+    """Fields other than the raw contents, joined again; and the raw contents, as views. None where there are too many fields."""
     raws: list[memoryview] = []
     others: list[memoryview] = []
     at, size = 0, len(data)
@@ -95,7 +96,7 @@ def _split(data: memoryview) -> tuple[bytes, list[memoryview]] | None:
             _, at = _varint(data, at)
         elif kind in FIXED_SIZES:
             at += FIXED_SIZES[kind]
-        else:  # groups, which this message never had: protobuf shall judge the rest
+        else:  # groups, which this message never had: protobuf decides about the rest
             at = size
         others.append(data[start:at])
     return b"".join(others), raws

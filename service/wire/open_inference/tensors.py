@@ -1,10 +1,10 @@
 """Tensors of the Open Inference Protocol ↔ NumPy.
 
-In: raw bytes become read-only views where the element type has a fixed size; nothing is allocated before the
-announced shape has been held against the bytes that came. Out: always raw. Raw means little-endian and row-major, with
-BYTES elements each behind their length in four bytes. BF16 has no NumPy type and travels as float32 on our side.
+In: raw bytes become read-only views where the element type has a fixed size; nothing is allocated before the announced shape
+was compared with the number of bytes. Out: always raw. Raw means little-endian and row-major, with each BYTES element behind its
+length in four bytes. BF16 has no NumPy type; the server uses float32 for it.
 
-Whatever a caller can get wrong raises InvalidInput with the path of the field, what was expected, and what came.
+Every mistake of a caller raises InvalidInput with the path of the field, what was expected, and what was sent.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CONTENTS_FIELD = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-"""Where typed elements of each datatype stand. FP16 and BF16 have no such field."""
+"""The field of typed elements for each datatype. FP16 and BF16 have none."""
 
 NARROW = frozenset({"UINT8", "UINT16", "INT8", "INT16"})
-"""Datatypes whose typed contents come in wider numbers, so that a value may not fit."""
+"""Datatypes whose typed contents are wider numbers, so that a value may not fit."""
 
 MAX_RANK = 32
 MAX_ELEMENTS = 1 << 48  # far beyond any message, far below what overflows NumPy's sizes
@@ -48,9 +48,9 @@ LENGTH = struct.Struct("<I")
 
 
 def decode_inputs(request: pb.ModelInferRequest, raws: Raws | None = None) -> list[Array]:
-    """Gives the arrays of all inputs, in their order. All come raw or all come typed.
+    """The arrays of all inputs, in order. Either all inputs are raw or all are typed.
 
-    `raws` are the raw contents where they were taken out of the message before (`raw_contents.py`).
+    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`).
     """
     inputs = request.inputs
     if raws is None:
@@ -71,7 +71,7 @@ def decode_inputs(request: pb.ModelInferRequest, raws: Raws | None = None) -> li
 
 
 def decode_raw(datatype: str, shape: Sequence[int], data: bytes | memoryview, field: str, data_field: str) -> Array:
-    """Gives an array of `shape` over raw `data`: a read-only view where the element type has a fixed size.
+    """An array of `shape` over raw `data`: a read-only view where the element type has a fixed size.
 
     `field` is the path of the message that holds `datatype` and `shape`, `data_field` that of the bytes.
     """
@@ -94,7 +94,7 @@ def decode_raw(datatype: str, shape: Sequence[int], data: bytes | memoryview, fi
 
 
 def decode_typed(tensor: pb.ModelInferRequest.InferInputTensor, field: str) -> Array:
-    """Gives the array of an input whose elements stand in `contents`. `field` is the input's path."""
+    """The array of an input whose elements are in `contents`. `field` is the input's path."""
     datatype, shape = tensor.datatype, tensor.shape
     count = element_count(shape, f"{field}.shape")
     name = CONTENTS_FIELD.get(datatype)
@@ -125,7 +125,7 @@ def decode_typed(tensor: pb.ModelInferRequest.InferInputTensor, field: str) -> A
 
 
 def element_count(shape: Sequence[int], field: str) -> int:
-    """Elements of a tensor of that shape. Refuses what no array can have; allocates nothing."""
+    """Number of elements of a tensor of that shape. Raises InvalidInput for a shape that no array can have; allocates nothing."""
     if len(shape) > MAX_RANK:
         raise InvalidInput(field, f"at most {MAX_RANK} axes, got {len(shape)}")
     count = bound = 1

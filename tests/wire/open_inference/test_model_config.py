@@ -3,7 +3,7 @@
 import pytest
 
 from service.engine.tier_report import TierReport
-from service.wire.open_inference.model_config import _evidence
+from service.wire.open_inference.model_config import _tier_parameters
 
 MEASURED = TierReport(
     "compiled",
@@ -22,8 +22,8 @@ MEASURED = TierReport(
 )
 
 
-def test_a_faster_network_shows_its_evidence() -> None:
-    assert _evidence(MEASURED) == {
+def test_a_faster_network_shows_its_tier_parameters() -> None:
+    assert _tier_parameters(MEASURED) == {
         "tier": "compiled",
         "tier_length_step": "16",
         "tier_candidate": "compiled bf16",
@@ -55,4 +55,4 @@ def test_a_faster_network_shows_its_evidence() -> None:
     ],
 )
 def test_what_was_not_measured_is_not_shown(evidence: TierReport | None, shown: dict[str, str]) -> None:
-    assert _evidence(evidence) == shown
+    assert _tier_parameters(evidence) == shown
