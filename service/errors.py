@@ -1,21 +1,21 @@
-"""Every error that Zoo raises on purpose. They know no transport: `service/wire/status.py` maps them to gRPC.
+"""Every error that Zoo raises on purpose. They are independent of gRPC: `service/wire/status.py` maps them to statuses.
 
-ZooError                       message is written by us and safe to send to any client
-├── InvalidInput               what the caller sent is wrong: field, what was expected, what came
-├── NotFound                   no such model or version; carries names that are near
-├── NotReady                   the model is loading, unloading or failed to load; carries the reason
-├── Draining                   the server is going away and takes no more work
-├── QueueFull                  the model holds as many rows as it may; carries when to try again
-├── MemoryFull                 the model does not fit beside those that must stay; carries the figures
+ZooError                       its message is written by Zoo and safe to send to any client
+├── InvalidInput               the request is wrong: field, what was expected, what was sent
+├── NotFound                   no such model or version; has similar names
+├── NotReady                   the model is loading, unloading or failed to load; has the reason
+├── Draining                   the server is shutting down and takes no more requests
+├── QueueFull                  the model has as many rows in flight as it may; has when to try again
+├── MemoryFull                 the model does not fit beside models that must stay; has the figures
 ├── OutOfMemory                the device has no memory for this row, even alone
 ├── DeadlineExceeded           the deadline passed before the answer was there
-│   └── TooLate                it has not passed, but the answer would come after it; carries when to try again
-├── IllegalMove                the model's or job's state does not allow what was asked
-│   └── Damaged                what is stored of it cannot be read; it can be deleted
-├── AlreadyExists              there is another thing under this name already
-├── QuotaExceeded              the caller, or all callers together, hold as many as they may
-├── StorageFull                the disk has no room, or datasets hold all that they may
-└── InternalError              anything else; the text is generic, the cause is in the log
+│   └── TooLate                it has not passed, but the answer would come after it; has when to try again
+├── IllegalMove                the state of the model or job does not allow the change
+│   └── Damaged                its files cannot be read; it can be deleted
+├── AlreadyExists              another object has this name
+├── QuotaExceeded              the caller, or all callers together, have as many as they may
+├── StorageFull                the disk is full, or datasets take all the space that they may
+└── InternalError              any other failure; the text is generic, the cause is in the log
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 
 class ZooError(Exception):
-    """Root of the tree. `message` is one sentence for a client: no paths, no traces, no foreign exception texts."""
+    """Root of the tree. `message` is one sentence for a client: no paths, no traces, no texts of other exceptions."""
 
     reason = "INTERNAL"
     """UPPER_SNAKE_CASE word for programs, stable across releases (google.rpc.ErrorInfo.reason)."""
@@ -35,19 +35,19 @@ class ZooError(Exception):
 
 
 class InvalidInput(ZooError):
-    """The request itself is wrong; sending it again unchanged cannot help."""
+    """The request is wrong; sending it again unchanged does not help."""
 
     reason = "INVALID_INPUT"
 
     def __init__(self, field: str, problem: str) -> None:
-        """`field` is the path in the request (`inputs[0].shape`); `problem` says what was expected and what came."""
+        """`field` is the path in the request (`inputs[0].shape`); `problem` says what was expected and what was sent."""
         super().__init__(f"{field}: {problem}" if field else problem)
         self.field = field
         self.problem = problem
 
 
 class NotFound(ZooError):
-    """No such model or version. `near` holds names that differ little from the one asked for."""
+    """No such model or version. `near` has names that are similar to the requested one."""
 
     reason = "NOT_FOUND"
 
@@ -60,7 +60,7 @@ class NotFound(ZooError):
 
 
 class NotReady(ZooError):
-    """The model exists but cannot answer now. Worth a retry while it loads; `retry_after_s` is then set."""
+    """The model exists but cannot answer now. While it loads, a retry helps; `retry_after_s` is then set."""
 
     reason = "NOT_READY"
 
@@ -70,7 +70,7 @@ class NotReady(ZooError):
 
 
 class Draining(NotReady):
-    """The server finishes what it has and takes no more; another replica may answer."""
+    """The server finishes its requests and takes no more; another replica may answer."""
 
     reason = "DRAINING"
 
@@ -79,7 +79,7 @@ class Draining(NotReady):
 
 
 class QueueFull(ZooError):
-    """The model already holds as many rows as `max_queue_size` allows; refused at once rather than kept waiting."""
+    """The model has as many rows in flight as `max_queue_size` allows; the request is refused at once."""
 
     reason = "QUEUE_FULL"
 
@@ -89,7 +89,7 @@ class QueueFull(ZooError):
 
 
 class MemoryFull(ZooError):
-    """The memory budget has no room for a model. `retry_after_s` is set where waiting may help: others are in use now."""
+    """The memory budget is too small for a model. `retry_after_s` is set where waiting may help: other models are in use now."""
 
     reason = "MEMORY_FULL"
 
@@ -99,7 +99,7 @@ class MemoryFull(ZooError):
 
 
 class OutOfMemory(ZooError):
-    """The device had no memory left for a batch. A caller sees it only where its row failed so alone."""
+    """The device had no memory left for a batch. A caller gets it only where its row failed alone."""
 
     reason = "OUT_OF_MEMORY"
 
@@ -119,8 +119,8 @@ class DeadlineExceeded(ZooError):
 
 
 class TooLate(DeadlineExceeded):
-    """Turned away before its deadline passed. `retry_after_s`: when the same request would be in time; None where it is too
-    short of time even for an idle device."""
+    """The request was refused before its deadline passed. `retry_after_s`: when the same request would be in time; None where its
+    time is too short even for an idle device."""
 
     reason = "TOO_LATE"
 
@@ -133,13 +133,13 @@ class TooLate(DeadlineExceeded):
 
 
 class IllegalMove(ZooError):
-    """A model or job cannot go from its present state to the one asked for."""
+    """A model or job cannot go from its present state to the requested one."""
 
     reason = "ILLEGAL_MOVE"
 
 
 class Damaged(IllegalMove):
-    """What is stored of something cannot be read. It can be listed and deleted, and nothing else."""
+    """The files of an object cannot be read. It can be listed and deleted, and nothing else."""
 
     reason = "DAMAGED"
 
@@ -150,25 +150,25 @@ class Damaged(IllegalMove):
 
 
 class AlreadyExists(ZooError):
-    """There is something else under the name that the caller chose."""
+    """Another object has the name that the caller chose."""
 
     reason = "ALREADY_EXISTS"
 
 
 class QuotaExceeded(ZooError):
-    """As many jobs or datasets as there may be are there; something has to end or go first."""
+    """The limit of jobs or datasets is reached; one of them has to end or be deleted first."""
 
     reason = "QUOTA_EXCEEDED"
 
 
 class StorageFull(ZooError):
-    """The disk has no room for what was sent, or all datasets together hold as much as they may. What was begun is gone."""
+    """The disk has no space for the upload, or all datasets together are as large as they may be. The upload is removed."""
 
     reason = "STORAGE_FULL"
 
 
 class InternalError(ZooError):
-    """Something broke on our side. The text never tells what; the log does, under the same reference."""
+    """The server failed. The text does not say how; the log does, under the same reference."""
 
     reason = "INTERNAL"
 

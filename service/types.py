@@ -1,4 +1,4 @@
-"""What travels through the corridor: domain types of one request. No grpc, no torch; arrays are NumPy's.
+"""Domain types of one request, as the pipeline passes them on. No grpc, no torch; arrays are NumPy's.
 
 Instance ──preprocess──► Item ──batch, execute──► Row ──postprocess──► Prediction | ZooError
 """
@@ -31,10 +31,10 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-"""Open Inference datatypes whose elements NumPy knows, little-endian as on the wire. BF16 and BYTES have none."""
+"""Open Inference datatypes that NumPy has, little-endian as on the wire. NumPy has no BF16 and no BYTES."""
 
 
-# ── what a caller sends ───────────────────────────────────────────────────────────────────────────────────────
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ImageInstance:
 
 @dataclass(frozen=True, slots=True)
 class TextInstance:
-    """A text as UTF-8 bytes; decoding belongs to the task, which names the field if it fails."""
+    """A text as UTF-8 bytes. The task decodes it and names the field if that fails."""
 
     data: bytes
 
@@ -82,14 +82,14 @@ class RowInstance:
 
 @dataclass(frozen=True, slots=True)
 class SeriesInstance:
-    """Numbers in time, the oldest first: float64 `[steps, channels]`."""
+    """A time series, the oldest step first: float64 `[steps, channels]`."""
 
     values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordInstance:
-    """Several inputs that belong together, by name (`image`, `row`)."""
+    """Several inputs of one instance, by name (`image`, `row`)."""
 
     parts: Mapping[str, Instance]
 
@@ -108,7 +108,7 @@ Instance = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may ask of the answer. `None` means the task's own default."""
+    """Options of the answer. `None` means the task's default."""
 
     top_k: int | None = None
     """How many labels to give, best first (classification)."""
@@ -117,35 +117,35 @@ class Options:
     max_new_tokens: int | None = None
     """How many tokens to add (text generation)."""
     temperature: float | None = None
-    """0 takes the likeliest each time, larger values dare more (text generation)."""
+    """0 takes the likeliest token each time; larger values choose less likely tokens more often (text generation)."""
     seed: int | None = None
     """Of the random choices (text generation)."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """One call: a model, and the instances to answer about."""
+    """One request: a model, and the instances to predict."""
 
     model: str
     version: str
     """A number, an alias, or empty for the alias `stable`."""
     request_id: str
     instances: Sequence[Instance | InvalidInput]
-    """One that could not even be read stands as its error in its place, and fails alone."""
+    """An instance that could not be read is its error, in its place, and fails alone."""
     options: Options = field(default_factory=Options)
     deadline: float | None = None
     """Absolute, on the clock of `time.monotonic()`, seconds; `None` means the server's default timeout."""
     priority: int = 0
-    """1 goes first, larger ones later; 0 means the usual (the bounds are the scheduler's)."""
+    """1 goes first, larger numbers later; 0 means the default (the scheduler has the bounds)."""
     paths: Sequence[str] = ()
-    """Where each instance stood in the caller's message, for error texts; empty means `instances[i]`."""
+    """Path of each instance in the caller's message, for error texts; empty means `instances[i]`."""
 
     def path(self, index: int) -> str:
-        """Name of instance `index` in the terms the caller used."""
+        """Path of instance `index` in the caller's message."""
         return self.paths[index] if self.paths else f"instances[{index}]"
 
 
-# ── what stands in a queue ────────────────────────────────────────────────────────────────────────────────────
+# ── rows in a queue ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +156,16 @@ class Item:
     length: int = 1
     """Cost along the padded axis (tokens, frames); 1 where nothing is padded."""
     notes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    """What preprocessing has to tell the caller, for example `{"truncated": True}`."""
+    """Notes of preprocessing for the caller, for example `{"truncated": True}`."""
     head: RunsOnFeatures | None = None
-    """Who answers from the backbone's features; None where the network's own outputs are the answer."""
+    """The head that answers from the backbone's features; None where the network's own outputs are the answer."""
     units: Units | None = None
-    """Of a series that the task has scaled; None where the tensors are in the units of the caller."""
+    """The scaling of a series that the task has scaled; None where the tensors are in the caller's units."""
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What a scaled series was, float64 `[1, channels]` each: its numbers are `scaled × scale + centre`."""
+    """The scaling of a series, float64 `[1, channels]` each: the original numbers are `scaled × scale + centre`."""
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -180,7 +180,7 @@ class RunsOnFeatures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What execution gave for one item: a single row of every output tensor, and how the batch went."""
+    """The result of executing one item: a single row of every output tensor, and the facts of its batch."""
 
     tensors: Tensors
     batch: BatchReport
@@ -199,7 +199,7 @@ class BatchReport:
     precision: str
 
 
-# ── what a caller gets ────────────────────────────────────────────────────────────────────────────────────────
+# ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a sound, in seconds from its start, with the mean probability of its frames."""
+    """A segment of a sound, in seconds from its start, with the mean probability of its frames."""
 
     start_s: float
     end_s: float
@@ -236,7 +236,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What was found in a sound, and the probability of every frame (float32 `[frames]`)."""
+    """The segments of a sound, and the probability of every frame (float32 `[frames]`)."""
 
     segments: tuple[Segment, ...]
     frame_s: float
@@ -246,7 +246,7 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedText:
-    """What a language model added to a text."""
+    """The text that a language model added to a prompt."""
 
     text: str
     tokens: int
@@ -256,7 +256,7 @@ class GeneratedText:
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """A number in the units of the data it was learned from, and the interval that held 80 % of the held-out targets."""
+    """A number in the units of the training data, and the interval that held 80 % of the held-out targets."""
 
     value: float
     lower: float | None = None
@@ -265,7 +265,7 @@ class Regression:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Numbers to come: float64 `[horizon, channels]` each."""
+    """Predicted steps of a series: float64 `[horizon, channels]` each."""
 
     values: NDArray[np.float64]
     lower: NDArray[np.float64] | None = None
@@ -277,14 +277,14 @@ Answer = Classification | Embedding | Segments | GeneratedText | Regression | Fo
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of a call went, in seconds; the slowest instance speaks for a call of several."""
+    """The stages of a request, in seconds; of several instances, those of the slowest."""
 
     preprocess_s: float = 0.0
     queue_s: float = 0.0
     execute_s: float = 0.0
     postprocess_s: float = 0.0
     batch_rows: int = 0
-    """Rows of the batch that the slowest instance rode in; of the largest, where its part of the call rode in several."""
+    """Rows of the batch of the slowest instance; of the largest batch, where its part of the request ran in several."""
     padding_ratio: float = 0.0
     device: str = ""
     precision: str = ""
@@ -292,7 +292,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one instance: its output tensors, and the answer for people unless only tensors were wanted."""
+    """The answer to one instance: its output tensors, and the answer for people unless the caller wants tensors only."""
 
     tensors: Tensors
     answer: Answer | None = None
@@ -301,7 +301,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class InferReply:
-    """As many predictions as instances, in their order; a failed instance holds its own error."""
+    """As many predictions as instances, in their order; a failed instance has its own error."""
 
     model: str
     version: int

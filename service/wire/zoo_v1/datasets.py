@@ -1,4 +1,4 @@
-"""The half of `zoo.v1.FineTuning` that is about datasets."""
+"""The dataset methods of `zoo.v1.FineTuning`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Parts = AsyncIterator[pb.UploadDatasetRequest]
 
 
 class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
-    """Takes in, shows and deletes datasets."""
+    """Uploads, shows and deletes datasets."""
 
     _datasets: DatasetStore
     _stopping: Stopping
 
     async def UploadDataset(self, request_iterator: Parts, context: Context) -> pb.UploadDatasetResponse:  # noqa: N802
-        """See fine_tuning.proto. A chunk is read when the one before is on disk, so HTTP/2 slows down a fast sender."""
+        """See fine_tuning.proto. A chunk is read when the chunk before is on disk, so HTTP/2 slows down a fast sender."""
         owner = owner_of(context)
         async with aclosing(self._stopping.each(request_iterator)) as parts:
             header = await _header(parts)
@@ -41,10 +41,10 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         return pb.UploadDatasetResponse(dataset=write_dataset(stored.info), existed=stored.existed)
 
     async def _receive(self, header: pb.UploadHeader, parts: Parts, owner: str) -> UploadResult:
-        """What a caller who leaves has sent stays, for him to go on with."""
+        """The bytes of a caller who leaves stay, so that the upload can be resumed."""
         upload = await self._datasets.begin(read_header(header, owner))
         try:
-            if upload.existing is None:  # else the answer is known, and need not wait for the bytes
+            if upload.existing is None:  # otherwise the answer is known and does not wait for the bytes
                 async for chunk in _chunks(parts):
                     await self._datasets.append(upload, chunk)
             return await self._stopping.first(self._datasets.finish(upload))
@@ -94,7 +94,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
 
 async def _header(parts: Parts) -> pb.UploadHeader:
-    """The first message. Raises InvalidInput where it is no header."""
+    """The header in the first message. Raises InvalidInput where there is none."""
     async for part in parts:
         if not part.HasField("header"):
             raise InvalidInput("header", "expected the header in the first message, got none")

@@ -1,4 +1,4 @@
-"""Datasets between domain types and messages."""
+"""Datasets: domain types ↔ messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROLES = ("text", "target", "image", "split", "time", "series")
 
 
 def read_header(message: pb.UploadHeader, owner: str) -> UploadHeader:
-    """The header of an upload, for the store to check. Raises InvalidInput for a kind that is none."""
+    """The header of an upload; the store checks it. Raises InvalidInput for an unknown kind."""
     return UploadHeader(
         sha256=message.sha256.lower(),
         size_bytes=message.size_bytes,
@@ -45,7 +45,7 @@ def read_header(message: pb.UploadHeader, owner: str) -> UploadHeader:
 
 
 def check_uri_header(message: pb.UploadHeader) -> None:
-    """Raises InvalidInput where a header with a URI tells of bytes, too."""
+    """Raises InvalidInput where a header with a URI also describes bytes."""
     for field in ("sha256", "size_bytes", "offset", "file_name"):
         if getattr(message, field):
             raise InvalidInput(
@@ -54,7 +54,7 @@ def check_uri_header(message: pb.UploadHeader) -> None:
 
 
 def read_kind(value: int, field: str) -> DatasetKind | None:
-    """None where it is to be found out, or any will do. Raises InvalidInput for a number that is no kind."""
+    """None for unspecified. Raises InvalidInput for a number that is no kind."""
     if value == pb.DATASET_KIND_UNSPECIFIED:
         return None
     if value not in _KIND_OF:
@@ -63,13 +63,13 @@ def read_kind(value: int, field: str) -> DatasetKind | None:
 
 
 def read_kinds(values: Sequence[int]) -> tuple[DatasetKind, ...]:
-    """Those that it may be; none where any will do. Raises InvalidInput as `read_kind`."""
+    """The kinds that a dataset may have; empty for any. Raises InvalidInput as `read_kind`."""
     found = [read_kind(value, f"dataset_kinds[{i}]") for i, value in enumerate(values)]
     return tuple(kind for kind in found if kind is not None)
 
 
 def read_columns(message: pb.DatasetColumns) -> Columns:
-    """Which columns mean what."""
+    """The columns by role."""
     return Columns(**{role: getattr(message, role) for role in _ROLES}, ignored=tuple(message.ignored))
 
 
@@ -83,7 +83,7 @@ def _required(text: str, field: str) -> str:
 
 
 def write_entry(entry: DatasetInfo | DamagedDataset, *, whole: bool = True) -> pb.Dataset:
-    """A dataset as it was found: one that is damaged in a way that only shows here is told of as damaged, too."""
+    """A dataset, or a damaged one. A dataset whose damage shows only here is written as damaged."""
     if isinstance(entry, DamagedDataset):
         return write_damaged(entry)
     try:
@@ -93,7 +93,7 @@ def write_entry(entry: DatasetInfo | DamagedDataset, *, whole: bool = True) -> p
 
 
 def write_damaged(entry: DamagedDataset) -> pb.Dataset:
-    """What is left of a dataset."""
+    """A dataset that cannot be read."""
     return pb.Dataset(
         id=entry.id,
         display_name=entry.display_name,
@@ -107,7 +107,7 @@ def write_damaged(entry: DamagedDataset) -> pb.Dataset:
 
 
 def write_dataset(info: DatasetInfo, *, whole: bool = True) -> pb.Dataset:
-    """A dataset with its report; unless it is `whole`, without the list of what was skipped."""
+    """A dataset with its report; unless `whole`, without the list of skipped examples."""
     columns = {role: getattr(info.columns, role) for role in _ROLES}
     return pb.Dataset(
         id=info.id,

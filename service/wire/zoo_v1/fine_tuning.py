@@ -12,7 +12,7 @@ from service.wire.zoo_v1.jobs import JobCalls
 
 
 class FineTuningServicer(DatasetCalls, JobCalls):
-    """Stores datasets, and jobs that tune models on them."""
+    """Datasets, and jobs that tune models on them."""
 
     def __init__(self, datasets: DatasetStore, jobs: JobService) -> None:
         self._datasets = datasets
@@ -20,10 +20,11 @@ class FineTuningServicer(DatasetCalls, JobCalls):
         self._stopping = Stopping()
 
     def stop(self) -> None:
-        """Ends uploads and watchers with UNAVAILABLE; they go on at the server's successor. Before the gRPC server stops."""
+        """Ends uploads and watchers with UNAVAILABLE; they continue at the server's successor. Call it before the gRPC server
+        stops."""
         self._stopping.set()
 
-    # Who does one of these is about to create a job, whose worker may get ready meanwhile.
+    # A caller of one of these methods is about to create a job, so its worker process may start meanwhile.
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
         """See fine_tuning.proto."""

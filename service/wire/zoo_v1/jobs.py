@@ -1,4 +1,4 @@
-"""The half of `zoo.v1.FineTuning` that is about jobs."""
+"""The job methods of `zoo.v1.FineTuning`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from service.wire.zoo_v1.owner import owner_of
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
 
 LAST_EVENT = 2**31 - 1
-"""No job has so many; databases count in 32 bits."""
+"""No job has so many events; databases count in 32 bits."""
 
 
 class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
-    """Creates, shows, moves and watches jobs."""
+    """Creates, shows, pauses, resumes, cancels, deletes and watches jobs."""
 
     _jobs: JobService
     _stopping: Stopping
@@ -83,7 +83,7 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
     async def WatchJob(  # noqa: N802
         self, request: pb.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.WatchJobResponse]:
-        """See fine_tuning.proto. Draws an event when the one before has left, so a slow reader holds up nobody but itself."""
+        """See fine_tuning.proto. Reads an event when the event before was sent, so a slow reader delays only itself."""
         if not 0 <= request.after <= LAST_EVENT:
             raise InvalidInput("after", f"expected 0 to {LAST_EVENT}, got {request.after}")
         async with (

@@ -1,4 +1,4 @@
-"""Jobs and what happens to them, between domain types and messages."""
+"""Jobs and their events: domain types ↔ messages."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ _PROMOTION_OF = {value: promotion for promotion, value in _PROMOTIONS.items()} |
 }
 LONGEST_REQUEST_ID = 128
 _UNSENDABLE = (ValueError, TypeError, OverflowError)
-"""What protobuf raises for a value that a field does not take."""
+"""Exceptions of protobuf for a value that a field does not take."""
 
 
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
-    """What a user asks for; `without_data`, not yet on which. Raises InvalidInput with the field's path, `spec.…`."""
+    """The job that a user asks for; `without_data`: the dataset may be missing. Raises InvalidInput with the field's path,
+    `spec.…`."""
     for field in ("base", "dataset_id", "model"):
         if not getattr(message, field) and not (without_data and field == "dataset_id"):
             raise InvalidInput(f"spec.{field}", "is required")
@@ -77,7 +78,7 @@ def read_spec(message: pb.JobSpec, *, without_data: bool = False) -> JobSpec:
 
 
 def read_state(value: int) -> JobState | None:
-    """The state to look for; None for every one. Raises InvalidInput for a number that is no state."""
+    """The state to filter by; None for every state. Raises InvalidInput for a number that is no state."""
     if value == pb.JOB_STATE_UNSPECIFIED:
         return None
     if value not in _STATE_OF:
@@ -86,21 +87,21 @@ def read_state(value: int) -> JobState | None:
 
 
 def read_request_id(text: str) -> str:
-    """Raises InvalidInput for one that is too long, and as `without_nul`."""
+    """Raises InvalidInput for an id that is too long, and as `without_nul`."""
     if len(text) > LONGEST_REQUEST_ID:
         raise InvalidInput("request_id", f"expected at most {LONGEST_REQUEST_ID} characters, got {len(text)}")
     return without_nul(text, "request_id")
 
 
 def without_nul(text: str, field: str) -> str:
-    """A text that any database can look for. Raises InvalidInput for one with a NUL, which PostgreSQL knows no way to write."""
+    """A text that every database can store. Raises InvalidInput for a NUL, which PostgreSQL cannot store."""
     if "\0" in text:
         raise InvalidInput(field, "expected a text without NUL characters")
     return text
 
 
 def _invalid(error: ValidationError) -> InvalidInput:
-    """The first field that is wrong, in our words: pydantic's own repeat what was sent."""
+    """The first field that is wrong, in Zoo's words: the messages of pydantic repeat the input."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     got = first.get("input")
@@ -120,7 +121,7 @@ def _invalid(error: ValidationError) -> InvalidInput:
 
 
 def write_job(job: Job) -> pb.Job:
-    """A job as it is: one that is damaged in a way that only shows here is told of as damaged, too."""
+    """A job. A job whose damage shows only here is written as damaged."""
     try:
         return _write_job(job)
     except _UNSENDABLE:
@@ -151,7 +152,7 @@ def _write_job(job: Job) -> pb.Job:
 
 
 def write_event(event: Event) -> pb.JobEvent:
-    """Something that happened to a job; a line of the log where that cannot be said."""
+    """An event of a job; a line of the log where a value is out of range."""
     try:
         return _write_event(event)
     except _UNSENDABLE:
@@ -193,7 +194,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> pb.Checkpoint:
 
 
 def write_spec(spec: JobSpec) -> pb.JobSpec:
-    """What is asked of a job, or what was chosen."""
+    """The specification of a job."""
     return pb.JobSpec(
         base=spec.base,
         dataset_id=spec.dataset_id,

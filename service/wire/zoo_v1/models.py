@@ -17,11 +17,11 @@ from service.wire.zoo_v1.pages import page_size, read_token, write_token
 from service.wire.zoo_v1.versions import VersionCalls
 
 OPTIONS = "options"
-_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
+_STATES_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
 
 
 class ModelsServicer(VersionCalls):
-    """Lists, shows, loads and unloads."""
+    """Lists, shows, loads, unloads and configures models."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -32,7 +32,7 @@ class ModelsServicer(VersionCalls):
         filters = (request.family, request.task, request.state)
         after = read_token(request.page_token, *filters)
         found: dict[str, ModelStatus | str] = {s.name: s for s in self._registry.statuses() if _wanted(s, request)}
-        if not request.family and not request.task and request.state in _OF_DAMAGED:
+        if not request.family and not request.task and request.state in _STATES_OF_DAMAGED:
             found |= self._registry.damaged_models()
         names = sorted(name for name in found if name > after)
         more = write_token(names[size - 1], *filters) if len(names) > size else ""
@@ -76,7 +76,7 @@ def _required(name: str, field: str = "name") -> str:
 
 
 def _changes(request: pb.UpdateModelRequest) -> dict[str, object]:
-    """Option → its new value, or None to take it back to its default."""
+    """Option → its new value, or None for its default."""
     given = {field.name: value for field, value in request.model.options.ListFields()}
     if not request.HasField("update_mask"):
         return given

@@ -1,4 +1,4 @@
-"""Models and their versions as messages."""
+"""Models and their versions → messages."""
 
 from __future__ import annotations
 
@@ -76,12 +76,13 @@ def write_model(status: ModelStatus) -> pb.Model:
 
 
 def write_damaged_model(name: str, why: str) -> pb.Model:
-    """What there is to say of a model of which nothing can be read."""
+    """A model of which nothing can be read."""
     return pb.Model(name=name, state=pb.MODEL_STATE_UNAVAILABLE, state_reason=why, damaged=why)
 
 
 def write_columns(model: pb.Model, card: Card) -> None:
-    """The columns that a model of rows, records, series or texts takes, and those of its training table that it does not need."""
+    """The columns that a model of rows, records, series or texts takes, and the columns of its training table that it does not
+    need."""
     row = card.recipe.row if isinstance(card.recipe, RecordRecipe) else card.recipe
     trained = card.source.columns if isinstance(card.source, TunedSource) else None
     trained = trained or TrainedColumns()
@@ -95,15 +96,15 @@ def write_columns(model: pb.Model, card: Card) -> None:
     for kind in ("text", "image", "time", "series"):
         if name := getattr(trained, kind):
             model.columns.add(name=name, kind=kind)
-    told = row if isinstance(row, RowRecipe) else trained
-    # Of a series the target is the only channel.
-    model.target_column = "" if trained.channels else told.target
-    ignored = (*told.ignored, trained.split, *trained.ignored)
+    described = row if isinstance(row, RowRecipe) else trained
+    # A series of several channels has no single target.
+    model.target_column = "" if trained.channels else described.target
+    ignored = (*described.ignored, trained.split, *trained.ignored)
     model.ignored_columns.extend(dict.fromkeys(filter(None, ignored)))
 
 
 def write_traffic(traffic: Traffic) -> pb.Traffic:
-    """Where calls that name no version go."""
+    """The versions that requests without a version go to."""
     return pb.Traffic(
         stable=traffic.stable,
         canary=traffic.canary,
@@ -113,10 +114,10 @@ def write_traffic(traffic: Traffic) -> pb.Traffic:
 
 
 def write_version(status: VersionStatus) -> pb.ModelVersion:
-    """One version of a model: one that is damaged in a way that only shows here is told of as damaged, too."""
+    """One version of a model. A version whose damage shows only here is written as damaged."""
     try:
         return _write_version(status)
-    except (ValueError, TypeError, AttributeError, OverflowError):  # of what stands in `lineage.json`
+    except (ValueError, TypeError, AttributeError, OverflowError):  # a wrong value in `lineage.json`
         return _write_version(replace(status, lineage=None, created=None, damaged="its lineage holds a wrong value"))
 
 
@@ -149,7 +150,7 @@ def _write_lineage(lineage: Mapping[str, Any]) -> pb.Lineage:
 
 
 def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
-    """The numbers among them; what could not be measured is null in JSON."""
+    """The finite numbers among them; a value that could not be measured is null in JSON."""
     numbers = {name: float(value) for name, value in (values or {}).items() if isinstance(value, int | float)}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
@@ -175,7 +176,7 @@ def _write_decisions(decisions: Decisions) -> pb.Decisions:
 
 
 def _finite(figure: float) -> float:
-    """What has no value counts as not measured."""
+    """The figure; 0, which means not measured, where it is not finite."""
     return figure if math.isfinite(figure) else 0.0
 
 
@@ -201,7 +202,7 @@ def _write_evidence(evidence: TierReport) -> pb.Evidence:
 
 
 def _weights_sha256(card: Card) -> str:
-    """Empty for an architecture that has none yet."""
+    """Empty for an architecture without weights."""
     weights = card.source.files.get("weights")
     return "" if weights is None else weights.sha256
 

@@ -1,4 +1,4 @@
-"""Page tokens: good for the listing they came from, and no other."""
+"""Page tokens. A token is valid for the listing that gave it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _MARK = 8
 
 
 def page_size(asked: int) -> int:
-    """How many entries a page may have. Raises InvalidInput for a number below nought."""
+    """Most entries of a page. Raises InvalidInput for a negative number."""
     if asked < 0:
         raise InvalidInput("page_size", f"expected 0 or more, got {asked}")
     return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
 
 def write_token(last: str, *filters: object) -> str:
-    """The token of the page that goes on after `last`; empty where there is none."""
+    """The token of the page after `last`; empty where there is none."""
     return base64.urlsafe_b64encode(f"{_mark(filters)}{last}".encode()).decode() if last else ""
 
 
 def read_token(token: str, *filters: object) -> str:
-    """After what the page begins; empty for the first page. Raises InvalidInput for a token of another listing."""
+    """The entry that the page begins after; empty for the first page. Raises InvalidInput for a token of another listing."""
     if not token:
         return ""
     try:

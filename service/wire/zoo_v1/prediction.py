@@ -14,11 +14,11 @@ from service.wire.streams import Stream
 from service.wire.zoo_v1.prediction_convert import read_request, write_response
 
 STREAM_WINDOW = 128
-"""Requests of one stream that may be in work at once. Beyond it the stream is not read, so that HTTP/2 slows the sender."""
+"""Requests of one stream that may be under way at once. Beyond it the stream is not read, so HTTP/2 slows the sender."""
 
 
 class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
-    """Answers zoo.v1 predictions through the corridor."""
+    """Answers zoo.v1 predictions through the request pipeline."""
 
     def __init__(self, inference: Inference, recorder: Recorder) -> None:
         self._inference = inference
@@ -31,7 +31,7 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     async def StreamPredict(  # type: ignore[override]  # noqa: N802  # by the context, not by iterators
         self, request_iterator: object, context: Context
     ) -> None:
-        """See prediction.proto. Replies leave as they complete."""
+        """See prediction.proto. Replies are sent as they complete."""
         deadline = deadline_of(context)
 
         def begin(

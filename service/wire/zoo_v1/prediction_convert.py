@@ -1,4 +1,4 @@
-"""`zoo.v1` messages ↔ domain types. No grpc, no waiting: messages in, dataclasses out, and back."""
+"""Predictions: `zoo.v1` messages ↔ domain types. Uses no grpc and does not block."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from service.wire.structured import check_rows, read_record, read_row, read_seri
 
 LONGEST_REQUEST_ID = 256
 MAX_INSTANCES = 4096
-"""Of one request. A few bytes each become objects and errors, and one small message could hold millions."""
+"""Of one request. Each instance becomes an object or an error, and one small message could hold millions."""
 MOST_AXES = 64
-"""As many as NumPy has."""
+"""The limit of NumPy."""
 
 
 def read_request(request: pb.PredictRequest, deadline: float | None) -> InferRequest:
-    """Raises InvalidInput with the path of the field that is wrong, unless it lies within one instance: that one fails alone."""
+    """Raises InvalidInput with the path of the field that is wrong. A mistake within one instance fails that instance alone."""
     if not request.model:
         raise InvalidInput("model", "is required")
     if len(request.request_id) > LONGEST_REQUEST_ID:
@@ -129,12 +129,12 @@ def _read_tensor(tensor: pb.Tensor, path: str) -> Array:
         raise InvalidInput(f"{path}.data", f"expected {want}, got {len(tensor.data)}")
     try:
         return np.frombuffer(tensor.data, dtype.newbyteorder("<")).reshape(shape)
-    except ValueError:  # no elements, but an axis beyond what an array may have
+    except ValueError:  # no elements, but an axis that is larger than an array may have
         raise InvalidInput(f"{path}.shape", f"is beyond any tensor: {list(shape)}") from None
 
 
 def write_response(reply: InferReply, include_tensors: bool) -> pb.PredictResponse:
-    """A reply, every instance's result in its place."""
+    """A reply with the result of every instance in its place."""
     return pb.PredictResponse(
         model=reply.model,
         version=reply.version,
@@ -160,7 +160,7 @@ def _write_result(prediction: Prediction | ZooError, include_tensors: bool) -> p
 
 
 def _write_classification(answer: Classification, result: pb.PredictionResult) -> None:
-    result.classification.SetInParent()  # no label above the threshold is an answer, too
+    result.classification.SetInParent()  # an answer without labels, where none is above the threshold
     for label in answer.labels:
         result.classification.labels.add(index=label.index, name=label.name, score=label.score)
 

@@ -1,4 +1,4 @@
-"""The half of `zoo.v1.Models` that is about versions."""
+"""The version methods of `zoo.v1.Models`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class VersionCalls(models_pb2_grpc.ModelsServicer):
-    """Lists versions and their reports, and says which of them answers."""
+    """Lists versions and their reports, and moves aliases and traffic between them."""
 
     _registry: Registry
 
@@ -61,7 +61,7 @@ class VersionCalls(models_pb2_grpc.ModelsServicer):
     async def SetTraffic(self, request: pb.SetTrafficRequest, context: Context) -> pb.SetTrafficResponse:  # noqa: N802
         """See models.proto."""
         model, share = _model(request.model), request.canary_share
-        if not 0.0 <= share <= 1.0:  # NaN is refused here, too
+        if not 0.0 <= share <= 1.0:  # also refuses NaN
             raise InvalidInput("canary_share", f"expected a number from 0 to 1, got {share:g}")
         canary = _number(request.canary, "canary") if share > 0 else request.canary
         return pb.SetTrafficResponse(model=write_model(await self._registry.set_traffic(model, canary, share)))
