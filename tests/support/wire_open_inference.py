@@ -1,4 +1,4 @@
-"""The real servicer of the Open Inference Protocol on the real corridor, registry and scheduler; only the network is a fake."""
+"""The real servicer of the Open Inference Protocol on the real pipeline, registry and scheduler; only the network is a fake."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def servicer(w: World) -> OpenInferenceServicer:
 
 @asynccontextmanager
 async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
-    """It behind a port."""
+    """A world behind a port, and a stub that calls it."""
     async with world(**options) as w:
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder)
@@ -46,8 +46,31 @@ async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
             await server.stop(None)
 
 
-def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request is read by `ModelCodec`; well-formed tensors still take the tensor path once `requests.py` has read them."""
     monkeypatch.setattr(ModelCodec, "read", lambda *_: None)
+
+
+def without_tensor_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every request runs through `Inference.infer`."""
+    without_codec(monkeypatch)
+    monkeypatch.setattr("service.wire.open_inference.servicer.tensor_call", lambda *_: None)
+
+
+PATHS = {"without codec": without_codec, "without tensor path": without_tensor_path}
+"""Other paths, which must answer as the codec's does."""
+
+
+def counts(w: World) -> dict[tuple[str, ...], float]:
+    """All metrics that count something, and gauges; no seconds."""
+    return {
+        (sample.name, *(f"{key}={value}" for key, value in sorted(sample.labels.items()))): sample.value
+        for family in w.metrics.collect()
+        for sample in family.samples
+        if not sample.name.endswith(("_sum", "_bucket", "_created", "_seconds_total"))
+        and "predicted" not in sample.name  # needs a few batches first
+        and sample.name != "zoo_batch_execute_seconds_count"
+    }
 
 
 async def all_replies(stub: Any, requests: list[pb.ModelInferRequest]) -> list[pb.ModelStreamInferResponse]:
@@ -56,7 +79,7 @@ async def all_replies(stub: Any, requests: list[pb.ModelInferRequest]) -> list[p
 
 
 class Caller:
-    """A stream's context without a port: sends its requests and then stays. `remaining` is its time."""
+    """A stream's context without a port: sends its requests and then waits. `remaining`: seconds until its deadline."""
 
     def __init__(self, requests: Iterable[Any]) -> None:
         self.requests = iter(requests)
@@ -70,4 +93,4 @@ class Caller:
         return await asyncio.Event().wait() if request is None else request
 
     async def write(self, reply: object) -> None:
-        """Takes it."""
+        """Drops the reply."""

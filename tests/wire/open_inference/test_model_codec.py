@@ -1,7 +1,8 @@
-"""The quick way gives what the long way gives, and takes nothing that only the long way can judge."""
+"""Every path of a tensor request gives the same replies, the same errors and the same metrics."""
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,100 +15,194 @@ from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.tasks.base import Task
 from service.types import Item, TensorInstance
+from service.wire.open_inference.tensors import encode
 from tests.support.registry_fakes import FakeTask
 from tests.support.wire_open_inference import (
+    PATHS,
     all_replies,
     asks,
-    long_way,
+    counts,
     served,
+    without_codec,
 )
 
 pytestmark = pytest.mark.asyncio
 
 
-async def test_both_ways_give_the_same_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = asks(5, request_id="2")
-    named.outputs.add(name="y")
-    requests = [
-        asks(1, request_id="0"),
-        asks(2, 3, 4, request_id="1"),
-        named,
-        asks(6, request_id="3", model_version="1"),
-    ]
-    async with served() as (_, stub):
-        quick = [await stub.ModelInfer(request) for request in requests]
-        quick_streamed = await all_replies(stub, requests)
-        long_way(monkeypatch)
-        assert quick == [await stub.ModelInfer(request) for request in requests]
-        assert quick_streamed == await all_replies(stub, requests)
-    assert np.frombuffer(quick[1].raw_output_contents[0], np.float32).tolist() == [5, 7, 9]
+def typed(*values: float) -> pb.ModelInferRequest:
+    """Elements in typed contents, which the codec leaves to `requests.py`."""
+    request = asks(*values)
+    request.ClearField("raw_input_contents")
+    request.inputs[0].contents.fp32_contents.extend(values)
+    return request
 
 
-async def test_both_ways_leave_the_same_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+def text(*elements: bytes) -> pb.ModelInferRequest:
+    """Raw input, which is preprocessed."""
+    request = pb.ModelInferRequest(model_name="adder", id="r")
+    request.inputs.add(name="text", datatype="BYTES", shape=[len(elements), 1])
+    request.raw_input_contents.append(encode(np.array(elements, object), "BYTES"))
+    return request
+
+
+def changed(*changes: Callable[[pb.ModelInferRequest], object]) -> pb.ModelInferRequest:
+    request = asks(1, 2)
+    for change in changes:
+        change(request)
+    return request
+
+
+def parameter(key: str, **value: Any) -> Callable[[pb.ModelInferRequest], None]:
+    def change(request: pb.ModelInferRequest) -> None:
+        for field, given in value.items():
+            setattr(request.parameters[key], field, given)
+
+    return change
+
+
+def best(classes: int) -> Callable[[pb.ModelInferRequest], None]:
+    def change(request: pb.ModelInferRequest) -> None:
+        request.outputs.add(name="y").parameters["classification"].int64_param = classes
+
+    return change
+
+
+RIGHT = {
+    "one row": asks(1),
+    "rows": asks(2, 3, 4),
+    "output by name": changed(lambda r: r.outputs.add(name="y")),
+    "output twice": changed(lambda r: (r.outputs.add(name="y"), r.outputs.add(name="y"))),
+    "version": asks(6, model_version="1"),
+    "alias": asks(6, model_version="stable"),
+    "no id": asks(6, request_id=""),
+    "timeout": changed(parameter("timeout", int64_param=10_000_000)),
+    "priority": changed(parameter("priority", uint64_param=1)),
+    "other parameters": changed(parameter("mine", string_param="a"), parameter("sequence_id", int64_param=0)),
+    "typed contents": typed(1, 2),
+    "classification": changed(best(1)),
+    "text": text(b"1", b"2"),
+}
+
+
+async def outcomes(requests: dict[str, pb.ModelInferRequest]) -> dict[str, tuple[Any, ...]]:
+    """Of each request: the unary reply or error, the streamed reply, and how the metrics moved."""
+    found: dict[str, tuple[Any, ...]] = {}
+    async with served() as (w, stub):
+        for what, request in requests.items():
+            before = counts(w)
+            try:
+                answer: Any = await stub.ModelInfer(request)
+            except aio.AioRpcError as error:
+                answer = error.code(), comparable(error.details()), trailers_of(error)
+            streamed = [comparable(str(reply)) for reply in await all_replies(stub, [request])]
+            moved = {key: value - before.get(key, 0.0) for key, value in counts(w).items() if value != before.get(key)}
+            found[what] = answer, streamed, moved
+        assert w.model().rows_in_flight == 0
+    return found
+
+
+def comparable(text: str | None) -> str:
+    return re.sub("reference [0-9a-f]+", "reference X", text or "")
+
+
+def trailers_of(error: aio.AioRpcError) -> Any:
+    """The details; they repeat the reference of an internal error, which differs."""
+    return None if error.code() is grpc.StatusCode.INTERNAL else error.trailing_metadata()
+
+
+async def test_every_path_gives_the_same_replies_and_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await outcomes(RIGHT)
+    assert all(isinstance(answer, pb.ModelInferResponse) for answer, _, _ in first.values())
+    for path in PATHS.values():
+        path(monkeypatch)
+        assert first == await outcomes(RIGHT)
+
+
+async def test_every_path_counts_failures_of_the_device_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = {"model": "adder", "version": "1"}
 
-    async def traces() -> list[float]:
+    async def traces() -> tuple[list[float], dict[tuple[str, ...], float]]:
         async with served() as (w, stub):
             w.runtime().poison = {9.0}
             await stub.ModelInfer(asks(1, 2))
-            await all_replies(stub, [asks(1), asks(9)])
+            await all_replies(stub, [asks(1)])
+            await all_replies(stub, [asks(9)])
             with pytest.raises(aio.AioRpcError):
                 await stub.ModelInfer(asks(9))
             methods = [("ModelInfer", "OK"), ("ModelInfer", "INTERNAL"), ("ModelStreamInfer", "OK")]
             methods.append(("ModelStreamInfer", "INTERNAL"))
-            counts = [w.sample("zoo_requests_total", **labels, method=m, code=c) for m, c in methods]
+            found = [w.sample("zoo_requests_total", **labels, method=m, code=c) for m, c in methods]
             stages = ("preprocess", "queue", "execute", "postprocess")
-            counts += [w.sample("zoo_stage_duration_seconds_count", **labels, stage=stage) for stage in stages]
+            found += [w.sample("zoo_stage_duration_seconds_count", **labels, stage=stage) for stage in stages]
             (statistics,) = w.recorder.statistics.snapshot()
-            counts += [statistics.success.count, statistics.fail.count, statistics.inference_count]
-            return [*counts, w.sample("zoo_in_flight_requests", **labels), w.model().rows_in_flight]
+            found += [statistics.success.count, statistics.fail.count, statistics.inference_count]
+            return [*found, w.sample("zoo_in_flight_requests", **labels), w.model().rows_in_flight], counts(w)
 
-    quick = await traces()
-    long_way(monkeypatch)
-    assert quick == await traces() == [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 0, 0]
-
-
-def changed(change: Callable[[pb.ModelInferRequest], object]) -> pb.ModelInferRequest:
-    request = asks(1, 2)
-    change(request)
-    return request
+    first = await traces()
+    assert first[0] == [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 0, 0]
+    for path in PATHS.values():
+        path(monkeypatch)
+        assert first == await traces()
 
 
-WRONG = {
-    "unknown input": lambda r: setattr(r.inputs[0], "name", "z"),
-    "datatype": lambda r: setattr(r.inputs[0], "datatype", "FP64"),
-    "rank": lambda r: r.inputs[0].shape.append(1),
-    "size": lambda r: r.inputs[0].shape.__setitem__(1, 2),
-    "negative": lambda r: r.inputs[0].shape.__setitem__(0, -2),
-    "no row": lambda r: r.inputs[0].shape.__setitem__(0, 0),
-    "too few bytes": lambda r: r.raw_input_contents.__setitem__(0, b"1234567"),
-    "no bytes": lambda r: r.ClearField("raw_input_contents"),
-    "twice": lambda r: (r.inputs.add().CopyFrom(r.inputs[0]), r.raw_input_contents.append(b"12345678")),
-    "contents as well": lambda r: r.inputs[0].contents.fp32_contents.extend([1, 2]),
-    "shared memory": lambda r: r.inputs[0].parameters["shared_memory_region"].__setattr__("string_param", "a"),
-    "unknown output": lambda r: r.outputs.add(name="z"),
-    "bad timeout": lambda r: r.parameters["timeout"].__setattr__("int64_param", -1),
-    "unknown model": lambda r: setattr(r, "model_name", "nobody"),
-    "unknown version": lambda r: setattr(r, "model_version", "7"),
+WRONG: dict[str, pb.ModelInferRequest] = {
+    "unknown input": changed(lambda r: setattr(r.inputs[0], "name", "z")),
+    "datatype": changed(lambda r: setattr(r.inputs[0], "datatype", "FP64")),
+    "unknown datatype": changed(lambda r: setattr(r.inputs[0], "datatype", "FP12")),
+    "rank": changed(lambda r: r.inputs[0].shape.append(1)),
+    "size": changed(lambda r: r.inputs[0].shape.__setitem__(1, 2)),
+    "no shape": changed(lambda r: r.inputs[0].ClearField("shape")),
+    "many axes": changed(lambda r: r.inputs[0].shape.extend([1] * 100)),
+    "negative": changed(lambda r: r.inputs[0].shape.__setitem__(0, -2)),
+    "no row": changed(lambda r: r.inputs[0].shape.__setitem__(0, 0)),
+    "many rows": asks(*range(4097)),
+    "too few bytes": changed(lambda r: r.raw_input_contents.__setitem__(0, b"1234567")),
+    "too many bytes": changed(lambda r: r.raw_input_contents.__setitem__(0, b"123456789")),
+    "no bytes": changed(lambda r: r.ClearField("raw_input_contents")),
+    "more contents than inputs": changed(lambda r: r.raw_input_contents.append(b"12345678")),
+    "no inputs": changed(lambda r: (r.ClearField("inputs"), r.ClearField("raw_input_contents"))),
+    "twice": changed(lambda r: (r.inputs.add().CopyFrom(r.inputs[0]), r.raw_input_contents.append(b"12345678"))),
+    "contents as well": changed(lambda r: r.inputs[0].contents.fp32_contents.extend([1, 2])),
+    "contents of another type": changed(
+        lambda r: (r.ClearField("raw_input_contents"), r.inputs[0].contents.int_contents.extend([1, 2]))
+    ),
+    "too few elements": changed(
+        lambda r: (r.ClearField("raw_input_contents"), r.inputs[0].contents.fp32_contents.append(1))
+    ),
+    "shared memory": changed(lambda r: setattr(r.inputs[0].parameters["shared_memory_region"], "string_param", "a")),
+    "unknown output": changed(lambda r: r.outputs.add(name="z")),
+    "output in shared memory": changed(
+        lambda r: setattr(r.outputs.add(name="y").parameters["shared_memory_region"], "string_param", "a")
+    ),
+    "no classes": changed(best(0)),
+    "bad timeout": changed(parameter("timeout", int64_param=-1)),
+    "timeout of another type": changed(parameter("timeout", string_param="1")),
+    "bad priority": changed(parameter("priority", int64_param=-1)),
+    "sequence": changed(parameter("sequence_id", int64_param=7)),
+    "reserved parameter": changed(parameter("triton_new", bool_param=True)),
+    "raw input of another type": changed(lambda r: setattr(r.inputs[0], "name", "text")),
+    "raw input of a wrong shape": changed(
+        lambda r: (setattr(r.inputs[0], "name", "text"), setattr(r.inputs[0], "datatype", "BYTES"))
+    ),
+    "bad text": text(b"1", b"bad"),
+    "crash": text(b"crash"),
+    "unknown model": asks(1, model="nobody"),
+    "unknown version": asks(1, model_version="7"),
+    "unknown model and bad tensor": changed(
+        lambda r: (setattr(r, "model_name", "nobody"), setattr(r.inputs[0], "name", "z"))
+    ),
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-async def test_both_ways_refuse_alike(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = changed(WRONG[what])
-
-    async def refusal(stub: Any) -> tuple[Any, ...]:
-        with pytest.raises(aio.AioRpcError) as caught:
-            await stub.ModelInfer(request)
-        (reply,) = await all_replies(stub, [request])
-        return caught.value.code(), caught.value.details(), caught.value.trailing_metadata(), reply.error_message
-
-    async with served() as (w, stub):
-        quick = await refusal(stub)
-        long_way(monkeypatch)
-        assert quick == await refusal(stub)
-        assert quick[0] is not grpc.StatusCode.INTERNAL
-        assert w.runtime().batches == []
+async def test_every_path_refuses_wrong_requests_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await outcomes(WRONG)
+    codes = {what: answer[0] for what, (answer, _, _) in first.items()}
+    assert [what for what, code in codes.items() if code is grpc.StatusCode.INTERNAL] == ["crash"]
+    ran = {what for what, (_, _, moved) in first.items() if any("zoo_batch_size_count" in key for key in moved)}
+    assert ran == {"bad text"}, "one of its rows is right"
+    for path in PATHS.values():
+        path(monkeypatch)
+        assert first == await outcomes(WRONG)
 
 
 async def test_a_task_that_looks_into_its_tensors_does_so_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +223,10 @@ async def test_a_task_that_looks_into_its_tensors_does_so_both_ways(monkeypatch:
 
     async with served() as (w, stub):
         assert (await stub.ModelInfer(asks(3, 1))).outputs[0].shape == [2, 1]
-        quick = await refusal(stub)
-        assert quick[0] is grpc.StatusCode.INVALID_ARGUMENT
-        long_way(monkeypatch)
-        assert quick == await refusal(stub)
+        first = await refusal(stub)
+        assert first[0] is grpc.StatusCode.INVALID_ARGUMENT
+        without_codec(monkeypatch)
+        assert first == await refusal(stub)
         assert not any(-1.0 in batch for batch in w.runtime().batches)
 
 

@@ -12,9 +12,9 @@ from tests.support.wire_open_inference import (
     Caller,
     all_replies,
     asks,
-    long_way,
     served,
     servicer,
+    without_codec,
 )
 
 pytestmark = pytest.mark.asyncio
@@ -55,7 +55,7 @@ async def test_every_request_that_a_stream_takes_along_is_counted(
     quick: bool, remaining: float | None, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not quick:
-        long_way(monkeypatch)
+        without_codec(monkeypatch)
     async with world() as w:
         w.runtime().gate.clear()
         caller = Caller(asks(i) for i in range(5))
