@@ -28,7 +28,7 @@ def drawn() -> Iterator[str]:
     yield from re.findall(r"^[├└│ ─]*(\w+) {2,}", errors.__doc__ or "", re.MULTILINE)
 
 
-def test_the_drawing_shows_every_error() -> None:
+def test_drawn_tree_shows_every_error() -> None:
     assert set(drawn()) == {kind.__name__ for kind in kinds()}
 
 
@@ -47,18 +47,18 @@ def test_a_wrong_field_is_named_in_front() -> None:
     assert InvalidInput("", "is empty").message == "is empty"
 
 
-def test_near_names_are_suggested_and_else_what_is_known() -> None:
+def test_similar_names_are_suggested_and_otherwise_known_ones() -> None:
     assert NotFound("model", "ct", ["cat", "cut"]).message == "unknown model 'ct'; did you mean 'cat' or 'cut'?"
     assert NotFound("model", "x", (), "models are cat").message == "unknown model 'x'; models are cat"
     assert NotFound("model", "x").message == "unknown model 'x'"
 
 
-def test_an_internal_error_tells_nothing_but_where_to_look() -> None:
+def test_internal_error_tells_only_the_log_reference() -> None:
     assert InternalError("ab12").message == "internal error; the server's log has the details under reference ab12"
     assert InternalError().message == "internal error; the server's log has the details"
 
 
-def test_what_can_be_tried_again_says_when() -> None:
+def test_errors_worth_a_retry_have_a_retry_hint() -> None:
     assert QueueFull("m", 7, 8, 0.5).retry_after_s == 0.5
     assert TooLate(0.5).retry_after_s == 0.5
     assert isinstance(TooLate(), DeadlineExceeded)

@@ -18,7 +18,7 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim_and_age() -> None:
+async def test_semaphore_serves_waiters_by_effective_deadline_then_age() -> None:
     places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str, claim: float) -> None:
@@ -39,7 +39,7 @@ async def test_as_many_are_inside_as_there_are_places_and_the_rest_come_by_claim
     await asyncio.gather(*calls)
 
 
-async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_next() -> None:
+async def test_permit_of_a_waiter_cancelled_at_its_turn_goes_to_the_next() -> None:
     places, entered = PrioritySemaphore(1), list[str]()
 
     async def visit(name: str) -> None:
@@ -56,7 +56,7 @@ async def test_a_place_handed_to_who_is_cancelled_in_that_moment_goes_to_the_nex
     assert (entered, places.free) == (["next"], 1)
 
 
-async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
+async def test_resized_semaphore_counts_held_permits() -> None:
     places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
     async def visit(name: str) -> None:
@@ -82,7 +82,7 @@ async def test_a_new_number_of_places_counts_those_who_are_inside() -> None:
     assert places.free == 3
 
 
-async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() -> None:
+async def test_semaphore_loses_no_permit_in_any_order_of_arrivals_and_cancellations() -> None:
     rng = random.Random(4)
     places, inside, most = PrioritySemaphore(3), 0, 0
 
@@ -111,7 +111,7 @@ async def test_nobody_and_nothing_is_left_after_any_order_of_coming_and_going() 
     assert (inside, most, places.free, places._line) == (0, 3, 2, [])
 
 
-async def test_rows_that_come_are_behind_earlier_claims_only() -> None:
+async def test_pending_rows_go_behind_earlier_effective_deadlines_only() -> None:
     coming = PendingRows()
     coming.add(5.0, 3)
     coming.add(1.0, 2)

@@ -27,7 +27,7 @@ def test_the_next_batch_runs_in_the_new_runtime() -> None:
     assert (old.freed, new.freed) == (1, 0)
 
 
-def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
+def test_old_runtime_is_freed_when_its_last_batch_has_ended() -> None:
     old, new = Runtime(), Runtime()
     slot = RuntimeHandle(old)
     with slot.borrow() as first:
@@ -41,7 +41,7 @@ def test_the_old_one_is_freed_when_its_last_batch_has_ended() -> None:
     assert (old.freed, new.freed) == (1, 0)
 
 
-def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
+def test_failed_batch_returns_the_borrowed_runtime() -> None:
     old = Runtime()
     slot = RuntimeHandle(old)
     try:
@@ -54,7 +54,7 @@ def test_a_batch_that_fails_gives_back_what_it_borrowed() -> None:
     assert old.freed == 1
 
 
-def test_a_runtime_in_its_own_place_is_not_freed() -> None:
+def test_runtime_swapped_for_itself_is_not_freed() -> None:
     runtime = Runtime()
     slot = RuntimeHandle(runtime)
     slot.swap(runtime)

@@ -12,7 +12,7 @@ from tests.support.scheduler_fakes import until
 pytestmark = pytest.mark.asyncio
 
 
-async def test_nobody_is_let_in_whom_the_queue_would_turn_away_for_the_way_back() -> None:
+async def test_request_that_the_reply_delay_makes_late_is_not_admitted() -> None:
     """The queue wants a row done somewhat before its deadline, as long as answers take to their callers; so does the door."""
     async with world() as w:
         served = w.model()

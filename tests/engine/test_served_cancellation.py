@@ -65,7 +65,7 @@ def assert_nothing_left(w: World) -> None:
     assert not w.scheduler._policy.waiting
 
 
-async def test_nothing_is_left_of_ten_thousand_callers_who_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ten_thousand_cancelled_callers_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(1)
     async with world(max_batch_size=4, max_queue_size=10_000, lanes=2) as w:
         arrays = watch(w, monkeypatch)
@@ -111,7 +111,7 @@ async def test_nothing_is_left_of_ten_thousand_callers_who_went_away(monkeypatch
         assert len(futures) <= tasks_before + 2
 
 
-async def test_who_leaves_before_preprocessing_is_not_prepared() -> None:
+async def test_request_cancelled_before_preprocessing_is_not_preprocessed() -> None:
     async with world(max_batch_size=1) as w:
         w.task().gate.clear()
         room = PREPARED_AHEAD * 1
@@ -128,7 +128,7 @@ async def test_who_leaves_before_preprocessing_is_not_prepared() -> None:
         assert_nothing_left(w)
 
 
-async def test_who_leaves_in_preprocessing_is_not_run() -> None:
+async def test_request_cancelled_during_preprocessing_does_not_run() -> None:
     async with world() as w:
         w.task().gate.clear()
         call = asyncio.create_task(ask(w, "1"))
@@ -141,7 +141,7 @@ async def test_who_leaves_in_preprocessing_is_not_run() -> None:
         assert_nothing_left(w)
 
 
-async def test_who_leaves_in_the_queue_is_not_run() -> None:
+async def test_request_cancelled_in_the_queue_does_not_run() -> None:
     async with world(max_batch_size=1) as w:
         w.runtime().gate.clear()
         running = asyncio.create_task(ask(w, tensor(1)))
@@ -172,7 +172,7 @@ class Sender:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-async def test_a_stream_that_disconnects_drops_what_it_had_in_the_queue(quick: bool) -> None:
+async def test_disconnected_stream_drops_its_queued_rows(quick: bool) -> None:
     async with world(max_batch_size=1) as w:
         w.runtime().gate.clear()
 

@@ -76,7 +76,7 @@ async def test_a_head_answers_from_the_features_of_its_base_under_a_name_of_its_
         assert await ask(w, "adder", "3") == 7.0, "the base answers as before"
 
 
-async def test_requests_for_different_heads_and_the_base_ride_in_one_batch(tmp_path: Path) -> None:
+async def test_requests_of_different_heads_and_the_base_share_one_batch(tmp_path: Path) -> None:
     async with world(max_batch_size=4) as w:
         await serve(w, tmp_path, 1.0, 2.0, 3.0)
         runtime = w.runtime("adder")
@@ -97,7 +97,7 @@ async def test_requests_for_different_heads_and_the_base_ride_in_one_batch(tmp_p
     rows=st.integers(1, 7),
     lanes=st.integers(1, 2),
 )
-async def test_whoever_calls_gets_the_answer_of_his_own_head(
+async def test_each_caller_gets_the_answer_of_its_own_head(
     tmp_path_factory: pytest.TempPathFactory, calls: Sequence[tuple[int, int, int]], rows: int, lanes: int
 ) -> None:
     home = tmp_path_factory.mktemp("home")
@@ -158,14 +158,14 @@ async def test_a_head_takes_columns_beside_the_features(tmp_path: Path) -> None:
         assert float(row.tensors["logits"][0]) == 70.75
 
 
-async def test_a_wrong_input_is_told_in_the_name_of_the_head(tmp_path: Path) -> None:
+async def test_wrong_input_is_reported_with_the_name_of_the_head(tmp_path: Path) -> None:
     async with world() as w:
         await serve(w, tmp_path, 1.0)
         [prediction] = (await w.inference.infer(w.request("bad", model="head0"))).predictions
         assert isinstance(prediction, InvalidInput)
 
 
-async def test_heads_share_the_bound_of_the_queue_and_it_is_told_in_their_name(tmp_path: Path) -> None:
+async def test_heads_share_the_queue_limit_and_its_error_names_the_head(tmp_path: Path) -> None:
     async with world(max_queue_size=2, max_batch_size=1) as w:
         await serve(w, tmp_path, 1.0, 2.0)
         runtime = w.runtime("adder")
@@ -180,7 +180,7 @@ async def test_heads_share_the_bound_of_the_queue_and_it_is_told_in_their_name(t
         assert (served.rows_in_flight, w.model("adder").rows_in_flight) == (0, 0)
 
 
-async def test_a_hundred_heads_hold_a_hundred_heads_and_one_network(tmp_path: Path) -> None:
+async def test_hundred_heads_on_one_base_hold_one_network(tmp_path: Path) -> None:
     async with world(max_batch_size=32, max_queue_size=1000) as w:
         slopes = [float(i) for i in range(1, 101)]
         names = await serve(w, tmp_path, *slopes)
@@ -195,7 +195,7 @@ async def test_a_hundred_heads_hold_a_hundred_heads_and_one_network(tmp_path: Pa
         assert alone == answers[::10]
 
 
-async def test_heads_leave_memory_by_use_and_are_read_again_when_called(tmp_path: Path) -> None:
+async def test_least_used_heads_are_evicted_and_loaded_again_when_called(tmp_path: Path) -> None:
     async with world() as w:
         loader = with_tuned(w, tmp_path)
         loader.pool._max_bytes = 3 * 16
@@ -233,7 +233,7 @@ async def test_loading_a_head_loads_its_base(tmp_path: Path) -> None:
         assert await ask(w, "head0", "1") == 6.0
 
 
-async def test_a_base_with_heads_is_not_unloaded_by_hand_before_them(tmp_path: Path) -> None:
+async def test_base_with_loaded_heads_rejects_a_manual_unload(tmp_path: Path) -> None:
     async with world() as w:
         await serve(w, tmp_path, 2.0, 3.0)
         with pytest.raises(IllegalMove, match="model 'adder' carries head0, head1, which cannot answer without it"):
@@ -270,7 +270,7 @@ async def test_a_call_of_a_head_brings_an_evicted_base_back(tmp_path: Path) -> N
         assert w.loader.loads["head0"] == 1, "the head was never away"
 
 
-async def test_calls_of_heads_keep_their_base_from_making_room(tmp_path: Path) -> None:
+async def test_base_whose_heads_are_called_is_not_evicted(tmp_path: Path) -> None:
     from service.registry.loading.memory_ledger import Ledger
 
     async with world(mib={"adder": 40, "idle": 40, "new": 40}, load=False, ledger=Ledger(budget_mib=100)) as w:
@@ -283,7 +283,7 @@ async def test_calls_of_heads_keep_their_base_from_making_room(tmp_path: Path) -
         assert w.registry.status("adder").state is READY
 
 
-async def test_whoever_is_inside_a_head_is_answered_before_its_base_goes(tmp_path: Path) -> None:
+async def test_requests_in_flight_on_a_head_are_answered_before_its_base_unloads(tmp_path: Path) -> None:
     async with world() as w:
         await serve(w, tmp_path, 2.0)
         runtime = w.runtime("adder")
@@ -301,7 +301,7 @@ async def test_whoever_is_inside_a_head_is_answered_before_its_base_goes(tmp_pat
         assert runtime.freed
 
 
-async def test_a_head_follows_when_a_faster_form_of_its_base_is_swapped_in(tmp_path: Path) -> None:
+async def test_head_uses_the_faster_runtime_when_its_base_is_swapped(tmp_path: Path) -> None:
     from tests.support.registry_fakes import FakeRuntime
 
     async with world() as w:
@@ -317,7 +317,7 @@ async def test_a_head_follows_when_a_faster_form_of_its_base_is_swapped_in(tmp_p
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_head_that_answers_otherwise_than_in_training_does_not_serve(tmp_path: Path) -> None:
+async def test_head_whose_answers_differ_from_training_does_not_serve(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
         use_versions(w, tmp_path)
@@ -331,7 +331,7 @@ async def test_a_head_that_answers_otherwise_than_in_training_does_not_serve(tmp
         assert w.model("adder").rows_in_flight == 0
 
 
-async def test_a_head_whose_base_is_not_in_the_zoo_says_so(tmp_path: Path) -> None:
+async def test_head_without_its_base_in_the_catalog_reports_the_missing_base(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
         versions = Versions(tmp_path)
@@ -358,7 +358,7 @@ async def test_on_a_base_in_reduced_precision_a_head_may_differ_as_its_card_allo
         )  # nobody needs an fp32 runtime
 
 
-async def test_a_head_that_did_not_come_to_serve_holds_no_memory(tmp_path: Path) -> None:
+async def test_head_that_failed_to_load_holds_no_memory(tmp_path: Path) -> None:
     async with world() as w:
         await serve(w, tmp_path, 1.0)
         pool = cast(TunedLoader, w.loader).pool
@@ -369,7 +369,7 @@ async def test_a_head_that_did_not_come_to_serve_holds_no_memory(tmp_path: Path)
         assert pool.bytes == held
 
 
-async def test_a_head_is_asked_again_where_its_base_is_exchanged_while_it_is_asked(tmp_path: Path) -> None:
+async def test_head_check_is_repeated_when_the_base_runtime_is_swapped_during_it(tmp_path: Path) -> None:
     async with world() as w:
         with_tuned(w, tmp_path)
         use_versions(w, tmp_path)
@@ -383,7 +383,7 @@ async def test_a_head_is_asked_again_where_its_base_is_exchanged_while_it_is_ask
         assert after.batches == [[3.0]]
 
 
-async def test_a_head_whose_base_comes_back_in_another_precision_is_checked_before_it_answers(tmp_path: Path) -> None:
+async def test_head_is_checked_again_when_its_base_returns_in_another_precision(tmp_path: Path) -> None:
     async with world() as w:
         await serve(w, tmp_path, 2.0)
         assert await ask(w, "head0", "3") == 14.0

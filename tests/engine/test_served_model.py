@@ -60,7 +60,7 @@ async def busy(w: World, *waiting: str) -> AsyncIterator[None]:
     ("tier", "step", "length", "padded_to"),
     [("compiled", 16, 30, 32), ("compiled", 16, 5, 5), ("compiled", 0, 30, 0), ("eager", 16, 30, 0)],
 )
-async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
+async def test_rows_are_padded_up_only_in_the_tier_that_measured_it_faster(
     tier: Tier, step: int, length: int, padded_to: int
 ) -> None:
     async with world() as w:
@@ -80,7 +80,7 @@ async def test_rows_are_padded_up_only_in_the_tier_that_was_measured_quicker_so(
 # ── too late ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_cannot_be_answered_in_time_is_told_at_once_and_nothing_is_prepared() -> None:
+async def test_request_that_cannot_be_in_time_is_refused_before_preprocessing() -> None:
     async with world() as w:
         teach(w)
         async with busy(w):
@@ -95,7 +95,7 @@ async def test_who_cannot_be_answered_in_time_is_told_at_once_and_nothing_is_pre
             assert w.model().rows_in_flight == 1
 
 
-async def test_who_gives_less_time_than_a_row_takes_by_itself_is_not_told_to_try_again() -> None:
+async def test_request_with_less_time_than_one_row_takes_gets_no_retry_hint() -> None:
     async with world() as w:
         teach(w)
         async with busy(w):
@@ -104,7 +104,7 @@ async def test_who_gives_less_time_than_a_row_takes_by_itself_is_not_told_to_try
             assert caught.value.retry_after_s is None
 
 
-async def test_who_has_time_waits_for_a_turn() -> None:
+async def test_request_with_enough_time_is_admitted() -> None:
     async with world() as w:
         teach(w)
         async with busy(w):
@@ -114,7 +114,7 @@ async def test_who_has_time_waits_for_a_turn() -> None:
         assert isinstance(prediction, Prediction)
 
 
-async def test_an_idle_device_tries_even_what_seems_too_long() -> None:
+async def test_idle_device_admits_a_request_that_seems_too_long() -> None:
     async with world() as w:
         teach(w, seconds_a_row=1000.0)
         (prediction,) = (await ask(w, "1", deadline=time.monotonic() + 60)).predictions
@@ -135,7 +135,7 @@ async def test_requests_in_preparation_count_as_work_ahead() -> None:
 
 
 @pytest.mark.parametrize("who", [{"priority": 1}, {"deadline_s": 3.0}])
-async def test_those_who_go_first_are_not_behind_what_is_prepared_for_others(who: dict[str, float]) -> None:
+async def test_urgent_request_is_not_counted_behind_rows_in_preprocessing(who: dict[str, float]) -> None:
     async with world() as w:
         teach(w)
         w.task().gate.clear()
@@ -154,7 +154,7 @@ async def test_those_who_go_first_are_not_behind_what_is_prepared_for_others(who
         await first
 
 
-async def test_raw_inputs_of_a_first_class_are_prepared_and_run_before_those_that_wait() -> None:
+async def test_raw_inputs_of_first_priority_are_preprocessed_and_run_before_waiting_ones() -> None:
     async with world(max_batch_size=1) as w:
         w.task().gate.clear()
         calls = [asyncio.create_task(ask(w, str(n), priority=9)) for n in range(20)]
@@ -167,7 +167,7 @@ async def test_raw_inputs_of_a_first_class_are_prepared_and_run_before_those_tha
         assert at <= PREPARED_AHEAD, "behind no more than what was being prepared"
 
 
-async def test_the_hint_of_a_full_queue_comes_from_what_rows_take() -> None:
+async def test_retry_hint_of_a_full_queue_follows_the_cost_of_rows() -> None:
     async with world(max_queue_size=4) as w:
         teach(w, seconds_a_row=2.0)
         async with busy(w, "1", "2", "3"):
@@ -179,7 +179,7 @@ async def test_the_hint_of_a_full_queue_comes_from_what_rows_take() -> None:
 # ── costs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_batches_were_taken_to_need_is_shown_beside_what_they_took() -> None:
+async def test_predicted_batch_seconds_are_recorded_beside_the_actual_ones() -> None:
     async with world() as w:
         for _ in range(10):
             await ask(w, "1")
@@ -189,7 +189,7 @@ async def test_what_batches_were_taken_to_need_is_shown_beside_what_they_took() 
         assert w.sample("zoo_predicted_execute_seconds_sum", **LABELS) > 0
 
 
-async def test_another_runtime_starts_with_costs_of_its_own() -> None:
+async def test_new_runtime_learns_its_own_costs() -> None:
     class Faster(FakeRuntime):
         precision = "bf16"
 
@@ -202,7 +202,7 @@ async def test_another_runtime_starts_with_costs_of_its_own() -> None:
         assert isinstance((await ask(w, "1")).predictions[0], Prediction)
 
 
-async def test_limits_change_for_those_who_come_after() -> None:
+async def test_new_limits_hold_for_later_requests() -> None:
     async with world(max_queue_size=2) as w:
         async with busy(w, "1"):
             with pytest.raises(QueueFull):
@@ -249,7 +249,7 @@ def give_memory_for(w: World, rows: int, error: BaseException, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("error", SAYINGS, ids=lambda error: type(error).__name__)
-async def test_a_batch_beyond_memory_is_answered_in_smaller_ones(
+async def test_batch_that_exceeds_memory_runs_in_smaller_batches(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world(max_batch_size=8) as w:
@@ -260,7 +260,7 @@ async def test_a_batch_beyond_memory_is_answered_in_smaller_ones(
         assert max(tried[3:]) == 2
 
 
-async def test_a_row_beyond_memory_fails_alone_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_row_that_exceeds_memory_fails_alone_with_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         give_memory_for(w, 0, SAYINGS[0], monkeypatch)
         (error,) = (await ask(w, "1")).predictions
@@ -268,7 +268,7 @@ async def test_a_row_beyond_memory_fails_alone_and_says_why(monkeypatch: pytest.
         assert "alloc_cpu" not in error.message
 
 
-async def test_an_error_that_is_not_of_memory_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_error_of_another_kind_is_not_taken_for_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         give_memory_for(w, 0, RuntimeError("shape mismatch"), monkeypatch)
         predictions: Sequence[object] = (await ask(w, "1", "2")).predictions

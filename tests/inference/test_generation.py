@@ -45,7 +45,7 @@ def assert_nothing_left(w: World) -> None:
     assert served.preprocess.pending.count_before(math.inf) == 0
 
 
-async def test_a_row_goes_on_until_its_task_says_enough() -> None:
+async def test_row_runs_passes_until_its_task_ends_it() -> None:
     async with world() as w:
         w.task().next_item = doubling(100.0)  # type: ignore[method-assign]
         reply = await ask(w, "1", "50", "200")
@@ -82,7 +82,7 @@ async def test_the_deadline_holds_between_passes() -> None:
         assert w.model().rows_in_flight == 0
 
 
-async def test_a_caller_who_leaves_ends_it() -> None:
+async def test_caller_who_leaves_ends_the_passes() -> None:
     async with world() as w:
         w.task().next_item = lambda item, row, options: item  # type: ignore[method-assign]
         endless = asyncio.ensure_future(ask(w, "1"))

@@ -86,7 +86,7 @@ async def test_instances_are_prepared_in_the_chunks_that_the_task_asks_for() -> 
         assert sorted(w.task().calls) == [1, 2, 2]
 
 
-async def test_a_bad_instance_fails_alone_in_its_place_and_is_told_where_it_stood() -> None:
+async def test_bad_instance_fails_alone_and_its_error_names_its_place() -> None:
     async with world() as w:
         reply = await ask(w, "bad0", "1", "2", "bad3", "4", "bad5", "bad6")
         for i in (1, 2, 4):
@@ -98,7 +98,7 @@ async def test_a_bad_instance_fails_alone_in_its_place_and_is_told_where_it_stoo
             assert f"'bad{i}'" in error.message
 
 
-async def test_a_bad_instance_is_told_by_the_name_that_the_caller_used() -> None:
+async def test_error_of_a_bad_instance_uses_the_path_of_the_caller() -> None:
     async with world() as w:
         reply = await ask(w, "1", "bad", paths=("inputs[0].row[0]", "inputs[0].row[1]"))
         (_, error) = reply.predictions
@@ -137,14 +137,14 @@ async def test_a_row_whose_outputs_mean_nothing_fails_alone(step: str, monkeypat
         assert_nothing_left(w)
 
 
-async def test_a_network_that_loses_rows_answers_nobody_wrongly() -> None:
+async def test_network_that_loses_rows_fails_all_rows_of_the_batch() -> None:
     async with world() as w:
         w.runtime().short = True
         reply = await ask(w, "1", "2", "3")
         assert all(isinstance(p, InternalError) for p in reply.predictions)
 
 
-async def test_tensors_in_give_tensors_out_beside_raw_instances_in_any_mixture() -> None:
+async def test_tensors_beside_raw_instances_give_tensors() -> None:
     async with world() as w:
         mixture = ["1", tensor(2), tensor(3), "4", "5", "6", tensor(7), "bad", tensor(9)]
         reply = await ask(w, *mixture)
@@ -179,7 +179,7 @@ async def test_an_instance_that_could_not_be_read_fails_alone_in_its_place() -> 
         assert_nothing_left(w)
 
 
-async def test_a_caller_who_wants_tensors_only_pays_for_no_answer() -> None:
+async def test_request_for_tensors_only_skips_postprocessing() -> None:
     async with world() as w:
         w.task().break_postprocess = True
         reply = await w.inference.infer(w.request("1", "2"), answers=False)
@@ -187,7 +187,7 @@ async def test_a_caller_who_wants_tensors_only_pays_for_no_answer() -> None:
         assert [p.tensors["y"].tolist() for p in reply.predictions] == [[3], [5]]  # type: ignore[union-attr]
 
 
-async def test_what_preprocessing_has_to_tell_reaches_the_caller() -> None:
+async def test_notes_of_preprocessing_reach_the_caller() -> None:
     async with world() as w:
         (prediction,) = (await ask(w, "7")).predictions
         assert isinstance(prediction, Prediction)
@@ -224,7 +224,7 @@ async def test_a_version_is_a_number_an_alias_or_nothing(version: str) -> None:
         assert (await ask(w, "1", version=version)).version == 1
 
 
-async def test_a_model_that_is_loading_says_so_and_when_to_try_again() -> None:
+async def test_loading_model_is_not_ready_and_gives_a_retry_hint() -> None:
     async with world(load=False) as w:
         w.loader.gate.clear()
         w.registry.begin_load("adder")
@@ -323,7 +323,7 @@ async def test_a_callers_own_deadline_may_outlast_the_servers_default() -> None:
         assert values_of(await patient) == [3]
 
 
-async def test_a_call_that_is_late_is_counted_once_however_many_rows_it_had() -> None:
+async def test_late_request_of_many_rows_is_counted_once() -> None:
     """A lane finds the rows late while the event loop is too busy to notice: still one call that was refused."""
     async with world() as w:
         w.runtime().gate.clear()
@@ -346,7 +346,7 @@ async def test_a_call_that_is_late_is_counted_once_however_many_rows_it_had() ->
         assert w.sample("zoo_rejected_total", **LABELS, reason="deadline") == 1
 
 
-async def test_rows_that_the_queue_found_late_are_one_call_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_found_late_in_the_queue_count_as_one_rejection(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late:
         def __init__(self, items: Any, *_: Any, **__: Any) -> None:
             self.rows = len(items)
@@ -407,7 +407,7 @@ async def test_a_cancelled_caller_never_strands_its_batch() -> None:
 # ── admission ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_full_model_refuses_at_once_and_says_when_to_try_again() -> None:
+async def test_full_queue_refuses_at_once_with_a_retry_hint() -> None:
     async with world(max_queue_size=4) as w:
         w.runtime().gate.clear()
         inside = [asyncio.create_task(ask(w, "1", "2")) for _ in range(2)]
@@ -436,7 +436,7 @@ async def test_rows_are_counted_not_requests() -> None:
         await asyncio.gather(inside, fits)
 
 
-async def test_a_request_larger_than_the_limit_gets_in_when_it_is_alone() -> None:
+async def test_request_larger_than_the_limit_is_admitted_when_alone() -> None:
     async with world(max_queue_size=4) as w:
         w.runtime().gate.clear()
         large = asyncio.create_task(ask(w, *[str(i) for i in range(20)]))
@@ -447,7 +447,7 @@ async def test_a_request_larger_than_the_limit_gets_in_when_it_is_alone() -> Non
         assert values_of(await large) == [2 * i + 1 for i in range(20)]
 
 
-async def test_a_large_request_keeps_only_so_many_rows_prepared() -> None:
+async def test_large_request_preprocesses_a_bounded_number_of_rows_ahead() -> None:
     async with world(max_batch_size=2, max_queue_size=1000) as w:
         bound = PREPARED_AHEAD * 2 * w.task().chunk
         runtime, task, most = w.runtime(), w.task(), 0
@@ -470,7 +470,7 @@ async def test_a_large_request_keeps_only_so_many_rows_prepared() -> None:
         assert most <= bound
 
 
-async def test_callers_of_a_model_share_the_room_for_prepared_rows() -> None:
+async def test_requests_of_a_model_share_the_preprocessing_permits() -> None:
     async with world(max_batch_size=2, max_queue_size=1000) as w:
         bound = PREPARED_AHEAD * 2
         w.runtime().gate.clear()
@@ -489,7 +489,7 @@ async def test_callers_of_a_model_share_the_room_for_prepared_rows() -> None:
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_drain_waits_for_those_inside_and_refuses_who_comes_after() -> None:
+async def test_drain_waits_for_requests_in_flight_and_refuses_later_ones() -> None:
     async with world() as w:
         w.runtime().gate.clear()
         inside = asyncio.create_task(ask(w, "1"))
@@ -520,7 +520,7 @@ async def test_a_drain_of_an_idle_server_is_over_at_once() -> None:
         assert await w.inference.drain(0.0) is True
 
 
-async def test_those_inside_are_answered_before_their_model_is_freed() -> None:
+async def test_requests_in_flight_are_answered_before_their_model_is_freed() -> None:
     async with world() as w:
         w.runtime().gate.clear()
         inside = [asyncio.create_task(ask(w, str(i))) for i in range(6)]
@@ -552,7 +552,7 @@ async def test_timing_adds_up_to_no_more_than_the_call_took() -> None:
             assert (t.device, t.precision) == ("cpu", "fp32")
 
 
-async def test_time_in_the_queue_is_told_apart_from_time_on_the_device() -> None:
+async def test_queue_time_and_device_time_are_reported_apart() -> None:
     async with world() as w:
         began = time.monotonic()
         w.runtime().gate.clear()
@@ -572,7 +572,7 @@ async def test_time_in_the_queue_is_told_apart_from_time_on_the_device() -> None
             assert t.preprocess_s + t.queue_s + t.execute_s + t.postprocess_s <= took
 
 
-async def test_a_reply_tells_the_size_of_the_batch_it_rode_in() -> None:
+async def test_reply_reports_the_size_of_its_batch() -> None:
     async with world() as w:
         w.runtime().gate.clear()
         blocker = asyncio.create_task(ask(w, "1000"))
@@ -607,7 +607,7 @@ async def test_metrics_move_as_documented() -> None:
         assert_nothing_left(w)
 
 
-async def test_a_failed_call_has_no_stages_to_tell_of() -> None:
+async def test_failed_request_records_no_stages() -> None:
     async with world() as w:
         await ask(w, "bad")
         assert w.sample("zoo_stage_duration_seconds_count", **LABELS, stage="execute") == 0
@@ -619,7 +619,7 @@ def label_values(metrics: CollectorRegistry) -> set[str]:
     return {value for family in metrics.collect() for s in family.samples for value in s.labels.values()}
 
 
-async def test_what_callers_send_never_becomes_a_label() -> None:
+async def test_text_of_a_request_never_becomes_a_metric_label() -> None:
     async with world("adder", "adder_two") as w:
         await ask(w, "1")
         await w.registry.unload("adder_two")
@@ -650,7 +650,7 @@ async def test_the_call_knows_its_model_once_it_is_resolved() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) -> None:
+async def test_callers_get_exactly_their_own_answers_under_disorder(seed: int) -> None:
     rng = random.Random(seed)
     async with world("a", "b", lanes=2, max_queue_size=100_000) as w:
         w.runtime("b").poison = {float(i) for i in range(0, 10_000, 31)}

@@ -70,13 +70,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_callers_of_one_moment_share_a_trip(task: Task, gather: Callable[..., Any]) -> None:
+async def test_requests_of_one_moment_share_a_call(task: Task, gather: Callable[..., Any]) -> None:
     one, two = await asyncio.gather(gather(b"a", b"bb"), gather(b"ccc"))
     assert [item.length for item in (*one, *two)] == [1, 2, 3]
     assert task.trips == [[b"a", b"bb", b"ccc"]]
 
 
-async def test_what_comes_while_the_pool_is_busy_goes_together(task: Task, gather: Callable[..., Any]) -> None:
+async def test_requests_that_arrive_while_the_pool_is_busy_share_a_call(task: Task, gather: Callable[..., Any]) -> None:
     task.gate.clear()
     first = asyncio.create_task(gather(b"first"))
     await settle()
@@ -87,7 +87,7 @@ async def test_what_comes_while_the_pool_is_busy_goes_together(task: Task, gathe
     assert [len(trip) for trip in task.trips] == [1, 4, 2], "a chunk at most, in order"
 
 
-async def test_who_waits_for_others_is_told_how_long_the_own_trip_took(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_that_waits_gets_the_seconds_of_its_own_call(task: Task, gather: Callable[..., Any]) -> None:
     began = time.monotonic()
     task.gate.clear()
     calls = [asyncio.create_task(gather(b"first"))]
@@ -101,7 +101,9 @@ async def test_who_waits_for_others_is_told_how_long_the_own_trip_took(task: Tas
     assert first_s + second_s <= time.monotonic() - began
 
 
-async def test_claims_go_first_and_equal_ones_by_age(task: Task, gather: Callable[..., Any]) -> None:
+async def test_earliest_effective_deadlines_go_first_and_equal_ones_by_age(
+    task: Task, gather: Callable[..., Any]
+) -> None:
     task.gate.clear()
     calls = [asyncio.create_task(gather(b"first"))]
     await settle()
@@ -119,18 +121,20 @@ async def test_a_caller_of_more_than_a_chunk_is_not_cut(task: Task, gather: Call
     assert len(task.trips) == 1
 
 
-async def test_a_bad_instance_is_its_callers_alone(task: Task, gather: Callable[..., Any]) -> None:
+async def test_bad_instance_fails_only_its_own_caller(task: Task, gather: Callable[..., Any]) -> None:
     one, two = await asyncio.gather(gather(b"bad", b"ok"), gather(b"ok"))
     assert isinstance(one[0], InvalidInput)
     assert [item.length for item in (one[1], two[0])] == [2, 2]
 
 
-async def test_a_mistake_of_ours_is_one_callers_trouble(task: Task, gather: Callable[..., Any]) -> None:
+async def test_exception_of_the_task_fails_only_the_caller_that_causes_it(
+    task: Task, gather: Callable[..., Any]
+) -> None:
     outcomes = await asyncio.gather(gather(b"ok"), gather(b"broken"), gather(b"fine"), return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == ["list", "RuntimeError", "list"]
 
 
-async def test_who_left_before_the_trip_costs_nothing(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_cancelled_before_the_call_is_not_preprocessed(task: Task, gather: Callable[..., Any]) -> None:
     task.gate.clear()
     first = asyncio.create_task(gather(b"first"))
     await settle()
@@ -144,9 +148,7 @@ async def test_who_left_before_the_trip_costs_nothing(task: Task, gather: Callab
     assert task.trips == [[b"first"], [b"stays"]]
 
 
-async def test_what_was_brought_goes_with_who_brought_it_though_others_are_before_them(
-    task: Task, gather: Callable[..., Any]
-) -> None:
+async def test_cancelled_request_behind_others_frees_its_data(task: Task, gather: Callable[..., Any]) -> None:
     class Photo:
         """What bytes are asked for here, but can be referred to weakly."""
 
@@ -171,7 +173,7 @@ async def test_what_was_brought_goes_with_who_brought_it_though_others_are_befor
     await asyncio.gather(first, *before)
 
 
-async def test_too_few_outcomes_are_a_mistake_that_nobody_waits_for(
+async def test_too_few_outcomes_fail_the_callers(
     task: Task, gather: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task, "preprocess", lambda instances, _: [Item({}, 1) for _ in instances][1:])
@@ -179,7 +181,7 @@ async def test_too_few_outcomes_are_a_mistake_that_nobody_waits_for(
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
 
 
-async def test_who_leaves_during_the_trip_takes_nobody_along(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_cancelled_during_the_call_leaves_the_others(task: Task, gather: Callable[..., Any]) -> None:
     task.gate.clear()
     left, stays = asyncio.create_task(gather(b"left")), asyncio.create_task(gather(b"stays"))
     await settle()

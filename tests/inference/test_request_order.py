@@ -51,7 +51,7 @@ async def test_priority_counts_before_the_pool() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_text_that_waited_for_the_pool_keeps_its_turn_in_the_queue() -> None:
+async def test_text_that_waited_for_the_pool_keeps_its_effective_deadline() -> None:
     async with world(max_batch_size=1) as w:
         served, runtime = w.model(), w.runtime()
         runtime.gate.clear()
@@ -74,7 +74,7 @@ async def test_a_text_that_waited_for_the_pool_keeps_its_turn_in_the_queue() -> 
 
 
 @pytest.mark.asyncio
-async def test_later_passes_of_an_answer_do_not_go_before_all_who_come_meanwhile(
+async def test_later_passes_of_an_answer_do_not_go_before_newer_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     turns: list[Arrival | None] = []
@@ -102,7 +102,7 @@ def lengths(*instances: object, along: str | None = "ids") -> float | None:
     return mean_length(served, given)
 
 
-def test_the_length_that_is_known_at_the_door_is_the_mean_of_the_rows() -> None:
+def test_length_known_at_admission_is_the_mean_of_the_rows() -> None:
     short, long = (TensorInstance({"ids": np.zeros(length, np.int64)}) for length in (3, 9))
     assert lengths(short, long) == 6.0
     assert lengths(short, TextInstance(b"not yet known")) is None

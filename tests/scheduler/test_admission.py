@@ -36,7 +36,7 @@ def busy(lanes: int = 1, waiting: int = 8, cost: Cost = KNOWN) -> tuple[World, N
     return w, q
 
 
-def test_who_cannot_be_answered_in_time_is_told_at_once_when_to_try_again() -> None:
+def test_request_that_cannot_be_in_time_is_refused_with_a_retry_hint() -> None:
     w, q = busy()
     # Half a second until the lane is free, as much for each of the two batches before it, 0.2 s for itself.
     assert w.policy.refuse(q, 1, 60.0, 0.0) is None
@@ -44,19 +44,19 @@ def test_who_cannot_be_answered_in_time_is_told_at_once_when_to_try_again() -> N
     assert w.policy.refuse(q, 1, 1.75, 0.0) == pytest.approx(0.5 + 2 * 0.5 + 0.5 - 1.75)
 
 
-def test_only_what_goes_before_a_row_counts() -> None:
+def test_only_rows_that_go_before_count_as_work_ahead() -> None:
     w, q = busy()
     assert w.policy.refuse(q, 1, 0.75, 0.0) is None, "it passes all that waits: 0.5 s for the lane and 0.2 of its own"
     assert w.policy.refuse(q, 1, 0.65, 0.0) == pytest.approx(0.05)
 
 
-def test_nobody_is_told_to_try_again_with_too_little_time_for_an_idle_device() -> None:
+def test_request_too_short_for_an_idle_device_gets_no_retry_hint() -> None:
     w, q = busy()
     assert w.policy.refuse(q, 1, 0.19, 0.0) == math.inf
     assert w.policy.refuse(q, 1, 0.21, 0.0) == pytest.approx(0.7 - 0.21)
 
 
-def test_what_an_idle_device_would_spread_over_its_lanes_is_never_said_to_be_impossible() -> None:
+def test_request_that_idle_lanes_could_share_is_never_called_impossible() -> None:
     w, q = busy(lanes=2, waiting=0, cost=KnownCost(Law(0.0, 1.0, 0.0)))
     # Four a batch, four seconds: sixteen rows take an idle device eight, a round of 4 and 4 and another.
     assert w.policy.refuse(q, 16, 7.9, 0.0) == math.inf
@@ -72,7 +72,7 @@ def test_rows_on_their_way_to_the_queue_count() -> None:
     assert w.policy.refuse(q, 1, 0.75, 0.0, preparing=8) == pytest.approx(0.5 + 1.0 + 0.5 - 0.75)
 
 
-def test_as_the_lane_comes_nearer_to_its_end_more_may_come_in() -> None:
+def test_more_is_admitted_as_the_running_batch_nears_its_end() -> None:
     w, q = busy(waiting=0)
     assert w.policy.refuse(q, 1, 0.65, 0.0) is not None
     assert w.policy.refuse(q, 1, 0.95, 0.3) is None
@@ -95,7 +95,7 @@ def beside_the_patient(*, asked: list[tuple[int, float]]) -> Batch:
     return step
 
 
-def test_who_asks_for_what_no_device_could_do_costs_nobody_else_an_answer() -> None:
+def test_impossible_request_does_not_mark_the_queue_overloaded() -> None:
     one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second = (1, 0.001), (200, 0.1)
     batch = beside_the_patient(asked=[one_row_in_a_millisecond, two_hundred_in_a_tenth_of_a_second])
     assert (len(batch.rows), len(batch.too_late)) == (20, 0)
@@ -107,7 +107,7 @@ def test_under_a_load_that_makes_others_late_batches_stay_full() -> None:
     assert (len(batch.rows), len(batch.too_late)) == (31, 1)
 
 
-def test_lanes_share_what_waits() -> None:
+def test_waiting_rows_are_shared_by_the_lanes() -> None:
     one, of_one = busy(lanes=1, waiting=0)
     two, of_two = busy(lanes=2, waiting=0)
     at_one = one.policy.answered_at(of_one, 8, 60.0, 0.0)
@@ -116,13 +116,13 @@ def test_lanes_share_what_waits() -> None:
     assert at_two == pytest.approx(1.0)
 
 
-def test_a_device_that_is_idle_refuses_nobody() -> None:
+def test_idle_device_refuses_no_request() -> None:
     w = World()
     q = w.queue(cost=KNOWN)
     assert w.policy.refuse(q, 100, 0.001, 0.0) is None
 
 
-def test_nobody_is_refused_while_the_cost_is_unknown() -> None:
+def test_no_request_is_refused_while_the_cost_is_unknown() -> None:
     w, q = busy(cost=UNKNOWN)
     assert w.policy.refuse(q, 1, 0.001, 0.0) is None
 
@@ -137,7 +137,7 @@ def test_nobody_is_refused_while_the_cost_is_unknown() -> None:
     st.floats(0.0, 20.0),
 )
 @settings(max_examples=300, deadline=None)
-def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
+def test_quick_check_admits_only_what_the_full_check_admits(
     law: tuple[float, float, float], waiting: int, taken: int, rows: int, preparing: int, passed: float, left: float
 ) -> None:
     policy = DevicePolicy(lanes=2)
@@ -153,7 +153,7 @@ def test_the_quick_look_lets_nobody_in_whom_the_long_one_would_refuse(
         assert at <= deadline
 
 
-def test_rows_are_refused_by_their_own_length_and_not_by_what_came_before() -> None:
+def test_rows_are_refused_by_their_own_length() -> None:
     """Hundreds of moments of sound after hours of it are a matter of seconds; hundreds of hours after moments are not."""
     w, q = busy(waiting=0, cost=KnownCost(Law(0.0, 0.0, 0.001)))
     q.usual_length = 1000.0

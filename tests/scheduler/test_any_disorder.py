@@ -177,7 +177,7 @@ async def everyone(given_callers: Sequence[Caller], lanes: int, memory: int) -> 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(st.lists(callers, min_size=1, max_size=40), st.integers(1, 3), st.sampled_from([15, 60, 10**6]))
-def test_every_caller_gets_exactly_their_own_answer_or_one_right_error(
+def test_callers_get_exactly_their_own_answer_or_the_right_error(
     given_callers: list[Caller], lanes: int, memory: int
 ) -> None:
     asyncio.run(everyone(given_callers, lanes, memory))

@@ -45,7 +45,7 @@ def test_a_row_with_time_does_not_make_a_batch_small() -> None:
 
 
 @pytest.mark.parametrize("lengths", [False, True])
-def test_what_cannot_be_in_time_any_more_is_not_run(lengths: bool) -> None:
+def test_rows_that_can_no_longer_be_in_time_do_not_run(lengths: bool) -> None:
     q = queue(batch=2, cost=KNOWN, lengths=lengths)
     push(q, 0.15, 9.0, 9.0)
     batch = q.take(0.0)
@@ -53,7 +53,7 @@ def test_what_cannot_be_in_time_any_more_is_not_run(lengths: bool) -> None:
     assert [e.index for e, _ in batch.rows] == [1, 2]
 
 
-def test_an_idle_device_tries_what_seems_hopeless_so_that_a_wrong_cost_cannot_last() -> None:
+def test_idle_device_runs_a_too_late_row_so_that_a_wrong_cost_cannot_last() -> None:
     q = queue(batch=2, cost=KNOWN)
     push(q, 0.1, 0.15)
     batch = q.take(0.0, device_is_idle=True)
@@ -63,7 +63,7 @@ def test_an_idle_device_tries_what_seems_hopeless_so_that_a_wrong_cost_cannot_la
     assert (len(batch.too_late), len(batch.rows)) == (2, 0), "but not on a busy one"
 
 
-def test_a_network_that_never_ran_for_a_wrong_cost_gets_to_try_beside_a_busy_one() -> None:
+def test_network_with_a_wrong_cost_gets_a_probe_beside_a_busy_one() -> None:
     """Else a cost learned in a bad moment would keep it from ever learning better."""
     w = World()
     busy_one, wrong = w.queue("busy", cost=KNOWN), w.queue("wrong", cost=KnownCost(Law(1000.0, 0.0, 0.0)))
@@ -81,13 +81,13 @@ def test_a_network_that_never_ran_for_a_wrong_cost_gets_to_try_beside_a_busy_one
     assert len(wrong.take(later, device_is_idle=False).rows) == 1
 
 
-def test_nothing_is_hopeless_while_the_cost_is_unknown() -> None:
+def test_no_row_is_too_late_while_the_cost_is_unknown() -> None:
     q = queue(cost=UNKNOWN)
     push(q, 0.001)
     assert len(q.take(0.0, device_is_idle=False).rows) == 1
 
 
-def test_under_overload_one_row_does_not_cost_others_their_places() -> None:
+def test_one_row_does_not_shrink_a_batch_under_overload() -> None:
     q = queue(batch=8, cost=KnownCost(Law(1.0, 0.01, 0.0)))
     push(q, 1.025, *[9.0] * 7)
     q.mark_overloaded(0.0)
@@ -96,21 +96,21 @@ def test_under_overload_one_row_does_not_cost_others_their_places() -> None:
 
 
 @pytest.mark.parametrize(("came", "pressed"), [(0.0, False), (-1.0, True)])
-def test_only_a_row_that_the_load_made_late_tells_of_load(came: float, pressed: bool) -> None:
+def test_only_a_row_that_the_load_made_late_marks_overload(came: float, pressed: bool) -> None:
     q = queue(batch=8, cost=KNOWN)
     push(q, 0.15, 0.15, now=came)
     assert len(q.take(0.0).too_late) == 1
     assert q.is_overloaded(0.0) == pressed
 
 
-def test_who_is_hopeless_is_told_by_how_much() -> None:
+def test_too_late_row_reports_by_how_much() -> None:
     q = queue(batch=8, cost=KnownCost(LAW, spread=0.1))
     push(q, 0.15, 0.15)
     batch = q.take(0.0)
     assert batch.late_by_s(batch.too_late[0]) == pytest.approx(0.2 * 1.2 - 0.15)
 
 
-def test_a_row_that_would_be_late_in_company_waits_for_another() -> None:
+def test_row_that_would_be_late_in_a_batch_waits_for_another() -> None:
     q = queue(batch=8, cost=KNOWN)
     push(q, 3.0, priority=1)
     push(q, *[0.7] * 2)
@@ -123,21 +123,21 @@ def test_a_row_that_would_be_late_in_company_waits_for_another() -> None:
 # ── lengths ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_neighbours_in_length_ride_with_the_row_that_is_first() -> None:
+def test_rows_of_neighbouring_length_share_the_batch_of_the_first_row() -> None:
     q = queue(batch=3, cost=BY_LENGTH, lengths=True)
     push_lengths(q, 100, 10, 101, 11, 102, 12)
     assert lengths_of(q.take(0.0)) == [100, 101, 102]
     assert lengths_of(q.take(0.0)) == [10, 11, 12]
 
 
-def test_a_long_recording_does_not_ride_with_seven_short_ones() -> None:
+def test_long_recording_does_not_share_a_batch_with_seven_short_ones() -> None:
     q = queue(batch=8, cost=BY_LENGTH, lengths=True)
     push_lengths(q, 9_600_000, *[16_000] * 7, deadline=1e6)
     assert lengths_of(q.take(0.0)) == [9_600_000]
     assert lengths_of(q.take(0.0)) == [16_000] * 7
 
 
-def test_every_batch_takes_the_row_with_the_first_claim_so_nobody_is_passed_over_for_ever() -> None:
+def test_every_batch_takes_the_row_with_the_earliest_effective_deadline() -> None:
     """The fairness bound: each batch that passes a row over takes one with an earlier claim, and none comes after PATIENCE_S."""
     q = queue(batch=4, cost=BY_LENGTH, lengths=True)
     (odd,) = push_lengths(q, 500, deadline=1e6)
@@ -164,7 +164,7 @@ def test_a_batch_of_many_lengths_is_as_quick_as_its_urgent_row_needs() -> None:
     assert not batch.too_late
 
 
-def test_nobody_is_turned_away_by_a_guess_about_lengths_never_seen() -> None:
+def test_no_row_is_refused_by_a_prediction_for_an_unknown_length() -> None:
     cost = replace(BY_LENGTH, reach=100.0)
     w = World()
     q = w.queue(batch=8, cost=cost, lengths=True)
@@ -177,7 +177,7 @@ def test_nobody_is_turned_away_by_a_guess_about_lengths_never_seen() -> None:
     assert w.policy.refuse(q, 1, 0.001, 0.0) is None
 
 
-def test_batches_of_known_length_tell_what_they_should_take() -> None:
+def test_batches_of_known_length_have_a_prediction() -> None:
     q = queue(batch=8, cost=BY_LENGTH, lengths=True)
     push_lengths(q, 30, 31)
     batch = q.take(0.0)
@@ -189,7 +189,7 @@ def test_batches_of_known_length_tell_what_they_should_take() -> None:
 
 
 @pytest.mark.parametrize("lengths", [False, True])
-def test_what_waits_is_spread_evenly_over_the_lanes(lengths: bool) -> None:
+def test_waiting_rows_are_spread_evenly_over_the_lanes(lengths: bool) -> None:
     policy = DevicePolicy(lanes=2)
     rows = policy.add("q", BatchLimits(8, 64), KNOWN, lengths)
     push(rows, *[NEVER] * 7)
@@ -197,7 +197,7 @@ def test_what_waits_is_spread_evenly_over_the_lanes(lengths: bool) -> None:
     assert sizes == [4, 3]
 
 
-def test_callers_who_come_back_together_do_not_make_large_and_tiny_batches_take_turns() -> None:
+def test_callers_that_return_together_do_not_alternate_large_and_tiny_batches() -> None:
     """Twelve callers that ask again at once; one lane begins with eleven of them, the other with one."""
     policy = DevicePolicy(lanes=1)
     rows = policy.add("q", BatchLimits(12, 64), KNOWN)
@@ -229,7 +229,7 @@ def test_a_lane_takes_all_of_its_network_where_another_network_wants_the_other_l
     assert sizes == [6, 6]
 
 
-def test_out_of_memory_halves_the_limit_and_calm_brings_it_back() -> None:
+def test_out_of_memory_halves_the_limit_and_full_batches_restore_it() -> None:
     w = World()
     q = w.queue(batch=8)
     q.memory.exceeded(8, 1)

@@ -33,7 +33,7 @@ def times(law: Law, factor: float) -> Law:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_law_is_found_under_noise_and_outliers(seed: int) -> None:
+def test_law_is_learned_under_noise_and_outliers(seed: int) -> None:
     cost = LearnedCost()
     feed(cost, TRUTH, 300, random.Random(seed))
     assert worst(cost, TRUTH) < 0.1
@@ -42,7 +42,7 @@ def test_a_law_is_found_under_noise_and_outliers(seed: int) -> None:
 
 @pytest.mark.parametrize("factor", [2.0, 0.5])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_law_that_changes_is_found_anew(seed: int, factor: float) -> None:
+def test_law_that_changes_is_learned_anew(seed: int, factor: float) -> None:
     rng, cost = random.Random(seed), LearnedCost()
     feed(cost, TRUTH, 300, rng)
     feed(cost, times(TRUTH, factor), 100, rng)
@@ -78,7 +78,7 @@ def test_a_slow_drift_is_followed() -> None:
     assert cost.law.seconds(8, 1) == pytest.approx(0.052, rel=0.08)
 
 
-def test_nothing_is_predicted_before_enough_was_seen() -> None:
+def test_nothing_is_predicted_before_the_least_number_of_batches() -> None:
     cost = LearnedCost()
     for _ in range(MIN_BATCHES - 1):
         cost.observe(1, 1, 0.01)
@@ -87,7 +87,7 @@ def test_nothing_is_predicted_before_enough_was_seen() -> None:
     assert cost.law is not None
 
 
-def test_batches_all_alike_predict_themselves_and_something_sober_for_others() -> None:
+def test_equal_batches_predict_themselves_and_plausible_values_for_others() -> None:
     cost = LearnedCost()
     for _ in range(20):
         cost.observe(8, 64, 0.080)
@@ -106,7 +106,7 @@ def test_warm_up_alone_gives_a_first_law() -> None:
     assert cost.law.seconds(8, 8) == pytest.approx(TRUTH.seconds(8, 8), rel=0.25)
 
 
-def test_a_length_far_beyond_what_was_seen_is_learned_from_its_first_batch() -> None:
+def test_length_far_beyond_earlier_ones_is_learned_from_its_first_batch() -> None:
     """Warm-up is short; the first real recording must not be taken for an outlier of it."""
     cost = LearnedCost()
     for rows in (1, 2, 1, 2):
@@ -121,7 +121,7 @@ def test_a_length_far_beyond_what_was_seen_is_learned_from_its_first_batch() -> 
 
 
 @pytest.mark.parametrize(("rows", "seconds"), [(0, 0.1), (1, -1.0), (1, math.nan), (1, math.inf)])
-def test_what_cannot_be_is_not_learned(rows: int, seconds: float) -> None:
+def test_impossible_observation_is_ignored(rows: int, seconds: float) -> None:
     cost = LearnedCost()
     for _ in range(10):
         cost.observe(rows, 1, seconds)
@@ -130,7 +130,7 @@ def test_what_cannot_be_is_not_learned(rows: int, seconds: float) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 10**7), st.floats(0, 1e4)), min_size=4, max_size=120))
-def test_whatever_was_seen_no_prediction_is_negative_or_not_a_number(seen: list[tuple[int, int, float]]) -> None:
+def test_predictions_are_never_negative_or_nan(seen: list[tuple[int, int, float]]) -> None:
     cost = LearnedCost()
     for batch in seen:
         cost.observe(*batch)

@@ -49,7 +49,7 @@ def test_a_full_batch_does_not_wait_for_the_delay() -> None:
 
 
 @pytest.mark.parametrize("deadline", [50, 200])  # in front of the other, and behind it
-def test_rows_whose_callers_left_do_not_make_a_batch_full_nor_old(deadline: float) -> None:
+def test_dropped_rows_do_not_make_a_batch_full_or_old(deadline: float) -> None:
     w = World()
     q = w.queue(batch=2, delay_s=10)
     (first,) = push(q, deadline, now=0.0)
@@ -77,7 +77,7 @@ def test_a_delay_ends_where_the_batch_itself_would_make_a_row_late() -> None:
     assert w.policy.choose(0.0) is q
 
 
-def test_a_queue_that_waits_does_not_hold_back_another() -> None:
+def test_delayed_queue_does_not_hold_back_another() -> None:
     w = World()
     patient, prompt = w.queue("patient", delay_s=10), w.queue("prompt")
     push(patient, 50)
@@ -94,7 +94,7 @@ def test_the_device_looks_again_when_the_first_of_several_delays_ends() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.2])
-def test_the_batch_that_gathers_is_in_time_and_not_only_its_first_row(spread: float) -> None:
+def test_delayed_batch_is_in_time_for_all_its_rows(spread: float) -> None:
     """The last batch was of one row and quick; the one that waits is longer, and predictions err."""
     w = World()
     law = Law(0.010, 0.005, 0.0)
@@ -105,7 +105,7 @@ def test_the_batch_that_gathers_is_in_time_and_not_only_its_first_row(spread: fl
 
 
 @pytest.mark.parametrize("spare_s", [0.0005, 0.0045, 0.0055])
-def test_a_lane_that_wakes_a_little_late_makes_nobody_late(spare_s: float) -> None:
+def test_lane_that_wakes_a_little_late_makes_no_row_late(spare_s: float) -> None:
     w = World()
     q = w.queue(delay_s=0.050, cost=QUICK)
     push(q, *[0.050 + 0.020 * 1.2 + spare_s] * 3)
@@ -116,7 +116,7 @@ def test_a_lane_that_wakes_a_little_late_makes_nobody_late(spare_s: float) -> No
     assert sizes(w, awake) == [3]
 
 
-def test_rows_that_wait_are_not_sent_off_early_by_a_guess_about_lengths_never_seen() -> None:
+def test_delay_is_not_ended_by_a_prediction_for_an_unknown_length() -> None:
     w = World()
     q = w.queue(batch=8, delay_s=0.5, cost=KnownCost(Law(0.0, 0.0, 1.0), reach=10.0), lengths=True)
     push_lengths(q, 1000, deadline=2.0)
@@ -152,7 +152,7 @@ def test_rows_beyond_a_full_batch_wait_for_a_batch_of_their_own(lanes: int) -> N
     assert w.policy.choose(0.5) is q
 
 
-def test_rows_whose_lengths_part_them_wait_no_second_time() -> None:
+def test_rows_left_out_for_their_length_do_not_wait_for_the_delay_again() -> None:
     w = World(lanes=1)
     q = w.queue(batch=4, delay_s=1.0, cost=BY_LENGTH, lengths=True)
     push_lengths(q, 10, 500, 10, 500)
@@ -160,7 +160,7 @@ def test_rows_whose_lengths_part_them_wait_no_second_time() -> None:
     assert w.run(0.0) == [1, 3]
 
 
-def test_who_comes_after_a_full_batch_whose_callers_left_waits_like_all() -> None:
+def test_row_after_a_dropped_full_batch_waits_for_the_delay() -> None:
     w = World(lanes=2)
     q = w.queue(batch=4, delay_s=1.0)
     entries = push(q, *[100.0] * 4)

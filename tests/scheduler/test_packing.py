@@ -24,7 +24,7 @@ def window(lengths: list[int], at: int, most: int, law: Law | None, **bounds: fl
     return lengths[low:high]
 
 
-def test_a_long_row_does_not_take_short_ones_with_it() -> None:
+def test_long_row_does_not_share_a_batch_with_short_ones() -> None:
     """A recording of ten minutes and seven of a second."""
     assert window([1] * 7 + [600], 7, 8, MIXED._replace(per_cell_s=0.1)) == [600]
 
@@ -33,19 +33,19 @@ def test_a_short_row_does_not_wait_for_the_end_of_a_long_one() -> None:
     assert window([1, 600], 0, 8, MIXED._replace(per_cell_s=0.1)) == [1]
 
 
-def test_where_padding_costs_nothing_all_ride_together() -> None:
+def test_rows_share_a_batch_where_padding_costs_nothing() -> None:
     assert window([1, 10, 100, 1000], 1, 8, FLAT) == [1, 10, 100, 1000]
 
 
-def test_where_it_costs_much_only_equals_do() -> None:
+def test_only_equal_lengths_share_a_batch_where_padding_costs_much() -> None:
     assert window([9, 10, 10, 10, 11], 2, 8, STEEP) == [10, 10, 10]
 
 
-def test_before_the_cost_is_known_rows_of_like_length_ride() -> None:
+def test_rows_of_similar_length_share_a_batch_before_the_cost_is_known() -> None:
     assert window([10, 30, 35, 40, 90], 3, 8, None) == [30, 35, 40]
 
 
-def test_equals_are_always_worth_riding_with() -> None:
+def test_rows_of_equal_length_always_share_a_batch() -> None:
     for law in (None, STEEP, FLAT, MIXED):
         assert window([50] * 20, 3, 8, law)[0] == 50
         assert len(window([50] * 20, 3, 8, law)) == 8
@@ -88,7 +88,7 @@ def test_no_other_window_saves_more(lengths: list[int], at: int, most: int, fixe
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_texts_of_unlike_lengths_take_little_padding(seed: int) -> None:
+def test_texts_of_different_lengths_take_little_padding(seed: int) -> None:
     rng = random.Random(seed)
     lengths = sorted(min(200, max(3, round(rng.lognormvariate(3.2, 0.9)))) for _ in range(256))
     padded = cells = 0

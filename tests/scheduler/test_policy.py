@@ -32,13 +32,13 @@ from tests.support.scheduler_queues import (
 # ── which row ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_earliest_deadline_rides_first() -> None:
+def test_earliest_deadline_runs_first() -> None:
     q = queue()
     push(q, 3, 1, 2)
     assert indices(q) == [1, 2, 0]
 
 
-def test_equal_deadlines_ride_in_the_order_they_came() -> None:
+def test_equal_deadlines_run_in_arrival_order() -> None:
     q = queue(batch=100)
     push(q, *[5.0] * 50)
     assert indices(q) == list(range(50))
@@ -51,7 +51,7 @@ def test_a_batch_never_holds_more_rows_than_its_limit_and_the_rest_stays_in_orde
 
 
 @pytest.mark.parametrize("lengths", [False, True])
-def test_a_row_past_its_deadline_comes_back_late_and_takes_no_place_in_the_batch(lengths: bool) -> None:
+def test_row_past_its_deadline_is_expired_and_takes_no_place_in_the_batch(lengths: bool) -> None:
     q = queue(batch=2, lengths=lengths)
     push(q, 1, 2, 7, 8, 9)
     batch = q.take(now=2)
@@ -68,7 +68,7 @@ def test_a_batch_carries_the_items_of_its_rows() -> None:
     assert taken is given_item
 
 
-def test_near_deadlines_pass_a_far_one_only_for_so_long() -> None:
+def test_near_deadlines_pass_a_far_one_for_a_bounded_time() -> None:
     q = queue(batch=1)
     (patient,) = push(q, 1e6)
     now = 0.0
@@ -80,7 +80,7 @@ def test_near_deadlines_pass_a_far_one_only_for_so_long() -> None:
     assert now > PATIENCE_S - 1.0, "until then the near ones were first"
 
 
-def test_a_priority_passes_those_after_it_and_a_low_one_waits_but_not_for_ever() -> None:
+def test_high_priority_passes_others_and_a_low_one_waits_a_bounded_time() -> None:
     q = queue(batch=1)
     (low,) = push(q, 1e6, priority=6)
     (usual,) = push(q, 1e6)
@@ -95,7 +95,7 @@ def test_a_priority_passes_those_after_it_and_a_low_one_waits_but_not_for_ever()
     assert now == pytest.approx(PRIORITY_STEP_S, abs=1.0), "one step of priority is worth this much waiting"
 
 
-def test_the_usual_priority_is_five_and_there_is_none_below_nine() -> None:
+def test_default_priority_is_five_and_the_last_is_nine() -> None:
     q = queue(batch=9)
     keys = [push(q, 5.0, priority=priority)[0].effective_deadline for priority in (0, 5, 9, 10, 2**63)]
     assert keys[0] == keys[1]
@@ -127,7 +127,7 @@ def test_dropping_twice_or_after_the_row_was_taken_changes_nothing(lengths: bool
     assert len(q) == 0
 
 
-def test_dropping_a_row_that_came_back_late_changes_nothing() -> None:
+def test_dropping_an_expired_row_changes_nothing() -> None:
     q = queue()
     (late, *_) = push(q, 1, 9)
     assert [e.index for e in q.take(now=5).expired] == [0]
@@ -136,7 +136,7 @@ def test_dropping_a_row_that_came_back_late_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("lengths", [False, True])
-def test_a_dropped_row_lets_go_of_everything_at_once(lengths: bool) -> None:
+def test_dropped_row_frees_its_tensors_at_once(lengths: bool) -> None:
     q = queue(lengths=lengths)
     entry = q.push(item(1), "ticket", 0, 1.0, 0.0)
     array = weakref.ref(entry.item.tensors["x"])  # type: ignore[union-attr]
@@ -204,7 +204,7 @@ def test_between_equal_deadlines_the_older_row_wins_whichever_queue_it_is_in() -
         assert w.policy.choose(0.0) is queues[order[0]]
 
 
-def test_a_row_whose_caller_left_does_not_speak_for_its_queue() -> None:
+def test_dropped_row_does_not_order_its_queue() -> None:
     w = World()
     a, b = w.queue("a"), w.queue("b")
     (urgent, _) = push(a, 1, 9)
@@ -252,7 +252,7 @@ def test_a_network_whose_deadlines_are_always_near_does_not_starve_another() -> 
     assert got["patient"] >= 30.0 - BORROW_S - 0.1
 
 
-def test_a_network_that_slept_gets_its_share_and_no_more() -> None:
+def test_network_that_was_idle_gets_its_share_and_no_more() -> None:
     w = World()
     a, b = w.queue("a"), w.queue("b")
     served(w, {a: 0.02}, 30.0, {a: 60.0})
@@ -269,7 +269,7 @@ def test_a_weight_changes_while_work_waits() -> None:
     assert got["a"] / got["b"] == pytest.approx(3.0, rel=0.05)
 
 
-def test_a_near_deadline_wins_over_a_network_that_was_given_less() -> None:
+def test_near_deadline_wins_over_a_network_with_less_device_time() -> None:
     w = World()
     a, b = w.queue("a", cost=KNOWN), w.queue("b", cost=KNOWN)
     push(a, 60.0)
@@ -279,7 +279,7 @@ def test_a_near_deadline_wins_over_a_network_that_was_given_less() -> None:
     assert w.policy.choose(0.2) is a, "one turn of all would make it late"
 
 
-def test_a_far_deadline_does_not() -> None:
+def test_far_deadline_does_not_win_over_a_network_with_less_device_time() -> None:
     w = World()
     a, b = w.queue("a", cost=KNOWN), w.queue("b", cost=KNOWN)
     push(a, 60.0)
@@ -315,7 +315,7 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(STEPS)
-def test_every_row_comes_out_exactly_once_and_no_batch_breaks_its_word(
+def test_every_row_is_taken_exactly_once_and_every_batch_keeps_its_bounds(
     steps: list[tuple[str, int, float, int]],
 ) -> None:
     w = World(lanes=2)

@@ -80,14 +80,14 @@ async def ask(network: ScheduledNetwork, items: Sequence[Item], deadline: float)
 # ── one network ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_answers_come_in_the_order_of_the_rows_whatever_batches_they_rode_in() -> None:
+async def test_outcomes_are_in_the_order_of_the_rows_over_several_batches() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(3, 64), double)
         rows = await network.submit([item(i) for i in range(10)], FAR).result()
         assert [value_of(row) for row in rows] == [2 * i for i in range(10)]
 
 
-async def test_an_idle_lane_works_at_once_and_a_busy_one_lets_the_next_batch_fill() -> None:
+async def test_idle_lane_runs_at_once_and_a_busy_one_lets_the_next_batch_fill() -> None:
     async with device() as d:
         network_of = Gated()
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), network_of)
@@ -114,7 +114,7 @@ async def test_two_lanes_run_two_batches_at_once() -> None:
         assert [value_of(row) for row in rows] == [0, 2, 4, 6]
 
 
-async def test_who_watches_the_wait_sees_the_oldest_row_and_not_those_that_nobody_waits_for() -> None:
+async def test_longest_wait_counts_rows_with_a_deadline_only() -> None:
     clock = Clock()
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock=clock)
     network = scheduler.add("model", 1, BatchLimits(8, 512), double)
@@ -137,7 +137,7 @@ async def test_a_submission_of_no_rows_is_answered() -> None:
             assert await network.submit([], FAR).result() == []
 
 
-async def test_a_delay_gathers_rows_of_several_callers_into_one_batch() -> None:
+async def test_delay_collects_rows_of_several_callers_into_one_batch() -> None:
     clock = Clock()
     async with device(clock=clock) as d:
         batches: list[int] = []
@@ -168,7 +168,7 @@ def fails_on(*poison: float, error: Exception | None = None) -> Callable[[Sequen
 
 
 @pytest.mark.parametrize("guilty", [{0}, {7}, {3, 4}, {0, 1, 2, 3, 4, 5, 6, 7}])
-async def test_a_guilty_row_fails_alone_and_its_neighbours_are_answered(guilty: set[int]) -> None:
+async def test_bad_row_fails_alone_and_its_neighbours_are_answered(guilty: set[int]) -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(8, 64), fails_on(*guilty))
         rows = await network.submit([item(i) for i in range(8)], FAR).result()
@@ -180,7 +180,7 @@ async def test_a_guilty_row_fails_alone_and_its_neighbours_are_answered(guilty: 
                 assert value_of(row) == 2 * i
 
 
-async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> None:
+async def test_row_of_another_caller_is_answered_beside_a_bad_row() -> None:
     async with device() as d:
         gated, fail = Gated(), fails_on(1)
 
@@ -200,7 +200,7 @@ async def test_a_row_of_another_caller_does_not_suffer_from_a_guilty_one() -> No
         assert isinstance(one, InternalError)
 
 
-async def test_an_error_of_our_own_reaches_the_guilty_row_as_it_is() -> None:
+async def test_zoo_error_reaches_the_bad_row_unchanged() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), fails_on(2, error=InvalidInput("x", "is two")))
         rows = await network.submit([item(i) for i in range(4)], FAR).result()
@@ -221,7 +221,7 @@ async def test_a_wrong_number_of_outputs_never_reaches_a_caller(wrong: str) -> N
         assert all(isinstance(row, InternalError) for row in rows)
 
 
-async def test_outputs_that_are_short_only_in_company_reach_nobody_else() -> None:
+async def test_outputs_too_short_in_a_batch_reach_no_other_row() -> None:
     """A network that loses a row of a batch must not shift the answers: halved, each gets its own."""
 
     def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
@@ -245,7 +245,7 @@ async def test_a_lane_survives_whatever_a_network_raises() -> None:
 # ── deadlines, departures ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_row_that_waited_too_long_is_told_so_and_never_runs() -> None:
+async def test_row_that_waited_past_its_deadline_fails_and_never_runs() -> None:
     clock, gated = Clock(), Gated()
     async with device(clock=clock) as d:
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), gated)
@@ -282,7 +282,7 @@ async def test_a_departed_caller_never_runs_and_never_strands_its_batch() -> Non
         assert running.cancelled()
 
 
-async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> None:
+async def test_cancelled_caller_drops_all_rows_that_have_not_started() -> None:
     gated = Gated()
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(2, 64), gated)
@@ -300,7 +300,7 @@ async def test_leaving_drops_every_row_of_the_caller_that_has_not_started() -> N
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -> None:
+async def test_removed_network_fails_waiting_rows_and_finishes_running_ones() -> None:
     gated = Gated()
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(1, 64), gated)
@@ -318,7 +318,7 @@ async def test_removing_a_network_fails_what_waits_and_lets_what_runs_finish() -
         assert gated.batches == [[0]]
 
 
-async def test_a_network_that_was_removed_answers_late_comers_instead_of_keeping_them() -> None:
+async def test_removed_network_fails_later_rows_at_once() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(1, 64), double)
         d.scheduler.remove(network)
@@ -337,7 +337,7 @@ async def test_removing_one_network_leaves_the_others_alone() -> None:
         assert value_of(row) == 6
 
 
-async def test_stopping_leaves_no_one_waiting() -> None:
+async def test_stopped_scheduler_answers_all_waiting_rows() -> None:
     gated = Gated()
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(1, 64), gated)
@@ -357,7 +357,7 @@ async def test_stopping_leaves_no_one_waiting() -> None:
         assert gated.batches == [[0]]
 
 
-async def test_stopping_sends_every_lane_home() -> None:
+async def test_stopped_scheduler_ends_every_lane() -> None:
     async with device(lanes=3) as d:
         threads = d.lanes._threads
         assert all(t.is_alive() for t in threads)
@@ -366,7 +366,7 @@ async def test_stopping_sends_every_lane_home() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-async def test_results_after_the_loop_is_gone_do_not_hurt_the_lane() -> None:
+async def test_outcomes_after_the_loop_closed_do_not_break_the_lane() -> None:
     gated = Gated()
     other = asyncio.new_event_loop()
     scheduler = DeviceScheduler(other)
@@ -407,7 +407,7 @@ def fits(most: int, sizes: list[int]) -> Callable[[Sequence[Item]], list[Row]]:
     return run
 
 
-async def test_a_batch_that_does_not_fit_is_halved_and_everyone_is_answered() -> None:
+async def test_batch_that_does_not_fit_is_halved_and_all_rows_are_answered() -> None:
     sizes: list[int] = []
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(8, 64), fits(3, sizes))
@@ -417,14 +417,14 @@ async def test_a_batch_that_does_not_fit_is_halved_and_everyone_is_answered() ->
         assert set(sizes[6:]) == {2}, "the next batches are as small as what did fit"
 
 
-async def test_a_row_that_does_not_fit_alone_is_told_so() -> None:
+async def test_row_that_does_not_fit_alone_gets_out_of_memory() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(8, 64), fits(0, []))
         (row,) = await network.submit([item(1)], FAR).result()
         assert isinstance(row, OutOfMemory)
 
 
-async def test_the_retry_has_the_memory_of_what_failed() -> None:
+async def test_retry_has_the_memory_of_the_failed_batch() -> None:
     """An error that is kept would keep the frames that raised it, and their tensors."""
     held: list[weakref.ref[Any]] = []
 
@@ -456,7 +456,7 @@ class Timed:
         return double(items)
 
 
-async def test_costs_are_learned_from_what_runs() -> None:
+async def test_costs_are_learned_from_batches() -> None:
     clock = Clock()
     async with device(clock=clock) as d:
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), Timed(clock))
@@ -467,7 +467,7 @@ async def test_costs_are_learned_from_what_runs() -> None:
         assert network.seconds_a_row == pytest.approx(1.0, rel=0.05)
 
 
-async def test_warm_up_teaches_costs_before_the_first_caller() -> None:
+async def test_warm_up_teaches_costs_before_the_first_request() -> None:
     async with device() as d:
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), double)
         for rows in (1, 2, 1, 2):
@@ -504,7 +504,7 @@ async def test_a_batch_that_failed_teaches_nothing() -> None:
         assert network.predicted_s(1, 1) is None
 
 
-async def test_a_row_that_cannot_be_in_time_any_more_is_told_so_without_running() -> None:
+async def test_row_that_can_no_longer_be_in_time_fails_without_running() -> None:
     clock, gated = Clock(), Gated()
     async with device(clock=clock) as d:
         network = d.scheduler.add("m", 1, BatchLimits(4, 64), gated)
@@ -558,7 +558,7 @@ async def test_a_higher_priority_goes_first() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_everyone_gets_exactly_their_own_answer_under_disorder(seed: int) -> None:
+async def test_callers_get_exactly_their_own_answers_under_disorder(seed: int) -> None:
     """500 callers on three networks and two lanes, with guilty rows, deadlines that pass and callers who leave."""
     rng = random.Random(seed)
     biggest = {"a": 4, "b": 7, "c": 1}

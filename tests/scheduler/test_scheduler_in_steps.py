@@ -96,7 +96,7 @@ async def test_memory_that_comes_back_is_used_again() -> None:
     assert [value_of(row) for row in await submission.result()] == [2 * i for i in range(1000)]
 
 
-async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_so_and_runs_no_more() -> None:
+async def test_row_without_time_left_at_a_retry_fails_and_does_not_run() -> None:
     clock, tried = Clock(), list[list[float]]()
 
     def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
@@ -116,7 +116,7 @@ async def test_who_has_no_time_left_when_a_failed_batch_is_tried_again_is_told_s
     assert [value_of(outcome) for outcome in outcomes[1:]] == [2, 4, 6]
 
 
-async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> None:
+async def test_callback_that_raises_does_not_keep_others_from_their_outcomes() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock())
     network = scheduler.add("m", 1, BatchLimits(4, 64), double)
     answers: list[float] = []
@@ -134,7 +134,7 @@ async def test_a_caller_that_breaks_on_its_answer_keeps_nobody_from_theirs() -> 
 # ── turned away ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> None:
+async def test_row_dropped_for_fuller_batches_gets_a_retry_hint() -> None:
     clock = Clock()
     scheduler = DeviceScheduler(asyncio.get_running_loop(), clock)
     network = scheduler.add("m", 1, BatchLimits(8, 64), double)
@@ -148,7 +148,7 @@ async def test_who_gives_way_to_fuller_batches_is_told_to_come_back_too() -> Non
     assert row.retry_after_s == pytest.approx(1.07 - 0.015), "the lane is taken for so long, and it can wait a little"
 
 
-async def test_who_is_turned_away_hears_of_it_before_the_batch_beside_them_has_run() -> None:
+async def test_too_late_row_is_answered_before_the_batch_beside_it_runs() -> None:
     go = threading.Event()
 
     def run(items: Sequence[Item], _: float | None = None) -> list[Row]:
@@ -170,7 +170,7 @@ async def test_who_is_turned_away_hears_of_it_before_the_batch_beside_them_has_r
 
 
 @pytest.mark.parametrize(("came", "comes_back"), [(0.0, True), (1.9, False)])
-async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float, comes_back: bool) -> None:
+async def test_preprocessing_time_of_a_request_counts_as_its_own(came: float, comes_back: bool) -> None:
     """It needs a second. With two of them, half of which somebody else took, another time may be better; with one tenth it
     may not."""
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(1.9))
@@ -185,7 +185,7 @@ async def test_time_that_a_request_lost_before_its_queue_was_its_own(came: float
     assert not network.queue.is_overloaded(1.9), "fuller batches would not have helped it"
 
 
-async def test_a_claim_that_came_along_counts_in_the_queue() -> None:
+async def test_effective_deadline_of_an_arrival_orders_the_queue() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(5.0))
     network = scheduler.add("m", 1, BatchLimits(1, 64), double)
     order: list[str] = []

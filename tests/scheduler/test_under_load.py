@@ -47,7 +47,7 @@ def test_at_twice_its_capacity_a_device_still_answers_nine_tenths_of_it_in_time(
     assert run.good(begin=2.0, end=30.0) / 28.0 >= 0.90 * capacity(law)
 
 
-def test_first_come_first_served_would_collapse_there() -> None:
+def test_first_come_first_served_collapses_at_twice_the_capacity() -> None:
     """What the policy is for: the same arrivals without admission and without knowledge of cost."""
     rng, policy = random.Random(5), DevicePolicy(LANES)
     queue = policy.add("m", BatchLimits(BATCH, 10**6), KnownCost(None))
@@ -56,24 +56,24 @@ def test_first_come_first_served_would_collapse_there() -> None:
     assert run.good(begin=2.0, end=30.0) / 28.0 < 0.5 * capacity(CNN)
 
 
-def test_even_without_admission_a_batch_does_not_fill_with_rows_that_come_too_late() -> None:
+def test_batch_without_admission_does_not_fill_with_too_late_rows() -> None:
     run = overload(CNN, 2.0, 0.25, seed=1, admit=False)
     assert run.good(begin=2.0, end=30.0) / 28.0 >= 0.80 * capacity(CNN)
 
 
 @pytest.mark.parametrize("load", [0.5, 0.7])
-def test_below_capacity_hardly_anybody_is_turned_away(load: float) -> None:
+def test_below_capacity_hardly_any_request_is_refused(load: float) -> None:
     run = overload(CNN, load, 0.3, seed=2)
     turned_away = sum(not outcome.good for outcome in run.outcomes)
     assert turned_away <= 0.002 * len(run.outcomes)
 
 
-def test_near_capacity_few_are_turned_away() -> None:
+def test_near_capacity_few_requests_are_refused() -> None:
     run = overload(CNN, 0.95, 0.5, seed=2)
     assert sum(not outcome.good for outcome in run.outcomes) <= 0.02 * len(run.outcomes)
 
 
-def test_who_is_refused_is_refused_at_once_and_who_is_let_in_is_mostly_answered_in_time() -> None:
+def test_refusals_come_at_once_and_admitted_requests_are_mostly_in_time() -> None:
     run = overload(CNN, 2.0, 0.25, seed=3)
     refused = [o for o in run.outcomes if o.fate == "refused"]
     let_in = [o for o in run.outcomes if o.fate != "refused"]
@@ -81,7 +81,7 @@ def test_who_is_refused_is_refused_at_once_and_who_is_let_in_is_mostly_answered_
     assert sum(o.good for o in let_in) >= 0.9 * len(let_in)
 
 
-def test_far_deadlines_beside_near_ones_are_kept_too() -> None:
+def test_far_deadlines_beside_near_ones_are_met() -> None:
     """A third of the callers has no deadline to speak of; the others are four times too many."""
     rng, policy = random.Random(4), DevicePolicy(LANES)
     queue = policy.add("m", BatchLimits(BATCH, 10**6), LearnedCost())
@@ -107,7 +107,7 @@ def test_texts_of_unlike_lengths_are_answered_at_twice_the_rate_of_arrival_order
     assert padding[True] <= 0.10 < padding[False]
 
 
-def test_a_light_load_of_texts_is_not_held_back_for_company() -> None:
+def test_light_load_of_texts_does_not_wait_for_fuller_batches() -> None:
     rng, policy = random.Random(8), DevicePolicy(LANES)
     queue = policy.add("m", BatchLimits(BATCH, 512), LearnedCost(), variable_length=True)
     arrivals = [Arrival(at, queue, 60.0, rng.randint(3, 200)) for at in poisson(rng, 10.0, 60.0)]
@@ -134,7 +134,7 @@ def test_two_networks_under_overload_share_by_weight_and_lose_no_capacity() -> N
     assert used >= 0.85
 
 
-def test_a_model_in_haste_beside_one_with_time_leaves_it_its_half() -> None:
+def test_model_with_near_deadlines_leaves_half_to_one_with_far_deadlines() -> None:
     rng, policy = random.Random(10), DevicePolicy(LANES)
     laws = {"hasty": CNN, "patient": CNN}
     queues = {name: policy.add(name, BatchLimits(BATCH, 10**6), LearnedCost()) for name in laws}

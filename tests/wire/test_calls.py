@@ -60,7 +60,7 @@ async def test_a_call_that_fails_is_counted_by_its_status() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError(SECRET), KeyError(SECRET), ExceptionGroup("g", [RuntimeError(SECRET)]), AssertionError(SECRET)]
 )
-async def test_a_foreign_error_never_leaks_its_text_and_is_found_in_the_log(error: Exception) -> None:
+async def test_foreign_error_is_logged_and_its_text_does_not_leak(error: Exception) -> None:
     async with wired(fails_with(error)) as w:
         with capture_logs() as logs, pytest.raises(aio.AioRpcError) as caught:
             await w.prediction.Predict(request("known"))
@@ -78,7 +78,7 @@ async def test_a_foreign_error_never_leaks_its_text_and_is_found_in_the_log(erro
         assert w.calls("Predict", "INTERNAL", "known", "1") == 1
 
 
-async def test_a_database_that_does_not_answer_is_told_as_such_and_worth_another_try() -> None:
+async def test_database_outage_is_unavailable_with_a_retry_hint() -> None:
     async with wired(fails_with(DatabaseUnavailable(SECRET))) as w:
         with pytest.raises(aio.AioRpcError) as caught:
             await w.prediction.Predict(request("known"))
@@ -87,7 +87,7 @@ async def test_a_database_that_does_not_answer_is_told_as_such_and_worth_another
         assert detail(status_in(caught.value), details.RetryInfo) is not None
 
 
-async def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:
+async def test_zoo_error_is_passed_on_unchanged() -> None:
     error = NotFound("model", "x")
     assert to_zoo_error(error, "Predict", Call()) is error
     foreign = to_zoo_error(ValueError(SECRET), "Predict", Call())
@@ -107,7 +107,7 @@ async def test_a_call_that_its_caller_cancels_is_counted_as_cancelled() -> None:
         await until(lambda: w.calls("Predict", "CANCELLED", "known", "1") == 1)
 
 
-async def test_names_that_callers_send_never_become_labels() -> None:
+async def test_unknown_names_in_requests_never_become_labels() -> None:
     async with wired(fails_with(NotFound("model", "x"))) as w:
         for i in range(20):
             with pytest.raises(aio.AioRpcError):
@@ -177,7 +177,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("end", "code", "says"), ENDS)
 @pytest.mark.parametrize("shape", ["Stream", "Writes", "Unary", "Gathers"])
-async def test_every_shape_of_call_ends_with_its_status_and_is_counted_once(
+async def test_every_kind_of_rpc_ends_with_its_status_and_is_counted_once(
     shape: str, end: str, code: grpc.StatusCode, says: str
 ) -> None:
     async with wired(more=HANDLERS) as w:
@@ -209,7 +209,7 @@ async def test_a_stream_that_ends_well_is_counted_so(shape: str) -> None:
         await until(lambda: w.calls(f"Well{shape}.stream", "OK") == 1)
 
 
-async def test_a_call_whose_request_comes_in_pieces_is_one_call() -> None:
+async def test_streamed_request_counts_as_one_call() -> None:
     async with wired(more=HANDLERS) as w:
         assert await w.channel.stream_unary("/s/WellGathers")(iter([b"a", b"b", b"c"])) == b"abc"
         assert w.calls("WellGathers", "OK") == 1

@@ -48,7 +48,7 @@ async def check(stub: Any, name: str) -> int:
     return int((await stub.Check(pb.HealthCheckRequest(service=name))).status)
 
 
-async def test_a_server_that_has_just_started_does_not_serve() -> None:
+async def test_new_server_is_not_serving() -> None:
     async with served() as (health, stub):
         await health.settle()
         for name in ("", *SERVICES):
@@ -72,7 +72,7 @@ async def test_a_model_serves_while_it_is_ready_and_only_then(state: ModelState)
         assert await check(stub, "") == NOT_SERVING, "a model does not speak for the server"
 
 
-async def test_a_name_that_nobody_has_is_not_found() -> None:
+async def test_unknown_name_is_not_found() -> None:
     async with served() as (health, stub):
         await health.settle()
         with pytest.raises(aio.AioRpcError) as caught:
@@ -80,7 +80,7 @@ async def test_a_name_that_nobody_has_is_not_found() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_watcher_sees_changes_in_the_order_they_came_about() -> None:
+async def test_watcher_sees_changes_in_order() -> None:
     async with served() as (health, stub):
         watch = stub.Watch(pb.HealthCheckRequest(service="m"))
         async with asyncio.timeout(PATIENCE_S):
@@ -117,7 +117,7 @@ async def test_a_burst_of_changes_ends_with_the_last() -> None:
         watch.cancel()
 
 
-async def test_a_watcher_that_leaves_does_not_stop_the_telling() -> None:
+async def test_watcher_that_leaves_does_not_stop_the_publishing() -> None:
     async with served() as (health, stub):
         watch = stub.Watch(pb.HealthCheckRequest(service=""))
         async with asyncio.timeout(PATIENCE_S):
@@ -128,7 +128,7 @@ async def test_a_watcher_that_leaves_does_not_stop_the_telling() -> None:
             assert await check(stub, "") == SERVING
 
 
-async def test_what_was_settled_before_the_drain_is_what_clients_see() -> None:
+async def test_changes_settled_before_the_drain_reach_clients() -> None:
     async with served() as (health, stub):
         health.set_server(True)
         health.set_server(False)

@@ -79,7 +79,7 @@ async def test_pings_on_an_idle_stream_are_taken() -> None:
         assert (await patient_stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)).status
 
 
-async def test_a_client_that_floods_is_sent_away() -> None:
+async def test_client_that_floods_pings_is_disconnected() -> None:
     flooded = load_settings(keepalive_min_ping_interval_without_data_ms=3_600_000, keepalive_max_ping_strikes=1)
     async with serving(flooded) as stub:
         await until_sent_away(await watch(stub))

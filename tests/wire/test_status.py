@@ -71,7 +71,7 @@ def test_a_wrong_field_is_named_for_programs() -> None:
     assert detail(status_of(InvalidInput("", "is wrong")), details.BadRequest) is None
 
 
-def test_what_was_not_found_is_named_for_programs() -> None:
+def test_not_found_status_names_the_resource() -> None:
     info = detail(status_of(NotFound("model", "cat", ["cut"])), details.ResourceInfo)
     assert info is not None
     assert (info.resource_type, info.resource_name) == ("model", "cat")
@@ -89,7 +89,7 @@ def test_what_was_not_found_is_named_for_programs() -> None:
         (Draining(), None),
     ],
 )
-def test_when_to_try_again_is_told_where_it_helps(error: ZooError, seconds: float | None) -> None:
+def test_retry_info_is_sent_where_a_retry_helps(error: ZooError, seconds: float | None) -> None:
     info = detail(status_of(error), details.RetryInfo)
     assert (info.retry_delay.ToTimedelta().total_seconds() if info else None) == seconds
 
@@ -146,7 +146,7 @@ def test_a_status_is_bounded_in_bytes(character: str) -> None:
         assert status_of(error).message.endswith("…")
 
 
-def test_a_message_that_fits_is_told_whole() -> None:
+def test_message_that_fits_is_sent_whole() -> None:
     text = "x" * LONGEST_MESSAGE
     assert status_of(IllegalMove(text)).message == text
 

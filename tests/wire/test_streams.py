@@ -76,7 +76,7 @@ async def test_a_stream_without_requests_ends() -> None:
     assert caller.replies == []
 
 
-async def test_a_stream_whose_time_is_over_does_not_end_well_even_if_all_was_sent() -> None:
+async def test_stream_past_its_deadline_fails_even_if_all_replies_were_sent() -> None:
     caller = Caller(range(3))
     caller.remaining = 0.0
     with pytest.raises(DeadlineExceeded):
@@ -84,7 +84,7 @@ async def test_a_stream_whose_time_is_over_does_not_end_well_even_if_all_was_sen
     assert sorted(caller.replies) == [0, 2, 4]
 
 
-async def test_a_slow_reader_keeps_the_server_from_taking_more() -> None:
+async def test_slow_reader_stops_the_server_from_reading_more() -> None:
     caller = Caller(range(100), may_read=1)
     serving = asyncio.create_task(serve(caller, twice, 4))
     await turns()
@@ -104,7 +104,7 @@ async def test_a_request_that_raises_ends_the_stream_with_its_error() -> None:
         await serve(Caller(range(3)), fail, 8)
 
 
-async def test_a_request_that_cannot_even_be_begun_ends_the_stream_with_its_error() -> None:
+async def test_request_that_cannot_begin_ends_the_stream_with_its_error() -> None:
     def begin(request: int, stream: Stream[int, int]) -> None:
         raise LookupError("two")
 
@@ -117,7 +117,7 @@ async def test_a_sender_that_breaks_ends_the_stream_with_its_error() -> None:
         await serve(Caller([1, ConnectionResetError()]), twice, 8)
 
 
-async def test_whoever_cancels_cancels_what_is_in_flight() -> None:
+async def test_cancelled_stream_cancels_requests_under_way() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def never(number: int) -> int:

@@ -56,7 +56,7 @@ def row(**cells: Any) -> Struct:
 # ── zoo.v1 ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_row_keeps_what_its_cells_are() -> None:
+def test_row_keeps_the_types_of_its_cells() -> None:
     found = read(pb.Instance(row=row(area=70, town="Köln", lift=True, garden=None)))
     assert found == RowInstance({"area": 70.0, "town": "Köln", "lift": True, "garden": None})
     assert read(pb.Instance(row=Struct())) == RowInstance({})
@@ -71,7 +71,7 @@ def test_a_cell_holds_one_value(cell: Any, came: str) -> None:
     assert wrong.problem == f"column 'area' takes a number, a text, true, false or null, got {came}"
 
 
-def test_a_row_without_end_is_refused_before_it_is_read() -> None:
+def test_row_of_too_many_cells_is_refused_before_it_is_read() -> None:
     wrong = read(pb.Instance(row=Struct(fields={str(i): Value(number_value=1) for i in range(10_001)})))
     assert isinstance(wrong, InvalidInput)
     assert wrong.problem == "expected at most 10,000 cells, got 10,001"
@@ -153,7 +153,7 @@ def test_a_forecast_keeps_its_steps_and_channels() -> None:
 # ── JSON, in the Open Inference Protocol ──────────────────────────────────────────────────────────────────────────
 
 
-def test_json_says_the_same_as_a_message() -> None:
+def test_json_and_message_give_the_same_instance() -> None:
     cells = {"area": 70, "town": "Köln", "lift": True, "garden": None, "größe 🏠": 1.5}
     assert parse_row(json.dumps(cells).encode(), "x") == read(pb.Instance(row=row(**cells)))
     for values, channels in (([1, 2.5, 3], 1), ([[1, 10], [2, 20]], 2)):
@@ -166,7 +166,7 @@ def test_json_says_the_same_as_a_message() -> None:
     assert parse_record(json.dumps(document).encode(), "x") == message
 
 
-def test_a_gap_in_json_is_left_for_the_task_to_judge() -> None:
+def test_gap_in_json_is_left_to_the_task() -> None:
     np.testing.assert_array_equal(
         parse_series(b"[1, null, NaN, Infinity]", "x").values[:, 0], [1, np.nan, np.nan, np.inf]
     )
@@ -221,7 +221,7 @@ REFUSED: list[tuple[Parse, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("parse", "data", "says"), REFUSED, ids=[says[-60:] for _, _, says in REFUSED])
-def test_what_is_wrong_with_json_is_told(parse: Parse, data: bytes, says: str) -> None:
+def test_error_names_the_mistake_in_json(parse: Parse, data: bytes, says: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse(data, "x")
     assert says in refused.value.message
@@ -238,7 +238,7 @@ def test_a_number_of_very_many_digits_costs_nothing(digits: int) -> None:
 @given(
     st.sampled_from([ROW, SERIES, RECORD]), st.one_of(st.binary(max_size=40), st.text('{}[]":,01.eE-ntr ', max_size=40))
 )
-def test_no_bytes_ever_escape_as_another_error(parse: Parse, data: bytes | str) -> None:
+def test_any_bytes_raise_invalid_input_alone(parse: Parse, data: bytes | str) -> None:
     with suppress(InvalidInput):
         parse(data if isinstance(data, bytes) else data.encode(), "x")
 
@@ -268,7 +268,7 @@ def test_each_element_of_a_raw_input_is_a_row_of_its_own() -> None:
     assert request.path(1) == "inputs[0][1]"
 
 
-def test_rows_of_one_request_have_an_end_together() -> None:
+def test_cells_of_all_rows_in_one_request_are_bounded() -> None:
     """They are read where all callers wait, so many messages pass where one large one would hold up everybody."""
     wide = Struct(fields={str(i): Value(number_value=1) for i in range(5_000)})
     for instance in (pb.Instance(row=wide), record(row=pb.Instance(row=wide))):
@@ -284,7 +284,7 @@ def test_rows_of_one_request_have_an_end_together() -> None:
         infer_request(message, SALES, None)
 
 
-def test_the_row_that_is_wrong_is_named() -> None:
+def test_error_names_the_wrong_row() -> None:
     elements = [b'{"area": 70}', b'{"area": [70]}']
     message = oip.ModelInferRequest(
         model_name="flats", raw_input_contents=[encode(np.array(elements, object), "BYTES")]

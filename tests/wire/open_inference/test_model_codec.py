@@ -205,7 +205,7 @@ async def test_every_path_refuses_wrong_requests_alike(monkeypatch: pytest.Monke
         assert first == await outcomes(WRONG)
 
 
-async def test_a_task_that_looks_into_its_tensors_does_so_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_task_that_checks_tensor_values_does_so_on_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one of token ids does: an id beyond the vocabulary would read past the table."""
 
     def row(self: FakeTask, instance: TensorInstance, path: str) -> Item:
@@ -230,7 +230,7 @@ async def test_a_task_that_looks_into_its_tensors_does_so_both_ways(monkeypatch:
         assert not any(-1.0 in batch for batch in w.runtime().batches)
 
 
-async def test_everyone_on_many_streams_gets_exactly_their_own_answer() -> None:
+async def test_callers_on_many_streams_get_their_own_answers() -> None:
     rng = random.Random(3)
     async with served(max_batch_size=8, lanes=2, max_queue_size=1024) as (w, stub):
 
@@ -249,7 +249,7 @@ async def test_everyone_on_many_streams_gets_exactly_their_own_answer() -> None:
         assert w.model().rows_in_flight == 0
 
 
-async def test_a_deadline_ends_a_request_that_the_device_is_still_at() -> None:
+async def test_deadline_ends_a_request_that_still_runs() -> None:
     async with served() as (w, stub):
         w.runtime().gate.clear()
         request = asks(1)

@@ -54,5 +54,5 @@ def test_a_faster_network_shows_its_tier_parameters() -> None:
         ),
     ],
 )
-def test_what_was_not_measured_is_not_shown(evidence: TierReport | None, shown: dict[str, str]) -> None:
+def test_figures_that_were_not_measured_are_left_out(evidence: TierReport | None, shown: dict[str, str]) -> None:
     assert _tier_parameters(evidence) == shown

@@ -88,7 +88,7 @@ def test_every_method_is_the_protocols() -> None:
     assert ours == facts("open-inference-methods.tsv")
 
 
-def test_no_message_stands_beside_the_protocols() -> None:
+def test_no_message_exists_beside_the_protocols() -> None:
     named = {row[0] for row in facts("open-inference-fields.tsv")}
     named |= {name for row in facts("open-inference-methods.tsv") for name in row[2:4]}
     ours = {m.full_name for m in pb.DESCRIPTOR.message_types_by_name.values()}

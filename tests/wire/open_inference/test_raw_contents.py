@@ -29,7 +29,7 @@ def message(*raws: bytes) -> pb.ModelInferRequest:
     st.text(max_size=300),
     st.lists(st.integers(min_value=-(2**63), max_value=2**63 - 1), max_size=4),
 )
-def test_a_message_taken_apart_says_what_it_said(raws: list[bytes], name: str, shape: list[int]) -> None:
+def test_split_message_has_the_same_contents(raws: list[bytes], name: str, shape: list[int]) -> None:
     made = message(BIG, *raws)
     made.inputs.add(name=name, datatype="FP32", shape=shape)
     taken = read(made.SerializeToString())
@@ -38,7 +38,7 @@ def test_a_message_taken_apart_says_what_it_said(raws: list[bytes], name: str, s
     assert taken.message == made
 
 
-def test_large_tensors_are_views_of_what_arrived() -> None:
+def test_large_tensors_are_views_of_the_received_bytes() -> None:
     values = np.arange(WORTH_IT, dtype=np.float32)
     made = pb.ModelInferRequest(raw_input_contents=[values.tobytes()])
     made.inputs.add(name="x", datatype="FP32", shape=[1, len(values)])
@@ -49,13 +49,13 @@ def test_large_tensors_are_views_of_what_arrived() -> None:
     assert np.shares_memory(array, np.frombuffer(data, np.uint8))
 
 
-def test_a_small_message_is_read_as_ever() -> None:
+def test_small_message_is_parsed_by_protobuf() -> None:
     taken = read(message(b"abc").SerializeToString())
     assert list(taken.raws) == [b"abc"]
     assert taken.message.id == "seven"
 
 
-def test_fields_of_a_later_release_are_passed_over() -> None:
+def test_fields_of_a_later_release_are_skipped() -> None:
     unknown = (
         b"\xa0\x06\x01" + b"\xa5\x06abcd" + b"\xa1\x06abcdefgh" + b"\xa2\x06\x02hi"
     )  # 100: varint, 4, 8 bytes, text
@@ -64,7 +64,7 @@ def test_fields_of_a_later_release_are_passed_over() -> None:
     assert taken.message.model_name == "m"
 
 
-def test_a_message_of_very_many_fields_is_read_as_ever() -> None:
+def test_message_of_very_many_fields_is_parsed_by_protobuf() -> None:
     made = message(*[BIG[:20]] * (MOST_FIELDS + 1))
     taken = read(made.SerializeToString())
     assert list(taken.raws) == list(made.raw_input_contents)
@@ -82,6 +82,6 @@ def test_a_message_of_very_many_fields_is_read_as_ever() -> None:
     ],
     ids=["truncated", "no length", "a number without end", "longer than any", "groups", "a name that is no text"],
 )
-def test_what_is_no_message_is_refused(cut_off: bytes) -> None:
+def test_bytes_that_are_no_message_are_refused(cut_off: bytes) -> None:
     with pytest.raises(DecodeError):
         read(cut_off)

@@ -272,14 +272,14 @@ def test_rows_are_stacked_to_raw_outputs_in_the_order_of_the_card() -> None:
     assert not response.parameters
 
 
-def test_only_the_outputs_asked_for_come_back_in_that_order() -> None:
+def test_only_the_requested_outputs_are_returned_in_that_order() -> None:
     one = respond(request(PIXELS, outputs=[Output(name="count")]), prediction(1, 2, 3))
     assert list(tensors_of(one)) == ["count"]
     both = respond(request(PIXELS, outputs=[Output(name="count"), Output(name="logits")]), prediction(1, 2, 3))
     assert list(tensors_of(both)) == ["count", "logits"]
 
 
-def test_rows_of_unlike_lengths_are_padded_with_zeros_at_the_end() -> None:
+def test_rows_of_different_lengths_are_padded_with_zeros_at_the_end() -> None:
     rows = [np.array([1, 2, 3], np.float32), np.array([4], np.float32)]
     assert stack(rows).tolist() == [[1, 2, 3], [4, 0, 0]]
     assert stack([np.ones((1, 2)), np.ones((2, 1))]).tolist() == [[[1, 1], [0, 0]], [[1, 0], [1, 0]]]

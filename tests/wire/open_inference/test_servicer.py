@@ -31,7 +31,7 @@ async def failure(call: Any) -> aio.AioRpcError:
 # ── health and metadata ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_live_and_ready_say_what_the_server_says() -> None:
+async def test_live_and_ready_follow_the_server_state() -> None:
     async with wired() as zoo:
         assert (await zoo.stub.ServerLive(pb.ServerLiveRequest())).live
         assert (await zoo.stub.ServerReady(pb.ServerReadyRequest())).ready
@@ -81,7 +81,7 @@ async def test_metadata_shows_the_input_that_the_card_prefers() -> None:
     assert "did you mean 'pictures'?" in unknown.details()
 
 
-async def test_what_is_not_advertised_is_unimplemented() -> None:
+async def test_methods_that_are_not_advertised_are_unimplemented() -> None:
     async with wired() as zoo:
         for method, request in (
             (zoo.stub.SystemSharedMemoryStatus, pb.SystemSharedMemoryStatusRequest()),
@@ -122,7 +122,7 @@ async def test_failures_have_the_status_of_their_kind(request_: Any, code: Any, 
     assert "/a/path" not in error.details()
 
 
-async def test_the_callers_deadline_reaches_the_corridor() -> None:
+async def test_deadline_of_the_call_reaches_the_pipeline() -> None:
     async with wired() as zoo:
         await zoo.stub.ModelInfer(infer(b"a"))
         await zoo.stub.ModelInfer(infer(b"a"), timeout=30)
@@ -169,7 +169,7 @@ async def test_a_failed_request_leaves_the_stream_open() -> None:
     assert replies[2].error_message == ""
 
 
-async def test_a_stream_holds_only_so_many_requests() -> None:
+async def test_requests_under_way_on_a_stream_are_bounded() -> None:
     async with wired() as zoo:
         gate = asyncio.Event()
         zoo.inference.gates[""] = gate
@@ -226,7 +226,7 @@ async def test_tritons_clients_load_and_unload_and_get_an_empty_reply() -> None:
     assert loaded.SerializeToString() == unloaded.SerializeToString() == b""
 
 
-async def test_kserves_clients_name_the_model_in_field_one_and_hear_of_it() -> None:
+async def test_kserve_clients_name_the_model_in_field_one_and_get_it_back() -> None:
     async with wired() as zoo:
         loaded = await zoo.stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(repository_name="sounds"))
         unloaded = await zoo.stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(repository_name="sounds"))
@@ -251,7 +251,7 @@ async def test_a_model_without_a_name_or_in_no_catalog_is_refused() -> None:
     assert unknown.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_the_configuration_tells_tools_how_to_batch() -> None:
+async def test_configuration_describes_batching() -> None:
     async with wired() as zoo:
         config = (await zoo.stub.ModelConfig(pb.ModelConfigRequest(name="pictures"))).config
         unloaded = (await zoo.stub.ModelConfig(pb.ModelConfigRequest(name="sounds"))).config

@@ -102,7 +102,7 @@ def test_elements_leave_row_major_and_little_endian() -> None:
     assert encode(np.array([[1, 2], [3, 4]], ">i2").T, "INT16") == struct.pack("<4h", 1, 3, 2, 4)
 
 
-def test_an_output_of_another_kind_than_announced_is_our_mistake() -> None:
+def test_output_of_another_kind_than_announced_raises_type_error() -> None:
     with pytest.raises(TypeError):
         encode(np.zeros(2), "INT64")
 
@@ -215,7 +215,7 @@ def test_raw_contents_come_one_for_each_input(entries: int) -> None:
     st.lists(st.integers(-2, 5) | st.integers(-(2**63), 2**63 - 1), max_size=5),
     st.binary(max_size=40),
 )
-def test_whatever_comes_gives_an_array_or_a_named_refusal(datatype: str, shape: list[int], data: bytes) -> None:
+def test_any_input_gives_an_array_or_an_invalid_input(datatype: str, shape: list[int], data: bytes) -> None:
     named = ("inputs[0].shape", "raw_input_contents[0]")
     try:
         fits = raw(datatype, shape, data).shape == tuple(shape)

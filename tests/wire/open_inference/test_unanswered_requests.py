@@ -35,7 +35,7 @@ async def test_a_timeout_runs_while_the_model_loads() -> None:
         assert "while the model was loading" in reply.error_message
 
 
-async def test_a_wrong_parameter_is_told_after_what_is_wrong_with_the_model() -> None:
+async def test_wrong_parameter_is_reported_after_an_error_of_the_model() -> None:
     async with served(load=False) as (w, stub):
         for name, code in (("nobody", grpc.StatusCode.NOT_FOUND), ("adder", grpc.StatusCode.UNAVAILABLE)):
             request = asks(1, model=name)
@@ -51,7 +51,7 @@ async def test_a_wrong_parameter_is_told_after_what_is_wrong_with_the_model() ->
 
 @pytest.mark.parametrize(("remaining", "code"), [(None, "CANCELLED"), (9.0, "CANCELLED"), (0.0, "DEADLINE_EXCEEDED")])
 @pytest.mark.parametrize("quick", [True, False])
-async def test_every_request_that_a_stream_takes_along_is_counted(
+async def test_every_request_of_an_ended_stream_is_counted(
     quick: bool, remaining: float | None, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not quick:

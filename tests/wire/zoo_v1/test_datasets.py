@@ -77,14 +77,14 @@ async def test_header_and_bytes_reach_the_store_in_order() -> None:
         ([header(uri="s3://b/k")], "header.sha256", "belongs to an upload"),
     ],
 )  # fmt: skip
-async def test_a_stream_that_is_no_upload_is_refused_by_field(messages: list[Any], field: str, says: str) -> None:
+async def test_stream_that_is_no_upload_is_refused_with_the_field(messages: list[Any], field: str, says: str) -> None:
     async with tuning() as t:
         assert says in await refused(t.stub.UploadDataset(iter(messages)), field)
         assert all(upload.ended == "abandoned" for upload in t.datasets.uploads)
         assert t.calls("UploadDataset", "INVALID_ARGUMENT") == 1
 
 
-async def test_the_server_fetches_what_a_uri_names_and_takes_no_bytes_with_it() -> None:
+async def test_uri_upload_is_fetched_by_the_server_and_takes_no_bytes() -> None:
     async with tuning() as t:
         fetch = pb.UploadHeader(uri="s3://b/k", kind=pb.DATASET_KIND_TABLE, display_name="far")
         reply = await t.stub.UploadDataset(iter([pb.UploadDatasetRequest(header=fetch)]))
@@ -98,7 +98,7 @@ async def test_the_server_fetches_what_a_uri_names_and_takes_no_bytes_with_it() 
         assert len(t.datasets.uris) == 1
 
 
-async def test_data_that_the_server_has_need_not_be_sent_again() -> None:
+async def test_upload_of_known_data_ends_without_its_bytes() -> None:
     async with tuning() as t:
         t.datasets.existing = dataset("old")
         released = asyncio.Event()
@@ -112,7 +112,7 @@ async def test_data_that_the_server_has_need_not_be_sent_again() -> None:
         released.set()
 
 
-async def test_a_caller_who_leaves_lets_go_of_the_upload_and_keeps_what_was_sent() -> None:
+async def test_cancelled_upload_is_released_and_keeps_its_bytes() -> None:
     async with tuning() as t:
         held = asyncio.Event()
 
@@ -159,7 +159,7 @@ async def test_a_slow_disk_slows_the_sender_down() -> None:
 
 
 @pytest.mark.parametrize("where", ["sending", "checking"])
-async def test_a_server_that_stops_sends_uploads_away_to_come_back(where: str) -> None:
+async def test_stopping_server_ends_uploads_with_unavailable(where: str) -> None:
     async with tuning() as t:
         t.datasets.gate.clear()
         held = asyncio.Event()
@@ -182,7 +182,7 @@ async def test_a_server_that_stops_sends_uploads_away_to_come_back(where: str) -
 # ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_dataset_is_told_with_all_that_validation_found() -> None:
+async def test_dataset_is_shown_with_its_whole_report() -> None:
     async with tuning() as t:
         found = (await t.stub.GetDataset(pb.GetDatasetRequest(id="d1"))).dataset
         assert (found.id, found.kind, found.state) == ("d1", pb.DATASET_KIND_IMAGE_FOLDER, pb.DATASET_STATE_READY)
@@ -196,7 +196,7 @@ async def test_a_dataset_is_told_with_all_that_validation_found() -> None:
         assert found.create_time.seconds == int(dataset().created.timestamp())
 
 
-async def test_datasets_are_listed_in_pages_without_what_was_skipped() -> None:
+async def test_datasets_are_listed_in_pages_without_skipped_examples() -> None:
     async with tuning() as t:
         first = await t.stub.ListDatasets(pb.ListDatasetsRequest(page_size=2))
         assert [d.id for d in first.datasets] == ["d1", "d2"]
@@ -211,7 +211,7 @@ async def test_datasets_are_listed_in_pages_without_what_was_skipped() -> None:
         await refused(t.stub.ListDatasets(pb.ListDatasetsRequest(kind=99)), "kind")
 
 
-async def test_a_dataset_in_use_is_deleted_by_force_alone() -> None:
+async def test_dataset_in_use_is_deleted_only_by_force() -> None:
     async with tuning() as t:
         with pytest.raises(aio.AioRpcError) as caught:
             await t.stub.DeleteDataset(pb.DeleteDatasetRequest(id="d1"))
@@ -222,7 +222,7 @@ async def test_a_dataset_in_use_is_deleted_by_force_alone() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_an_id_is_asked_for() -> None:
+async def test_missing_dataset_id_is_refused() -> None:
     async with tuning() as t:
         await refused(t.stub.GetDataset(pb.GetDatasetRequest()), "id")
         await refused(t.stub.DeleteDataset(pb.DeleteDatasetRequest()), "id")
@@ -241,7 +241,7 @@ def parts(data: bytes, sha256: str = "", size: int = -1, offset: int = 0) -> lis
     return [first, chunk(data)]
 
 
-async def test_an_upload_cut_off_midway_is_resumed_and_then_known(tmp_path: Path) -> None:
+async def test_interrupted_upload_is_resumed_and_then_known(tmp_path: Path) -> None:
     async with tuning(DatasetStore(tmp_path)) as t:
         assert "of" in await refused(t.stub.UploadDataset(iter(parts(TABLE[:100]))), "chunk")
         digest = hashlib.sha256(TABLE).hexdigest()

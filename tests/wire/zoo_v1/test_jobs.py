@@ -72,7 +72,7 @@ async def test_a_job_is_created_as_it_was_asked_for() -> None:
         assert not job.HasField("progress")
 
 
-async def test_what_is_left_out_of_a_job_is_the_usual() -> None:
+async def test_job_fields_left_out_have_defaults() -> None:
     async with tuning() as t:
         await t.stub.CreateJob(asked())
         spec = t.jobs.jobs["new"].spec
@@ -95,7 +95,7 @@ async def test_what_is_left_out_of_a_job_is_the_usual() -> None:
         ({"display_name": "x" * 129}, "spec.display_name", "at most 128 characters"),
     ],
 )
-async def test_a_job_that_cannot_be_meant_is_refused_by_field(fields: dict[str, Any], field: str, says: str) -> None:
+async def test_impossible_job_is_refused_with_the_field(fields: dict[str, Any], field: str, says: str) -> None:
     async with tuning() as t:
         assert says in await refused(t.stub.CreateJob(asked(**fields)), field)
         assert not t.jobs.requests
@@ -109,7 +109,7 @@ async def test_a_request_without_a_spec_or_with_a_long_id_is_refused() -> None:
         assert "at most 128" in await refused(t.stub.CreateJob(long), "request_id")
 
 
-async def test_a_job_is_judged_without_its_data_and_none_is_made() -> None:
+async def test_validate_only_checks_a_job_without_its_data() -> None:
     async with tuning() as t:
         request = asked(dataset_id="", method=pb.METHOD_LORA)
         request.validate_only = True
@@ -129,7 +129,7 @@ async def test_a_job_is_judged_without_its_data_and_none_is_made() -> None:
 # ── owners ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_job_and_a_dataset_are_their_callers_who_may_say_nothing() -> None:
+async def test_job_and_dataset_have_the_owner_of_the_call_or_none() -> None:
     async with tuning() as t:
         assert (await t.stub.CreateJob(asked(), metadata=OWNER)).job.owner == "ann@shop"
         assert (await t.stub.CreateJob(asked())).job.owner == ""
@@ -153,7 +153,7 @@ async def test_a_job_and_a_dataset_are_their_callers_who_may_say_nothing() -> No
         ((("zoo-owner", "../ann"),), "expected letters, digits"),
     ],
 )
-async def test_an_owner_that_is_no_name_is_refused(metadata: Any, says: str) -> None:
+async def test_malformed_owner_is_refused(metadata: Any, says: str) -> None:
     async with tuning() as t:
         assert says in await refused(t.stub.CreateJob(asked(), metadata=metadata), "zoo-owner")
         assert not t.jobs.requests
@@ -165,7 +165,7 @@ async def test_an_owner_that_is_no_name_is_refused(metadata: Any, says: str) -> 
 # ── showing and moving ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_job_is_told_with_all_that_is_known() -> None:
+async def test_job_is_written_with_all_its_fields() -> None:
     async with tuning() as t:
         progress = Progress(phase="training", ratio=0.5, step=5, steps=10, epoch=2, remaining_s=1.5)
         t.jobs.add(
@@ -207,7 +207,7 @@ async def test_jobs_are_listed_in_pages_that_belong_to_their_filters() -> None:
         await refused(t.stub.ListJobs(pb.ListJobsRequest(state=99)), "state")
 
 
-async def test_jobs_are_moved_and_illegal_moves_are_told_so() -> None:
+async def test_illegal_moves_of_jobs_are_refused() -> None:
     async with tuning() as t:
         t.jobs.add("j1", JobState.RUNNING)
         assert (await t.stub.CancelJob(pb.CancelJobRequest(id="j1"))).job.state == pb.JOB_STATE_CANCELLING
@@ -230,7 +230,7 @@ async def test_only_a_job_that_has_ended_is_deleted() -> None:
         assert list(t.jobs.jobs) == ["j1"]
 
 
-async def test_every_call_about_a_job_asks_for_one_that_there_is() -> None:
+async def test_calls_for_an_unknown_job_are_not_found() -> None:
     async with tuning() as t:
         calls: dict[Any, Any] = {
             t.stub.GetJob: pb.GetJobRequest,
@@ -279,7 +279,7 @@ async def test_a_watcher_sees_every_kind_of_event_until_the_job_has_ended() -> N
         await until(lambda: t.calls("WatchJob.stream", "OK") == 1)
 
 
-async def test_a_watcher_begins_where_it_wants_to() -> None:
+async def test_watcher_starts_after_the_requested_event() -> None:
     async with tuning() as t:
         t.jobs.add("j1")
         await t.jobs.tell("j1", *[Log(level="info", text=str(i)) for i in range(9)], StateChanged(JobState.CANCELLED))
@@ -289,7 +289,7 @@ async def test_a_watcher_begins_where_it_wants_to() -> None:
         assert [m async for m in t.stub.WatchJob(pb.WatchJobRequest(id="j1", after=10))] == []
 
 
-async def test_a_watcher_that_does_not_read_holds_up_nobody_else() -> None:
+async def test_slow_watcher_does_not_delay_others() -> None:
     async with tuning() as t:
         t.jobs.add("j1")
         lines = [Log(level="info", text="x" * 10_000) for _ in range(500)]
@@ -302,7 +302,7 @@ async def test_a_watcher_that_does_not_read_holds_up_nobody_else() -> None:
         assert 1 + len([m async for m in slow]) == 501
 
 
-async def test_a_watcher_that_leaves_is_forgotten() -> None:
+async def test_cancelled_watcher_is_removed() -> None:
     async with tuning() as t:
         t.jobs.add("j1")
         await t.jobs.tell("j1", Log(level="info", text="x"))
@@ -312,7 +312,7 @@ async def test_a_watcher_that_leaves_is_forgotten() -> None:
         await until(lambda: t.jobs.left == 1)
 
 
-async def test_a_server_that_stops_sends_watchers_away_to_come_back() -> None:
+async def test_stopping_server_ends_watchers_with_unavailable() -> None:
     async with tuning() as t:
         t.jobs.add("j1")
         await t.jobs.tell("j1", Log(level="info", text="x"))
@@ -328,7 +328,7 @@ async def test_a_server_that_stops_sends_watchers_away_to_come_back() -> None:
         await until(lambda: t.jobs.left == 3)
 
 
-async def test_a_text_that_no_database_can_hold_is_refused_with_its_field() -> None:
+async def test_text_with_nul_is_refused_with_its_field() -> None:
     async with tuning() as t:
         for call, request in (
             (t.stub.GetJob, pb.GetJobRequest),

@@ -123,7 +123,7 @@ async def test_filters_keep_what_matches_all_of_them(filters: dict[str, Any], co
         assert len((await models.ListModels(pb.ListModelsRequest(**filters))).models) == count
 
 
-async def test_a_page_size_below_nought_is_refused_and_a_huge_one_is_bounded() -> None:
+async def test_negative_page_size_is_refused_and_a_huge_one_is_bounded() -> None:
     async with served() as (_, models):
         says = await refused(
             models.ListModels(pb.ListModelsRequest(page_size=-1)), grpc.StatusCode.INVALID_ARGUMENT, "page_size"
@@ -136,7 +136,7 @@ async def test_a_page_size_below_nought_is_refused_and_a_huge_one_is_bounded() -
     "token",
     ["x", "!!!!", "a" * 100_000, "Größe", base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode(), "====", "\x00"],
 )
-async def test_a_token_that_was_never_given_out_is_refused(token: str) -> None:
+async def test_forged_page_token_is_refused(token: str) -> None:
     async with served() as (_, models):
         await refused(
             models.ListModels(pb.ListModelsRequest(page_token=token)), grpc.StatusCode.INVALID_ARGUMENT, "page_token"
@@ -165,7 +165,7 @@ async def test_a_page_may_change_its_size_in_the_middle() -> None:
 # ── one model ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_model_shows_its_card_and_what_runs() -> None:
+async def test_model_shows_its_card_and_its_runtime() -> None:
     async with served("adder", max_batch_size=3) as (w, models):
         await w.registry.load("adder")
         model = (await models.GetModel(pb.GetModelRequest(name="adder"))).model
@@ -190,7 +190,7 @@ async def test_a_model_shows_its_card_and_what_runs() -> None:
         assert model.origin.weights_sha256 == known.source.files["weights"].sha256
 
 
-async def test_a_model_that_is_away_shows_why_and_nothing_that_runs() -> None:
+async def test_unloaded_model_shows_the_reason_and_no_runtime() -> None:
     async with served("adder") as (w, models):
         w.loader.fail("adder", NotReady("its weights are damaged"))
         says = await refused(models.LoadModel(pb.LoadModelRequest(name="adder")), grpc.StatusCode.UNAVAILABLE)
@@ -212,7 +212,7 @@ async def test_a_name_is_required_and_must_be_known(method: str) -> None:
         await refused(ask(message(name="🐈" * 10_000)), grpc.StatusCode.NOT_FOUND)
 
 
-async def test_load_returns_when_the_model_is_ready_and_unload_when_it_is_away() -> None:
+async def test_load_returns_when_the_model_is_ready_and_unload_when_it_is_unloaded() -> None:
     async with served("adder") as (w, models):
         loaded = (await models.LoadModel(pb.LoadModelRequest(name="adder"))).model
         assert loaded.state == pb.MODEL_STATE_READY
@@ -266,7 +266,7 @@ async def test_options_that_are_set_are_changed_and_the_reply_shows_them() -> No
         assert w.model().limits.max_batch_size == 2
 
 
-async def test_a_mask_says_what_is_changed_and_what_goes_back_to_its_default() -> None:
+async def test_update_mask_changes_and_resets_options() -> None:
     async with served("adder") as (_, models):
         await models.UpdateModel(update(max_batch_size=2, weight=3))
         shown = (await models.UpdateModel(update("options.weight", weight=5, max_batch_size=1))).model.options
@@ -280,7 +280,7 @@ async def test_a_mask_says_what_is_changed_and_what_goes_back_to_its_default() -
         assert shown.max_queue_size == 9, "nothing was asked for"
 
 
-async def test_what_waits_for_the_next_load_is_told() -> None:
+async def test_options_that_wait_for_the_next_load_are_listed() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
         reply = await models.UpdateModel(update(precision="fp32", weight=2))
@@ -322,7 +322,7 @@ async def test_options_of_an_unknown_model_are_not_found() -> None:
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_unload_says_what_came_back() -> None:
+async def test_unload_reports_the_freed_memory() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
         runtime = (await models.GetModel(pb.GetModelRequest(name="adder"))).model.runtime
@@ -333,7 +333,7 @@ async def test_an_unload_says_what_came_back() -> None:
         assert (reply.held_bytes, reply.freed_bytes) == (0, 0)
 
 
-async def test_a_load_without_room_says_what_is_in_the_way() -> None:
+async def test_load_without_memory_names_the_models_that_stay() -> None:
     sizes = {"a": 40, "b": 40}
     async with served(mib=sizes, ledger=Ledger(budget_mib=50)) as (w, models):
         await w.registry.load("a")
@@ -348,7 +348,7 @@ async def test_a_load_without_room_says_what_is_in_the_way() -> None:
         assert detail(status_in(caught.value), details.RetryInfo) is None
 
 
-async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
+async def test_tier_report_of_a_model_is_shown() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
         w.model().evidence = TierReport(
@@ -377,7 +377,7 @@ async def test_what_was_done_to_make_a_model_fast_is_shown() -> None:
 # ── the catalog that ships ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_model_of_rows_or_records_tells_its_columns() -> None:
+async def test_model_of_rows_or_records_shows_its_columns() -> None:
     row = RowRecipe(
         kind="row",
         numbers=(NumberColumn(name="rooms", mean=0, std=1, fill=0),),

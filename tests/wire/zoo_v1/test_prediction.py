@@ -62,7 +62,7 @@ async def test_a_call_fails_with_the_first_error_when_every_instance_did() -> No
         assert w.calls("Predict", "RESOURCE_EXHAUSTED") == 1
 
 
-async def test_tensors_ride_along_only_where_they_were_asked_for() -> None:
+async def test_tensors_are_sent_only_where_requested() -> None:
     async with wired() as w:
         plain = await w.prediction.Predict(request())
         both = await w.prediction.Predict(request(options=pb.PredictOptions(include_tensors=True)))
@@ -70,7 +70,7 @@ async def test_tensors_ride_along_only_where_they_were_asked_for() -> None:
         assert both.predictions[0].HasField("outputs")
 
 
-async def test_the_clients_deadline_reaches_the_corridor() -> None:
+async def test_deadline_of_the_client_reaches_the_pipeline() -> None:
     async with wired() as w:
         before = time.monotonic()
         await w.prediction.Predict(request(), timeout=1000)
@@ -134,7 +134,7 @@ async def test_every_request_of_a_stream_is_answered_under_its_id() -> None:
         assert all(r.response.request_id == r.request_id for r in replies)
 
 
-async def test_replies_leave_as_they_complete() -> None:
+async def test_replies_are_sent_as_they_complete() -> None:
     async with wired() as w:
         w.corridor.gates["slow"] = asyncio.Event()
         sender = Sender()
@@ -207,7 +207,7 @@ async def test_a_client_that_leaves_its_stream_cancels_all_its_work() -> None:
 
 
 @pytest.mark.parametrize(("remaining", "code"), [(None, "CANCELLED"), (0.0, "DEADLINE_EXCEEDED")])
-async def test_every_request_that_a_stream_takes_along_is_counted(remaining: float | None, code: str) -> None:
+async def test_every_request_of_an_ended_stream_is_counted(remaining: float | None, code: str) -> None:
     async with wired() as w:
         w.corridor.gates = {"a": asyncio.Event(), "b": asyncio.Event()}
         caller = Caller([message("a"), message("b")])
@@ -233,7 +233,7 @@ async def test_a_half_closed_stream_still_gets_its_answers() -> None:
         assert await call.read() is aio.EOF
 
 
-async def test_one_stream_holds_only_so_many_requests_at_once() -> None:
+async def test_requests_under_way_on_a_stream_are_bounded() -> None:
     async with wired() as w:
         ids = [str(i) for i in range(STREAM_WINDOW + 40)]
         gate = asyncio.Event()

@@ -71,7 +71,7 @@ def test_empty_bytes_are_an_instance_and_left_to_the_task() -> None:
     assert len(request.instances[2].samples) == 0  # type: ignore[union-attr]
 
 
-def test_a_request_carries_what_the_caller_said() -> None:
+def test_request_has_all_fields_of_the_message() -> None:
     message = pb.PredictRequest(model="m", version="canary", request_id="mine")
     request = read_request(message, 12.5)
     assert (request.model, request.version, request.request_id, request.deadline) == ("m", "canary", "mine", 12.5)
@@ -103,7 +103,7 @@ def test_a_model_is_required() -> None:
         read_request(pb.PredictRequest(), None)
 
 
-def test_an_id_has_an_end() -> None:
+def test_request_id_length_is_bounded() -> None:
     assert read(request_id="x" * LONGEST_REQUEST_ID).request_id == "x" * LONGEST_REQUEST_ID
     with pytest.raises(InvalidInput, match="request_id: expected at most 256 characters, got 257"):
         read(request_id="x" * (LONGEST_REQUEST_ID + 1))
@@ -121,7 +121,7 @@ def test_every_datatype_is_read_as_it_was_sent(name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [[], [1], [0], [3, 0, 2], [1] * 64])
-def test_a_shape_may_be_odd(shape: list[int]) -> None:
+def test_unusual_shapes_are_read(shape: list[int]) -> None:
     size = int(np.prod(shape))
     (instance,) = read(tensor("FP32", shape, b"\x00" * 4 * size)).instances
     assert array_of(instance).shape == tuple(shape)
@@ -158,7 +158,7 @@ def test_an_instance_that_cannot_be_read_fails_alone_and_names_its_field(
     assert len(wrong.message) < 400
 
 
-def test_a_shape_without_end_is_not_repeated_without_end() -> None:
+def test_error_for_a_huge_shape_is_short() -> None:
     (wrong,) = read(tensor("FP32", [1] * 100_000, b"\x00" * 4)).instances
     assert isinstance(wrong, InvalidInput)
     assert len(wrong.message) < 300
@@ -170,7 +170,7 @@ def test_a_shape_without_end_is_not_repeated_without_end() -> None:
     st.lists(st.one_of(st.integers(-2, 4), st.sampled_from([2**31, 2**62, 2**63 - 1])), max_size=70),
     st.binary(max_size=64),
 )
-def test_no_tensor_ever_escapes_as_another_error(datatype: str, shape: list[int], data: bytes) -> None:
+def test_any_tensor_raises_invalid_input_alone(datatype: str, shape: list[int], data: bytes) -> None:
     (instance,) = read(tensor(datatype, shape, data)).instances
     assert isinstance(instance, TensorInstance | InvalidInput)
 
@@ -184,7 +184,7 @@ def write(*predictions: Any, include_tensors: bool = False, timing: Timing | Non
     return write_response(InferReply("m", 7, "id", predictions, timing or Timing()), include_tensors)
 
 
-def test_a_reply_says_who_answered_and_where_the_time_went() -> None:
+def test_reply_has_model_version_and_timing() -> None:
     response = write(timing=Timing(0.25, 1.5, 0.000_000_001, 61.0, 8, 0.125, "cuda:0", "fp32"))
     assert (response.model, response.version, response.request_id) == ("m", 7, "id")
     timing = response.timing
@@ -205,7 +205,7 @@ def test_a_classification_keeps_its_labels_in_order() -> None:
     assert not result.HasField("outputs")
 
 
-def test_no_label_above_the_threshold_is_an_answer_too() -> None:
+def test_classification_without_labels_is_an_answer() -> None:
     (result,) = write(Prediction(ROW, Classification(()))).predictions
     assert result.WhichOneof("result") == "classification"
 
@@ -226,7 +226,7 @@ def test_segments_keep_their_times() -> None:
     assert list(segments.frame_probabilities) == [0.5, 0.25]
 
 
-def test_no_segment_is_an_answer_too() -> None:
+def test_empty_segments_are_an_answer() -> None:
     (result,) = write(Prediction(ROW, Segments((), 0.032, np.zeros(0, np.float32), 0.0))).predictions
     assert result.WhichOneof("result") == "segments"
 
@@ -245,20 +245,20 @@ def test_tensors_in_give_tensors_out_that_can_be_read_again() -> None:
         assert array.dtype == ROW[name].dtype
 
 
-def test_tensors_ride_beside_the_answer_where_they_were_asked_for() -> None:
+def test_tensors_are_sent_beside_the_answer_where_requested() -> None:
     answered = Prediction(ROW, Embedding(np.zeros(1, np.float32)))
     (result,) = write(answered, include_tensors=True).predictions
     assert result.WhichOneof("result") == "embedding"
     assert read_map(result.outputs).keys() == ROW.keys()
 
 
-def test_notes_are_told() -> None:
+def test_notes_are_written_to_the_reply() -> None:
     notes = {"truncated": True, "tokens": 256, "ratio": 0.5, "why": "long"}
     (result,) = write(Prediction(ROW, None, notes)).predictions
     assert dict(result.notes) == notes
 
 
-def test_an_error_stands_in_the_place_of_its_instance() -> None:
+def test_error_is_in_the_place_of_its_instance() -> None:
     results = write(Prediction(ROW), InvalidInput("instances[1]", "is empty"), Prediction(ROW)).predictions
     assert [result.WhichOneof("result") for result in results] == ["tensors", "error", "tensors"]
     assert results[1].error.code == 3
@@ -268,13 +268,13 @@ def test_an_error_stands_in_the_place_of_its_instance() -> None:
 # ── text that is written ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_options_of_writing_are_read_and_unset_ones_stay_unset() -> None:
+def test_generation_options_are_read_and_unset_ones_stay_unset() -> None:
     said = pb.PredictOptions(max_new_tokens=0, temperature=0.0, seed=0)
     assert read(pb.Instance(text="a"), options=said).options == Options(max_new_tokens=0, temperature=0.0, seed=0)
     assert read(pb.Instance(text="a")).options == Options()
 
 
-def test_a_written_text_travels_whole() -> None:
+def test_generated_text_is_written_whole() -> None:
     prediction = Prediction({}, GeneratedText("größe 🐈", 7, "stop"))
     message = write_response(InferReply("m", 1, "r", [prediction], Timing()), False).predictions[0]
     assert message.WhichOneof("result") == "text"

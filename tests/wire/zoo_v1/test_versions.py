@@ -143,7 +143,7 @@ async def test_versions_are_listed_the_newest_first_with_their_lineage() -> None
         assert (reply.traffic.canary, reply.traffic.canary_share) == (2, 0.25)
 
 
-async def test_a_model_says_what_it_was_tuned_from_and_where_calls_go() -> None:
+async def test_model_shows_its_base_and_its_traffic() -> None:
     model = write_model(FakeVersions().model)
     assert (model.base, list(model.versions), dict(model.aliases)) == (
         "mobilenetv2_100",
@@ -153,7 +153,7 @@ async def test_a_model_says_what_it_was_tuned_from_and_where_calls_go() -> None:
     assert model.traffic == pb.Traffic(stable=1, canary=2, canary_share=0.25, rolled_back_reason="it was slow")
 
 
-async def test_a_report_is_there_for_programs_and_for_people() -> None:
+async def test_report_has_a_struct_and_html() -> None:
     async with served() as (registry, models):
         reply = await models.GetReport(pb.GetReportRequest(model="pets", version="best"))
         assert registry.called == [("pets", "best")]
@@ -161,7 +161,7 @@ async def test_a_report_is_there_for_programs_and_for_people() -> None:
         assert reply.report["metrics"]["mae"]["low"] is None, "JSON knows no NaN"
 
 
-async def test_aliases_traffic_and_rollback_give_the_model_as_it_is_then() -> None:
+async def test_alias_traffic_and_rollback_calls_return_the_changed_model() -> None:
     async with served() as (registry, models):
         reply = await models.SetAlias(pb.SetAliasRequest(model="pets", alias="stable", version=2))
         assert dict(reply.model.aliases) == {"stable": 2}
@@ -175,7 +175,7 @@ async def test_aliases_traffic_and_rollback_give_the_model_as_it_is_then() -> No
         assert (await models.DeleteVersion(pb.DeleteVersionRequest(model="pets", version=2))).freed_bytes == 1000
 
 
-async def test_what_cannot_be_meant_is_refused_by_field() -> None:
+async def test_impossible_values_are_refused_with_the_field() -> None:
     async with served() as (registry, models):
         for request in (pb.ListVersionsRequest, pb.GetReportRequest, pb.RollbackModelRequest):
             call = getattr(models, request.__name__.removesuffix("Request"))
@@ -194,7 +194,7 @@ async def test_what_cannot_be_meant_is_refused_by_field() -> None:
         assert not registry.called
 
 
-async def test_a_version_that_an_alias_names_stays() -> None:
+async def test_version_with_an_alias_is_not_deleted() -> None:
     async with served() as (_, models):
         with pytest.raises(aio.AioRpcError) as caught:
             await models.DeleteVersion(pb.DeleteVersionRequest(model="pets", version=1))
