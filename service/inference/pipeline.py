@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from service.engine.loaded_model import Arrival, LoadedModel, LoadedModels
 from service.errors import DeadlineExceeded, Draining, InvalidInput, MemoryFull, NotReady, ZooError
-from service.inference.preprocess_batcher import Prepared, PreprocessBatcher
+from service.inference.preprocess_batcher import PreparedItems, PreprocessBatcher
 from service.inference.request_scope import InFlight, RequestScope
 from service.inference.results import (
     Part,
@@ -267,12 +267,12 @@ class Inference:
             unfinished = following.keys()
         return earlier_s
 
-    async def _preprocess(self, scope: RequestScope, request: InferRequest, span: range) -> Prepared:
+    async def _preprocess(self, scope: RequestScope, request: InferRequest, span: range) -> PreparedItems:
         model = scope.model
         instances = request.instances[span.start : span.stop]
         if is_light(instances[0]):  # only dtypes and shapes to check: not worth a thread
             rows = [row_of(model, instance, request.path(i)) for i, instance in zip(span, instances, strict=True)]
-            return Prepared(rows, 0.0)
+            return PreparedItems(rows, 0.0)
         raw = [instance for instance in instances if not isinstance(instance, InvalidInput)]  # all: parts are not mixed
         # Heads on one base share calls, unless an instance is of a wrong kind: that error is in the name of its own model.
         preparer = model.preparer if isinstance(raw[0], model.task.raw_types) else model

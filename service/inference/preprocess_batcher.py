@@ -23,7 +23,7 @@ from service.types import Instance, Item
 Outcomes = Sequence[Item | ZooError]
 
 
-class Prepared(NamedTuple):
+class PreparedItems(NamedTuple):
     """The outcomes of one caller's instances."""
 
     outcomes: Outcomes
@@ -38,7 +38,7 @@ class _Share:
 
     instances: Sequence[Instance]
     paths: Sequence[str]
-    outcomes: asyncio.Future[Prepared]
+    outcomes: asyncio.Future[PreparedItems]
 
 
 class PreprocessBatcher:
@@ -59,7 +59,7 @@ class PreprocessBatcher:
 
     async def prepare(
         self, instances: Sequence[Instance], paths: Sequence[str], effective_deadline: float = 0.0
-    ) -> Prepared:
+    ) -> PreparedItems:
         """`paths` name the instances for error texts; `effective_deadline`: see `scheduler/policy.py`."""
         loop = asyncio.get_running_loop()
         age = next(self._age)
@@ -117,7 +117,7 @@ class PreprocessBatcher:
             for share in shares:
                 own = [next(outcomes) for _ in share.instances]
                 if not share.outcomes.done():
-                    share.outcomes.set_result(Prepared(own, seconds))
+                    share.outcomes.set_result(PreparedItems(own, seconds))
         elif len(shares) == 1:
             if not shares[0].outcomes.done():
                 shares[0].outcomes.set_exception(error)

@@ -1,4 +1,4 @@
-"""Places go by claim, then by age, and none is ever lost, whoever leaves at whatever moment."""
+"""Permits are given by effective deadline, then by age, and none is ever lost, whichever waiter is cancelled at any moment."""
 
 import asyncio
 import math
@@ -19,76 +19,76 @@ async def turn() -> None:
 
 
 async def test_semaphore_serves_waiters_by_effective_deadline_then_age() -> None:
-    places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
+    semaphore, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
-    async def visit(name: str, claim: float) -> None:
-        async with places.permit(claim):
+    async def hold(name: str, key: float) -> None:
+        async with semaphore.permit(key):
             entered.append(name)
             await leave.acquire()
 
     calls = []
-    for name, claim in (("a", 9.0), ("b", 9.0), ("late", 7.0), ("later", 7.0), ("urgent", 1.0), ("never", math.inf)):
-        calls.append(asyncio.create_task(visit(name, claim)))
+    for name, key in (("a", 9.0), ("b", 9.0), ("late", 7.0), ("later", 7.0), ("urgent", 1.0), ("never", math.inf)):
+        calls.append(asyncio.create_task(hold(name, key)))
         await turn()
     assert entered == ["a", "b"]
     for _ in calls:
         leave.release()
         await turn()
     assert entered == ["a", "b", "urgent", "late", "later", "never"]
-    assert places.free == 2
+    assert semaphore.free == 2
     await asyncio.gather(*calls)
 
 
 async def test_permit_of_a_waiter_cancelled_at_its_turn_goes_to_the_next() -> None:
-    places, entered = PrioritySemaphore(1), list[str]()
+    semaphore, entered = PrioritySemaphore(1), list[str]()
 
-    async def visit(name: str) -> None:
-        async with places.permit(0.0):
+    async def hold(name: str) -> None:
+        async with semaphore.permit(0.0):
             entered.append(name)
 
-    async with places.permit(0.0):
-        gone, next_one = asyncio.create_task(visit("gone")), asyncio.create_task(visit("next"))
+    async with semaphore.permit(0.0):
+        gone, next_one = asyncio.create_task(hold("gone")), asyncio.create_task(hold("next"))
         await turn()
     gone.cancel()  # the place is in its hand, and it has not run since
     with suppress(asyncio.CancelledError):
         await gone
     await next_one
-    assert (entered, places.free) == (["next"], 1)
+    assert (entered, semaphore.free) == (["next"], 1)
 
 
 async def test_resized_semaphore_counts_held_permits() -> None:
-    places, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
+    semaphore, leave, entered = PrioritySemaphore(2), asyncio.Semaphore(0), list[str]()
 
-    async def visit(name: str) -> None:
-        async with places.permit(0.0):
+    async def hold(name: str) -> None:
+        async with semaphore.permit(0.0):
             entered.append(name)
             await leave.acquire()
 
-    calls = [asyncio.create_task(visit(name)) for name in "abcde"]
+    calls = [asyncio.create_task(hold(name)) for name in "abcde"]
     await turn()
-    places.resize(1)
+    semaphore.resize(1)
     leave.release()
     await turn()
     assert entered == ["a", "b"], "one of two left, and the other has the only place"
     leave.release()
     await turn()
     assert entered == ["a", "b", "c"]
-    places.resize(3)
+    semaphore.resize(3)
     await turn()
-    assert entered == ["a", "b", "c", "d", "e"], "who waited needs nobody to leave"
+    assert entered == ["a", "b", "c", "d", "e"], "waiters are let in although no permit was released"
     for _ in range(3):
         leave.release()
     await asyncio.gather(*calls)
-    assert places.free == 3
+    assert semaphore.free == 3
 
 
 async def test_semaphore_loses_no_permit_in_any_order_of_arrivals_and_cancellations() -> None:
     rng = random.Random(4)
-    places, inside, most = PrioritySemaphore(3), 0, 0
+    semaphore, inside, most = PrioritySemaphore(3), 0, 0
 
-    async def visit(claim: float, steps: int) -> None:
+    async def hold(key: float, steps: int) -> None:
         nonlocal inside, most
-        async with places.permit(claim):
+        async with semaphore.permit(key):
             inside += 1
             most = max(most, inside)
             try:
@@ -99,26 +99,26 @@ async def test_semaphore_loses_no_permit_in_any_order_of_arrivals_and_cancellati
 
     calls = []
     for _ in range(2000):
-        calls.append(asyncio.create_task(visit(rng.random(), rng.randrange(4))))
+        calls.append(asyncio.create_task(hold(rng.random(), rng.randrange(4))))
         if rng.random() < 0.4:
             rng.choice(calls).cancel()
         if rng.random() < 0.1:
-            places.resize(rng.randrange(1, 4))
+            semaphore.resize(rng.randrange(1, 4))
         if rng.random() < 0.5:
             await asyncio.sleep(0)
-    places.resize(2)
+    semaphore.resize(2)
     await asyncio.gather(*calls, return_exceptions=True)
-    assert (inside, most, places.free, places._line) == (0, 3, 2, [])
+    assert (inside, most, semaphore.free, semaphore._waiters) == (0, 3, 2, [])
 
 
 async def test_pending_rows_go_behind_earlier_effective_deadlines_only() -> None:
-    coming = PendingRows()
-    coming.add(5.0, 3)
-    coming.add(1.0, 2)
-    coming.add(5.0, 1)
-    assert [coming.count_before(claim) for claim in (0.0, 1.0, 4.0, 5.0, math.inf)] == [0, 2, 2, 6, 6]
-    coming.remove(5.0, 2)
-    coming.remove(1.0, 2)
-    assert [coming.count_before(claim) for claim in (1.0, 5.0)] == [0, 2]
-    coming.remove(5.0, 2)
-    assert coming.count_before(math.inf) == 0
+    pending = PendingRows()
+    pending.add(5.0, 3)
+    pending.add(1.0, 2)
+    pending.add(5.0, 1)
+    assert [pending.count_before(key) for key in (0.0, 1.0, 4.0, 5.0, math.inf)] == [0, 2, 2, 6, 6]
+    pending.remove(5.0, 2)
+    pending.remove(1.0, 2)
+    assert [pending.count_before(key) for key in (1.0, 5.0)] == [0, 2]
+    pending.remove(5.0, 2)
+    assert pending.count_before(math.inf) == 0

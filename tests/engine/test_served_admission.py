@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_request_that_the_reply_delay_makes_late_is_not_admitted() -> None:
-    """The queue wants a row done somewhat before its deadline, as long as answers take to their callers; so does the door."""
+    """The queue reserves the reply delay before a row's deadline; admission reserves it as well."""
     async with world() as w:
         served = w.model()
         for rows in (1, 2, 3, 4) * 4:

@@ -101,7 +101,7 @@ async def test_ten_thousand_cancelled_callers_leave_nothing_behind(monkeypatch: 
         w.runtime().batches.clear()
         assert_nothing_left(w)
         assert len(asyncio.all_tasks()) == tasks_before
-        # What the pool had begun ends there, whoever went away.
+        # Calls that the pool had begun end there, whether or not their callers wait.
         await asyncio.gather(*[asyncio.get_running_loop().run_in_executor(w.pool, gc.collect) for _ in range(2)])
         gc.collect()
         assert arrays

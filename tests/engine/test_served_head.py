@@ -314,7 +314,7 @@ async def test_head_uses_the_faster_runtime_when_its_base_is_swapped(tmp_path: P
         assert faster.batches == [[1.0]]
 
 
-# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_head_whose_answers_differ_from_training_does_not_serve(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ async def test_on_a_base_in_reduced_precision_a_head_may_differ_as_its_card_allo
         assert right or "the golden check failed: item 1 of 1 differs by 28" in outcome, "in fp32 it is wrong, too"
         await until(
             lambda: [s.name for s in w.registry.statuses()] == ["adder", "head0"]
-        )  # nobody needs an fp32 runtime
+        )  # no head needs an fp32 runtime
 
 
 async def test_head_that_failed_to_load_holds_no_memory(tmp_path: Path) -> None:

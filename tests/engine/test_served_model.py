@@ -1,4 +1,4 @@
-"""The door of a loaded model: who is let in, what is said to those who are not, and what the device's failures become."""
+"""A loaded model: which requests it admits, how it refuses others, and what the failures of the device become."""
 
 import asyncio
 import math
@@ -164,7 +164,7 @@ async def test_raw_inputs_of_first_priority_are_preprocessed_and_run_before_wait
         w.task().gate.set()
         await asyncio.gather(*calls)
         at = [batch[0] for batch in w.runtime().batches].index(1000.0)
-        assert at <= PREPARED_AHEAD, "behind no more than what was being prepared"
+        assert at <= PREPARED_AHEAD, "behind no more rows than were being preprocessed"
 
 
 async def test_retry_hint_of_a_full_queue_follows_the_cost_of_rows() -> None:
@@ -235,7 +235,7 @@ SAYINGS = [
 
 
 def give_memory_for(w: World, rows: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The device holds so many rows at once, and says so with `error`. Gives the sizes of what was tried."""
+    """The device holds so many rows at once, and raises `error` for more. Gives the sizes of the batches that were tried."""
     runtime, tried, run = w.runtime(), [], w.runtime().run
 
     def bounded(tensors: Tensors) -> Any:

@@ -120,13 +120,13 @@ async def test_request_enters_the_layers_by_few_modules(call: Callable[[aio.Chan
     [
         ("inference", {"loaded_model"}, {"registry", "scheduler", "runtime", "verification", "tiering", "jobs"}),
         ("wire/open_inference", {"loaded_model", "tier_report"}, {"scheduler", "runtime", "verification", "tiering"}),
-        ("wire/zoo_v1", {"tier_report"}, {"scheduler", "runtime", "tiering"}),
+        ("wire/zoo_v1", {"tier_report", "decisions"}, {"scheduler", "runtime", "tiering"}),
     ],
 )
 def test_request_pipeline_knows_a_loaded_model_by_its_interface_alone(
     package: str, engine: set[str], never: set[str]
 ) -> None:
-    """`tier_report` is a report of figures, for status replies."""
+    """`tier_report` and `decisions` are reports of figures, for status replies."""
     for path in sorted((REPOSITORY / "service" / package).glob("*.py")):
         for target in imported_by(ast.parse(path.read_text()), module_name(path), path.name == "__init__.py"):
             parts = target.split(".")

@@ -1,4 +1,5 @@
-"""The corridor: what a caller of either protocol relies on, with a fake network behind the real registry and scheduler."""
+"""The request pipeline: what a caller of either protocol relies on, with a fake network behind the real registry and
+scheduler."""
 
 import asyncio
 import random
@@ -51,7 +52,7 @@ async def ask(w: World, *texts: Any, **changes: Any) -> InferReply:
 
 
 def assert_nothing_left(w: World) -> None:
-    """No one is inside any more, by every count there is."""
+    """No request is in flight any more, by every count."""
     served = w.model()
     assert served.rows_in_flight == 0
     assert served.queue_depth == 0
@@ -117,7 +118,7 @@ async def test_a_row_that_breaks_the_device_fails_alone() -> None:
 
 @pytest.mark.parametrize("step", ["next_item", "postprocess"])
 async def test_a_row_whose_outputs_mean_nothing_fails_alone(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the NaN that spoilt weights give for some texts: what libraries say of it is not for callers."""
+    """As the NaN that broken weights give for some texts: exception texts of libraries must not reach callers."""
 
     async with world() as w:
         task = w.task()
@@ -324,7 +325,7 @@ async def test_a_callers_own_deadline_may_outlast_the_servers_default() -> None:
 
 
 async def test_late_request_of_many_rows_is_counted_once() -> None:
-    """A lane finds the rows late while the event loop is too busy to notice: still one call that was refused."""
+    """A lane finds the rows expired while the event loop is too busy to notice: one rejected request."""
     async with world() as w:
         w.runtime().gate.clear()
         blocker = asyncio.create_task(ask(w, "1000"))
@@ -454,7 +455,7 @@ async def test_large_request_preprocesses_a_bounded_number_of_rows_ahead() -> No
         runtime.gate.clear()
         call = asyncio.create_task(ask(w, *[str(i) for i in range(101)]))
         await until(lambda: task.prepared == bound)
-        for _ in range(100):  # whoever may go on, goes on
+        for _ in range(100):  # requests that can go on do so
             await asyncio.sleep(0)
         assert task.prepared == bound
         run = runtime.run
@@ -476,7 +477,7 @@ async def test_requests_of_a_model_share_the_preprocessing_permits() -> None:
         w.runtime().gate.clear()
         calls = [asyncio.create_task(ask(w, str(i))) for i in range(50)]
         await until(lambda: w.task().prepared == bound)
-        for _ in range(100):  # whoever may go on, goes on
+        for _ in range(100):  # requests that can go on do so
             await asyncio.sleep(0)
         assert w.task().prepared == bound
         calls[0].cancel()  # the room of one who leaves is the next one's
@@ -536,7 +537,7 @@ async def test_requests_in_flight_are_answered_before_their_model_is_freed() -> 
         assert w.runtime().freed
 
 
-# ── what is told ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── timing, metrics ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_timing_adds_up_to_no_more_than_the_call_took() -> None:
@@ -640,7 +641,7 @@ async def test_the_call_knows_its_model_once_it_is_resolved() -> None:
     async with world() as w:
         current_call.set(call := Call())
         with pytest.raises(NotFound):
-            await ask(w, "1", model="nobody")
+            await ask(w, "1", model="unknown")
         assert (call.model, call.version) == ("", "")
         await ask(w, "1", version="stable")
         assert (call.model, call.version) == ("adder", "1")

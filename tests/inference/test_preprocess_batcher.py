@@ -27,15 +27,15 @@ class Task:
     chunk = 4
 
     def __init__(self) -> None:
-        self.trips: list[list[bytes]] = []
+        self.batches: list[list[bytes]] = []
         self.took: list[float] = []
-        """What callers were told of how long their trips took, in the order in which they were told."""
+        """The seconds of the calls, in the order in which the callers got them."""
         self.gate = threading.Event()
         self.gate.set()
 
     def preprocess(self, instances: Sequence[Instance], paths: Sequence[str]) -> list[Item | ZooError]:
         texts = [cast(TextInstance, instance).data for instance in instances]
-        self.trips.append(texts)
+        self.batches.append(texts)
         assert self.gate.wait(30)
         if b"broken" in texts:
             raise RuntimeError("a mistake")
@@ -51,16 +51,18 @@ def task() -> Task:
 
 
 @pytest.fixture
-def gather(task: Task) -> Iterator[Callable[..., Any]]:
+def prepare(task: Task) -> Iterator[Callable[..., Any]]:
     with ThreadPoolExecutor(1) as pool:
-        gathered = PreprocessBatcher(cast(Any, task), pool, 1)
+        batcher = PreprocessBatcher(cast(Any, task), pool, 1)
 
-        async def prepare(*texts: bytes, claim: float = 0.0) -> Sequence[Item | ZooError]:
-            prepared = await gathered.prepare([TextInstance(t) for t in texts], [t.decode() for t in texts], claim)
+        async def run(*texts: bytes, effective_deadline: float = 0.0) -> Sequence[Item | ZooError]:
+            prepared = await batcher.prepare(
+                [TextInstance(t) for t in texts], [t.decode() for t in texts], effective_deadline
+            )
             task.took.append(prepared.seconds)
             return prepared.outcomes
 
-        yield prepare
+        yield run
         task.gate.set()
 
 
@@ -70,29 +72,31 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_requests_of_one_moment_share_a_call(task: Task, gather: Callable[..., Any]) -> None:
-    one, two = await asyncio.gather(gather(b"a", b"bb"), gather(b"ccc"))
+async def test_requests_of_one_moment_share_a_call(task: Task, prepare: Callable[..., Any]) -> None:
+    one, two = await asyncio.gather(prepare(b"a", b"bb"), prepare(b"ccc"))
     assert [item.length for item in (*one, *two)] == [1, 2, 3]
-    assert task.trips == [[b"a", b"bb", b"ccc"]]
+    assert task.batches == [[b"a", b"bb", b"ccc"]]
 
 
-async def test_requests_that_arrive_while_the_pool_is_busy_share_a_call(task: Task, gather: Callable[..., Any]) -> None:
+async def test_requests_that_arrive_while_the_pool_is_busy_share_a_call(
+    task: Task, prepare: Callable[..., Any]
+) -> None:
     task.gate.clear()
-    first = asyncio.create_task(gather(b"first"))
+    first = asyncio.create_task(prepare(b"first"))
     await settle()
-    rest = [asyncio.create_task(gather(b"x" * n)) for n in range(1, 7)]
+    rest = [asyncio.create_task(prepare(b"x" * n)) for n in range(1, 7)]
     await settle()
     task.gate.set()
     assert [items[0].length for items in await asyncio.gather(first, *rest)] == [5, 1, 2, 3, 4, 5, 6]
-    assert [len(trip) for trip in task.trips] == [1, 4, 2], "a chunk at most, in order"
+    assert [len(trip) for trip in task.batches] == [1, 4, 2], "a chunk at most, in order"
 
 
-async def test_request_that_waits_gets_the_seconds_of_its_own_call(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_that_waits_gets_the_seconds_of_its_own_call(task: Task, prepare: Callable[..., Any]) -> None:
     began = time.monotonic()
     task.gate.clear()
-    calls = [asyncio.create_task(gather(b"first"))]
+    calls = [asyncio.create_task(prepare(b"first"))]
     await settle()
-    calls.append(asyncio.create_task(gather(b"second")))
+    calls.append(asyncio.create_task(prepare(b"second")))
     await settle()
     task.gate.set()
     await asyncio.gather(*calls)
@@ -102,66 +106,66 @@ async def test_request_that_waits_gets_the_seconds_of_its_own_call(task: Task, g
 
 
 async def test_earliest_effective_deadlines_go_first_and_equal_ones_by_age(
-    task: Task, gather: Callable[..., Any]
+    task: Task, prepare: Callable[..., Any]
 ) -> None:
     task.gate.clear()
-    calls = [asyncio.create_task(gather(b"first"))]
+    calls = [asyncio.create_task(prepare(b"first"))]
     await settle()
-    calls += [asyncio.create_task(gather(b"late %d" % n, claim=9.0)) for n in range(4)]
+    calls += [asyncio.create_task(prepare(b"late %d" % n, effective_deadline=9.0)) for n in range(4)]
     await settle()
-    calls += [asyncio.create_task(gather(b"urgent %d" % n, claim=1.0)) for n in range(2)]
+    calls += [asyncio.create_task(prepare(b"urgent %d" % n, effective_deadline=1.0)) for n in range(2)]
     await settle()
     task.gate.set()
     await asyncio.gather(*calls)
-    assert task.trips[1:] == [[b"urgent 0", b"urgent 1", b"late 0", b"late 1"], [b"late 2", b"late 3"]]
+    assert task.batches[1:] == [[b"urgent 0", b"urgent 1", b"late 0", b"late 1"], [b"late 2", b"late 3"]]
 
 
-async def test_a_caller_of_more_than_a_chunk_is_not_cut(task: Task, gather: Callable[..., Any]) -> None:
-    assert len(await gather(*[b"x"] * 9)) == 9
-    assert len(task.trips) == 1
+async def test_a_caller_of_more_than_a_chunk_is_not_cut(task: Task, prepare: Callable[..., Any]) -> None:
+    assert len(await prepare(*[b"x"] * 9)) == 9
+    assert len(task.batches) == 1
 
 
-async def test_bad_instance_fails_only_its_own_caller(task: Task, gather: Callable[..., Any]) -> None:
-    one, two = await asyncio.gather(gather(b"bad", b"ok"), gather(b"ok"))
+async def test_bad_instance_fails_only_its_own_caller(task: Task, prepare: Callable[..., Any]) -> None:
+    one, two = await asyncio.gather(prepare(b"bad", b"ok"), prepare(b"ok"))
     assert isinstance(one[0], InvalidInput)
     assert [item.length for item in (one[1], two[0])] == [2, 2]
 
 
 async def test_exception_of_the_task_fails_only_the_caller_that_causes_it(
-    task: Task, gather: Callable[..., Any]
+    task: Task, prepare: Callable[..., Any]
 ) -> None:
-    outcomes = await asyncio.gather(gather(b"ok"), gather(b"broken"), gather(b"fine"), return_exceptions=True)
+    outcomes = await asyncio.gather(prepare(b"ok"), prepare(b"broken"), prepare(b"fine"), return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == ["list", "RuntimeError", "list"]
 
 
-async def test_request_cancelled_before_the_call_is_not_preprocessed(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_cancelled_before_the_call_is_not_preprocessed(task: Task, prepare: Callable[..., Any]) -> None:
     task.gate.clear()
-    first = asyncio.create_task(gather(b"first"))
+    first = asyncio.create_task(prepare(b"first"))
     await settle()
-    left, stays = asyncio.create_task(gather(b"left")), asyncio.create_task(gather(b"stays"))
+    left, stays = asyncio.create_task(prepare(b"left")), asyncio.create_task(prepare(b"stays"))
     await settle()
     left.cancel()
     with suppress(asyncio.CancelledError):
         await left
     task.gate.set()
     await asyncio.gather(first, stays)
-    assert task.trips == [[b"first"], [b"stays"]]
+    assert task.batches == [[b"first"], [b"stays"]]
 
 
-async def test_cancelled_request_behind_others_frees_its_data(task: Task, gather: Callable[..., Any]) -> None:
+async def test_cancelled_request_behind_others_frees_its_data(task: Task, prepare: Callable[..., Any]) -> None:
     class Photo:
-        """What bytes are asked for here, but can be referred to weakly."""
+        """As bytes, but weakly referenceable."""
 
         def decode(self) -> str:
             return "photo"
 
     task.gate.clear()
-    first = asyncio.create_task(gather(b"first"))
+    first = asyncio.create_task(prepare(b"first"))
     await settle()
     photo = Photo()
     gone = weakref.ref(photo)
-    left = asyncio.create_task(gather(photo, claim=9.0))
-    before = [asyncio.create_task(gather(b"before")) for _ in range(8)]
+    left = asyncio.create_task(prepare(photo, effective_deadline=9.0))
+    before = [asyncio.create_task(prepare(b"before")) for _ in range(8)]
     await settle()
     del photo
     left.cancel()
@@ -174,16 +178,16 @@ async def test_cancelled_request_behind_others_frees_its_data(task: Task, gather
 
 
 async def test_too_few_outcomes_fail_the_callers(
-    task: Task, gather: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    task: Task, prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task, "preprocess", lambda instances, _: [Item({}, 1) for _ in instances][1:])
-    outcomes = await asyncio.gather(gather(b"one"), gather(b"two", b"three"), return_exceptions=True)
+    outcomes = await asyncio.gather(prepare(b"one"), prepare(b"two", b"three"), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
 
 
-async def test_request_cancelled_during_the_call_leaves_the_others(task: Task, gather: Callable[..., Any]) -> None:
+async def test_request_cancelled_during_the_call_leaves_the_others(task: Task, prepare: Callable[..., Any]) -> None:
     task.gate.clear()
-    left, stays = asyncio.create_task(gather(b"left")), asyncio.create_task(gather(b"stays"))
+    left, stays = asyncio.create_task(prepare(b"left")), asyncio.create_task(prepare(b"stays"))
     await settle()
     left.cancel()
     with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Who came first, and with which priority, counts from the door of the corridor to the device."""
+"""Arrival and priority of a request order its rows from admission to the device."""
 
 import asyncio
 from collections.abc import Sequence
@@ -60,13 +60,13 @@ async def test_text_that_waited_for_the_pool_keeps_its_effective_deadline() -> N
         w.task().gate.clear()
         calls.append(begin(w, "1"))
         await until(lambda: served.preprocess.pending)
-        claim = served.preprocess.pending._deadlines[0]
+        key = served.preprocess.pending._deadlines[0]
         calls.append(begin(w, TensorInstance({"x": np.full(1, 2, np.float32)})))
         await until(lambda: served.queue_depth == 1)
         w.task().gate.set()
         await until(lambda: served.queue_depth == 2)
         first = served._network.queue.order[0]
-        assert first[0] == claim
+        assert first[0] == key
         assert first[2].arrived_at < first[2].queued_at
         runtime.gate.set()
         await asyncio.gather(*calls)

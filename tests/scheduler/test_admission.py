@@ -1,4 +1,4 @@
-"""Who may come in, and who is told at once that he would be late."""
+"""Which requests the policy admits, and which it refuses at once because they would be late."""
 
 import math
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_more_is_admitted_as_the_running_batch_nears_its_end() -> None:
 
 
 def beside_the_patient(*, asked: list[tuple[int, float]]) -> Batch:
-    """What runs after a full batch (42 ms), if a row that must go in a batch of twenty waits among many that have time, and
+    """The batch after a full batch (42 ms), if a row that must run in a batch of twenty waits among many that have time, and
     others asked meanwhile for more than there was time for."""
     w = World()
     q = w.queue(batch=32, cost=KnownCost(Law(0.010, 0.001, 0.0)))

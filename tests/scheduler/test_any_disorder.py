@@ -29,7 +29,7 @@ FOREVER = 1e9
 
 @dataclass(frozen=True)
 class Instance:
-    """One row: how long it is, and what happens to the batch it rides in."""
+    """One row: its length, and what happens to its batch."""
 
     length: int
     fate: str
@@ -48,7 +48,7 @@ class Caller:
     leaves_after: int | None
     """Turns of the loop after which it leaves, if it does."""
     asks: bool
-    """Whether it comes through the door that refuses."""
+    """Whether admission may refuse it."""
 
 
 instances = st.builds(
@@ -159,7 +159,7 @@ async def everyone(given_callers: Sequence[Caller], lanes: int, memory: int) -> 
             ]
             done = asyncio.gather(*calls)
             while not done.done():
-                # Time passes for whoever waits on a delay, as soon as a lane looks again.
+                # The clock moves past a delay as soon as a lane looks again.
                 clock.now += 0.001
                 scheduler.set_limits(networks["slow"], LIMITS["slow"])
                 await asyncio.sleep(0)

@@ -138,7 +138,8 @@ def test_long_recording_does_not_share_a_batch_with_seven_short_ones() -> None:
 
 
 def test_every_batch_takes_the_row_with_the_earliest_effective_deadline() -> None:
-    """The fairness bound: each batch that passes a row over takes one with an earlier claim, and none comes after PATIENCE_S."""
+    """The fairness bound: each batch without a row takes one with an earlier effective deadline, and no row waits beyond
+    PATIENCE_S."""
     q = queue(batch=4, cost=BY_LENGTH, lengths=True)
     (odd,) = push_lengths(q, 500, deadline=1e6)
     earlier = 0

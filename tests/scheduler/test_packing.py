@@ -1,4 +1,4 @@
-"""Neighbours in length ride together, as far as it pays."""
+"""Rows of neighbouring length share a batch where that saves device time."""
 
 import itertools
 import random

@@ -63,7 +63,7 @@ def test_row_past_its_deadline_is_expired_and_takes_no_place_in_the_batch(length
 def test_a_batch_carries_the_items_of_its_rows() -> None:
     q = queue()
     given_item = item(7)
-    q.push(given_item, "ticket", 0, 1.0, 0.0)
+    q.push(given_item, "owner", 0, 1.0, 0.0)
     ((_, taken),) = q.take(0.0).rows
     assert taken is given_item
 
@@ -138,7 +138,7 @@ def test_dropping_an_expired_row_changes_nothing() -> None:
 @pytest.mark.parametrize("lengths", [False, True])
 def test_dropped_row_frees_its_tensors_at_once(lengths: bool) -> None:
     q = queue(lengths=lengths)
-    entry = q.push(item(1), "ticket", 0, 1.0, 0.0)
+    entry = q.push(item(1), "owner", 0, 1.0, 0.0)
     array = weakref.ref(entry.item.tensors["x"])  # type: ignore[union-attr]
     q.drop(entry)
     assert array() is None
@@ -234,7 +234,7 @@ def served(
 
 
 @pytest.mark.parametrize("weight", [1.0, 2.0, 5.0])
-@pytest.mark.parametrize("within_s", [60.0, 0.3])  # nobody in a hurry; everybody
+@pytest.mark.parametrize("within_s", [60.0, 0.3])  # all deadlines far; all near
 def test_networks_that_always_have_work_share_the_device_by_weight(weight: float, within_s: float) -> None:
     w = World()
     a, b = w.queue("a"), w.queue("b")
@@ -330,7 +330,7 @@ def test_every_row_is_taken_exactly_once_and_every_batch_keeps_its_bounds(
     now = 0.0
 
     def add(where: int, ahead: float, length: int) -> None:
-        entry = queues[where].push(Item({}, length if where == 2 else 1), "ticket", 0, now + ahead, now, length % 10)
+        entry = queues[where].push(Item({}, length if where == 2 else 1), "owner", 0, now + ahead, now, length % 10)
         everyone.append((queues[where], entry))
         waiting[entry], fates[entry] = queues[where], []
 
@@ -355,7 +355,7 @@ def test_every_row_is_taken_exactly_once_and_every_batch_keeps_its_bounds(
         assert taken or batch.expired or batch.too_late
         assert len(taken) <= q.limits.max_batch_size
         assert len(taken) == 1 or len(taken) <= q.most_rows(batch.length)
-        assert first is None or first in taken, "whoever is first is in the batch"
+        assert first is None or first in taken, "the first row is in the batch"
         assert all(e.deadline <= now for e in batch.expired)
         assert all(e.deadline > now for e in taken + batch.too_late)
         assert not taken or batch.length == max(e.length for e in taken)

@@ -58,7 +58,7 @@ async def device(lanes: int = 1, clock: Callable[[], float] | None = None) -> As
 
 
 class Gated:
-    """A network that waits inside for `gate`, and tells when it was entered."""
+    """A network that waits for `gate` while it runs, and signals when it was entered."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -73,7 +73,7 @@ class Gated:
 
 
 async def ask(network: ScheduledNetwork, items: Sequence[Item], deadline: float) -> Sequence[Row | ZooError]:
-    """As the corridor does it."""
+    """As the pipeline does it."""
     return await network.submit(items, deadline).result()
 
 

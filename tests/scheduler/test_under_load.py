@@ -1,4 +1,4 @@
-"""The policy in virtual time: what callers get when there is more to do than a device can."""
+"""The policy in virtual time, under more load than a device can serve."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""A clock that stands until it is moved, rows that carry a number, and waiting for a condition."""
+"""A clock that a test moves, rows that carry a number, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def double(items: Sequence[Item], _: float | None = None) -> list[Row]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Gives way to others, threads too, until a condition is true. For what has an event, wait for that: see `happened`."""
+    """Yields to other tasks and threads until a condition is true. Where there is an event, use `happened`."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        while not condition():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(0)
 
 
 async def happened(event: threading.Event) -> None:
-    """Waits for what another thread tells."""
+    """Waits for an event that another thread sets."""
     assert await asyncio.to_thread(event.wait, PATIENCE_S)

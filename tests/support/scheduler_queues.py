@@ -44,11 +44,11 @@ def queue(batch: int = 4, delay_s: float = 0.0, cost: Cost = UNKNOWN, lengths: b
 
 
 def push(to: NetworkQueue, *deadlines: float, now: float = 0.0, priority: int = 0) -> list[QueuedRow]:
-    return [to.push(item(i), "ticket", i, deadline, now, priority) for i, deadline in enumerate(deadlines)]
+    return [to.push(item(i), "owner", i, deadline, now, priority) for i, deadline in enumerate(deadlines)]
 
 
 def push_lengths(to: NetworkQueue, *lengths: int, deadline: float = 9.0, now: float = 0.0) -> list[QueuedRow]:
-    return [to.push(Item({}, length), "ticket", i, deadline, now) for i, length in enumerate(lengths)]
+    return [to.push(Item({}, length), "owner", i, deadline, now) for i, length in enumerate(lengths)]
 
 
 def indices(of: NetworkQueue, now: float = 0.0) -> list[int]:

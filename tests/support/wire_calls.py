@@ -1,4 +1,4 @@
-"""A fake corridor behind the real zoo.v1 servicers, interceptor and port."""
+"""A fake pipeline behind the real zoo.v1 servicers, call wrapper and port."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def echo(request: InferRequest) -> InferReply:
 
 
 @dataclass
-class FakeCorridor:
+class FakePipeline:
     """Answers by `answer`, which may raise. A request whose id is in `gates` waits for its gate first."""
 
     answer: Callable[[InferRequest], InferReply] = echo
@@ -66,7 +66,7 @@ class FakeCorridor:
 class Wired:
     """A server with fakes behind it, and a channel to it."""
 
-    corridor: FakeCorridor
+    pipeline: FakePipeline
     metrics: CollectorRegistry
     recorder: Recorder
     channel: aio.Channel
@@ -96,10 +96,10 @@ async def wired(
 ) -> AsyncIterator[Wired]:
     metrics = CollectorRegistry()
     recorder = Recorder(Metrics(metrics), Statistics(lambda: 1234))
-    corridor = FakeCorridor(answer)
+    pipeline = FakePipeline(answer)
     server = aio.server()
     counted: Any = CountedServer(server, recorder)
-    servicer = PredictionServicer(cast(Any, corridor), recorder)
+    servicer = PredictionServicer(cast(Any, pipeline), recorder)
     prediction_pb2_grpc.add_PredictionServicer_to_server(servicer, counted)
     if registry is not None:
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(cast(Any, registry)), counted)
@@ -108,7 +108,7 @@ async def wired(
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Wired(corridor, metrics, recorder, channel)
+            yield Wired(pipeline, metrics, recorder, channel)
     finally:
         await server.stop(None)
 
@@ -140,5 +140,5 @@ def detail(status: status_pb2.Status, kind: type[M]) -> M | None:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        while not condition():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(0.001)

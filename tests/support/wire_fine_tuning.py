@@ -123,7 +123,7 @@ class FakeDatasets:
 
 
 class FakeJobs:
-    """Jobs whose events a test tells."""
+    """Jobs whose events a test publishes."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}

@@ -97,13 +97,13 @@ async def test_zoo_error_is_passed_on_unchanged() -> None:
 
 async def test_a_call_that_its_caller_cancels_is_counted_as_cancelled() -> None:
     async with wired() as w:
-        w.corridor.gates["r"] = asyncio.Event()
+        w.pipeline.gates["r"] = asyncio.Event()
         call = w.prediction.Predict(request("known", request_id="r"))
         waiting = asyncio.ensure_future(call)
-        await until(lambda: "r" in w.corridor.inside)
+        await until(lambda: "r" in w.pipeline.inside)
         call.cancel()
         await asyncio.wait([waiting])
-        await until(lambda: w.corridor.cancelled == ["r"])
+        await until(lambda: w.pipeline.cancelled == ["r"])
         await until(lambda: w.calls("Predict", "CANCELLED", "known", "1") == 1)
 
 

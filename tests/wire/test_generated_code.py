@@ -1,4 +1,4 @@
-"""The committed code is what the protos give, and the protos keep what was released."""
+"""The committed code is generated from the protos, and the protos keep every released field."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""grpc.health.v1 tells the truth, in the order in which it came about."""
+"""grpc.health.v1 reports every change, in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -76,7 +76,7 @@ async def test_unknown_name_is_not_found() -> None:
     async with served() as (health, stub):
         await health.settle()
         with pytest.raises(aio.AioRpcError) as caught:
-            await check(stub, "nobody")
+            await check(stub, "unknown")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
@@ -89,7 +89,7 @@ async def test_watcher_sees_changes_in_order() -> None:
                 (ModelState.LOADING, NOT_SERVING),
                 (ModelState.READY, SERVING),
                 (ModelState.UNLOADING, NOT_SERVING),
-                (ModelState.LOADING, None),  # still not serving: nothing new to tell, or told again
+                (ModelState.LOADING, None),  # still not serving: no change, or published again
                 (ModelState.READY, SERVING),
             ]
             for state, status in moves:

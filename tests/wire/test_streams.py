@@ -15,7 +15,7 @@ Answer = Callable[[int], Awaitable[int]]
 
 
 class Caller:
-    """The other end: gives requests, takes replies. A request that is an exception is what its line breaks with."""
+    """The other end of a stream: gives requests, takes replies. A request that is an exception breaks the connection with it."""
 
     def __init__(self, requests: Iterable[int | Exception], may_read: int = 1_000_000) -> None:
         self.requests = iter(requests)

@@ -186,10 +186,10 @@ WRONG: dict[str, pb.ModelInferRequest] = {
     ),
     "bad text": text(b"1", b"bad"),
     "crash": text(b"crash"),
-    "unknown model": asks(1, model="nobody"),
+    "unknown model": asks(1, model="missing"),
     "unknown version": asks(1, model_version="7"),
     "unknown model and bad tensor": changed(
-        lambda r: (setattr(r, "model_name", "nobody"), setattr(r.inputs[0], "name", "z"))
+        lambda r: (setattr(r, "model_name", "missing"), setattr(r.inputs[0], "name", "z"))
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What ModelConfig tells of how a model runs: the tier, why, and figures only where something was measured."""
+"""ModelConfig reports how a model runs: the tier, the reason, and figures only where something was measured."""
 
 import pytest
 

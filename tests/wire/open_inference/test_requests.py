@@ -1,4 +1,4 @@
-"""What a request becomes, what its answers become, and which field is named when a request is wrong."""
+"""Requests become instances, answers become replies, and an error names the field that is wrong."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""The protocol on a real port, with a fake corridor behind it."""
+"""The protocol on a real port, with a fake pipeline behind it."""
 
 import asyncio
 from typing import Any

@@ -41,7 +41,7 @@ def refused(function: Any, *arguments: Any, **named: Any) -> str:
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 
 
-# ── what goes out comes in ────────────────────────────────────────────────────────────────────────────────────
+# ── round trips ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @given(st.data(), st.sampled_from(sorted(DTYPES)))
@@ -107,7 +107,7 @@ def test_output_of_another_kind_than_announced_raises_type_error() -> None:
         encode(np.zeros(2), "INT64")
 
 
-# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

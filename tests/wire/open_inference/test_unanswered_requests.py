@@ -1,4 +1,4 @@
-"""Requests that end without an answer: their time is over, or their caller has left."""
+"""Requests that end without an answer: their deadline has passed, or their caller has left."""
 
 import asyncio
 

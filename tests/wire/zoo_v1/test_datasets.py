@@ -1,4 +1,4 @@
-"""Uploads over the wire: what is taken in, what is refused and how, and what becomes of those that break off."""
+"""Uploads over the wire: accepted, refused, interrupted and resumed."""
 
 import asyncio
 import hashlib

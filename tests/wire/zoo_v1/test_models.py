@@ -1,4 +1,4 @@
-"""zoo.v1.Models as a client sees it: what there is, page by page, and what becomes of it."""
+"""zoo.v1.Models as a client sees it: listing, details, load, unload and options."""
 
 import asyncio
 import base64
@@ -351,7 +351,7 @@ async def test_load_without_memory_names_the_models_that_stay() -> None:
 async def test_tier_report_of_a_model_is_shown() -> None:
     async with served("adder") as (w, models):
         await w.registry.load("adder")
-        w.model().evidence = TierReport(
+        w.model().tier_report = TierReport(
             "compiled",
             "bf16",
             "compiled bf16",

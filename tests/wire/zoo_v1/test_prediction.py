@@ -43,7 +43,7 @@ async def test_an_answer_comes_back_under_the_callers_id() -> None:
         assert (response.model, response.version, response.request_id) == ("m", 1, "mine")
         assert len(response.predictions) == 2
         assert response.timing.batch_rows == 5
-        (asked,) = w.corridor.requests
+        (asked,) = w.pipeline.requests
         assert (asked.model, asked.version) == ("m", "1")
 
 
@@ -75,7 +75,7 @@ async def test_deadline_of_the_client_reaches_the_pipeline() -> None:
         before = time.monotonic()
         await w.prediction.Predict(request(), timeout=1000)
         await w.prediction.Predict(request())
-        first, second = (asked.deadline for asked in w.corridor.requests)
+        first, second = (asked.deadline for asked in w.pipeline.requests)
         assert first is not None
         assert before + 900 < first < time.monotonic() + 1100  # gRPC rounds timeouts
         assert second is None
@@ -83,22 +83,22 @@ async def test_deadline_of_the_client_reaches_the_pipeline() -> None:
 
 async def test_a_client_that_cancels_cancels_the_work() -> None:
     async with wired() as w:
-        w.corridor.gates["r"] = asyncio.Event()
+        w.pipeline.gates["r"] = asyncio.Event()
         call = w.prediction.Predict(request("m", request_id="r"))
         waiting = asyncio.ensure_future(call)
-        await until(lambda: "r" in w.corridor.inside)
+        await until(lambda: "r" in w.pipeline.inside)
         call.cancel()
         await asyncio.wait([waiting])
-        await until(lambda: w.corridor.cancelled == ["r"])
+        await until(lambda: w.pipeline.cancelled == ["r"])
 
 
 async def test_a_client_whose_deadline_passes_cancels_the_work() -> None:
     async with wired() as w:
-        w.corridor.gates["r"] = asyncio.Event()
+        w.pipeline.gates["r"] = asyncio.Event()
         with pytest.raises(aio.AioRpcError) as caught:
             await w.prediction.Predict(request("m", request_id="r"), timeout=0.05)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await until(lambda: not w.corridor.inside)
+        await until(lambda: not w.pipeline.inside)
 
 
 # ── a stream ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,12 +136,12 @@ async def test_every_request_of_a_stream_is_answered_under_its_id() -> None:
 
 async def test_replies_are_sent_as_they_complete() -> None:
     async with wired() as w:
-        w.corridor.gates["slow"] = asyncio.Event()
+        w.pipeline.gates["slow"] = asyncio.Event()
         sender = Sender()
         call = w.prediction.StreamPredict(sender)
         sender.send(message("slow"), message("quick"))
         assert (await call.read()).request_id == "quick"
-        w.corridor.gates["slow"].set()
+        w.pipeline.gates["slow"].set()
         assert (await call.read()).request_id == "slow"
         sender.close()
         assert await call.read() is aio.EOF
@@ -196,24 +196,24 @@ async def test_a_request_of_a_stream_without_an_id_gets_one() -> None:
 async def test_a_client_that_leaves_its_stream_cancels_all_its_work() -> None:
     async with wired() as w:
         for i in range(5):
-            w.corridor.gates[str(i)] = asyncio.Event()
+            w.pipeline.gates[str(i)] = asyncio.Event()
         sender = Sender()
         call = w.prediction.StreamPredict(sender)
         sender.send(*[message(str(i)) for i in range(5)])
-        await until(lambda: len(w.corridor.inside) == 5)
+        await until(lambda: len(w.pipeline.inside) == 5)
         call.cancel()
-        await until(lambda: not w.corridor.inside)
-        assert sorted(w.corridor.cancelled) == list("01234")
+        await until(lambda: not w.pipeline.inside)
+        assert sorted(w.pipeline.cancelled) == list("01234")
 
 
 @pytest.mark.parametrize(("remaining", "code"), [(None, "CANCELLED"), (0.0, "DEADLINE_EXCEEDED")])
 async def test_every_request_of_an_ended_stream_is_counted(remaining: float | None, code: str) -> None:
     async with wired() as w:
-        w.corridor.gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+        w.pipeline.gates = {"a": asyncio.Event(), "b": asyncio.Event()}
         caller = Caller([message("a"), message("b")])
-        servicer = PredictionServicer(cast(Any, w.corridor), w.recorder)
+        servicer = PredictionServicer(cast(Any, w.pipeline), w.recorder)
         stream = asyncio.create_task(servicer.StreamPredict(caller, caller))  # type: ignore[arg-type]
-        await until(lambda: len(w.corridor.inside) == 2)
+        await until(lambda: len(w.pipeline.inside) == 2)
         caller.remaining = remaining
         stream.cancel()
         await asyncio.wait([stream])
@@ -222,13 +222,13 @@ async def test_every_request_of_an_ended_stream_is_counted(remaining: float | No
 
 async def test_a_half_closed_stream_still_gets_its_answers() -> None:
     async with wired() as w:
-        w.corridor.gates["a"] = asyncio.Event()
+        w.pipeline.gates["a"] = asyncio.Event()
         sender = Sender()
         call = w.prediction.StreamPredict(sender)
         sender.send(message("a"))
         sender.close()
-        await until(lambda: w.corridor.inside)
-        w.corridor.gates["a"].set()
+        await until(lambda: w.pipeline.inside)
+        w.pipeline.gates["a"].set()
         assert (await call.read()).request_id == "a"
         assert await call.read() is aio.EOF
 
@@ -237,14 +237,14 @@ async def test_requests_under_way_on_a_stream_are_bounded() -> None:
     async with wired() as w:
         ids = [str(i) for i in range(STREAM_WINDOW + 40)]
         gate = asyncio.Event()
-        w.corridor.gates = dict.fromkeys(ids, gate)
+        w.pipeline.gates = dict.fromkeys(ids, gate)
         sender = Sender()
         call = w.prediction.StreamPredict(sender)
         sender.send(*[message(i) for i in ids])
         sender.close()
-        await until(lambda: len(w.corridor.inside) == STREAM_WINDOW)
+        await until(lambda: len(w.pipeline.inside) == STREAM_WINDOW)
         await w.prediction.Predict(request("m", request_id="beside"))  # a whole round trip later
-        assert len(w.corridor.inside) == STREAM_WINDOW
+        assert len(w.pipeline.inside) == STREAM_WINDOW
         gate.set()
         async with asyncio.timeout(PATIENCE_S):
             replies = [r async for r in call]
@@ -255,6 +255,6 @@ async def test_the_streams_deadline_is_that_of_its_requests() -> None:
     async with wired() as w:
         before = time.monotonic()
         _ = [r async for r in w.prediction.StreamPredict(iter([message("a"), message("b")]), timeout=1000)]
-        for asked in w.corridor.requests:
+        for asked in w.pipeline.requests:
             assert asked.deadline is not None
             assert before + 900 < asked.deadline < time.monotonic() + 1100

@@ -1,4 +1,4 @@
-"""zoo.v1 messages become what was meant, or an error that names the field; answers become messages whole."""
+"""zoo.v1 messages become requests, or an error that names the field; answers become complete messages."""
 
 from typing import Any
 
