@@ -1,7 +1,7 @@
-"""The figures that servers noted of a tuned version's decisions, in the version's folder.
+"""Figures of a tuned version's decisions that servers wrote into the version's folder.
 
-Figures are noted by tier, precision and machine, so that a restart or another version of the same head measures nothing twice.
-`verification/` measures them; a loaded model carries its record along. All methods block: never on the event loop.
+Figures are kept by tier, precision and machine, so that a restart or another version of the same head repeats no measurement.
+`verification/` measures them; a loaded model has its record. All methods block: do not call them on the event loop.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ log = logger(__name__)
 
 
 class CheckRecord:
-    """The held-out examples and the noted figures of one version."""
+    """The held-out examples and the recorded figures of one version."""
 
     def __init__(self, version: Version | None) -> None:
-        """`version` is None for a model of the zoo, of which nothing is known. Reads nothing."""
+        """`version`: None for a model of the zoo, which has no record. Reads nothing."""
         self.version = version
 
     def noted(self, key: str) -> Decisions | None:
-        """What was noted under a key; None where nothing was, or it cannot be read."""
+        """The figures under a key; None where there are none, or where they cannot be read."""
         version = self.version
         if version is None:
             return None
@@ -37,7 +37,7 @@ class CheckRecord:
         return None
 
     def all_noted(self) -> list[Decisions]:
-        """Everything that was noted, the latest last."""
+        """All recorded figures, the latest last."""
         version = self.version
         found: list[Decisions] = []
         for document in (
@@ -48,7 +48,7 @@ class CheckRecord:
         return found
 
     def note(self, key: str, decisions: Decisions) -> None:
-        """Keeps figures. A disk that does not take them costs a measurement at the next start, no more."""
+        """Records figures. If the disk does not take them, the next start measures again."""
         version = self.version
         if version is None:
             return

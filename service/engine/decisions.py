@@ -1,4 +1,4 @@
-"""What was measured of a fine-tuned version's decisions on one tier and precision, against fp32."""
+"""Measurements of a fine-tuned version's decisions on one tier and precision, against fp32."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from service.rounding import format_apart
 
 
 class Decisions(BaseModel):
-    """What was measured of one version on one tier and precision against fp32."""
+    """Measurements of one version on one tier and precision, against fp32."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     runs: str
-    """Tier and precision that were judged: `compiled bf16`."""
+    """Tier and precision that were measured: `compiled bf16`."""
     examples: int
     """Held-out examples of the version's own data."""
     flips: int | None = None
@@ -26,21 +26,21 @@ class Decisions(BaseModel):
     reference: float
     """In fp32."""
     value: float
-    """On the tier that was judged."""
+    """On the tier that was measured."""
     change: float
     """`value` minus `reference`."""
     change_low: float
     change_high: float
     problem: str = ""
-    """Which bound is missed, with the figures; empty where the version holds."""
+    """The bound that is missed, with the figures; empty where the version holds."""
 
     @property
     def holds(self) -> bool:
-        """Whether the version may run so."""
+        """Whether the version may run on this tier and precision."""
         return not self.problem
 
     def sentence(self) -> str:
-        """The figures, for a person."""
+        """The figures in one sentence."""
         change = f"change {self.change_low:+.2g} to {self.change_high:+.2g}"
         value, reference = format_apart(self.value, self.reference)
         metric = f"{self.metric} {value} (fp32: {reference}, {change})"

@@ -1,4 +1,4 @@
-"""What the request pipeline needs of a loaded model: the one interface between `inference/` and a device.
+"""The interface of a loaded model: all that the request pipeline needs of it, and the one seam between `inference/` and a device.
 
 A request is admitted, submits its rows, gets a row or an error for each of them, and releases what it was admitted with. The
 pipeline sees no runtime, no queue and no check record; an implementation may live in another process.
@@ -43,7 +43,7 @@ class LoadedModel(Protocol):
 
     @property
     def card(self) -> Card:
-        """What the model takes and gives."""
+        """Describes the model's inputs and outputs."""
 
     @property
     def task(self) -> Task:

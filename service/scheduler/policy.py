@@ -264,7 +264,7 @@ def _as_usual(queue: NetworkQueue, law: Law, rows: int, length: float) -> int:
 
 
 def _alone_s(queue: NetworkQueue, law: Law, rows: int, lanes: int) -> float:
-    """What a request of so many rows of the usual length takes on an idle device, whose lanes share them."""
+    """Seconds of a request of so many rows of the usual length on an idle device, whose lanes share them."""
     length = queue.usual_length or 1.0
     most = queue.most_rows(length)
     rounds = (rows - 1) // (most * lanes)

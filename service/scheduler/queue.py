@@ -67,7 +67,7 @@ class Batch:
         return self.started + self.alone_s(row) - row.deadline
 
     def alone_s(self, row: QueuedRow) -> float:
-        """What a row takes by itself, with the margin for deadlines; 0 while that is not known."""
+        """Seconds that a row takes alone, with the margin for deadlines; 0 while that is not known."""
         law = self.cost.law
         return law.seconds(1, row.length) * margin(self.cost) if law is not None else 0.0
 
@@ -85,7 +85,7 @@ class NetworkQueue:
         self.usual_length = 0.0
         """Mean padded length of batches, by rows; 0 until a row was queued."""
         self.last_batch_s = 0.0
-        """What the last batch took."""
+        """Seconds of the last batch."""
         self.virtual_time_s = 0.0
         """Device time that its batches got, divided by its weight: the virtual time of start-time fair queueing, on one scale
         for the queues of a device."""

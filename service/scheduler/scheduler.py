@@ -107,7 +107,7 @@ class ScheduledNetwork:
         self._scheduler.learn(self, rows, length, seconds)
 
     def predicted_s(self, rows: int, length: int) -> float | None:
-        """What a batch should take; None while that is not known. From any thread."""
+        """Predicted seconds of a batch; None while that is not known. From any thread."""
         law = self.queue.cost.law
         return None if law is None else law.seconds(rows, length)
 
