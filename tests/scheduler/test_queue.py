@@ -1,11 +1,10 @@
-"""How large a batch is: as its deadlines, the lengths of its rows, the other lanes and the memory allow."""
+"""The size of a batch: what its deadlines, the lengths of its rows and the other lanes allow."""
 
 from dataclasses import replace
 
 import pytest
 
 from service.scheduler.cost import KnownCost, Law
-from service.scheduler.memory_limit import RECOVERY_BATCHES, RECOVERY_STEPS
 from service.scheduler.policy import (
     PATIENCE_S,
     PROBE_S,
@@ -186,7 +185,7 @@ def test_batches_of_known_length_have_a_prediction() -> None:
     assert batch.predicted_s == pytest.approx(0.004 + 2 * (0.0005 + 31 * 0.0001))
 
 
-# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── lanes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("lengths", [False, True])
@@ -228,38 +227,3 @@ def test_a_lane_takes_all_of_its_network_where_another_network_wants_the_other_l
     push(two, *[NEVER] * 6)
     sizes = [len(step.rows) for step in (policy.next(0.0), policy.next(0.0)) if isinstance(step, Batch)]
     assert sizes == [6, 6]
-
-
-def test_out_of_memory_halves_the_limit_and_full_batches_restore_it() -> None:
-    w = World()
-    q = w.queue(batch=8)
-    q.memory.exceeded(8, 1)
-    sizes = []
-    for _ in range(RECOVERY_BATCHES * (RECOVERY_STEPS // 2 + 1)):
-        push(q, *[1e6] * 8)
-        sizes.append(len(w.run(0.0)))
-    assert sizes[0] == 4
-    assert sizes == sorted(sizes)
-    assert sizes[RECOVERY_BATCHES * RECOVERY_STEPS // 2] == 8
-
-
-def test_out_of_memory_again_halves_again_down_to_a_single_row() -> None:
-    q = queue(batch=8)
-    sizes = []
-    for rows in (8, 4, 2, 1):
-        q.memory.exceeded(rows, 1)
-        sizes.append(q.most_rows(1))
-    assert sizes == [4, 2, 1, 1]
-
-
-def test_long_rows_that_did_not_fit_leave_short_ones_their_batches() -> None:
-    q = queue(batch=8, cost=BY_LENGTH, lengths=True)
-    q.memory.exceeded(8, 512)
-    assert q.most_rows(512) == 4
-    assert q.most_rows(64) == 8
-
-
-def test_a_row_that_does_not_fit_alone_says_nothing_of_others() -> None:
-    q = queue(batch=8)
-    q.memory.exceeded(1, 1)
-    assert q.most_rows(1) == 8
