@@ -19,7 +19,7 @@ from tests.support.damaged_home import (
     WHOLE,
     code_of,
     database_at,
-    house,
+    fault_server,
     is_a_reason,
     make_database,
     make_datasets,
@@ -136,7 +136,7 @@ DAMAGES: dict[str, Damage] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 async def test_damaged_dataset_is_listed_and_deleted_without_harm_to_others(home: Path, damage: Damage) -> None:
     damage(home / "datasets" / HURT)
-    async with house(home) as h:
+    async with fault_server(home) as h:
         listed = {d.id: d for d in (await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())).datasets}
         assert set(listed) == {HURT, WHOLE}
         assert listed[HURT].state == pb.DATASET_STATE_DAMAGED
@@ -165,7 +165,7 @@ async def test_damaged_dataset_is_listed_and_deleted_without_harm_to_others(home
 async def test_dataset_damage_and_repair_at_run_time_are_noticed(home: Path) -> None:
     info = home / "datasets" / HURT / "dataset.json"
     whole = info.read_bytes()
-    async with house(home) as h:
+    async with fault_server(home) as h:
 
         async def state() -> int:
             listed = await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())
@@ -182,7 +182,7 @@ async def test_readable_parts_of_a_damaged_dataset_are_shown(home: Path) -> None
     with_fields(**{STATISTICS: {"std": float("inf")}})(home / "datasets" / HURT)
     info = home / "datasets" / HURT / "dataset.json"
     info.write_text(info.read_text().replace("Infinity", "null"))  # as an earlier version wrote it
-    async with house(home) as h:
+    async with fault_server(home) as h:
         shown = (await h.fine_tuning.GetDataset(pb.GetDatasetRequest(id=HURT))).dataset
         assert (shown.display_name, shown.kind, shown.owner) == ("Moods", pb.DATASET_KIND_TEXT, "me")
         assert shown.create_time.seconds > 1.7e9
@@ -217,7 +217,7 @@ async def test_server_starts_with_foreign_files_in_its_home(home: Path, rubbish:
     path = home / rubbish
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if folder else path.write_text("x")
-    async with house(home, start=True) as h:
+    async with fault_server(home, start=True) as h:
         listed = await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())
         assert len(listed.datasets) == 2
         await h.fine_tuning.GetUpload(pb.GetUploadRequest(sha256="d" * 64))
@@ -226,5 +226,5 @@ async def test_server_starts_with_foreign_files_in_its_home(home: Path, rubbish:
 async def test_server_starts_with_a_folder_in_place_of_a_lock(home: Path) -> None:
     (home / "datasets" / ".staging-x" / "lock").mkdir(parents=True)
     database_at(home).close()
-    async with house(home, start=True) as h:
+    async with fault_server(home, start=True) as h:
         assert len((await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())).datasets) == 2

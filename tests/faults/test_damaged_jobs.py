@@ -15,7 +15,7 @@ from tests.support.damaged_home import (
     code_of,
     database_at,
     execute,
-    house,
+    fault_server,
     is_a_reason,
     make_datasets,
     make_jobs,
@@ -96,7 +96,7 @@ def clones(home: Path, column: str, **also: object) -> dict[str, str]:
 async def test_damaged_job_rows_do_not_break_lists_and_can_be_deleted(home: Path, column: str) -> None:
     whole = set(ids(home))
     made = clones(home, column)
-    async with house(home) as h:
+    async with fault_server(home) as h:
         calls = h.fine_tuning
         listed = {job.id: job for job in (await calls.ListJobs(pb.ListJobsRequest())).jobs}
         assert set(listed) == whole | set(made.values())
@@ -146,7 +146,7 @@ async def test_damaged_job_rows_do_not_break_lists_and_can_be_deleted(home: Path
 async def test_damaged_job_fields_are_reported(home: Path, column: str, value: str) -> None:
     hurt, _ = ids(home)
     execute(home, f"UPDATE jobs SET {column} = ? WHERE id = ?", VALUES[value], hurt)
-    async with house(home) as h:
+    async with fault_server(home) as h:
         damaged = (await h.fine_tuning.GetJob(pb.GetJobRequest(id=hurt))).job.damaged
         assert damaged.startswith("its ")
         assert damaged.endswith("cannot be read")
@@ -158,7 +158,7 @@ async def test_job_without_a_spec_can_be_deleted_in_every_state(home: Path, stat
     execute(
         home, "UPDATE jobs SET spec = 'x', state = ?, lease_owner = 'gone', lease_until = 1.0 WHERE id = ?", state, hurt
     )
-    async with house(home) as h:
+    async with fault_server(home) as h:
         await h.fine_tuning.DeleteJob(pb.DeleteJobRequest(id=hurt))
         assert [job.id for job in (await h.fine_tuning.ListJobs(pb.ListJobsRequest())).jobs] == [whole]
 
@@ -171,7 +171,7 @@ async def test_damaged_jobs_do_not_block_other_jobs(home: Path, state: str) -> N
     for column in ("attempts", "deaths", "last_event", "started", "created"):
         execute(home, f"UPDATE jobs SET {column} = 'x' WHERE id LIKE 'c%' AND rowid % 3 = 0")
     execute(home, "UPDATE jobs SET state = 'queued' WHERE id = ?", whole)
-    async with house(home, start=True) as h:
+    async with fault_server(home, start=True) as h:
         async with asyncio.timeout(60):
             async for _ in h.fine_tuning.WatchJob(pb.WatchJobRequest(id=whole)):
                 pass
@@ -189,7 +189,7 @@ async def test_job_with_harmless_damage_is_run(home: Path, column: str) -> None:
     hurt, _ = ids(home)
     execute(home, "UPDATE jobs SET state = 'queued' WHERE id = ?", hurt)
     execute(home, f"UPDATE jobs SET {column} = 'x' WHERE id = ?", hurt)
-    async with house(home, start=True) as h:
+    async with fault_server(home, start=True) as h:
         async with asyncio.timeout(60):
             async for _ in h.fine_tuning.WatchJob(pb.WatchJobRequest(id=hurt)):
                 pass
@@ -206,7 +206,7 @@ async def test_damaged_events_are_marked_among_the_others(home: Path, column: st
         made.append(f"c{number:04}")
         clone_job(home, hurt, made[-1])
         execute(home, f"UPDATE events SET {column} = ? WHERE job_id = ? AND sequence IN (1, 4, 6)", value, made[-1])
-    async with house(home) as h:
+    async with fault_server(home) as h:
         for job in (*made, whole):
             events = [m.event async for m in h.fine_tuning.WatchJob(pb.WatchJobRequest(id=job), timeout=20)]
             assert [event.sequence for event in events] == [1, 2, 3, 4, 5, 6, 7]
@@ -223,7 +223,7 @@ async def test_damaged_checkpoints_are_listed_as_damaged(home: Path, column: str
         clone_job(home, hurt, made[name])
         shutil.copytree(home / "jobs" / hurt, home / "jobs" / made[name])
         execute(home, f"UPDATE checkpoints SET {column} = ? WHERE job_id = ?", value, made[name])
-    async with house(home) as h:
+    async with fault_server(home) as h:
         for name, job in (*made.items(), ("whole", whole)):
             (point,) = (await h.fine_tuning.ListCheckpoints(pb.ListCheckpointsRequest(job_id=job))).checkpoints
             assert point.step == 10
@@ -246,7 +246,7 @@ async def test_checkpoint_with_damaged_files_is_listed_as_damaged(home: Path, da
         case _:
             shutil.rmtree(folder)
             folder.write_text("x") if damage == "a file" else folder.mkdir()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         (point,) = (await h.fine_tuning.ListCheckpoints(pb.ListCheckpointsRequest(job_id=hurt))).checkpoints
         assert is_a_reason(point.damaged, home)
 
@@ -261,7 +261,7 @@ async def test_job_with_a_damaged_folder_can_be_listed_cancelled_and_deleted(hom
         shutil.rmtree(folder / "checkpoints")
     if damage.endswith("a file"):
         (folder if damage == "a file" else folder / "checkpoints").write_text("x")
-    async with house(home, start=True) as h:
+    async with fault_server(home, start=True) as h:
         assert len((await h.fine_tuning.ListJobs(pb.ListJobsRequest())).jobs) == 2
         assert not (await h.fine_tuning.ListCheckpoints(pb.ListCheckpointsRequest(job_id=hurt))).checkpoints
         await h.fine_tuning.CancelJob(pb.CancelJobRequest(id=hurt))

@@ -20,7 +20,7 @@ from tests.support.damaged_home import (
     code_of,
     database_at,
     execute,
-    house,
+    fault_server,
     is_a_reason,
     make_database,
     make_datasets,
@@ -120,7 +120,7 @@ async def listed(h: Any, model: str = MODEL) -> dict[int, Any]:
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 async def test_damaged_version_is_listed_and_deleted_without_harm_to_others(home: Path, damage: Damage) -> None:
     damage(home / "versions" / MODEL / "1")
-    async with house(home) as h:
+    async with fault_server(home) as h:
         versions = await listed(h)
         assert set(versions) == {1, 2}
         assert is_a_reason(versions[1].damaged, home)
@@ -158,7 +158,7 @@ SOME = (
 
 @pytest.mark.parametrize("damage", [DAMAGES[name] for name in SOME], ids=SOME)
 async def test_version_damaged_while_it_serves_is_reported_and_can_be_deleted(home: Path, damage: Damage) -> None:
-    async with house(home) as h:
+    async with fault_server(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=1))
         damage(home / "versions" / MODEL / "1")
         versions = await listed(h)
@@ -173,7 +173,7 @@ async def test_version_damaged_while_it_serves_is_reported_and_can_be_deleted(ho
 async def test_lineage_with_wrong_types_is_reported(home: Path, value: str) -> None:
     for number, wrong in ((1, "many"), (2, 10**30)):
         with_fields("lineage.json", **{value: wrong})(home / "versions" / MODEL / str(number))
-    async with house(home) as h:
+    async with fault_server(home) as h:
         versions = await listed(h)
         assert set(versions) == {1, 2}
         assert all(v.damaged == "" or is_a_reason(v.damaged, home) for v in versions.values())
@@ -181,11 +181,11 @@ async def test_lineage_with_wrong_types_is_reported(home: Path, value: str) -> N
 
 
 async def test_model_with_only_damaged_versions_is_listed_and_can_be_deleted(home: Path) -> None:
-    async with house(home) as h:
+    async with fault_server(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=2))
     for number in ("1", "2"):
         (home / "versions" / MODEL / number / "card.json").unlink()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         models = {m.name: m for m in (await h.models.ListModels(pb.ListModelsRequest())).models}
         assert set(models) == {"adder", MODEL}
         assert is_a_reason(models[MODEL].damaged, home)
@@ -204,11 +204,11 @@ async def test_model_with_only_damaged_versions_is_listed_and_can_be_deleted(hom
 
 
 async def test_call_to_an_alias_of_a_damaged_version_reports_the_damage(home: Path) -> None:
-    async with house(home) as h:
+    async with fault_server(home) as h:
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=1))
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=1))
     (home / "versions" / MODEL / "1" / "card.json").unlink()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         for alias in ("", "stable", "best"):
             with pytest.raises(NotFound, match=r"version 1, which it names, is damaged: card\.json is missing"):
                 await h.world.registry.acquire(MODEL, alias)
@@ -220,7 +220,7 @@ async def test_repaired_version_serves_again(home: Path) -> None:
     card = home / "versions" / MODEL / "1" / "card.json"
     whole = card.read_bytes()
     card.write_bytes(b"{")
-    async with house(home) as h:
+    async with fault_server(home) as h:
         assert (await listed(h))[1].damaged
         card.write_bytes(whole)
         await h.world.registry.look()
@@ -237,7 +237,7 @@ async def test_foreign_files_beside_versions_are_ignored(home: Path) -> None:
     (folder / MODEL / ".deleted-7-x").write_text("x")
     (folder / MODEL / ".last").unlink()
     (folder / MODEL / ".last").mkdir()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         assert set(await listed(h)) == {1, 2}
     make_versions(home)
     assert Versions(home).numbers(MODEL) == [1, 2, 3, 4]
@@ -270,12 +270,12 @@ VALUES: dict[str, object] = {
 async def test_damaged_alias_rows_do_not_break_lists_and_can_be_set_again(
     home: Path, table: str, column: str, value: object
 ) -> None:
-    async with house(home) as h:
+    async with fault_server(home) as h:
         for number in (1, 2, 1):
             await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="stable", version=number))
         await h.models.SetAlias(pb.SetAliasRequest(model=MODEL, alias="best", version=2))
     execute(home, f"UPDATE {table} SET {column} = ?", value)
-    async with house(home) as h:
+    async with fault_server(home) as h:
         assert set(await listed(h)) == {1, 2}
         await h.models.ListModels(pb.ListModelsRequest())
         model = (await h.models.GetModel(pb.GetModelRequest(name=MODEL))).model
@@ -307,7 +307,7 @@ async def test_damaged_catalog_card_leaves_the_other_models(tmp_path: Path, cont
     assert is_a_reason(catalog.damaged["efficientnet_lite0"][:199], tmp_path)
     home = tmp_path / "home"
     home.mkdir()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         set_damaged_cards(h.world, catalog.damaged)
         models = {m.name: m.damaged for m in (await h.models.ListModels(pb.ListModelsRequest())).models}
         assert models.keys() == {"adder", "efficientnet_lite0"}
@@ -318,7 +318,7 @@ async def test_damaged_catalog_card_leaves_the_other_models(tmp_path: Path, cont
 async def test_intact_home_reports_no_damage(home: Path) -> None:
     make_datasets(home)
     database_at(home).close()
-    async with house(home) as h:
+    async with fault_server(home) as h:
         assert not any(v.damaged for v in (await listed(h)).values())
         assert not any(m.damaged for m in (await h.models.ListModels(pb.ListModelsRequest())).models)
     assert not Catalog.readable().damaged

@@ -28,7 +28,7 @@ from tests.support.damaged_home import (
     clone_job,
     database_at,
     execute,
-    house,
+    fault_server,
     make_datasets,
     make_jobs,
     make_versions,
@@ -149,7 +149,7 @@ def test_quarantined_rows_are_stored_whole_in_a_file(home: Path) -> None:
     assert len(kept["checkpoints"]) == 1
 
     async def shown() -> None:
-        async with house(home) as h:
+        async with fault_server(home) as h:
             assert "c1" not in [job.id for job in (await h.fine_tuning.ListJobs(pb.ListJobsRequest())).jobs]
 
     asyncio.run(shown())
@@ -162,7 +162,7 @@ def test_quarantine_of_all_damages_lets_a_server_serve_the_rest(home: Path) -> N
     assert doctor("--quarantine")[0] == 0
 
     async def serve() -> None:
-        async with house(home, start=True) as h:
+        async with fault_server(home, start=True) as h:
             listed = await h.fine_tuning.ListDatasets(pb.ListDatasetsRequest())
             assert [one.id for one in listed.datasets] == [WHOLE]
             versions = await h.models.ListVersions(models_pb2.ListVersionsRequest(model=MODEL))

@@ -1,4 +1,4 @@
-"""Options of a model: whose value is in effect, what may change while it serves, and what is told of a wrong one."""
+"""Options of a model: the value in effect, changes while it serves, and the error of a wrong one."""
 
 import asyncio
 from typing import Any

@@ -1,7 +1,7 @@
-"""In which order a registry tells of its changes, and in which order it ends its work.
+"""The order in which a registry reports its changes, and the order in which it ends its work.
 
-Watchers, the health service and the metrics see a change in the order of these events; what a close ends first cannot start what
-it ends later.
+Watchers, the health service and the metrics see changes in the order of these events. Work that a close ends first cannot start
+work that it ends later.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ RECORDED = ("model_state", "model_gone", "model_loaded", "model_unloaded", "mode
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> Events:
-    """What metrics are told, in order: the method, the model and its first figures."""
-    told: Events = []
+    """The calls of the recorder, in order: the method, the model and its first figure."""
+    calls: Events = []
 
     def recording(name: str) -> Callable[..., None]:
         method = getattr(Recorder, name)
 
         def record(self: Recorder, model: str, *rest: Any) -> None:
-            told.append((name, model, *(value for value in rest[:1] if isinstance(value, int | str))))
+            calls.append((name, model, *(value for value in rest[:1] if isinstance(value, int | str))))
             method(self, model, *rest)
 
         return record
 
     for name in RECORDED:
         monkeypatch.setattr(Recorder, name, recording(name))
-    return told
+    return calls
 
 
 def watch(w: World, events: Events) -> None:
-    """Adds what watchers of states and of loads are told, from now on."""
+    """Adds the calls of state and load listeners, from now on."""
     w.registry.on_change.append(lambda name, state: events.append(("on_change", name, str(state))))
 
     def ready(served: ServedModel) -> None:

@@ -99,7 +99,7 @@ def make_versions(home: Path) -> None:
 
 
 @dataclass
-class House:
+class FaultServer:
     """The services over a home."""
 
     home: Path
@@ -126,7 +126,7 @@ def database_at(home: Path) -> Database:
 
 
 def execute(home: Path, statement: str, *values: object) -> None:
-    """A statement on the home's database, by nobody's rules."""
+    """Executes a statement on the home's database, past the rules of the code."""
     with closing(sqlite3.connect(home / "zoo.db")) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(statement, values)
@@ -145,7 +145,7 @@ def clone_job(home: Path, job_id: str, new: str) -> None:
 
 
 @asynccontextmanager
-async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
+async def fault_server(home: Path, *, start: bool = False) -> AsyncIterator[FaultServer]:
     """`start`: whether jobs are worked on."""
     database = database_at(home)
     await database.open()
@@ -168,7 +168,7 @@ async def house(home: Path, *, start: bool = False) -> AsyncIterator[House]:
         await server.start()
         try:
             async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield House(
+                yield FaultServer(
                     home,
                     database,
                     fine_tuning_pb2_grpc.FineTuningStub(channel),

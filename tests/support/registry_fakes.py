@@ -1,4 +1,4 @@
-"""A world without torch networks: a fake task, runtime and loader under the real registry, scheduler, lanes and corridor.
+"""A world without torch networks: a fake task, runtime and loader under the real registry, scheduler, lanes and pipeline.
 
 Texts are numbers: the text "7" is preprocessed to x = 7, and the network answers y = 2 x + 1.
 """

@@ -1,4 +1,4 @@
-"""A tuner between a world of fakes and a compiler that does as it is told."""
+"""A tier manager between a world of fakes and a fake compiler."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Network:
 
 
 class Compiler:
-    """Gives what a test has put under a precision; `gate` cleared, it takes its time before it loads anything."""
+    """Returns the network that a test offers for a precision; with `gate` cleared, it waits before it loads anything."""
 
     def __init__(self) -> None:
         self.offers: dict[str, Network | Exception] = {}
@@ -121,7 +121,7 @@ class Compiler:
         assert self.gate.wait(PATIENCE_S)
         before_load()
         self.loads()
-        offer = self.offers.get(precision, CannotCompile("nobody can"))
+        offer = self.offers.get(precision, CannotCompile("no compiler"))
         if isinstance(offer, Exception):
             raise offer
         if offer in self.given:  # a network is compiled anew for each that asks
@@ -135,7 +135,7 @@ class Compiler:
 
 
 class Processes:
-    """Gives a network, or says why it has none."""
+    """Returns a network, or raises."""
 
     lanes = 2
 
@@ -150,8 +150,8 @@ class Processes:
         return self.offer
 
 
-class Tuned:
-    """A world with the model "adder" (and others, if named), a compiler that does as it is told, and a tuner between them."""
+class TieredWorld:
+    """A world with the model "adder" (and others, if named), a fake compiler, and a tier manager between them."""
 
     def __init__(self, within: World, has_bf16: bool, processes: Any = None) -> None:
         self.world, self.clock, self.compiler = within, Clock(), Compiler()
@@ -164,7 +164,7 @@ class Tuned:
         self.threads: list[str] = []
         self._load_others = within.loader.load
         cast(Any, within.loader).load = self._load
-        self.tuner = TierManager(
+        self.tiers = TierManager(
             within.registry,
             within.recorder,
             cast(Any, self.compiler),
@@ -187,16 +187,16 @@ class Tuned:
         return Loaded(task, cast(Any, self.before), 0.1, reference)
 
     @property
-    def evidence(self) -> TierReport:
+    def report(self) -> TierReport:
         runtime = self.world.registry.status("adder").runtime
         assert runtime is not None
         assert runtime.evidence is not None
         return runtime.evidence
 
     async def outcome(self) -> TierReport:
-        """What became of the attempt."""
-        await until(lambda: self.evidence.reason != "it is about to be tried")
-        return self.evidence
+        """The report after the attempt."""
+        await until(lambda: self.report.reason != "it is about to be tried")
+        return self.report
 
     async def ask(self, text: str) -> float:
         reply = await self.world.inference.infer(self.world.request(text))
@@ -209,7 +209,7 @@ class Tuned:
 
 
 @asynccontextmanager
-async def tuned(
+async def tiered(
     precision: Any = "auto",
     optimize: Any = "auto",
     has_bf16: bool = False,
@@ -218,18 +218,18 @@ async def tuned(
     processes: Any = None,
     names: Sequence[str] = (),
     ledger: Ledger | None = None,
-) -> AsyncIterator[Tuned]:
+) -> AsyncIterator[TieredWorld]:
     given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
     async with world(*names, load=False, given=given, versions=Versions(home), ledger=ledger or Ledger()) as within:
         with_tuned(within, home)
-        made = Tuned(within, has_bf16, processes)
+        made = TieredWorld(within, has_bf16, processes)
         made.compiler.offers["fp32"] = made.after
         await within.registry.load("adder")
         if start:
-            made.tuner.start()
+            made.tiers.start()
         try:
             yield made
         finally:
             made.compiler.gate.set()
             made.after.gate.set()
-            made.tuner.stop()
+            made.tiers.stop()

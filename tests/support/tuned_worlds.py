@@ -54,7 +54,7 @@ class SlowAliases(InMemoryAliases):
         self.let.set()
         self.trouble: Exception | None = None
         self.blind: Exception | None = None
-        """Raised for whoever only looks."""
+        """Raised instead of `revisions`."""
 
     async def revisions(self) -> Mapping[str, int]:
         if self.blind is not None:

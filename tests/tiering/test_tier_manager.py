@@ -17,8 +17,8 @@ from tests.support.tier_fakes import (
     Clock,
     Network,
     Processes,
-    Tuned,
-    tuned,
+    TieredWorld,
+    tiered,
 )
 from tests.support.tuned_versions import publish
 
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None:
-    async with tuned(start=False) as it:
-        assert it.evidence == TierReport("eager", "fp32", reason="it is about to be tried")
+    async with tiered(start=False) as it:
+        assert it.report == TierReport("eager", "fp32", reason="it is about to be tried")
         assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.precision, got.candidate, got.reason) == ("compiled", "fp32", "compiled fp32", "")
         assert got.speedup == pytest.approx(2.0)
@@ -47,9 +47,9 @@ async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None
 
 
 async def test_candidate_with_wrong_answers_is_refused() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.off = 0.5
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert got.tier == "eager"
         assert got.reason == "it answers otherwise: outputs differ by 0.5 from the reference; allowed is 1e-05"
@@ -61,33 +61,33 @@ async def test_candidate_with_wrong_answers_is_refused() -> None:
 
 @pytest.mark.parametrize("off", [float("nan"), float("inf")])
 async def test_candidate_with_non_finite_answers_is_refused(off: float) -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.off = off
-        it.tuner.start()
+        it.tiers.start()
         assert (await it.outcome()).reason.startswith("it answers otherwise: ")
         assert it.after.freed
 
 
 async def test_candidate_depending_on_the_batch_is_refused() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.batched_off = 0.25
-        it.tuner.start()
+        it.tiers.start()
         assert "outputs differ by 0.25" in (await it.outcome()).reason
 
 
 async def test_candidate_failing_the_golden_check_is_refused() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         assert it.task is not None
         it.task.golden_says = "expected tiger cat, got teapot"
-        it.tuner.start()
+        it.tiers.start()
         assert "expected tiger cat, got teapot" in (await it.outcome()).reason
 
 
 @pytest.mark.parametrize(("seconds", "ratio"), [(0.010, "1"), (0.0099, "1.01"), (0.020, "0.5")])
 async def test_candidate_that_is_not_faster_is_refused(seconds: float, ratio: str) -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.seconds = seconds
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert got.tier == "eager"
         expected = "expected at least 1.05 in the mean and 0.9 at both"
@@ -97,9 +97,9 @@ async def test_candidate_that_is_not_faster_is_refused(seconds: float, ratio: st
 
 
 async def test_candidate_much_faster_for_single_rows_is_swapped_in() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.seconds, it.after.alone_s = 0.0102, 0.005
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.reason) == ("compiled", "")
         assert (got.speedup, got.single_speedup) == (pytest.approx(0.98, abs=0.01), pytest.approx(2.0))
@@ -107,26 +107,26 @@ async def test_candidate_much_faster_for_single_rows_is_swapped_in() -> None:
 
 @pytest.mark.parametrize(("together_s", "alone_s"), [(0.0125, 0.001), (0.001, 0.0125)])
 async def test_candidate_slower_at_one_batch_size_is_refused(together_s: float, alone_s: float) -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.after.seconds, it.after.alone_s = together_s, alone_s
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert got.tier == "eager"
         assert "0.8 times" in got.reason
 
 
 async def test_uncompilable_network_reports_the_reason() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.reason) == ("eager", "there is no C++ compiler on this machine")
         assert await it.ask("1") == 3.0
 
 
 async def test_optimize_off_compiles_nothing() -> None:
-    async with tuned(optimize="off") as it:
-        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
+    async with tiered(optimize="off") as it:
+        assert it.report == TierReport("eager", "fp32", reason="optimize is off")
         assert it.compiler.asked == []
         assert it.tier("eager", "fp32") == 1.0
 
@@ -136,18 +136,18 @@ async def test_optimize_off_compiles_nothing() -> None:
     [("auto", False, ["fp32"]), ("auto", True, ["bf16", "fp32"]), ("bf16", False, ["bf16"]), ("fp32", True, ["fp32"])],
 )
 async def test_precisions_are_tried_in_the_configured_order(precision: str, has_bf16: bool, asked: list[str]) -> None:
-    async with tuned(precision=precision, has_bf16=has_bf16, start=False) as it:
+    async with tiered(precision=precision, has_bf16=has_bf16, start=False) as it:
         it.compiler.offers = {}
-        it.tuner.start()
-        await until(lambda: it.evidence.candidate == f"compiled {asked[-1]}")
+        it.tiers.start()
+        await until(lambda: it.report.candidate == f"compiled {asked[-1]}")
         assert it.compiler.asked == asked
-        assert it.evidence.reason == "nobody can"
+        assert it.report.reason == "no compiler"
 
 
 async def test_first_correct_precision_ends_the_search() -> None:
-    async with tuned(has_bf16=True, start=False) as it:
+    async with tiered(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.precision) == ("compiled", "bf16")
         assert got.max_error == pytest.approx(0.01, rel=1e-3)
@@ -156,17 +156,17 @@ async def test_first_correct_precision_ends_the_search() -> None:
 
 
 async def test_precision_that_is_not_close_is_followed_by_the_next() -> None:
-    async with tuned(has_bf16=True, start=False) as it:
+    async with tiered(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = wrong = Network(it.clock, 0.002, "bf16", off=-40.0)
-        it.tuner.start()
-        await until(lambda: it.evidence.tier == "compiled")
-        assert it.evidence.precision == "fp32"
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert it.report.precision == "fp32"
         assert wrong.freed
 
 
-async def unloaded_meanwhile(it: Tuned, away: Callable[[], Any]) -> None:
+async def unloaded_meanwhile(it: TieredWorld, away: Callable[[], Any]) -> None:
     it.compiler.gate.clear()
-    it.tuner.start()
+    it.tiers.start()
     await until(lambda: bool(it.compiler.asked))
     await away()
     it.compiler.gate.set()
@@ -174,46 +174,46 @@ async def unloaded_meanwhile(it: Tuned, away: Callable[[], Any]) -> None:
 
 
 async def test_unload_during_a_compilation_drops_the_result() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         await unloaded_meanwhile(it, lambda: it.world.registry.unload("adder"))
         assert it.world.registry.status("adder").runtime is None
         assert it.tier("eager", "fp32") == it.tier("compiled", "fp32") == 0.0
 
 
 async def test_stop_ends_the_compilation_and_changes_nothing() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.compiler.gate.clear()
-        it.tuner.start()
+        it.tiers.start()
         await until(lambda: bool(it.compiler.asked))
-        it.tuner.stop()
-        it.tuner.stop()
+        it.tiers.stop()
+        it.tiers.stop()
         assert it.compiler.stopped
-        await asyncio.to_thread(it.tuner._thread.join, PATIENCE_S)
-        assert not it.tuner._thread.is_alive()
+        await asyncio.to_thread(it.tiers._thread.join, PATIENCE_S)
+        assert not it.tiers._thread.is_alive()
         assert not it.before.freed
 
 
 async def test_calls_during_a_swap_are_answered_correctly() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         asked = [asyncio.create_task(it.ask(str(n))) for n in range(40)]
-        it.tuner.start()
+        it.tiers.start()
         answers = await asyncio.gather(*asked)
-        await until(lambda: it.evidence.tier == "compiled")
+        await until(lambda: it.report.tier == "compiled")
         assert answers == [2.0 * n + 1 for n in range(40)]
 
 
-# ── heads that ride on the network ────────────────────────────────────────────────────────────────────────────────
+# ── heads on the network ────────────────────────────────────────────────────────────────────────────────
 
 OFF = 5e-6
 """Within what the base's card allows its own outputs; a head that multiplies it by a thousand answers otherwise."""
 
 
-async def with_head(it: Tuned, home: Path, slope: float) -> None:
+async def with_head(it: TieredWorld, home: Path, slope: float) -> None:
     outcome = await it.world.registry.take("mood", publish(home, "mood", slope))
     assert "is stable" in outcome, outcome
 
 
-async def ask_head(it: Tuned) -> float:
+async def ask_head(it: TieredWorld) -> float:
     reply = await it.world.inference.infer(it.world.request("3", model="mood"))
     [prediction] = reply.predictions
     assert isinstance(prediction, Prediction)
@@ -221,10 +221,10 @@ async def ask_head(it: Tuned) -> float:
 
 
 async def test_tier_that_fails_a_head_serves_all_other_callers(tmp_path: Path) -> None:
-    async with tuned(start=False, home=tmp_path) as it:
+    async with tiered(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1000.0)
         it.after.off = OFF
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.precision, got.reason) == ("compiled", "fp32", "")
         assert await it.ask("7") == pytest.approx(15.0 + OFF, abs=1e-6)
@@ -233,28 +233,28 @@ async def test_tier_that_fails_a_head_serves_all_other_callers(tmp_path: Path) -
 
 
 async def test_tier_on_which_all_heads_hold_serves_them(tmp_path: Path) -> None:
-    async with tuned(start=False, home=tmp_path) as it:
+    async with tiered(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1.0)
         it.after.off = OFF
-        it.tuner.start()
+        it.tiers.start()
         await it.outcome()
-        assert it.evidence.tier == "compiled"
+        assert it.report.tier == "compiled"
         assert it.before.freed
         assert await ask_head(it) == pytest.approx(7.0 + OFF, abs=1e-6)
 
 
 async def test_heads_in_a_reduced_precision_are_checked_by_their_cards(tmp_path: Path) -> None:
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 10.0)
         it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=0.01)
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.tier, got.precision) == ("compiled", "bf16")
         assert await ask_head(it) == pytest.approx(70.1, abs=0.01)
 
 
 async def test_head_loaded_during_the_head_checks_is_checked(tmp_path: Path) -> None:
-    async with tuned(start=False, home=tmp_path) as it:
+    async with tiered(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1000.0)
         heads_on, calls = it.world.registry.heads_on, 0
 
@@ -265,19 +265,19 @@ async def test_head_loaded_during_the_head_checks_is_checked(tmp_path: Path) -> 
 
         cast(Any, it.world.registry).heads_on = not_there_yet
         it.after.off = OFF
-        it.tuner.start()
+        it.tiers.start()
         await it.outcome()
-        assert it.evidence.tier == "compiled"
+        assert it.report.tier == "compiled"
         assert await ask_head(it) == 7000.0
 
 
 async def test_head_with_unreadable_golden_items_stays_in_fp32(tmp_path: Path) -> None:
-    async with tuned(start=False, home=tmp_path) as it:
+    async with tiered(start=False, home=tmp_path) as it:
         await with_head(it, tmp_path, 1.0)
         (tmp_path / "versions" / "mood" / "1" / "golden.safetensors").write_bytes(b"damaged")
-        it.tuner.start()
+        it.tiers.start()
         await it.outcome()
-        assert it.evidence.tier == "compiled"
+        assert it.report.tier == "compiled"
         assert await ask_head(it) == 7.0
         assert len(it.beside) == 1
 
@@ -288,9 +288,9 @@ async def test_head_with_unreadable_golden_items_stays_in_fp32(tmp_path: Path) -
 async def test_eager_network_moves_into_processes() -> None:
     there = Network(Clock(), 0.010)
     processes = Processes(there)
-    async with tuned(optimize="off", processes=processes) as it:
-        await until(lambda: it.evidence.processes == 2)
-        assert it.evidence == TierReport("eager", "fp32", processes=2, reason="optimize is off")
+    async with tiered(optimize="off", processes=processes) as it:
+        await until(lambda: it.report.processes == 2)
+        assert it.report == TierReport("eager", "fp32", processes=2, reason="optimize is off")
         assert processes.asked == [("adder", "fp32")]
         assert it.before.freed
         rows = there.rows
@@ -300,33 +300,33 @@ async def test_eager_network_moves_into_processes() -> None:
 
 async def test_network_without_a_faster_tier_moves_into_processes_with_its_reason() -> None:
     there = Network(Clock(), 0.010)
-    async with tuned(start=False, processes=Processes(there)) as it:
+    async with tiered(start=False, processes=Processes(there)) as it:
         it.compiler.offers["fp32"] = CannotCompile("there is no C++ compiler on this machine")
-        it.tuner.start()
-        await until(lambda: it.evidence.processes == 2)
-        assert (it.evidence.tier, it.evidence.reason) == ("eager", "there is no C++ compiler on this machine")
+        it.tiers.start()
+        await until(lambda: it.report.processes == 2)
+        assert (it.report.tier, it.report.reason) == ("eager", "there is no C++ compiler on this machine")
 
 
 async def test_compiled_network_stays_in_the_server_process() -> None:
     processes = Processes(Network(Clock(), 0.010))
-    async with tuned(processes=processes) as it:
-        await until(lambda: it.evidence.tier == "compiled")
-        await until(it.tuner._work.empty)
+    async with tiered(processes=processes) as it:
+        await until(lambda: it.report.tier == "compiled")
+        await until(it.tiers._work.empty)
         assert processes.asked == []
 
 
 async def test_network_with_other_answers_in_processes_stays() -> None:
     there = Network(Clock(), 0.010, off=0.5)
-    async with tuned(optimize="off", processes=Processes(there)) as it:
+    async with tiered(optimize="off", processes=Processes(there)) as it:
         await until(lambda: there.freed)
-        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
+        assert it.report == TierReport("eager", "fp32", reason="optimize is off")
         assert await it.ask("7") == 15.0
         assert not it.before.freed
 
 
 async def test_network_that_cannot_move_stays() -> None:
     processes = Processes(CannotMove("its weights have left this machine"))
-    async with tuned(optimize="off", processes=processes) as it:
+    async with tiered(optimize="off", processes=processes) as it:
         await until(lambda: bool(processes.asked))
         assert await it.ask("7") == 15.0
-        assert it.evidence == TierReport("eager", "fp32", reason="optimize is off")
+        assert it.report == TierReport("eager", "fp32", reason="optimize is off")

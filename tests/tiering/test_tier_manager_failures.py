@@ -1,4 +1,4 @@
-"""What fails or is gone while networks are made faster costs nobody but itself: neither the next candidate nor other models."""
+"""Failures and unloads while networks are made faster harm neither the next candidate nor other models."""
 
 import asyncio
 import threading
@@ -17,8 +17,8 @@ from tests.support.tier_fakes import (
     Clock,
     Network,
     Processes,
-    Tuned,
-    tuned,
+    TieredWorld,
+    tiered,
 )
 
 pytestmark = pytest.mark.asyncio
@@ -30,32 +30,32 @@ FAILED = "the attempt failed; the server's log says why"
 
 
 async def test_failed_attempt_keeps_the_network() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.compiler.offers["fp32"] = RuntimeError("secret in /a/path")
-        it.tuner.start()
+        it.tiers.start()
         got = await it.outcome()
         assert (got.candidate, got.reason) == ("compiled fp32", FAILED)
         assert await it.ask("1") == 3.0
 
 
 async def test_candidate_with_failing_batches_is_followed_by_the_next() -> None:
-    async with tuned(has_bf16=True, start=False) as it:
+    async with tiered(has_bf16=True, start=False) as it:
         it.compiler.offers["bf16"] = broken = Network(it.clock, 0.002, "bf16")
         broken.fails = RuntimeError("the compiled network failed at Run; standard error says why")
-        it.tuner.start()
-        await until(lambda: it.evidence.tier == "compiled")
-        assert it.evidence.precision == "fp32"
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert it.report.precision == "fp32"
         assert broken.freed
         assert await it.ask("1") == 3.0
 
 
 async def test_candidate_with_failing_batches_lets_the_network_move_to_processes() -> None:
     there = Network(Clock(), 0.010)
-    async with tuned(start=False, processes=Processes(there)) as it:
+    async with tiered(start=False, processes=Processes(there)) as it:
         it.after.fails = RuntimeError("the compiled network failed at Run; standard error says why")
-        it.tuner.start()
-        await until(lambda: it.evidence.processes == 2)
-        got = it.evidence
+        it.tiers.start()
+        await until(lambda: it.report.processes == 2)
+        got = it.report
         assert (got.tier, got.candidate, got.compile_s, got.reason) == ("eager", "compiled fp32", 12.5, FAILED)
         assert it.after.freed
         assert await it.ask("1") == 3.0
@@ -64,11 +64,11 @@ async def test_candidate_with_failing_batches_lets_the_network_move_to_processes
 async def test_failed_move_keeps_the_network_and_its_report() -> None:
     there = Network(Clock(), 0.010)
     there.fails = RuntimeError("a lane's process is no more")
-    async with tuned(start=False, processes=Processes(there)) as it:
-        it.compiler.offers["fp32"] = CannotCompile("nobody can")
-        it.tuner.start()
+    async with tiered(start=False, processes=Processes(there)) as it:
+        it.compiler.offers["fp32"] = CannotCompile("no compiler")
+        it.tiers.start()
         await until(lambda: there.freed)
-        assert (it.evidence.reason, it.evidence.processes) == ("nobody can", 0)
+        assert (it.report.reason, it.report.processes) == ("no compiler", 0)
         assert await it.ask("1") == 3.0
 
 
@@ -76,7 +76,7 @@ async def test_failed_move_keeps_the_network_and_its_report() -> None:
 
 
 async def test_model_tried_immediately_moves_to_processes() -> None:
-    """The tuner's thread may be faster than the event loop that hands it the model."""
+    """The tiering thread may be faster than the event loop that passes it the model."""
     asked = threading.Event()
 
     class Told(Processes):
@@ -85,29 +85,29 @@ async def test_model_tried_immediately_moves_to_processes() -> None:
             return super().open(card, precision)
 
     there = Network(Clock(), 0.010)
-    async with tuned(optimize="off", processes=Told(there)) as it:
-        await until(lambda: it.evidence.processes == 2)
+    async with tiered(optimize="off", processes=Told(there)) as it:
+        await until(lambda: it.report.processes == 2)
         asked.clear()
-        put = it.tuner._work.put
+        put = it.tiers._work.put
 
         class Slow:
-            get = it.tuner._work.get
+            get = it.tiers._work.get
 
             def put(self, work: Any) -> None:
                 put(work)
                 if work is not None:
                     assert asked.wait(PATIENCE_S)
 
-        cast(Any, it.tuner)._work = Slow()
+        cast(Any, it.tiers)._work = Slow()
         it.before = Network(it.clock, 0.010)
         await it.world.registry.unload("adder")
         assert (await it.world.registry.load("adder")).state is ModelState.READY
 
 
 async def test_model_unloaded_before_its_turn_is_freed() -> None:
-    async with tuned(start=False) as it:
+    async with tiered(start=False) as it:
         it.compiler.gate.clear()
-        it.tuner.start()
+        it.tiers.start()
         await until(lambda: bool(it.compiler.asked))  # the first load's turn, which takes long
         await it.world.registry.unload("adder")
         await it.world.registry.load("adder")
@@ -116,7 +116,7 @@ async def test_model_unloaded_before_its_turn_is_freed() -> None:
         await until(lambda: waits() is None)
 
 
-# ── what others are told to hold ──────────────────────────────────────────────────────────────────────────────────
+# ── measured memory of other models ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Device:
@@ -132,7 +132,7 @@ class Device:
         self.held += mib * MIB
 
 
-async def load_meanwhile(it: Tuned, device: Device, meanwhile: Callable[[], Any], mib: int = 0) -> int:
+async def load_meanwhile(it: TieredWorld, device: Device, meanwhile: Callable[[], Any], mib: int = 0) -> int:
     """Loads "second", which takes `mib` beside its weights, around something else. What it is said to hold beside them."""
     loader, registry = it.world.loader, it.world.registry
     loader.gate.clear()
@@ -149,11 +149,11 @@ async def load_meanwhile(it: Tuned, device: Device, meanwhile: Callable[[], Any]
 
 async def test_load_during_a_compiled_load_does_not_count_its_memory() -> None:
     device = Device()
-    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+    async with tiered(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.loads = lambda: device.grows(70)
 
         async def meanwhile() -> None:
-            it.tuner.start()
+            it.tiers.start()
             await it.outcome()
 
         assert await load_meanwhile(it, device, meanwhile) == 0
@@ -161,9 +161,9 @@ async def test_load_during_a_compiled_load_does_not_count_its_memory() -> None:
 
 async def test_load_during_checks_and_swap_does_not_count_their_memory() -> None:
     device = Device()
-    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+    async with tiered(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.after.gate.clear()
-        it.tuner.start()
+        it.tiers.start()
         await until(it.after.entered.is_set)
 
         async def meanwhile() -> None:
@@ -178,7 +178,7 @@ async def test_load_during_a_move_does_not_count_freed_memory() -> None:
     device = Device()
     there = Network(Clock(), 0.010)
     there.gate.clear()
-    async with tuned(
+    async with tiered(
         optimize="off", names=("adder", "second"), ledger=Ledger(device), processes=Processes(there)
     ) as it:
         await until(there.entered.is_set)
@@ -186,16 +186,16 @@ async def test_load_during_a_move_does_not_count_freed_memory() -> None:
         async def meanwhile() -> None:
             device.grows(70)
             there.gate.set()
-            await until(lambda: it.evidence.processes == 2)
+            await until(lambda: it.report.processes == 2)
 
         assert await load_meanwhile(it, device, meanwhile) == 0
 
 
 async def test_load_during_a_compilation_is_measured() -> None:
     device = Device()
-    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+    async with tiered(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.gate.clear()
-        it.tuner.start()
+        it.tiers.start()
 
         async def meanwhile() -> None:
             await until(lambda: bool(it.compiler.asked))
@@ -203,12 +203,12 @@ async def test_load_during_a_compilation_is_measured() -> None:
         assert await load_meanwhile(it, device, meanwhile, mib=70) > 69 * MIB
 
 
-@pytest.mark.parametrize("offer", [CannotCompile("nobody can"), RuntimeError("broken")])
+@pytest.mark.parametrize("offer", [CannotCompile("no compiler"), RuntimeError("broken")])
 async def test_load_after_a_failed_attempt_is_measured(offer: Exception) -> None:
     device = Device()
-    async with tuned(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
+    async with tiered(start=False, names=("adder", "second"), ledger=Ledger(device)) as it:
         it.compiler.offers["fp32"] = offer
-        it.tuner.start()
+        it.tiers.start()
         await it.outcome()
 
         async def meanwhile() -> None:

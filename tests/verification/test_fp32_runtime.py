@@ -20,7 +20,7 @@ from service.verification import held_out_trial
 from tests.support.registry_fakes import FakeRuntime, World, world
 from tests.support.registry_internals import begin_unload, use_versions, version_of
 from tests.support.scheduler_fakes import until
-from tests.support.tier_fakes import Network, Tuned, tuned
+from tests.support.tier_fakes import Network, TieredWorld, tiered
 from tests.support.tuned_versions import publish, with_tuned
 
 pytestmark = pytest.mark.asyncio
@@ -209,7 +209,7 @@ async def test_head_without_its_dataset_is_checked_by_its_golden_items(
 # ── the head first, then the tier ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def swapped(it: Tuned, home: Path, *heads: tuple[str, float]) -> None:
+async def swapped(it: TieredWorld, home: Path, *heads: tuple[str, float]) -> None:
     """Publishes heads on the eager base, then has bf16 compiled."""
     for name, offset in heads:
         assert "is stable" in await it.world.registry.take(name, classifier(home, name, offset))
@@ -225,14 +225,14 @@ async def swapped(it: Tuned, home: Path, *heads: tuple[str, float]) -> None:
 
     cast(Any, faster).run = run
     it.compiler.offers["bf16"] = faster
-    it.tuner.start()
+    it.tiers.start()
     await it.outcome()
 
 
 async def test_later_tier_swap_moves_the_base_and_the_heads_that_hold(tmp_path: Path) -> None:
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         await swapped(it, tmp_path, ("near", -13.5), ("far", FAR))
-        assert (it.evidence.tier, it.evidence.precision, it.evidence.reason) == ("compiled", "bf16", "")
+        assert (it.report.tier, it.report.precision, it.report.reason) == ("compiled", "bf16", "")
         w = it.world
         assert (carried(w, "near"), carried(w, "far")) == ("adder@fp32", "adder")
         assert await ask(w, "near", "6") == [-0.5, 0.0], "as before the swap"
@@ -244,7 +244,7 @@ async def test_later_tier_swap_moves_the_base_and_the_heads_that_hold(tmp_path: 
 
 
 async def test_calls_to_a_head_during_a_swap_are_answered_in_fp32(tmp_path: Path) -> None:
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         answers: list[list[float]] = []
         done = False
 
@@ -264,16 +264,16 @@ async def test_calls_to_a_head_during_a_swap_are_answered_in_fp32(tmp_path: Path
 
 
 async def test_stored_figures_after_a_restart_are_reused(tmp_path: Path, stored: dict[str, list[Example]]) -> None:
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         await swapped(it, tmp_path, ("near", -13.5), ("far", FAR))
     stored.clear()  # there is nothing left to measure with
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         registry = it.world.registry
         await registry.restore()
         for name in ("near", "far"):
             await registry.load(name, "1")
         await swapped(it, tmp_path)
-        assert it.evidence.precision == "bf16"
+        assert it.report.precision == "bf16"
         assert (carried(it.world, "near"), carried(it.world, "far")) == ("adder@fp32", "adder")
         report = (await registry.report("near", "1")).report
         [served] = report["serving"]
@@ -281,7 +281,7 @@ async def test_stored_figures_after_a_restart_are_reused(tmp_path: Path, stored:
 
 
 async def test_base_gets_its_tier_without_memory_for_an_fp32_runtime(tmp_path: Path) -> None:
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         await it.world.registry.take("near", classifier(tmp_path, "near", -13.5))
         load = cast(Any, it.world.loader).load
         full = True
@@ -293,7 +293,7 @@ async def test_base_gets_its_tier_without_memory_for_an_fp32_runtime(tmp_path: P
 
         cast(Any, it.world.loader).load = loaded
         await swapped(it, tmp_path)
-        assert it.evidence.precision == "bf16"
+        assert it.report.precision == "bf16"
         assert await ask(it.world, "adder", "7") == [15.0 + OFF]
         assert it.world.registry.status("near").state is ModelState.UNAVAILABLE
         full = False
@@ -305,7 +305,7 @@ async def test_faster_fp32_runtime_that_fails_a_head_is_refused(
     tmp_path: Path, stored: dict[str, list[Example]]
 ) -> None:
     stored.clear()
-    async with tuned(has_bf16=True, start=False, home=tmp_path) as it:
+    async with tiered(has_bf16=True, start=False, home=tmp_path) as it:
         golden = [(6.0, -0.00390625)]
         number = publish(tmp_path, "near", 1000.0, offset=-13000.00390625, golden=golden, held_out=(DATA, [6.0] * 20))
         assert "is stable" in await it.world.registry.take("near", number)

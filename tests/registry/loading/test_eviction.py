@@ -1,4 +1,4 @@
-"""A memory budget: who goes, who stays, who comes back by itself, and what callers are told."""
+"""The memory budget: which models are evicted, which stay, and which load fails."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ async def call(w: World, model: str, **how: float) -> float:
     return float(reply.predictions[0].tensors["y"][0])  # type: ignore[union-attr]
 
 
-# ── who goes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── victims ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_least_recently_used_model_is_evicted() -> None:
@@ -62,14 +62,14 @@ async def test_unload_whose_free_fails_still_removes_the_model(monkeypatch: pyte
 
 async def test_failing_ready_listener_leaves_the_model_serving() -> None:
     async with world("a", load=False) as w:
-        told: list[str] = []
+        ready_models: list[str] = []
 
         def errs(served: object) -> None:
-            raise RuntimeError("of whoever listens")
+            raise RuntimeError("a broken listener")
 
-        w.registry.on_ready += [errs, lambda served: told.append(served.name)]
+        w.registry.on_ready += [errs, lambda served: ready_models.append(served.name)]
         await w.registry.load("a")
-        assert (ready(w), told) == ("a", ["a"])
+        assert (ready(w), ready_models) == ("a", ["a"])
         assert await call(w, "a") == 7
 
 
@@ -206,7 +206,7 @@ async def test_load_waits_for_memory_of_an_unload_in_progress() -> None:
         assert ready(w) == "bc"
 
 
-# ── who comes back ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reloads ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_evicted_model_is_loaded_again_at_a_call() -> None:

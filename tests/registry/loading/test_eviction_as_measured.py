@@ -69,7 +69,7 @@ async def test_base_swapped_to_a_faster_tier_evicts_other_models(monkeypatch: py
 
 
 async def test_version_sharing_the_weights_of_its_base_fits_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it was loaded before tells what it shares."""
+    """An earlier load shows which weights it shares."""
     monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 90 * MIB), raising=False)
     given = {"base": ModelOptions(pinned=True)}
     async with world(mib={"base": 90, "lora": 91}, load=False, ledger=Ledger(budget_mib=100), given=given) as w:

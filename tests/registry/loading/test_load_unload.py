@@ -63,16 +63,16 @@ def test_hundred_loads_and_unloads_leave_no_memory_behind(zoo_home: Path, served
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    figures = json.loads(done.stdout.splitlines()[-1])
     # A network that stayed behind each time would leave a hundred times its weights. Pages that are only partly free, and what
     # the interpreter keeps, come to some hundreds of kilobytes; all of it may not come to the weights of a single one.
-    assert told["grown"] < told["weights"], told
+    assert figures["grown"] < figures["weights"], figures
     # Each of the two hundred readings is off by pages that are partly free, a tenth of so small a network.
-    assert told["freed"] > 0.75 * told["held"], "what was held came back"
-    assert told["threads"] == [], "threads that were not there after the first loads"
-    assert told["series"] == [], "metrics that were not there after the first loads"
-    assert told["shown"] == [], "metrics of a loaded model"
-    assert told["alive"] == [], "objects that the collector would have to find"
+    assert figures["freed"] > 0.75 * figures["held"], "what was held came back"
+    assert figures["threads"] == [], "threads that were not there after the first loads"
+    assert figures["series"] == [], "metrics that were not there after the first loads"
+    assert figures["shown"] == [], "metrics of a loaded model"
+    assert figures["alive"] == [], "objects that the collector would have to find"
 
 
 class Remembering(Loader):
@@ -121,7 +121,7 @@ async def many_times(home: Path) -> dict[str, Any]:
     held, freed = 0, 0
     for _ in range(TIMES):
         await once()
-    told = {
+    figures = {
         "grown": (trimmed_bytes() or 0) - before,
         "weights": weights,
         "held": held,
@@ -134,7 +134,7 @@ async def many_times(home: Path) -> dict[str, Any]:
     scheduler.stop()
     lanes.join(PATIENCE_S)
     pool.shutdown()
-    return told
+    return figures
 
 
 def threads_now() -> set[str]:

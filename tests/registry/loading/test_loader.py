@@ -1,4 +1,4 @@
-"""From a card to a network that has proved itself: what goes wrong is told in one sentence that a client may read."""
+"""From a card to a checked network: every failure is one sentence that a client may read."""
 
 from pathlib import Path
 from typing import Any, cast

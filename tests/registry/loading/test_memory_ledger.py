@@ -1,4 +1,4 @@
-"""The ledger's books: what is measured, what stands in where it cannot be, and who has to go."""
+"""The ledger: measured memory, estimates where nothing can be measured, and the choice of victims."""
 
 import sys
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_load_without_a_device_reading_counts_the_weights() -> None:
 
 
 def test_holding_is_never_below_the_weights(device: Device) -> None:
-    """Somebody else gave memory back while it was loaded."""
+    """Other memory was freed during the load."""
     ledger = Ledger(device)
     load = Measurement(ledger)
     device.grows(-60)
@@ -186,7 +186,7 @@ def test_load_during_a_collection_does_not_count_collected_memory(
     unload = Measurement(ledger)
     assert freed(unload, 70 * MIB) is None, "the load may have taken some of it"
     assert loads[0].end() is None
-    assert Measurement(ledger).end() == 0, "and whoever comes after both knows again"
+    assert Measurement(ledger).end() == 0, "a measurement after both is known again"
 
 
 def test_unload_that_frees_nothing_reports_zero_bytes(device: Device) -> None:

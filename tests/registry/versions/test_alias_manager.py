@@ -279,12 +279,12 @@ async def test_canary_gets_exactly_its_share_of_calls_without_a_version(
         assert (status.traffic.stable, status.traffic.canary, status.traffic.canary_share) == (1, 2, share)
         numbers = [(await ask(w, "mood"))[0] for _ in range(100)]
         assert numbers.count(2) == expected
-        assert {(await ask(w, "mood", "stable"))[0] for _ in range(10)} == {1}, "who names a version gets it"
+        assert {(await ask(w, "mood", "stable"))[0] for _ in range(10)} == {1}, "a call that names a version gets it"
         assert {(await ask(w, "mood", "canary"))[0] for _ in range(10)} == {2}
 
 
 async def test_call_resolved_then_inferred_counts_once_for_the_canary_share(tmp_path: Path) -> None:
-    """The short way through the corridor looks whether it can take a request, which then goes the long way."""
+    """The fast path of the pipeline may resolve a request that then takes the full path."""
     async with served(tmp_path) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
