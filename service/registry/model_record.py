@@ -112,7 +112,7 @@ class ModelRecord:
         """Whether stored aliases are not in effect here yet."""
         return self.active.targets != self.stored.aliases.targets
 
-    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def traffic(self) -> Traffic:
         """Which versions answer calls that name no version."""

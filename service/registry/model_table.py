@@ -41,7 +41,7 @@ class ModelTable:
         self.on_change: list[Callable[[str, ModelState], None]] = []
         """Called on the loop after a model has entered a state."""
 
-    # ── lookup ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── lookup ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def __contains__(self, name: str) -> bool:
         return name in self._records
@@ -81,7 +81,7 @@ class ModelTable:
         """All versions of all models."""
         return (version for record in self._records.values() for version in record.versions.values())
 
-    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def resolve(self, name: str, version: str = "") -> Served:
         """The loaded model that answers a call (number, alias, or empty for `stable`, or for the canary in its turn).
@@ -118,7 +118,7 @@ class ModelTable:
         record = self._records.get(served.name)
         return None if record is None else record.versions.get(served.version)
 
-    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def status(self, name: str, version: str = "") -> ModelStatus:
         """The state of a model, or of one version of it. Raises NotFound for an unknown name or version.
@@ -140,7 +140,7 @@ class ModelTable:
         """Rows inside all networks, those of heads on them included."""
         return sum(v.served.rows_in_flight for v in self.versions() if isinstance(v.served, ServedModel))
 
-    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def add(self, record: ModelRecord) -> None:
         """Adds a model. Listeners are not told of its first state."""

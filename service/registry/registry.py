@@ -91,7 +91,7 @@ class Registry:
         """Called on the loop after a network has begun to answer."""
         return self._networks.on_ready
 
-    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def resolve(self, name: str, version: str = "") -> Served:
         """The loaded model that answers a call; see `ModelTable.resolve`. Raises NotFound, NotReady."""
@@ -123,7 +123,7 @@ class Registry:
         """Rows inside all networks, those of heads on them included."""
         return self._table.rows_in_flight
 
-    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def status(self, name: str, version: str = "") -> ModelStatus:
         """The state of a model, or of one version of it. Raises NotFound for an unknown name or version."""
@@ -165,7 +165,7 @@ class Registry:
         """Raises InvalidInput for a name that no tuned model may have, since it is one of the zoo's."""
         self._discovery.check_new_name(name, field)
 
-    # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def load(self, name: str, version: str = "") -> ModelStatus:
         """Makes a model READY, after a look for an unknown one at other servers; see `LoadManager.load`.
@@ -187,7 +187,7 @@ class Registry:
         """Changes options of a model while it serves; see `OptionChanges.set`. Raises NotFound, InvalidInput."""
         return self._options.set(name, changes)
 
-    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def add_version(self, name: str, number: int) -> VersionStatus:
         """Learns, loads and warms up a version that was published; see `PromotionGate.add`."""
@@ -224,7 +224,7 @@ class Registry:
         await self._sync.look_now()
         return await self._deletion.delete(name, number)
 
-    # ── other servers ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── other servers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def restore(self) -> list[tuple[str, int]]:
         """Learns the versions on disk and their aliases; called once, first. Returns those in service: model and number."""
@@ -246,7 +246,7 @@ class Registry:
         """Learns what other servers published, named and deleted. Raises DatabaseError, StoreUnusable."""
         await self._sync.look()
 
-    # ── faster tiers ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── faster tiers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def serves(self, served: Served) -> bool:
         """Whether this load of its version answers now. From any thread."""
@@ -274,7 +274,7 @@ class Registry:
         """Measures a loaded model again, after another runtime was swapped in. Harmless for a model that is not loaded."""
         self._networks.reweigh(name)
 
-    # ── end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def close(self) -> None:
         """Ends looks, the work that follows from them, evictions and loads, in this order; then waits until changes of aliases

@@ -55,7 +55,7 @@ class RuntimeSwap:
         self.stopped = False
         """Set once the server stops, from any thread: nothing is swapped any more."""
 
-    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, served: ServedModel, report: TierReport, checked: CheckedRuntime | None = None) -> bool:
         """Swaps, if there is a runtime, and reports what runs. Frees the runtime if the model was unloaded meanwhile.
@@ -80,7 +80,7 @@ class RuntimeSwap:
         self._registry.refresh(served.name)
         return True
 
-    # ── in the tiering thread ─────────────────────────────────────────────────────────────────────────────────────
+    # ── in the tiering thread ─────────────────────────────────────────────────────────────────────────────────────────
 
     def swap(self, served: ServedModel, report: TierReport, checked: CheckedRuntime) -> str | None:
         """Swaps once every head on the network was checked on the new runtime. Heads that do not hold there move to an fp32

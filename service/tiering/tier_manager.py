@@ -77,7 +77,7 @@ class TierManager:
         self._work.put(None)
         self._compiler.stop()
 
-    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _model_ready(self, served: ServedModel) -> None:
         options = self._registry.status(served.name).options
@@ -105,7 +105,7 @@ class TierManager:
             return (precision,)
         return ("bf16", "fp32") if self._has_instructions("bf16") else ("fp32",)
 
-    # ── in the tiering thread ─────────────────────────────────────────────────────────────────────────────────────
+    # ── in the tiering thread ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
         self._enter_thread()

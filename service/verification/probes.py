@@ -143,7 +143,7 @@ def closeness_problem(card: Card, precision: str, found: Comparison) -> str | No
     return None
 
 
-# ── variations and differences ──────────────────────────────────────────────────────────────────────────────────────────
+# ── variations and differences ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _rows(task: Task, runtime: Runs, items: Sequence[Item]) -> list[Tensors]:

@@ -66,7 +66,7 @@ def watch(w: World, events: Events) -> None:
     events.clear()
 
 
-# ── notifications ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── notifications ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_registry_start_records_states_and_tells_no_watcher(events: Events) -> None:
@@ -260,7 +260,7 @@ async def test_head_that_needs_fp32_reports_its_runtime_first_and_last(events: E
         ]
 
 
-# ── closing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── closing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class WatchedTask(asyncio.Task[Any]):

@@ -29,7 +29,7 @@ def state_metric(w: World, model: str) -> dict[str, float]:
     return {str(state): w.sample("zoo_model_state", model=model, state=str(state)) for state in ModelState}
 
 
-# ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_never_loaded_model_is_unavailable_with_that_reason() -> None:
@@ -162,7 +162,7 @@ async def test_listener_of_a_ready_model_finds_it_answering() -> None:
         assert seen == [(LOADING, False), (READY, True), (UNLOADING, False), (UNAVAILABLE, False)]
 
 
-# ── unloading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── unloading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_unload_frees_the_network_and_leaves_a_reason() -> None:
@@ -278,7 +278,7 @@ async def test_unload_with_an_abandoned_batch_does_not_wait_for_it() -> None:
         assert (await w.inference.infer(w.request("2"))).version == 1
 
 
-# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_unknown_model_is_refused_with_near_names() -> None:

@@ -202,7 +202,7 @@ async def test_calls_during_a_swap_are_answered_correctly() -> None:
         assert answers == [2.0 * n + 1 for n in range(40)]
 
 
-# ── heads on the network ────────────────────────────────────────────────────────────────────────────────
+# ── heads on the network ──────────────────────────────────────────────────────────────────────────────────────────────
 
 OFF = 5e-6
 """Within what the base's card allows its own outputs; a head that multiplies it by a thousand answers otherwise."""
@@ -282,7 +282,7 @@ async def test_head_with_unreadable_golden_items_stays_in_fp32(tmp_path: Path) -
         assert len(it.beside) == 1
 
 
-# ── what stays eager moves ────────────────────────────────────────────────────────────────────────────────────────
+# ── what stays eager moves ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_eager_network_moves_into_processes() -> None:

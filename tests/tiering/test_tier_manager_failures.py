@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio
 FAILED = "the attempt failed; the server's log says why"
 
 
-# ── candidates that raise ─────────────────────────────────────────────────────────────────────────────────────────
+# ── candidates that raise ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_failed_attempt_keeps_the_network() -> None:
@@ -72,7 +72,7 @@ async def test_failed_move_keeps_the_network_and_its_report() -> None:
         assert await it.ask("1") == 3.0
 
 
-# ── models that come and go ───────────────────────────────────────────────────────────────────────────────────────
+# ── models that come and go ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_model_tried_immediately_moves_to_processes() -> None:
@@ -116,7 +116,7 @@ async def test_model_unloaded_before_its_turn_is_freed() -> None:
         await until(lambda: waits() is None)
 
 
-# ── measured memory of other models ──────────────────────────────────────────────────────────────────────────────────
+# ── measured memory of other models ───────────────────────────────────────────────────────────────────────────────────
 
 
 class Device:

@@ -33,7 +33,7 @@ class Evictor:
         if self._restoring is not None:
             self._restoring.cancel()
 
-    # ── before a load ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── before a load ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def need(self, version: ModelVersion) -> Holding:
         """The memory that a version will hold once it is loaded; none is foreseen for a head."""
@@ -86,7 +86,7 @@ class Evictor:
             for wait in waits:
                 wait.cancel()
 
-    # ── after a load ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── after a load ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def keep_to_budget(self, version: ModelVersion) -> None:
         """Evicts others where a model holds more than was foreseen, as far as that is possible now. The caller holds the lock.

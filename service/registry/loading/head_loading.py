@@ -177,7 +177,7 @@ class HeadLoader:
         loop = asyncio.get_running_loop()
         self._giving_back = loop.call_later(GIVE_BACK_S, lambda: in_daemon(trim_heap, "give-back"))
 
-    # ── the fp32 runtime of a base ────────────────────────────────────────────────────────────────────────────────
+    # ── the fp32 runtime of a base ────────────────────────────────────────────────────────────────────────────────────
 
     def _fp32_runtime(self, base: ModelVersion) -> ModelVersion:
         """The fp32 runtime of a base, for those of its heads that do not hold on its own; created by the first that needs it.

@@ -49,7 +49,7 @@ class LoadManager:
         self._is_here = is_here
         self._clock = clock
 
-    # ── for calls ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── for calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def acquire(self, name: str, version: str = "", deadline: float | None = None) -> Served:
         """As `ModelTable.resolve`, but waits for a version that is loaded at a call; all callers wait for one load.
@@ -98,7 +98,7 @@ class LoadManager:
         if version.state is ModelState.UNAVAILABLE:
             raise load_error(version)
 
-    # ── for users ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── for users ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def load(self, name: str, version: str = "") -> ModelStatus:
         """Makes a model READY; one that is READY stays as it is, and a load that runs is waited for.

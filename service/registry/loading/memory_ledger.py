@@ -108,7 +108,7 @@ class Ledger:
         self._holdings: dict[str, Holding] = {}
         self._needs: dict[str, Holding] = {}
 
-    # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, measurement: Measurement) -> int | None:
         """See Measurement. Measurements that overlap spoil each other: their bytes cannot be told apart."""
@@ -131,7 +131,7 @@ class Ledger:
             self._open.discard(measurement)
         return change
 
-    # ── holdings ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── holdings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def loaded(
         self,
@@ -198,7 +198,7 @@ class Ledger:
         """Memory of some of the loaded models; shared weights count once."""
         return _total([self._holdings[model] for model in models if model in self._holdings])
 
-    # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the budget ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def added(self, need: Holding) -> int:
         """Bytes by which `need` would raise the total: weights that it shares with loaded models are in memory already."""

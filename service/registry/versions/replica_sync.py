@@ -105,7 +105,7 @@ class ReplicaSync:
         if self._requested is not None:
             self._requested.cancel()
 
-    # ── for callers ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── for callers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def seek(self, name: str, version: str = "") -> None:
         """Looks at other servers if a model or a version is not known here."""
@@ -135,7 +135,7 @@ class ReplicaSync:
             await self._sleep(wait_s)
         await self.look_now(requested=True)
 
-    # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow(self, every_s: float) -> None:
         while True:

@@ -27,7 +27,7 @@ async def call(w: World, model: str, **how: float) -> float:
     return float(reply.predictions[0].tensors["y"][0])  # type: ignore[union-attr]
 
 
-# ── victims ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── victims ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_least_recently_used_model_is_evicted() -> None:
@@ -206,7 +206,7 @@ async def test_load_waits_for_memory_of_an_unload_in_progress() -> None:
         assert ready(w) == "bc"
 
 
-# ── reloads ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reloads ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_evicted_model_is_loaded_again_at_a_call() -> None:

@@ -114,7 +114,7 @@ def test_loaded_network_is_warmed_up_and_reports_its_load_time(zoo_home: Path, s
     assert loaded.task.card is VAD
 
 
-# ── batch invariance, precision ───────────────────────────────────────────────────────────────────────────────────
+# ── batch invariance, precision ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class Wrapped(torch.nn.Module):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 
 
-# ── from publishing to serving ────────────────────────────────────────────────────────────────────────────────────
+# ── from publishing to serving ────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_good_first_version_becomes_stable_and_a_better_one_replaces_it(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_unknown_tuned_version_is_refused_with_the_known_ones(tmp_path: Pa
             await w.registry.add_version("../mood", 1)
 
 
-# ── aliases ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── aliases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_custom_alias_can_be_moved_and_removed(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_unnamed_version_is_unloaded_and_reloaded_by_a_call_by_number(tmp_
         assert await ask(w, "mood", "1") == (1, 3.0)
 
 
-# ── rollback ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rollback ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_repeated_rollback_goes_back_step_by_step(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ async def test_rollback_skips_a_deleted_version(tmp_path: Path) -> None:
         assert (left, status.traffic.stable) == (3, 1)
 
 
-# ── restart ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── restart ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_restart_restores_aliases_traffic_and_rollback_history(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ async def test_damaged_version_at_start_is_left_out_while_others_serve(tmp_path:
         assert await ask(w, "mood") == (2, 6.0)
 
 
-# ── canary ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── canary ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.1, 10), (0.25, 25), (1.0, 100), (0.33, 33)])
@@ -379,7 +379,7 @@ async def test_versions_without_a_traffic_split_are_not_observed(tmp_path: Path)
         assert w.registry.resolve("adder").on_outcome is None
 
 
-# ── deleting, unloading, reports ──────────────────────────────────────────────────────────────────────────────────
+# ── deleting, unloading, reports ──────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_version_without_an_alias_can_be_deleted(tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ async def test_states_are_reported_per_version_and_per_model(tmp_path: Path) -> 
         assert w.sample("zoo_model_state", model="mood", state="READY") == 1
 
 
-# ── versions that are networks of their own ───────────────────────────────────────────────────────────────────────
+# ── versions that are networks of their own ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_full_version_has_its_own_queue_and_ledger_holding(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ async def test_concurrent_publishes_are_both_served(tmp_path: Path) -> None:
             assert (await ask(w, "mood", str(number)))[0] == number
 
 
-# ── a database that takes its time, or does not answer ─────────────────────────────────────────────────────────────
+# ── a database that takes its time, or does not answer ────────────────────────────────────────────────────────────────
 
 
 async def test_concurrent_rollbacks_apply_one_and_reject_the_other(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tests.support.tuned_worlds import SlowAliases, ask, grow, served
 pytestmark = pytest.mark.asyncio
 
 
-# ── two that change the same ──────────────────────────────────────────────────────────────────────────────────────
+# ── two that change the same ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_gate_decides_again_after_another_server_promoted(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ async def test_canary_stop_is_stored_once_the_database_answers(tmp_path: Path) -
         assert here.registry.status("mood").aliases["own"] == 1
 
 
-# ── deleting beside others on one server ──────────────────────────────────────────────────────────────────────────
+# ── deleting beside others on one server ──────────────────────────────────────────────────────────────────────────────
 
 
 async def test_alias_change_during_a_deletion_does_not_wait_for_callers(tmp_path: Path) -> None:

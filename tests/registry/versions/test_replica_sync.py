@@ -32,7 +32,7 @@ from tests.support.tuned_worlds import SlowAliases, ask, grow, served
 pytestmark = pytest.mark.asyncio
 
 
-# ── learning what others did ──────────────────────────────────────────────────────────────────────────────────────
+# ── learning what others did ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_version_published_by_one_server_is_served_by_another_after_a_look(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ async def test_damaged_version_is_logged_once(tmp_path: Path, capsys: pytest.Cap
         assert [status.name for status in w.registry.statuses()] == ["adder"]
 
 
-# ── a call for what is not known yet ──────────────────────────────────────────────────────────────────────────────
+# ── a call for what is not known yet ──────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_call_to_a_version_just_published_elsewhere_finds_it(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ async def test_many_calls_to_unknown_models_share_rare_looks(tmp_path: Path) -> 
         assert looks == 1
 
 
-# ── anything, in any order ────────────────────────────────────────────────────────────────────────────────────────
+# ── anything, in any order ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("seed", range(6))
