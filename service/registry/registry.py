@@ -114,10 +114,6 @@ class Registry:
         """Whether calls that name no version are split between two versions: each call may be resolved once only."""
         return self._table.splits(name)
 
-    def deadline(self, name: str) -> float:
-        """The deadline of a call to a known model that has none, on the registry's clock."""
-        return self._table.default_deadline(self._table.record(name).primary)
-
     @property
     def rows_in_flight(self) -> int:
         """Rows inside all networks, those of heads on them included."""
