@@ -25,7 +25,7 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.registry.composition import build_registry
-from service.registry.loading.loaded import Loaded, LoadedHead
+from service.registry.loading.loaded import Loaded, LoadedHead, ModelLoader
 from service.registry.loading.memory_ledger import BYTES, MIB
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
@@ -180,7 +180,7 @@ class FakeLoader:
 class LoaderSwitch:
     """A loader that passes every load to the one that a test has put in place."""
 
-    def __init__(self, current: FakeLoader) -> None:
+    def __init__(self, current: ModelLoader) -> None:
         self.current = current
 
     def load(self, card: Card, precision: str | None = None) -> Loaded:
@@ -196,7 +196,8 @@ class World:
     def __init__(self, cards: Sequence[Card], options: ModelOptions, lanes: int, **registry: Any) -> None:
         self.metrics = CollectorRegistry()
         self.recorder = Recorder(Metrics(self.metrics), Statistics(lambda: 1234))
-        self._loads = LoaderSwitch(FakeLoader())
+        self._fake_loader = FakeLoader()
+        self._loads = LoaderSwitch(self._fake_loader)
         self.scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=lanes)
         self.lanes = Lanes(DevicePlan("cpu", lanes, 1), self.scheduler.next_job)
         by_name = {card.name: card for card in cards}
@@ -210,11 +211,15 @@ class World:
 
     @property
     def loader(self) -> FakeLoader:
-        """What loads networks; a test may put another one in its place."""
-        return self._loads.current
+        """The fake that loads networks; a test may put another one in its place."""
+        return self._fake_loader
 
     @loader.setter
     def loader(self, loader: FakeLoader) -> None:
+        self._fake_loader = self._loads.current = loader
+
+    def load_with(self, loader: ModelLoader) -> None:
+        """Has networks loaded by this loader, which is no fake."""
         self._loads.current = loader
 
     def model(self, name: str = "adder") -> ServedModel:

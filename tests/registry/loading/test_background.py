@@ -59,7 +59,7 @@ class Erring(Failing):
 @pytest.mark.parametrize("loader", [Failing(NotReady("no")), Failing(ValueError("no")), Erring(ValueError("no"))])
 async def test_hundred_failed_loads_leave_no_reference_cycles(loader: Failing, no_collector: None) -> None:
     async with world(load=False) as w:
-        w.loader = loader
+        w.load_with(loader)
         for _ in range(TIMES):
             await w.registry.begin_load("adder")
             assert w.registry.status("adder").state is ModelState.UNAVAILABLE
