@@ -66,6 +66,10 @@ class Registry:
         gate: PromotionGate,
     ) -> None:
         self.ledger = ledger
+        self.on_change: list[Callable[[str, ModelState], None]] = table.on_change
+        """Called on the loop after a model has entered a state."""
+        self.on_ready: list[Callable[[ServedModel], None]] = networks.on_ready
+        """Called on the loop after a network has begun to answer."""
         self._table = table
         self._networks = networks
         self._heads = heads
@@ -80,16 +84,6 @@ class Registry:
         self._aliases = aliases
         self._reports = reports
         self._gate = gate
-
-    @property
-    def on_change(self) -> list[Callable[[str, ModelState], None]]:
-        """Called on the loop after a model has entered a state."""
-        return self._table.on_change
-
-    @property
-    def on_ready(self) -> list[Callable[[ServedModel], None]]:
-        """Called on the loop after a network has begun to answer."""
-        return self._networks.on_ready
 
     # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
