@@ -1,352 +1,330 @@
-"""Loading, unloading and resolving, with a loader that does as a test says."""
+"""The order in which a registry reports its changes, and the order in which it ends its work.
+
+Watchers, the health service and the metrics see changes in the order of these events. Work that a close ends first cannot start
+work that it ends later.
+"""
+
+from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import pytest_asyncio
 
-from model_zoo.cards.card import Card
-from service.errors import IllegalMove, NotFound, NotReady
-from service.registry.loading.loaded import Loaded
+from service.engine.served_model import ServedModel
+from service.observability.recorder import Recorder
+from service.registry.loading.memory_ledger import Ledger
+from service.registry.rollout.canary import Bounds
 from service.registry.states import ModelState
-from service.runtime.lanes.threads import NICENESS
-from tests.support.registry_fakes import PATIENCE_S, World, world
+from service.registry.versions.aliases import STABLE, AliasSet
+from service.registry.versions.revisioned_aliases import RevisionedAliases
+from tests.support.registry_fakes import FakeRuntime, World, world
+from tests.support.registry_internals import begin_unload, use_versions, version_of
 from tests.support.scheduler_fakes import until
+from tests.support.tuned_versions import publish, report, with_tuned
+from tests.support.tuned_worlds import SlowAliases, ask, grow, served
 
 pytestmark = pytest.mark.asyncio
 
-LOADING, READY, UNLOADING, UNAVAILABLE = (
-    ModelState.LOADING,
-    ModelState.READY,
-    ModelState.UNLOADING,
-    ModelState.UNAVAILABLE,
-)
+Events = list[tuple[object, ...]]
+
+RECORDED = ("model_state", "model_gone", "model_loaded", "model_unloaded", "model_memory", "canary_rolled_back")
+"""Metrics of models that a registry writes."""
 
 
-def state_metric(w: World, model: str) -> dict[str, float]:
-    return {str(state): w.sample("zoo_model_state", model=model, state=str(state)) for state in ModelState}
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Events:
+    """The calls of the recorder, in order: the method, the model and its first figure."""
+    calls: Events = []
+
+    def recording(name: str) -> Callable[..., None]:
+        method = getattr(Recorder, name)
+
+        def record(self: Recorder, model: str, *rest: Any) -> None:
+            calls.append((name, model, *(value for value in rest[:1] if isinstance(value, int | str))))
+            method(self, model, *rest)
+
+        return record
+
+    for name in RECORDED:
+        monkeypatch.setattr(Recorder, name, recording(name))
+    return calls
 
 
-# ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def watch(w: World, events: Events) -> None:
+    """Adds the calls of state and load listeners, from now on."""
+    w.registry.on_change.append(lambda name, state: events.append(("on_change", name, str(state))))
+
+    def ready(served: ServedModel) -> None:
+        assert w.registry.serves(served), "a model is announced after it answers"
+        events.append(("on_ready", served.name))
+
+    w.registry.on_ready.append(ready)
+    events.clear()
 
 
-async def test_never_loaded_model_is_unavailable_with_that_reason() -> None:
+# ── notifications ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_registry_start_records_states_and_tells_no_watcher(events: Events) -> None:
+    async with world("b", "a", load=False):
+        assert events == [("model_state", "a", "UNAVAILABLE"), ("model_state", "b", "UNAVAILABLE")]
+
+
+async def test_load_records_metrics_then_tells_watchers_then_announces_the_model(events: Events) -> None:
     async with world(load=False) as w:
-        status = w.registry.status("adder")
-        assert (status.state, status.reason) == (UNAVAILABLE, "not loaded")
-        assert not status.ever_loaded
-        assert (status.versions, dict(status.aliases), status.runtime) == ((), {}, None)
-        assert state_metric(w, "adder")["UNAVAILABLE"] == 1
-        with pytest.raises(NotReady, match="not loaded"):
-            w.registry.resolve("adder")
-
-
-async def test_loaded_model_is_ready_under_its_number_and_alias() -> None:
-    async with world() as w:
-        status = w.registry.status("adder")
-        assert status.state is READY
-        assert status.versions == (1,)
-        assert status.aliases == {"stable": 1}
-        assert status.runtime is not None
-        assert (status.runtime.device, status.runtime.memory_bytes, status.runtime.load_s) == ("cpu", 4096, 0.25)
-        served = {w.registry.resolve("adder", version) for version in ("", "stable", "1")}
-        assert len(served) == 1
-        assert w.moves == [("adder", LOADING), ("adder", READY)]
-        assert w.sample("zoo_model_memory_bytes", model="adder", version="1") == 4096
-        assert w.sample("zoo_model_load_seconds", model="adder", version="1") == 0.25
-        assert state_metric(w, "adder") == {"LOADING": 0, "READY": 1, "UNLOADING": 0, "UNAVAILABLE": 0}
-
-
-async def test_load_of_a_ready_model_changes_nothing() -> None:
-    async with world() as w:
-        served = w.registry.resolve("adder")
-        assert (await w.registry.load("adder")).state is READY
-        assert w.registry.resolve("adder") is served
-        assert w.loader.loads["adder"] == 1
-
-
-async def test_concurrent_loads_of_a_model_share_one_load() -> None:
-    async with world(load=False) as w:
-        w.loader.gate.clear()
-        calls = [asyncio.create_task(w.registry.load("adder")) for _ in range(5)]
-        await until(lambda: w.loader.loads["adder"])
-        assert w.registry.status("adder").state is LOADING
-        assert not any(call.done() for call in calls)
-        w.loader.gate.set()
-        assert [status.state for status in await asyncio.gather(*calls)] == [READY] * 5
-        assert w.loader.loads["adder"] == 1
-        assert w.moves == [("adder", LOADING), ("adder", READY)]
-
-
-async def test_load_whose_caller_leaves_continues() -> None:
-    async with world(load=False) as w:
-        w.loader.gate.clear()
-        leaver = asyncio.create_task(w.registry.load("adder"))
-        stayer = asyncio.create_task(w.registry.load("adder"))
-        await until(lambda: w.loader.loads["adder"])
-        leaver.cancel()
-        await asyncio.wait([leaver])
-        assert w.registry.status("adder").state is LOADING
-        w.loader.gate.set()
-        assert (await stayer).state is READY
-
-
-async def test_models_are_loaded_one_after_another() -> None:
-    async with world("a", "b", load=False) as w:
-        w.loader.gate.clear()
-        calls = [asyncio.create_task(w.registry.load(name)) for name in "ab"]
-        await until(lambda: w.loader.loads["a"])
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert w.loader.loads["b"] == 0
-        assert w.registry.status("b").state is LOADING
-        w.loader.gate.set()
-        await asyncio.gather(*calls)
-
-
-async def test_failed_load_leaves_a_reason_while_others_serve() -> None:
-    async with world("a", "b", load=False) as w:
-        w.loader.fail("a", NotReady("its weights are not on this machine"))
-        with pytest.raises(NotReady, match="'a' could not be loaded: its weights are not on this machine"):
-            await w.registry.load("a")
-        await w.registry.load("b")
-        status = w.registry.status("a")
-        assert (status.state, status.reason) == (UNAVAILABLE, "its weights are not on this machine")
-        assert status.ever_loaded
-        assert status.versions == ()
-        with pytest.raises(NotReady, match="unavailable: its weights") as caught:
-            w.registry.resolve("a")
-        assert caught.value.retry_after_s is None, "waiting alone does not help"
-        assert (await w.inference.infer(w.request("3", model="b"))).version == 1
-
-
-async def test_begin_load_with_any_loader_error_ends_without_raising() -> None:
-    async with world("a", "b", load=False) as w:
-        w.loader.fail("a", NotReady("no"))
-        w.loader.fail("b", RuntimeError("a foreign text with /a/path"))
-        for name in "ab":
-            async with asyncio.timeout(PATIENCE_S):
-                await w.registry.begin_load(name)
-            assert w.registry.status(name).state is UNAVAILABLE
-        assert "/a/path" not in w.registry.status("b").reason
-
-
-async def test_failed_model_can_be_loaded_again() -> None:
-    async with world(load=False) as w:
-        w.loader.fail("adder", NotReady("no"), NotReady("still no"))
-        for reason in ("no", "still no"):
-            with pytest.raises(NotReady, match=reason):
-                await w.registry.load("adder")
-        assert (await w.registry.load("adder")).state is READY
-        assert w.registry.status("adder").reason == ""
-        assert (await w.inference.infer(w.request("3"))).version == 1
-
-
-async def test_listener_of_a_ready_model_finds_it_answering() -> None:
-    async with world(load=False) as w:
-        seen: list[tuple[ModelState, bool]] = []
-
-        def listener(name: str, state: ModelState) -> None:
-            try:
-                w.registry.resolve(name)
-            except NotReady:
-                seen.append((state, False))
-            else:
-                seen.append((state, True))
-
-        w.registry.on_change.append(listener)
+        watch(w, events)
         await w.registry.load("adder")
+        assert events == [
+            ("model_state", "adder", "LOADING"),
+            ("on_change", "adder", "LOADING"),
+            ("model_loaded", "adder", 1),
+            ("model_state", "adder", "READY"),
+            ("on_change", "adder", "READY"),
+            ("on_ready", "adder"),
+        ]
+
+
+async def test_failed_load_tells_watchers_and_announces_nothing(events: Events) -> None:
+    async with world(load=False) as w:
+        watch(w, events)
+        w.loader.fail("adder", RuntimeError("broken"))
+        await asyncio.wait([w.registry.begin_load("adder")])
+        assert events == [
+            ("model_state", "adder", "LOADING"),
+            ("on_change", "adder", "LOADING"),
+            ("model_state", "adder", "UNAVAILABLE"),
+            ("on_change", "adder", "UNAVAILABLE"),
+        ]
+
+
+async def test_unload_tells_watchers_before_and_after_the_model_is_gone(events: Events) -> None:
+    async with world() as w:
+        watch(w, events)
         await w.registry.unload("adder")
-        assert seen == [(LOADING, False), (READY, True), (UNLOADING, False), (UNAVAILABLE, False)]
+        assert events == [
+            ("model_state", "adder", "UNLOADING"),
+            ("on_change", "adder", "UNLOADING"),
+            ("model_unloaded", "adder", 1),
+            ("model_state", "adder", "UNAVAILABLE"),
+            ("on_change", "adder", "UNAVAILABLE"),
+        ]
 
 
-# ── unloading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_base_state_change_is_reported_before_those_of_its_heads(events: Events, tmp_path: Path) -> None:
+    async with served(tmp_path, load=True) as w:
+        await grow(w, tmp_path, "mood", 1.0)
+        watch(w, events)
+        await begin_unload(w, version_of(w, "adder"), "to make room")
+        assert events == [
+            ("model_state", "adder", "UNLOADING"),
+            ("on_change", "adder", "UNLOADING"),
+            ("model_state", "mood", "UNLOADING"),
+            ("on_change", "mood", "UNLOADING"),
+            ("model_unloaded", "adder", 1),
+            ("model_state", "adder", "UNAVAILABLE"),
+            ("on_change", "adder", "UNAVAILABLE"),
+            ("model_state", "mood", "UNAVAILABLE"),
+            ("on_change", "mood", "UNAVAILABLE"),
+        ]
+        events.clear()
+        await ask(w, "mood")
+        assert events == [
+            ("model_state", "adder", "LOADING"),
+            ("on_change", "adder", "LOADING"),
+            ("model_state", "mood", "LOADING"),
+            ("on_change", "mood", "LOADING"),
+            ("model_loaded", "adder", 1),
+            ("model_state", "adder", "READY"),
+            ("on_change", "adder", "READY"),
+            ("model_state", "mood", "READY"),
+            ("on_change", "mood", "READY"),
+            ("on_ready", "adder"),
+        ]
 
 
-async def test_unload_frees_the_network_and_leaves_a_reason() -> None:
+async def test_published_version_loads_before_its_alias_moves_and_the_unnamed_one_goes_last(
+    events: Events, tmp_path: Path
+) -> None:
+    async with served(tmp_path, load=True) as w:
+        await grow(w, tmp_path, "mood", 1.0, 2.0)
+        watch(w, events)
+        number = publish(tmp_path, "mood", 3.0, said=report(0.8, 0.5, (2, 0.7)))
+        assert "is stable" in await w.registry.take("mood", number)
+        await until(lambda: version_of(w, "mood", 1).state is ModelState.UNAVAILABLE)
+        assert events == [("model_loaded", "mood", 3), ("model_unloaded", "mood", 1)]
+
+
+async def test_first_version_of_a_model_is_recorded_without_telling_watchers(events: Events, tmp_path: Path) -> None:
+    async with served(tmp_path, load=True) as w:
+        watch(w, events)
+        await grow(w, tmp_path, "mood", 1.0)
+        assert events == [
+            ("model_state", "mood", "UNAVAILABLE"),
+            ("model_state", "mood", "LOADING"),
+            ("on_change", "mood", "LOADING"),
+            ("model_loaded", "mood", 1),
+            ("model_state", "mood", "READY"),
+            ("on_change", "mood", "READY"),
+        ]
+
+
+async def test_deleted_version_is_unloaded_before_its_model_is_removed(events: Events, tmp_path: Path) -> None:
+    async with served(tmp_path, load=True) as w:
+        await w.registry.take("mood", publish(tmp_path, "mood"), gated=False)
+        watch(w, events)
+        await w.registry.delete_version("mood", 1)
+        assert events == [
+            ("model_state", "mood", "UNLOADING"),
+            ("on_change", "mood", "UNLOADING"),
+            ("model_unloaded", "mood", 1),
+            ("model_state", "mood", "UNAVAILABLE"),
+            ("on_change", "mood", "UNAVAILABLE"),
+            ("model_gone", "mood"),
+        ]
+
+
+async def test_canary_out_of_bounds_loses_its_share_before_anything_is_written(events: Events, tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept, load=True, bounds=Bounds(least_calls=4, least_errors=3)) as w:
+        await grow(w, tmp_path, "mood", 1.0)
+        await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
+        await w.registry.set_traffic("mood", 2, 0.5)
+        watch(w, events)
+        kept.let.clear()
+        observe = w.registry.resolve("mood", "2").on_outcome
+        assert observe is not None
+        for _ in range(4):
+            observe(True, 0.01)
+        assert events == [("canary_rolled_back", "mood")]
+        assert w.registry.traffic("mood").canary_share == 0.0
+        assert kept.stored["mood"].aliases.canary_share == 0.5
+        assert w.registry.resolve("mood", "2").on_outcome is None, "it is compared no more"
+        kept.let.set()
+        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
+
+
+async def test_eviction_reports_the_victim_before_the_loaded_model(events: Events) -> None:
+    async with world("b", mib={"a": 60, "c": 60}, load=False, ledger=Ledger(budget_mib=100)) as w:
+        await w.registry.load("a")
+        watch(w, events)
+        await w.registry.load("c")
+        assert [event for event in events if event[0] != "on_change"] == [
+            ("model_state", "c", "LOADING"),
+            ("model_state", "a", "UNLOADING"),
+            ("model_unloaded", "a", 1),
+            ("model_state", "a", "UNAVAILABLE"),
+            ("model_loaded", "c", 1),
+            ("model_state", "c", "READY"),
+            ("on_ready", "c"),
+        ]
+
+
+async def test_head_that_needs_fp32_reports_its_runtime_first_and_last(events: Events, tmp_path: Path) -> None:
+    """The runtime `adder@fp32` exists before the head is READY, and goes after the head."""
+
+    class Reduced(FakeRuntime):
+        precision = "bf16"
+
+        def run(self, tensors: Any) -> Any:
+            return {"y": -super().run(tensors)["y"]}
+
     async with world() as w:
-        runtime = w.runtime()
-        done = await w.registry.unload("adder")
-        status = done.status
-        assert (status.state, status.reason) == (UNAVAILABLE, "unloaded")
-        assert (done.freed_bytes, done.held_bytes) == (4096, 4096)
-        assert (status.versions, status.runtime) == ((), None)
-        assert status.ever_loaded
-        assert runtime.freed
-        assert w.sample("zoo_model_memory_bytes", model="adder", version="1") == 0
-        assert w.metrics.get_sample_value("zoo_queue_depth", {"model": "adder", "version": "1"}) is None
-        assert not w.scheduler._networks
-        with pytest.raises(NotReady, match="unavailable: unloaded"):
-            w.registry.resolve("adder")
+        with_tuned(w, tmp_path)
+        use_versions(w, tmp_path)
+        w.model().use(cast(Any, Reduced()))
+        watch(w, events)
+        await w.registry.add_version("mood", publish(tmp_path, "mood"))
+        await w.registry.unload("mood")
+        await until(lambda: [s.name for s in w.registry.statuses()] == ["adder", "mood"])
+        assert [event for event in events if event[0] not in ("on_change", "model_memory")] == [
+            ("model_state", "mood", "UNAVAILABLE"),
+            ("model_state", "mood", "LOADING"),
+            ("model_state", "adder@fp32", "UNAVAILABLE"),
+            ("model_state", "adder@fp32", "LOADING"),
+            ("model_loaded", "adder@fp32", 1),
+            ("model_state", "adder@fp32", "READY"),
+            ("on_ready", "adder@fp32"),
+            ("model_loaded", "mood", 1),
+            ("model_state", "mood", "READY"),
+            ("model_state", "adder@fp32", "UNLOADING"),
+            ("model_state", "mood", "UNLOADING"),
+            ("model_unloaded", "adder@fp32", 1),
+            ("model_unloaded", "mood", 1),
+            ("model_state", "mood", "UNAVAILABLE"),
+            ("model_state", "adder@fp32", "UNAVAILABLE"),
+            ("model_gone", "adder@fp32"),
+        ]
 
 
-async def test_unload_of_an_unloaded_model_changes_nothing() -> None:
-    async with world(load=False) as w:
-        done = await w.registry.unload("adder")
-        assert (done.status.state, done.freed_bytes, done.held_bytes) == (UNAVAILABLE, 0, 0)
-        assert w.moves == []
+# ── closing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_unload_waits_for_rows_in_flight() -> None:
-    async with world() as w:
-        w.runtime().gate.clear()
-        inside = asyncio.create_task(w.inference.infer(w.request("1", "2", "3", "4", "5")))
-        await until(lambda: w.runtime().batches)
-        unloading = asyncio.create_task(w.registry.unload("adder"))
-        await until(lambda: w.registry.status("adder").state is UNLOADING)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert not unloading.done()
-        assert not w.runtime().freed
-        w.runtime().gate.set()
-        assert len((await inside).predictions) == 5
-        assert (await unloading).status.state is UNAVAILABLE
-        assert w.runtime().freed
+class WatchedTask(asyncio.Task[Any]):
+    """A task that notes when it is cancelled."""
+
+    cancelled_names: list[str]
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self.cancelled_names.append(self.get_name())
+        return super().cancel(msg)
 
 
-async def test_unload_whose_caller_leaves_continues() -> None:
-    async with world() as w:
-        runtime = w.runtime()
-        runtime.gate.clear()
-        inside = asyncio.create_task(w.inference.infer(w.request("1")))
-        await until(lambda: runtime.batches)
-        unloading = asyncio.create_task(w.registry.unload("adder"))
-        await until(lambda: w.registry.status("adder").state is UNLOADING)
-        unloading.cancel()
-        await asyncio.wait([unloading])
-        runtime.gate.set()
-        await inside
-        await until(lambda: w.registry.status("adder").state is UNAVAILABLE)
-        assert runtime.freed
+@pytest_asyncio.fixture
+async def cancelled() -> Any:
+    """AliasSet of the tasks that were cancelled, in order."""
+    names: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def make(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **rest: Any) -> asyncio.Task[Any]:
+        task = WatchedTask(work, loop=loop, **rest)
+        task.cancelled_names = names
+        return task
+
+    loop.set_task_factory(cast(Any, make))
+    yield names
+    loop.set_task_factory(None)
 
 
-async def test_loading_model_cannot_be_unloaded() -> None:
-    async with world(load=False) as w:
+async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_then_loads(
+    cancelled: list[str], tmp_path: Path
+) -> None:
+    kept = SlowAliases()
+    never = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        await never.wait()
+
+    async with served(tmp_path, kept, ledger=Ledger(budget_mib=128), sleep=sleep, load=True) as w:
+        await grow(w, tmp_path, "mood", 1.0)
+        w.registry.follow(2.0)
+        looking = asyncio.create_task(w.registry.seek("unknown"), name="caller")
+        publish(tmp_path, "own", method="full")
+        kept.stored["own"] = RevisionedAliases(AliasSet({STABLE: 1}), 1)  # as another server leaves it
         w.loader.gate.clear()
-        loading = asyncio.create_task(w.registry.load("adder"))
-        await until(lambda: w.loader.loads["adder"])
-        with pytest.raises(IllegalMove, match="LOADING"):
-            await w.registry.unload("adder")
-        w.loader.gate.set()
-        assert (await loading).state is READY
-
-
-async def test_unloading_model_can_be_neither_loaded_nor_unloaded() -> None:
-    async with world() as w:
-        w.runtime().gate.clear()
-        inside = asyncio.create_task(w.inference.infer(w.request("1")))
-        await until(lambda: w.runtime().batches)
-        unloading = asyncio.create_task(w.registry.unload("adder"))
-        await until(lambda: w.registry.status("adder").state is UNLOADING)
-        with pytest.raises(IllegalMove, match="UNLOADING"):
-            await w.registry.load("adder")
-        with pytest.raises(IllegalMove, match="UNLOADING"):
-            await w.registry.unload("adder")
-        with pytest.raises(NotReady, match="being unloaded"):
-            w.registry.resolve("adder")
-        w.runtime().gate.set()
-        await asyncio.gather(inside, unloading)
-
-
-async def test_unloaded_model_can_be_loaded_again() -> None:
-    async with world() as w:
-        first = w.runtime()
-        for _ in range(3):
-            await w.registry.unload("adder")
-            await w.registry.load("adder")
-        assert w.runtime() is not first
-        reply = await w.inference.infer(w.request("3"))
-        assert reply.predictions[0].tensors["y"].tolist() == [7]  # type: ignore[union-attr]
-        assert w.sample("zoo_queue_depth", model="adder", version="1") == 0
-        assert w.sample("zoo_model_memory_bytes", model="adder", version="1") == 4096
-
-
-async def test_unload_with_an_abandoned_batch_does_not_wait_for_it() -> None:
-    async with world() as w:
-        runtime = w.runtime()
-        runtime.gate.clear()
-        gone = asyncio.create_task(w.inference.infer(w.request("1")))
-        await until(lambda: runtime.batches)
-        gone.cancel()
-        await asyncio.wait([gone])
-        async with asyncio.timeout(PATIENCE_S):
-            await w.registry.unload("adder")
-        runtime.gate.set()
-        await w.registry.load("adder")
-        assert (await w.inference.infer(w.request("2"))).version == 1
-
-
-# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_unknown_model_is_refused_with_near_names() -> None:
-    async with world("efficientnet_lite0", "silero_vad", load=False) as w:
-        for ask in (w.registry.resolve, w.registry.status, w.registry.begin_load):
-            with pytest.raises(
-                NotFound, match=r"unknown model 'eficientnet'; did you mean 'efficientnet_lite0'\?"
-            ) as e:
-                ask("eficientnet")
-            assert e.value.near == ("efficientnet_lite0",)
-        for move in (w.registry.load, w.registry.unload):
-            with pytest.raises(NotFound, match="silero_vad"):
-                await move("silero")
-
-
-async def test_unknown_name_without_a_near_one_lists_all_models() -> None:
-    async with world("alpha", "beta", load=False) as w:
-        with pytest.raises(NotFound, match="models are alpha, beta"):
-            w.registry.resolve("qqqqqqqq")
-
-
-async def test_unknown_name_of_great_length_is_shortened_in_the_error() -> None:
-    async with world() as w:
-        for ask in (lambda: w.registry.resolve("x" * 10_000_000), lambda: w.registry.resolve("adder", "9" * 1_000_000)):
-            with pytest.raises(NotFound) as caught:
-                ask()
-            assert len(caught.value.message) < 300
-
-
-@pytest.mark.parametrize("version", ["2", "0", "-1", "01", "1.0", "latest", " ", "1 ", "١"])
-async def test_unknown_version_is_refused_with_the_known_ones(version: str) -> None:
-    async with world() as w:
-        for ask in (w.registry.resolve, w.registry.status):
-            with pytest.raises(NotFound, match="has version 1, which is 'stable'"):
-                ask("adder", version)
-
-
-async def test_unknown_version_of_an_unloaded_model_is_refused() -> None:
-    async with world(load=False) as w:
-        with pytest.raises(NotFound, match="unknown version"):
-            w.registry.resolve("adder", "7")
-
-
-async def test_statuses_are_in_order_of_name() -> None:
-    async with world("b", "c", "a", load=False) as w:
-        assert [status.name for status in w.registry.statuses()] == ["a", "b", "c"]
-
-
-async def test_close_cancels_a_load_without_waiters() -> None:
-    async with world(load=False) as w:
-        w.loader.gate.clear()
-        task = w.registry.begin_load("adder")
-        await until(lambda: w.loader.loads["adder"])
-        await w.registry.close()
-        w.loader.gate.set()
-        await asyncio.wait([task])
-        assert task.cancelled()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux only")
-async def test_load_thread_has_a_lower_priority_than_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with world(load=False) as w:
-        load, priorities = w.loader.load, list[int]()
-
-        def watched(card: Card) -> Loaded:
-            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-            return load(card)
-
-        monkeypatch.setattr(w.loader, "load", watched)
-        await w.registry.load("adder")
-        assert [priority > NICENESS for priority in priorities] == [True]
+        await w.registry.look()
+        await until(lambda: w.loader.loads["own"])
+        w.runtime("adder").held_bytes = 129 << 20
+        w.registry.refresh("adder")
+        kept.let.clear()
+        writing = asyncio.create_task(w.registry.set_alias("mood", "own", 1), name="writer")
+        asked = kept.asked
+        await until(lambda: kept.asked > asked)
+        cancelled.clear()
+        closing = asyncio.create_task(w.registry.close(), name="close")
+        await until(lambda: "load-own:1" in cancelled)
+        assert [name for name in cancelled if name not in ("caller", "writer", "close")] == [
+            "follow",
+            "look",
+            "load own:1",
+            "budget-adder",
+            "load-own:1",
+        ]
+        assert not closing.done(), "a change that is being written is written to its end"
+        kept.let.set()
+        await closing
+        assert kept.stored["mood"].aliases.targets["own"] == 1
+        await asyncio.wait([looking, writing])

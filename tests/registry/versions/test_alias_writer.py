@@ -1,0 +1,48 @@
+"""Changes of aliases are stored to their end, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.scheduler_fakes import until
+from tests.support.several_servers import (
+    two,
+)
+from tests.support.tuned_worlds import SlowAliases, grow, served
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_alias_change_whose_caller_leaves_is_stored_and_activated(tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with served(tmp_path, kept) as w:
+        await grow(w, tmp_path, "mood", 1.0, 2.0)
+        kept.let.clear()
+        leaving = asyncio.create_task(w.registry.rollback("mood"))
+        before = kept.asked
+        await until(lambda: kept.asked > before)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        kept.let.set()
+        await until(lambda: w.registry.traffic("mood").stable == 1)
+        assert kept.stored["mood"].aliases.stable == 1
+
+
+async def test_concurrent_changes_of_different_aliases_are_both_stored(tmp_path: Path) -> None:
+    kept = SlowAliases()
+    async with two(tmp_path, kept) as (here, there):
+        await grow(here, tmp_path, "mood", 1.0, 2.0)
+        await there.registry.look()
+        kept.let.clear()
+        before = kept.asked
+        changes = [
+            asyncio.create_task(here.registry.set_alias("mood", "left", 1)),
+            asyncio.create_task(there.registry.set_alias("mood", "right", 2)),
+        ]
+        await until(lambda: kept.asked == before + 2)
+        kept.let.set()
+        await asyncio.gather(*changes)
+        assert kept.stored["mood"].aliases.targets == {"stable": 2, "left": 1, "right": 2}
