@@ -30,7 +30,7 @@ from service.training.methods.head import train_head
 from service.training.protocol import Finished, Log, Metric, Progress
 from service.training.stop_signal import StopRequested, StopSignal
 from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
-from tests.support.training_data import (
+from tests.support.training.data_sets import (
     add_dataset,
     fortunes,
     head_order,
@@ -41,7 +41,7 @@ from tests.support.training_data import (
     texts_csv,
     voices_zip,
 )
-from tests.support.training_runs import method_order, publish, report, run_method
+from tests.support.training.method_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 
