@@ -24,6 +24,7 @@ from service.training.job_spec import Method, WorkOrder
 from service.training.protocol import (
     CANCEL,
     FEATURES_READY,
+    FEATURES_SHARE,
     PAUSE,
     CheckpointWritten,
     Failed,
@@ -40,8 +41,6 @@ MAX_UNREADABLE_LOGGED = 20
 """Lines that are no messages are logged up to this number."""
 SUSPENDED_LOG_S = 60.0
 """Between two events of a job that say that it is suspended, at least."""
-FEATURES_SHARE = 0.8
-"""Of the progress of a job of method `head`: the rest takes seconds."""
 
 log = logger(__name__)
 

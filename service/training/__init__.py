@@ -1,1 +1,1 @@
-"""What a worker process does with a job: features, training, evaluation, the result. Runs outside the server's process."""
+"""The worker process of a fine-tune job: features, training, evaluation and the result. It runs outside the server's process."""

@@ -1,8 +1,7 @@
 """The messages between a server and a worker process. No torch: the server reads this module too.
 
 worker → server   one JSON object a line on the worker's stdout; `kind` names its type
-server → worker   one command a line on the worker's stdin; the end of stdin means that the supervisor is gone, which
-                      counts as `pause`
+server → worker   one command a line on the worker's stdin; the end of stdin counts as `pause`: the supervisor is gone
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.protocol import WAIT, Assignment, CheckpointWritten, Finished, Log, Metric, decode_message
 from service.training.stop_signal import StopSignal
 from service.training.worker import MessageWriter
-from tests.support.training_data import add_dataset
+from tests.support.training.data_sets import add_dataset
 
 HPARAMS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
 

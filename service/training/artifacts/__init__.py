@@ -1,1 +1,1 @@
-"""What a job leaves: the version folder, its card, the report and tracked metrics."""
+"""The artifacts of a job: the version folder, its card, the report and tracked metrics."""

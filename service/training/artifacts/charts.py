@@ -119,8 +119,8 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
 def thinned(points: Points) -> Points:
     """At most about `MAX_POINTS` points, with the first and the last."""
     step = max(1, math.ceil(len(points) / MAX_POINTS))
-    kept = list(points[::step])
-    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+    sample = list(points[::step])
+    return sample if not points or sample[-1] == points[-1] else [*sample, points[-1]]
 
 
 def _frame(x: Axis, y: Axis, x_label: str) -> list[str]:

@@ -119,9 +119,8 @@ def verdict(evaluation: Evaluation) -> str:
             of = min(evaluation.examples, 100)
             accuracy, baseline_accuracy = metrics["accuracy"].value, baseline["accuracy"]
             ours, theirs = round(accuracy * of), round(baseline_accuracy * of)
-            if ours == theirs and not is_equal(
-                accuracy, baseline_accuracy
-            ):  # the same out of a hundred, but not out of all
+            # Counts that are equal out of a hundred may differ out of all examples.
+            if ours == theirs and not is_equal(accuracy, baseline_accuracy):
                 of = evaluation.examples
                 ours, theirs = round(accuracy * of), round(baseline_accuracy * of)
             return f"Right {ours} of {of} times; always guessing the commonest class would be right {theirs} times."
@@ -169,8 +168,8 @@ def _metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     incumbent = {} if evaluation.incumbent is None else evaluation.incumbent.metrics
     rows = []
     for name, value in evaluation.metrics.items():
-        beside = [figures[name] for figures in (evaluation.baseline.metrics, incumbent) if name in figures]
-        ours, *others = _formatted(name, value.value, *beside)
+        compared = [values[name] for values in (evaluation.baseline.metrics, incumbent) if name in values]
+        ours, *others = _formatted(name, value.value, *compared)
         rows.append(
             MetricRow(
                 name=METRIC_NAMES.get(name, name),

@@ -70,7 +70,7 @@ def tuned_card(
     # Validated again: values from a user's data must satisfy the rules of every card.
     return Card.model_validate(
         {
-            **{name: getattr(base, name) for name in Card.model_fields},
+            **dict(base),
             "name": order.spec.model,
             "task": task,
             "default": False,

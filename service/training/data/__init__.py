@@ -1,1 +1,1 @@
-"""Examples as batches and features."""
+"""Examples as features, targets and batches."""

@@ -51,8 +51,7 @@ class Windows:
 
 
 def series_recipe(hparams: Hyperparameters, train: Sequence[Floats], shortest: int, channels: int) -> SeriesRecipe:
-    """The recipe with the user's values. Of those left open, the season comes from the autocorrelation, and the rest from the
-    season.
+    """The recipe with the user's values. Without them, the autocorrelation gives the season, and the season the rest.
 
     Args:
         train: the training parts of the series, (steps, channels) each.

@@ -1,1 +1,1 @@
-"""Figures on held-out data, their intervals, baselines and worst mistakes."""
+"""Metrics on held-out data, their intervals, baselines, the incumbent and the worst mistakes."""

@@ -5,8 +5,7 @@ of them. So, of n errors, the error of rank (n + 1) × share bounds the next one
 next error; without it, intervals from few errors are too narrow.
 
 This holds on average, for exchangeable errors: errors of the same kind in any order. It does not hold for data that have drifted,
-nor for each example by itself. Validation data also decide when training stops, so their errors are slightly smaller than new
-ones.
+nor for each example by itself. Validation data also decide when training stops: their errors are slightly smaller than new ones.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Heads on fixed features, and linear models of tables."""
+"""Heads on fixed features, and the linear part of a table's model."""

@@ -1,7 +1,6 @@
 """Fits a head on fixed features. Takes seconds for thousands of rows.
 
-1. A linear head is fitted on the training features for each penalty of a path. The penalty with the lowest validation loss is
-taken.
+1. A linear head is fitted on the training features for each penalty of a path. Validation loss chooses the penalty.
 2. If the user chose no kind of head, a small MLP is trained too. It is taken only if it is better by more than noise.
 3. A linear head is fitted again on training and validation data together: nothing is left to choose on the validation data.
 """

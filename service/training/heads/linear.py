@@ -39,8 +39,8 @@ class StandardScaler:
     def of(cls, features: Tensor) -> StandardScaler:
         """The scaler of features `(n, D)`. A nearly constant feature is divided by the usual spread of the others.
 
-        Pretrained networks have dead units with a spread of 1e-8. Divided by its own spread, such a feature would say nothing
-        here, and would dominate all others as soon as the backbone learns or computes in another precision.
+        Pretrained networks have dead units with a spread of 1e-8. Divided by its own spread, such a feature would be
+        noise here, and would dominate all others as soon as the backbone learns or computes in another precision.
         """
         spread = features.std(dim=0, correction=0)
         usual = spread.square().mean().sqrt()
@@ -50,8 +50,7 @@ class StandardScaler:
 
     @classmethod
     def with_columns(cls, features: Tensor, columns: int) -> StandardScaler:
-        """The scaler of features `(n, D)` whose last `columns` are a table's: together these count as much as all others
-        together.
+        """The scaler of features `(n, D)` whose last `columns` are a table's: together they count as much as all others.
 
         A penalty treats a few columns beside a thousand features of an image as noise, and the information of the table is lost.
         """
@@ -89,9 +88,9 @@ class PrincipalAxes:
         examples, width = x.shape
         # By the smaller of the two Gram matrices: a fraction of the cost of a singular value decomposition.
         squares, vectors = torch.linalg.eigh(x.T @ x if examples >= width else x @ x.T)
-        kept = squares > MIN_RELATIVE_LENGTH**2 * squares[-1]
-        spread = squares[kept].sqrt()
-        self.rotation = vectors[:, kept] if examples >= width else x.T @ vectors[:, kept] / spread  # (D, r)
+        significant = squares > MIN_RELATIVE_LENGTH**2 * squares[-1]
+        spread, vectors = squares[significant].sqrt(), vectors[:, significant]
+        self.rotation = vectors if examples >= width else x.T @ vectors / spread  # (D, r)
         self.z = x @ self.rotation  # (n, r)
         self.variance = spread.square() / examples  # (r)
 

@@ -37,10 +37,10 @@ def example_losses(outputs: Tensor, targets: Tensor, class_weights: Tensor | Non
 def balanced_class_weights(
     hparams: Hyperparameters, targets: Tensor, classes: int, dtype: torch.dtype = torch.float32
 ) -> Tensor | None:
-    """Weights `(classes,)` with which rare classes count as much as frequent ones, from class indices `(n,)` of the training
-    data.
+    """Weights `(classes,)` with which rare classes count as much as frequent ones; None unless the job asks for `balanced`.
 
-    None if the job does not ask for `balanced` weights.
+    Args:
+        targets: class indices of all training examples, `(n,)`.
     """
     if hparams.class_weights == "none":
         return None

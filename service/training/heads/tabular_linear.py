@@ -21,7 +21,7 @@ from service.training.stop_signal import StopSignal
 
 FOLDS = 5
 MAX_CELLS = 4_000_000
-"""Rows × columns. Of larger tables every second, third, … row is used: they say as much about so few weights."""
+"""Rows × columns. Of larger tables every second, third, … row is used: a sample determines so few weights as well."""
 
 
 @dataclass(frozen=True, slots=True)

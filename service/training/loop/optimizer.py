@@ -59,7 +59,7 @@ def parameter_depths(names: list[str]) -> dict[str, int | None]:
             layer = int(match[1] or match[3]), int(match[2] or 0)
             depths[name] = numbered.setdefault(layer, len(numbered) + 1)
         else:
-            depths[name] = len(numbered) if not numbered else len(numbered) + 1
+            depths[name] = len(numbered) + 1 if numbered else 0
     return depths
 
 

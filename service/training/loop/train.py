@@ -38,8 +38,7 @@ MAX_WEIGHT = 1e6
 PROGRESS_S = 0.5
 """Between two progress messages."""
 EPOCH_CHECKPOINT_S, MAX_CHECKPOINT_S = 2.0, 60.0
-"""At the end of an epoch no checkpoint is written if the last one is younger than the first; within an epoch one is written if
-the last one is older than the second."""
+"""Ages of the last checkpoint: at the end of an epoch a new one is written at the first age, within an epoch at the second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Training methods: what a job does with a base and a data set."""
+"""Training methods: one module for each way from a base and a data set to a version."""

@@ -82,7 +82,7 @@ def train_network(order: WorkOrder, folder: Path, send: SendMessage, stop: StopS
 
     checkpoints = Checkpoints(job.folder / "checkpoints")
     if checkpoints.last() is None:  # otherwise the checkpoint holds the head
-        start_from_probe(network, prepared, data.splits["train"], data.training_targets("train"), hparams, stop)
+        start_from_probe(network, prepared, data.splits["train"], data.targets.for_training("train"), hparams, stop)
     add_feature_dropout(network.head, hparams.dropout)
     if isinstance(base, ImageClassifier | ImageEncoder):
         network.to(memory_format=torch.channels_last)  # trains convolutions a third faster, on a CPU too
@@ -112,7 +112,7 @@ def training_batches(job: TrainingJob, data: SupervisedData) -> Batches:
     """Training data: images are augmented anew in each epoch if the job asks for it; all other inputs are prepared as in
     serving."""
     hparams, seed, device = job.hparams, job.order.spec.seed, job.order.device
-    indices, targets = data.splits["train"], data.training_targets("train")
+    indices, targets = data.splits["train"], data.targets.for_training("train")
     recipe = job.base.recipe
     if not isinstance(recipe, ImageRecipe) or hparams.augmentation == "none":
         return PreparedBatches(data.prepared, indices, targets, hparams.batch_size, seed, device)

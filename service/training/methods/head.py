@@ -36,6 +36,7 @@ from service.training.artifacts.finalize import preparation_files, write_version
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.data.features import Features, backbone_features, in_fp32
 from service.training.data.rows import record_recipe, row_of
+from service.training.data.targets import SplitTargets
 from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.incumbent import incumbent_predictions
@@ -44,7 +45,7 @@ from service.training.failures import CannotTrain
 from service.training.heads.fit import FittedHead, fit_head
 from service.training.heads.labelled_features import LabelledFeatures
 from service.training.job_spec import WorkOrder
-from service.training.loop.criteria import in_spreads, in_units, target_scale
+from service.training.loop.criteria import in_units
 from service.training.protocol import FEATURES_SHARE, Finished, Log, Progress, SendMessage
 from service.training.stop_signal import StopSignal
 from service.training.training_job import TrainingJob, open_job
@@ -65,10 +66,7 @@ class _HeadData:
     splits: Mapping[str, tuple[int, ...]]
     inputs: Mapping[str, NDArray[np.float32]]
     """(n, D)."""
-    targets: Mapping[str, NDArray[np.float64]]
-    """Class indices, or numbers in the units of the data, (n,)."""
-    scale: TargetScale | None
-    """Of numbers; None for classes."""
+    targets: SplitTargets
 
     @property
     def columns(self) -> int:
@@ -82,13 +80,7 @@ class _HeadData:
 
     def labelled(self, split: str) -> LabelledFeatures:
         """The examples of a split as the head learns from them."""
-        targets = self.targets[split]
-        learned = targets.astype(np.int64) if self.scale is None else in_spreads(targets, self.scale)
-        return LabelledFeatures(torch.from_numpy(self.inputs[split]), torch.from_numpy(learned))
-
-    def evaluation_targets(self, split: str) -> NDArray[np.float64] | NDArray[np.int64]:
-        """In the form that `evaluate` takes: class indices as integers."""
-        return self.targets[split].astype(np.int64) if self.job.classifies else self.targets[split]
+        return LabelledFeatures(torch.from_numpy(self.inputs[split]), self.targets.for_training(split))
 
 
 def train_head(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSignal) -> None:
@@ -113,18 +105,18 @@ def train_head(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSign
     stop.check()
     # The final head may have learned from the validation data: they are measured by the outputs of the head before it.
     raw = _run(fitted.head, data.inputs["test"]) if data.splits["test"] else fitted.validation_outputs
-    scale = data.scale
+    scale = data.targets.scale
     if scale is not None and data.splits["validation"]:
         validation_outputs = in_units(fitted.validation_outputs, scale)
-        scale = with_interval(scale, validation_outputs, data.targets["validation"])
+        scale = with_interval(scale, validation_outputs, data.targets.values["validation"])
     outputs = raw if scale is None else in_units(raw, scale)
-    held_out = Predictions(outputs, data.evaluation_targets(data.test), data.splits[data.test])
+    held_out = Predictions(outputs, data.targets.for_evaluation(data.test), data.splits[data.test])
     incumbent = _incumbent_head_predictions(job, held_out, data.inputs[data.test])
     evaluation = evaluate(
         job.task,
         job.labels,
         held_out,
-        data.evaluation_targets("train"),
+        data.targets.for_evaluation("train"),
         seed=order.spec.seed,
         incumbent=incumbent or incumbent_predictions(job, held_out, stop),
     )
@@ -155,9 +147,7 @@ def _prepare(job: TrainingJob, send: SendMessage, stop: StopSignal) -> _HeadData
     recipe = record_recipe(job)
     splits = _usable_splits(job, features, send)
     inputs = {name: _inputs(job, features.rows[list(indices)], recipe, indices) for name, indices in splits.items()}
-    targets = {name: job.targets(indices) for name, indices in splits.items()}
-    scale = None if job.classifies else target_scale(targets["train"])
-    return _HeadData(job, features, recipe, splits, inputs, targets, scale)
+    return _HeadData(job, features, recipe, splits, inputs, SplitTargets.of(job, splits))
 
 
 def _usable_splits(job: TrainingJob, features: Features, send: SendMessage) -> dict[str, tuple[int, ...]]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from model_zoo.cards.card import Card
-from model_zoo.cards.tuned_parts import TargetScale
 from model_zoo.golden.held_out import HeldOut
 from service.training.artifacts.finalize import TrainedModel, finish
 from service.training.data.accounting import send_left_out
 from service.training.data.prepared import PreparedExamples, predict
+from service.training.data.targets import SplitTargets
 from service.training.evaluation.conformal import with_interval
 from service.training.evaluation.incumbent import incumbent_predictions
 from service.training.evaluation.measurements import Predictions
@@ -26,11 +24,9 @@ from service.training.loop.checkpoint import Checkpoints
 from service.training.loop.criteria import (
     classification_metrics,
     cross_entropy,
-    in_spreads,
     in_units,
     regression_metrics,
     squared_error,
-    target_scale,
 )
 from service.training.loop.train import Batches, train
 from service.training.protocol import Log, Progress, SendMessage
@@ -52,20 +48,7 @@ class SupervisedData:
     prepared: PreparedExamples
     splits: Mapping[str, tuple[int, ...]]
     """Usable examples alone."""
-    targets: Mapping[str, NDArray[np.float64]]
-    """By split: class indices, or numbers in the units of the data."""
-    scale: TargetScale | None
-    """Of numbers; None for classes."""
-
-    def evaluation_targets(self, split: str) -> NDArray[Any]:
-        """In the form that `evaluate` takes: class indices as integers."""
-        targets = self.targets[split]
-        return targets.astype(np.int64) if self.scale is None else targets
-
-    def training_targets(self, split: str) -> Tensor:
-        """In the form that the criterion takes: class indices int64, or numbers in spreads float32, (n,)."""
-        targets = self.targets[split]
-        return torch.from_numpy(targets.astype(np.int64) if self.scale is None else in_spreads(targets, self.scale))
+    targets: SplitTargets
 
 
 def prepare_data(job: TrainingJob, prepared: PreparedExamples, send: SendMessage, stop: StopSignal) -> SupervisedData:
@@ -79,8 +62,7 @@ def prepare_data(job: TrainingJob, prepared: PreparedExamples, send: SendMessage
     if not splits["test"]:
         send(Log(level="warning", text=NO_TEST))
         splits["test"] = splits["validation"]
-    targets = {name: job.targets(indices) for name, indices in splits.items()}
-    return SupervisedData(prepared, splits, targets, None if job.classifies else target_scale(targets["train"]))
+    return SupervisedData(prepared, splits, SplitTargets.of(job, splits))
 
 
 def fit_supervised(
@@ -105,15 +87,15 @@ def fit_supervised(
         return predict(network, output, data.prepared, data.splits[split], hparams.batch_size, stop, device=device)
 
     def validate() -> dict[str, float]:
-        outputs, targets = outputs_of("validation"), data.targets["validation"]
-        if data.scale is None:
+        outputs, targets = outputs_of("validation"), data.targets.values["validation"]
+        if data.targets.scale is None:
             return classification_metrics(outputs, targets, weights)
-        return regression_metrics(outputs, targets, data.scale)
+        return regression_metrics(outputs, targets, data.targets.scale)
 
     weights = None
     if job.classifies:
-        weights = balanced_class_weights(hparams, data.training_targets("train"), len(job.labels))
-    criterion = squared_error if data.scale else cross_entropy(hparams, weights)
+        weights = balanced_class_weights(hparams, data.targets.for_training("train"), len(job.labels))
+    criterion = squared_error if data.targets.scale else cross_entropy(hparams, weights)
     network.to(device)
     state = train(network, batches, criterion, validate, hparams, checkpoints, send, stop, output=output, device=device)
 
@@ -122,21 +104,23 @@ def fit_supervised(
     validation_outputs = outputs_of("validation") if final_step is None else final_step(outputs_of)
     test_outputs = outputs_of("test")
     held_out: NDArray[np.floating] = test_outputs
-    scale = data.scale
+    scale = data.targets.scale
     if scale is not None:
-        scale = with_interval(scale, in_units(validation_outputs, scale), data.targets["validation"])
+        scale = with_interval(scale, in_units(validation_outputs, scale), data.targets.values["validation"])
         held_out = in_units(held_out, scale)
-    predictions = Predictions(held_out, data.evaluation_targets("test"), data.splits["test"])
+    predictions = Predictions(held_out, data.targets.for_evaluation("test"), data.splits["test"])
     model = TrainedModel(
         card=card.model_copy(update={"target": scale}),
         network=network.cpu(),
         held_out=predictions,
         incumbent=incumbent_predictions(job, predictions, stop),
-        train_targets=data.evaluation_targets("train"),
+        train_targets=data.targets.for_evaluation("train"),
         golden=golden_inputs(data.prepared, data.splits["test"]),
         state=state,
         splits=data.splits,
-        reference=HeldOut(job.info.id, np.array(data.splits["test"], np.int64), data.targets["test"], test_outputs),
+        reference=HeldOut(
+            job.info.id, np.array(data.splits["test"], np.int64), data.targets.values["test"], test_outputs
+        ),
     )
     finish(job, model, send, stop)
 

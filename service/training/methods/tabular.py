@@ -54,7 +54,7 @@ def train_table(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSig
     prepared = PreparedExamples(job.examples, task_for(card, preparation_files(job, card)))
     data = prepare_data(job, prepared, send, stop)
     inputs: dict[str, torch.Tensor] = data.prepared.collate(data.splits["train"])
-    x, y = linear_inputs(mlp.line, inputs, data.training_targets("train"))
+    x, y = linear_inputs(mlp.line, inputs, data.targets.for_training("train"))
     classes = len(job.labels) or None
     weights = None if classes is None else balanced_class_weights(job.hparams, y, classes)
     penalty = choose_penalty(x, y, classes, job.hparams, order.spec.seed, stop)
@@ -66,7 +66,7 @@ def train_table(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSig
         then fitted again, on the validation data too: nothing is left to choose on them."""
         corrected, correction = outputs_of("validation"), copy.deepcopy(mlp.out)
         mlp.zero_blocks()
-        linear, targets = outputs_of("validation"), data.training_targets("validation")
+        linear, targets = outputs_of("validation"), data.targets.for_training("validation")
         if clearly_better(*(_losses(outputs, targets, weights) for outputs in (corrected, linear))):
             mlp.out = correction
             return corrected
@@ -79,7 +79,7 @@ def train_table(order: WorkOrder, folder: Path, send: SendMessage, stop: StopSig
         return linear
 
     batches = TensorBatches(
-        inputs, data.training_targets("train"), job.hparams.batch_size, order.spec.seed, order.device
+        inputs, data.targets.for_training("train"), job.hparams.batch_size, order.spec.seed, order.device
     )
     checkpoints = Checkpoints(folder / "checkpoints")
     fit_supervised(job, data, network, batches, checkpoints, send, stop, card=card, final_step=drop_useless_correction)

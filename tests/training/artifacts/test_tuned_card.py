@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.cards.card import (
-    Card,
-    HeadSpec,
-    TargetScale,
-)
+from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, NumberColumn, RecordRecipe, RowRecipe, SeriesRecipe
+from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
 from model_zoo.catalog import Catalog
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.job_spec import JobSpec, Method, WorkOrder

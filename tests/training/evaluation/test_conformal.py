@@ -6,7 +6,7 @@ import pytest
 from model_zoo.cards.tuned_parts import TargetScale
 from service.tasks.series.time_series_forecasting import spread_of
 from service.training.evaluation.conformal import forecast_scale, with_interval
-from tests.support import random_walks
+from tests.support.training import random_walks
 
 
 @pytest.mark.parametrize("errors", [10, 19, 50])

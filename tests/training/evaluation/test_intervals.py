@@ -8,7 +8,7 @@ from service.training.data.windows import blocks_of
 from service.training.evaluation.evaluate import evaluate
 from service.training.evaluation.intervals import student_quantile
 from service.training.evaluation.measurements import Predictions
-from tests.support import random_walks
+from tests.support.training import random_walks
 
 
 @pytest.mark.parametrize("kind", list(random_walks.REMAINING_SHARE))

@@ -9,7 +9,7 @@ import torch
 
 from service.training.loop.checkpoint import MODEL, Checkpoints, LoopState
 from service.training.protocol import Metric
-from tests.support.small_cnn import SmallCnn
+from tests.support.training.small_cnn import SmallCnn
 
 
 def test_half_written_checkpoint_is_removed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from service.training.loop.criteria import classification_metrics
 from service.training.loop.train import TrainingBatch, train
 from service.training.protocol import CheckpointWritten, Metric, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
-from tests.support.small_cnn import SmallCnn
+from tests.support.training.small_cnn import SmallCnn
 
 SEED = 3
 HPARAMS = Hyperparameters(

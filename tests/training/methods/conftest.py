@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.training_data import (
+from tests.support.training.data_sets import (
     home_with_weights,
 )
 

@@ -13,10 +13,10 @@ from service.datasets.dataset import Columns, DatasetKind
 from service.training.job_spec import Method
 from service.training.methods.forecasting import train_series
 from service.training.protocol import Finished
-from tests.support.training_data import (
+from tests.support.training.data_sets import (
     add_dataset,
 )
-from tests.support.training_runs import method_order, publish, report, run_method
+from tests.support.training.method_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 

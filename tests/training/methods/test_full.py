@@ -17,12 +17,12 @@ from service.training.methods.full import train_network
 from service.training.methods.head import train_head
 from service.training.protocol import Finished
 from service.training.stop_signal import StopRequested
-from tests.support.training_data import (
+from tests.support.training.data_sets import (
     add_dataset,
     photos_zip,
     stamps,
 )
-from tests.support.training_runs import method_order, publish, report, run_method
+from tests.support.training.method_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 

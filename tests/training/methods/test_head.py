@@ -28,9 +28,8 @@ from service.training.failures import CannotTrain
 from service.training.job_spec import Method, WorkOrder
 from service.training.methods.head import train_head
 from service.training.protocol import Finished, Log, Metric, Progress
-from service.training.stop_signal import StopRequested, StopSignal
-from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
-from tests.support.training_data import (
+from service.types import ImageInstance, Item, Options, RecordInstance, Regression, RowInstance
+from tests.support.training.data_sets import (
     add_dataset,
     fortunes,
     head_order,
@@ -41,7 +40,7 @@ from tests.support.training_data import (
     texts_csv,
     voices_zip,
 )
-from tests.support.training_runs import method_order, publish, report, run_method
+from tests.support.training.method_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 
@@ -256,73 +255,12 @@ def test_metrics_without_test_data_come_from_unseen_validation_data(home: Path, 
     assert report["metrics"]["accuracy"]["value"] < 0.7
 
 
-def test_damaged_features_are_computed_again(home: Path, tmp_path: Path) -> None:
-    rows = fortunes(("food", "law"), 12)
-    dataset = add_dataset(home, texts_csv(rows), "few.csv")
-    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification")
-    run_head(order, tmp_path / "1")
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
-    [chunk] = features_folder(home, base.digest, dataset).glob("chunk-*")
-    chunk.write_bytes(chunk.read_bytes()[:-20])
-    run_head(order, tmp_path / "2")
-    first, second = ((tmp_path / n / "result" / "model.safetensors").read_bytes() for n in "12")
-    assert first == second
-
-
-def test_worker_completes_features_of_server(home: Path, tmp_path: Path) -> None:
-    """The server has computed half of the features when it sends `features`."""
-    rows = fortunes(("food", "law"), 13)
-    dataset = add_dataset(home, texts_csv(rows), "half.csv")
-    base = Store(home).find(Catalog.from_package().get("all_minilm_l6_v2"))
-    assert base is not None
-    marked = np.random.default_rng(0).normal(size=(13, 384)).astype(np.float32)
-    cache = FeatureCache(features_folder(home, base.digest, dataset), 26)
-    cache.write(0, marked, np.ones(13, np.uint8))
-    stop = StopSignal()
-    stop.features_ready.set()
-    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
-    run_head(order, tmp_path / "job", stop)
-    features, _, known = cache.read()
-    assert features is not None
-    assert known.all()
-    assert cache.complete
-    np.testing.assert_array_equal(features[:13], marked)
-    np.testing.assert_allclose(np.linalg.norm(features[13:], axis=1), 1.0, rtol=1e-5)
-
-
-def test_worker_waiting_for_features_obeys_pause(home: Path, tmp_path: Path) -> None:
-    dataset = add_dataset(home, texts_csv(fortunes(("food", "law"), 11)), "wait.csv")
-    stop = StopSignal()
-    stop.pause.set()
-    order = head_order(home, dataset, "all_minilm_l6_v2", "text-classification", features_from_server=True)
-    with pytest.raises(StopRequested):
-        run_head(order, tmp_path / "job", stop)
-    assert not (tmp_path / "job" / "result").exists()
-
-
 def test_missing_base_files_are_reported(tmp_path: Path, home: Path, texts: str) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "datasets").symlink_to(home / "datasets")
     with pytest.raises(CannotTrain, match="pull the model first"):
         run_head(head_order(bare, texts, "all_minilm_l6_v2", "text-classification"), tmp_path / "job")
-
-
-def test_batched_features_equal_single_features(home: Path, texts: str) -> None:
-    card = Catalog.from_package().get("all_minilm_l6_v2")
-    base = Store(home).find(card)
-    assert base is not None
-    features, _, _ = FeatureCache(features_folder(home, base.digest, texts), 120).read()
-    assert features is not None
-    network, task = load_network(card, base), task_for(card, base)
-    for i in (0, 50, 119):
-        text = fortunes(TOPICS, 40)[i][0]
-        [item] = task.preprocess([TextInstance(text.encode())], ["text"])
-        assert isinstance(item, Item)
-        with torch.inference_mode():
-            alone = network.features(**{n: torch.from_numpy(a)[None] for n, a in item.tensors.items()})[0].numpy()
-        np.testing.assert_allclose(features[i], alone, atol=1e-5)
 
 
 def test_image_with_row_uses_both_inputs(home: Path, tmp_path: Path) -> None:
@@ -358,23 +296,6 @@ def test_image_with_row_uses_both_inputs(home: Path, tmp_path: Path) -> None:
         answers.append(task.postprocess({"value": outputs["value"][0].numpy()}, item, Options()))
     blue, red = (answer.value for answer in answers if isinstance(answer, Regression))
     assert 20 < red - blue < 80
-
-
-@pytest.mark.parametrize("base_name", ["char_lstm"])
-def test_recurrent_features_equal_those_of_served_version(
-    served: object, home: Path, tmp_path: Path, base_name: str
-) -> None:
-    """A base that generates text reads only its end, a classifier reads all of it: features must be the classifier's."""
-    served(base_name)  # type: ignore[operator]
-    dataset = add_dataset(home, texts_csv(fortunes(("computers", "songs-poems"), 25)), "styles.csv")
-    run_head(head_order(home, dataset, base_name, "text-classification", "my_style"), tmp_path / "job")
-    version = Versions(home).open("my_style", Versions(home).publish("my_style", tmp_path / "job" / "result"))
-    network = load_network(version.card, version.files, Store(home).find(Catalog.from_package().get(base_name)))
-    for item in read_golden_items("my_style", version.golden):
-        with torch.inference_mode():
-            outputs = network(**{name: torch.from_numpy(array)[None] for name, array in item.inputs.items()})
-        error = np.abs(outputs["logits"][0].numpy() - item.outputs["logits"]).max()
-        assert error <= version.card.tolerance.max_abs_error
 
 
 def test_speakers_are_classified_by_voice(home: Path, tmp_path: Path) -> None:

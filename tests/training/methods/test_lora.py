@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from service.training.job_spec import Method
 from service.training.methods.full import train_network
 from service.training.protocol import Finished
-from tests.support.training_data import (
+from tests.support.training.data_sets import (
     add_dataset,
     fortunes,
     texts_csv,
 )
-from tests.support.training_runs import method_order, publish, report, run_method
+from tests.support.training.method_runs import method_order, publish, report, run_method
 
 pytestmark = [pytest.mark.weights, pytest.mark.component]
 

@@ -27,7 +27,7 @@ from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.methods.tabular import train_table
 from service.training.protocol import CheckpointWritten, Finished, WorkerMessage
 from service.training.stop_signal import StopRequested, StopSignal
-from tests.support.training_data import add_dataset
+from tests.support.training.data_sets import add_dataset
 
 
 def table(home: Path, x: np.ndarray, y: Sequence[object], test: np.ndarray) -> str:

@@ -17,7 +17,8 @@ from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_items import read_golden_items
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from model_zoo.versions import Version, Versions
+from model_zoo.version_folder import Version
+from model_zoo.versions import Versions
 from service.training.data.seeds import seed_all
 from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.protocol import CheckpointWritten, WorkerMessage
