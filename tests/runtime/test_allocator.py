@@ -29,6 +29,6 @@ def faults_a_round(how: str) -> int:
     return int(done.stdout)
 
 
-def test_a_block_that_was_freed_is_used_again_without_page_faults() -> None:
+def test_freed_block_is_reused_without_page_faults() -> None:
     pages = (64 << 20) // resource.getpagesize()
     assert faults_a_round("keep") < pages // 10 < faults_a_round("leave")

@@ -46,7 +46,7 @@ async def run(servicer: Counting, answers: int, window: int = 8) -> tuple[int, d
 
 
 @pytest.mark.asyncio
-async def test_every_answer_counts_once_and_none_is_left_behind() -> None:
+async def test_stream_counts_every_answer_once() -> None:
     servicer = Counting()
 
     done, errors = await run(servicer, 300)
@@ -58,7 +58,7 @@ async def test_every_answer_counts_once_and_none_is_left_behind() -> None:
 
 
 @pytest.mark.asyncio
-async def test_more_than_a_flow_control_window_gets_through() -> None:
+async def test_stream_sends_more_than_one_flow_control_window() -> None:
     servicer = Counting()
 
     done, errors = await run(servicer, 2500, window=2000)  # 2,000 requests in flight are more than 64 KiB
@@ -69,7 +69,7 @@ async def test_more_than_a_flow_control_window_gets_through() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_stream_that_breaks_is_an_error_for_all_that_was_in_flight() -> None:
+async def test_broken_stream_counts_all_requests_in_flight_as_errors() -> None:
     _, errors = await run(Counting(fails_after=20), 5000)
 
     assert set(errors) == {"ENDED"}
@@ -77,7 +77,7 @@ async def test_a_stream_that_breaks_is_an_error_for_all_that_was_in_flight() -> 
 
 
 @pytest.mark.asyncio
-async def test_an_answer_that_is_an_error_is_counted_as_one() -> None:
+async def test_error_answer_is_counted_as_error() -> None:
     servicer = Counting(complains=True)
 
     _, errors = await run(servicer, 100)

@@ -34,7 +34,7 @@ def exponential(seed: int) -> Callable[[int], float]:
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.7])
-def test_one_exponential_server_is_m_m_1(utilisation: float) -> None:
+def test_engine_with_one_exponential_server_matches_m_m_1(utilisation: float) -> None:
     seen = sojourns(utilisation, 1, exponential(1))
     mean = MEAN_S / (1.0 - utilisation)
     assert seen.mean() == pytest.approx(mean, rel=0.05)
@@ -42,12 +42,12 @@ def test_one_exponential_server_is_m_m_1(utilisation: float) -> None:
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.7])
-def test_one_server_of_fixed_time_is_m_d_1(utilisation: float) -> None:
+def test_engine_with_one_server_of_fixed_time_matches_m_d_1(utilisation: float) -> None:
     seen = sojourns(utilisation, 1, lambda _: 1.0)
     assert seen.mean() == pytest.approx(MEAN_S * (1.0 + utilisation / (2.0 * (1.0 - utilisation))), rel=0.03)
 
 
-def test_two_exponential_servers_are_m_m_2() -> None:
+def test_engine_with_two_exponential_servers_matches_m_m_2() -> None:
     utilisation = 0.7
     waits = 2 * utilisation**2 / (1 + utilisation)  # Erlang's C for two servers
     assert sojourns(utilisation, 2, exponential(2)).mean() == pytest.approx(
@@ -55,7 +55,7 @@ def test_two_exponential_servers_are_m_m_2() -> None:
     )
 
 
-def test_the_noise_on_batches_has_mean_one_and_the_spread_it_is_given() -> None:
+def test_log_normal_noise_has_mean_one_and_the_given_spread() -> None:
     noise = log_normal([Network("m", Law(1.0, 0.0, 0.0), 1, 0.1)], seed=3)
     drawn = np.array([noise(0) for _ in range(50_000)])
     assert drawn.mean() == pytest.approx(1.0, abs=0.003)
@@ -77,7 +77,7 @@ PROMISING = [name for name, make in CONTENDERS.items() if make([ALONE], 1, [1.0]
 
 @pytest.mark.parametrize("scenario", NAMES)
 @pytest.mark.parametrize("contender", CONTENDERS)
-def test_every_request_ends_exactly_once(contender: str, scenario: str) -> None:
+def test_engine_ends_every_request_exactly_once(contender: str, scenario: str) -> None:
     load, run = run_of(contender, scenario)  # ending twice raises
     assert run.ended == len(load)
     for index, tally in enumerate(run.tallies):
@@ -88,21 +88,23 @@ def test_every_request_ends_exactly_once(contender: str, scenario: str) -> None:
 @pytest.mark.parametrize("scenario", NAMES)
 @pytest.mark.parametrize("contender", PROMISING)
 @pytest.mark.parametrize("load", [0.5, 1.5])
-def test_no_lane_is_idle_while_a_row_waits(contender: str, scenario: str, load: float) -> None:
+def test_work_conserving_contender_leaves_no_lane_idle_while_rows_wait(
+    contender: str, scenario: str, load: float
+) -> None:
     assert run_of(contender, scenario, load)[1].idle_s == 0.0
 
 
-def test_zoo_promises_that_no_lane_is_idle() -> None:
+def test_zoo_contender_is_work_conserving() -> None:
     assert {"zoo", "fcfs"} <= set(PROMISING) < set(CONTENDERS)
 
 
 @pytest.mark.parametrize("contender", ["triton", "torchserve"])
-def test_a_fixed_delay_keeps_lanes_idle_and_the_engine_sees_it(contender: str) -> None:
+def test_engine_measures_idle_lanes_of_a_fixed_delay(contender: str) -> None:
     assert run_of(contender, "cpu-image-tight", 0.2)[1].idle_s > 0.0
 
 
 @pytest.mark.parametrize("contender", CONTENDERS)
-def test_a_seed_tells_the_whole_run(contender: str) -> None:
+def test_run_is_determined_by_the_seed(contender: str) -> None:
     first, again, other = (run_of(contender, "cpu-two-bursty", seed=seed)[1].tallies for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -133,7 +135,7 @@ class Careless:
 
 
 @pytest.mark.parametrize(("times", "message"), [(2, "was answered is now answered"), (0, "never ended")])
-def test_a_contender_that_answers_twice_or_never_is_found_out(times: int, message: str) -> None:
+def test_contender_that_answers_twice_or_never_is_rejected(times: int, message: str) -> None:
     load = Load(np.array([0.5]), np.zeros(1, np.int64), np.array([9.0]), np.ones(1, np.int64), 1.0)
     with pytest.raises(RuntimeError, match=message):
         simulate([ALONE], 1, load, Careless(times), lambda _: 1.0)

@@ -24,7 +24,7 @@ TABLES = [value for module in (published, measured) for value in vars(module).va
 # ── profiles ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_table_gives_its_points_and_lines_between_them() -> None:
+def test_table_interpolates_linearly_between_its_points() -> None:
     table = Table("128 1 1.0 1.1\n128 4 4.0 4.1\n256 1 2.0 2.1\n256 4 8.0 8.1")
     assert table.seconds(4, 256) == pytest.approx(0.008)
     assert table.seconds(2, 128) == pytest.approx(0.002)
@@ -35,12 +35,12 @@ def test_a_table_gives_its_points_and_lines_between_them() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_no_batch_of_a_profile_takes_less_time_than_a_smaller_one(table: Table) -> None:
+def test_profile_times_rise_with_batch_size(table: Table) -> None:
     assert table.is_rising  # the bound counts on it: padding never makes a batch cheaper
     assert 0.0 <= table.sigma < 0.2
 
 
-def test_the_best_cost_of_a_row_is_that_of_a_full_batch_unless_its_deadline_forbids_one() -> None:
+def test_best_cost_of_a_row_is_that_of_the_largest_batch_within_its_deadline() -> None:
     network = Network("m", Law(0.010, 0.005, 0.0), 8, 0.0)
     assert network.best_s(1) == pytest.approx(0.050 / 8)
     assert network.best_s(1, 0.021) == pytest.approx(0.020 / 2)
@@ -50,7 +50,7 @@ def test_the_best_cost_of_a_row_is_that_of_a_full_batch_unless_its_deadline_forb
 # ── arrivals ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_bursts_keep_the_mean_rate_and_come_thrice_as_fast() -> None:
+def test_bursty_arrivals_keep_the_mean_rate_and_triple_it_in_bursts() -> None:
     at = bursty(100.0, 200_000, np.random.default_rng(4), cycle_s=2.0)
     assert len(at) / at[-1] == pytest.approx(100.0, rel=0.05)
     counts = np.bincount((at * 10).astype(int))  # by tenths of a second, short beside a burst
@@ -60,7 +60,7 @@ def test_bursts_keep_the_mean_rate_and_come_thrice_as_fast() -> None:
     assert plain.var() == pytest.approx(plain.mean(), rel=0.1)
 
 
-def test_streams_get_their_shares_deadlines_and_lengths() -> None:
+def test_draw_gives_streams_their_shares_deadlines_and_lengths() -> None:
     streams = [Stream(3.0, (0.1, 0.5)), Stream(1.0, (math.inf,), varies=True, stretch=2.0)]
     load = draw(streams, 50.0, 40_000, seed=2)
     assert (load.network == 0).mean() == pytest.approx(0.75, abs=0.01)
@@ -74,7 +74,7 @@ def test_streams_get_their_shares_deadlines_and_lengths() -> None:
     assert (load.length[load.network == 0] == 1).all()
 
 
-def test_a_load_of_one_is_what_the_device_can_just_do() -> None:
+def test_load_of_one_equals_the_capacity_of_the_device() -> None:
     for name in ("cpu-image-tight", "cpu-text-mixed", "cpu-two-bursty", "cpu-five-mixed", "a100-five-mixed"):
         scenario = SCENARIOS[name]
         load = scenario.load(1.0, 400.0, seed=3)
@@ -92,7 +92,7 @@ def test_a_load_of_one_is_what_the_device_can_just_do() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("load", [0.8, 1.5])
-def test_nobody_does_better_than_the_bound(scenario: str, load: float) -> None:
+def test_no_contender_exceeds_the_bound(scenario: str, load: float) -> None:
     about = SCENARIOS[scenario]
     networks, lanes = about.profiles, about.on.lanes
     came = about.load(load, 60.0, seed=7)
@@ -103,7 +103,7 @@ def test_nobody_does_better_than_the_bound(scenario: str, load: float) -> None:
         assert sum(tally.in_time_s for tally in run.tallies) <= bound * (1 + 1e-9), name
 
 
-def test_the_bound_is_what_can_be_done_where_that_is_plain() -> None:
+def test_bound_equals_the_optimum_in_simple_cases() -> None:
     network = Network("m", Law(0.0, 1.0, 0.0), 1, 0.0)  # a second a row
 
     def bound(*rows: tuple[float, float]) -> float:
@@ -120,7 +120,7 @@ def test_the_bound_is_what_can_be_done_where_that_is_plain() -> None:
     assert bound((99.5, 200.0)) == pytest.approx(0.5)  # what is not done when requests end does not count
 
 
-def test_the_bound_is_the_best_choice_of_rows_by_trying_them_all() -> None:
+def test_bound_equals_the_best_choice_of_rows_by_exhaustive_search() -> None:
     """Small cases against every subset: a subset fits if no interval holds more work than time (Horn, 1974)."""
     network = Network("m", Law(0.0, 1.0, 0.0), 1, 0.0)
     rng = np.random.default_rng(11)
@@ -156,13 +156,13 @@ def test_the_bound_is_the_best_choice_of_rows_by_trying_them_all() -> None:
         ([0.0, 5.0], [1.0, 1.0], [0.0, 2.0]),
     ],
 )
-def test_fair_shares_are_by_weight_and_nobody_gets_more_than_asked_for(
+def test_fair_shares_follow_weights_up_to_the_offered_load(
     offered: list[float], weights: list[float], fair: list[float]
 ) -> None:
     assert fair_shares(offered, weights, 2.0) == pytest.approx(fair)
 
 
-def test_at_twice_its_capacity_the_policy_that_serves_keeps_what_first_come_first_served_loses() -> None:
+def test_zoo_keeps_goodput_at_twice_the_capacity_where_fcfs_loses_it() -> None:
     """The reason for the policy, in half a minute of virtual time."""
     scenario = SCENARIOS["cpu-image-tight"]
     came = scenario.load(2.0, 300.0, seed=1)

@@ -60,19 +60,19 @@ def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 12, 17, 256])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8])
-def test_it_answers_as_eager_torch_does_at_every_shape(made: World, rows: int, length: int) -> None:
+def test_compiled_network_equals_eager_torch_at_every_shape(made: World, rows: int, length: int) -> None:
     batch = tokens(rows, length)
     expected, got = made.eager.run(batch), made.compiled.run(batch)
     assert got.keys() == expected.keys()
     np.testing.assert_allclose(got["embedding"], expected["embedding"], rtol=0, atol=1e-5)
 
 
-def test_it_shows_what_it_is(made: World) -> None:
+def test_compiled_runtime_has_tier_device_and_precision(made: World) -> None:
     assert (made.compiled.tier, made.compiled.device, made.compiled.precision) == ("compiled", "cpu", "fp32")
     assert made.compiled.memory_bytes >= 30_000 * WIDTH * 4, "the embedding table alone is that large"
 
 
-def test_answers_belong_to_who_asked(made: World) -> None:
+def test_compiled_outputs_own_their_memory(made: World) -> None:
     batch = tokens(2, 5)
     first = made.compiled.run(batch)["embedding"]
     kept = first.copy()
@@ -82,7 +82,7 @@ def test_answers_belong_to_who_asked(made: World) -> None:
     np.testing.assert_array_equal(made.compiled.run(batch)["embedding"], kept)
 
 
-def test_lanes_at_once_get_each_their_own_answers(made: World) -> None:
+def test_concurrent_lanes_get_their_own_answers(made: World) -> None:
     batches = [tokens(1 + i % 8, 3 + i, seed=i) for i in range(12)]
     expected = [made.eager.run(batch)["embedding"] for batch in batches]
     wrong: list[int] = []
@@ -103,7 +103,7 @@ def test_lanes_at_once_get_each_their_own_answers(made: World) -> None:
     assert not wrong
 
 
-def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
+def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
     """The event loop above all. Nobody would take the lock from a thread that does not let go of it."""
     network = made.compiled._network
     assert network is not None
@@ -131,7 +131,7 @@ def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
         listener.join()
 
 
-def test_the_second_time_it_comes_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_compile_loads_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.runtime.compilers.compiler.WORKER", (sys.executable, "-c", "raise SystemExit(1)"))
     again = made.compiler.compile(made.card, "fp32")
     assert again.cached
@@ -142,7 +142,7 @@ def test_the_second_time_it_comes_from_disk(made: World, monkeypatch: pytest.Mon
         made.compiler.compile(made.card, "bf16")  # other code, and no worker that could write it
 
 
-def test_what_is_freed_is_gone(made: World) -> None:
+def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
     runtime = made.compiler.compile(made.card, "fp32").runtime
     runtime.run(tokens(1, 4))
     network = weakref.ref(runtime._network)
@@ -153,7 +153,7 @@ def test_what_is_freed_is_gone(made: World) -> None:
         runtime.run(tokens(1, 4))
 
 
-def test_a_batch_that_runs_outlives_the_end_of_its_runtime(made: World) -> None:
+def test_running_batch_outlives_free(made: World) -> None:
     runtime = made.compiler.compile(made.card, "fp32").runtime
     network = runtime._network
     runtime.free()

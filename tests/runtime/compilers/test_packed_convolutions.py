@@ -38,7 +38,7 @@ def as_inductor_has_it(convolution: nn.Conv2d, shape: tuple[object, ...]) -> Gra
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @torch.inference_mode()
-def test_answers_are_those_of_the_weights_as_they_were(name: str) -> None:
+def test_packed_weights_give_equal_answers(name: str) -> None:
     torch.manual_seed(3)
     convolution = copy.deepcopy(CONVOLUTIONS[name]).eval().to(memory_format=torch.channels_last)
     module = as_inductor_has_it(convolution, ("rows", convolution.in_channels, 20, 20))
@@ -51,7 +51,7 @@ def test_answers_are_those_of_the_weights_as_they_were(name: str) -> None:
         torch.testing.assert_close(module(pictures), convolution(pictures), rtol=1e-5, atol=1e-5)
 
 
-def test_pictures_of_varying_size_leave_weights_as_they_are() -> None:
+def test_images_of_varying_size_keep_weights_unpacked() -> None:
     module = as_inductor_has_it(nn.Conv2d(8, 16, 3), ("rows", 8, "height", "width"))
     before = str(module.graph)
     PackConvolutions()(module.graph)
@@ -87,7 +87,7 @@ class Watched(PackConvolutions):
 
 
 @torch.inference_mode()
-def test_the_compiler_calls_it_once_weights_are_constants_and_before_anything_is_written() -> None:
+def test_inductor_calls_the_pass_after_freezing_and_before_code_generation() -> None:
     """Inductor's hook is a moment among many; another release of torch may move it."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1)).eval()
     network = network.to(memory_format=torch.channels_last)
