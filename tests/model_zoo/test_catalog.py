@@ -1,4 +1,4 @@
-"""The catalog finds what is asked for, or says what was probably meant."""
+"""The catalog finds cards by name, or suggests similar names."""
 
 import subprocess
 import sys

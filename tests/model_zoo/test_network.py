@@ -1,4 +1,4 @@
-"""The real networks say what their cards promise, alone and in a padded batch, and equal what they were made from."""
+"""The real networks give the answers of their cards, single and in a padded batch, and equal their sources."""
 
 import io
 import zipfile
@@ -47,7 +47,7 @@ def member(card: Card, wheel: Path) -> bytes:
 
 
 def pixels(path: Path, recipe: ImageRecipe) -> Tensor:
-    """The recipe, written down once more: (1, 3, H, W)."""
+    """The recipe, implemented a second time: (1, 3, H, W)."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     scale = recipe.resize_shorter / min(image.size)
@@ -74,7 +74,7 @@ def samples(case: GoldenCase) -> Tensor:
 
 
 def embed(model: Real, texts: list[str], pad_to: int = 0) -> Tensor:
-    """Embeddings of texts as one batch, padded to the longest or further: (B, 384)."""
+    """Embeddings of texts as one batch, padded to the longest or beyond: (B, 384)."""
     recipe = model.card.recipe
     assert isinstance(recipe, TextRecipe)
     tokenizer = Tokenizer.from_file(str(model.materialised.files["tokenizer"]))
@@ -89,7 +89,7 @@ def embed(model: Real, texts: list[str], pad_to: int = 0) -> Tensor:
 
 
 def segments(probabilities: list[float], recipe: AudioRecipe) -> list[tuple[float, float]]:
-    """Runs of speech in seconds, widened by the padding; enough of the rule for recordings without short pauses."""
+    """Segments of speech in seconds, widened by the padding; the part of the rule for recordings without short pauses."""
     frame = recipe.frame_samples / recipe.sample_rate
     found: list[tuple[float, float]] = []
     start: int | None = None
@@ -136,7 +136,7 @@ def test_labels_file_has_one_label_per_logit(real: Models) -> None:
     model = real("efficientnet_lite0")
     labels = model.materialised.files["labels"].read_text(encoding="utf-8").splitlines()
     assert len(labels) == 1000
-    assert len(set(labels)) == 999  # ImageNet has two cranes: the bird and the machine
+    assert len(set(labels)) == 999  # ImageNet has two classes named crane: the bird and the machine
     assert (labels[0], labels[282]) == ("tench, Tinca tinca", "tiger cat")
 
 

@@ -1,4 +1,4 @@
-"""What the store publishes is complete, whoever interrupts it and however many do the work at once."""
+"""The store publishes complete models only, after interruptions and with concurrent writers."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from tests.support.local_index import (
 
 
 def published(home: Path) -> list[str]:
-    """Names of the folders a reader could take for a model, and of remnants of any kind."""
+    """Names of the folders that a reader could take for a model, and of leftover folders."""
     return sorted(item.name for item in (home / "weights").iterdir() if item.name != "by-card")
 
 
@@ -81,7 +81,7 @@ def test_interrupted_conversion_publishes_nothing_and_can_be_repeated(
     assert published(tmp_path) == []
     assert Store(tmp_path).find(tiny_card) is None
     Store(tmp_path).materialise(tiny_card)
-    assert len(located.log) == 1  # the wheel had survived
+    assert len(located.log) == 1  # the wheel was still there
 
 
 def test_materialise_removes_the_staging_folder_of_a_killed_process(
@@ -90,7 +90,7 @@ def test_materialise_removes_the_staging_folder_of_a_killed_process(
     made = Store(tmp_path).materialise(tiny_card)
     pointer = next((tmp_path / "weights" / "by-card").glob("tiny-*.json"))
     key = pointer.stem.removeprefix("tiny-")
-    # Killed after the folder was renamed but before the pointer was written, and once more while converting.
+    # Killed after the folder was renamed and before the pointer was written, and again during the conversion.
     pointer.unlink()
     (tmp_path / "weights" / f".staging-{key}-dead").mkdir()
     (tmp_path / "weights" / f".staging-{key}-dead" / "model.safetensors").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""What is stored or sent as JSON holds finite figures alone, and one writer sees to it."""
+"""Stored and sent JSON holds finite numbers only; one writer ensures this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model_zoo import strict_json
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITER = REPOSITORY / "model_zoo" / "strict_json.py"
 CHECKS_ONLY = {REPOSITORY / "service" / "wire" / "structured.py"}
-"""Encodes what a caller sent to see whether it is text, and throws the result away."""
+"""Encodes a caller's value to check whether it is text, and discards the result."""
 
 
 class Figures(BaseModel):
@@ -64,7 +64,7 @@ def test_with_nulls_replaces_numbers_that_are_not_finite() -> None:
 
 
 def writes_json(source: str) -> list[int]:
-    """Lines that write JSON in another way than by the one writer."""
+    """Lines that write JSON without strict_json."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):

@@ -127,7 +127,7 @@ def test_crash_while_the_last_number_is_written_keeps_the_previous_one(
     versions.delete("mood", 2)
 
     def fail(path: Path, text: str) -> int:
-        with path.open("w"):  # opened and truncated, and then the disk is full
+        with path.open("w"):  # opened and truncated; then the disk is full
             raise OSError(errno.ENOSPC, "No space left on device")
 
     folder = result_folder(tmp_path, "mood")
@@ -205,7 +205,7 @@ def test_verify_detects_bytes_changed_in_place(tmp_path: Path) -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    versions.open("mood", 1)  # sizes are as they were
+    versions.open("mood", 1)  # the sizes are unchanged
     with pytest.raises(VersionDamaged, match=r"model.safetensors is not the file that was published"):
         versions.verify("mood", 1)
     assert weights.exists()
@@ -240,7 +240,7 @@ def test_store_finds_the_files_of_a_tuned_card(tmp_path: Path) -> None:
 
 
 def test_versions_of_equal_weights_have_files_of_their_own(tmp_path: Path) -> None:
-    for number, label in enumerate(("cat", "chat"), 1):  # the same pictures, and the classes called otherwise
+    for number, label in enumerate(("cat", "chat"), 1):  # the same images with other names of the classes
         folder = result_folder(tmp_path, "mood", job_id=label)
         (folder / "labels.txt").write_text(label)
         document = json.loads((folder / "card.json").read_text()) | {"provenance": f"Tuned by job {label}"}

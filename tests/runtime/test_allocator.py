@@ -1,4 +1,4 @@
-"""Memory that a batch freed is kept for the next one."""
+"""Memory that a batch has freed is kept for the next batch."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 for round in range(30):
     if round == 20:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16 << 20)  # 64 MiB: above what glibc ever learns to keep
+    torch.ones(16 << 20)  # 64 MiB: above the threshold to which glibc adapts
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 10)
 """
 

@@ -1,4 +1,4 @@
-"""Which device serves, and how its cores are cut into lanes."""
+"""The device that serves, and the division of its cores into lanes."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is free is the least of what the machine and the container have left, files that are kept at hand counted as free."""
+"""Free memory is the lesser of the machine's and the container's; the file cache counts as free."""
 
 from pathlib import Path
 

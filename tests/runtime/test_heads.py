@@ -1,4 +1,4 @@
-"""Heads in numpy answer as the networks that were trained, and leave memory by use."""
+"""Heads in NumPy equal the trained networks, and the pool evicts the least recently used."""
 
 from pathlib import Path
 from typing import Any

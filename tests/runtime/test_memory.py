@@ -1,4 +1,4 @@
-"""Readings of what the process holds: they follow what is taken and given back, and say nothing where they cannot know."""
+"""Readings of the memory of the process: they follow allocations, and are None on unknown systems."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from service.runtime.memory import memory_reading, resident_bytes, trim_heap, tr
 
 SIZE = 64 * 2**20
 PAGES = 2**20
-"""Bytes that a reading may be off by: whatever else the process does meanwhile."""
+"""Bytes of tolerance of a reading, for other allocations of the process."""
 
 linux = pytest.mark.skipif(trimmed_bytes() is None, reason="this system does not say what the process holds")
 
@@ -31,7 +31,7 @@ def test_reading_follows_allocated_and_freed_tensors() -> None:
 
 @linux
 def test_trim_heap_returns_free_pages() -> None:
-    blocks = [torch.ones(2**12) for _ in range(SIZE // 2**14)]  # too small to be mapped one by one
+    blocks = [torch.ones(2**12) for _ in range(SIZE // 2**14)]  # too small for a mapping of their own
     before = resident_bytes() or 0
     del blocks
     assert trim_heap()

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out, on one device."""
+"""One network on one device: arrays in, arrays out."""
 
 import threading
 import warnings
@@ -115,7 +115,7 @@ def test_nan_and_infinity_do_not_leave_their_row(small: Small) -> None:
 @pytest.mark.weights
 @pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
 def test_collated_batch_converts_to_torch_without_warning(name: str, served: Any) -> None:
-    """torch warns where an array is read-only, as a view of a gRPC message is; collate must have copied."""
+    """torch warns about read-only arrays, such as views of a gRPC message; collate must copy them."""
     real = served(name)
     item = real.task.warmup_item()
     for array in item.tensors.values():

@@ -1,4 +1,4 @@
-"""A length a little below a multiple of sixteen becomes it, from 28 on; others stay as they are."""
+"""Lengths from 28 on, a little below a multiple of sixteen, are padded to it; others are not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A network runs in the number format that was asked for, and callers see float32 whatever that is."""
+"""A network runs in the requested number format, and its outputs are float32 in every format."""
 
 import copy
 from typing import Any
@@ -57,7 +57,7 @@ def test_has_instructions_reads_the_processor_flags(monkeypatch: pytest.MonkeyPa
 
 
 class Convolutions(Network):
-    """A norm right behind its convolution, one behind an activation, one that two convolutions share."""
+    """A norm after its convolution, one after an activation, and one that two convolutions share."""
 
     keep_in_fp32 = ("stem",)
 

@@ -1,4 +1,4 @@
-"""The load is the same for every participant, and distributed as it says."""
+"""The load is equal for every participant and has the stated distribution."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,10 @@ def test_poisson_arrivals_have_the_requested_rate() -> None:
     assert times[-1] < seconds
     assert (gaps > 0.0).all()
     assert len(times) == pytest.approx(rate * seconds, rel=0.02)
-    # Exponential gaps: their deviation is their mean, and a share of 1/e is longer than it.
+    # Exponential gaps: the deviation equals the mean, and a share of 1/e is longer than the mean.
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.03)
     assert (gaps > gaps.mean()).mean() == pytest.approx(np.exp(-1.0), abs=0.01)
-    # As many in each second as the rate, give or take its root.
+    # The number in each second is the rate ± its square root.
     counts = np.bincount(times.astype(int), minlength=int(seconds))
     assert counts.var() == pytest.approx(counts.mean(), rel=0.2)
 
@@ -41,7 +41,7 @@ def test_review_lengths_are_log_normal_within_bounds() -> None:
     assert lengths.min() >= SHORTEST
     assert lengths.max() <= LONGEST
     assert np.median(lengths) == pytest.approx(40, abs=2)
-    assert lengths.mean() > 1.2 * np.median(lengths)  # long ones pull it up, as in reviews
+    assert lengths.mean() > 1.2 * np.median(lengths)  # long texts raise the mean, as in reviews
     assert np.quantile(lengths, 0.9) > 90
 
 

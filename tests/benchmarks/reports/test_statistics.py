@@ -1,4 +1,4 @@
-"""Ratios are taken within a round, so that a noisy round spoils no comparison."""
+"""Ratios are taken within a round, so that a noisy round does not distort a comparison."""
 
 import json
 
@@ -8,10 +8,10 @@ from benchmarks.reports.statistics import best, merged, middle, ratio, spread, s
 
 
 def test_ratio_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
-    # The machine was half as fast in the second round and twice as fast in the third; ours was 2× in all of them.
+    # The machine is half as fast in the second round and twice as fast in the third; the ratio is 2 in all rounds.
     rounds = [{"ours": {"s": 20.0}, "theirs": {"s": 10.0}}, {"ours": {"s": 10.0}, "theirs": {"s": 5.0}}]
     rounds.append({"ours": {"s": 40.0}, "theirs": {"s": 20.0}})
-    rounds.append({"ours": {"s": 1.0}})  # they were absent: the round counts for neither
+    rounds.append({"ours": {"s": 1.0}})  # the other participant is absent: the round does not count
 
     assert ratio(rounds, ("ours", "s"), ("theirs", "s")) == pytest.approx(2.0)
     assert middle(rounds[:3], "ours", "s") == 20.0

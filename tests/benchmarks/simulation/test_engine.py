@@ -1,4 +1,4 @@
-"""The engine is a queueing system like any other: where theory knows the answer, it gives that."""
+"""The engine matches queueing theory where its results are known."""
 
 import math
 import random
@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import play
-from benchmarks.simulation.contenders import CONTENDERS, Arrived
-from benchmarks.simulation.engine import INFINITY, Job, Request, Run, log_normal, simulate
+from benchmarks.simulation.contenders import CONTENDERS, ArrivalOrder
+from benchmarks.simulation.engine import INFINITY, Request, Run, SimulatedBatch, log_normal, simulate
 from benchmarks.simulation.profiles import Network
 from benchmarks.simulation.request_load import Load, Stream, draw
 from benchmarks.simulation.scenarios import SCENARIOS
@@ -18,13 +18,13 @@ from service.scheduler.cost import Law
 
 MEAN_S = 0.01
 ALONE = Network("m", Law(MEAN_S, 0.0, 0.0), 1, 0.0)
-"""One row at a time."""
+"""Batches of one row."""
 
 
 def sojourns(utilisation: float, lanes: int, noise: Callable[[int], float], seed: int = 5) -> NDArray[np.float64]:
     rate = utilisation * lanes / MEAN_S
     load = draw([Stream(1.0, (INFINITY,))], rate, 100_000, seed)
-    run = simulate([ALONE], lanes, load, Arrived([ALONE]), noise)
+    run = simulate([ALONE], lanes, load, ArrivalOrder([ALONE]), noise)
     return np.frombuffer(run.tallies[0].latencies_s)[10_000:]
 
 
@@ -38,7 +38,9 @@ def test_engine_with_one_exponential_server_matches_m_m_1(utilisation: float) ->
     seen = sojourns(utilisation, 1, exponential(1))
     mean = MEAN_S / (1.0 - utilisation)
     assert seen.mean() == pytest.approx(mean, rel=0.05)
-    assert np.quantile(seen, 0.99) == pytest.approx(mean * math.log(100.0), rel=0.10)  # sojourns are exponential
+    assert np.quantile(seen, 0.99) == pytest.approx(
+        mean * math.log(100.0), rel=0.10
+    )  # the time in the system is exponential
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.7])
@@ -62,7 +64,7 @@ def test_log_normal_noise_has_mean_one_and_the_given_spread() -> None:
     assert np.log(drawn).std() == pytest.approx(0.1, rel=0.03)
 
 
-# ── what every contender owes ─────────────────────────────────────────────────────────────────────────────────
+# ── requirements of every contender ─────────────────────────────────────────────────────────────────────────────────
 
 NAMES = ("cpu-image-tight", "cpu-text-mixed", "cpu-two-bursty", "cpu-five-mixed", "a100-five-mixed")
 
@@ -78,7 +80,7 @@ PROMISING = [name for name, make in CONTENDERS.items() if make([ALONE], 1, [1.0]
 @pytest.mark.parametrize("scenario", NAMES)
 @pytest.mark.parametrize("contender", CONTENDERS)
 def test_engine_ends_every_request_exactly_once(contender: str, scenario: str) -> None:
-    load, run = run_of(contender, scenario)  # ending twice raises
+    load, run = run_of(contender, scenario)  # raises if a request ends twice
     assert run.ended == len(load)
     for index, tally in enumerate(run.tallies):
         assert sum(tally.fates.values()) == np.count_nonzero(load.network == index)
@@ -124,13 +126,13 @@ class Careless:
         self._seen.append(request)
         return True
 
-    def next(self, now: float) -> Job | float:
+    def next(self, now: float) -> SimulatedBatch | float:
         if not self._left:
             return INFINITY
         self._left -= 1
-        return Job(0, self._seen[:1])
+        return SimulatedBatch(0, self._seen[:1])
 
-    def finished(self, job: Job, now: float) -> None:
+    def finished(self, job: SimulatedBatch, now: float) -> None:
         pass
 
 

@@ -1,4 +1,4 @@
-"""The character network: padding never counts, and all its steps say what the last one would."""
+"""The character network: padding is ignored, and every step equals the last step of its prefix."""
 
 import pytest
 import torch

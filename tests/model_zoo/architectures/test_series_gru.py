@@ -1,4 +1,4 @@
-"""The network for series begins where the seasonal naive forecast stands, goes on from there, and knows no units."""
+"""The network for series starts from the seasonal naive forecast, improves by training, and is independent of units."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def untrained(**arguments: int) -> SeriesGru:
 
 
 def stirred(**arguments: int) -> SeriesGru:
-    """With last layers that are not zero, as after training."""
+    """A network whose last layers are not zero, as after training."""
     network = untrained(**arguments)
     for layer in (network.out, network.linear):
         torch.nn.init.normal_(layer.weight, std=0.3)
@@ -51,7 +51,7 @@ def test_forecast_scales_with_the_units_of_the_context() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -7.3, 1e6, 3e17])
 def test_constant_context_gives_constant_forecast(level: float) -> None:
-    """A spread of nothing must not be divided by; nor must its rounding be taken for a movement."""
+    """A zero spread must not be a divisor, and its rounding error must not count as a spread."""
     context = torch.full((2, 12, 1), level)
     forecast = stirred()(context)
     np.testing.assert_allclose(forecast.numpy(), np.float32(level), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The speech network, apart from its weights: causal, free of padding, bounded in memory."""
+"""The speech network with random weights: causal, independent of padding, bounded in memory."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The voice network: windows are averaged under a mask, and what padding holds never matters."""
+"""The voice network: windows are averaged under a mask, and the content of padding is ignored."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The network for tables learns real ones, and a row's answer is its own."""
+"""The network for tables learns real tables, and the answer for a row is independent of other rows."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_training_separates_the_wine_classes() -> None:
 
 
 def test_training_works_with_categories_only() -> None:
-    """Exclusive or of two columns: neither of them tells anything by itself."""
+    """Exclusive or of two columns: neither column alone predicts the result."""
     a, b = np.meshgrid([1, 2], [1, 2])
     categories = torch.tensor(np.stack([a.ravel(), b.ravel()], axis=1)).repeat(8, 1)
     labels = (categories[:, 0] == categories[:, 1]).long()
@@ -69,7 +69,7 @@ def test_batched_rows_equal_single_rows(numbers: int, categories: list[int]) -> 
 
 
 def test_unknown_category_does_not_change_the_output() -> None:
-    """An untrained vector for "unknown" would answer at random."""
+    """An untrained embedding of "unknown" would change the answer at random."""
     torch.manual_seed(0)
     network = TabularMlp(1, [3], 2, width=16)
     unknown, first = network.state_dict()["embeddings.0.weight"][:2]

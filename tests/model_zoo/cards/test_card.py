@@ -1,4 +1,4 @@
-"""A card that loads can be trusted; one that cannot be trusted does not load."""
+"""Valid cards load; invalid cards are rejected."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Conversion changes names, never numbers, and refuses what does not fit to the last tensor."""
+"""Conversion changes names and not values, and rejects a state that does not fit completely."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ State = dict[str, torch.Tensor]
 
 
 def converted(state: State, folder: Path, **weights: Any) -> State:
-    """Run the conversion of a state dict under a recipe, and read back what it wrote."""
+    """Convert a state dict under a recipe, and read the written file."""
     folder.mkdir()
     recipe = {"format": "safetensors", "mapping": "by_name"} | weights
     content = bytes(save({name: value.contiguous() for name, value in state.items()}))

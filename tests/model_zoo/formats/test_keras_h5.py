@@ -1,4 +1,4 @@
-"""Weights of a Keras network become torch's, and a file that reaches out of itself is refused."""
+"""Keras weights are converted to torch's layout, and files that refer to other files are rejected."""
 
 import io
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def keras_from_cudnn(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array]:
-    """What Keras makes of CuDNN's weights before it runs them in its own layer (`preprocess_weights_for_loading`)."""
+    """Keras's conversion of CuDNN weights for its own layer (`preprocess_weights_for_loading`)."""
     kernels = [gate.T.reshape(gate.shape, order="F") for gate in np.hsplit(kernel, 4)]
     recurrents = [gate.T for gate in np.hsplit(recurrent, 4)]
     return np.hstack(kernels), np.hstack(recurrents), np.sum(np.split(bias, 2), axis=0)

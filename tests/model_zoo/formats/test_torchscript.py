@@ -1,4 +1,4 @@
-"""A TorchScript archive gives its tensors and nothing else: no line of it is run."""
+"""The tensors of a TorchScript archive are read without running its code."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""Golden inputs are where the cards say, and cases that make no sense are refused."""
+"""Golden files exist for all cards, and invalid golden inputs are rejected."""
 
 import pytest
 from pydantic import ValidationError

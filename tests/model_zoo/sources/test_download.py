@@ -1,4 +1,4 @@
-"""A download survives a bad network, and nothing but the promised bytes gets through."""
+"""Downloads over an unreliable network are resumed, and only the expected bytes are accepted."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A wheel is found the way the user's pip finds it, and read without trusting it."""
+"""A wheel is located by the user's pip, and read without trust."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.support.local_index import ARTIFACT, Index
 
 @pytest.fixture
 def pip_sees(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
-    """Points pip at the index and away from the configuration of this machine."""
+    """Configure pip for the index and without the configuration of this machine."""
     for name, value in index.pip_environment.items():
         monkeypatch.setenv(name, value)
     return index

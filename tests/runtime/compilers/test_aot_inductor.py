@@ -1,4 +1,4 @@
-"""Compiled code answers as eager torch does, at every shape of batch, to several lanes at once, and leaves nothing behind."""
+"""Compiled code equals eager torch for every batch shape, for concurrent lanes, and is unloaded after use."""
 
 import shutil
 import sys
@@ -44,7 +44,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) -> Iterator[World]:
-    served("all_minilm_l6_v2")  # for its tokenizer; skips where it cannot be fetched
+    served("all_minilm_l6_v2")  # for its tokenizer; skips if it cannot be fetched
     try:
         yield World(tmp_path_factory.mktemp("home"), zoo_home, tmp_path_factory.getbasetemp() / ONCE_COMPILED)
     except CannotCompile as problem:
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) 
 
 
 def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Rows of unlike lengths, padded to `length`."""
+    """Rows of different lengths, padded to `length`."""
     random = np.random.default_rng(seed)
     mask = (np.arange(length) < random.integers(1, length + 1, (rows, 1))).astype(np.int64)
     return {"input_ids": random.integers(5, 30_000, (rows, length)) * mask, "attention_mask": mask}
@@ -104,7 +104,7 @@ def test_concurrent_lanes_get_their_own_answers(made: World) -> None:
 
 
 def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
-    """The event loop above all. Nobody would take the lock from a thread that does not let go of it."""
+    """Other threads, above all the event loop, cannot take the lock from a thread that does not release it."""
     network = made.compiled._network
     assert network is not None
     tensors = [torch.from_numpy(array) for array in tokens(8, 256).values()]
@@ -122,7 +122,7 @@ def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
         told.set()
         for _ in range(1000):  # a thread may need more than one batch to wake up
             network.run(tensors)
-            if heard._flag:  # type: ignore[attr-defined]  # is_set() and nothing that could let go of the lock
+            if heard._flag:  # type: ignore[attr-defined]  # is_set() without a call that could release the lock
                 break
         else:
             pytest.fail("no other thread got a turn in a thousand batches")
@@ -139,7 +139,7 @@ def test_second_compile_loads_from_disk(made: World, monkeypatch: pytest.MonkeyP
     batch = tokens(3, 9)
     np.testing.assert_array_equal(again.runtime.run(batch)["embedding"], made.compiled.run(batch)["embedding"])
     with pytest.raises(CannotCompile, match="ended before it was done"):
-        made.compiler.compile(made.card, "bf16")  # other code, and no worker that could write it
+        made.compiler.compile(made.card, "bf16")  # other code, and no worker to write it
 
 
 def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:

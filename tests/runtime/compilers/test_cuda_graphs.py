@@ -1,4 +1,4 @@
-"""What torch compiles for a GPU lies where nobody else can put anything. Nothing here needs one."""
+"""Code that torch compiles for a GPU is stored in private folders. The tests need no GPU."""
 
 import stat
 from pathlib import Path
@@ -21,9 +21,9 @@ STORE = cast(Store, SimpleNamespace(find=lambda card: SimpleNamespace(weights=Pa
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the operator has said nothing about torch's folders, and networks are none."""
+    """A compiler without folders of the operator, and with fake networks."""
     for variable in cuda_graphs.FOLDERS:
-        monkeypatch.setenv(variable, "")  # so that what is set below is taken back
+        monkeypatch.setenv(variable, "")  # so that monkeypatch restores the variable afterwards
         monkeypatch.delenv(variable)
     monkeypatch.setattr(cuda_graphs, "load_network", lambda card, found: None)
     monkeypatch.setattr(

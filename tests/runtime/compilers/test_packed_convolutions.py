@@ -1,4 +1,4 @@
-"""Convolutions whose weights were put into the kernels' order give the same answers, for any number of rows."""
+"""Convolutions with reordered weights give equal answers for any number of rows."""
 
 import copy
 from operator import attrgetter
@@ -59,18 +59,18 @@ def test_images_of_varying_size_keep_weights_unpacked() -> None:
 
 
 class Enough(Exception):
-    """What comes after the pass is a minute of a C++ compiler's."""
+    """Raised to end the compilation after the pass; the rest takes the C++ compiler a minute."""
 
 
 class Watched(PackConvolutions):
-    """Keeps which weights were in order before and after the pass, then ends the compilation."""
+    """Records which weights are packed before and after the pass, then ends the compilation."""
 
-    seen: ClassVar[list[tuple[list[bool], list[bool]]]] = []  # not of the object, which Inductor copies
+    seen: ClassVar[list[tuple[list[bool], list[bool]]]] = []  # a class attribute, since Inductor copies the object
 
     def __call__(self, graph: Graph) -> None:
         before = self._in_order(graph)
         super().__call__(graph)
-        if before:  # it is called for what is computed from constants alone, too
+        if before:  # Inductor calls the pass for graphs of constants, too
             self.seen.append((before, self._in_order(graph)))
             raise Enough
 
@@ -88,7 +88,7 @@ class Watched(PackConvolutions):
 
 @torch.inference_mode()
 def test_inductor_calls_the_pass_after_freezing_and_before_code_generation() -> None:
-    """Inductor's hook is a moment among many; another release of torch may move it."""
+    """Another release of torch may call the hook at another stage."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1)).eval()
     network = network.to(memory_format=torch.channels_last)
     rows = torch.export.Dim("rows", min=1, max=ROWS)

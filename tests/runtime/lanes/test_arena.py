@@ -1,4 +1,4 @@
-"""What one process lays into an arena, another finds there, uncopied."""
+"""Arrays that one process writes into an arena are views in another process."""
 
 import os
 import subprocess

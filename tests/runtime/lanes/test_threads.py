@@ -1,4 +1,4 @@
-"""Lanes pull jobs until there are none."""
+"""Lanes run batches until the source is empty."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""A source archive is a box of files: found without being built, read by path, nothing in it run."""
+"""A source archive is located without a build, and its files are read by path without running code."""
 
 import gzip
 import hashlib
@@ -117,7 +117,7 @@ def test_read_of_an_archive_with_too_many_members_is_rejected(tmp_path: Path, mo
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip looks for packages in, and nowhere else."""
+    """The only folder in which pip looks for packages."""
     for name, value in {"CONFIG_FILE": "/dev/null", "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     return tmp_path
