@@ -120,7 +120,7 @@ def _step(card: Card) -> int:
 
 
 def _unpack(archive: Path, library: Path) -> None:
-    """Takes the one library out of the archive. Raises Failed where the code needs more than that to run."""
+    """Copy the library out of the archive. Raises CompilationFailed if the code needs other files to run."""
     with zipfile.ZipFile(archive) as packed:
         files = packed.namelist()
         if any("extern_kernel_nodes" in name for name in files):

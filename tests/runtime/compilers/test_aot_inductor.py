@@ -108,10 +108,10 @@ def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
     network = made.compiled._network
     assert network is not None
     tensors = [torch.from_numpy(array) for array in tokens(8, 256).values()]
-    told, heard = threading.Event(), threading.Event()
+    release, heard = threading.Event(), threading.Event()
 
     def listen() -> None:
-        told.wait()
+        release.wait()
         heard.set()
 
     listener = threading.Thread(target=listen)
@@ -119,7 +119,7 @@ def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000.0)
     try:
-        told.set()
+        release.set()
         for _ in range(1000):  # a thread may need more than one batch to wake up
             network.run(tensors)
             if heard._flag:  # type: ignore[attr-defined]  # is_set() without a call that could release the lock
