@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
-from model_zoo.formats.convert import convert as conversion
+from model_zoo.formats import convert as conversion
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Store
