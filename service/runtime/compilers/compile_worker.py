@@ -47,17 +47,17 @@ class CompilationFailed(Exception):
     """The network cannot be compiled. The text is the reason for the client, in one sentence."""
 
 
-def compile_network(job: CompileRequest) -> dict[str, list[str]]:
+def compile_network(request: CompileRequest) -> dict[str, list[str]]:
     """Write the library into the staging folder; returns the names of its inputs and outputs in order. Raises
     CompilationFailed."""
-    torch.set_num_threads(job.threads)  # the code is specific to their number
-    card, weights = Card.model_validate(job.card), Path(job.weights)
+    torch.set_num_threads(request.threads)  # the code is specific to their number
+    card, weights = Card.model_validate(request.card), Path(request.weights)
     loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
-    if job.precision != "fp32":
+    if request.precision != "fp32":
         fold_batch_norms(loaded, example(card))
-    network = in_precision(loaded, job.precision).to(memory_format=torch.channels_last)
+    network = in_precision(loaded, request.precision).to(memory_format=torch.channels_last)
     names = [spec.name for spec in card.signature.inputs]
-    archive = Path(job.staging) / "network.pt2"
+    archive = Path(request.staging) / "network.pt2"
     with torch.inference_mode():
         try:
             program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
@@ -70,7 +70,7 @@ def compile_network(job: CompileRequest) -> dict[str, list[str]]:
         except Exception as error:
             traceback.print_exc()
             raise CompilationFailed("the compiler failed on the network") from error
-    _unpack(archive, Path(job.staging) / LIBRARY)
+    _unpack(archive, Path(request.staging) / LIBRARY)
     return {"inputs": names, "outputs": outputs}
 
 
@@ -135,13 +135,13 @@ def main() -> None:
     """See the module. Exit code 0 also where the network cannot be compiled."""
     os.nice(19)
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
-    job = CompileRequest(**strict_json.read(line))
+    request = CompileRequest(**strict_json.read(line))
     end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     protect()  # which may be full, and then loses it
     try:
-        answer: dict[str, Any] = dict(compile_network(job))
+        answer: dict[str, Any] = dict(compile_network(request))
     except CompilationFailed as failed:
         answer = {"reason": str(failed)}
     except Exception:

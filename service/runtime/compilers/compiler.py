@@ -30,7 +30,7 @@ from service.runtime.device import DevicePlan
 
 log = logger(__name__)
 
-PATIENCE_S = 1800.0
+WORKER_TIMEOUT_S = 1800.0
 """A worker that takes longer is killed."""
 LOG_SHOWN = 4000
 """Characters at the end of a worker's log that the server's log repeats after a failure."""
@@ -79,8 +79,8 @@ class Compiler:
         package = self._cache.find(key)
         cached = package is not None
         if package is None:
-            job = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
-            package = self._make(key, job)
+            request = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
+            package = self._make(key, request)
         before_load()
         try:
             runtime = CompiledRuntime(package.library, package.inputs, package.outputs, precision, self._plan.lanes)
@@ -96,22 +96,22 @@ class Compiler:
             if self._worker is not None:
                 self._worker.kill()
 
-    def _make(self, key: str, job: CompileRequest) -> CompiledPackage:
+    def _make(self, key: str, request: CompileRequest) -> CompiledPackage:
         if shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is None:
             raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
         staging = self._cache.staging()
         try:
             began = time.monotonic()
-            answer = self._run(CompileRequest(**{**asdict(job), "staging": str(staging)}), staging)
+            answer = self._run(CompileRequest(**{**asdict(request), "staging": str(staging)}), staging)
             if "reason" in answer:
-                log.warning("a network cannot be compiled", model=job.card["name"], log=_tail(staging / "log"))
+                log.warning("a network cannot be compiled", model=request.card["name"], log=_tail(staging / "log"))
                 raise CannotCompile(str(answer["reason"]))
             seconds = round(time.monotonic() - began, 1)
             return self._cache.publish(key, staging, answer["inputs"], answer["outputs"], seconds)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _run(self, job: CompileRequest, staging: Path) -> dict[str, list[str]]:
+    def _run(self, request: CompileRequest, staging: Path) -> dict[str, list[str]]:
         """Run a worker for a request and return its answer. Raises CannotCompile."""
         # The compilation writes only into the private staging folder, and its files are removed with it.
         (staging / "tmp").mkdir(mode=0o700)
@@ -119,7 +119,7 @@ class Compiler:
             "TMPDIR": str(staging / "tmp"),
             "TORCHINDUCTOR_CACHE_DIR": str(staging / "inductor"),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "OMP_NUM_THREADS": str(job.threads),
+            "OMP_NUM_THREADS": str(request.threads),
         }
         with (staging / "log").open("wb") as errors:
             with self._lock:
@@ -127,9 +127,9 @@ class Compiler:
                     raise CannotCompile("the server is shutting down")
                 self._worker = worker = ChildProcess.start(WORKER, env=environment, cwd=staging, stderr=errors)
             try:
-                with worker.killed_after(PATIENCE_S):
+                with worker.killed_after(WORKER_TIMEOUT_S):
                     with suppress(BrokenPipeError):  # the worker has ended already; the answer below is missing
-                        worker.write_line(strict_json.text(asdict(job)).encode())
+                        worker.write_line(strict_json.text(asdict(request)).encode())
                     line = worker.read_line()
             finally:
                 with self._lock:
