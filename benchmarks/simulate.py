@@ -1,10 +1,11 @@
-"""`make simulate`: the scheduler's real policy and its rivals under a virtual clock. Writes JSON, plots and docs/simulation.md.
+"""`make simulate`: the scheduler's real policy and its contenders under a virtual clock. Writes JSON, plots and
+docs/simulation.md.
 
     python -m benchmarks.simulate [--scenario NAME]... [--load X]... [--contender NAME]... [--turns N] [--seed N]
                                   [--results FILE] [--docs FILE | --no-docs]
     python -m benchmarks.simulate --speed N          only how fast the simulation itself is, with N requests
 
-With `--scenario`, `--load` or `--contender` it only prints, unless `--results` says where to.
+With `--scenario`, `--load` or `--contender` it only prints, unless `--results` names a file.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def play(scenario: Scenario, name: str, load: Load, seed: int) -> Run:
 
 
 def one(scenario: Scenario, name: str, load: Load, seed: int) -> Figures:
-    """Figures of one contender under one load, or the bound (`oracle`)."""
+    """Metrics of one contender under one load, or the bound (`oracle`)."""
     networks, lanes = scenario.profiles, scenario.on.lanes
     if name == "oracle":
         return {"goodput": most_in_time_s(networks, lanes, load) / lanes / load.seconds}
@@ -45,7 +46,7 @@ def one(scenario: Scenario, name: str, load: Load, seed: int) -> Figures:
 
 
 def sweep(scenario: Scenario, loads: list[float], names: list[str], turns: float, seed: int) -> dict[str, Any]:
-    """A scenario at all loads. The same requests meet every contender."""
+    """A scenario at all loads. Every contender gets the same requests."""
     found: dict[str, Any] = {
         "about": scenario.about,
         "device": scenario.device,
@@ -57,15 +58,15 @@ def sweep(scenario: Scenario, loads: list[float], names: list[str], turns: float
         "loads": {},
     }
     for load in loads:
-        came = scenario.load(load, turns, seed + round(1000 * load))  # as it comes alone or among others
-        at = found["loads"][f"{load:g}"] = {name: one(scenario, name, came, seed) for name in [*names, "oracle"]}
-        told = ", ".join(f"{name} {figures['goodput']:.3f}" for name, figures in at.items())
-        print(f"{scenario.name} × {load:g}: {told}", flush=True)
+        requests = scenario.load(load, turns, seed + round(1000 * load))  # a seed of its own, so equal in partial runs
+        at = found["loads"][f"{load:g}"] = {name: one(scenario, name, requests, seed) for name in [*names, "oracle"]}
+        line = ", ".join(f"{name} {figures['goodput']:.3f}" for name, figures in at.items())
+        print(f"{scenario.name} × {load:g}: {line}", flush=True)
     return found
 
 
 def speed(requests: int, seed: int) -> dict[str, float]:
-    """Requests a second of the simulation, Zoo's policy at twice the capacity, images."""
+    """Simulated requests a second of the wall clock, with Zoo's policy at twice the capacity, images."""
     scenario = SCENARIOS["cpu-image-bursty"]
     load = scenario.load(2.0, requests / 2.0 / scenario.capacity / scenario.turn_s, seed)
     began = time.perf_counter()
@@ -75,7 +76,7 @@ def speed(requests: int, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """See the module."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", action="append", choices=list(SCENARIOS))
     parser.add_argument("--load", action="append", type=float)

@@ -1,1 +1,1 @@
-"""What to try Zoo with: `make demo`, and data to fine-tune on."""
+"""Examples: the tour of `make demo`, and data for fine-tuning."""

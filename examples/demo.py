@@ -1,8 +1,8 @@
 """A tour of Zoo in two minutes: `make demo`.
 
-Starts a server on free ports, asks real networks about real photos, speech and sentences, sends a burst of concurrent
-calls and shows which batches they rode in, fine-tunes a CNN, a Transformer and an RNN to data that they never saw and calls
-the results, prints the metrics that moved, and stops the server.
+It starts a server on free ports, calls real networks with real photos, speech and sentences, sends concurrent calls and shows
+the sizes of their batches, fine-tunes a CNN, a Transformer and an RNN on new data and calls the results, prints the changed
+metrics, and stops the server.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NEW_LINES = [
     "Captain Kirk beamed down to the planet with Spock and McCoy.",
     "Yow!  Am I having FUN yet?  I want a DISCOUNT on CORN DOGS!!",
 ]
-MOVED = (
+SHOWN_METRICS = (
     "zoo_requests_total",
     "zoo_jobs",
     "zoo_batch_size_count",
@@ -62,7 +62,7 @@ console = Console(highlight=False)
 
 @contextmanager
 def running_server() -> Iterator[dict[str, Any]]:
-    """A server on free ports for as long as the block lasts; gives the ports it told in its log."""
+    """A server on free ports until the block ends; yields the ports from its log."""
     environment = {**os.environ, "ZOO_LOG_FORMAT": "json"}
     command = [str(Path(sys.executable).with_name("zoo")), "serve", "--port", "0", "--http-port", "0"]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -97,7 +97,7 @@ def running_server() -> Iterator[dict[str, Any]]:
 
 
 def photos(zoo: Client) -> None:
-    """The CNN names what is on photos."""
+    """The CNN classifies photos."""
     console.rule("[bold]CNN: what is on these photos?")
     for photo, answer in zip(PHOTOS, zoo.predict("efficientnet_lite0", PHOTOS, top_k=3), strict=True):
         assert isinstance(answer, Classification)
@@ -106,7 +106,7 @@ def photos(zoo: Client) -> None:
 
 
 def speech(zoo: Client) -> None:
-    """The RNN finds speech in recordings, and none in noise."""
+    """The RNN finds speech in recordings, and no speech in noise."""
     console.rule("[bold]RNN: where does somebody speak?")
     noise = np.random.default_rng(7).normal(0.0, 0.05, 3 * 16_000).astype(np.float32)
     inputs: list[Path | SamplesInstance] = [*SPEECH, SamplesInstance(noise, 16_000)]
@@ -117,7 +117,7 @@ def speech(zoo: Client) -> None:
 
 
 def meaning(zoo: Client) -> None:
-    """The Transformer ranks sentences by how near they are to a question."""
+    """The Transformer ranks sentences by their similarity to a question."""
     console.rule("[bold]Transformer: which sentence is nearest in meaning?")
     question, *others = [
         answer.values
@@ -125,22 +125,22 @@ def meaning(zoo: Client) -> None:
         if isinstance(answer, Embedding)
     ]
     console.print(f"  {QUERY}")
-    for likeness, sentence in sorted(
+    for similarity, sentence in sorted(
         ((float(question @ v), s) for v, s in zip(others, SENTENCES, strict=True)), reverse=True
     ):
-        console.print(f"    {likeness:5.2f}  {sentence}")
+        console.print(f"    {similarity:5.2f}  {sentence}")
 
 
 async def burst(server: str) -> None:
-    """Concurrent callers share batches without knowing of each other."""
+    """Concurrent callers share batches."""
     console.rule(f"[bold]{BURST} callers at once")
     rows: dict[str, Counter[int]] = {"efficientnet_lite0": Counter(), "all_minilm_l6_v2": Counter()}
     async with AsyncClient(server) as zoo:
 
         async def call(i: int) -> None:
             model = "efficientnet_lite0" if i % 2 else "all_minilm_l6_v2"
-            given = PHOTOS[i % len(PHOTOS)] if i % 2 else SENTENCES[i % len(SENTENCES)]
-            (answer,) = await zoo.predict(model, given)
+            instance = PHOTOS[i % len(PHOTOS)] if i % 2 else SENTENCES[i % len(SENTENCES)]
+            (answer,) = await zoo.predict(model, instance)
             assert isinstance(answer, Classification | Embedding)
             rows[model][answer.timing.batch_rows] += 1
 
@@ -155,15 +155,15 @@ def fine_tuning(zoo: Client) -> None:
     """From a user's data to a served version: photos, topics and moods, each on a pretrained network."""
     console.rule("[bold]Fine-tuning: your data, a pretrained network")
     try:
-        chapters: list[tuple[str, Path, str, Sequence[Path | str]]] = [
+        examples: list[tuple[str, Path, str, Sequence[Path | str]]] = [
             ("efficientnet_lite0", make_photos(), "demo_photos", [HERE / "cat.jpg", HERE / "rocket.jpg"]),
             ("all_minilm_l6_v2", make_texts("topics.csv", TOPICS), "demo_topics", NEW_TEXTS),
             ("char_lstm", make_texts("moods.csv", MOODS), "demo_moods", NEW_LINES),
         ]
-    except SystemExit as absent:  # the data are in packages of a system that this may not be
+    except SystemExit as absent:  # the data is in Debian packages, which other systems lack
         console.print(f"  left out: {absent}")
         return
-    for base, data, name, inputs in chapters:
+    for base, data, name, inputs in examples:
         began = time.monotonic()
         done = zoo.finetune(base, data, name)
         assert done.version is not None
@@ -173,15 +173,15 @@ def fine_tuning(zoo: Client) -> None:
             f"  {base} → {name} version {done.version.number} in {time.monotonic() - began:.0f} s:"
             f" right {ours:.0%} of the time on held-out data, a guess would be {guess:.0%}"
         )
-        for given, answer in zip(inputs, zoo.predict(name, inputs, top_k=2), strict=True):
+        for instance, answer in zip(inputs, zoo.predict(name, inputs, top_k=2), strict=True):
             assert isinstance(answer, Classification)
             best = ", ".join(f"{label.name} {label.score:.0%}" for label in answer.labels)
-            console.print(f"    {given.name if isinstance(given, Path) else given[:50]:52} {best}")
+            console.print(f"    {instance.name if isinstance(instance, Path) else instance[:50]:52} {best}")
 
 
 def read_metrics(port: int) -> dict[tuple[str, str], float]:
-    """Zoo's own series, as Prometheus would read them."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+    """Zoo's own series, as Prometheus reads them."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
     with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
         families = list(text_string_to_metric_families(page.read().decode()))
     return {
@@ -192,14 +192,14 @@ def read_metrics(port: int) -> dict[tuple[str, str], float]:
     }
 
 
-def show_moved(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> None:
+def show_changes(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> None:
     """The series that changed during the tour."""
     console.rule("[bold]Metrics that moved")
     table = Table("metric", "labels", "by", box=None)
     for (name, labels), value in sorted(after.items()):
-        moved = value - before.get((name, labels), 0.0)
-        if moved and name in MOVED and "model= " not in labels:
-            table.add_row(name, labels, f"{moved:g}" if moved == int(moved) else f"{moved:.2f}")
+        change = value - before.get((name, labels), 0.0)
+        if change and name in SHOWN_METRICS and "model= " not in labels:
+            table.add_row(name, labels, f"{change:g}" if change == int(change) else f"{change:.2f}")
     console.print(table)
 
 
@@ -215,7 +215,7 @@ def main() -> None:
         asyncio.run(burst(server))
         with Client(server) as zoo:
             fine_tuning(zoo)
-        show_moved(before, read_metrics(ports["http_port"]))
+        show_changes(before, read_metrics(ports["http_port"]))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Real data to fine-tune on: `python examples/fetch_data.py` makes, under `data/`,
+"""Real data for fine-tuning: `python examples/fetch_data.py` makes these files in `data/`:
 
-    photos/     a folder of pictures for each of eight classes (birds, coins, flowers …): Tux Paint's photo stamps
+    photos/     a folder of images for each of eight classes (birds, coins, flowers …): Tux Paint's photo stamps
     topics.csv  texts and their topic, ten topics: the collection of the program `fortune`
     moods.csv   texts and their style: science, songs and poems, Star Trek, and Zippy the Pinhead
     voices/     a folder of spoken words for each of six narrators: Tux Paint's stamps say their names in many languages
 
-They come from two Debian packages (GPL-2 and mixed licences: to try things out, not to give away). Where these are not
-installed, and apt is there, their archives are fetched and unpacked under `data/`; nothing is installed.
+The data is from two Debian packages (GPL-2 and mixed licences: for trials, not for redistribution). If they are not installed
+and apt exists, their archives are fetched and unpacked in `data/`; nothing is installed.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ CLASSES = {
     "vehicles": "vehicles",
 }
 NO_PHOTO = ("cartoon", "toys", "_mirror", "_flip")
-"""Parts of the paths of drawings, toys, and pictures that are there a second time."""
+"""Parts of the paths of drawings, toys and duplicate images."""
 TOPICS = ("computers", "food", "law", "love", "medicine", "politics", "science", "songs-poems", "sports", "startrek")
 MOODS = ("science", "songs-poems", "startrek", "zippy")
 NARRATORS = ("be", "bg", "ca", "es", "fr", "ru")
 MOST = 200
-"""Texts of a topic, so that none drowns the others."""
+"""Texts of a topic, so that the topics are balanced."""
 WORDS = 40
-"""Of a narrator."""
+"""Words of a narrator."""
 
 
 def folder_of(package: str, inside: str) -> Path:
-    """Where a package's files are: installed, or unpacked here."""
+    """The files of a package: installed, or unpacked in `data/`."""
     installed = Path("/") / inside
     if installed.is_dir():
         return installed
@@ -63,23 +63,23 @@ def folder_of(package: str, inside: str) -> Path:
 
 
 def make_photos() -> Path:
-    """A folder of pictures for each class. Drawings and the like are left out."""
+    """A folder of images for each class, without drawings and toys."""
     stamps, target = folder_of(*STAMPS), DATA / "photos"
     if target.is_dir():
         return target
-    draft = target.with_name("photos.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    staged = target.with_name("photos.draft")
+    shutil.rmtree(staged, ignore_errors=True)
     for name, inside in CLASSES.items():
-        folder = draft / name
+        folder = staged / name
         folder.mkdir(parents=True)
         for picture in sorted((stamps / inside).rglob("*.png")):
             if not any(word in str(picture) for word in NO_PHOTO):
                 shutil.copyfile(picture, folder / picture.name)
-    return draft.rename(target)
+    return staged.rename(target)
 
 
 def texts_of(topic: str) -> list[str]:
-    """The texts of one topic, none twice."""
+    """The texts of one topic, without duplicates."""
     whole = (folder_of(*FORTUNES) / topic).read_text(encoding="utf-8", errors="replace")
     return list(dict.fromkeys(text.strip() for text in whole.split("\n%\n") if text.strip()))
 
@@ -101,7 +101,7 @@ def make_texts(name: str, topics: tuple[str, ...]) -> Path:
 
 
 def spoken(stamps: Path, narrator: str) -> Iterator[Path]:
-    """Descriptions that one narrator reads, in an order without meaning."""
+    """Descriptions that one narrator reads, in random order."""
     found = sorted(stamps.rglob(f"*_desc_{narrator}.ogg"))
     random.Random(0).shuffle(found)
     return iter(found[:WORDS])
@@ -112,17 +112,17 @@ def make_voices() -> Path:
     stamps, target = folder_of(*STAMPS), DATA / "voices"
     if target.is_dir():
         return target
-    draft = target.with_name("voices.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    staged = target.with_name("voices.draft")
+    shutil.rmtree(staged, ignore_errors=True)
     for narrator in NARRATORS:
-        (draft / narrator).mkdir(parents=True)
+        (staged / narrator).mkdir(parents=True)
         for sound in spoken(stamps, narrator):
-            shutil.copyfile(sound, draft / narrator / sound.name)
-    return draft.rename(target)
+            shutil.copyfile(sound, staged / narrator / sound.name)
+    return staged.rename(target)
 
 
 def main() -> None:
-    """Makes all four and says where."""
+    """Make all four and print their paths."""
     for made in (make_photos(), make_texts("topics.csv", TOPICS), make_texts("moods.csv", MOODS), make_voices()):
         sys.stdout.write(f"{made.relative_to(Path.cwd()) if made.is_relative_to(Path.cwd()) else made}\n")
 

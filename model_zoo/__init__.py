@@ -13,7 +13,8 @@ From a name to a network::
 * ``golden``           golden cases: known inputs with known answers, and their files
 * ``materialised``     the files of a card on this machine
 * ``store``            ``ZOO_HOME/weights``: materialise, find, verify
-* ``versions``         ``ZOO_HOME/versions``: fine-tuned versions; ``version_folder`` reads one of them
+* ``versions``         ``ZOO_HOME/versions``: fine-tuned versions; ``version_folder`` reads one of them,
+                       ``version_checks`` stores the measurements of servers
 * ``locking``          lock files, between threads and between processes
 * ``strict_json``      JSON without NaN and infinity
 * ``sources``          artifacts of weights; today from Python package indexes

@@ -4,8 +4,7 @@
 
     ZOO_HOME/versions/<model>/<number>/  the files of one version; see ``model_zoo/version_folder.py``
     ZOO_HOME/versions/<model>/.last      the greatest number that was ever given
-    ZOO_HOME/versions/<model>/.checks-<n>.json
-                           measurements that a server made of version n on its tiers and precisions; it may be removed
+    ZOO_HOME/versions/<model>/.checks-<n>.json   see ``model_zoo/version_checks.py``
 
 Invariants. A folder appears under its number by rename, complete, and is never edited. A number is given once: a new version
 never takes the number of a deleted one. Hence a reader needs no lock; publishing holds one lock per model, across processes.
@@ -19,19 +18,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.cards.weight_source import TunedSource
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.locking import exclusive_lock
 from model_zoo.materialised import Materialised
+from model_zoo.version_checks import VersionChecks
 from model_zoo.version_folder import LINEAGE, MANIFEST, REPORT, Version, VersionFolder, is_model_name
 
 __all__ = ["Versions"]
 
-_LAST, _DELETED, _CHECKS = ".last", ".deleted-", ".checks-"
-_MOST_CHECKS = 32
-"""Of one version; the oldest are dropped."""
+_LAST, _DELETED = ".last", ".deleted-"
 
 
 class Versions:
@@ -41,6 +38,7 @@ class Versions:
         """Remember where home is; nothing is created before it is needed."""
         self.home = home
         self._folder = home / "versions"
+        self._checks = VersionChecks(home)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +177,7 @@ class Versions:
                 last = max([self._last(model), *self.numbers(model)])
                 self._write_last(model, last)
                 folder.rename(withdrawn)
-                self._checks_of(model, number).unlink(missing_ok=True)
+                self._checks.remove(model, number)
                 _flush_folder(folder.parent)
         except FileNotFoundError as error:  # another caller has withdrawn it first
             raise UnknownVersion(model, number) from error
@@ -223,36 +221,7 @@ class Versions:
         except OSError:
             return 0.0, size
 
-    # ── checks ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def checks(self, model: str, number: int) -> dict[str, Any]:
-        """The measurements that `record_check` stored for a version, by key; empty if there are none, or they cannot be read."""
-        return (strict_json.read_object(self._checks_of(model, number)) or {}) if is_model_name(model) else {}
-
-    def record_check(self, model: str, number: int, key: str, document: Mapping[str, Any]) -> None:
-        """Store a measurement of a version under a key, beside those that are stored already. The file appears by rename.
-
-        Does nothing if the version is deleted. Raises StoreUnusable.
-        """
-        if not self.has(model, number):
-            return
-        path = self._checks_of(model, number)
-        staged = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
-        try:
-            with exclusive_lock(path.parent / ".lock"):
-                checks = self.checks(model, number) | {key: dict(document)}
-                newest = dict(list(checks.items())[-_MOST_CHECKS:])
-                staged.write_text(strict_json.text(newest, indent=1), encoding="utf-8")
-                staged.replace(path)
-        except OSError as error:
-            raise _unusable(error) from error
-        finally:
-            staged.unlink(missing_ok=True)
-
     # ── paths ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _checks_of(self, model: str, number: int) -> Path:
-        return self._folder / model / f"{_CHECKS}{number}.json"
 
     def _path_of(self, model: str, number: int) -> Path:
         """The path of a version, which may be damaged. Raises UnknownVersion if nothing is there."""

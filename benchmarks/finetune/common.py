@@ -1,4 +1,4 @@
-"""What the scenarios of fine-tuning share: the command as users run it, the plain script, and how rounds become figures."""
+"""Parts of all fine-tuning scenarios: the user's command, the plain script, and the summary of rounds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ Start = Callable[..., AbstractContextManager[Zoo]]
 
 
 def weights_of(name: str) -> Path:
-    """A base's safetensors."""
+    """The safetensors of a base."""
     found = Store(zoo_home()).find(Catalog.from_package().get(name))
     if found is None:
-        raise SystemExit(f"the weights of {name} are not here; run `zoo pull {name}`")
+        raise SystemExit(f"the weights of {name} are missing; run `zoo pull {name}`")
     return found.weights
 
 
 def timed(*command: str | Path) -> tuple[dict[str, Any], float]:
-    """The last JSON line that a command prints, and the seconds from its start to its end."""
+    """Run a command; returns the last JSON line of its output and its seconds."""
     began = time.perf_counter()
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
@@ -50,20 +50,20 @@ def timed(*command: str | Path) -> tuple[dict[str, Any], float]:
 
 
 def finetune(zoo: Zoo, base: str, data: Path, name: str, *arguments: str) -> tuple[dict[str, Any], float]:
-    """`zoo finetune` as a user runs it: the job at its end, and the seconds of the whole command."""
+    """Run `zoo finetune` as a user does; returns the finished job and the seconds of the command."""
     command = Path(sys.executable).with_name("zoo")
     options = ["--name", name, "--server", zoo.target, "--json", *arguments]
     return timed(command, "finetune", base, data, *options)
 
 
 def plain(data: Path, epochs: int, *arguments: str) -> tuple[dict[str, Any], float]:
-    """The plain script on the same data."""
+    """Run the plain script on the same data."""
     options: list[str | Path] = ["--weights", weights_of(CNN), "--data", data, "--epochs", str(epochs), *arguments]
     return timed(sys.executable, "-m", "benchmarks.finetune.plain", *options)
 
 
 def accuracy(zoo: Zoo, name: str) -> float:
-    """On the held-out data, as the version's report has it."""
+    """Accuracy of version 1 on the held-out data, from its lineage."""
     with Client(zoo.target) as client:
         return float(client.versions(name).versions[0].lineage.metrics["accuracy"])  # type: ignore[union-attr]
 
@@ -74,11 +74,11 @@ def summary(
     means: Mapping[str, Sequence[float]] = MappingProxyType({}),
     **also: Any,
 ) -> Figures:
-    """What rounds gave, by the words of the table: of ratios and seconds the median, of accuracies the mean; and their ranges."""
+    """The summary of rounds by row of the table: medians of ratios and seconds, means of accuracies, and their ranges."""
     return {
         "rounds": list(rounds),
-        "summary": {words: statistics.median(found) for words, found in medians.items()}
-        | {words: statistics.mean(found) for words, found in means.items()},
-        "ranges": {words: [min(found), max(found)] for words, found in {**medians, **means}.items()},
+        "summary": {row: statistics.median(found) for row, found in medians.items()}
+        | {row: statistics.mean(found) for row, found in means.items()},
+        "ranges": {row: [min(found), max(found)] for row, found in {**medians, **means}.items()},
         **also,
     }

@@ -1,4 +1,4 @@
-"""Versions made of another: the same under another name, their weights a little different, so that no two are alike."""
+"""Copies of a version under other names, with slightly different weights, so that no two are equal."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from model_zoo.versions import Versions
 
 
 def copy_version(version: Path, home: Path, name: str) -> None:
-    """Publishes a copy of `version` as the first of the model `name`."""
-    draft = home / "drafts" / name
-    shutil.copytree(version, draft)
-    card = json.loads((draft / "card.json").read_text())
-    weights = draft / "model.safetensors"
+    """Publish a copy of `version` as version 1 of the model `name`."""
+    staged = home / "drafts" / name
+    shutil.copytree(version, staged)
+    card = json.loads((staged / "card.json").read_text())
+    weights = staged / "model.safetensors"
     state = load_file(weights)
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
-    # Far below what the golden check at load tolerates, and still not the same.
+    # Far below the tolerance of the golden check, and not equal.
     state = {
         key: tensor + 1e-9 * torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
@@ -30,14 +30,14 @@ def copy_version(version: Path, home: Path, name: str) -> None:
     digest, size = hashlib.sha256(weights.read_bytes()).hexdigest(), weights.stat().st_size
     card["name"] = name
     card["source"]["files"]["weights"].update(sha256=digest, bytes=size)
-    (draft / "card.json").write_text(json.dumps(card))
-    manifest = json.loads((draft / "manifest.json").read_text())
+    (staged / "card.json").write_text(json.dumps(card))
+    manifest = json.loads((staged / "manifest.json").read_text())
     for role, entry in manifest["files"].items():
-        path = draft / entry["name"]
+        path = staged / entry["name"]
         manifest["files"][role] = {
             **entry,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "bytes": path.stat().st_size,
         }
-    (draft / "manifest.json").write_text(json.dumps(manifest))
-    Versions(home).publish(name, draft)
+    (staged / "manifest.json").write_text(json.dumps(manifest))
+    Versions(home).publish(name, staged)

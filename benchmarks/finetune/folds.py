@@ -1,4 +1,4 @@
-"""Data whose split is given, so that all who are compared learn from the same examples and are held against the same others."""
+"""Data with a fixed split, so that all methods train and are tested on the same examples."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ SPLITS = ("train", "validation", "test")
 
 
 def photo_folds(photos: Path, out: Path) -> list[Path]:
-    """For each fold a folder `train/`, `validation/`, `test/` with a folder of pictures for each class.
+    """For each fold a folder with `train/`, `validation/` and `test/`, each with a folder of images for each class.
 
-    A fifth is held out; of the rest a seventh is for choosing.
+    A fifth is the test data; a seventh of the rest is the validation data.
     """
     paths = sorted(path for path in photos.glob("*/*") if path.is_file())
-    parts = _parts([path.parent.name for path in paths])
+    splits = _splits([path.parent.name for path in paths])
     folders = []
-    for number, split_of in enumerate(parts):
+    for number, split_of in enumerate(splits):
         folder = out / f"photos-{number}"
         if not folder.is_dir():
-            draft = out / f"photos-{number}.draft"
-            shutil.rmtree(draft, ignore_errors=True)
+            staged = out / f"photos-{number}.draft"
+            shutil.rmtree(staged, ignore_errors=True)
             for path, split in zip(paths, split_of, strict=True):
-                target = draft / split / path.parent.name
+                target = staged / split / path.parent.name
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target / path.name)
-            draft.rename(folder)
+            staged.rename(folder)
         folders.append(folder)
     return folders
 
@@ -40,7 +40,7 @@ def text_folds(table: Path, out: Path) -> list[Path]:
         rows = list(csv.DictReader(handle))
     made = []
     out.mkdir(parents=True, exist_ok=True)
-    for number, split_of in enumerate(_parts([row["topic"] for row in rows])):
+    for number, split_of in enumerate(_splits([row["topic"] for row in rows])):
         path = out / f"{table.stem}-{number}.csv"
         with path.open("w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle)
@@ -50,10 +50,10 @@ def text_folds(table: Path, out: Path) -> list[Path]:
     return made
 
 
-def _parts(labels: list[str]) -> list[list[str]]:
+def _splits(labels: list[str]) -> list[list[str]]:
     """For each fold, the split of every example."""
     outer = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    parts = []
+    splits = []
     for rest, test in outer.split(labels, labels):
         split_of = ["train"] * len(labels)
         for index in test:
@@ -62,5 +62,5 @@ def _parts(labels: list[str]) -> list[list[str]]:
         _, chosen = next(iter(inner.split(rest, [labels[i] for i in rest])))
         for index in chosen:
             split_of[rest[index]] = "validation"
-        parts.append(split_of)
-    return parts
+        splits.append(split_of)
+    return splits

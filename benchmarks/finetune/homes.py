@@ -1,4 +1,4 @@
-"""A ZOO_HOME of a measurement's own that shares the zoo's weights, and what was compiled of them, with the tests'."""
+"""A ZOO_HOME for one measurement, with the weights and the compiled networks of the test home."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.paths import zoo_home
 
 
 def shared_home(folder: Path) -> Path:
-    """`folder` made a home: weights linked, compiled networks copied (code behind a link is not trusted), nothing else in it."""
+    """Make `folder` a home: weights linked, compiled networks copied (code behind a link is not trusted), nothing else."""
     folder.mkdir(parents=True, mode=0o700)
     (folder / "weights").symlink_to(zoo_home() / "weights")
     if (zoo_home() / "compiled").is_dir():

@@ -1,9 +1,9 @@
-"""What somebody writes who fine-tunes a timm network by hand: one file, one loop. Run as a process of its own.
+"""A plain script that fine-tunes a timm network: one file, one loop. It runs as a process of its own.
 
     python -m benchmarks.finetune.plain --weights W.safetensors --data FOLD --epochs 10 [--full]
 
 Without `--full` the backbone is frozen and the loop trains the classifier; with it, all weights. The epoch that is best on
-`validation/` counts. Prints a line of JSON: accuracy on `test/`, seconds of each epoch without that, seconds in all.
+`validation/` is tested. Prints a line of JSON: accuracy on `test/`, seconds of each epoch without validation, seconds in all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """A folder for each class."""
+class ImageFolder(Dataset[tuple[torch.Tensor, int]]):
+    """A folder of images for each class."""
 
     def __init__(self, folder: Path, transform: Any) -> None:
         self.classes = sorted(path.name for path in folder.iterdir())
@@ -42,7 +42,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def main() -> None:
-    """Trains and tests."""
+    """Train and test."""
     began = time.perf_counter()
     parser = argparse.ArgumentParser()
     parser.add_argument("--weights", type=Path, required=True)
@@ -59,9 +59,9 @@ def main() -> None:
     model.load_state_dict(load_file(given.weights))
     timm_data: Any = timm.data
     config = timm_data.resolve_model_data_config(model)
-    validation = Pictures(given.data / "validation", timm_data.create_transform(**config))
-    test = Pictures(given.data / "test", timm_data.create_transform(**config))
-    train = Pictures(given.data / "train", timm_data.create_transform(**config, is_training=given.full))
+    validation = ImageFolder(given.data / "validation", timm_data.create_transform(**config))
+    test = ImageFolder(given.data / "test", timm_data.create_transform(**config))
+    train = ImageFolder(given.data / "train", timm_data.create_transform(**config, is_training=given.full))
     model.reset_classifier(len(train.classes))
     model = model.to(memory_format=torch.channels_last)
     if not given.full:

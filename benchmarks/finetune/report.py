@@ -1,4 +1,4 @@
-"""The figures of `run.py` as docs/finetune-benchmarks.md: a table of ratios beside the aims, with their conditions."""
+"""Writes docs/finetune-benchmarks.md from the figures of `run.py`: a table of ratios beside the aims, with the conditions."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ ROWS = (
 
 
 def table(figures: dict[str, Any]) -> str:
-    """What was measured beside the aims; what was not is left out."""
+    """The measured figures beside the aims; figures that are missing are left out."""
     lines = ["| what | aim | measured | rounds |", "|---|---|---|---|"]
-    for scenario, key, words, aim in ROWS:
+    for scenario, key, title, aim in ROWS:
         found = figures.get(scenario, {})
         value = found.get("summary", {}).get(key)
         if value is not None:
             low, high = found["ranges"][key]
-            lines.append(f"| {words} | {aim} | {value:.3g} | {low:.3g} to {high:.3g} |")
+            lines.append(f"| {title} | {aim} | {value:.3g} | {low:.3g} to {high:.3g} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Writes the table between the marks of the document."""
+    """The command line: write the table between the markers of the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figures", type=Path, default=OUT)
     given = parser.parse_args()

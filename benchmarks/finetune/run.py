@@ -1,9 +1,9 @@
-"""Fine-tuning beside plain scripts and scikit-learn, turn by turn; `make bench-finetune` writes docs/finetune-benchmarks.md.
+"""Fine-tuning beside plain scripts and scikit-learn; `make bench-finetune` writes docs/finetune-benchmarks.md.
 
     python -m benchmarks.finetune.run [--only head,topics,…] [--rounds N] [--out FILE]
 
-Each scenario has a server and a ZOO_HOME of its own, so that no cache of another helps it. The networks run as shipped, unless
-a scenario says otherwise.
+Each scenario has a server and a ZOO_HOME of its own, so that caches of other scenarios do not help it. The networks run as
+shipped, unless a scenario states otherwise.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def server(
     prepare: Callable[[Path], None] = lambda home: None,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Zoo]:
-    """A server with an empty home, save for the weights of the zoo; `prepare` may put things into it first."""
+    """A server with a home that holds only the weights of the zoo; `prepare` may add files before the start."""
     with tempfile.TemporaryDirectory(prefix="zoo-finetune-") as folder:
         home = shared_home(Path(folder) / "home")
         prepare(home)
@@ -59,7 +59,7 @@ def server(
 
 
 def main() -> None:
-    """Runs what was asked for and writes what came of it."""
+    """The command line: run the scenarios and write their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -73,9 +73,9 @@ def main() -> None:
         figures[name] = SCENARIOS[name](server, given.rounds, given.seconds)
         console.print(f"  {json.dumps(figures[name]['summary'])}  ({time.perf_counter() - began:.0f} s)")
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        draft = given.out.with_suffix(".draft")
-        draft.write_text(json.dumps(figures, indent=1))
-        shutil.move(draft, given.out)
+        staged = given.out.with_suffix(".draft")
+        staged.write_text(json.dumps(figures, indent=1))
+        shutil.move(staged, given.out)
 
 
 if __name__ == "__main__":

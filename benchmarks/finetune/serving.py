@@ -1,9 +1,7 @@
-"""What is measured of serving tuned models: many of them, beside a running job, and how soon a new one answers."""
+"""Scenarios of serving fine-tuned models: many models, calls beside a running job, and the time to the first answer."""
 
 from __future__ import annotations
 
-import base64
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,8 @@ import numpy as np
 from benchmarks.finetune.common import CALLERS, CNN, FOLDS, HEADS, Figures, Start, finetune, summary
 from benchmarks.finetune.copies import copy_version
 from benchmarks.finetune.folds import photo_folds
-from benchmarks.participants.process import Process
+from benchmarks.measurement.testbed import store_messages
+from benchmarks.participants.process import start_module
 from benchmarks.participants.zoo import EAGER, Zoo
 from examples.fetch_data import make_photos
 from model_zoo.catalog import Catalog
@@ -26,9 +25,9 @@ from service.pb import open_inference_pb2 as pb
 
 
 def heads(start: Start, rounds: int, seconds: float) -> Figures:
-    """A hundred heads on one backbone, called in turn by 32 callers, beside the base alone called by as many."""
+    """A hundred heads on one backbone, called in rotation by 32 callers, beside the base alone with as many callers."""
     with start([CNN]) as alone, _many(start, "head", {}) as (many, names):
-        found = _in_turn({"alone": (alone, [CNN]), "many": (many, names)}, rounds, seconds)
+        found = _alternate({"alone": (alone, [CNN]), "many": (many, names)}, rounds, seconds)
         memory = {"alone_mib": alone.pss_mib(), "many_mib": many.pss_mib()}
     return summary(
         found,
@@ -42,13 +41,13 @@ def heads(start: Start, rounds: int, seconds: float) -> Figures:
 
 
 def separate(start: Start, rounds: int, seconds: float) -> Figures:
-    """A hundred heads on one backbone beside a hundred models with all weights of their own, each called in turn; eager, since
-    compiling a hundred networks would take an hour."""
+    """A hundred heads on one backbone beside a hundred models with all weights of their own, called in rotation; eager, since the
+    compilation of a hundred networks takes an hour."""
     with (
         _many(start, "head", EAGER) as (heads_, head_names),
         _many(start, "full", EAGER) as (models, model_names),
     ):
-        found = _in_turn({"heads": (heads_, head_names), "separate": (models, model_names)}, rounds, seconds)
+        found = _alternate({"heads": (heads_, head_names), "separate": (models, model_names)}, rounds, seconds)
         memory = {"heads_mib": heads_.pss_mib(), "separate_mib": models.pss_mib()}
     return summary(
         found,
@@ -63,7 +62,7 @@ def separate(start: Start, rounds: int, seconds: float) -> Figures:
 
 @contextmanager
 def _many(start: Start, method: str, settings: dict[str, str]) -> Iterator[tuple[Zoo, list[str]]]:
-    """A server with a hundred models tuned by one method, all loaded, and their names."""
+    """A server with a hundred models that one method has fine-tuned, all loaded, and their names."""
     names = [f"{method}_{number}" for number in range(HEADS)]
     with _tuned(start, method) as version:
 
@@ -80,7 +79,7 @@ def _many(start: Start, method: str, settings: dict[str, str]) -> Iterator[tuple
 
 @contextmanager
 def _tuned(start: Start, method: str) -> Iterator[Path]:
-    """The folder of one version, for as long as the block lasts."""
+    """The folder of one version, until the block ends."""
     fold = photo_folds(make_photos(), FOLDS)[0]
     short = ["--set", "epochs=1"] if method == "full" else []
     with start([CNN], settle=False) as zoo:
@@ -88,24 +87,24 @@ def _tuned(start: Start, method: str) -> Iterator[Path]:
         yield zoo.home / "versions" / "original" / "1"
 
 
-def _in_turn(servers: dict[str, tuple[Zoo, list[str]]], rounds: int, seconds: float) -> list[Figures]:
-    """Rounds of a closed loop against each server, the others stopped meanwhile."""
+def _alternate(servers: dict[str, tuple[Zoo, list[str]]], rounds: int, seconds: float) -> list[Figures]:
+    """Rounds of a closed loop against each server, while the others are paused."""
     found: list[Figures] = []
-    with Process([sys.executable, "-m", "benchmarks.load.client"]) as client:
+    with start_module("load.client") as client:
         for key, (_, names) in servers.items():
-            keep(client, key, [tensor_message(name) for name in names])
+            store_messages(client, key, [tensor_message(name) for name in names])
         for _ in range(rounds):
-            turn = {}
+            figures = {}
             for key, (server, _) in servers.items():
                 others = [other for other, _ in servers.values() if other is not server]
                 for other in others:
                     other.pause()
-                order = {"kind": "closed", "protocol": "grpc", "target": server.target, "seconds": seconds}
-                client.ask({**order, "groups": [[key, CALLERS]], "seconds": 1.0})
-                turn[key] = client.ask({**order, "groups": [[key, CALLERS]]})
+                command = {"kind": "closed", "protocol": "grpc", "target": server.target, "seconds": seconds}
+                client.ask({**command, "groups": [[key, CALLERS]], "seconds": 1.0})
+                figures[key] = client.ask({**command, "groups": [[key, CALLERS]]})
                 for other in others:
                     other.resume()
-            found.append({key: {k: f[k] for k in ("calls_s", "p99_ms", "errors")} for key, f in turn.items()})
+            found.append({key: {k: f[k] for k in ("calls_s", "p99_ms", "errors")} for key, f in figures.items()})
     return found
 
 
@@ -120,32 +119,33 @@ def tensor_message(model: str) -> bytes:
     return request.SerializeToString()
 
 
-def keep(client: Process, key: str, messages: list[bytes]) -> None:
-    """Hands messages to the load client under a name."""
-    client.ask({"kind": "keep", "key": key, "messages": [base64.b64encode(m).decode() for m in messages]})
-
-
 # ── beside a job ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def beside(start: Start, rounds: int, seconds: float) -> Figures:
-    """p99 of a steady load (Poisson, about a third of capacity) with and without a job that trains all weights beside it."""
+    """p99 of a steady load (Poisson, about a third of the capacity) with and without a concurrent job that trains all weights."""
     fold = photo_folds(make_photos(), FOLDS)[0]
     found: list[Figures] = []
     with start([CNN]) as zoo, Client(zoo.target) as sdk:
         dataset = sdk.upload_dataset(fold)
-        with Process([sys.executable, "-m", "benchmarks.load.client"]) as client:
-            keep(client, "cnn", [tensor_message(CNN)])
+        with start_module("load.client") as client:
+            store_messages(client, "cnn", [tensor_message(CNN)])
             closed = {"kind": "closed", "protocol": "grpc", "target": zoo.target, "groups": [["cnn", CALLERS]]}
             capacity = client.ask({**closed, "seconds": seconds})["calls_s"]
-            about = {"kind": "open", "protocol": "grpc", "target": zoo.target, "messages": "cnn", "deadline_ms": 5000.0}
+            common = {
+                "kind": "open",
+                "protocol": "grpc",
+                "target": zoo.target,
+                "messages": "cnn",
+                "deadline_ms": 5000.0,
+            }
             for number in range(rounds):
-                load = {**about, "rate": capacity / 3, "seconds": 2 * seconds, "seed": number}
+                load = {**common, "rate": capacity / 3, "seconds": 2 * seconds, "seed": number}
                 without = client.ask(load)
                 job = sdk.create_job(
                     CNN, dataset.id, "beside", method="full", hyperparameters={"epochs": 100}, seed=number
                 )
-                _until_training(sdk, job.id)
+                _wait_until_training(sdk, job.id)
                 during = client.ask(load)
                 state = sdk.job(job.id)
                 sdk.cancel_job(job.id)
@@ -167,7 +167,7 @@ def beside(start: Start, rounds: int, seconds: float) -> Figures:
     )
 
 
-def _until_training(sdk: Client, job_id: str) -> None:
+def _wait_until_training(sdk: Client, job_id: str) -> None:
     for event in sdk.watch_job(job_id):
         if isinstance(event.what, JobProgress) and event.what.phase == "training" and event.what.step > 0:
             return
@@ -190,7 +190,7 @@ def live(start: Start, rounds: int, seconds: float) -> Figures:
             job = sdk.create_job(CNN, dataset.id, name, method="head", seed=number)
             finished = 0.0
             for event in sdk.watch_job(job.id):
-                # So much is said by the server at the moment at which the worker has finished.
+                # The server reports this ratio at the moment at which the worker has finished.
                 published = isinstance(event.what, JobProgress) and event.what.ratio >= 0.99
                 if published and event.time is not None and not finished:
                     finished = event.time.timestamp()

@@ -1,4 +1,4 @@
-"""What is measured of the tuning itself: the head and all weights, beside a plain script and scikit-learn."""
+"""Scenarios of training: a head and all weights, beside a plain script and scikit-learn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from service.training.data.feature_cache import FeatureCache, features_folder
 
 
 def head(start: Start, rounds: int, seconds: float) -> Figures:
-    """A head on photos, from the command to the version in service, beside a plain loop of ten epochs over a frozen backbone."""
+    """A head on photos, from the command to the served version, beside a plain loop of ten epochs over a frozen backbone."""
     folds = photo_folds(make_photos(), FOLDS)
     found: list[Figures] = []
     with start([CNN]) as zoo:
@@ -67,7 +67,7 @@ def head(start: Start, rounds: int, seconds: float) -> Figures:
 
 
 def _cross_validated(start: Start, base: str, folds: list[Path], stem: str) -> Figures:
-    """Every fold through the product, and scikit-learn's logistic regression on the same features."""
+    """Every fold through `zoo finetune`, and scikit-learn's logistic regression on the same features."""
     found = []
     with start([base]) as zoo:
         for number, fold in enumerate(folds):
@@ -94,8 +94,8 @@ def _cross_validated(start: Start, base: str, folds: list[Path], stem: str) -> F
 
 
 def scikit_learn(home: Path, base: str, dataset_id: str) -> tuple[float, float]:
-    """Accuracy of logistic regression on the features that the job has left, its penalty chosen on the same validation data, and
-    the seconds it took to fit."""
+    """Accuracy of logistic regression on the features that the job has cached, with its penalty chosen on the same validation
+    data, and the seconds of the fit."""
     examples = open_dataset(home, dataset_id)
     store = Store(home).find(Catalog.from_package().get(base))
     assert store is not None
@@ -108,13 +108,13 @@ def scikit_learn(home: Path, base: str, dataset_id: str) -> tuple[float, float]:
     scaled = StandardScaler().fit(features[parts["train"]]).transform(features)
 
     def fitted(penalty: float) -> LogisticRegression:
-        made = LogisticRegression(C=penalty, max_iter=1000)
-        return made.fit(scaled[parts["train"]], targets[parts["train"]])
+        model = LogisticRegression(C=penalty, max_iter=1000)
+        return model.fit(scaled[parts["train"]], targets[parts["train"]])
 
-    def score(made: LogisticRegression, name: str) -> float:
-        return float(made.score(scaled[parts[name]], targets[parts[name]]))
+    def score(model: LogisticRegression, name: str) -> float:
+        return float(model.score(scaled[parts[name]], targets[parts[name]]))
 
-    best = max((fitted(10.0**power) for power in range(-4, 2)), key=lambda made: score(made, "validation"))
+    best = max((fitted(10.0**power) for power in range(-4, 2)), key=lambda model: score(model, "validation"))
     return score(best, "test"), time.perf_counter() - began
 
 
@@ -165,7 +165,7 @@ def full(start: Start, rounds: int, seconds: float) -> Figures:
 
 
 class _Epochs:
-    """Collects when a job's epochs began and ended, by the server's clock; the measuring of validation data is not counted."""
+    """Collects the start and end of a job's epochs by the server's clock, without the evaluation of validation data."""
 
     def __init__(self) -> None:
         self._first: dict[int, float] = {}
@@ -176,11 +176,12 @@ class _Epochs:
         what = event.what
         epoch = what.epoch if isinstance(what, JobProgress | MetricValue) else 0
         training = isinstance(what, JobProgress) and what.phase == "training"
-        if epoch and event.time is not None and (training or getattr(what, "split", "") == "train"):
+        measured = isinstance(what, MetricValue) and what.split == "train"
+        if epoch and event.time is not None and (training or measured):
             at = event.time.timestamp()
             self._first.setdefault(epoch, at)
             self._last[epoch] = at
 
     def seconds(self) -> list[float]:
-        """Of each epoch: from the first sign of it to the last."""
+        """Of each epoch: from its first event to its last."""
         return [self._last[e] - self._first[e] for e in sorted(self._last) if self._last[e] > self._first[e]]

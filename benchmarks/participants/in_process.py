@@ -135,7 +135,7 @@ def main() -> None:
     except CannotCompile as error:
         print(json.dumps({"failed": f"there is no compiled network: {error}"}), flush=True)
         return
-    commands: dict[str, Any] = {
+    commands: dict[str, Callable[..., object]] = {
         "sweep": network.sweep,
         "rate": network.rate,
         "texts": network.texts,

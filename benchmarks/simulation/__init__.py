@@ -1,1 +1,1 @@
-"""A device in virtual time: profiles, arrivals, contenders, an engine that runs them, and a report. See docs/simulation.md."""
+"""A simulated device: profiles, request load, contenders, an engine, and a document. See docs/simulation.md."""

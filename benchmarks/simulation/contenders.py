@@ -1,6 +1,6 @@
-"""The ways to batch that Zoo's is compared with, each as its authors describe it, and Zoo's own as it is served.
+"""The contenders: batching policies as their authors describe them, and Zoo's own as it serves.
 
-Where models share a device, those other than Zoo give a free lane the ready batch whose first row is oldest.
+If models share a device, all contenders but Zoo give a free lane the ready batch with the oldest first row.
 """
 
 from __future__ import annotations
@@ -11,33 +11,32 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from benchmarks.simulation.engine import INFINITY, Contender, Job, Request
+from benchmarks.simulation.engine import INFINITY, Contender, Request, SimulatedBatch
 from benchmarks.simulation.profiles import Network
 from service.scheduler.cost import LearnedCost
 from service.scheduler.policy import Batch, BatchLimits, DevicePolicy
 from service.types import Item
 
 TORCHSERVE_QUEUE = 100
-"""`job_queue_size` as TorchServe has it by default."""
+"""TorchServe's default of `job_queue_size`."""
 
 ZOO_QUEUE, ZOO_TIMEOUT_S = 512, 60.0
-"""`max_queue_size` and `default_timeout_ms` as Zoo has them by default."""
+"""Zoo's defaults of `max_queue_size` and `default_timeout_ms`."""
 
 BACKOFF = 0.9
 """Clipper's: "reducing the batch size by 10 %"."""
 
 
-class Arrived:
-    """Batches in order of arrival, up to the limit, perhaps after a delay.
+class ArrivalOrder:
+    """Batches in order of arrival, up to the limit, optionally after a delay.
 
-    Without a delay and without timeouts: first come, first served, as Triton has it by default (`dynamic_batching { }`).
+    Without a delay and without timeouts: first come, first served, Triton's default (`dynamic_batching { }`).
 
-    `delay_s`: a batch that is not full waits until its oldest row has waited so long (Triton's `max_queue_delay_microseconds`,
-    with the limit as preferred size), or, `from_pickup`, until so long after a worker took its first row (TorchServe's
-    `max_batch_delay`).
-    `reserve_s`: rows that have less than this left until their deadline are not run (Triton's `timeout_action: REJECT` with the
-    callers' own timeouts, each set as much below the deadline as a batch takes).
-    `most_waiting`: rows a model's queue holds at most.
+    `delay_s`: a partial batch waits until its oldest row has waited so long (Triton's `max_queue_delay_microseconds`, with the
+    limit as preferred size), or, with `from_pickup`, until so long after a worker took its first row (TorchServe's
+    `max_batch_delay`). `reserve_s`: rows with less time than this until their deadline are not run (Triton's `timeout_action:
+    REJECT` with the callers' own timeouts, each set below the deadline by the time of a batch). `most_waiting`: limit of the
+    rows in a model's queue.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Arrived:
         self.waiting += 1
         return True
 
-    def next(self, now: float) -> Job | float:
+    def next(self, now: float) -> SimulatedBatch | float:
         """See Contender."""
         late: list[Request] = []
         look_again = oldest = INFINITY
@@ -85,7 +84,7 @@ class Arrived:
                 oldest, chosen = queue[0].at, index
         self.waiting -= len(late)
         if chosen < 0:
-            return Job(late[0].network, [], late) if late else look_again
+            return SimulatedBatch(late[0].network, [], late) if late else look_again
         queue = self._queues[chosen]
         rows: list[Request] = []
         while queue and len(rows) < self._most[chosen]:
@@ -93,7 +92,7 @@ class Arrived:
             self.waiting -= 1
             (late if self._is_late(request, now) else rows).append(request)
         self._picked_at[chosen] = INFINITY
-        return Job(chosen, rows, late)
+        return SimulatedBatch(chosen, rows, late)
 
     def _is_late(self, request: Request, now: float) -> bool:
         return self._reserve_s is not None and request.deadline <= now + self._reserve_s[request.network]
@@ -107,16 +106,16 @@ class Arrived:
             return now
         return (self._picked_at[index] if self._from_pickup else queue[0].at) + self._delay_s[index]
 
-    def finished(self, job: Job, now: float) -> None:
+    def finished(self, job: SimulatedBatch, now: float) -> None:
         """See Contender."""
 
 
 class Clipper:
-    """Batches of adaptive size (Crankshaw et al., NSDI 2017, section 4.3.1): while a full batch stays within the latency
-    objective the size grows by one, and by a tenth it shrinks when one exceeds it.
+    """Batches of adaptive size (Crankshaw et al., NSDI 2017, section 4.3.1): the size grows by one while a full batch stays
+    within the latency objective, and shrinks by a tenth when a batch exceeds it.
 
-    Rows go by deadline, and those whose deadline has passed are not run, as in the authors' code (`ModelQueue`).
-    The objective is the network's tightest deadline. The size is bounded by the network's limit, as all contenders' is.
+    Rows are sorted by deadline, and rows past their deadline are not run, as in the authors' code (`ModelQueue`). The objective
+    is the network's tightest deadline. The size is bounded by the network's limit, as for all contenders.
     """
 
     work_conserving = True
@@ -135,7 +134,7 @@ class Clipper:
         self.waiting += 1
         return True
 
-    def next(self, now: float) -> Job | float:
+    def next(self, now: float) -> SimulatedBatch | float:
         """See Contender."""
         late: list[Request] = []
         chosen, oldest = -1, INFINITY
@@ -146,13 +145,13 @@ class Clipper:
                 chosen, oldest = index, queue[0][2].at
         self.waiting -= len(late)
         if chosen < 0:
-            return Job(late[0].network, [], late) if late else INFINITY
+            return SimulatedBatch(late[0].network, [], late) if late else INFINITY
         queue = self._queues[chosen]
         rows = [heapq.heappop(queue)[2] for _ in range(min(len(queue), int(self.sizes[chosen])))]
         self.waiting -= len(rows)
-        return Job(chosen, rows, late)
+        return SimulatedBatch(chosen, rows, late)
 
-    def finished(self, job: Job, now: float) -> None:
+    def finished(self, job: SimulatedBatch, now: float) -> None:
         """See Contender."""
         size = self.sizes[job.network]
         if now - job.started > self._objective_s[job.network]:
@@ -162,8 +161,8 @@ class Clipper:
 
 
 class Zoo:
-    """The policy that serves, unchanged: `service.scheduler.policy` under the engine's clock, with its admission, its bound on
-    rows in flight, and costs learned as batches run, after the warm-up that the server does at load.
+    """Zoo's policy, unchanged: `service.scheduler.policy` under the engine's clock, with its admission, its limit of rows in
+    flight, and costs that are learned from batches, after the warm-up that the server runs at load.
     """
 
     work_conserving = True
@@ -182,7 +181,7 @@ class Zoo:
         self._index = {}
         for index, (network, weight) in enumerate(zip(networks, weights, strict=True)):
             cost = LearnedCost()
-            for rows in (1, 1, 2, 2):  # see `_warm_up` of the loader
+            for rows in (1, 1, 2, 2):  # as the loader's `_warm_up`
                 cost.observe(rows, network.usual_length, network.law.seconds(rows, network.usual_length))
             limits = BatchLimits(network.max_batch_size, most_waiting, weight=weight)
             queue = self.policy.add(network.name, limits, cost, network.varies)
@@ -204,7 +203,7 @@ class Zoo:
         self._in_flight[index] += 1
         return True
 
-    def next(self, now: float) -> Job | float:
+    def next(self, now: float) -> SimulatedBatch | float:
         """See Contender."""
         step = self.policy.next(now)
         if not isinstance(step, Batch):
@@ -212,9 +211,9 @@ class Zoo:
         index = self._index[step.queue]
         dropped = [_request(entry.owner) for entry in (*step.expired, *step.too_late)]
         self._in_flight[index] -= len(dropped)
-        return Job(index, [_request(entry.owner) for entry, _ in step.rows], dropped, step)
+        return SimulatedBatch(index, [_request(entry.owner) for entry, _ in step.rows], dropped, step)
 
-    def finished(self, job: Job, now: float) -> None:
+    def finished(self, job: SimulatedBatch, now: float) -> None:
         """See Contender."""
         assert isinstance(job.token, Batch)
         self._in_flight[job.network] -= len(job.rows)
@@ -226,31 +225,33 @@ def _request(ticket: object) -> Request:
     return ticket
 
 
-Make = Callable[[Sequence[Network], int, Sequence[float], Sequence[float]], Contender]
+MakeContender = Callable[[Sequence[Network], int, Sequence[float], Sequence[float]], Contender]
 """Networks, lanes, weights, the tightest deadline of each."""
 
 
 def _half_a_batch(networks: Sequence[Network]) -> list[float]:
-    """The delay given to those that have one: what half of a full batch takes."""
+    """The delay of the contenders with a delay: the time of half a full batch."""
     return [0.5 * network.full_s for network in networks]
 
 
 def _a_batch_and_more(networks: Sequence[Network]) -> list[float]:
-    """What Triton's queue timeouts leave for running: a full batch of the usual length, its noise, and a little."""
+    """The time that Triton's queue timeouts reserve for a batch: a full batch of the usual length, its noise, and a margin."""
     return [1.1 * math.exp(2.0 * network.sigma) * network.full_s for network in networks]
 
 
-CONTENDERS: dict[str, Make] = {
+CONTENDERS: dict[str, MakeContender] = {
     "zoo": lambda networks, lanes, weights, _: Zoo(networks, lanes, weights),
-    "fcfs": lambda networks, *_: Arrived(networks),
-    "triton": lambda networks, *_: Arrived(networks, _half_a_batch(networks), reserve_s=_a_batch_and_more(networks)),
-    "torchserve": lambda networks, *_: Arrived(
+    "fcfs": lambda networks, *_: ArrivalOrder(networks),
+    "triton": lambda networks, *_: ArrivalOrder(
+        networks, _half_a_batch(networks), reserve_s=_a_batch_and_more(networks)
+    ),
+    "torchserve": lambda networks, *_: ArrivalOrder(
         networks, _half_a_batch(networks), from_pickup=True, most_waiting=TORCHSERVE_QUEUE
     ),
     "clipper": lambda networks, _lanes, _weights, objective_s: Clipper(networks, objective_s),
 }
 
-VARIANTS: dict[str, Make] = {
+VARIANTS: dict[str, MakeContender] = {
     "zoo-unbounded": lambda networks, lanes, weights, _: Zoo(networks, lanes, weights, most_waiting=10**9),
 }
-"""Run only where asked for: Zoo with `max_queue_size` out of the way."""
+"""Run on request only: Zoo without the limit of `max_queue_size`."""

@@ -18,7 +18,7 @@ from benchmarks.paths import DOCS, RESULTS
 from benchmarks.reports.markdown import number, replace_generated, table
 from benchmarks.simulation.contenders import CONTENDERS
 
-CALLED = {
+LABELS = {
     "zoo": "Zoo",
     "fcfs": "first come, first served",
     "triton": "delay, as Triton",
@@ -34,7 +34,7 @@ COLOURS = {
     "clipper": "#009e73",
     "oracle": "#000000",
 }
-"""Okabe and Ito's, which the colour-blind can tell apart."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
 MARKS = {"zoo": "o", "fcfs": "x", "triton": "^", "torchserve": "v", "clipper": "s"}
 
 SHOWN = ("0.5", "0.8", "0.95", "1.1", "1.5", "2", "2.5")
@@ -42,7 +42,7 @@ SHOWN = ("0.5", "0.8", "0.95", "1.1", "1.5", "2", "2.5")
 
 
 def render(report: dict[str, Any], pictures: Mapping[str, Path] = MappingProxyType({})) -> str:
-    """Everything between the markers. `pictures`: of scenarios, as the page is to name them."""
+    """The generated part of the page. `pictures`: scenario → path of its plot from the page."""
     answered = sum(
         one["answered"] + one["refused"] + one["dropped"]
         for scenario in report["scenarios"].values()
@@ -89,10 +89,10 @@ def _loads(scenario: dict[str, Any]) -> list[str]:
 def _curve(scenario: dict[str, Any], figure: str, digits: int, scale: float = 1.0) -> str:
     loads = _loads(scenario)
     rows = []
-    for name, called in CALLED.items():
+    for name, label in LABELS.items():
         values = [scenario["loads"][load].get(name, {}).get(figure) for load in loads]
         if any(value is not None for value in values):
-            rows.append([called, *(number(None if value is None else value * scale, digits) for value in values)])
+            rows.append([label, *(number(None if value is None else value * scale, digits) for value in values)])
     return table(["", *(f"× {load}" for load in loads)], rows)
 
 
@@ -108,7 +108,7 @@ def _at_twice(scenario: dict[str, Any]) -> str:
             cells += [f"{100.0 * one[fate] / total:.0f} %" for fate in ("refused", "dropped", "late")]
             if shared:
                 cells += [" · ".join(number(value) for value in one["to_fair_share"].values())]
-            rows.append([CALLED[name], *cells])
+            rows.append([LABELS[name], *cells])
     header = ["at × 2", "padding ratio", "rows a batch", "refused", "dropped", "answered late"]
     return table([*header, *(["share ÷ fair share, by network"] if shared else [])], rows)
 
@@ -133,7 +133,7 @@ def _least_shares(report: dict[str, Any]) -> str:
         at = scenario["loads"].get("2", {})
         if len(scenario["networks"]) > 1 and at:
             rows.append([name, *(number(at.get(other, {}).get("least_to_fair_share")) for other in CONTENDERS)])
-    return table(["", *(CALLED[name] for name in CONTENDERS)], rows)
+    return table(["", *(LABELS[name] for name in CONTENDERS)], rows)
 
 
 # ── plots ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,21 +141,21 @@ def _least_shares(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], folder: Path) -> dict[str, Path]:
     """Goodput and p99 against load, a figure a scenario, as SVG. Needs matplotlib."""
-    # By name, not by an import statement: type checks must not depend on whether it is installed.
+    # Imported by name: type checks must not depend on whether matplotlib is installed.
     matplotlib: Any = importlib.import_module("matplotlib")
     figures: Any = importlib.import_module("matplotlib.figure")
     matplotlib.rcParams.update(
         {"svg.hashsalt": "zoo", "svg.fonttype": "none"}
-    )  # the same file for the same figures; and small
+    )  # equal figures give equal files; and small files
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Path] = {}
     for name, scenario in report["scenarios"].items():
         figure = figures.Figure(figsize=(9.0, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         loads = [float(load) for load in scenario["loads"]]
-        for contender, called in CALLED.items():
+        for contender, label in LABELS.items():
             ran = [at.get(contender, {}) for at in scenario["loads"].values()]
-            style = {"color": COLOURS[contender], "marker": MARKS.get(contender), "label": called, "markersize": 4}
+            style = {"color": COLOURS[contender], "marker": MARKS.get(contender), "label": label, "markersize": 4}
             if contender == "oracle":
                 style |= {"linestyle": "--", "linewidth": 1}
             left.plot(loads, [one.get("goodput") for one in ran], **style)
@@ -177,7 +177,7 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def write(report: dict[str, Any], docs: Path) -> None:
-    """Puts tables and plots into the page."""
+    """Write tables and plots into the page."""
     drawn = draw(report, docs.parent / "images")
     pictures = {name: Path(os.path.relpath(path, docs.parent)) for name, path in drawn.items()}
     docs.write_text(replace_generated(docs.read_text(), render(report, pictures)))
@@ -185,7 +185,7 @@ def write(report: dict[str, Any], docs: Path) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """The command line."""
     parser = argparse.ArgumentParser(description="Writes the tables and plots of a simulation.")
     parser.add_argument("--results", type=Path, default=RESULTS / "simulation.json")
     parser.add_argument("--docs", type=Path, default=DOCS / "simulation.md")

@@ -1,7 +1,7 @@
-"""Discrete events under a virtual clock: requests come, lanes take batches from a contender, batches end.
+"""A discrete-event simulation: requests arrive, lanes take batches from a contender, batches end.
 
-A lane asks the contender the moment it is free, and all free lanes ask after everything that happens. What a batch takes is drawn
-here, from the law of its network times seeded log-normal noise of mean 1, so no contender knows it beforehand.
+A lane calls the contender when it becomes free, and all free lanes call it after every event. The engine draws the time of a
+batch from the law of its network times seeded log-normal noise of mean 1, so no contender knows it beforehand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WAITING, ANSWERED, REFUSED, DROPPED = "waiting", "answered", "refused", "dropped
 
 
 class Request:
-    """One row. Its fate is set once."""
+    """One row; its fate is set once."""
 
     __slots__ = ("at", "deadline", "fate", "length", "network")
 
@@ -35,51 +35,51 @@ class Request:
 
 
 @dataclass(slots=True)
-class Job:
-    """What a contender gives to a free lane. Without rows it needs no lane and only tells who was dropped."""
+class SimulatedBatch:
+    """The answer of a contender to a free lane. A batch without rows needs no lane and only reports dropped rows."""
 
     network: int
     rows: list[Request]
     dropped: Sequence[Request] = ()
     token: object = None
-    """The contender's own."""
+    """For the contender's own use."""
     length: int = 0
     started: float = 0.0
 
 
 class Contender(Protocol):
-    """A way to batch. Sees requests when they come and batches when they end; never what is to come."""
+    """A batching policy. It sees requests when they arrive and batches when they end, and nothing of the future."""
 
     work_conserving: bool
-    """Whether it promises that no lane is idle while a row waits."""
+    """Whether it leaves no lane idle while a row waits."""
 
     def arrive(self, request: Request, now: float) -> bool:
-        """Whether it lets the request in."""
+        """Admit a request, or refuse it (False)."""
 
-    def next(self, now: float) -> Job | float:
-        """What a free lane should run, or when to ask again (infinity: when something happens)."""
+    def next(self, now: float) -> SimulatedBatch | float:
+        """The batch for a free lane, or the time of the next call (infinity: after the next event)."""
 
-    def finished(self, job: Job, now: float) -> None:
-        """A job has left its lane."""
+    def finished(self, job: SimulatedBatch, now: float) -> None:
+        """A batch has ended."""
 
     @property
     def waiting(self) -> int:
-        """Rows that wait."""
+        """Number of waiting rows."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests to one network."""
+    """The counts and times of the requests to one network."""
 
     fates: dict[str, int] = field(default_factory=lambda: {ANSWERED: 0, REFUSED: 0, DROPPED: 0})
     in_time: int = 0
-    """Answered by their deadline, and while requests still came."""
+    """Answered by their deadline, and before the last arrival."""
     late: int = 0
     """Answered after their deadline."""
     in_time_s: float = 0.0
-    """Device seconds that those in time would have taken in the best batches."""
+    """Device seconds of the rows in time, each at its cost in the best batch."""
     latencies_s: array[float] = field(default_factory=lambda: array("d"))
-    """Of all that were answered, in time or not."""
+    """Of all answered requests, in time or late."""
     busy_s: float = 0.0
     batches: int = 0
     rows: int = 0
@@ -93,9 +93,9 @@ class Run:
 
     tallies: list[Tally]
     idle_s: float = 0.0
-    """Lane seconds spent idle while a row waited."""
+    """Lane seconds of idle lanes while a row waited."""
     seconds: float = 0.0
-    """How long requests kept coming."""
+    """Time of the last arrival."""
 
     @property
     def ended(self) -> int:
@@ -117,7 +117,7 @@ def simulate(
     contender: Contender,
     noise: Callable[[int], float],
 ) -> Run:
-    """Runs until every request has ended. RuntimeError where one ends twice, or never."""
+    """Run until every request has ended. Raises RuntimeError if a request ends twice, or never."""
     tallies = [Tally() for _ in networks]
     run = Run(tallies, seconds=load.seconds)
     at, network, deadline, length = (
@@ -126,12 +126,12 @@ def simulate(
         load.deadline.tolist(),
         load.length.tolist(),
     )
-    coming, count, until = 0, len(at), load.seconds
-    ends: list[tuple[float, int, Job]] = []
+    arrived, count, until = 0, len(at), load.seconds
+    ends: list[tuple[float, int, SimulatedBatch]] = []
     started, free, wake, now = 0, lanes, INFINITY, 0.0
     laws = [one.law for one in networks]
     while True:
-        then = at[coming] if coming < count else INFINITY
+        then = at[arrived] if arrived < count else INFINITY
         if ends and ends[0][0] <= then:
             then = ends[0][0]
         then = max(now, min(then, wake))
@@ -153,15 +153,15 @@ def simulate(
                 elif now <= until:
                     tally.in_time += 1
                     tally.in_time_s += best_s(request.length)
-        elif coming < count and at[coming] <= now:
-            request = Request(network[coming], now, deadline[coming], length[coming])
-            coming += 1
+        elif arrived < count and at[arrived] <= now:
+            request = Request(network[arrived], now, deadline[arrived], length[arrived])
+            arrived += 1
             if not contender.arrive(request, now):
                 _end(request, REFUSED, tallies[request.network])
         wake = INFINITY
         while free:
             step = contender.next(now)
-            if not isinstance(step, Job):
+            if not isinstance(step, SimulatedBatch):
                 wake = step
                 break
             for request in step.dropped:

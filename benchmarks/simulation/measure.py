@@ -1,11 +1,11 @@
-"""The law of a network on one lane of this CPU: what `profiles.py` has as measured.
+"""Measures the batch times of a network on one lane of a CPU, for `measured.py`.
 
     python -m benchmarks.simulation.measure MODEL TIER [--home DIR] [--repeats N]       TIER: eager or best
 
-Batches of each size (and, for texts, of each length) run on one thread, in turns so that a slow moment meets all alike. What
-is measured is the processor time of that thread, not the clock, and what counts is the least of all turns: that is what a batch
-costs even where others use the machine, whose caches and memory they share.
-The law is fitted by least squares on relative errors; its spread is the deviation of the logarithms around each cell's median.
+Batches of each size (and, for texts, of each length) run on one thread, alternating, so that a slow moment affects all alike.
+The processor time of the thread is measured, not the clock, and the minimum of all turns is taken, since other programs on the
+machine share its caches and memory. The law is fitted by least squares on relative errors; its spread is the deviation of the
+logarithms around each cell's median.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LENGTHS = (8, 27, 64, 128, 200)
 
 
 def measure(model: str, tier: str, home: Path, cache: Path, repeats: int) -> dict[str, object]:
-    """Least and median seconds by rows and length, the law fitted to the least, and how far batches stray."""
+    """Least and median seconds by rows and length, the law fitted to the least, and the spread of the batches."""
     store = Store(home)
     task = inputs.task_of(model, store)
     found = store.find(task.card)
@@ -52,7 +52,7 @@ def measure(model: str, tier: str, home: Path, cache: Path, repeats: int) -> dic
         for cell in cells:
             began = time.thread_time()
             runtime.run(batches[cell])
-            if turn:  # the first is for warming up
+            if turn:  # the first turn is the warm-up
                 seen[cell].append(time.thread_time() - began)
     median = {cell: float(np.median(times)) for cell, times in seen.items()}
     target = np.array([min(seen[cell]) for cell in cells])
@@ -80,12 +80,12 @@ def _rows(task: Task, rows: int, length: int, *, varies: bool) -> list[Item]:
 
 
 def main() -> None:
-    """See the module."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("tier", choices=("eager", "best"))
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("ZOO_TEST_HOME", ".cache/zoo-home")))
-    parser.add_argument("--cache", type=Path, help="where compiled code is kept; default: the home")
+    parser.add_argument("--cache", type=Path, help="folder of compiled code; default: the home")
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     home = arguments.home.resolve()

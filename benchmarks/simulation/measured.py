@@ -1,9 +1,9 @@
-"""Batches on one lane (one thread) of this CPU, in milliseconds, by length and rows.
+"""Measured times of batches on one lane (one thread) of a CPU, in milliseconds, by length and rows.
 
 Texts (all_minilm_l6_v2, tokens; compiled and eager) and sounds (silero_vad, one of 3.3 s; eager): the least of 15 turns of the
 thread's processor time by `python -m benchmarks.simulation.measure MODEL TIER`, on 2 cores of an Intel Xeon at 2.5 GHz without
-bfloat16, beside other work. Images (efficientnet_lite0), from rows a second of a lane, seen apart: 58 and 77 compiled, 38 and 46
-eager, at 1 and 8 rows.
+bfloat16, beside other work. Images (efficientnet_lite0): from rows a second of a lane, measured separately: 58 and 77 compiled,
+38 and 46 eager, at 1 and 8 rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is told of a run."""
+"""The metrics of a simulated run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Figures = dict[str, Any]
 def figures(
     run: Run, networks: Sequence[Network], lanes: int, weights: Sequence[float], offered: Sequence[float]
 ) -> Figures:
-    """Of one contender under one load. `offered`: device lanes' worth of work that each network was asked for.
+    """The metrics of one contender under one load. `offered`: the work that arrives for each network, in lanes.
 
-    goodput: device time, at the cost in the best batches, of rows answered by their deadline ÷ all device time there was. With
-    one network and one length that is answers in time a second ÷ capacity.
+    goodput: device time of the rows answered by their deadline, at the cost in the best batches, ÷ all device time. With one
+    network and one length this is answers in time a second ÷ capacity.
     """
-    tallies, room = run.tallies, lanes * run.seconds
+    tallies, device_s = run.tallies, lanes * run.seconds
     latencies = np.concatenate(
         [np.frombuffer(tally.latencies_s) for tally in tallies if tally.latencies_s] or [np.empty(0)]
     )
@@ -29,7 +29,7 @@ def figures(
     batches, rows = sum(tally.batches for tally in tallies), sum(tally.rows for tally in tallies)
     in_time = sum(tally.in_time for tally in tallies)
     found: Figures = {
-        "goodput": sum(tally.in_time_s for tally in tallies) / room,
+        "goodput": sum(tally.in_time_s for tally in tallies) / device_s,
         "in_time_s": in_time / run.seconds,
         "in_time_share": in_time / max(1, run.ended),
         **fates,
@@ -49,16 +49,16 @@ def figures(
     return found
 
 
-def fair_shares(offered: Sequence[float], weights: Sequence[float], room: float) -> list[float]:
-    """Weighted max-min fairness: by weight, but nobody gets more than asked for, and what that leaves goes to the others."""
+def fair_shares(offered: Sequence[float], weights: Sequence[float], capacity: float) -> list[float]:
+    """Weighted max-min fairness: shares by weight, none above the offered load; the rest goes to the others."""
     shares = [0.0 for _ in offered]
-    open_to = {index for index, asked in enumerate(offered) if asked > 0}
-    while open_to and room > 1e-12:
-        unit = room / sum(weights[index] for index in open_to)
+    open_to = {index for index, load in enumerate(offered) if load > 0}
+    while open_to and capacity > 1e-12:
+        unit = capacity / sum(weights[index] for index in open_to)
         filled = {index for index in open_to if offered[index] <= unit * weights[index] * (1 + 1e-12)}
         for index in filled or open_to:
             shares[index] = offered[index] if filled else unit * weights[index]
-            room -= shares[index]
+            capacity -= shares[index]
         open_to = open_to - filled if filled else set()
     return shares
 

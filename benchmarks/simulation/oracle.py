@@ -1,15 +1,16 @@
-"""What nobody can do better than: an upper bound on the work that ends in time, for one who knows all that is to come.
+"""An upper bound on the work that ends in time, for a schedule that knows all future requests.
 
-The bound is that of a fluid relaxation. The device is one machine of `lanes` × its speed that can split work as it likes; a row
-is as much work as it costs in the best batch for it (full, without padding, and no longer than its deadline allows), without
-regard to whether there are others to fill that batch; and part of a row in time counts as that part. What a row is worth is its
-work in the best batch there is, so the bound divided by lanes × seconds is a goodput.
+The bound is that of a fluid relaxation. The device is one machine of `lanes` × its speed that can split work arbitrarily. The
+work of a row is its cost in the best batch (full, without padding, and within its deadline), whether or not other rows could
+fill that batch. A part of a row in time counts as that part. The value of a row is its work in the best batch of any duration,
+so the bound divided by lanes × seconds is a goodput.
 
-Every real schedule is one of the relaxed ones: a row answered in time had its share of a batch's time between its arrival and its
-deadline, and that share is no less than its best. So none does better but by luck: the noise on batches has mean 1, and the bound
-takes the mean. Which part of the work is done is a linear programme over a polymatroid, which being greedy solves (Edmonds,
-1970): the rows worth most for their work first, as much of them as can be. How much that is, earliest deadline first tells: it
-serves the most work by its deadlines on a fluid machine (Glover, 1967, for matchings in convex bipartite graphs).
+Every real schedule is a relaxed schedule: a row answered in time had its share of a batch's time between its arrival and its
+deadline, and that share is at least its best cost. A schedule can exceed the bound only through the noise on batches, which has
+mean 1; the bound uses the mean. The choice of the work is a linear programme over a polymatroid, which the greedy algorithm
+solves (Edmonds, 1970): the rows of the highest value for their work first, as many as possible. Earliest deadline first gives
+their number: it serves the most work by its deadlines on a fluid machine (Glover, 1967, for matchings in convex bipartite
+graphs).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.simulation.profiles import Network
 from benchmarks.simulation.request_load import Load
 
 STEPS = 10
-"""Worth for work is rounded up to a tenth, which makes the bound no lower and the programme small."""
+"""Value ÷ work is rounded up to a tenth, which does not lower the bound and keeps the programme small."""
 
 
 def most_in_time_s(networks: Sequence[Network], lanes: int, load: Load) -> float:
@@ -34,8 +35,8 @@ def most_in_time_s(networks: Sequence[Network], lanes: int, load: Load) -> float
         within_s = deadline - at if deadline == math.inf else round(deadline - at, 9)
         work = network.best_s(length, within_s)
         if work < math.inf:
-            worth = network.best_s(length) / work
-            groups[math.ceil(worth * STEPS - 1e-9)].append((at, min(deadline, load.seconds), work / lanes))
+            value = network.best_s(length) / work
+            groups[math.ceil(value * STEPS - 1e-9)].append((at, min(deadline, load.seconds), work / lanes))
     best = before = 0.0
     chosen: list[tuple[float, float, float]] = []
     for step in range(STEPS, 0, -1):
@@ -48,7 +49,8 @@ def most_in_time_s(networks: Sequence[Network], lanes: int, load: Load) -> float
 
 
 def _served(rows: Sequence[tuple[float, float, float]]) -> float:
-    """Most work of (arrival, deadline, work), sorted by arrival, that one fluid machine serves in time: by earliest deadline."""
+    """The most work of (arrival, deadline, work), sorted by arrival, that one fluid machine serves in time: earliest deadline
+    first."""
     waiting: list[tuple[float, float]] = []
     now = served = 0.0
     for number, (at, deadline, work) in enumerate(rows):
@@ -56,10 +58,10 @@ def _served(rows: Sequence[tuple[float, float, float]]) -> float:
         heapq.heappush(waiting, (deadline, work))
         then = rows[number + 1][0] if number + 1 < len(rows) else math.inf
         while waiting and now < then:
-            due, left = heapq.heappop(waiting)
-            done = max(0.0, min(left, min(then, due) - now))
+            due, remaining = heapq.heappop(waiting)
+            done = max(0.0, min(remaining, min(then, due) - now))
             now += done
             served += done
-            if done < left and now < due:
-                heapq.heappush(waiting, (due, left - done))
+            if done < remaining and now < due:
+                heapq.heappush(waiting, (due, remaining - done))
     return served

@@ -1,6 +1,6 @@
-"""Devices: how many lanes, and how long the networks' batches take on one. Measured, or published by the maker.
+"""Devices: the number of lanes, and the times of the networks' batches on a lane, measured or published by the vendor.
 
-This CPU: `measured.py`. The accelerator: `published.py`.
+The CPU: `measured.py`. The accelerator: `published.py`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from benchmarks.simulation.table import Table
 
 INFINITY = math.inf
 LUCK = 3.0
-"""A batch is not counted on to take less than its mean by more than so many deviations."""
+"""The bound assumes that no batch is faster than its mean by more than so many deviations."""
 
 
-class Seconds(Protocol):
-    """How long a batch takes on a lane, in the mean."""
+class BatchTimes(Protocol):
+    """The mean time of a batch on a lane."""
 
     def seconds(self, rows: int, length: float) -> float:
-        """Of `rows` rows padded to `length`."""
+        """Seconds of `rows` rows padded to `length`."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network on a device."""
+    """The profile of a network on a device."""
 
     name: str
-    law: Seconds
+    law: BatchTimes
     max_batch_size: int
     sigma: float
     """Of the log-normal noise on a batch's time."""
@@ -48,8 +48,8 @@ class Network:
         return {}
 
     def best_s(self, length: int, within_s: float = INFINITY) -> float:
-        """The least device seconds a row of this length costs in any batch of its like that takes no longer than `within_s`;
-        infinity where none does."""
+        """The least device seconds of a row of this length in a batch of equal rows that takes at most `within_s`; infinity if
+        there is no such batch."""
         found = self._best.get((length, within_s))
         if found is None:
             lucky = math.exp(-LUCK * self.sigma)
@@ -61,7 +61,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Device:
-    """Lanes that run batches side by side, each as fast as the laws say."""
+    """Lanes that run batches concurrently, each with the times of the profiles."""
 
     name: str
     lanes: int
@@ -72,7 +72,7 @@ class Device:
 
 
 MEAN_REVIEW = 55
-"""Tokens, of `benchmarks.arrivals.review_lengths`."""
+"""Tokens, of `benchmarks.load.arrivals.review_lengths`."""
 
 
 def _measured(name: str, table: Table, rows: int, sigma: float) -> Network:
@@ -94,7 +94,7 @@ CPU = Device(
         _measured("sound", measured.SOUND, 8, 0.05),
     ),
 )
-"""Two cores, a lane each; batch limits as the server sets them here."""
+"""Two cores, one lane each; batch limits as the server sets them."""
 
 A100 = Device(
     "a100",
@@ -107,6 +107,6 @@ A100 = Device(
         _published("resnet50", published.RESNET50_MIXED, 64),
     ),
 )
-"""NVIDIA A100 with 40 GB. Larger batches give at most a tenth more rows a second, for twice or four times the wait."""
+"""NVIDIA A100 with 40 GB. Larger batches give at most a tenth more rows a second, and wait two or four times as long."""
 
 DEVICES = {device.name: device for device in (CPU, A100)}

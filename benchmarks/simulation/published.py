@@ -1,4 +1,4 @@
-"""Batch latencies that the maker of an accelerator published: milliseconds, average and 99th percentile, by length and rows.
+"""Batch latencies that the vendor of an accelerator published: milliseconds, average and 99th percentile, by length and rows.
 
 BERT: NVIDIA, TensorRT, `demo/BERT/README.md`, "Inference performance: NVIDIA A100 (40GB)", TensorRT 8.4.3, one GPU, copies to
 and from the device not counted (github.com/NVIDIA/TensorRT, commit 007c34702bc7878285e3123eb39829a1f9aef3f0).
@@ -6,8 +6,7 @@ ResNet-50 v1.5: NVIDIA, DeepLearningExamples, `TensorFlow/Classification/ConvNet
 performance: NVIDIA DGX A100 (1x A100 40GB)", mixed precision, TensorFlow 20.06 (github.com/NVIDIA/DeepLearningExamples,
 commit 1d4211fe9d94550d7bc72bb9b0ac4f576533ca52).
 
-The figures are as they stand there; where they are uneven (ResNet-50 takes 16.2 ms for 32 rows and 18.1 ms for 64) so are they
-here.
+The figures are unchanged, also where they are uneven (ResNet-50 takes 16.2 ms for 32 rows and 18.1 ms for 64).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is simulated: which networks on which device, what they are asked for, and how it comes."""
+"""The scenarios of the simulation: networks on a device, and their requests."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from benchmarks.simulation.profiles import DEVICES, Device, Network
 from benchmarks.simulation.request_load import Load, Stream, draw
 
 LOADS = (0.2, 0.5, 0.8, 0.95, 1.1, 1.5, 2.0, 2.5)
-"""Work that comes ÷ what the device can do in full batches without padding."""
+"""Offered work ÷ capacity of the device in full batches without padding."""
 
 TIGHT, LOOSE = 3.0, 20.0
-"""Deadlines in turns: full batches of the slowest network of the scenario, of its usual length."""
+"""Deadlines in turns; a turn is the time of a full batch of the slowest network of the scenario, of its usual length."""
 DEADLINES = {"tight": (TIGHT,), "loose": (LOOSE,), "mixed": (TIGHT, LOOSE), "none": (math.inf,)}
 
 CYCLE_TURNS = 40.0
 """Mean length of a burst and the calm after it, in turns."""
 
 SAMPLE = 20_000
-"""Lengths drawn to know the mean cost of a stream's rows."""
+"""Number of lengths that are drawn for the mean cost of a stream's rows."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Scenario:
     device: str
     networks: tuple[str, ...]
     work: tuple[float, ...]
-    """Part of the work (device seconds) that each network is asked for."""
+    """Share of the work (device seconds) of each network."""
     deadlines: str
     pattern: str = "poisson"
     weights: tuple[float, ...] = ()
-    """All 1 where none are given."""
+    """Scheduling weights; all 1 if empty."""
 
     @property
     def on(self) -> Device:
@@ -55,12 +55,12 @@ class Scenario:
 
     @property
     def turn_s(self) -> float:
-        """A full batch of the slowest network."""
+        """Time of a full batch of the slowest network."""
         return max(network.full_s for network in self.profiles)
 
     @property
     def within_s(self) -> tuple[float, ...]:
-        """Its deadlines, after arrival."""
+        """The deadlines after arrival."""
         return tuple(turns * self.turn_s for turns in DEADLINES[self.deadlines])
 
     def _stretch(self, network: Network) -> float:
@@ -83,11 +83,11 @@ class Scenario:
 
     @property
     def _shares(self) -> list[float]:
-        asked = [part / mean for part, mean in zip(self.work, self.mean_s, strict=True)]
-        return [one / sum(asked) for one in asked]
+        rates = [part / mean for part, mean in zip(self.work, self.mean_s, strict=True)]
+        return [rate / sum(rates) for rate in rates]
 
     def load(self, load: float, turns: float, seed: int) -> Load:
-        """Requests at `load` × capacity, for so many turns in the mean."""
+        """Requests at `load` × capacity, for `turns` turns on average."""
         streams = [
             Stream(share, self.within_s, network.varies, self._stretch(network))
             for share, network in zip(self._shares, self.profiles, strict=True)

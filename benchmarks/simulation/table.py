@@ -1,4 +1,4 @@
-"""How long batches take, by points that are known."""
+"""Times of batches, interpolated between known points."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ NORMAL_P99 = 2.326
 
 
 class Table:
-    """A law by interpolation between points, linear in rows and in length. What is below the least known length or number of rows
-    takes as long as that; what is beyond the greatest cannot run."""
+    """Interpolation between points, linear in rows and in length. Values below the least known length or number of rows have
+    its time; values above the greatest are an error."""
 
     def __init__(self, text: str) -> None:
-        """A line a point: length, rows, average ms and, where known, 99th percentile ms."""
+        """One line a point: length, rows, average ms and, if known, 99th percentile ms."""
         points = [[float(word) for word in line.split()] for line in text.strip().splitlines()]
         self.lengths = sorted({int(point[0]) for point in points})
         self.rows = sorted({int(point[1]) for point in points})
@@ -22,7 +22,7 @@ class Table:
         self._known: dict[tuple[int, float], float] = {}
         strays = sorted(math.log(p99 / mean) / NORMAL_P99 for _, _, mean, *known in points for p99 in known)
         self.sigma = max(0.0, strays[len(strays) // 2]) if strays else 0.0
-        """Of the log-normal whose 99th percentile is as far from the average as that of the table's middle point."""
+        """Of the log-normal distribution whose 99th percentile is as far from the average as at the median point of the table."""
 
     def seconds(self, rows: int, length: float) -> float:
         """Seconds of a batch. ValueError beyond the table."""
@@ -38,7 +38,7 @@ class Table:
 
     @property
     def is_rising(self) -> bool:
-        """Whether more rows never take less time, nor longer ones."""
+        """Whether more rows, and longer rows, never take less time."""
         by_rows = (
             (self._seconds[at, few], self._seconds[at, many])
             for few, many in pairwise(self.rows)
@@ -53,7 +53,7 @@ class Table:
 
 
 def _between(grid: list[int], value: float) -> tuple[int, int, float]:
-    """The neighbours of a value in a grid, and how far between them it lies (0 to 1)."""
+    """The neighbours of a value in a grid, and its position between them (0 to 1)."""
     above = min(max(bisect_right(grid, value), 1), len(grid) - 1)
     below = max(above - 1, 0)
     width = grid[above] - grid[below]

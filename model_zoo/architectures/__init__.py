@@ -1,1 +1,5 @@
-"""Torch modules that timm and transformers do not have: one file each, imported only to build that network."""
+"""The torch modules of served networks.
+
+One file for each architecture that timm and transformers lack, imported only to build that network; ``wrappers`` and ``tuned``
+adapt all architectures to the signature of a card.
+"""

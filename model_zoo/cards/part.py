@@ -1,4 +1,4 @@
-"""What the parts of a card have in common: the base class and the types of their fields."""
+"""The base class of the parts of a card, and common types of their fields."""
 
 from typing import Annotated
 

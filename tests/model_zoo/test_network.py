@@ -1,4 +1,4 @@
-"""The real networks say what their cards promise, alone and in a padded batch, and equal what they were made from."""
+"""The real networks give the answers of their cards, single and in a padded batch, and equal their sources."""
 
 import io
 import zipfile
@@ -47,7 +47,7 @@ def member(card: Card, wheel: Path) -> bytes:
 
 
 def pixels(path: Path, recipe: ImageRecipe) -> Tensor:
-    """The recipe, written down once more: (1, 3, H, W)."""
+    """The recipe, implemented a second time: (1, 3, H, W)."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     scale = recipe.resize_shorter / min(image.size)
@@ -74,7 +74,7 @@ def samples(case: GoldenCase) -> Tensor:
 
 
 def embed(model: Real, texts: list[str], pad_to: int = 0) -> Tensor:
-    """Embeddings of texts as one batch, padded to the longest or further: (B, 384)."""
+    """Embeddings of texts as one batch, padded to the longest or beyond: (B, 384)."""
     recipe = model.card.recipe
     assert isinstance(recipe, TextRecipe)
     tokenizer = Tokenizer.from_file(str(model.materialised.files["tokenizer"]))
@@ -89,7 +89,7 @@ def embed(model: Real, texts: list[str], pad_to: int = 0) -> Tensor:
 
 
 def segments(probabilities: list[float], recipe: AudioRecipe) -> list[tuple[float, float]]:
-    """Runs of speech in seconds, widened by the padding; enough of the rule for recordings without short pauses."""
+    """Segments of speech in seconds, widened by the padding; the part of the rule for recordings without short pauses."""
     frame = recipe.frame_samples / recipe.sample_rate
     found: list[tuple[float, float]] = []
     start: int | None = None
@@ -104,7 +104,7 @@ def segments(probabilities: list[float], recipe: AudioRecipe) -> list[tuple[floa
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", NAMES)
-def test_a_network_is_ready_to_serve_and_as_large_as_its_card_says(real: Models, name: str) -> None:
+def test_load_network_returns_an_eval_network_of_the_size_on_the_card(real: Models, name: str) -> None:
     model = real(name)
     parameters = list(model.network.parameters())
     assert sum(parameter.numel() for parameter in parameters) == model.card.parameters
@@ -113,7 +113,7 @@ def test_a_network_is_ready_to_serve_and_as_large_as_its_card_says(real: Models,
 
 
 @pytest.mark.weights
-def test_conversion_kept_every_tensor_of_the_image_classifier(real: Models, wheel_of: Callable[[Card], Path]) -> None:
+def test_conversion_keeps_every_tensor_of_the_image_classifier(real: Models, wheel_of: Callable[[Card], Path]) -> None:
     model = real("efficientnet_lite0")
     content = member(model.card, wheel_of(model.card))
     source = torch.load(io.BytesIO(content), weights_only=True)
@@ -123,7 +123,7 @@ def test_conversion_kept_every_tensor_of_the_image_classifier(real: Models, whee
 
 
 @pytest.mark.weights
-def test_conversion_kept_every_tensor_of_the_sentence_encoder(real: Models, wheel_of: Callable[[Card], Path]) -> None:
+def test_conversion_keeps_every_tensor_of_the_sentence_encoder(real: Models, wheel_of: Callable[[Card], Path]) -> None:
     model = real("all_minilm_l6_v2")
     source = load(member(model.card, wheel_of(model.card)))
     kept = load_file(model.materialised.weights)
@@ -132,16 +132,16 @@ def test_conversion_kept_every_tensor_of_the_sentence_encoder(real: Models, whee
 
 
 @pytest.mark.weights
-def test_the_labels_are_one_for_each_logit(real: Models) -> None:
+def test_labels_file_has_one_label_per_logit(real: Models) -> None:
     model = real("efficientnet_lite0")
     labels = model.materialised.files["labels"].read_text(encoding="utf-8").splitlines()
     assert len(labels) == 1000
-    assert len(set(labels)) == 999  # ImageNet has two cranes: the bird and the machine
+    assert len(set(labels)) == 999  # ImageNet has two classes named crane: the bird and the machine
     assert (labels[0], labels[282]) == ("tench, Tinca tinca", "tiger cat")
 
 
 @pytest.mark.weights
-def test_golden_pictures_are_recognised(real: Models) -> None:
+def test_golden_images_are_classified_as_expected(real: Models) -> None:
     model = real("efficientnet_lite0")
     labels = model.materialised.files["labels"].read_text(encoding="utf-8").splitlines()
     assert isinstance(model.card.recipe, ImageRecipe)
@@ -155,7 +155,7 @@ def test_golden_pictures_are_recognised(real: Models) -> None:
 
 
 @pytest.mark.weights
-def test_a_picture_in_a_batch_gets_what_it_gets_alone_and_the_head_fits_the_features(real: Models) -> None:
+def test_batched_images_equal_single_ones_and_features_fit_the_head(real: Models) -> None:
     model = real("efficientnet_lite0")
     assert isinstance(model.card.recipe, ImageRecipe)
     cat = pixels(golden_path("cat.jpg"), model.card.recipe)
@@ -167,7 +167,7 @@ def test_a_picture_in_a_batch_gets_what_it_gets_alone_and_the_head_fits_the_feat
 
 
 @pytest.mark.weights
-def test_golden_texts_lie_where_they_lay_and_paraphrases_are_near(real: Models) -> None:
+def test_golden_texts_have_expected_embeddings_and_similarities(real: Models) -> None:
     model = real("all_minilm_l6_v2")
     for case in model.card.golden:
         assert case.input.text is not None
@@ -180,7 +180,7 @@ def test_golden_texts_lie_where_they_lay_and_paraphrases_are_near(real: Models) 
 
 
 @pytest.mark.weights
-def test_a_text_in_a_padded_batch_gets_what_it_gets_alone(real: Models) -> None:
+def test_texts_in_a_padded_batch_equal_single_ones(real: Models) -> None:
     model = real("all_minilm_l6_v2")
     text = "A man is playing a guitar."
     alone = embed(model, [text])
@@ -192,13 +192,13 @@ def test_a_text_in_a_padded_batch_gets_what_it_gets_alone(real: Models) -> None:
 
 
 @pytest.mark.weights
-def test_a_row_of_nothing_but_padding_is_zero_not_nan(real: Models) -> None:
+def test_text_of_padding_only_is_zero_not_nan(real: Models) -> None:
     zeros = torch.zeros(1, 4, dtype=torch.int64)
     assert not real("all_minilm_l6_v2").network(input_ids=zeros, attention_mask=zeros)["embedding"].any()
 
 
 @pytest.mark.weights
-def test_golden_recordings_have_speech_where_there_is_speech_only(real: Models) -> None:
+def test_golden_recordings_have_the_expected_speech_segments(real: Models) -> None:
     model = real("silero_vad")
     assert isinstance(model.card.recipe, AudioRecipe)
     for case in model.card.golden:
@@ -212,7 +212,7 @@ def test_golden_recordings_have_speech_where_there_is_speech_only(real: Models) 
 
 
 @pytest.mark.weights
-def test_a_recording_in_a_padded_batch_gets_what_it_gets_alone(real: Models) -> None:
+def test_recordings_in_a_padded_batch_equal_single_ones(real: Models) -> None:
     model = real("silero_vad")
     speech = samples(model.card.golden[0])
     batch = torch.zeros(2, speech.shape[1] + 512 * 40)
@@ -228,9 +228,7 @@ def test_a_recording_in_a_padded_batch_gets_what_it_gets_alone(real: Models) -> 
 @pytest.mark.weights
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_the_speech_network_equals_the_published_one_frame_by_frame(
-    real: Models, wheel_of: Callable[[Card], Path]
-) -> None:
+def test_speech_network_equals_the_published_one_frame_by_frame(real: Models, wheel_of: Callable[[Card], Path]) -> None:
     model = real("silero_vad")
     content = member(model.card, wheel_of(model.card))
     published = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
@@ -248,7 +246,7 @@ def test_the_speech_network_equals_the_published_one_frame_by_frame(
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", NAMES)
-def test_a_network_answers_under_the_names_of_its_signature(real: Models, name: str) -> None:
+def test_network_outputs_have_the_names_of_the_signature(real: Models, name: str) -> None:
     model = real(name)
     shapes: dict[str, tuple[int, ...]] = {
         "pixel_values": (2, 3, 224, 224),
@@ -273,7 +271,7 @@ def test_a_network_answers_under_the_names_of_its_signature(real: Models, name: 
 
 
 @pytest.mark.weights
-def test_no_code_file_of_an_archive_is_needed(real: Models, wheel_of: Callable[[Card], Path]) -> None:
+def test_conversion_does_not_read_code_of_an_archive(real: Models, wheel_of: Callable[[Card], Path]) -> None:
     model = real("silero_vad")
     stripped = io.BytesIO()
     content = io.BytesIO(member(model.card, wheel_of(model.card)))
@@ -284,14 +282,14 @@ def test_no_code_file_of_an_archive_is_needed(real: Models, wheel_of: Callable[[
     assert len(state_dict_of(stripped.getvalue())) == 30
 
 
-def test_an_architecture_the_library_does_not_know_is_said_in_words() -> None:
+def test_unknown_architecture_is_rejected() -> None:
     card = Catalog.from_package().get("efficientnet_lite0")
     changed = card.architecture.model_copy(update={"arguments": {"model_name": "no_such_network"}})
     with pytest.raises(ConversionFailed, match="timm cannot build the architecture"):
         build_network(card.model_copy(update={"architecture": changed}))
 
 
-def test_a_damaged_safetensors_file_is_said_in_words(tmp_path: Path) -> None:
+def test_damaged_safetensors_file_is_rejected(tmp_path: Path) -> None:
     broken = tmp_path / "model.safetensors"
     broken.write_bytes(b"nothing of the kind")
     card = Catalog.from_package().get("silero_vad")

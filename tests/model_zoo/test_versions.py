@@ -14,7 +14,7 @@ from model_zoo.versions import Versions
 from tests.support.tuned_versions import publish, result_folder, write_manifest
 
 
-def test_versions_are_numbered_from_one_in_the_order_they_are_published(tmp_path: Path) -> None:
+def test_publish_numbers_versions_from_one(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     assert versions.models() == []
     assert [publish(tmp_path, "mood", slope) for slope in (1.0, 2.0, 3.0)] == [1, 2, 3]
@@ -34,7 +34,7 @@ def test_versions_are_numbered_from_one_in_the_order_they_are_published(tmp_path
     versions.verify("mood", 2)
 
 
-def test_the_folder_of_a_job_is_gone_once_it_is_published(tmp_path: Path) -> None:
+def test_publish_moves_the_folder(tmp_path: Path) -> None:
     folder = result_folder(tmp_path, "mood")
     Versions(tmp_path).publish("mood", folder)
     assert not folder.exists()
@@ -45,7 +45,7 @@ def _publish_some(home: Path, name: str, answers: "multiprocessing.Queue[int]") 
         answers.put(publish(home, "mood", 1.0 + i, job_id=name))
 
 
-def test_processes_that_publish_at_once_get_different_numbers(tmp_path: Path) -> None:
+def test_concurrent_publishers_get_different_numbers(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     answers: multiprocessing.Queue[int] = context.Queue()
     publishers = [context.Process(target=_publish_some, args=(tmp_path, str(i), answers)) for i in range(3)]
@@ -58,7 +58,7 @@ def test_processes_that_publish_at_once_get_different_numbers(tmp_path: Path) ->
     assert Versions(tmp_path).numbers("mood") == list(range(1, 16))
 
 
-def test_the_number_of_a_deleted_version_does_not_come_again(tmp_path: Path) -> None:
+def test_number_of_a_deleted_version_is_not_reused(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood")
     publish(tmp_path, "mood", 2.0)
@@ -72,7 +72,7 @@ def test_the_number_of_a_deleted_version_does_not_come_again(tmp_path: Path) -> 
     assert publish(tmp_path, "mood", 4.0) == 4
 
 
-def test_a_listing_has_the_numbers_of_all_models_and_nothing_else(tmp_path: Path) -> None:
+def test_listing_has_the_numbers_of_all_models(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     assert versions.listing() == {}
     for model in ("mood", "mood", "pets"):
@@ -84,9 +84,7 @@ def test_a_listing_has_the_numbers_of_all_models_and_nothing_else(tmp_path: Path
     assert [versions.has("mood", number) for number in (1, 2, 3)] == [False, True, False]
 
 
-def test_a_disk_that_cannot_be_read_is_not_taken_for_an_empty_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_of_an_unreadable_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, "mood")
 
     def fail(*_: object) -> None:
@@ -97,7 +95,7 @@ def test_a_disk_that_cannot_be_read_is_not_taken_for_an_empty_one(
         Versions(tmp_path).listing()
 
 
-def test_what_was_withdrawn_is_gone_for_whoever_looks_until_it_is_put_back(tmp_path: Path) -> None:
+def test_withdrawn_version_is_not_found_until_restored(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood")
     folder, size = versions.withdraw("mood", 1)
@@ -110,7 +108,7 @@ def test_what_was_withdrawn_is_gone_for_whoever_looks_until_it_is_put_back(tmp_p
     assert versions.open("mood", 1).number == 1
 
 
-def test_what_a_process_that_was_ended_did_not_remove_the_next_one_does(tmp_path: Path) -> None:
+def test_remove_withdrawn_removes_versions_of_an_earlier_process(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood")
     publish(tmp_path, "mood")
@@ -120,7 +118,7 @@ def test_what_a_process_that_was_ended_did_not_remove_the_next_one_does(tmp_path
     assert versions.numbers("mood") == [2]
 
 
-def test_a_crash_while_the_last_number_is_noted_leaves_the_one_before(
+def test_crash_while_the_last_number_is_written_keeps_the_previous_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = Versions(tmp_path)
@@ -129,7 +127,7 @@ def test_a_crash_while_the_last_number_is_noted_leaves_the_one_before(
     versions.delete("mood", 2)
 
     def fail(path: Path, text: str) -> int:
-        with path.open("w"):  # opened and truncated, and then the disk is full
+        with path.open("w"):  # opened and truncated; then the disk is full
             raise OSError(errno.ENOSPC, "No space left on device")
 
     folder = result_folder(tmp_path, "mood")
@@ -140,7 +138,7 @@ def test_a_crash_while_the_last_number_is_noted_leaves_the_one_before(
     assert versions.publish("mood", folder) == 3, "2 was given once"
 
 
-def test_a_supervisor_finds_what_its_job_has_published(tmp_path: Path) -> None:
+def test_published_by_finds_the_version_of_a_job(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood", job_id="a")
     publish(tmp_path, "mood", job_id="b")
@@ -152,7 +150,7 @@ def test_a_supervisor_finds_what_its_job_has_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../evil", "a/b", "..", ".", "", "Mood", "mood/../../x", "a" * 64, "ü", "mood\n", ".hidden"]
 )
-def test_a_hostile_name_is_no_path(tmp_path: Path, name: str) -> None:
+def test_hostile_model_name_is_not_a_path(tmp_path: Path, name: str) -> None:
     versions = Versions(tmp_path / "home")
     outside = tmp_path / "evil" / "1"
     outside.mkdir(parents=True)
@@ -167,14 +165,14 @@ def test_a_hostile_name_is_no_path(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 10**9])
-def test_a_number_that_there_is_not_is_unknown(tmp_path: Path, number: int) -> None:
+def test_missing_number_is_unknown(tmp_path: Path, number: int) -> None:
     publish(tmp_path, "mood")
     with pytest.raises(UnknownVersion, match=f"model 'mood' has no version {number}"):
         Versions(tmp_path).open("mood", number)
 
 
 @pytest.mark.parametrize("break_it", ["cut", "gone", "link", "foreign", "path"])
-def test_a_folder_that_is_not_as_its_manifest_says_is_refused(tmp_path: Path, break_it: str) -> None:
+def test_folder_that_differs_from_its_manifest_is_rejected(tmp_path: Path, break_it: str) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood")
     folder = tmp_path / "versions" / "mood" / "1"
@@ -200,20 +198,20 @@ def test_a_folder_that_is_not_as_its_manifest_says_is_refused(tmp_path: Path, br
         versions.open("mood", 1)
 
 
-def test_bytes_that_changed_in_place_are_found_by_verify(tmp_path: Path) -> None:
+def test_verify_detects_bytes_changed_in_place(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     publish(tmp_path, "mood")
     weights = tmp_path / "versions" / "mood" / "1" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    versions.open("mood", 1)  # sizes are as they were
+    versions.open("mood", 1)  # the sizes are unchanged
     with pytest.raises(VersionDamaged, match=r"model.safetensors is not the file that was published"):
         versions.verify("mood", 1)
     assert weights.exists()
 
 
-def test_what_is_not_complete_is_not_published(tmp_path: Path) -> None:
+def test_publish_of_an_incomplete_folder_is_rejected(tmp_path: Path) -> None:
     versions = Versions(tmp_path)
     folder = result_folder(tmp_path, "mood")
     (folder / "manifest.json").unlink()
@@ -229,7 +227,7 @@ def test_what_is_not_complete_is_not_published(tmp_path: Path) -> None:
     assert versions.models() == []
 
 
-def test_a_store_finds_the_files_of_a_tuned_card(tmp_path: Path) -> None:
+def test_store_finds_the_files_of_a_tuned_card(tmp_path: Path) -> None:
     publish(tmp_path, "mood", 1.0)
     publish(tmp_path, "mood", 2.0)
     card = Versions(tmp_path).open("mood", 1).card
@@ -241,8 +239,8 @@ def test_a_store_finds_the_files_of_a_tuned_card(tmp_path: Path) -> None:
     assert Store(tmp_path).find(card) is None
 
 
-def test_versions_of_equal_weights_keep_files_of_their_own(tmp_path: Path) -> None:
-    for number, label in enumerate(("cat", "chat"), 1):  # the same pictures, and the classes called otherwise
+def test_versions_of_equal_weights_have_files_of_their_own(tmp_path: Path) -> None:
+    for number, label in enumerate(("cat", "chat"), 1):  # the same images with other names of the classes
         folder = result_folder(tmp_path, "mood", job_id=label)
         (folder / "labels.txt").write_text(label)
         document = json.loads((folder / "card.json").read_text()) | {"provenance": f"Tuned by job {label}"}

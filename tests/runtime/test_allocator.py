@@ -1,4 +1,4 @@
-"""Memory that a batch freed is kept for the next one."""
+"""Memory that a batch has freed is kept for the next batch."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 for round in range(30):
     if round == 20:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16 << 20)  # 64 MiB: above what glibc ever learns to keep
+    torch.ones(16 << 20)  # 64 MiB: above the threshold to which glibc adapts
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 10)
 """
 
@@ -29,6 +29,6 @@ def faults_a_round(how: str) -> int:
     return int(done.stdout)
 
 
-def test_a_block_that_was_freed_is_used_again_without_page_faults() -> None:
+def test_freed_block_is_reused_without_page_faults() -> None:
     pages = (64 << 20) // resource.getpagesize()
     assert faults_a_round("keep") < pages // 10 < faults_a_round("leave")

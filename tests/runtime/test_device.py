@@ -1,4 +1,4 @@
-"""Which device serves, and how its cores are cut into lanes."""
+"""The device that serves, and the division of its cores into lanes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 @pytest.mark.parametrize("wanted", ["auto", "cpu"])
 @pytest.mark.parametrize("lanes", range(6))
 @pytest.mark.parametrize("cores", [1, 2, 3, 4, 8, 64])
-def test_lanes_on_a_cpu_never_use_more_threads_than_there_are_cores(
+def test_cpu_lanes_use_at_most_as_many_threads_as_cores(
     monkeypatch: pytest.MonkeyPatch, wanted: str, lanes: int, cores: int
 ) -> None:
     gpus(monkeypatch, 0)
@@ -25,20 +25,20 @@ def test_lanes_on_a_cpu_never_use_more_threads_than_there_are_cores(
         assert plan.lanes == min(lanes, cores)
 
 
-def test_auto_takes_the_first_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_device_is_the_first_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
     assert plan_device("auto", 0, 8).name == "cuda:0"
     assert plan_device("auto", 0, 8).lanes == 1
     assert plan_device("cuda", 2, 8).lanes == 2
 
 
-def test_cpu_means_cpu_even_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_device_is_used_even_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
     assert plan_device("cpu", 1, 4) == DevicePlan("cpu", 1, 4)
 
 
 @pytest.mark.parametrize(("wanted", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:7", 4)])
-def test_a_gpu_that_is_not_there_is_told_with_how_many_there_are(
+def test_missing_gpu_is_rejected_with_the_number_of_gpus(
     monkeypatch: pytest.MonkeyPatch, wanted: str, count: int
 ) -> None:
     gpus(monkeypatch, count)
@@ -46,6 +46,6 @@ def test_a_gpu_that_is_not_there_is_told_with_how_many_there_are(
         plan_device(wanted, 0, 2)
 
 
-def test_the_last_gpu_is_one_less_than_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_gpu_index_is_one_less_than_the_number_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
     assert plan_device("cuda:1", 0, 2).name == "cuda:1"

@@ -1,4 +1,4 @@
-"""What is free is the least of what the machine and the container have left, files that are kept at hand counted as free."""
+"""Free memory is the lesser of the machine's and the container's; the file cache counts as free."""
 
 from pathlib import Path
 
@@ -31,26 +31,26 @@ def v2(folder: Path, limit: str) -> None:
     (folder / "memory.stat").write_text(f"anon {800 * MIB}\nactive_file {30 * MIB}\ninactive_file {70 * MIB}\n")
 
 
-def test_without_a_container_the_machine_says(machine: Path, tmp_path: Path) -> None:
+def test_free_bytes_without_container_is_that_of_the_machine(machine: Path, tmp_path: Path) -> None:
     assert free_bytes(machine, tmp_path / "none") == 2048 * MIB
 
 
-def test_a_container_has_its_limit_less_what_it_cannot_give_back(machine: Path, tmp_path: Path) -> None:
+def test_free_bytes_of_a_container_is_its_limit_less_unreclaimable_memory(machine: Path, tmp_path: Path) -> None:
     v1(tmp_path / "v1", 1000 * MIB)
     v2(tmp_path / "v2", str(1000 * MIB))
     assert free_bytes(machine, tmp_path / "v1") == free_bytes(machine, tmp_path / "v2") == 200 * MIB
 
 
-def test_a_container_beyond_its_limit_has_nothing(machine: Path, tmp_path: Path) -> None:
+def test_free_bytes_of_a_container_over_its_limit_is_zero(machine: Path, tmp_path: Path) -> None:
     v2(tmp_path / "v2", str(700 * MIB))
     assert free_bytes(machine, tmp_path / "v2") == 0
 
 
-def test_a_container_without_a_limit_has_what_the_machine_has(machine: Path, tmp_path: Path) -> None:
+def test_free_bytes_of_a_container_without_limit_is_that_of_the_machine(machine: Path, tmp_path: Path) -> None:
     v1(tmp_path / "v1", 9223372036854771712)
     v2(tmp_path / "v2", "max")
     assert free_bytes(machine, tmp_path / "v1") == free_bytes(machine, tmp_path / "v2") == 2048 * MIB
 
 
-def test_a_system_that_does_not_say_is_no_error(tmp_path: Path) -> None:
+def test_free_bytes_of_an_unknown_system_is_none(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "none", tmp_path / "none") is None

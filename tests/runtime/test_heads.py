@@ -1,4 +1,4 @@
-"""Heads in numpy answer as the networks that were trained, and leave memory by use."""
+"""Heads in NumPy equal the trained networks, and the pool evicts the least recently used."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def items(count: int, **tensors: Any) -> list[Item]:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("rows", [1, 2, 8, 64])
-def test_a_head_answers_as_it_did_in_torch(tmp_path: Path, kind: str, rows: int) -> None:
+def test_pooled_head_equals_the_torch_head(tmp_path: Path, kind: str, rows: int) -> None:
     head = trained(tmp_path / "w", spec(kind), seed=rows)
     features = np.random.default_rng(rows).normal(size=(rows, WIDTH)).astype(np.float32)
     served = PooledHead("mood", spec(kind), tmp_path / "w", HeadPool(1 << 20))
@@ -52,7 +52,7 @@ def test_a_head_answers_as_it_did_in_torch(tmp_path: Path, kind: str, rows: int)
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_columns_of_a_table_stand_behind_the_features(tmp_path: Path) -> None:
+def test_columns_follow_the_features(tmp_path: Path) -> None:
     of = spec(columns=3, inputs=WIDTH + 3)
     head = trained(tmp_path / "w", of)
     draw = np.random.default_rng(1)
@@ -63,7 +63,7 @@ def test_columns_of_a_table_stand_behind_the_features(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_batched_equals_single(tmp_path: Path) -> None:
+def test_batched_rows_of_a_head_equal_single_rows(tmp_path: Path) -> None:
     trained(tmp_path / "w", spec("mlp"))
     head = PooledHead("mood", spec("mlp"), tmp_path / "w", HeadPool(1 << 20))
     features = np.random.default_rng(2).normal(size=(32, WIDTH)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_batched_equals_single(tmp_path: Path) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_a_pool_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> None:
+def test_pool_keeps_the_most_recently_used_heads_within_its_limit(tmp_path: Path) -> None:
     trained(tmp_path / "w", spec())
     size = read_head("mood", spec(), tmp_path / "w").bytes
     pool = HeadPool(3 * size)
@@ -90,7 +90,7 @@ def test_a_pool_keeps_what_was_used_last_within_its_bound(tmp_path: Path) -> Non
     assert pool.bytes == 0
 
 
-def test_one_head_larger_than_the_bound_still_serves(tmp_path: Path) -> None:
+def test_head_larger_than_the_limit_is_served(tmp_path: Path) -> None:
     trained(tmp_path / "w", spec())
     pool = HeadPool(1)
     head = PooledHead("mood", spec(), tmp_path / "w", pool)
@@ -98,7 +98,7 @@ def test_one_head_larger_than_the_bound_still_serves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["gone", "text", "missing", "extra", "shape"])
-def test_a_file_that_does_not_fit_its_card_is_refused(tmp_path: Path, fault: str) -> None:
+def test_head_file_that_does_not_fit_its_card_is_rejected(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "w"
     trained(path, spec())
     arrays = {
@@ -124,6 +124,6 @@ def test_a_file_that_does_not_fit_its_card_is_refused(tmp_path: Path, fault: str
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_tap_gives_the_features_as_they_are() -> None:
+def test_feature_head_returns_the_features() -> None:
     features = np.ones((2, 3), np.float32)
     assert FeatureHead().run(features, items(2))[FeatureHead.OUTPUT] is features

@@ -1,4 +1,4 @@
-"""Readings of what the process holds: they follow what is taken and given back, and say nothing where they cannot know."""
+"""Readings of the memory of the process: they follow allocations, and are None on unknown systems."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from service.runtime.memory import memory_reading, resident_bytes, trim_heap, tr
 
 SIZE = 64 * 2**20
 PAGES = 2**20
-"""Bytes that a reading may be off by: whatever else the process does meanwhile."""
+"""Bytes of tolerance of a reading, for other allocations of the process."""
 
 linux = pytest.mark.skipif(trimmed_bytes() is None, reason="this system does not say what the process holds")
 
 
 @linux
-def test_a_reading_follows_a_tensor_that_comes_and_goes() -> None:
+def test_reading_follows_allocated_and_freed_tensors() -> None:
     before = trimmed_bytes()
     tensor = torch.ones(SIZE // 4)
     held = trimmed_bytes()
@@ -30,19 +30,19 @@ def test_a_reading_follows_a_tensor_that_comes_and_goes() -> None:
 
 
 @linux
-def test_what_malloc_keeps_is_given_back() -> None:
-    blocks = [torch.ones(2**12) for _ in range(SIZE // 2**14)]  # too small to be mapped one by one
+def test_trim_heap_returns_free_pages() -> None:
+    blocks = [torch.ones(2**12) for _ in range(SIZE // 2**14)]  # too small for a mapping of their own
     before = resident_bytes() or 0
     del blocks
     assert trim_heap()
     assert before - (resident_bytes() or 0) > SIZE // 2
 
 
-def test_the_reading_of_a_cpu_is_the_process() -> None:
+def test_memory_reading_of_a_cpu_is_that_of_the_process() -> None:
     assert memory_reading("cpu") is trimmed_bytes
 
 
-def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reading_of_an_unknown_system_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
     assert resident_bytes() is None
     monkeypatch.setattr("service.runtime.memory.sys.platform", "darwin")

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out, on one device."""
+"""One network on one device: arrays in, arrays out."""
 
 import threading
 import warnings
@@ -40,7 +40,7 @@ def pixels(rows: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).standard_normal((rows, 3, 8, 8)).astype(np.float32)
 
 
-def test_memory_is_every_weight_and_buffer_until_it_is_freed(small: Small) -> None:
+def test_memory_bytes_counts_weights_and_buffers_until_freed(small: Small) -> None:
     runtime = NetworkRuntime(small, "cpu")
     assert runtime.memory_bytes == (3 * 8 * 9 + 8) * 4 + 5 * 8
     runtime.free()
@@ -50,7 +50,7 @@ def test_memory_is_every_weight_and_buffer_until_it_is_freed(small: Small) -> No
     runtime.free()
 
 
-def test_freeing_lets_a_batch_that_runs_finish() -> None:
+def test_free_lets_a_running_batch_finish() -> None:
     inside, gate = threading.Event(), threading.Event()
 
     class Slow(nn.Module):
@@ -70,7 +70,7 @@ def test_freeing_lets_a_batch_that_runs_finish() -> None:
     assert results[0]["y"].tolist() == [[1, 1]]
 
 
-def test_the_inner_order_of_memory_does_not_change_the_answer(small: Small) -> None:
+def test_memory_format_does_not_change_the_answer(small: Small) -> None:
     batch = pixels(5)
     with torch.inference_mode():
         plain = Small()
@@ -81,7 +81,7 @@ def test_the_inner_order_of_memory_does_not_change_the_answer(small: Small) -> N
     np.testing.assert_allclose(runtime.run({"pixels": batch})["features"], expected, atol=1e-5)
 
 
-def test_outputs_are_arrays_of_their_own_with_the_rows_in_front(small: Small) -> None:
+def test_outputs_own_their_memory_with_rows_first(small: Small) -> None:
     batch = pixels(4)
     kept = batch.copy()
     out = NetworkRuntime(small, "cpu").run({"pixels": batch})
@@ -95,14 +95,14 @@ def test_outputs_are_arrays_of_their_own_with_the_rows_in_front(small: Small) ->
     np.testing.assert_array_equal(batch, kept)
 
 
-def test_nothing_is_remembered_for_gradients(small: Small) -> None:
+def test_run_records_no_gradients(small: Small) -> None:
     seen: list[bool] = []
     small.register_forward_hook(lambda *_: seen.append(torch.is_inference_mode_enabled()))
     NetworkRuntime(small, "cpu").run({"pixels": pixels(1)})
     assert seen == [True]
 
 
-def test_nan_and_infinity_stay_in_their_row(small: Small) -> None:
+def test_nan_and_infinity_do_not_leave_their_row(small: Small) -> None:
     batch = pixels(4)
     clean = NetworkRuntime(small, "cpu").run({"pixels": batch})["features"]
     batch[1], batch[2] = np.nan, np.inf
@@ -114,8 +114,8 @@ def test_nan_and_infinity_stay_in_their_row(small: Small) -> None:
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", Catalog.from_package().pretrained_names())
-def test_a_collated_batch_can_be_handed_to_torch_without_a_word(name: str, served: Any) -> None:
-    """torch warns where an array is read-only, as a view of a gRPC message is; collate must have copied."""
+def test_collated_batch_converts_to_torch_without_warning(name: str, served: Any) -> None:
+    """torch warns about read-only arrays, such as views of a gRPC message; collate must copy them."""
     real = served(name)
     item = real.task.warmup_item()
     for array in item.tensors.values():
@@ -127,7 +127,7 @@ def test_a_collated_batch_can_be_handed_to_torch_without_a_word(name: str, serve
 
 
 @pytest.mark.weights
-def test_the_real_photo_network_answers_alike_in_either_order_of_memory(served: Any) -> None:
+def test_real_image_network_gives_equal_answers_in_both_memory_formats(served: Any) -> None:
     real = served("efficientnet_lite0")
     batch = np.random.default_rng(1).standard_normal((3, 3, 224, 224)).astype(np.float32)
     with torch.inference_mode():

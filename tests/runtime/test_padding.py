@@ -1,4 +1,4 @@
-"""A length a little below a multiple of sixteen becomes it, from 28 on; others stay as they are."""
+"""Lengths from 28 on, a little below a multiple of sixteen, are padded to it; others are not."""
 
 import pytest
 
@@ -10,11 +10,11 @@ from service.runtime.padding import MAX_ADDED, STEP, padded_length
     ("longest", "padded"),
     [(1, 1), (12, 12), (15, 15), (27, 27), (28, 32), (29, 32), (31, 32), (32, 32), (33, 33), (253, 256)],
 )
-def test_only_few_elements_are_added(longest: int, padded: int, most: int | None) -> None:
+def test_padded_length_adds_few_elements(longest: int, padded: int, most: int | None) -> None:
     assert padded_length(longest, most) == padded
 
 
-def test_nothing_gets_longer_than_the_network_takes() -> None:
+def test_padded_length_stays_within_the_maximum() -> None:
     for most in range(1, 4 * STEP):
         for longest in range(1, most + 1):
             assert longest <= padded_length(longest, most) <= min(most, longest + MAX_ADDED)

@@ -1,4 +1,4 @@
-"""A network runs in the number format that was asked for, and callers see float32 whatever that is."""
+"""A network runs in the requested number format, and its outputs are float32 in every format."""
 
 import copy
 from typing import Any
@@ -28,7 +28,9 @@ class Affine(torch.nn.Module):
 @pytest.mark.parametrize(
     ("precision", "dtype", "off"), [("bf16", torch.bfloat16, 0.05), ("fp16", torch.float16, 0.005)]
 )
-def test_weights_and_inputs_are_cast_and_outputs_are_not(precision: str, dtype: torch.dtype, off: float) -> None:
+def test_in_precision_casts_weights_and_inputs_and_returns_float32(
+    precision: str, dtype: torch.dtype, off: float
+) -> None:
     batch = {
         "x": np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32),
         "ids": np.arange(3, dtype=np.int64)[:, None],
@@ -45,7 +47,7 @@ def test_weights_and_inputs_are_cast_and_outputs_are_not(precision: str, dtype: 
     np.testing.assert_array_equal(got["ids"], batch["ids"])
 
 
-def test_instructions_are_read_from_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_has_instructions_reads_the_processor_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_instructions("fp32", "cpu")
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_f": True, "amx_bf16": True})
     assert has_instructions("bf16", "cpu")
@@ -55,7 +57,7 @@ def test_instructions_are_read_from_the_processor(monkeypatch: pytest.MonkeyPatc
 
 
 class Convolutions(Network):
-    """A norm right behind its convolution, one behind an activation, one that two convolutions share."""
+    """A norm after its convolution, one after an activation, and one that two convolutions share."""
 
     keep_in_fp32 = ("stem",)
 
@@ -79,7 +81,7 @@ class Convolutions(Network):
         return {"y": self.shared_norm(self.one(x)) + self.shared_norm(self.two(x))}
 
 
-def test_norms_fold_into_the_convolutions_that_they_follow_and_into_no_others() -> None:
+def test_batch_norms_fold_only_into_the_convolutions_before_them() -> None:
     network = Convolutions().eval()
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 9, 9)).astype(np.float32))
     with torch.inference_mode():
@@ -93,7 +95,7 @@ def test_norms_fold_into_the_convolutions_that_they_follow_and_into_no_others() 
 
 
 @pytest.mark.weights
-def test_the_real_photo_network_has_no_norm_left_and_answers_as_before(served: Any) -> None:
+def test_real_image_network_folds_all_norms_and_gives_equal_answers(served: Any) -> None:
     real = served("efficientnet_lite0")
     network = copy.deepcopy(real.network)
     batch = {"pixel_values": torch.randn((2, 3, 224, 224), generator=torch.Generator().manual_seed(0))}
@@ -104,7 +106,7 @@ def test_the_real_photo_network_has_no_norm_left_and_answers_as_before(served: A
     assert not [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
 
-def test_what_a_card_keeps_in_fp32_is_cast_around() -> None:
+def test_modules_kept_in_fp32_are_not_cast() -> None:
     network = Convolutions().eval()
     expected = copy.deepcopy(network.stem.state_dict())
     reduced = InPrecision(network, "bf16")
@@ -120,7 +122,7 @@ def test_what_a_card_keeps_in_fp32_is_cast_around() -> None:
 
 
 @pytest.mark.weights
-def test_keeping_its_first_modules_brings_the_real_photo_network_nearer_to_fp32(served: Any) -> None:
+def test_first_modules_in_fp32_bring_the_real_image_network_nearer_to_fp32(served: Any) -> None:
     real = served("efficientnet_lite0")
     assert real.network.keep_in_fp32 == ("backbone.conv_stem", "backbone.blocks.0")
     items = probe_items(real.task)

@@ -1,7 +1,4 @@
-"""A package index on loopback that can misbehave, and a tiny model in a wheel to put into it.
-
-This folder is no package on purpose: as one it would be called ``model_zoo`` and hide the package it tests.
-"""
+"""A package index on loopback that can fail on purpose, with a tiny model in a wheel."""
 
 import hashlib
 import http.server
@@ -23,7 +20,7 @@ ARTIFACT = "zoo_tiny-1.0-py3-none-any.whl"
 
 @dataclass
 class Index:
-    """A package index with one wheel, which can be told to misbehave.
+    """A package index with one wheel; its failures are configurable.
 
     ``log`` holds (path, Range header, status) of every request for the wheel that did not come from pip.
     """
@@ -33,7 +30,7 @@ class Index:
     ranges: bool = True
     status: int | None = None
     cut_after: list[int] = field(default_factory=list)
-    """Bytes after which the n-th answer breaks off; answers beyond the list are complete."""
+    """Bytes after which the n-th answer breaks off; later answers are complete."""
     log: list[tuple[str, str | None, int]] = field(default_factory=list)
 
     @property
@@ -42,7 +39,7 @@ class Index:
 
     @property
     def pip_environment(self) -> dict[str, str]:
-        """Settings under which pip sees this index and no other."""
+        """Settings under which pip uses only this index."""
         return {
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": f"{self.url}/simple",

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def or_skip(fetch: Callable[[], T]) -> T:
-    """The result of ``fetch``; where the network is missing the test is skipped, unless components are required."""
+    """The result of ``fetch``; the test is skipped without a network, unless components are required."""
     try:
         return fetch()
     except SourceUnavailable as error:

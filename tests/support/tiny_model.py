@@ -1,4 +1,4 @@
-"""A model as small as they come, in a home of its own: one layer of BERT with weights that learned nothing, made from a seed.
+"""A tiny model in a home of its own: one layer of BERT with random weights from a seed.
 
 Its card is that of the catalog's sentence encoder, so it takes sentences; its golden values are what this network says.
 """
@@ -20,13 +20,13 @@ from service.tasks.table import task_for
 
 NAME = "tiny_encoder"
 ONCE_COMPILED = "tiny-compiled"
-"""Folder of pytest's base temporary folder: whoever had the network compiled in fp32 leaves the cache there for other tests."""
+"""Folder in pytest's base temporary folder: the first test that compiles the network in fp32 leaves the cache for others."""
 WIDTH = 32
 SENTENCE = "A man is playing a guitar."
 
 
 def tiny_card(values: tuple[float, ...] = (0.0,)) -> Card:
-    """The card; `values` are the first of the embedding that SENTENCE must have."""
+    """The card; `values` are the first values of the expected embedding of SENTENCE."""
     document = Catalog.from_package().get("all_minilm_l6_v2").model_dump(mode="json")
     arguments = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     document["name"] = NAME
@@ -39,7 +39,7 @@ def tiny_card(values: tuple[float, ...] = (0.0,)) -> Card:
 
 
 def make_tiny(home: Path, real_home: Path) -> Card:
-    """Puts the model into the store of a home, with the tokenizer of the real one. Gives its card."""
+    """Put the model into the store of a home, with the tokenizer of the real one. Returns its card."""
     real = Store(real_home).find(Catalog.from_package().get("all_minilm_l6_v2"))
     assert real is not None
     card = tiny_card()

@@ -1,8 +1,8 @@
 """The process that compiles a network: `python -m service.runtime.compilers.compile_worker`, started by `compiler.py` alone.
 
 A line of JSON comes on standard input (see `CompileRequest`) and one goes out on standard output: `{"inputs": …, "outputs": …}`
-or `{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: its end is the
-end of this process and of the compilers that it started. It yields to everybody else on the machine (nice 19).
+or `{"reason": "one sentence"}`. Standard error is a log. Standard input stays open as long as the server lives: when it ends,
+this process and the compilers that it started end too. The process has the lowest priority (nice 19).
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
 ROWS, LENGTH = 4, 12
-"""Of the example that is traced. Sizes of 0 and 1 would be taken for constants."""
+"""Of the example that is traced. torch.export treats sizes of 0 and 1 as constants."""
 
 
 OPTIONS: dict[str, Any] = {
-    "freezing": True,  # weights are constants: batch norms fold into them, and they are packed as the kernels want them
-    "aot_inductor.precompile_headers": False,  # pays off from the second network of one process on
+    "freezing": True,  # weights are constants: batch norms are folded into them, and they are packed for the kernels
+    "aot_inductor.precompile_headers": False,  # is faster only from the second network of a process on
     "post_grad_custom_pre_pass": PackConvolutions(),
 }
 
 
 class CompilationFailed(Exception):
-    """The reason for a client, in one sentence."""
+    """The network cannot be compiled. The text is the reason for the client, in one sentence."""
 
 
-def compile_network(job: CompileRequest) -> dict[str, list[str]]:
-    """Writes the library into the staging folder; gives names of inputs and outputs in its order. Raises CompilationFailed."""
-    torch.set_num_threads(job.threads)  # the code is written for so many
-    card, weights = Card.model_validate(job.card), Path(job.weights)
+def compile_network(request: CompileRequest) -> dict[str, list[str]]:
+    """Write the library into the staging folder; returns the names of its inputs and outputs in order. Raises
+    CompilationFailed."""
+    torch.set_num_threads(request.threads)  # the code is specific to their number
+    card, weights = Card.model_validate(request.card), Path(request.weights)
     loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
-    if job.precision != "fp32":
+    if request.precision != "fp32":
         fold_batch_norms(loaded, example(card))
-    network = in_precision(loaded, job.precision).to(memory_format=torch.channels_last)
+    network = in_precision(loaded, request.precision).to(memory_format=torch.channels_last)
     names = [spec.name for spec in card.signature.inputs]
-    archive = Path(job.staging) / "network.pt2"
+    archive = Path(request.staging) / "network.pt2"
     with torch.inference_mode():
         try:
             program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
@@ -69,12 +70,12 @@ def compile_network(job: CompileRequest) -> dict[str, list[str]]:
         except Exception as error:
             traceback.print_exc()
             raise CompilationFailed("the compiler failed on the network") from error
-    _unpack(archive, Path(job.staging) / LIBRARY)
+    _unpack(archive, Path(request.staging) / LIBRARY)
     return {"inputs": names, "outputs": outputs}
 
 
 class _Positional(nn.Module):
-    """A network whose inputs come in a fixed order, as compiled code takes them."""
+    """A network with positional inputs, as compiled code takes them."""
 
     def __init__(self, network: nn.Module, names: list[str]) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class _Positional(nn.Module):
 
 
 def example(card: Card) -> dict[str, torch.Tensor]:
-    """A small batch with every axis that varies longer than 1."""
+    """A small batch in which every varying axis is longer than 1."""
     rows = min(ROWS, card.batching.max_batch_size)
     length = LENGTH * _step(card)
     tensors = {}
@@ -98,7 +99,7 @@ def example(card: Card) -> dict[str, torch.Tensor]:
 
 
 def shapes(card: Card) -> dict[str, Any]:
-    """Which axes vary, from 1 to what the card allows; the rest is constant."""
+    """The varying axes, from 1 to the maximum of the card; the others are constant."""
     batching = card.batching
     rows = Dim("rows", min=1, max=batching.max_batch_size) if batching.max_batch_size > 1 else None
     length: Any = None
@@ -114,12 +115,12 @@ def shapes(card: Card) -> dict[str, Any]:
 
 
 def _step(card: Card) -> int:
-    """Lengths are multiples of this."""
+    """All lengths are multiples of this."""
     return card.recipe.frame_samples if isinstance(card.recipe, AudioRecipe) else 1
 
 
 def _unpack(archive: Path, library: Path) -> None:
-    """Takes the one library out of the archive. Raises Failed where the code needs more than that to run."""
+    """Copy the library out of the archive. Raises CompilationFailed if the code needs other files to run."""
     with zipfile.ZipFile(archive) as packed:
         files = packed.namelist()
         if any("extern_kernel_nodes" in name for name in files):
@@ -134,13 +135,13 @@ def main() -> None:
     """See the module. Exit code 0 also where the network cannot be compiled."""
     os.nice(19)
     line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
-    job = CompileRequest(**strict_json.read(line))
+    request = CompileRequest(**strict_json.read(line))
     end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     protect()  # which may be full, and then loses it
     try:
-        answer: dict[str, Any] = dict(compile_network(job))
+        answer: dict[str, Any] = dict(compile_network(request))
     except CompilationFailed as failed:
         answer = {"reason": str(failed)}
     except Exception:

@@ -1,4 +1,4 @@
-"""From a card to its compiled runtime: out of the cache, or made by a worker process. The server itself never compiles."""
+"""From a card to its compiled runtime: from the cache, or compiled by a worker process. The server itself never compiles."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from service.runtime.device import DevicePlan
 
 log = logger(__name__)
 
-PATIENCE_S = 1800.0
-"""A worker that is not done by then hangs."""
+WORKER_TIMEOUT_S = 1800.0
+"""A worker that takes longer is killed."""
 LOG_SHOWN = 4000
-"""Characters of a worker's log, from its end, that the server's log repeats where it failed."""
+"""Characters at the end of a worker's log that the server's log repeats after a failure."""
 WORKER = (sys.executable, "-P", "-m", "service.runtime.compilers.compile_worker")
 
 
 @dataclass(frozen=True, slots=True)
 class CompilationResult:
-    """A compiled runtime and how it came."""
+    """A compiled runtime and its origin."""
 
     runtime: CompiledRuntime
     compile_s: float
-    """Seconds; of the time when it was stored, where it came from disk."""
+    """Seconds of the compilation, also if the code is from the cache."""
     cached: bool
 
 
 def compiler_for(home: Path, store: Store, plan: DevicePlan) -> Compiler | GraphCompiler:
-    """What makes networks faster on a device."""
+    """The compiler for a device."""
     return GraphCompiler(home, store, plan.name) if plan.name.startswith("cuda") else Compiler(home, store, plan)
 
 
@@ -56,7 +56,7 @@ class Compiler:
     """Compiles networks for one CPU, one at a time. Call `compile` from one thread; `stop` from any."""
 
     def __init__(self, home: Path, store: Store, plan: DevicePlan) -> None:
-        """`home` is ZOO_HOME; `store` knows the weights."""
+        """`home` is ZOO_HOME; `store` finds the weights."""
         self._store = store
         self._cache = CompiledCache(home)
         self._plan = plan
@@ -67,9 +67,9 @@ class Compiler:
     def compile(
         self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None
     ) -> CompilationResult:
-        """A card's network as compiled code, from disk where it was compiled before; else blocks for a minute or so.
+        """A card's network as compiled code, from the cache or compiled now, which blocks for about a minute.
 
-        `before_load` is called once all that is left is to load the code into this process. Raises CannotCompile with the reason.
+        `before_load` is called before the code is loaded into this process. Raises CannotCompile with the reason.
         """
         found = self._store.find(card)
         if found is None:
@@ -79,8 +79,8 @@ class Compiler:
         package = self._cache.find(key)
         cached = package is not None
         if package is None:
-            job = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
-            package = self._make(key, job)
+            request = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "")
+            package = self._make(key, request)
         before_load()
         try:
             runtime = CompiledRuntime(package.library, package.inputs, package.outputs, precision, self._plan.lanes)
@@ -90,36 +90,36 @@ class Compiler:
         return CompilationResult(runtime, package.compile_s, cached)
 
     def stop(self) -> None:
-        """Ends the worker, if one runs, and all that it started. Later calls of `compile` raise CannotCompile."""
+        """End the worker, if one runs, and its child processes. Later calls of `compile` raise CannotCompile."""
         with self._lock:
             self._stopped = True
             if self._worker is not None:
                 self._worker.kill()
 
-    def _make(self, key: str, job: CompileRequest) -> CompiledPackage:
+    def _make(self, key: str, request: CompileRequest) -> CompiledPackage:
         if shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is None:
             raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
         staging = self._cache.staging()
         try:
             began = time.monotonic()
-            answer = self._run(CompileRequest(**{**asdict(job), "staging": str(staging)}), staging)
+            answer = self._run(CompileRequest(**{**asdict(request), "staging": str(staging)}), staging)
             if "reason" in answer:
-                log.warning("a network cannot be compiled", model=job.card["name"], log=_tail(staging / "log"))
+                log.warning("a network cannot be compiled", model=request.card["name"], log=_tail(staging / "log"))
                 raise CannotCompile(str(answer["reason"]))
             seconds = round(time.monotonic() - began, 1)
             return self._cache.publish(key, staging, answer["inputs"], answer["outputs"], seconds)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _run(self, job: CompileRequest, staging: Path) -> dict[str, list[str]]:
-        """Hands a job to a worker and gives its answer. Raises CannotCompile."""
-        # Everything that compiling leaves on disk goes where nobody else can write, and goes with the staging folder.
+    def _run(self, request: CompileRequest, staging: Path) -> dict[str, list[str]]:
+        """Run a worker for a request and return its answer. Raises CannotCompile."""
+        # The compilation writes only into the private staging folder, and its files are removed with it.
         (staging / "tmp").mkdir(mode=0o700)
         environment = os.environ | {
             "TMPDIR": str(staging / "tmp"),
             "TORCHINDUCTOR_CACHE_DIR": str(staging / "inductor"),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "OMP_NUM_THREADS": str(job.threads),
+            "OMP_NUM_THREADS": str(request.threads),
         }
         with (staging / "log").open("wb") as errors:
             with self._lock:
@@ -127,9 +127,9 @@ class Compiler:
                     raise CannotCompile("the server is shutting down")
                 self._worker = worker = ChildProcess.start(WORKER, env=environment, cwd=staging, stderr=errors)
             try:
-                with worker.killed_after(PATIENCE_S):
+                with worker.killed_after(WORKER_TIMEOUT_S):
                     with suppress(BrokenPipeError):  # the worker has ended already; the answer below is missing
-                        worker.write_line(strict_json.text(asdict(job)).encode())
+                        worker.write_line(strict_json.text(asdict(request)).encode())
                     line = worker.read_line()
             finally:
                 with self._lock:

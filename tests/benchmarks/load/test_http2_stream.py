@@ -1,4 +1,4 @@
-"""The cheap client of streams counts what a real gRPC server answers, no more and no less."""
+"""The stream client counts exactly the answers of a real gRPC server."""
 
 from collections.abc import AsyncIterator
 
@@ -28,7 +28,7 @@ class Counting(Echo):
 
 
 async def run(servicer: Counting, answers: int, window: int = 8) -> tuple[int, dict[str, int]]:
-    """Streams until the server was asked `answers` times: its count is the client's clock."""
+    """Stream until the server has received `answers` requests; their number is the client's clock."""
     server = grpc.aio.server()
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -46,22 +46,22 @@ async def run(servicer: Counting, answers: int, window: int = 8) -> tuple[int, d
 
 
 @pytest.mark.asyncio
-async def test_every_answer_counts_once_and_none_is_left_behind() -> None:
+async def test_stream_counts_every_answer_once() -> None:
     servicer = Counting()
 
     done, errors = await run(servicer, 300)
 
     assert errors == {}
-    # Those that were in flight when time was up were answered and waited for, but do not count.
+    # Requests in flight at the end are answered and awaited, but not counted.
     assert 300 - 8 <= done <= 300
     assert done <= servicer.asked <= 300 + 8
 
 
 @pytest.mark.asyncio
-async def test_more_than_a_flow_control_window_gets_through() -> None:
+async def test_stream_sends_more_than_one_flow_control_window() -> None:
     servicer = Counting()
 
-    done, errors = await run(servicer, 2500, window=2000)  # 2,000 requests in flight are more than 64 KiB
+    done, errors = await run(servicer, 2500, window=2000)  # 2,000 requests in flight exceed 64 KiB
 
     assert errors == {}
     assert done > 0
@@ -69,7 +69,7 @@ async def test_more_than_a_flow_control_window_gets_through() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_stream_that_breaks_is_an_error_for_all_that_was_in_flight() -> None:
+async def test_broken_stream_counts_all_requests_in_flight_as_errors() -> None:
     _, errors = await run(Counting(fails_after=20), 5000)
 
     assert set(errors) == {"ENDED"}
@@ -77,7 +77,7 @@ async def test_a_stream_that_breaks_is_an_error_for_all_that_was_in_flight() -> 
 
 
 @pytest.mark.asyncio
-async def test_an_answer_that_is_an_error_is_counted_as_one() -> None:
+async def test_error_answer_is_counted_as_error() -> None:
     servicer = Counting(complains=True)
 
     _, errors = await run(servicer, 100)

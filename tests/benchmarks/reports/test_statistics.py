@@ -1,4 +1,4 @@
-"""Ratios are taken within a round, so that a noisy round spoils no comparison."""
+"""Ratios are taken within a round, so that a noisy round does not distort a comparison."""
 
 import json
 
@@ -7,31 +7,31 @@ import pytest
 from benchmarks.reports.statistics import best, merged, middle, ratio, spread, storable
 
 
-def test_a_ratio_is_the_median_of_the_rounds_ratios_not_the_ratio_of_medians() -> None:
-    # The machine was half as fast in the second round and twice as fast in the third; ours was 2× in all of them.
+def test_ratio_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
+    # The machine is half as fast in the second round and twice as fast in the third; the ratio is 2 in all rounds.
     rounds = [{"ours": {"s": 20.0}, "theirs": {"s": 10.0}}, {"ours": {"s": 10.0}, "theirs": {"s": 5.0}}]
     rounds.append({"ours": {"s": 40.0}, "theirs": {"s": 20.0}})
-    rounds.append({"ours": {"s": 1.0}})  # they were absent: the round counts for neither
+    rounds.append({"ours": {"s": 1.0}})  # the other participant is absent: the round does not count
 
     assert ratio(rounds, ("ours", "s"), ("theirs", "s")) == pytest.approx(2.0)
     assert middle(rounds[:3], "ours", "s") == 20.0
     assert spread(rounds[:3], "ours", "s") == pytest.approx(1.5)
 
 
-def test_what_nobody_measured_is_none_not_zero() -> None:
+def test_missing_figure_is_none_not_zero() -> None:
     assert middle([{"a": {}}], "a", "b") is None
     assert ratio([{"a": 1.0, "b": 0.0}], ("a",), ("b",)) is None
     assert spread([{"a": 1.0}], "a") is None
     assert best([{"a": 1.0}], ["x"], lambda name: (name,)) is None
 
 
-def test_the_best_is_the_largest_median() -> None:
+def test_best_is_the_name_with_the_largest_median() -> None:
     rounds = [{"a": 1.0, "b": 2.0}, {"a": 9.0, "b": 2.0}, {"a": 1.0, "b": 2.0}]
 
     assert best(rounds, ["a", "b"], lambda name: (name,)) == "b"
 
 
-def test_a_report_is_json_for_every_reader_even_where_nobody_answered() -> None:
+def test_storable_report_is_valid_json_without_answers() -> None:
     stored = storable({"p99_ms": float("inf"), "rounds": [{1: float("nan"), "calls_s": 2.0}], "name": "zoo", "n": 3})
 
     assert json.loads(json.dumps(stored, allow_nan=False)) == {
@@ -43,7 +43,7 @@ def test_a_report_is_json_for_every_reader_even_where_nobody_answered() -> None:
     assert middle([stored], "p99_ms") is None
 
 
-def test_measuring_one_scenario_again_keeps_the_others() -> None:
+def test_merged_keeps_scenarios_that_were_not_measured_again() -> None:
     before = {"scenarios": ["closed", "server"], "rounds": [{"closed": 1, "server": 1}], "sweeps": {"eager": 8}}
     now = {"scenarios": ["server"], "rounds": [{"server": 2}, {"server": 3}], "sweeps": {}}
 
@@ -55,7 +55,7 @@ def test_measuring_one_scenario_again_keeps_the_others() -> None:
     assert merged({}, now) == now
 
 
-def test_a_scenario_that_takes_less_memory_takes_nothing_from_the_peak() -> None:
+def test_merged_keeps_the_larger_peak_memory() -> None:
     before = {"memory": {"zoo": {"peak_mib": 9.0, "pss_mib": 3.0}, "triton": {"peak_mib": 5.0, "pss_mib": 4.0}}}
     now = {"memory": {"zoo": {"peak_mib": 7.0, "pss_mib": 4.0}, "triton": {"peak_mib": 6.0, "pss_mib": 2.0}}}
     assert merged(before, now)["memory"] == {
@@ -64,7 +64,7 @@ def test_a_scenario_that_takes_less_memory_takes_nothing_from_the_peak() -> None
     }
 
 
-def test_whoever_takes_part_at_last_is_absent_no_more() -> None:
+def test_merged_removes_measured_servers_from_absent() -> None:
     before = {"absent": {"triton": "it ended", "litserve": "not installed"}, "settings": {"zoo": {}}}
     now = {"absent": {}, "settings": {"triton": {"instances": 2}}}
     assert merged(before, now)["absent"] == {"litserve": "not installed"}

@@ -1,4 +1,4 @@
-"""The engine is a queueing system like any other: where theory knows the answer, it gives that."""
+"""The engine matches queueing theory where its results are known."""
 
 import math
 import random
@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import play
-from benchmarks.simulation.contenders import CONTENDERS, Arrived
-from benchmarks.simulation.engine import INFINITY, Job, Request, Run, log_normal, simulate
+from benchmarks.simulation.contenders import CONTENDERS, ArrivalOrder
+from benchmarks.simulation.engine import INFINITY, Request, Run, SimulatedBatch, log_normal, simulate
 from benchmarks.simulation.profiles import Network
 from benchmarks.simulation.request_load import Load, Stream, draw
 from benchmarks.simulation.scenarios import SCENARIOS
@@ -18,13 +18,13 @@ from service.scheduler.cost import Law
 
 MEAN_S = 0.01
 ALONE = Network("m", Law(MEAN_S, 0.0, 0.0), 1, 0.0)
-"""One row at a time."""
+"""Batches of one row."""
 
 
 def sojourns(utilisation: float, lanes: int, noise: Callable[[int], float], seed: int = 5) -> NDArray[np.float64]:
     rate = utilisation * lanes / MEAN_S
     load = draw([Stream(1.0, (INFINITY,))], rate, 100_000, seed)
-    run = simulate([ALONE], lanes, load, Arrived([ALONE]), noise)
+    run = simulate([ALONE], lanes, load, ArrivalOrder([ALONE]), noise)
     return np.frombuffer(run.tallies[0].latencies_s)[10_000:]
 
 
@@ -34,20 +34,22 @@ def exponential(seed: int) -> Callable[[int], float]:
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.7])
-def test_one_exponential_server_is_m_m_1(utilisation: float) -> None:
+def test_engine_with_one_exponential_server_matches_m_m_1(utilisation: float) -> None:
     seen = sojourns(utilisation, 1, exponential(1))
     mean = MEAN_S / (1.0 - utilisation)
     assert seen.mean() == pytest.approx(mean, rel=0.05)
-    assert np.quantile(seen, 0.99) == pytest.approx(mean * math.log(100.0), rel=0.10)  # sojourns are exponential
+    assert np.quantile(seen, 0.99) == pytest.approx(
+        mean * math.log(100.0), rel=0.10
+    )  # the time in the system is exponential
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.7])
-def test_one_server_of_fixed_time_is_m_d_1(utilisation: float) -> None:
+def test_engine_with_one_server_of_fixed_time_matches_m_d_1(utilisation: float) -> None:
     seen = sojourns(utilisation, 1, lambda _: 1.0)
     assert seen.mean() == pytest.approx(MEAN_S * (1.0 + utilisation / (2.0 * (1.0 - utilisation))), rel=0.03)
 
 
-def test_two_exponential_servers_are_m_m_2() -> None:
+def test_engine_with_two_exponential_servers_matches_m_m_2() -> None:
     utilisation = 0.7
     waits = 2 * utilisation**2 / (1 + utilisation)  # Erlang's C for two servers
     assert sojourns(utilisation, 2, exponential(2)).mean() == pytest.approx(
@@ -55,14 +57,14 @@ def test_two_exponential_servers_are_m_m_2() -> None:
     )
 
 
-def test_the_noise_on_batches_has_mean_one_and_the_spread_it_is_given() -> None:
+def test_log_normal_noise_has_mean_one_and_the_given_spread() -> None:
     noise = log_normal([Network("m", Law(1.0, 0.0, 0.0), 1, 0.1)], seed=3)
     drawn = np.array([noise(0) for _ in range(50_000)])
     assert drawn.mean() == pytest.approx(1.0, abs=0.003)
     assert np.log(drawn).std() == pytest.approx(0.1, rel=0.03)
 
 
-# ── what every contender owes ─────────────────────────────────────────────────────────────────────────────────
+# ── requirements of every contender ─────────────────────────────────────────────────────────────────────────────────
 
 NAMES = ("cpu-image-tight", "cpu-text-mixed", "cpu-two-bursty", "cpu-five-mixed", "a100-five-mixed")
 
@@ -77,8 +79,8 @@ PROMISING = [name for name, make in CONTENDERS.items() if make([ALONE], 1, [1.0]
 
 @pytest.mark.parametrize("scenario", NAMES)
 @pytest.mark.parametrize("contender", CONTENDERS)
-def test_every_request_ends_exactly_once(contender: str, scenario: str) -> None:
-    load, run = run_of(contender, scenario)  # ending twice raises
+def test_engine_ends_every_request_exactly_once(contender: str, scenario: str) -> None:
+    load, run = run_of(contender, scenario)  # raises if a request ends twice
     assert run.ended == len(load)
     for index, tally in enumerate(run.tallies):
         assert sum(tally.fates.values()) == np.count_nonzero(load.network == index)
@@ -88,21 +90,23 @@ def test_every_request_ends_exactly_once(contender: str, scenario: str) -> None:
 @pytest.mark.parametrize("scenario", NAMES)
 @pytest.mark.parametrize("contender", PROMISING)
 @pytest.mark.parametrize("load", [0.5, 1.5])
-def test_no_lane_is_idle_while_a_row_waits(contender: str, scenario: str, load: float) -> None:
+def test_work_conserving_contender_leaves_no_lane_idle_while_rows_wait(
+    contender: str, scenario: str, load: float
+) -> None:
     assert run_of(contender, scenario, load)[1].idle_s == 0.0
 
 
-def test_zoo_promises_that_no_lane_is_idle() -> None:
+def test_zoo_contender_is_work_conserving() -> None:
     assert {"zoo", "fcfs"} <= set(PROMISING) < set(CONTENDERS)
 
 
 @pytest.mark.parametrize("contender", ["triton", "torchserve"])
-def test_a_fixed_delay_keeps_lanes_idle_and_the_engine_sees_it(contender: str) -> None:
+def test_engine_measures_idle_lanes_of_a_fixed_delay(contender: str) -> None:
     assert run_of(contender, "cpu-image-tight", 0.2)[1].idle_s > 0.0
 
 
 @pytest.mark.parametrize("contender", CONTENDERS)
-def test_a_seed_tells_the_whole_run(contender: str) -> None:
+def test_run_is_determined_by_the_seed(contender: str) -> None:
     first, again, other = (run_of(contender, "cpu-two-bursty", seed=seed)[1].tallies for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -122,18 +126,18 @@ class Careless:
         self._seen.append(request)
         return True
 
-    def next(self, now: float) -> Job | float:
+    def next(self, now: float) -> SimulatedBatch | float:
         if not self._left:
             return INFINITY
         self._left -= 1
-        return Job(0, self._seen[:1])
+        return SimulatedBatch(0, self._seen[:1])
 
-    def finished(self, job: Job, now: float) -> None:
+    def finished(self, job: SimulatedBatch, now: float) -> None:
         pass
 
 
 @pytest.mark.parametrize(("times", "message"), [(2, "was answered is now answered"), (0, "never ended")])
-def test_a_contender_that_answers_twice_or_never_is_found_out(times: int, message: str) -> None:
+def test_contender_that_answers_twice_or_never_is_rejected(times: int, message: str) -> None:
     load = Load(np.array([0.5]), np.zeros(1, np.int64), np.array([9.0]), np.ones(1, np.int64), 1.0)
     with pytest.raises(RuntimeError, match=message):
         simulate([ALONE], 1, load, Careless(times), lambda _: 1.0)

@@ -1,4 +1,4 @@
-"""The network for series begins where the seasonal naive forecast stands, goes on from there, and knows no units."""
+"""The network for series starts from the seasonal naive forecast, improves by training, and is independent of units."""
 
 import numpy as np
 import pytest
@@ -17,30 +17,30 @@ def untrained(**arguments: int) -> SeriesGru:
 
 
 def stirred(**arguments: int) -> SeriesGru:
-    """With last layers that are not zero, as after training."""
+    """A network whose last layers are not zero, as after training."""
     network = untrained(**arguments)
     for layer in (network.out, network.linear):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return network.requires_grad_(False)
 
 
-def test_the_card_tells_how_large_it_is() -> None:
+def test_parameter_count_equals_the_card() -> None:
     card = Catalog.from_package().get("series_gru")
     assert sum(p.numel() for p in build_network(card).parameters()) == card.parameters
 
 
 @pytest.mark.parametrize(("season", "expected"), [(1, [11] * 5), (3, [9, 10, 11, 9, 10]), (12, [0, 1, 2, 3, 4])])
-def test_untrained_it_repeats_the_last_season(season: int, expected: list[int]) -> None:
+def test_untrained_network_repeats_the_last_season(season: int, expected: list[int]) -> None:
     context = torch.arange(12.0).reshape(1, 12, 1)
     assert untrained(season=season)(context).flatten().tolist() == expected
 
 
-def test_a_season_longer_than_the_context_is_refused() -> None:
+def test_season_longer_than_the_context_is_rejected() -> None:
     with pytest.raises(ValueError, match="longer than the context"):
         SeriesGru(context=4, horizon=1, season=5)
 
 
-def test_other_units_give_the_same_forecast_in_other_units() -> None:
+def test_forecast_scales_with_the_units_of_the_context() -> None:
     network = stirred(channels=2, season=2)
     context = torch.randn(3, 12, 2, generator=torch.Generator().manual_seed(1))
     celsius = network(context)
@@ -50,14 +50,14 @@ def test_other_units_give_the_same_forecast_in_other_units() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -7.3, 1e6, 3e17])
-def test_a_context_that_stands_still_goes_on_standing(level: float) -> None:
-    """A spread of nothing must not be divided by; nor must its rounding be taken for a movement."""
+def test_constant_context_gives_constant_forecast(level: float) -> None:
+    """A zero spread must not be a divisor, and its rounding error must not count as a spread."""
     context = torch.full((2, 12, 1), level)
     forecast = stirred()(context)
     np.testing.assert_allclose(forecast.numpy(), np.float32(level), rtol=1e-6)
 
 
-def test_one_still_channel_does_not_still_the_other() -> None:
+def test_constant_channel_does_not_affect_another_channel() -> None:
     context = torch.randn(1, 12, 2, generator=torch.Generator().manual_seed(1))
     context[..., 0] = 4.0
     forecast = stirred(channels=2)(context)
@@ -65,7 +65,7 @@ def test_one_still_channel_does_not_still_the_other() -> None:
     assert forecast[..., 1].std() > 0.01
 
 
-def test_gradients_of_a_still_context_are_numbers() -> None:
+def test_gradients_of_a_constant_context_are_finite() -> None:
     network = untrained().train()
     network(torch.zeros(2, 12, 1)).square().sum().backward()
     context = torch.ones(1, 12, 1)
@@ -73,7 +73,7 @@ def test_gradients_of_a_still_context_are_numbers() -> None:
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
-def test_a_row_answers_the_same_alone_and_in_company() -> None:
+def test_batched_rows_equal_single_rows() -> None:
     network = stirred(channels=3)
     context = torch.randn(7, 12, 3, generator=torch.Generator().manual_seed(1))
     context[3] = torch.nan
@@ -90,7 +90,7 @@ def sunspots_like() -> Tensor:
     return torch.tensor(100 + 0.05 * steps + 10 * np.sin(steps * 2 * np.pi / 12) + 3 * noise, dtype=torch.float32)
 
 
-def test_training_makes_it_better_than_where_it_began() -> None:
+def test_training_reduces_the_error_of_the_initial_forecast() -> None:
     windows = sunspots_like().unfold(0, 24 + 6, 1).unsqueeze(-1)  # (n, 30, 1)
     context, target = windows[:, :24], windows[:, 24:]
     torch.manual_seed(0)

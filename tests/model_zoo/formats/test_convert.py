@@ -1,4 +1,4 @@
-"""Conversion changes names, never numbers, and refuses what does not fit to the last tensor."""
+"""Conversion changes names and not values, and rejects a state that does not fit completely."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ State = dict[str, torch.Tensor]
 
 
 def converted(state: State, folder: Path, **weights: Any) -> State:
-    """Run the conversion of a state dict under a recipe, and read back what it wrote."""
+    """Convert a state dict under a recipe, and read the written file."""
     folder.mkdir()
     recipe = {"format": "safetensors", "mapping": "by_name"} | weights
     content = bytes(save({name: value.contiguous() for name, value in state.items()}))
@@ -28,7 +28,7 @@ def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_names_are_edited_and_numbers_are_not(tiny_state: State, tmp_path: Path) -> None:
+def test_convert_edits_names_and_keeps_values(tiny_state: State, tmp_path: Path) -> None:
     source = {f"net.{name}": value for name, value in tiny_state.items()}
     source["net.score"] = source.pop("net.head.weight")
     source |= {"net.unused": torch.ones(3), "other.weight": torch.ones(3)}
@@ -36,7 +36,7 @@ def test_names_are_edited_and_numbers_are_not(tiny_state: State, tmp_path: Path)
     assert same(converted(source, tmp_path / "out", **edits), tiny_state)
 
 
-def test_tensors_in_the_order_of_the_architecture_may_have_any_names(tiny_state: State, tmp_path: Path) -> None:
+def test_key_order_mapping_ignores_names(tiny_state: State, tmp_path: Path) -> None:
     # torch.save keeps the order; safetensors would sort by name.
     buffer = io.BytesIO()
     torch.save({f"t{index}": value for index, value in enumerate(tiny_state.values())}, buffer)
@@ -46,7 +46,7 @@ def test_tensors_in_the_order_of_the_architecture_may_have_any_names(tiny_state:
     assert same(load_file(tmp_path / "model.safetensors"), tiny_state)
 
 
-def test_equal_weights_give_equal_bytes(tiny_state: State, tmp_path: Path) -> None:
+def test_equal_weights_give_equal_files(tiny_state: State, tmp_path: Path) -> None:
     converted(tiny_state, tmp_path / "a")
     converted(dict(reversed(tiny_state.items())), tmp_path / "b")
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
@@ -64,7 +64,7 @@ def test_equal_weights_give_equal_bytes(tiny_state: State, tmp_path: Path) -> No
         ({"extra": torch.ones(1)}, {"mapping": "key_order"}, "the file has 16 tensors, the architecture 15"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused_by_name_and_nothing_is_written(
+def test_state_that_does_not_fit_is_rejected_by_name_and_not_written(
     tiny_state: State, tmp_path: Path, change: dict[str, Any], recipe: dict[str, Any], message: str
 ) -> None:
     state = {name: value for name, value in (tiny_state | change).items() if value is not None}
@@ -74,13 +74,13 @@ def test_a_state_that_does_not_fit_is_refused_by_name_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("kind", ["torch_state_dict", "torchscript", "safetensors"])
-def test_a_damaged_file_is_said_in_words(kind: str, tmp_path: Path) -> None:
+def test_damaged_file_is_rejected(kind: str, tmp_path: Path) -> None:
     card = make_card(b"wheel", b"damaged", weights={"format": kind, "mapping": "by_name"})
     with pytest.raises(ConversionFailed, match=f"cannot be read as {kind}"):
         convert(card, {"weights": b"damaged"}, tmp_path)
 
 
-def test_a_checkpoint_that_is_more_than_tensors_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_with_more_than_tensors_is_rejected(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"epoch": 3, "state": {}}, buffer)
     card = make_card(b"wheel", b"x", weights={"format": "torch_state_dict", "mapping": "by_name"})

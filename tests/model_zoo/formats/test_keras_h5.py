@@ -1,4 +1,4 @@
-"""Weights of a Keras network become torch's, and a file that reaches out of itself is refused."""
+"""Keras weights are converted to torch's layout, and files that refer to other files are rejected."""
 
 import io
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def keras_from_cudnn(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array]:
-    """What Keras makes of CuDNN's weights before it runs them in its own layer (`preprocess_weights_for_loading`)."""
+    """Keras's conversion of CuDNN weights for its own layer (`preprocess_weights_for_loading`)."""
     kernels = [gate.T.reshape(gate.shape, order="F") for gate in np.hsplit(kernel, 4)]
     recurrents = [gate.T for gate in np.hsplit(recurrent, 4)]
     return np.hstack(kernels), np.hstack(recurrents), np.sum(np.split(bias, 2), axis=0)
@@ -54,7 +54,7 @@ def keras_lstm(x: Array, kernel: Array, recurrent: Array, bias: Array) -> Array:
     return np.array(out)
 
 
-def test_a_recurrent_layer_computes_what_it_computed_in_keras() -> None:
+def test_recurrent_layer_computes_the_output_of_keras() -> None:
     rng = np.random.default_rng(0)
     kernel, recurrent = rng.standard_normal((INPUTS, 4 * UNITS)), rng.standard_normal((UNITS, 4 * UNITS))
     bias, x = rng.standard_normal(8 * UNITS), rng.standard_normal((7, INPUTS))
@@ -66,7 +66,7 @@ def test_a_recurrent_layer_computes_what_it_computed_in_keras() -> None:
     np.testing.assert_allclose(ours, keras_lstm(x, *keras_from_cudnn(kernel, recurrent, bias)), atol=1e-12)
 
 
-def test_other_layers_have_the_names_and_the_layout_of_torch() -> None:
+def test_other_layers_get_names_and_layout_of_torch() -> None:
     rng = np.random.default_rng(1)
     kernel, table, own = rng.standard_normal((4, 2)), rng.standard_normal((6, 4)), rng.standard_normal((4, 1))
 
@@ -103,7 +103,7 @@ def elsewhere(tmp_path: Path) -> dict[str, Callable[[h5py.File], object]]:
 
 
 @pytest.mark.parametrize("what", ["stored in another file", "made of another file", "a bomb"])
-def test_data_that_are_not_in_the_file_are_refused(tmp_path: Path, what: str) -> None:
+def test_data_outside_of_the_file_is_rejected(tmp_path: Path, what: str) -> None:
     content = written(elsewhere(tmp_path)[what])
     with pytest.raises(ValueError, match=r"another file|more bytes"):
         state_dict_of(content)
@@ -112,7 +112,7 @@ def test_data_that_are_not_in_the_file_are_refused(tmp_path: Path, what: str) ->
         convert(card, {"weights": content}, tmp_path)
 
 
-def test_a_link_to_another_file_is_not_followed(tmp_path: Path) -> None:
+def test_link_to_another_file_is_not_followed(tmp_path: Path) -> None:
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["x"] = np.ones(4, np.float32)
@@ -124,13 +124,13 @@ def test_a_link_to_another_file_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no such file", written(lambda file: None)[:200]])
-def test_what_is_no_such_file_is_said_in_words(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_hdf5_is_rejected(tmp_path: Path, content: bytes) -> None:
     card = make_card(b"wheel", content, weights={"format": "keras_h5", "mapping": "by_name"})
     with pytest.raises(ConversionFailed, match="cannot be read as keras_h5"):
         convert(card, {"weights": content}, tmp_path)
 
 
-def test_a_recurrent_layer_of_another_layout_is_refused() -> None:
+def test_recurrent_layer_of_another_layout_is_rejected() -> None:
     content = written(
         lambda file: layer(file, "rnn", kernel=np.ones((3, 20)), recurrent_kernel=np.ones((5, 20)), bias=np.ones(20))
     )

@@ -1,4 +1,4 @@
-"""A TorchScript archive gives its tensors and nothing else: no line of it is run."""
+"""The tensors of a TorchScript archive are read without running its code."""
 
 import io
 import pickle
@@ -36,7 +36,7 @@ def weight(claimed: int, size: int) -> bytes:
     return module(b"}X\x06\x00\x00\x00weight" + tensor(claimed, size) + b"s")
 
 
-def test_a_tensor_is_read_by_its_name() -> None:
+def test_state_dict_has_tensors_by_dotted_name() -> None:
     found = state_dict_of(archive(weight(2, 2), {"0": b"\x00\x00\x80?\x00\x00\x00@"}))
     assert {name: value.tolist() for name, value in found.items()} == {"weight": [1.0, 2.0]}
 
@@ -51,18 +51,18 @@ def test_a_tensor_is_read_by_its_name() -> None:
         (b"\x80\x02", "not a TorchScript archive"),
     ],
 )
-def test_a_pickle_that_asks_for_anything_else_is_refused(pickled: bytes, message: str) -> None:
+def test_pickle_with_other_globals_is_rejected(pickled: bytes, message: str) -> None:
     with pytest.raises(UnsafeArchive, match=message):
         state_dict_of(archive(pickled))
 
 
 @pytest.mark.parametrize(("claimed", "size"), [(200, 2), (2, 200)], ids=["storage", "tensor"])
-def test_a_tensor_cannot_reach_beyond_its_storage(claimed: int, size: int) -> None:
+def test_tensor_beyond_its_storage_is_rejected(claimed: int, size: int) -> None:
     with pytest.raises(UnsafeArchive, match=r"size it claims|out of bounds"):
         state_dict_of(archive(weight(claimed, size), {"0": b"\x00" * 8}))
 
 
-def test_what_is_no_archive_is_said_in_words() -> None:
+def test_file_that_is_not_an_archive_is_rejected() -> None:
     with pytest.raises(UnsafeArchive, match="not a TorchScript archive"):
         state_dict_of(b"no zip at all")
     with pytest.raises(UnsafeArchive, match="little-endian"):

@@ -1,4 +1,4 @@
-"""Golden inputs are where the cards say, and cases that make no sense are refused."""
+"""Golden files exist for all cards, and invalid golden inputs are rejected."""
 
 import pytest
 from pydantic import ValidationError
@@ -10,22 +10,22 @@ FILES = sorted({case.input.file for card in Catalog.from_package() for case in c
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_of_a_golden_case_ships_with_the_package(name: str) -> None:
+def test_every_golden_file_ships_with_the_package(name: str) -> None:
     assert golden_path(name).stat().st_size > 0
 
 
-def test_every_file_has_its_origin_written_down() -> None:
+def test_every_golden_file_has_its_origin_in_the_readme() -> None:
     readme = golden_path("README.md").read_text(encoding="utf-8")
     assert [name for name in FILES if f"`{name}`" not in readme] == []
 
 
 @pytest.mark.parametrize("name", ["dog.jpg", "../cards/card.py", "golden_case.py", ""])
-def test_only_golden_files_are_found(name: str) -> None:
+def test_golden_path_of_another_file_is_rejected(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="no golden input"):
         golden_path(name)
 
 
-def test_an_input_is_one_thing() -> None:
+def test_golden_input_with_several_kinds_is_rejected() -> None:
     with pytest.raises(ValidationError, match="exactly one"):
         GoldenInput(file="cat.jpg", text="a cat")
     with pytest.raises(ValidationError, match="exactly one"):

@@ -1,4 +1,4 @@
-"""A download survives a bad network, and nothing but the promised bytes gets through."""
+"""Downloads over an unreliable network are resumed, and only the expected bytes are accepted."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ def part_of(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-def test_a_file_arrives_and_progress_ends_at_its_size(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_stores_the_file_and_reports_progress(located: Index, expected: ExpectedFile, target: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     download(located.wheel_url, target, expected, lambda done, total, what: seen.append((done, total, what)))
     assert target.read_bytes() == located.wheel
@@ -33,16 +33,14 @@ def test_a_file_arrives_and_progress_ends_at_its_size(located: Index, expected: 
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
-def test_a_truncated_part_is_resumed_where_it_ended(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_resumes_a_truncated_part(located: Index, expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(located.wheel[:1000])
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
     assert [(asked, status) for _, asked, status in located.log] == [("bytes=1000-", 206)]
 
 
-def test_a_broken_connection_is_continued_in_the_same_call(
-    located: Index, expected: ExpectedFile, target: Path
-) -> None:
+def test_download_resumes_after_a_broken_connection(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.cut_after = [700, 900]
     pauses: list[float] = []
     download(located.wheel_url, target, expected, sleep=pauses.append)
@@ -51,14 +49,14 @@ def test_a_broken_connection_is_continued_in_the_same_call(
     assert len(pauses) == 2
 
 
-def test_a_server_without_ranges_sends_it_all_again(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_restarts_if_the_server_has_no_ranges(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.ranges = False
     part_of(target).write_bytes(located.wheel[:1000])
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
 
 
-def test_a_complete_part_needs_no_request(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_of_a_complete_part_makes_no_request(located: Index, expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(located.wheel)
     download(located.wheel_url, target, expected)
     assert target.read_bytes() == located.wheel
@@ -66,7 +64,7 @@ def test_a_complete_part_needs_no_request(located: Index, expected: ExpectedFile
 
 
 @pytest.mark.parametrize("remnant", [b"x" * 1000, b"x" * 10_000_000], ids=["foreign", "too long"])
-def test_a_part_that_belongs_to_another_file_is_replaced(
+def test_download_replaces_a_part_of_another_file(
     located: Index, expected: ExpectedFile, target: Path, remnant: bytes
 ) -> None:
     part_of(target).write_bytes(remnant)
@@ -74,7 +72,9 @@ def test_a_part_that_belongs_to_another_file_is_replaced(
     assert target.read_bytes() == located.wheel
 
 
-def test_other_bytes_are_refused_and_removed(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_with_another_digest_is_rejected_and_removed(
+    located: Index, expected: ExpectedFile, target: Path
+) -> None:
     promised = hashlib.sha256(located.wheel).hexdigest()
     located.wheel = bytes(reversed(located.wheel))
     with pytest.raises(DigestMismatch, match=r"tiny\.whl has sha256") as refusal:
@@ -83,7 +83,9 @@ def test_other_bytes_are_refused_and_removed(located: Index, expected: ExpectedF
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_of_a_shorter_file_is_rejected_without_retry(
+    located: Index, expected: ExpectedFile, target: Path
+) -> None:
     located.wheel = located.wheel[:2000]
     with pytest.raises(DigestMismatch):
         download(located.wheel_url, target, expected)
@@ -91,7 +93,7 @@ def test_a_shorter_file_is_refused_without_asking_again(located: Index, expected
     assert list(target.parent.iterdir()) == []
 
 
-def test_an_endless_answer_is_cut_off(located: Index, expected: ExpectedFile, target: Path) -> None:
+def test_download_of_an_endless_answer_is_cut_off(located: Index, expected: ExpectedFile, target: Path) -> None:
     located.wheel = b"\0" * 50_000_000
     seen: list[int] = []
     with pytest.raises(DigestMismatch):
@@ -105,7 +107,7 @@ def test_an_endless_answer_is_cut_off(located: Index, expected: ExpectedFile, ta
     ("status", "requests", "message"),
     [(404, 1, "does not have it"), (403, 1, "refuses access"), (418, 1, "status 418"), (503, 4, "does not answer")],
 )
-def test_an_error_status_is_retried_only_where_that_may_help(
+def test_download_retries_transient_error_statuses_only(
     located: Index, expected: ExpectedFile, target: Path, status: int, requests: int, message: str
 ) -> None:
     located.status = status
@@ -115,14 +117,16 @@ def test_an_error_status_is_retried_only_where_that_may_help(
     assert not target.exists()
 
 
-def test_no_network_is_said_in_words_and_keeps_what_is_there(expected: ExpectedFile, target: Path) -> None:
+def test_download_without_network_fails_and_keeps_the_part(expected: ExpectedFile, target: Path) -> None:
     part_of(target).write_bytes(b"first bytes")
     with pytest.raises(SourceUnavailable, match=r"cannot fetch tiny\.whl: 127\.0\.0\.1 does not answer"):
         download("http://127.0.0.1:1/tiny.whl", target, expected, sleep=lambda seconds: None)
     assert part_of(target).read_bytes() == b"first bytes"
 
 
-def test_a_local_index_is_copied(located: Index, expected: ExpectedFile, target: Path, tmp_path: Path) -> None:
+def test_download_from_a_local_index_copies_the_file(
+    located: Index, expected: ExpectedFile, target: Path, tmp_path: Path
+) -> None:
     mirror = tmp_path / "mirror folder"
     mirror.mkdir()
     (mirror / "tiny.whl").write_bytes(located.wheel)

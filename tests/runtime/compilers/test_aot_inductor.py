@@ -1,4 +1,4 @@
-"""Compiled code answers as eager torch does, at every shape of batch, to several lanes at once, and leaves nothing behind."""
+"""Compiled code equals eager torch for every batch shape, for concurrent lanes, and is unloaded after use."""
 
 import shutil
 import sys
@@ -44,7 +44,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) -> Iterator[World]:
-    served("all_minilm_l6_v2")  # for its tokenizer; skips where it cannot be fetched
+    served("all_minilm_l6_v2")  # for its tokenizer; skips if it cannot be fetched
     try:
         yield World(tmp_path_factory.mktemp("home"), zoo_home, tmp_path_factory.getbasetemp() / ONCE_COMPILED)
     except CannotCompile as problem:
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) 
 
 
 def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Rows of unlike lengths, padded to `length`."""
+    """Rows of different lengths, padded to `length`."""
     random = np.random.default_rng(seed)
     mask = (np.arange(length) < random.integers(1, length + 1, (rows, 1))).astype(np.int64)
     return {"input_ids": random.integers(5, 30_000, (rows, length)) * mask, "attention_mask": mask}
@@ -60,19 +60,19 @@ def tokens(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 12, 17, 256])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8])
-def test_it_answers_as_eager_torch_does_at_every_shape(made: World, rows: int, length: int) -> None:
+def test_compiled_network_equals_eager_torch_at_every_shape(made: World, rows: int, length: int) -> None:
     batch = tokens(rows, length)
     expected, got = made.eager.run(batch), made.compiled.run(batch)
     assert got.keys() == expected.keys()
     np.testing.assert_allclose(got["embedding"], expected["embedding"], rtol=0, atol=1e-5)
 
 
-def test_it_shows_what_it_is(made: World) -> None:
+def test_compiled_runtime_has_tier_device_and_precision(made: World) -> None:
     assert (made.compiled.tier, made.compiled.device, made.compiled.precision) == ("compiled", "cpu", "fp32")
     assert made.compiled.memory_bytes >= 30_000 * WIDTH * 4, "the embedding table alone is that large"
 
 
-def test_answers_belong_to_who_asked(made: World) -> None:
+def test_compiled_outputs_own_their_memory(made: World) -> None:
     batch = tokens(2, 5)
     first = made.compiled.run(batch)["embedding"]
     kept = first.copy()
@@ -82,7 +82,7 @@ def test_answers_belong_to_who_asked(made: World) -> None:
     np.testing.assert_array_equal(made.compiled.run(batch)["embedding"], kept)
 
 
-def test_lanes_at_once_get_each_their_own_answers(made: World) -> None:
+def test_concurrent_lanes_get_their_own_answers(made: World) -> None:
     batches = [tokens(1 + i % 8, 3 + i, seed=i) for i in range(12)]
     expected = [made.eager.run(batch)["embedding"] for batch in batches]
     wrong: list[int] = []
@@ -103,15 +103,15 @@ def test_lanes_at_once_get_each_their_own_answers(made: World) -> None:
     assert not wrong
 
 
-def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
-    """The event loop above all. Nobody would take the lock from a thread that does not let go of it."""
+def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
+    """Other threads, above all the event loop, cannot take the lock from a thread that does not release it."""
     network = made.compiled._network
     assert network is not None
     tensors = [torch.from_numpy(array) for array in tokens(8, 256).values()]
-    told, heard = threading.Event(), threading.Event()
+    release, heard = threading.Event(), threading.Event()
 
     def listen() -> None:
-        told.wait()
+        release.wait()
         heard.set()
 
     listener = threading.Thread(target=listen)
@@ -119,10 +119,10 @@ def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000.0)
     try:
-        told.set()
+        release.set()
         for _ in range(1000):  # a thread may need more than one batch to wake up
             network.run(tensors)
-            if heard._flag:  # type: ignore[attr-defined]  # is_set() and nothing that could let go of the lock
+            if heard._flag:  # type: ignore[attr-defined]  # is_set() without a call that could release the lock
                 break
         else:
             pytest.fail("no other thread got a turn in a thousand batches")
@@ -131,7 +131,7 @@ def test_others_use_the_interpreter_while_a_batch_runs(made: World) -> None:
         listener.join()
 
 
-def test_the_second_time_it_comes_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_compile_loads_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.runtime.compilers.compiler.WORKER", (sys.executable, "-c", "raise SystemExit(1)"))
     again = made.compiler.compile(made.card, "fp32")
     assert again.cached
@@ -139,10 +139,10 @@ def test_the_second_time_it_comes_from_disk(made: World, monkeypatch: pytest.Mon
     batch = tokens(3, 9)
     np.testing.assert_array_equal(again.runtime.run(batch)["embedding"], made.compiled.run(batch)["embedding"])
     with pytest.raises(CannotCompile, match="ended before it was done"):
-        made.compiler.compile(made.card, "bf16")  # other code, and no worker that could write it
+        made.compiler.compile(made.card, "bf16")  # other code, and no worker to write it
 
 
-def test_what_is_freed_is_gone(made: World) -> None:
+def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
     runtime = made.compiler.compile(made.card, "fp32").runtime
     runtime.run(tokens(1, 4))
     network = weakref.ref(runtime._network)
@@ -153,7 +153,7 @@ def test_what_is_freed_is_gone(made: World) -> None:
         runtime.run(tokens(1, 4))
 
 
-def test_a_batch_that_runs_outlives_the_end_of_its_runtime(made: World) -> None:
+def test_running_batch_outlives_free(made: World) -> None:
     runtime = made.compiler.compile(made.card, "fp32").runtime
     network = runtime._network
     runtime.free()

@@ -1,4 +1,4 @@
-"""What torch compiles for a GPU lies where nobody else can put anything. Nothing here needs one."""
+"""Code that torch compiles for a GPU is stored in private folders. The tests need no GPU."""
 
 import stat
 from pathlib import Path
@@ -21,9 +21,9 @@ STORE = cast(Store, SimpleNamespace(find=lambda card: SimpleNamespace(weights=Pa
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the operator has said nothing about torch's folders, and networks are none."""
+    """A compiler without folders of the operator, and with fake networks."""
     for variable in cuda_graphs.FOLDERS:
-        monkeypatch.setenv(variable, "")  # so that what is set below is taken back
+        monkeypatch.setenv(variable, "")  # so that monkeypatch restores the variable afterwards
         monkeypatch.delenv(variable)
     monkeypatch.setattr(cuda_graphs, "load_network", lambda card, found: None)
     monkeypatch.setattr(
@@ -37,14 +37,14 @@ def compiler(home: Path) -> Any:
     return compiler_for(home, STORE, DevicePlan("cuda:0", 1, 1))
 
 
-def test_code_lies_where_only_this_user_can_write(home: Path) -> None:
+def test_graph_compiler_stores_code_in_private_folders(home: Path) -> None:
     folders = [Path(folder) for folder in compiler(home).compile(CARD, "fp32").runtime.folders]
     assert folders == [home / "compiled" / "inductor", home / "compiled" / "triton"]
     for folder in (home / "compiled", *folders):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_where_others_could_write_nothing_is_compiled_at_all(home: Path) -> None:
+def test_graph_compiler_in_a_folder_that_others_may_write_is_rejected(home: Path) -> None:
     it = compiler(home)
     it.compile(CARD, "fp32")
     (home / "compiled").chmod(0o770)
@@ -52,7 +52,7 @@ def test_where_others_could_write_nothing_is_compiled_at_all(home: Path) -> None
         it.compile(CARD, "fp32")
 
 
-def test_folders_that_the_operator_chose_are_left_as_they_are(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_compiler_keeps_folders_of_the_operator(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = tuple(str(home / name) for name in ("mine", "mine_too"))
     for variable, folder in zip(cuda_graphs.FOLDERS, chosen, strict=True):
         monkeypatch.setenv(variable, folder)
@@ -60,7 +60,7 @@ def test_folders_that_the_operator_chose_are_left_as_they_are(home: Path, monkey
     assert not (home / "compiled").exists()
 
 
-def test_what_is_swept_from_beside_it_is_not_torchs(home: Path) -> None:
+def test_sweep_keeps_the_folders_of_torch(home: Path) -> None:
     compiler(home).compile(CARD, "fp32")
     CompiledCache(home).staging()
     assert (home / "compiled" / "inductor").exists()

@@ -1,4 +1,4 @@
-"""Convolutions whose weights were put into the kernels' order give the same answers, for any number of rows."""
+"""Convolutions with reordered weights give equal answers for any number of rows."""
 
 import copy
 from operator import attrgetter
@@ -38,7 +38,7 @@ def as_inductor_has_it(convolution: nn.Conv2d, shape: tuple[object, ...]) -> Gra
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @torch.inference_mode()
-def test_answers_are_those_of_the_weights_as_they_were(name: str) -> None:
+def test_packed_weights_give_equal_answers(name: str) -> None:
     torch.manual_seed(3)
     convolution = copy.deepcopy(CONVOLUTIONS[name]).eval().to(memory_format=torch.channels_last)
     module = as_inductor_has_it(convolution, ("rows", convolution.in_channels, 20, 20))
@@ -51,7 +51,7 @@ def test_answers_are_those_of_the_weights_as_they_were(name: str) -> None:
         torch.testing.assert_close(module(pictures), convolution(pictures), rtol=1e-5, atol=1e-5)
 
 
-def test_pictures_of_varying_size_leave_weights_as_they_are() -> None:
+def test_images_of_varying_size_keep_weights_unpacked() -> None:
     module = as_inductor_has_it(nn.Conv2d(8, 16, 3), ("rows", 8, "height", "width"))
     before = str(module.graph)
     PackConvolutions()(module.graph)
@@ -59,18 +59,18 @@ def test_pictures_of_varying_size_leave_weights_as_they_are() -> None:
 
 
 class Enough(Exception):
-    """What comes after the pass is a minute of a C++ compiler's."""
+    """Raised to end the compilation after the pass; the rest takes the C++ compiler a minute."""
 
 
 class Watched(PackConvolutions):
-    """Keeps which weights were in order before and after the pass, then ends the compilation."""
+    """Records which weights are packed before and after the pass, then ends the compilation."""
 
-    seen: ClassVar[list[tuple[list[bool], list[bool]]]] = []  # not of the object, which Inductor copies
+    seen: ClassVar[list[tuple[list[bool], list[bool]]]] = []  # a class attribute, since Inductor copies the object
 
     def __call__(self, graph: Graph) -> None:
         before = self._in_order(graph)
         super().__call__(graph)
-        if before:  # it is called for what is computed from constants alone, too
+        if before:  # Inductor calls the pass for graphs of constants, too
             self.seen.append((before, self._in_order(graph)))
             raise Enough
 
@@ -87,8 +87,8 @@ class Watched(PackConvolutions):
 
 
 @torch.inference_mode()
-def test_the_compiler_calls_it_once_weights_are_constants_and_before_anything_is_written() -> None:
-    """Inductor's hook is a moment among many; another release of torch may move it."""
+def test_inductor_calls_the_pass_after_freezing_and_before_code_generation() -> None:
+    """Another release of torch may call the hook at another stage."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1)).eval()
     network = network.to(memory_format=torch.channels_last)
     rows = torch.export.Dim("rows", min=1, max=ROWS)

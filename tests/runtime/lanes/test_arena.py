@@ -1,4 +1,4 @@
-"""What one process lays into an arena, another finds there, uncopied."""
+"""Arrays that one process writes into an arena are views in another process."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from service.runtime.lanes.arena import (
 pytestmark = pytest.mark.skipif(not available(), reason="this system has no memfd_create")
 
 
-def test_arrays_come_back_as_they_were_laid() -> None:
+def test_arena_returns_the_written_arrays() -> None:
     arrays = {
         "pixels": np.random.default_rng(0).standard_normal((2, 3, 5, 5)).astype(np.float32),
         "ids": np.arange(7, dtype=np.int64)[None],
@@ -36,7 +36,7 @@ def test_arrays_come_back_as_they_were_laid() -> None:
     arena.close()
 
 
-def test_answers_behind_questions_leave_them_whole_however_large_they_are() -> None:
+def test_outputs_behind_inputs_do_not_overwrite_them() -> None:
     here = Arena()
     there = Arena(os.dup(here.handle))
     asked = here.write({"x": np.arange(5, dtype=np.float32)})
@@ -51,14 +51,14 @@ def test_answers_behind_questions_leave_them_whole_however_large_they_are() -> N
     there.close()
 
 
-def test_an_order_of_memory_that_is_not_c_is_laid_in_c() -> None:
+def test_array_of_another_memory_order_is_written_in_c_order() -> None:
     arena = Arena()
     array = np.arange(12.0).reshape(3, 4).T
     np.testing.assert_array_equal(arena.views(arena.write({"x": array}))["x"], array)
     arena.close()
 
 
-def test_a_child_that_inherits_the_descriptor_sees_the_same_memory() -> None:
+def test_child_with_the_inherited_descriptor_shares_the_memory() -> None:
     arena = Arena()
     notes = arena.write({"x": np.arange(4, dtype=np.float32)})
     code = "import sys; from service.runtime.lanes.arena import Arena; a = Arena(int(sys.argv[1])); "

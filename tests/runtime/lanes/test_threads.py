@@ -1,4 +1,4 @@
-"""Lanes pull jobs until there are none."""
+"""Lanes run batches until the source is empty."""
 
 import os
 import queue
@@ -16,7 +16,7 @@ PATIENCE_S = 20.0
 Job = Callable[[], None]
 
 
-def test_lanes_run_every_job_and_end_when_the_source_does() -> None:
+def test_lanes_run_every_batch_and_end_with_the_source() -> None:
     jobs: queue.Queue[Job | None] = queue.Queue()
     done: queue.Queue[int] = queue.Queue()
     for i in range(50):
@@ -30,7 +30,7 @@ def test_lanes_run_every_job_and_end_when_the_source_does() -> None:
     assert not any(thread.is_alive() for thread in lanes._threads)
 
 
-def test_there_are_as_many_lanes_as_planned_and_they_work_side_by_side() -> None:
+def test_lanes_of_the_plan_run_concurrently() -> None:
     together = threading.Barrier(3)
     jobs: queue.Queue[Job | None] = queue.Queue()
     names: queue.Queue[str] = queue.Queue()
@@ -49,7 +49,7 @@ def test_there_are_as_many_lanes_as_planned_and_they_work_side_by_side() -> None
     lanes.join(PATIENCE_S)
 
 
-def test_a_lane_uses_the_threads_that_it_was_given() -> None:
+def test_lane_uses_the_planned_threads() -> None:
     jobs: queue.Queue[Job | None] = queue.Queue()
     seen: queue.Queue[int] = queue.Queue()
     jobs.put(lambda: seen.put(torch.get_num_threads()))
@@ -62,7 +62,7 @@ def test_a_lane_uses_the_threads_that_it_was_given() -> None:
     lanes.join(PATIENCE_S)
 
 
-def test_a_lane_that_hangs_keeps_neither_join_nor_the_process() -> None:
+def test_hanging_lane_blocks_neither_join_nor_exit() -> None:
     hang = threading.Event()
 
     def job() -> None:
@@ -80,7 +80,7 @@ def test_a_lane_that_hangs_keeps_neither_join_nor_the_process() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux only")
-def test_a_lane_on_a_cpu_lets_the_event_loop_go_before_it() -> None:
+def test_cpu_lane_has_lower_priority_than_the_event_loop() -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 

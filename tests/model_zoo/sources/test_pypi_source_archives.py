@@ -1,4 +1,4 @@
-"""A source archive is a box of files: found without being built, read by path, nothing in it run."""
+"""A source archive is located without a build, and its files are read by path without running code."""
 
 import gzip
 import hashlib
@@ -61,7 +61,7 @@ def read(folder: Path, content: bytes) -> bytes:
     return source_for(card).read(path, card.files["weights"])
 
 
-def test_a_file_is_read_from_among_others(tmp_path: Path) -> None:
+def test_read_returns_the_file_of_an_archive(tmp_path: Path) -> None:
     content = archive(plain("zoo-tiny-1.0/setup.py", b"raise SystemExit"), plain(INSIDE, CONTENT))
     assert read(tmp_path, content) == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == [ARTIFACT], "nothing is unpacked"
@@ -86,22 +86,22 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_what_is_no_plain_file_of_that_size_at_that_path_is_refused_in_words(tmp_path: Path, what: str) -> None:
+def test_read_of_anything_but_the_plain_file_of_that_size_is_rejected(tmp_path: Path, what: str) -> None:
     make, says = HOSTILE[what]
     with pytest.raises(SourceUnavailable, match=says):
         read(tmp_path, make())
 
 
-def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:
+def test_read_of_a_file_with_another_digest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DigestMismatch):
         read(tmp_path, archive(plain(INSIDE, b"x" * len(CONTENT))))
 
 
-def test_of_two_files_at_one_path_the_first_counts(tmp_path: Path) -> None:
+def test_read_takes_the_first_of_two_members_with_one_path(tmp_path: Path) -> None:
     assert read(tmp_path, archive(plain(INSIDE, CONTENT), plain(INSIDE, b"x" * len(CONTENT)))) == CONTENT
 
 
-def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_of_an_archive_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pypi, "_MOST_UNPACKED", 1 << 20)
     content = archive(plain("zeros", bytes(4 << 20)), plain(INSIDE, CONTENT))
     assert len(content) < 1 << 16
@@ -109,7 +109,7 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypa
         read(tmp_path, content)
 
 
-def test_an_archive_of_countless_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_of_an_archive_with_too_many_members_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pypi, "_MOST_MEMBERS", 10)
     with pytest.raises(SourceUnavailable, match="damaged"):
         read(tmp_path, archive(*(plain(f"{i}", b"") for i in range(20)), plain(INSIDE, CONTENT)))
@@ -117,13 +117,13 @@ def test_an_archive_of_countless_members_is_refused(tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip looks for packages in, and nowhere else."""
+    """The only folder in which pip looks for packages."""
     for name, value in {"CONFIG_FILE": "/dev/null", "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     return tmp_path
 
 
-def test_it_is_found_and_fetched_without_running_what_is_in_it(folder: Path) -> None:
+def test_source_archive_is_fetched_without_running_its_code(folder: Path) -> None:
     ran = folder / "ran"
     setup = f"open({str(ran)!r}, 'w').close()\nimport setuptools; setuptools.setup(name='zoo-tiny', version='1.0')\n"
     content = archive(
@@ -137,7 +137,7 @@ def test_it_is_found_and_fetched_without_running_what_is_in_it(folder: Path) -> 
     assert not ran.exists()
 
 
-def test_one_that_nobody_has_is_said_in_words_with_a_way_out_that_runs_nothing(folder: Path) -> None:
+def test_locate_of_a_missing_source_archive_names_a_safe_manual_way(folder: Path) -> None:
     with pytest.raises(SourceUnavailable, match=f"fetch {ARTIFACT} of {PACKAGE} from the package index") as refusal:
         locate(source(b"x"))
     assert "pip download" not in str(refusal.value)
