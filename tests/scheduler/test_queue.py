@@ -94,12 +94,12 @@ def test_one_row_does_not_shrink_a_batch_under_overload() -> None:
     assert (len(batch.too_late), len(batch.rows)) == (1, 7)
 
 
-@pytest.mark.parametrize(("came", "pressed"), [(0.0, False), (-1.0, True)])
-def test_only_a_row_that_the_load_made_late_marks_overload(came: float, pressed: bool) -> None:
+@pytest.mark.parametrize(("arrived_at", "overloaded"), [(0.0, False), (-1.0, True)])
+def test_only_a_row_that_the_load_made_late_marks_overload(arrived_at: float, overloaded: bool) -> None:
     q = queue(batch=8, cost=KNOWN)
-    push(q, 0.15, 0.15, now=came)
+    push(q, 0.15, 0.15, now=arrived_at)
     assert len(q.take(0.0).too_late) == 1
-    assert q.is_overloaded(0.0) == pressed
+    assert q.is_overloaded(0.0) == overloaded
 
 
 def test_too_late_row_reports_by_how_much() -> None:

@@ -169,19 +169,19 @@ async def test_too_late_row_is_answered_before_the_batch_beside_it_runs() -> Non
     await lane
 
 
-@pytest.mark.parametrize(("came", "comes_back"), [(0.0, True), (1.9, False)])
-async def test_preprocessing_time_of_a_request_counts_as_its_own(came: float, comes_back: bool) -> None:
+@pytest.mark.parametrize(("arrived_at", "may_retry"), [(0.0, True), (1.9, False)])
+async def test_preprocessing_time_of_a_request_counts_as_its_own(arrived_at: float, may_retry: bool) -> None:
     """It needs a second. With two of them, half of which somebody else took, another time may be better; with one tenth it
     may not."""
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(1.9))
     network = scheduler.add("m", 1, BatchLimits(8, 64), double)
     network.queue.cost = KnownCost(Law(1.0, 0.0, 0.0))
-    late = network.submit([item(0)], 2.0, arrival=Arrival(came, 2.0))
+    late = network.submit([item(0)], 2.0, arrival=Arrival(arrived_at, 2.0))
     network.submit([item(1)], 9.0)
     on_a_lane(scheduler)
     (row,) = await late.result()
     assert isinstance(row, TooLate)
-    assert (row.retry_after_s is not None) is comes_back
+    assert (row.retry_after_s is not None) is may_retry
     assert not network.queue.is_overloaded(1.9), "fuller batches would not have helped it"
 
 
@@ -189,9 +189,9 @@ async def test_effective_deadline_of_an_arrival_orders_the_queue() -> None:
     scheduler = DeviceScheduler(asyncio.get_running_loop(), Clock(5.0))
     network = scheduler.add("m", 1, BatchLimits(1, 64), double)
     order: list[str] = []
-    network.submit([item(1)], NEVER, on_done=lambda _: order.append("came now"))
-    network.submit([item(2)], NEVER, on_done=lambda _: order.append("came before"), arrival=Arrival(2.0, 12.0))
+    network.submit([item(1)], NEVER, on_done=lambda _: order.append("arrived now"))
+    network.submit([item(2)], NEVER, on_done=lambda _: order.append("arrived before"), arrival=Arrival(2.0, 12.0))
     for _ in range(2):
         on_a_lane(scheduler)
     await until(lambda: len(order) == 2)
-    assert order == ["came before", "came now"]
+    assert order == ["arrived before", "arrived now"]

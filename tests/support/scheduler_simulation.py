@@ -26,7 +26,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one arrival."""
+    """The outcome of one arrival."""
 
     arrival: Arrival
     fate: str = "waiting"
