@@ -109,7 +109,7 @@ def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
         examples = StoredExamples(dataset_folder(home, dataset_id), info)
         if len(examples) == info.report.examples:
             return examples
-        why = f"it holds {len(examples)} examples, and its {INFO_FILE} tells of {info.report.examples}"
+        why = f"it holds {len(examples)} examples, and its {INFO_FILE} announces {info.report.examples}"
     except FileNotFoundError:
         raise NotFound("dataset", dataset_id) from None
     except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are subclasses of these

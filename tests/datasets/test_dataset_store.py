@@ -203,7 +203,7 @@ async def test_a_dataset_that_needs_too_much_memory_is_refused_and_the_server_li
     store = DatasetStore(tmp_path, DatasetLimits(memory_mib=1, text_bytes=1 << 22))
     data = lines([{"text": "word " * 600_000, "label": "a"}])
     error = await refused(upload(store, data, "a.jsonl"))
-    assert error.message == "data: takes more memory to read than a dataset may; send less at once"
+    assert error.message == "data: needs more memory than a dataset may use; send less at once"
 
 
 def test_a_child_ends_with_its_server(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     await after_restart.start()
     assert await after_restart.received(begun.header.sha256) == 100
     error = await refused(after_restart.begin(header(DATA, "a.jsonl")))
-    assert error.message == "header.offset: the server has 100 bytes of this upload, so go on at 100, got 0"
+    assert error.message == "header.offset: the server has 100 bytes of this upload, so continue at 100, got 0"
     again = await after_restart.begin(header(DATA, "a.jsonl", offset=100))
     await after_restart.append(again, DATA[100:])
     assert (await after_restart.finish(again)).info.sha256 == begun.header.sha256
@@ -248,7 +248,7 @@ async def test_an_upload_that_ends_too_early_says_where_to_go_on(store: DatasetS
     begun = await store.begin(header(DATA, "a.jsonl"))
     await store.append(begun, DATA[:7])
     error = await refused(store.finish(begun))
-    assert error.message == f"chunk: 7 of {len(DATA)} bytes came; go on with offset 7"
+    assert error.message == f"chunk: 7 of {len(DATA)} bytes were received; continue with offset 7"
     assert await store.received(begun.header.sha256) == 7
 
 

@@ -35,7 +35,7 @@ class PartialUpload:
         """Append bytes, all of them or none. Raises OSError for a full disk."""
         with self._lock:
             if self._descriptor is None:
-                raise NotReady("another call goes on with this upload; ask GetUpload where it is", RETRY_S)
+                raise NotReady("another call continues this upload; ask GetUpload for its size", RETRY_S)
             view, written = memoryview(data), 0
             try:
                 while written < len(data):
@@ -101,7 +101,7 @@ def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
         size = part.size
         part.close() if size else part.remove()
         raise InvalidInput(
-            "header.offset", f"the server has {size} bytes of this upload, so go on at {size}, got {offset}"
+            "header.offset", f"the server has {size} bytes of this upload, so continue at {size}, got {offset}"
         )
     return part
 

@@ -58,7 +58,7 @@ def test_classes_of_digits_are_counted_as_they_are_called(tmp_path: Path) -> Non
     info = read(tmp_path, "a.csv", csv_of(["01234", "1234", "00501"])).info
     assert info.labels == ("00501", "01234", "1234")
     assert "'label' holds 3 different whole numbers" in task(info)
-    assert "classes that are the same number, written otherwise: '01234', '1234'" in info.report.warnings
+    assert "classes that are the same number, written differently: '01234', '1234'" in info.report.warnings
 
 
 @pytest.mark.parametrize(("yes", "no"), [("TRUE", "FALSE"), ("True", "False"), ("true", "false"), ("TRUE", "other")])
@@ -84,12 +84,12 @@ def test_truth_values_of_json_are_called_as_in_json(tmp_path: Path) -> None:
 
 def test_an_input_that_never_comes_again_is_told_of(tmp_path: Path) -> None:
     data = "plate,y,label\n" + "".join(f"K{i}-X,{i % 7},{'ab'[i % 2]}\n" for i in range(40))
-    assert "column 'plate' is different in every row, and counts as words" in said(
+    assert "column 'plate' is different in every row, and is used as a category" in said(
         read(tmp_path, "a.csv", data.encode()).info
     )
 
 
-@pytest.mark.parametrize(("rows", "fate"), [(40, "counts as words"), (400, "was left out")])
+@pytest.mark.parametrize(("rows", "fate"), [(40, "is used as a category"), (400, "was left out")])
 def test_numbers_with_a_letter_that_is_no_unit_are_named(tmp_path: Path, rows: int, fate: str) -> None:
     data = "subs,y,label\n" + "".join(f"{i}.5K,{i % 7},{'ab'[i % 2]}\n" for i in range(rows))
     assert f"column 'subs' {fate}: its numbers have something beside them, such as '0.5K'" in said(

@@ -79,7 +79,7 @@ def test_whole_numbers_with_and_without_a_fraction_of_zero_are_one_class_and_it_
 
 def test_classes_of_one_number_that_is_written_in_two_ways_are_warned_of(tmp_path: Path) -> None:
     warnings = read(tmp_path, "a.csv", labelled(["007", "7", "8"])).info.report.warnings
-    assert "classes that are the same number, written otherwise: '007', '7'" in warnings
+    assert "classes that are the same number, written differently: '007', '7'" in warnings
 
 
 # ── composed and decomposed ───────────────────────────────────────────────────────────────────────────────────────

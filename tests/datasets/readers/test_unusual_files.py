@@ -162,7 +162,7 @@ def test_classes_that_differ_in_case_are_warned_of(tmp_path: Path) -> None:
     table = "".join(f"this is text {i},{('Good', 'good', 'bad')[i % 3]}\n" for i in range(30))
     info = read(tmp_path, "a.csv", f"text,label\n{table}".encode()).info
     assert info.labels == ("Good", "bad", "good")
-    assert "classes that differ in the case of letters alone: 'Good', 'good'" in info.report.warnings
+    assert "classes that differ only in the case of letters: 'Good', 'good'" in info.report.warnings
 
 
 def test_a_target_that_never_comes_twice_is_probably_another_column(tmp_path: Path) -> None:

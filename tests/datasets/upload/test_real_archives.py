@@ -328,7 +328,7 @@ def test_what_systems_leave_behind_is_counted_under_one_reason(tmp_path: Path, f
     report = read(
         tmp_path, "a.zip" if form == "zip" else "a.tgz", zipped(files) if form == "zip" else tarred(files)
     ).info.report
-    assert report.skipped_reasons == {"is hidden, or left by an operating system": len(LITTER)}
+    assert report.skipped_reasons == {"is hidden, or was added by an operating system": len(LITTER)}
     assert (report.examples, report.input_count) == (4, 4 + len(LITTER))
     assert not any("left out" in warning for warning in report.warnings)
 
@@ -352,7 +352,7 @@ def test_files_of_other_sorts_are_counted_by_ending(tmp_path: Path) -> None:
 def test_folders_in_which_nothing_lies_are_told_of(tmp_path: Path) -> None:
     files = photos({"cat": 2, "dog": 2}) | {"bird/": b""}
     report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert "nothing lies in 'bird'" in report.warnings
+    assert "nothing is in folder 'bird'" in report.warnings
     assert report.input_count == 4
 
 
@@ -441,7 +441,7 @@ def test_what_is_no_file_or_cannot_be_read_is_named(pets: Path, monkeypatch: pyt
         "cat/.hidden.jpg": "is hidden",
         "cat/pipe.jpg": "is no regular file",
         "cat/socket.jpg": "is no regular file",
-        "cat/two\nlines.jpg": "has a name with control characters; call it otherwise",
+        "cat/two\nlines.jpg": "has a name with control characters; rename it",
         "dog/1.jpg": "cannot be read: permission denied",
     }
 
@@ -463,4 +463,4 @@ def test_an_empty_folder_is_sent_so_that_the_server_tells_of_it(pets: Path, tmp_
     (pets / "bird").mkdir()
     with opened(pets, silent) as source:
         report = read(tmp_path, source.file_name, source.path.read_bytes()).info.report
-    assert "nothing lies in 'bird'" in report.warnings
+    assert "nothing is in folder 'bird'" in report.warnings

@@ -137,7 +137,7 @@ def test_a_large_photo_is_decoded_smaller_and_looks_the_same(
     data = rotated_by_exif(camera, orientation)
     assert decode_image(data, 50_000_000, PATH, 512).image.size < decode_image(data, 50_000_000, PATH).image.size
     small = pixels_of(task, data)
-    monkeypatch.setattr(image_input, "KEEP_TIMES", 0)
+    monkeypatch.setattr(image_input, "OVERSAMPLING", 0)
     whole = pixels_of(task, data)
     grey = np.abs(small - whole) * 127.5
     assert grey.mean() < 1.0

@@ -1,4 +1,4 @@
-"""Which column of a table plays which role: named by the caller, found by a usual name, or the only one left."""
+"""Which column of a table has which role: named by the caller, found by a common name, or the only one left."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ SERIES_TIME_NAMES = (
     ),
     *("week", "woche", "day", "tag", "fecha_hora", "jour", "period", "periode", "hour", "stunde", "t"),
 )
-"""What times are called, too, in data that are a series; elsewhere such a column may be any input."""
+"""Further names of times in data that are a series; elsewhere such a column may be any input."""
 FILE_NAMES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
 ROLES = ("text", "target", "image", "split", "time", "series")
 
 
 def clean_columns(columns: Columns) -> Columns:
-    """The names that a caller gave, as those of a table's header are cleaned."""
+    """The names that a caller gave, normalised like those of a table's header."""
     roles = {meaning: clean_name(getattr(columns, meaning)) for meaning in ROLES}
     return columns.model_copy(update={**roles, "ignored": tuple(map(clean_name, columns.ignored))})
 
 
 def check_named_columns(columns: Columns, names: Sequence[str]) -> None:
-    """Raises InvalidInput for a column that the caller named and the table has not, or that means two things."""
+    """Raises InvalidInput for a named column that the table does not have, or that has two roles."""
     meanings: dict[str, str] = {}
     for meaning in ROLES:
         name = getattr(columns, meaning)
@@ -80,13 +80,13 @@ def check_named_columns(columns: Columns, names: Sequence[str]) -> None:
 
 
 def find_by_name(usual: Sequence[str], summaries: Mapping[str, ColumnSummary]) -> str:
-    """The only column that has one of the usual names; empty where there is none. The first usual name wins."""
+    """The column with one of the common names, or an empty text. The first common name wins."""
     folded = {name.strip().casefold(): name for name in summaries}
     return next((folded[name] for name in usual if name in folded), "")
 
 
 def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inferred) -> str:
-    """A column that says nothing but `train`, `validation` and `test`."""
+    """A column whose only values are `train`, `validation` and `test`."""
     name = find_by_name(SPLIT_NAMES, summaries)
     if not name:
         infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
@@ -106,9 +106,9 @@ def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inf
 def find_target(
     summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inferred, columns: tuple[str, ...] = ()
 ) -> str:
-    """The column to be learned, by its usual name, or the only one there is; `columns` are all of the table.
+    """The column to learn, by a common name, or the only one left; `columns` are all columns of the table.
 
-    Raises InvalidInput where that is not clear.
+    Raises InvalidInput if the target is not clear.
     """
     found = find_by_name(TARGET_NAMES, summaries)
     if found:
@@ -132,7 +132,7 @@ def find_target(
 
 
 def looks_like_data(summaries: Mapping[str, ColumnSummary]) -> bool:
-    """Whether what should be names of columns are rather cells: numbers, or what the column holds again and again."""
+    """Whether the names of columns are rather cells: numbers, or values that the column itself holds repeatedly."""
     return any(
         ("." in name and to_number(name) is not None) or summary.distinct.get(name, 0) > 1
         for name, summary in summaries.items()
@@ -140,7 +140,7 @@ def looks_like_data(summaries: Mapping[str, ColumnSummary]) -> bool:
 
 
 def find_text_column(rest: Mapping[str, ColumnSummary], target: str) -> str:
-    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
+    """The column of texts: by a common name, or the only one with prose if no numbers stand beside it."""
     labels = TARGET_NAMES[:-1]
     words = {
         name: summary
@@ -159,7 +159,7 @@ def find_text_column(rest: Mapping[str, ColumnSummary], target: str) -> str:
 def unassigned_columns(
     table: Table, summaries: Mapping[str, ColumnSummary], columns: Columns, *used: str
 ) -> dict[str, ColumnSummary]:
-    """The columns that still may mean something."""
+    """The columns without a role so far."""
     named = {columns.target, columns.text, columns.split, columns.time, columns.series}
     out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
     return {name: summary for name, summary in summaries.items() if name not in out}

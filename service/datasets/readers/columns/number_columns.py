@@ -1,4 +1,4 @@
-"""Decides how the numbers of each column are written: one reading for all rows, or a sentence that says why there is none."""
+"""Chooses the number format of each column: one for all rows, or a sentence on why there is none."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from service.datasets.readers.inferred_facts import Infer
 
 ADVICE = "write them with a point for decimals and nothing else between the digits"
 _Way = tuple[DecimalSign, GroupingSign]
-"""Decimal sign, and sign between thousands."""
+"""Decimal sign, and thousands separator."""
 _SIGNS: dict[str, str] = {".": "point", ",": "comma"}
 
 
 def choose_notations(summaries: Sequence[ColumnSummary], delimiter: str, infer: Infer) -> None:
-    """Sets `notation` or `unread` of the columns that hold numbers as people write them.
+    """Sets `notation` or `unreadable_problem` of the columns with numbers as people write them.
 
-    `delimiter`: between the cells of the file; where it is a semicolon, a comma is rather the decimal sign.
+    `delimiter`: between the cells of the file; beside a semicolon, a comma is more likely the decimal sign.
     """
     possible = {summary.name: _possible(summary) for summary in summaries if summary.may_be_decorated}
     decimal = _of_others(summaries, possible)
@@ -40,7 +40,7 @@ def choose_notations(summaries: Sequence[ColumnSummary], delimiter: str, infer: 
 
 
 def _possible(summary: ColumnSummary) -> list[_Way]:
-    """Decimal sign and sign between thousands by which all cells of a column can be read; the plainest first."""
+    """The formats in which all cells of a column can be read, the plainest first."""
     found: list[_Way] = []
     for decimal, grouping in NUMBER_FORMATS:
         if summary.format_counts[decimal, grouping] < summary.decorated or any(decimal == other for other, _ in found):
@@ -52,12 +52,12 @@ def _possible(summary: ColumnSummary) -> list[_Way]:
 
 
 def _matters(summary: ColumnSummary, possible: Sequence[_Way]) -> bool:
-    """Whether the readings of a column differ: `1,234` is two numbers, `1 234` is one."""
+    """Whether the possible formats give different numbers: `1,234` is two numbers, `1 234` is one."""
     return len(possible) > 1 and len({grouping for _, grouping in possible}) > 1
 
 
 def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_Way]]) -> DecimalSign | None:
-    """The decimal sign of the columns that leave no doubt; None where there are none, or they differ."""
+    """The decimal sign of the columns with only one possible format; None if there are none, or if they differ."""
     signs: set[DecimalSign] = {
         "." for s in summaries if s.name not in possible and s.numeric and s.decimal_points > s.thousands_like
     }
@@ -104,7 +104,7 @@ def _decide(
         else:
             why = f"a point is rather the decimal sign; {ADVICE} to decide otherwise"
         grouping = dict(possible)[decimal]
-    # What is left are minus signs as people write them, which are read in every notation but that of programs.
+    # The remaining columns have minus signs as people write them, which every notation except that of programs accepts.
     if not grouping and not unit and decimal == ".":
         grouping = ","
     summary.notation = Notation(decimal, grouping, unit)
@@ -114,7 +114,7 @@ def _decide(
 
 
 def _two_ways(samples: Sequence[str]) -> tuple[str, str]:
-    """Two numbers that no reading fits both of."""
+    """Two numbers that no single format fits."""
     bodies = {name: found.body for name in samples if (found := parse_decorated(name)) is not None}
     first = min(bodies, key=lambda name: sum(fits_format(bodies[name], *way) for way in NUMBER_FORMATS))
     fitting = [way for way in NUMBER_FORMATS if fits_format(bodies[first], *way)]

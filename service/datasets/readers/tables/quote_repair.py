@@ -1,4 +1,4 @@
-"""Rows of a CSV whose quotation marks do not come in pairs: told apart line by line where that is possible."""
+"""Repairs rows of a CSV with unpaired quotation marks, line by line where possible."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from service.datasets.readers.tables.quote_style import QuoteStyle, cell_pattern
 from service.errors import InvalidInput
 
 MOST_WASTED = 64 << 20
-"""Characters that may be read again in all, so that no file takes time without end."""
+"""Characters that may be read again in total, which bounds the time for any file."""
 LONGEST_LOOKED_AT = 1 << 16
-"""Characters of a line in which pairs of quotation marks are looked for."""
+"""Length of a line in which pairs of quotation marks are searched."""
 SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
 _NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
 
 class QuoteRepair:
-    """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
+    """Builds rows from lines that the csv module cannot parse or parses wrongly."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class QuoteRepair:
         limits: DatasetLimits,
         spaced: bool = False,
     ) -> None:
-        """`again` goes through the file's lines from its header on; `expected` is how many cells a row has."""
+        """`again` iterates over the file's lines from its header on; `expected`: cells of a row."""
         self._lines = lines
         self._again = again
         self._delimiter = delimiter
@@ -44,15 +44,15 @@ class QuoteRepair:
         self._wasted = 0
         self._few: dict[int, Callable[[str], bool]] | None = None
         self.anew = False
-        """Whether the row at hand was not as the csv module reads it."""
+        """Whether the current row differs from what the csv module reads."""
         self.mended: list[int] = []
-        """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
+        """Numbers of rows with a quotation mark that is not closed or not doubled."""
         self.problem = ""
-        """What is wrong with the row at hand."""
+        """What is wrong with the current row."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
 
     def reads(self, lines: PhysicalLines) -> None:
-        """From now on the rows are made of these lines."""
+        """Switch to other lines."""
         self._lines = lines
 
     def suspects(self, cells: list[str]) -> bool:
@@ -66,31 +66,29 @@ class QuoteRepair:
             inside += cell.count(self._delimiter)
             ends += cell.count("\n")
         else:
-            if (
-                wanted + inside != wanted * ends
-            ):  # then not each line has as many delimiters as a row, and no more need be looked at
+            if wanted + inside != wanted * ends:  # then not every line has as many delimiters as a row
                 return False
         return not self.style.quotes
 
     @property
     def style(self) -> QuoteStyle:
-        """How the file's writer quotes; found out when it is first asked for."""
+        """How the writer of the file quotes; determined at first use."""
         if self._style is None:
             self._style = QuoteStyle(self._again(), self._delimiter, self.expected, self._spaced)
         return self._style
 
     def forget(self) -> None:
-        """The header is no row."""
+        """Forget the header, which is no row."""
         self.anew = False
 
     def note_row(self, number: int) -> None:
-        """The row at hand, which was made anew, has this number."""
+        """Record the number of the current row if it was repaired."""
         self.anew = False
         if not self.problem:
             self.mended.append(number)
 
     def mend(self, error: csv.Error) -> list[str]:
-        """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
+        """The cells of the first held line, which begins a malformed row; the lines after it are read again."""
         held = self._lines.held
         first, nothing = held[0], [""] * self.expected
         if "unexpected end" in str(error) and self.style.quotes and self._is_cut_off():
@@ -112,12 +110,12 @@ class QuoteRepair:
         return nothing
 
     def _is_cut_off(self) -> bool:
-        """Whether what is held, up to the end of the file, is one row rather than rows behind a mark that is not closed."""
+        """Whether the held lines, up to the end of the file, are one truncated row, rather than rows after an unclosed mark."""
         held = self._lines.held
         return not any(map(self._like_row, held)) or (len(held) == 1 and not self._values())
 
     def _ends_well(self) -> bool:
-        """Whether the row at hand is one with a cell that is too long; then all its lines are taken."""
+        """Whether the current row is well-formed with a cell that is too long; then all of its lines are consumed."""
         held = self._lines.held[:]
         self._lines.give_back(held)
         self._lines.held.clear()
@@ -138,7 +136,7 @@ class QuoteRepair:
         return False
 
     def unescaped(self, cells: list[str]) -> list[str]:
-        """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
+        """Cells of a single-line row of a wrong length, parsed with `\\"` as an escaped mark if that gives the right length."""
         line = double_escaped_quotes(self._lines.held[0])
         reader = csv.reader([line], delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
         with suppress(csv.Error):
@@ -147,7 +145,7 @@ class QuoteRepair:
         return cells
 
     def check(self, cells: list[str]) -> list[str]:
-        """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""
+        """Cells of a row of several lines, or of its first line alone if each line looks like a row of its own."""
         held = self._lines.held
         if len(cells) != self.expected:
             own = self._of_line(held[0])
@@ -172,7 +170,7 @@ class QuoteRepair:
         self._lines.held[1:] = []
 
     def _of_line(self, line: str) -> list[str] | None:
-        """Cells of a line in which quotation marks end a cell only where it ends; None where they are not as many as wanted."""
+        """Cells of a line, where a mark ends a cell only at the cell's end; None if their number is wrong."""
         line = line.rstrip("\r\n")
         if len(line) <= LONGEST_LOOKED_AT:
             found = [
@@ -185,7 +183,7 @@ class QuoteRepair:
         return literal if len(literal) == self.expected else None
 
     def _escaped(self, first: str) -> list[str] | None:
-        """Cells of a row whose quotation marks are escaped by a backslash, over several lines where it has them."""
+        """Cells of a row with marks escaped by a backslash, possibly over several lines."""
         self._lines.give_back([first])
         self._lines.held.clear()
         reader = csv.reader(
@@ -208,13 +206,13 @@ class QuoteRepair:
         return None
 
     def _like_rows(self, lines: list[str]) -> bool:
-        """Whether each line has the cells of a row, and in columns of few values, those that other rows have."""
+        """Whether each line has the cells of a row and, in columns of few values, the values of other rows."""
         if self.expected < 2:
             return False
         wanted = self.expected - 1
         if any(line.count(self._delimiter) != wanted for line in lines):
             return False
-        # where no values are known, nothing tells a row from a line of prose with as many delimiters
+        # without known values, nothing distinguishes a row from prose with as many delimiters
         return bool(self._values()) and all(map(self._like_row, lines))
 
     def _like_row(self, line: str) -> bool:
@@ -222,9 +220,9 @@ class QuoteRepair:
         return len(cells) == self.expected and all(fits(cells[at].strip()) for at, fits in self._values().items())
 
     def _values(self) -> dict[int, Callable[[str], bool]]:
-        """What cells of a column look like, with their quotation marks, by its place, where they are all quoted, have few values
-        or hold numbers: by the rows of one line among the first of the file. A line inside of a longer row counts for nothing,
-        since prose has commas too."""
+        """Tests for the cells of columns, by position, with their quotation marks: for columns that are all quoted, have few
+        values, or hold numbers. Learned from the single-line rows among the first of the file; lines inside of longer rows do
+        not count, since prose has commas too."""
         if self._few is None:
             rows = list(self._rows_of_one_line())
             self._few = {}
@@ -240,7 +238,7 @@ class QuoteRepair:
         return self._few
 
     def _rows_of_one_line(self) -> Iterator[list[str]]:
-        """As they are written, with quotation marks."""
+        """Single-line rows as written, with quotation marks."""
         last = [""]
         reader = csv.reader(_noting(islice(self._again(), SAMPLED), last), delimiter=self._delimiter)
         before = 0

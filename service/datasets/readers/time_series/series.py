@@ -1,4 +1,4 @@
-"""Series of numbers in time. One example is one whole series; where it is cut for training and testing is decided by jobs."""
+"""Reads series of numbers in time. One example is one whole series; training decides where to cut it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from service.datasets.readers.time_series.timestamps import (
 from service.errors import InvalidInput
 
 MIN_SERIES_STEPS = 16
-"""Steps of a series that something can be learned from."""
+"""Minimum length of a series for training, in steps."""
 _SAMPLED_ROWS = 5_000
 
 
@@ -46,28 +46,28 @@ class NamedSeries:
     """One series."""
 
     name: str
-    """Empty where the file holds but one."""
+    """Empty for the only series of a file."""
     values: NDArray[np.float64]
     """`(steps, channels)`."""
     row: int
-    """Where it begins."""
+    """Its first row."""
     split: str
 
 
 class _SeriesRows:
-    """One series while its rows come in."""
+    """One series while its rows are read."""
 
     def __init__(self, first_row: int, ways: int) -> None:
         self.first_row = first_row
         self.times = tuple(array("d") for _ in range(ways))
-        """Of each row, for each way of reading; NaN where the row cannot be read so."""
+        """Times of its rows, by format; NaN for a row that does not fit the format."""
         self.values = array("d")
         self.rows = array("q")
         self.split = ""
 
 
 class SeriesReader:
-    """Rows of (time, series, numbers), or a row for each series with lists of numbers."""
+    """Reads rows of (time, series, numbers), or one row with lists of numbers for each series."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class SeriesReader:
         shortest: int = MIN_SERIES_STEPS,
         infer: Infer = ignore_inferred,
     ) -> None:
-        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
-        each writes its numbers; `time_notation`: how the time does, where it is written in numbers. `clock`: a column with
-        the time of the day, where that of the time holds the day alone. `shortest`: fewer steps are no series."""
+        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: the number formats of
+        the channels; `time_notation`: that of times that are numbers. `clock`: a column with the time of day, if the column of
+        the time holds only the day. `shortest`: minimum number of steps."""
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)
@@ -101,7 +101,7 @@ class SeriesReader:
         """Whether times are numbers in a notation of their own."""
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         inputs = tuple(
             ColumnInfo(
                 name=name,
@@ -119,7 +119,7 @@ class SeriesReader:
         return self._table.count
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """Series by series, in the order in which they begin."""
+        """One for each series, in the order in which they begin."""
         for found in self.named(skip, warn):
             flat = np.ascontiguousarray(found.values).reshape(-1)
             digest = digest_of(flat.tobytes())
@@ -127,7 +127,7 @@ class SeriesReader:
             yield ParsedExample({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
 
     def named(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
-        """The same with their names."""
+        """The series with their names."""
         return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
 
     def _whole(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
@@ -174,7 +174,7 @@ class SeriesReader:
                 bad = next((cell for cell in sample if not is_missing(cell) and not parse_time(cell)), None)
                 column = quoted(self._columns.time)
                 raise InvalidInput(
-                    "header.columns.time", f"the times in column {column} are of no one kind: {unreadable_time(bad)}"
+                    "header.columns.time", f"the times in column {column} have no common format: {unreadable_time(bad)}"
                 )
         series: dict[str, _SeriesRows] = {}
         for row in self._table.rows(warn):

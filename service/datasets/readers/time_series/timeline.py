@@ -1,4 +1,4 @@
-"""The times of one series: which way they are read, in which order they come, and whether their steps are equal."""
+"""The times of one series: their format, their order, and whether their steps are equal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from service.datasets.readers.time_series.timestamps import (
 from service.errors import InvalidInput
 
 MAX_GAP_SHARE = 0.05
-"""Share of steps that may differ from the others; beyond it the series has no step."""
+"""Share of steps that may differ from the others; with more, the series has no constant step."""
 _ORDERS = (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
 _SURE = "dates written as 2024-01-31 are never in doubt"
 _ISO_DATE = "2024-01-31"
@@ -40,10 +40,11 @@ Rows = NDArray[np.int64]
 
 
 class Timeline:
-    """The times of one series, as its rows come."""
+    """The times of one series, in the order of its rows."""
 
     def __init__(self, called: str, way: str, times: Floats, *, zoned: bool) -> None:
-        """`called`: the series in a sentence. `times`: NaN where a row cannot be read so. `zoned`: they say their zone."""
+        """`called`: the name of the series in messages. `times`: NaN for a row that cannot be read. `zoned`: they include a
+        time zone."""
         self._called = called
         self._way = way
         self._times = times
@@ -53,15 +54,15 @@ class Timeline:
     def order(
         self, values: Floats, rows: Rows, warn: Warn, infer: Infer, *, one_series: bool
     ) -> tuple[Rows, list[tuple[int, str]]]:
-        """Which rows make the series, in order of time; and (row, why) of those that are left out.
+        """The rows of the series in order of time, and (row, reason) of those that are left out.
 
         Args:
             values: of each row, `(rows, channels)`.
             rows: their numbers in the file.
-            one_series: nobody said that there are several.
+            one_series: the caller did not name a column that tells series apart.
 
         Raises:
-            InvalidInput: two rows of one time differ, or the steps are unequal.
+            InvalidInput: two rows of the same time differ, or the steps are unequal.
         """
         unread = np.isnan(self._times)
         left_out = [(int(row), f"its time cannot be read as {self._way}, as the others are") for row in rows[unread]]
@@ -69,7 +70,7 @@ class Timeline:
         times = self._times[kept]
         steps = np.diff(times)
         descending = bool((steps < 0).sum() > 0.9 * len(steps))
-        if descending:  # so that of two rows of one time the earlier one comes first
+        if descending:  # so that of two rows of the same time the earlier one comes first
             kept, times = kept[::-1], times[::-1]
         sorting = np.argsort(times, kind="stable")
         shuffled = descending or bool((sorting != np.arange(len(times))).any())
@@ -89,14 +90,15 @@ class Timeline:
         twice = [at for at in same.tolist() if (values[kept[at]] != values[kept[at - 1]]).any()]
         if twice:
             raise self._two_of_one_time(times, rows[kept], twice, one_series)
-        left_out += [(int(rows[kept[at]]), f"says the same as row {rows[kept[at - 1]]}") for at in same.tolist()]
+        left_out += [(int(rows[kept[at]]), f"repeats row {rows[kept[at - 1]]}") for at in same.tolist()]
         kept, times = np.delete(kept, same), np.delete(times, same)
         self._check_steps(times, warn, infer)
         return kept, sorted(left_out)
 
     @staticmethod
     def _follow_each_other(rows: Rows) -> bool:
-        """Whether these rows are in the file as they are here, up or down. Else nobody can tell which of two hours is first."""
+        """Whether the rows have this order in the file, ascending or descending. Otherwise the order of repeated hours is
+        unknown."""
         return bool((np.diff(rows) > 0).all() or (np.diff(rows) < 0).all())
 
     def _two_of_one_time(self, times: Floats, rows: Rows, twice: list[int], one_series: bool) -> InvalidInput:
@@ -145,7 +147,7 @@ class Timeline:
 
 
 def best_steps(times: Floats, way: str) -> StepPattern:
-    """The step of rising times. Numbers may be dates, too, where that makes their steps more equal."""
+    """The step of ascending times. Numbers may stand for dates if that makes their steps more regular."""
     found = find_steps(times, dated=way not in (NUMBER, CLOCK))
     if way == NUMBER and len(found.irregular):
         for name, dates in numbers_as_dates(times):
@@ -156,13 +158,13 @@ def best_steps(times: Floats, way: str) -> StepPattern:
 
 
 def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer) -> int:
-    """The position of the way in which a column of times is read: the one that fits most cells and makes most steps equal.
+    """The index of the format in which a column of times is read: the one that fits most cells and makes most steps equal.
 
     Args:
-        times: by way and series, as their rows come.
+        times: by format and series, in the order of their rows.
 
     Raises:
-        InvalidInput: two orders of day, month and year fit equally well, and tell different stories.
+        InvalidInput: two orders of day, month and year fit equally well, and give different series.
     """
     if len(ways) == 1:
         if ways[0] in _ORDERS:
@@ -171,7 +173,7 @@ def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequenc
     faults = [sum(map(_faults, of_series, [way] * len(of_series))) for way, of_series in zip(ways, times, strict=True)]
     best = faults.index(min(faults))
     if ways[best] == DATE and LOCAL in ways and faults[local := ways.index(LOCAL)] == faults[best]:
-        longest = max(times[local], key=len)  # of days it is the calendar on the wall that knows their names
+        longest = max(times[local], key=len)  # for steps of days, local dates give the names of weekdays
         return local if len(longest) > 1 and np.nanmedian(np.abs(np.diff(longest))) >= 0.9 * 86_400 else best
     if ways[best] not in _ORDERS:
         return best
@@ -194,7 +196,7 @@ def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequenc
 
 
 def _faults(times: Floats, way: str) -> int:
-    """Rows that cannot be read so, steps that are unequal, and times that come twice."""
+    """Rows that do not fit the format, unequal steps, and repeated times."""
     found = np.sort(times[~np.isnan(times)])
     once = np.unique(found)
     return len(times) - len(once) + len(best_steps(once, way).irregular)

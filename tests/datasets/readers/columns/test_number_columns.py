@@ -101,7 +101,7 @@ def test_numbers_without_one_reading_are_words_and_the_cure_is_named(
 ) -> None:
     info = read(tmp_path, "a.csv", table(cells)).info
     assert info.inputs[0].kind == "category"
-    assert f"column 'x' counts as words: {sentence}" in said(info)
+    assert f"column 'x' is used as a category: {sentence}" in said(info)
 
 
 def test_a_target_without_one_reading_is_refused_with_the_cure(tmp_path: Path) -> None:

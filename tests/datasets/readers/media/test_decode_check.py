@@ -70,7 +70,7 @@ def test_ten_bytes_called_jpg_are_skipped_with_a_reason(tmp_path: Path) -> None:
 def test_only_unreadable_pictures_are_refused_early(tmp_path: Path) -> None:
     error = refusal(tmp_path, {f"{c}/{i}.jpg": b"0123456789" for c in "ab" for i in range(3)})
     assert error.message == (
-        "data: holds no example that can be used; 6 left out, the first is 'a/0.jpg': is no JPEG, PNG or WebP picture"
+        "data: has no usable example; 6 left out, the first is 'a/0.jpg': is no JPEG, PNG or WebP picture"
     )
 
 
@@ -99,7 +99,7 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
 
 def test_a_class_of_one_sample_is_refused_by_name(tmp_path: Path) -> None:
     problem = refusal(tmp_path, photos({"cat": 5, "dog": 1})).problem
-    assert problem.startswith("class 'dog' has 1 example that can be used, and at least 2 are needed")
+    assert problem.startswith("class 'dog' has 1 usable example, and at least 2 are needed")
 
 
 def test_tiny_classes_are_warned_of(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_duplicates_are_counted_and_those_across_splits_warned_of(tmp_path: Path
     files |= {"train/dog/not_a_dog.jpg": files["train/cat/1.jpg"]}
     report = read(tmp_path, "a.zip", zipped(files)).info.report
     assert report.duplicates == 2
-    assert "1 content in more than one split: figures on them flatter" in report.warnings
+    assert "1 content in more than one split: metrics on them are too good" in report.warnings
     assert "1 content with different targets" in report.warnings
 
 

@@ -343,7 +343,7 @@ def test_a_row_that_comes_twice_is_left_out_and_named(tmp_path: Path) -> None:
     examples = read(tmp_path, "a.csv", "\n".join([*rows, rows[5]]).encode())
     report = examples.info.report
     assert values(examples) == in_order(len(DAYS))
-    assert [(s.row, s.reason) for s in report.skipped] == [(121, "says the same as row 5")]
+    assert [(s.row, s.reason) for s in report.skipped] == [(121, "repeats row 5")]
 
 
 def test_two_values_of_one_time_are_refused_by_their_rows(tmp_path: Path) -> None:
