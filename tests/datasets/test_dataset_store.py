@@ -1,4 +1,4 @@
-"""An upload becomes a dataset exactly once, and nothing but the dataset is left of it, whatever happens on the way."""
+"""An upload becomes a dataset exactly once, and leaves nothing but the dataset, whatever fails on the way."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> DatasetStore:
 
 @pytest.fixture
 def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The child is replaced by one that accepts everything at once: for tests of what lies around it."""
+    """Replaces the child process by one that accepts everything at once."""
     calls: list[Path] = []
 
     async def run(folder: Path, limits: DatasetLimits) -> None:
@@ -69,13 +69,13 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def left(home: Path) -> list[str]:
-    """Whatever lies in a home beside complete datasets."""
+    """All entries of a home except complete datasets."""
     uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
     return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
 
 
 def order_for(data: Path, file_name: str) -> ValidationRequest:
-    """What a child is told."""
+    """The environment of the child process."""
     return ValidationRequest(
         id="0" * 32,
         data=data,
@@ -101,7 +101,7 @@ async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError
 
 
 @pytest.mark.asyncio
-async def test_uploaded_pictures_are_given_back_as_they_came(store: DatasetStore, tmp_path: Path) -> None:
+async def test_uploaded_images_are_returned_unchanged(store: DatasetStore, tmp_path: Path) -> None:
     files = photos({"cats": 3, "dogs": 4})
     stored = await upload(store, zipped(files), "pets.zip", display_name="My pets", owner="ann")
     assert not stored.existed
@@ -114,22 +114,22 @@ async def test_uploaded_pictures_are_given_back_as_they_came(store: DatasetStore
 
 
 @pytest.mark.asyncio
-async def test_what_the_child_refuses_reaches_the_caller_as_a_sentence_with_its_field(
-    store: DatasetStore, tmp_path: Path
-) -> None:
+async def test_validator_refusal_reaches_the_caller_with_its_field(store: DatasetStore, tmp_path: Path) -> None:
     error = await refused(upload(store, DATA, "a.jsonl", columns=Columns(target="lable")))
     assert isinstance(error, InvalidInput)
     assert error.field == "header.columns.target"
     assert error.problem == "there is no column 'lable'; did you mean 'label'? The columns are 'text', 'label'"
     assert not list((tmp_path / "datasets").iterdir()), "no staging is left"
-    # The bytes are still there: other columns are tried without sending them again.
+    # The bytes are still there: the caller tries other columns without sending them again.
     begun = await store.begin(header(DATA, "a.jsonl", offset=len(DATA), columns=Columns(target="label")))
     assert (await store.finish(begun)).info.labels == ("bad", "good")
 
 
 @pytest.mark.asyncio
-async def test_a_long_sentence_of_the_child_comes_whole(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than a pipe holds, so it comes in pieces."""
+async def test_validator_refusal_with_a_long_problem_is_complete(
+    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is longer than the buffer of a pipe, so it comes in pieces."""
     said = "import json; print(json.dumps({'error': {'field': 'data', 'problem': 'x' * 300_000}}))"
     monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-c", said))
     error = await refused(upload(store, DATA, "a.jsonl"))
@@ -137,8 +137,8 @@ async def test_a_long_sentence_of_the_child_comes_whole(store: DatasetStore, mon
     assert len(error.problem) == 300_000
 
 
-def test_the_child_imports_nothing_that_takes_long(tmp_path: Path) -> None:
-    """`datasets` and pandas alone take longer than a small upload takes to be looked at."""
+def test_validator_process_imports_no_slow_module(tmp_path: Path) -> None:
+    """Importing `datasets` and pandas takes longer than validating a small upload."""
     (tmp_path / "data").write_bytes(DATA)
     (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.jsonl").model_dump_json())
     command = (sys.executable, "-X", "importtime", "-m", "service.datasets.validation.validate", str(tmp_path))
@@ -152,7 +152,7 @@ def test_the_child_imports_nothing_that_takes_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_data_that_take_too_much_processor_time_are_refused(tmp_path: Path) -> None:
+async def test_upload_over_the_cpu_limit_is_refused(tmp_path: Path) -> None:
     store = DatasetStore(tmp_path, DatasetLimits(cpu_seconds=1))
     data = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(300_000))
     error = await refused(upload(store, data, "a.csv"))
@@ -161,10 +161,10 @@ async def test_data_that_take_too_much_processor_time_are_refused(tmp_path: Path
 
 
 @pytest.mark.asyncio
-async def test_a_caller_who_leaves_during_validation_ends_it(
+async def test_validator_process_of_a_cancelled_caller_is_killed(
     store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a child that would never end."""
+    """The child process would never end."""
     monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", f"echo $$ > {tmp_path}/pid; cat"))
     task = asyncio.create_task(upload(store, DATA, "a.jsonl"))
     pid = tmp_path / "pid"
@@ -188,7 +188,7 @@ async def test_a_caller_who_leaves_during_validation_ends_it(
         ("""echo '{"full": true}'""", StorageFull, "no room"),
     ],
 )
-async def test_a_child_that_dies_is_an_error_that_tells_no_secrets(
+async def test_validator_process_that_dies_gives_an_error_without_secrets(
     store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, kind: type[ZooError], says: str
 ) -> None:
     monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", script))
@@ -199,15 +199,15 @@ async def test_a_child_that_dies_is_an_error_that_tells_no_secrets(
 
 
 @pytest.mark.asyncio
-async def test_a_dataset_that_needs_too_much_memory_is_refused_and_the_server_lives(tmp_path: Path) -> None:
+async def test_upload_over_the_memory_limit_is_refused_and_the_server_survives(tmp_path: Path) -> None:
     store = DatasetStore(tmp_path, DatasetLimits(memory_mib=1, text_bytes=1 << 22))
     data = lines([{"text": "word " * 600_000, "label": "a"}])
     error = await refused(upload(store, data, "a.jsonl"))
     assert error.message == "data: needs more memory than a dataset may use; send less at once"
 
 
-def test_a_child_ends_with_its_server(tmp_path: Path) -> None:
-    """It reads from a pipe that nobody writes into, so it would wait for ever; its standard input is the server's life."""
+def test_validator_process_ends_with_its_server(tmp_path: Path) -> None:
+    """The child would wait forever on a pipe without a writer; it ends because its standard input closes with the server."""
     os.mkfifo(tmp_path / "data")
     (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
     process = subprocess.Popen(
@@ -223,7 +223,7 @@ def test_a_child_ends_with_its_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_upload_that_broke_off_goes_on_where_it_stopped(
+async def test_interrupted_upload_continues_at_its_end(
     store: DatasetStore, tmp_path: Path, accepted: list[Path]
 ) -> None:
     begun = await store.begin(header(DATA, "a.jsonl"))
@@ -244,7 +244,7 @@ async def test_an_upload_that_broke_off_goes_on_where_it_stopped(
 
 
 @pytest.mark.asyncio
-async def test_an_upload_that_ends_too_early_says_where_to_go_on(store: DatasetStore) -> None:
+async def test_upload_finished_too_early_names_the_offset_to_continue_at(store: DatasetStore) -> None:
     begun = await store.begin(header(DATA, "a.jsonl"))
     await store.append(begun, DATA[:7])
     error = await refused(store.finish(begun))
@@ -253,7 +253,7 @@ async def test_an_upload_that_ends_too_early_says_where_to_go_on(store: DatasetS
 
 
 @pytest.mark.asyncio
-async def test_bytes_of_another_digest_are_thrown_away(store: DatasetStore, tmp_path: Path) -> None:
+async def test_upload_with_another_digest_is_deleted(store: DatasetStore, tmp_path: Path) -> None:
     begun = await store.begin(header(DATA, "a.jsonl"))
     await store.append(begun, bytes(len(DATA)))
     error = await refused(store.finish(begun))
@@ -263,21 +263,21 @@ async def test_bytes_of_another_digest_are_thrown_away(store: DatasetStore, tmp_
 
 
 @pytest.mark.asyncio
-async def test_more_bytes_than_announced_are_refused(store: DatasetStore) -> None:
+async def test_upload_with_more_bytes_than_announced_is_refused(store: DatasetStore) -> None:
     begun = await store.begin(header(DATA, "a.jsonl"))
     await store.append(begun, DATA)
     error = await refused(store.append(begun, b"x"))
-    assert "more bytes came than" in error.message
+    assert "got more bytes than" in error.message
     await store.abandon(begun)
 
 
 @pytest.mark.asyncio
-async def test_two_uploads_of_the_same_bytes_do_not_spoil_each_other(
+async def test_concurrent_upload_of_the_same_bytes_is_unavailable(
     store: DatasetStore, tmp_path: Path, accepted: list[Path]
 ) -> None:
     first = await store.begin(header(DATA, "a.jsonl"))
     await store.append(first, DATA[:50])
-    for other in (store, DatasetStore(tmp_path)):  # of this server, and of another on the same home
+    for other in (store, DatasetStore(tmp_path)):  # one of this server, and one of another server on the same home
         error = await refused(other.begin(header(DATA, "a.jsonl")), NotReady)
         assert isinstance(error, NotReady)
         assert error.retry_after_s
@@ -290,7 +290,7 @@ async def test_two_uploads_of_the_same_bytes_do_not_spoil_each_other(
 
 
 @pytest.mark.asyncio
-async def test_an_upload_whose_connection_is_gone_unnoticed_is_taken_over(
+async def test_idle_upload_is_taken_over_by_another_call(
     store: DatasetStore, accepted: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await store.begin(header(DATA, "a.jsonl"))
@@ -304,7 +304,7 @@ async def test_an_upload_whose_connection_is_gone_unnoticed_is_taken_over(
 
 
 @pytest.mark.asyncio
-async def test_the_same_data_read_in_the_same_way_are_one_dataset(store: DatasetStore, accepted: list[Path]) -> None:
+async def test_same_data_with_the_same_header_is_one_dataset(store: DatasetStore, accepted: list[Path]) -> None:
     first = await upload(store, DATA, "a.jsonl")
     again = await upload(store, DATA, "b.jsonl")
     otherwise = await upload(store, DATA, "a.jsonl", columns=Columns(target="label"))
@@ -316,7 +316,7 @@ async def test_the_same_data_read_in_the_same_way_are_one_dataset(store: Dataset
 
 
 @pytest.mark.asyncio
-async def test_a_cancelled_begin_holds_no_lock(store: DatasetStore, accepted: list[Path]) -> None:
+async def test_cancelled_begin_releases_its_lock(store: DatasetStore, accepted: list[Path]) -> None:
     for _ in range(20):
         task = asyncio.create_task(store.begin(header(DATA, "a.jsonl")))
         await asyncio.sleep(0)
@@ -336,7 +336,7 @@ async def test_a_cancelled_begin_holds_no_lock(store: DatasetStore, accepted: li
 
 
 @pytest.mark.asyncio
-async def test_a_disk_that_gets_full_during_an_upload_leaves_nothing(
+async def test_disk_filling_up_during_an_upload_leaves_nothing(
     store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = await store.begin(header(DATA, "a.jsonl"))
@@ -354,15 +354,17 @@ async def test_a_disk_that_gets_full_during_an_upload_leaves_nothing(
 
 
 @pytest.mark.asyncio
-async def test_a_disk_without_room_refuses_at_once(store: DatasetStore) -> None:
+async def test_disk_without_space_refuses_an_upload_at_once(store: DatasetStore) -> None:
     """No disk has an exabyte."""
     huge = DatasetStore(store._home, DatasetLimits(dataset_bytes=1 << 61))
     await refused(huge.begin(header(DATA, "a.jsonl").__class__("0" * 64, 1 << 60, "a.zip")), StorageFull)
 
 
 @pytest.mark.asyncio
-async def test_a_really_full_disk_is_refused_and_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child may write no file as large as the dataset needs; the system then says so as it does for a full disk."""
+async def test_disk_full_during_validation_is_reported_and_cleaned_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child's file size limit is smaller than the dataset, which gives the same error as a full disk."""
     store = DatasetStore(tmp_path)
     data = lines(sentences(40, more="x" * 50_000))
 
@@ -373,7 +375,7 @@ async def test_a_really_full_disk_is_refused_and_cleaned(tmp_path: Path, monkeyp
 
 
 @pytest.mark.asyncio
-async def test_all_datasets_together_have_a_quota(tmp_path: Path, accepted: list[Path]) -> None:
+async def test_datasets_over_the_quota_are_refused(tmp_path: Path, accepted: list[Path]) -> None:
     store = DatasetStore(tmp_path, DatasetLimits(total_bytes=3 * len(DATA)))
     stored = await upload(store, DATA, "a.jsonl")
     (dataset_folder(tmp_path, stored.info.id) / "more").write_bytes(bytes(3 * len(DATA)))
@@ -386,10 +388,10 @@ async def test_all_datasets_together_have_a_quota(tmp_path: Path, accepted: list
 
 
 @pytest.mark.asyncio
-async def test_files_that_go_away_while_they_are_counted_do_not_count(
+async def test_files_deleted_while_sizes_are_counted_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other uploads end, jobs rename what they write."""
+    """Meanwhile other uploads end, and jobs rename their files."""
     store = DatasetStore(tmp_path)
     stored = await upload(store, DATA, "a.jsonl")
     walk, lstat = os.walk, Path.lstat
@@ -404,7 +406,7 @@ async def test_files_that_go_away_while_they_are_counted_do_not_count(
 
 
 @pytest.mark.asyncio
-async def test_a_restart_cleans_what_a_killed_server_left(tmp_path: Path) -> None:
+async def test_restart_removes_leftovers_of_a_killed_server(tmp_path: Path) -> None:
     dead, deleted = tmp_path / "datasets" / ".staging-dead", tmp_path / "datasets" / ".deleted-dead"
     for folder in (dead, deleted):
         folder.mkdir(parents=True)
@@ -428,7 +430,7 @@ async def test_a_restart_cleans_what_a_killed_server_left(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
-async def test_datasets_are_listed_by_pages_the_newest_first(store: DatasetStore, accepted: list[Path]) -> None:
+async def test_dataset_list_has_pages_newest_first(store: DatasetStore, accepted: list[Path]) -> None:
     made = [(await upload(store, DATA, "a.jsonl", columns=Columns(text=str(i)))).info.id for i in range(5)]
     made.append((await upload(store, DATA, "a.jsonl", kind=DatasetKind.TABLE)).info.id)
     first = await store.list(4)
@@ -441,7 +443,7 @@ async def test_datasets_are_listed_by_pages_the_newest_first(store: DatasetStore
 
 
 @pytest.mark.asyncio
-async def test_a_dataset_that_a_job_uses_is_only_deleted_by_force(tmp_path: Path, accepted: list[Path]) -> None:
+async def test_dataset_used_by_a_job_is_deleted_only_by_force(tmp_path: Path, accepted: list[Path]) -> None:
     used: set[str] = set()
 
     async def in_use(dataset_id: str) -> bool:
@@ -459,7 +461,7 @@ async def test_a_dataset_that_a_job_uses_is_only_deleted_by_force(tmp_path: Path
         (folder / "chunk-0-1.safetensors").write_bytes(b"0123456789")
     size = staging.tree_size(dataset_folder(tmp_path, dataset_id))
     assert await store.delete(dataset_id, force=True) == size + 10 > 10
-    assert not features.exists()  # what was computed of it went as well, and of no other
+    assert not features.exists()  # features of this dataset are deleted too, and no others
     assert others.exists()
     for gone in (store.get(dataset_id), store.delete(dataset_id)):
         await refused(gone, NotFound)
@@ -471,7 +473,7 @@ async def test_a_dataset_that_a_job_uses_is_only_deleted_by_force(tmp_path: Path
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", ["", "..", "../x", "g" * 32, "0" * 31, "0" * 5000, "\0", ".staging-1"])
-async def test_an_id_that_is_none_is_not_found(store: DatasetStore, name: str) -> None:
+async def test_dataset_id_that_is_malformed_is_not_found(store: DatasetStore, name: str) -> None:
     await refused(store.get(name), NotFound)
     await refused(store.delete(name, force=True), NotFound)
 
@@ -497,7 +499,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("field", "given"), WRONG)
-async def test_a_wrong_header_is_refused_by_its_field(store: DatasetStore, field: str, given: dict[str, Any]) -> None:
+async def test_header_with_a_wrong_field_is_refused_by_that_field(
+    store: DatasetStore, field: str, given: dict[str, Any]
+) -> None:
     make: Callable[..., Any] = store_module.UploadHeader
     error = await refused(store.begin(make(**({"sha256": "0" * 64, "size_bytes": 10, "file_name": "a.zip"} | given))))
     assert isinstance(error, InvalidInput)
@@ -506,7 +510,7 @@ async def test_a_wrong_header_is_refused_by_its_field(store: DatasetStore, field
 
 
 @pytest.mark.asyncio
-async def test_what_an_upload_has_is_asked_by_a_digest_only(store: DatasetStore) -> None:
+async def test_received_bytes_are_asked_only_by_a_digest(store: DatasetStore) -> None:
     assert await store.received("0" * 64) == 0
     for wrong in ("", "../etc", "0" * 63):
         await refused(store.received(wrong))

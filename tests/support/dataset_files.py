@@ -1,4 +1,4 @@
-"""Data as users have them, made small, and a store to put them into."""
+"""Small data in the formats of users, and a store for them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tarred(files: Mapping[str, bytes], mode: str = "w:gz", extra: tuple[tarfile.
 
 
 def photos(classes: Mapping[str, int], above: str = "") -> dict[str, bytes]:
-    """So many different pictures of each class."""
+    """That many different images of each class."""
     found: dict[str, bytes] = {}
     for name, count in classes.items():
         found |= {f"{above}{name}/{i}.jpg": picture(len(found) + i) for i in range(count)}
@@ -87,7 +87,7 @@ def read(
     task: str = "",
     **columns: Any,
 ) -> StoredExamples:
-    """Validate in this process, and open. Raises what validation does."""
+    """Validate in this process, and open the dataset. Raises what validation raises."""
     staging = folder / f"staging-{len(list(folder.iterdir()))}"
     staging.mkdir()
     path = staging / "upload.part"
@@ -116,7 +116,7 @@ def header(data: bytes, file_name: str, **more: Any) -> UploadHeader:
 
 
 async def upload(store: DatasetStore, data: bytes, file_name: str, **more: Any) -> UploadResult:
-    """As a client that sends everything at once."""
+    """Upload like a client that sends everything at once."""
     begun = await store.begin(header(data, file_name, **more))
     if begun.existing is None:
         await store.append(begun, data)

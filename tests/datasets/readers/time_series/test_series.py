@@ -1,4 +1,4 @@
-"""Series as people write them: dates are read where there is one reading, and calendar steps count as equal."""
+"""Series as people write them: unambiguous dates are read, and calendar steps count as equal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refused(folder: Path, data: bytes, name: str = "a.csv", **more: object) -> I
 
 
 def read_whole(folder: Path, times: Iterable[object], head: str = "date,value") -> StoredExamples:
-    """It is a series of all rows, in their order, without a warning."""
+    """The series has all rows in their order, without a warning."""
     times = list(times)
     examples = read(folder, "a.csv", csv_of(times, head))
     assert examples.info.kind is DatasetKind.SERIES
@@ -64,7 +64,7 @@ def read_whole(folder: Path, times: Iterable[object], head: str = "date,value") 
         ("scale_1e19", 400, "1 day"),
     ],
 )
-def test_series_of_real_users_are_read_whole(tmp_path: Path, name: str, rows: int, step: str) -> None:
+def test_series_of_real_users_are_read(tmp_path: Path, name: str, rows: int, step: str) -> None:
     examples = read(tmp_path, f"{name}.csv", (DATA / f"{name}.csv").read_bytes())
     report = examples.info.report
     assert examples.info.kind is DatasetKind.SERIES
@@ -72,7 +72,7 @@ def test_series_of_real_users_are_read_whole(tmp_path: Path, name: str, rows: in
     assert any(line.startswith(f"step: {step}") for line in report.inferred)
 
 
-def test_the_hour_that_comes_twice_keeps_its_order(tmp_path: Path) -> None:
+def test_repeated_hour_keeps_its_order(tmp_path: Path) -> None:
     given = (DATA / "dst_local.csv").read_text().splitlines()[1:]
     examples = read(tmp_path, "a.csv", (DATA / "dst_local.csv").read_bytes())
     assert values(examples) == [float(line.split(",")[1]) for line in given]
@@ -119,7 +119,7 @@ def test_the_hour_that_comes_twice_keeps_its_order(tmp_path: Path) -> None:
         "{0:%d/%b/%Y}:13:55:36 +0700",
     ],
 )
-def test_dates_of_a_column_are_read_in_the_one_way_that_fits_all_of_it(tmp_path: Path, form: str) -> None:
+def test_dates_are_read_in_the_one_format_that_fits_all(tmp_path: Path, form: str) -> None:
     examples = read_whole(tmp_path, [form.format(day) for day in DAYS])
     assert any(line.startswith("step: 1 day") for line in examples.info.report.inferred)
 
@@ -144,7 +144,7 @@ def test_dates_of_a_column_are_read_in_the_one_way_that_fits_all_of_it(tmp_path:
         ("29 Feb 2024", "2024-02-29"),
     ],
 )
-def test_a_date_means_its_first_moment(text: str, want: str) -> None:
+def test_date_means_its_first_moment(text: str, want: str) -> None:
     wanted = datetime.fromisoformat(want).replace(tzinfo=UTC).timestamp()
     assert parse_time(text) == {"date": wanted}
 
@@ -152,17 +152,17 @@ def test_a_date_means_its_first_moment(text: str, want: str) -> None:
 @pytest.mark.parametrize(
     "text", ["31.02.2023", "2023-13-01", "25:61", "hello", "12 apples", "1/2", "", "Q5 2025", "2025-W60"]
 )
-def test_what_is_no_date_is_not_read_as_one(text: str) -> None:
+def test_texts_that_are_no_dates_are_not_read_as_dates(text: str) -> None:
     assert parse_time(text) == {}
 
 
-def test_two_digits_of_a_year_are_of_this_century_below_69() -> None:
+def test_two_digit_years_below_69_are_in_this_century() -> None:
     assert parse_time("31/12/68")["day/month/year"] == datetime(2068, 12, 31, tzinfo=UTC).timestamp()
     assert parse_time("31/12/69")["day/month/year"] == datetime(1969, 12, 31, tzinfo=UTC).timestamp()
 
 
-def test_days_and_months_that_could_change_places_are_told_apart_by_their_steps(tmp_path: Path) -> None:
-    """The first of each month, day first: month first it would be the first days of each January."""
+def test_ambiguous_days_and_months_are_decided_by_equal_steps(tmp_path: Path) -> None:
+    """The first of each month, day first; read month first they would be the first days of each January."""
     firsts = [date(2020 + i // 12, i % 12 + 1, 1) for i in range(40)]
     examples = read_whole(tmp_path, [f"{day:%d/%m/%Y}" for day in firsts])
     report = examples.info.report
@@ -170,19 +170,19 @@ def test_days_and_months_that_could_change_places_are_told_apart_by_their_steps(
     assert any(line.startswith("step: 1 month") for line in report.inferred)
 
 
-def test_where_the_order_of_day_and_month_makes_no_difference_the_series_is_read(tmp_path: Path) -> None:
+def test_ambiguous_order_without_effect_is_accepted(tmp_path: Path) -> None:
     read_whole(tmp_path, [f"01/02/{year}" for year in range(1990, 2020)])
 
 
-def test_dates_that_can_be_read_in_two_ways_are_refused_with_the_cure(tmp_path: Path) -> None:
-    """Days 1 to 12 of every month: day first or month first, each is as uneven as the other."""
+def test_dates_with_two_possible_formats_are_refused_with_advice(tmp_path: Path) -> None:
+    """Days 1 to 12 of every month: both orders of day and month give equally unequal steps."""
     days = [date(2023, month, day) for month in range(1, 13) for day in range(1, 13)]
     error = refused(tmp_path, csv_of(f"{day:%d/%m/%Y}" for day in days), kind=DatasetKind.SERIES)
     assert error.field == "header.columns.time"
     assert "can be read as day/month/year and as month/day/year; write them as 2024-01-31" in error.problem
 
 
-def test_one_row_of_another_order_is_left_out_and_named(tmp_path: Path) -> None:
+def test_row_in_another_date_order_is_left_out_and_named(tmp_path: Path) -> None:
     times = [f"{day:%d/%m/%Y}" for day in DAYS]
     times[40] = "02/30/2023"
     examples = read(tmp_path, "a.csv", csv_of(times))
@@ -191,24 +191,24 @@ def test_one_row_of_another_order_is_left_out_and_named(tmp_path: Path) -> None:
     assert "'02/30/2023'" in report.skipped[0].reason
 
 
-def test_names_of_months_in_other_languages_are_refused_with_the_cure(tmp_path: Path) -> None:
+def test_month_names_in_other_languages_are_refused_with_advice(tmp_path: Path) -> None:
     error = refused(tmp_path, csv_of(f"{i % 28 + 1}. März {1990 + i // 28}" for i in range(60)))
     assert error.field == "header.columns.time"
     assert "'1. März 1990' cannot be read as a time; names of months are read in English alone" in error.problem
 
 
-def test_a_column_of_dates_needs_no_usual_name(tmp_path: Path) -> None:
+def test_date_column_needs_no_common_name(tmp_path: Path) -> None:
     for head in ("Stichtag,value", ",value", "Datum,Umsatz"):
         read_whole(tmp_path, DAYS, head)
 
 
-def test_day_and_time_of_day_in_two_columns_belong_together(tmp_path: Path) -> None:
+def test_day_and_time_of_day_in_two_columns_are_combined(tmp_path: Path) -> None:
     start = datetime(2023, 1, 1)
     rows = [start + timedelta(hours=i) for i in range(100)]
     read_whole(tmp_path, [f"{at:%d/%m/%Y},{at:%H:%M:%S}" for at in rows], "Date,Time,value")
 
 
-def test_times_of_day_alone_that_come_again_are_refused_with_the_cause(tmp_path: Path) -> None:
+def test_repeated_times_of_day_are_refused_with_the_cause(tmp_path: Path) -> None:
     assert (
         "a time of day without a date; add the date"
         in refused(tmp_path, csv_of((f"{i % 24:02}:00" for i in range(60)), "time,value")).problem
@@ -289,7 +289,7 @@ MARKET = [
         ),
     ],
 )
-def test_steps_of_the_calendar_are_equal_steps(tmp_path: Path, times: list[object], step: str | None) -> None:
+def test_calendar_steps_are_equal_steps(tmp_path: Path, times: list[object], step: str | None) -> None:
     examples = read_whole(tmp_path, times)
     if step is not None:
         assert f"step: {step}, because most rows follow each other so" in examples.info.report.inferred
@@ -304,7 +304,7 @@ def test_holidays_are_gaps_of_business_days(tmp_path: Path) -> None:
     )
 
 
-def test_times_without_a_step_are_refused_with_where_and_what_to_do(tmp_path: Path) -> None:
+def test_times_without_a_constant_step_are_refused_with_advice(tmp_path: Path) -> None:
     days = np.cumsum(np.random.default_rng(0).integers(1, 9, 80))
     error = refused(tmp_path, csv_of(DAYS[0] + timedelta(days=int(i)) for i in days))
     assert error.field == "header.columns.time"
@@ -317,28 +317,26 @@ def test_times_without_a_step_are_refused_with_where_and_what_to_do(tmp_path: Pa
 
 
 @pytest.mark.parametrize("turn", [lambda rows: rows[::-1], lambda rows: rows[60:] + rows[:60]])
-def test_rows_in_another_order_are_sorted_and_the_report_says_so(
-    tmp_path: Path, turn: Callable[[list[str]], list[str]]
-) -> None:
+def test_unordered_rows_are_sorted_and_reported(tmp_path: Path, turn: Callable[[list[str]], list[str]]) -> None:
     head, *rows = csv_of(DAYS).decode().splitlines()
     examples = read(tmp_path, "a.csv", "\n".join([head, *turn(rows)]).encode())
     assert values(examples) == in_order(len(DAYS))
     assert examples.info.report.warnings == ("the series was not in order of time and was sorted",)
 
 
-def test_a_doubled_hour_in_descending_order_keeps_its_order(tmp_path: Path) -> None:
+def test_repeated_hour_in_descending_order_keeps_its_order(tmp_path: Path) -> None:
     head, *rows = (DATA / "dst_local.csv").read_text().splitlines()
     examples = read(tmp_path, "a.csv", "\n".join([head, *rows[::-1]]).encode())
     assert values(examples) == [float(row.split(",")[1]) for row in rows]
 
 
-def test_a_doubled_hour_in_no_order_is_refused_with_the_cause(tmp_path: Path) -> None:
+def test_repeated_hour_in_no_order_is_refused_with_the_cause(tmp_path: Path) -> None:
     head, *rows = (DATA / "dst_local.csv").read_text().splitlines()
     error = refused(tmp_path, "\n".join([head, *np.random.default_rng(0).permutation(rows).tolist()]).encode())
     assert "are of 2023-10-29 02:00; if the clocks went back then, write the times in UTC" in error.problem
 
 
-def test_a_row_that_comes_twice_is_left_out_and_named(tmp_path: Path) -> None:
+def test_repeated_row_is_left_out_and_named(tmp_path: Path) -> None:
     rows = csv_of(DAYS).decode().splitlines()
     examples = read(tmp_path, "a.csv", "\n".join([*rows, rows[5]]).encode())
     report = examples.info.report
@@ -353,7 +351,7 @@ def test_two_values_of_one_time_are_refused_by_their_rows(tmp_path: Path) -> Non
     assert "name the column that tells them apart" in error.problem
 
 
-def test_a_column_that_says_the_same_everywhere_is_no_series_column(tmp_path: Path) -> None:
+def test_constant_text_column_is_no_series_column(tmp_path: Path) -> None:
     rows = [
         {"date": str(day), "shop": f"s{s}", "unit": "kWh", "sold": i + s}
         for i, day in enumerate(DAYS)
@@ -363,7 +361,7 @@ def test_a_column_that_says_the_same_everywhere_is_no_series_column(tmp_path: Pa
     assert (len(examples), examples.info.columns.series, examples.info.channels) == (2, "shop", 1)
 
 
-def test_all_series_of_a_file_are_read_in_one_way(tmp_path: Path) -> None:
+def test_all_series_of_a_file_use_one_time_format(tmp_path: Path) -> None:
     """The first days of a month could be read month first; another series shows that they are not."""
     rows = [
         f"{day:%d/%m/%Y},{name},{i}" for name, part in (("a", DAYS[:12]), ("b", DAYS)) for i, day in enumerate(part)
@@ -374,7 +372,7 @@ def test_all_series_of_a_file_are_read_in_one_way(tmp_path: Path) -> None:
     assert examples.info.report.skipped[0].reason == "series 'a' has 12 steps; at least 16 are needed"
 
 
-def test_numbers_whose_squares_are_infinite_are_left_out_of_a_series_and_named(tmp_path: Path) -> None:
+def test_numbers_with_infinite_squares_are_left_out_of_a_series(tmp_path: Path) -> None:
     data = csv_of(DAYS).decode() + "2023-05-01,1.7e308\n2023-05-02,inf\n"
     examples = read(tmp_path, "a.csv", data.encode())
     assert [s.reason for s in examples.info.report.skipped] == [

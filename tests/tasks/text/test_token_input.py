@@ -1,4 +1,4 @@
-"""Texts become tokens as the model was trained on them, however odd they are."""
+"""Texts become the tokens on which the model was trained, however unusual they are."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from service.tasks.embedding import EmbeddingAnswers
 from service.tasks.text.token_input import TokenInput
 from service.types import Embedding, ImageInstance, Item, Options, TensorInstance, TextInstance
 
-pytestmark = pytest.mark.weights  # the tokenizer comes with them
+pytestmark = pytest.mark.weights  # the tokenizer is downloaded with the weights
 
 CLS, SEP, PAD = 101, 102, 0
 
@@ -35,9 +35,7 @@ def ids(item: Item) -> list[int]:
     return item.tensors["input_ids"].tolist()
 
 
-def test_a_text_becomes_what_transformers_own_tokenizer_makes_of_it(
-    task: SequenceTask, served: Callable[[str], Any], zoo_home: Any
-) -> None:
+def test_token_ids_equal_those_of_transformers(task: SequenceTask, served: Callable[[str], Any], zoo_home: Any) -> None:
     from transformers import BertTokenizer, BertTokenizerFast  # noqa: F401
 
     from model_zoo.store import Store
@@ -62,20 +60,20 @@ def test_a_text_becomes_what_transformers_own_tokenizer_makes_of_it(
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t  \r\n", "\u2003\u00a0"])
-def test_a_text_without_a_word_is_refused(task: SequenceTask, text: str) -> None:
+def test_blank_text_is_refused(task: SequenceTask, text: str) -> None:
     (error,) = prepare(task, text)
     assert isinstance(error, InvalidInput)
     assert error.message == "instances[0]: is empty; expected a text"
 
 
 @pytest.mark.parametrize(("data", "at"), [(b"\xff", 0), (b"caf\xe9", 3), (b"ok \xed\xa0\x80", 3), (b"\xc3", 0)])
-def test_bytes_that_are_not_utf8_are_told_where(task: SequenceTask, data: bytes, at: int) -> None:
+def test_bytes_that_are_not_utf8_are_refused_with_their_position(task: SequenceTask, data: bytes, at: int) -> None:
     (error,) = prepare(task, data)
     assert isinstance(error, InvalidInput)
     assert error.message == f"instances[0]: expected UTF-8, got a byte that is not at position {at}"
 
 
-def test_a_text_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: SequenceTask) -> None:
+def test_text_of_100_000_characters_is_truncated_with_a_note(task: SequenceTask) -> None:
     text = "guitar " * 14_286
     (item,) = prepare(task, text[:100_000])
     assert item.length == len(ids(item)) == 256
@@ -84,13 +82,13 @@ def test_a_text_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: Se
     assert item.notes["characters"] == 100_000
 
 
-def test_one_word_of_100_000_characters_is_cut_off_and_the_caller_is_told(task: SequenceTask) -> None:
+def test_word_of_100_000_characters_is_truncated_with_a_note(task: SequenceTask) -> None:
     (item,) = prepare(task, "x" * 100_000)
     assert item.length <= 256
     assert item.notes["truncated"] is True
 
 
-def test_a_text_that_just_fits_is_not_called_truncated(task: SequenceTask) -> None:
+def test_text_that_just_fits_is_not_truncated(task: SequenceTask) -> None:
     fits, over = prepare(task, "guitar " * 254, "guitar " * 255)
     assert (fits.length, fits.notes) == (256, {})
     assert over.length == 256
@@ -98,7 +96,7 @@ def test_a_text_that_just_fits_is_not_called_truncated(task: SequenceTask) -> No
     assert ids(fits) == ids(over)
 
 
-def test_order_is_kept_amid_failures(task: SequenceTask) -> None:
+def test_order_is_kept_beside_failures(task: SequenceTask) -> None:
     outcomes = prepare(task, "one", "", "two", b"\xff", "three", "  ")
     alone = [prepare(task, text)[0] for text in ("one", "two", "three")]
     assert [ids(outcomes[i]) for i in (0, 2, 4)] == [ids(item) for item in alone]
@@ -107,11 +105,11 @@ def test_order_is_kept_amid_failures(task: SequenceTask) -> None:
         assert outcomes[i].field == f"instances[{i}]"
 
 
-def test_nothing_but_failures_is_no_failure_of_the_rest(task: SequenceTask) -> None:
+def test_failures_alone_are_returned_in_order(task: SequenceTask) -> None:
     assert [type(outcome) for outcome in prepare(task, "", b"\xff")] == [InvalidInput, InvalidInput]
 
 
-def test_another_kind_of_instance_is_refused_by_name(task: SequenceTask) -> None:
+def test_other_kind_of_instance_is_refused_by_name(task: SequenceTask) -> None:
     (error,) = task.preprocess([ImageInstance(b"")], ["instances[0]"])
     assert "expected text or tensors for model 'all_minilm_l6_v2', got image" in str(error)
 
@@ -119,7 +117,7 @@ def test_another_kind_of_instance_is_refused_by_name(task: SequenceTask) -> None
 # ── together ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask) -> None:
+def test_texts_of_different_lengths_share_a_masked_batch(task: SequenceTask) -> None:
     items = prepare(task, "a", "a much longer sentence than that", "two words")
     batch, padding = task.collate(items)
     longest = max(item.length for item in items)
@@ -133,7 +131,7 @@ def test_texts_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask) 
     assert padding == pytest.approx((cells - sum(item.length for item in items)) / cells)
 
 
-def test_texts_may_be_padded_beyond_the_longest_and_never_below_it(task: SequenceTask) -> None:
+def test_texts_are_padded_to_the_least_length_and_never_below_the_longest(task: SequenceTask) -> None:
     items = prepare(task, "a", "two words")
     batch, padding = task.collate(items, 16)
     assert batch["input_ids"].shape == (2, 16)
@@ -147,7 +145,7 @@ def test_texts_of_one_length_are_not_padded(task: SequenceTask) -> None:
     assert task.collate(prepare(task, "one", "two"))[1] == 0
 
 
-def test_the_answer_is_the_vector_as_it_is(task: SequenceTask) -> None:
+def test_answer_is_the_vector_unchanged(task: SequenceTask) -> None:
     row = np.arange(384, dtype=np.float32)
     answer = task.postprocess({"embedding": row}, Item({}), Options())
     assert isinstance(answer, Embedding)
@@ -155,7 +153,7 @@ def test_the_answer_is_the_vector_as_it_is(task: SequenceTask) -> None:
 
 
 @pytest.mark.parametrize("options", [Options(top_k=3), Options(threshold=0.5)])
-def test_an_option_without_meaning_is_refused(task: SequenceTask, options: Options) -> None:
+def test_option_without_meaning_is_refused(task: SequenceTask, options: Options) -> None:
     with pytest.raises(InvalidInput, match="has no meaning for the task feature-extraction"):
         task.check(options)
 
@@ -169,7 +167,7 @@ def tokens(input_ids: Any, mask: Any = None, dtype: Any = np.int64) -> TensorIns
     return TensorInstance({"input_ids": given_ids, "attention_mask": given_mask})
 
 
-def test_tokens_are_taken_as_they_are(task: SequenceTask) -> None:
+def test_token_tensors_are_accepted_unchanged(task: SequenceTask) -> None:
     item = task.row(tokens([CLS, 5, 30_521, SEP], [1, 1, 1, 0]), "t")
     assert (ids(item), item.length) == ([CLS, 5, 30_521, SEP], 4)
 
@@ -192,7 +190,9 @@ def test_tokens_are_taken_as_they_are(task: SequenceTask) -> None:
         (TensorInstance({"input_ids": np.ones(3, np.int64)}), "input attention_mask is missing"),
     ],
 )
-def test_wrong_tokens_are_told_what_was_expected(task: SequenceTask, instance: TensorInstance, says: str) -> None:
+def test_wrong_tokens_are_refused_with_the_expected_form(
+    task: SequenceTask, instance: TensorInstance, says: str
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         task.row(instance, "t")
     assert says in caught.value.message
@@ -201,7 +201,7 @@ def test_wrong_tokens_are_told_what_was_expected(task: SequenceTask, instance: T
 # ── meaning ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_paraphrase_is_nearer_than_an_unrelated_sentence(task: SequenceTask, served: Callable[[str], Any]) -> None:
+def test_paraphrase_is_nearer_than_an_unrelated_sentence(task: SequenceTask, served: Callable[[str], Any]) -> None:
     runtime = served("all_minilm_l6_v2").runtime
     items = prepare(task, "A cat sleeps on the sofa.", "A kitten naps on the couch.", "Stocks fell sharply.")
     vectors = runtime.run(task.collate(items)[0])["embedding"]
