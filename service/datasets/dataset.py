@@ -53,6 +53,17 @@ class Columns(_FrozenModel):
     series: str = ""
     ignored: tuple[str, ...] = ()
 
+    def roles(self) -> dict[str, str]:
+        """The column of each role except `ignored`; empty for a role without a column."""
+        return {
+            "text": self.text,
+            "target": self.target,
+            "image": self.image,
+            "split": self.split,
+            "time": self.time,
+            "series": self.series,
+        }
+
 
 class Skipped(_FrozenModel):
     """An input that is not used, and why."""

@@ -295,7 +295,7 @@ async def test_idle_upload_is_taken_over_by_another_call(
 ) -> None:
     first = await store.begin(header(DATA, "a.jsonl"))
     await store.append(first, DATA[:50])
-    first.touched -= store_module.TAKEOVER_AFTER_S + 1
+    first.last_active -= store_module.TAKEOVER_AFTER_S + 1
     second = await store.begin(header(DATA, "a.jsonl", offset=50))
     await refused(store.append(first, DATA[50:]), NotReady)
     await store.abandon(first)

@@ -196,7 +196,7 @@ class Findings:
                 self.warn(f"classes that differ only in the case of letters: {quoted_list(alike)}")
         same: dict[Decimal | float, list[str]] = {}
         for name in self.labels():
-            if (value := PLAIN.exact(name)) is not None:
+            if (value := PLAIN.parse_exact(name)) is not None:
                 same.setdefault(value, []).append(name)
         for alike in same.values():
             if len(alike) > 1:

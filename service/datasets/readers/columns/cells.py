@@ -34,7 +34,7 @@ def to_number(cell: Cell, notation: Notation = PLAIN) -> float | None:
     `notation`: the format of the column's numbers, for cells that are texts.
     """
     if isinstance(cell, str):  # first, because all cells of a CSV are texts
-        return parse_plain(cell) if notation is PLAIN or notation == PLAIN else notation.number(cell)
+        return parse_plain(cell) if notation is PLAIN or notation == PLAIN else notation.parse(cell)
     if cell is None or isinstance(cell, bool | list):
         return None
     try:

@@ -49,31 +49,27 @@ SERIES_TIME_NAMES = (
 )
 """Further names of times in data that are a series; elsewhere such a column may be any input."""
 FILE_NAMES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
-ROLES = ("text", "target", "image", "split", "time", "series")
 
 
 def clean_columns(columns: Columns) -> Columns:
     """The names that a caller gave, normalised like those of a table's header."""
-    roles = {meaning: clean_name(getattr(columns, meaning)) for meaning in ROLES}
+    roles = {role: clean_name(name) for role, name in columns.roles().items()}
     return columns.model_copy(update={**roles, "ignored": tuple(map(clean_name, columns.ignored))})
 
 
 def check_named_columns(columns: Columns, names: Sequence[str]) -> None:
     """Raises InvalidInput for a named column that the table does not have, or that has two roles."""
-    meanings: dict[str, str] = {}
-    for meaning in ROLES:
-        name = getattr(columns, meaning)
+    roles: dict[str, str] = {}
+    for role, name in columns.roles().items():
         if not name:
             continue
         if name not in names:
-            raise no_such_column(meaning, name, names)
-        if name in meanings:
-            raise InvalidInput(
-                f"header.columns.{meaning}", f"{quoted(name)} is the column of the {meanings[name]} already"
-            )
+            raise no_such_column(role, name, names)
+        if name in roles:
+            raise InvalidInput(f"header.columns.{role}", f"{quoted(name)} is the column of the {roles[name]} already")
         if name in columns.ignored:
-            raise InvalidInput("header.columns.ignored", f"{quoted(name)} is named as the column of the {meaning} too")
-        meanings[name] = meaning
+            raise InvalidInput("header.columns.ignored", f"{quoted(name)} is named as the column of the {role} too")
+        roles[name] = role
     for name in columns.ignored:
         if name not in names:
             raise no_such_column("ignored", name, names)

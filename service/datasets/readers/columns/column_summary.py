@@ -161,14 +161,14 @@ class ColumnSummary:
         if self.all_whole:
             reading = self.reading
             return len({reading.name(name) for name in self.distinct})
-        return len({self.notation.exact(name) for name in self.distinct})
+        return len({self.notation.parse_exact(name) for name in self.distinct})
 
     @property
     def loses_digits(self) -> bool:
         """Whether some of its whole numbers are different, and equal as numbers of 16 digits."""
         if not self.numeric or not self.all_whole or all(len(name) < _LONG for name in self.distinct):
             return False
-        exact = {self.notation.exact(name) for name in self.distinct}
+        exact = {self.notation.parse_exact(name) for name in self.distinct}
         return len({to_number(name, self.notation) for name in self.distinct}) < len(exact)
 
     @property

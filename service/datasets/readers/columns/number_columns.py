@@ -18,7 +18,7 @@ from service.datasets.readers.columns.number_format import (
 from service.datasets.readers.inferred_facts import Infer
 
 ADVICE = "write them with a point for decimals and nothing else between the digits"
-_Way = tuple[DecimalSign, GroupingSign]
+_NumberFormat = tuple[DecimalSign, GroupingSign]
 """Decimal sign, and thousands separator."""
 _SIGNS: dict[str, str] = {".": "point", ",": "comma"}
 
@@ -39,9 +39,9 @@ def choose_notations(summaries: Sequence[ColumnSummary], delimiter: str, infer: 
             _tell(summary, sample, "other columns write decimals with a comma", infer)
 
 
-def _possible(summary: ColumnSummary) -> list[_Way]:
+def _possible(summary: ColumnSummary) -> list[_NumberFormat]:
     """The formats in which all cells of a column can be read, the plainest first."""
-    found: list[_Way] = []
+    found: list[_NumberFormat] = []
     for decimal, grouping in NUMBER_FORMATS:
         if summary.format_counts[decimal, grouping] < summary.decorated or any(decimal == other for other, _ in found):
             continue
@@ -51,12 +51,12 @@ def _possible(summary: ColumnSummary) -> list[_Way]:
     return found
 
 
-def _matters(summary: ColumnSummary, possible: Sequence[_Way]) -> bool:
+def _matters(summary: ColumnSummary, possible: Sequence[_NumberFormat]) -> bool:
     """Whether the possible formats give different numbers: `1,234` is two numbers, `1 234` is one."""
     return len(possible) > 1 and len({grouping for _, grouping in possible}) > 1
 
 
-def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_Way]]) -> DecimalSign | None:
+def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_NumberFormat]]) -> DecimalSign | None:
     """The decimal sign of the columns with only one possible format; None if there are none, or if they differ."""
     signs: set[DecimalSign] = {
         "." for s in summaries if s.name not in possible and s.numeric and s.decimal_points > s.thousands_like
@@ -69,7 +69,11 @@ def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_Way
 
 
 def _decide(
-    summary: ColumnSummary, possible: Sequence[_Way], of_others: DecimalSign | None, delimiter: str, infer: Infer
+    summary: ColumnSummary,
+    possible: Sequence[_NumberFormat],
+    of_others: DecimalSign | None,
+    delimiter: str,
+    infer: Infer,
 ) -> None:
     samples = list(summary.samples)
     units = {unit_key(unit): unit for unit in summary.units if unit}
@@ -123,6 +127,6 @@ def _two_ways(samples: Sequence[str]) -> tuple[str, str]:
 
 
 def _tell(summary: ColumnSummary, sample: str, why: str, infer: Infer) -> None:
-    value = summary.notation.number(sample)
+    value = summary.notation.parse(sample)
     unit = f" {summary.notation.unit}" if summary.notation.unit else ""
     infer(f"numbers of {quoted(summary.name)}", f"{quoted(sample)} is {value:.12g}{unit}", why)

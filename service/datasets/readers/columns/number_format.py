@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal as Exact
-from decimal import InvalidOperation
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Literal
 
@@ -49,17 +48,17 @@ class Notation:
         """Whether it is the format in which programs write numbers."""
         return self == PLAIN
 
-    def number(self, text: str) -> float | None:
+    def parse(self, text: str) -> float | None:
         """The number in a text, possibly infinite; None for any other text."""
         return _number(text, self)
 
-    def exact(self, text: str) -> Exact | float | None:
+    def parse_exact(self, text: str) -> Decimal | float | None:
         """The number with all of its digits, so that whole numbers of any length stay different. For the few that are
         compared."""
         digits = (None if self.is_plain else _digits(text, self)) or text.strip()
         value = parse_plain(digits)
         try:
-            return None if value is None else Exact(digits)
+            return None if value is None else Decimal(digits)
         except InvalidOperation:  # its exponent is out of range
             return value
 

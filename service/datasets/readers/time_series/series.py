@@ -57,9 +57,9 @@ class NamedSeries:
 class _SeriesRows:
     """One series while its rows are read."""
 
-    def __init__(self, first_row: int, ways: int) -> None:
+    def __init__(self, first_row: int, time_formats: int) -> None:
         self.first_row = first_row
-        self.times = tuple(array("d") for _ in range(ways))
+        self.times = tuple(array("d") for _ in range(time_formats))
         """Times of its rows, by format; NaN for a row that does not fit the format."""
         self.values = array("d")
         self.rows = array("q")
@@ -96,7 +96,7 @@ class SeriesReader:
         self._clock = clock
         self._shortest = shortest
         self._infer = infer
-        self._ways: tuple[str, ...] = ()
+        self._time_formats: tuple[str, ...] = ()
         self._numbers = False
         """Whether times are numbers in a notation of their own."""
 
@@ -166,11 +166,11 @@ class SeriesReader:
     def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
         if self._columns.time:
             sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
-            self._ways = matching_formats(sample)
-            if not self._ways and not self._time_notation.is_plain:
-                self._ways = matching_formats(map(self._as_number, sample))
-                self._numbers = bool(self._ways)
-            if not self._ways:
+            self._time_formats = matching_formats(sample)
+            if not self._time_formats and not self._time_notation.is_plain:
+                self._time_formats = matching_formats(map(self._as_number, sample))
+                self._numbers = bool(self._time_formats)
+            if not self._time_formats:
                 bad = next((cell for cell in sample if not is_missing(cell) and not parse_time(cell)), None)
                 column = quoted(self._columns.time)
                 raise InvalidInput(
@@ -183,11 +183,13 @@ class SeriesReader:
                 skip(self._table.name, row.number, problem)
         lines: dict[str, Timeline] = {}
         if self._columns.time:
-            of_ways = [[np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._ways))]
-            at = choose_time_format(self._columns.time, self._ways, of_ways, self._infer)
+            of_formats = [
+                [np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._time_formats))
+            ]
+            at = choose_time_format(self._columns.time, self._time_formats, of_formats, self._infer)
             lines = {
-                name: Timeline(self._called(name), self._ways[at], times, zoned=LOCAL in self._ways)
-                for name, times in zip(series, of_ways[at], strict=True)
+                name: Timeline(self._called(name), self._time_formats[at], times, zoned=LOCAL in self._time_formats)
+                for name, times in zip(series, of_formats[at], strict=True)
             }
         for name, gathered in series.items():
             values = np.frombuffer(gathered.values, np.float64).reshape(-1, len(self._channels))
@@ -219,7 +221,7 @@ class SeriesReader:
         if self._columns.time:
             time = self._time_of(row.cells)
             found = parse_time(self._as_number(time) if self._numbers else time)
-            if not any(way in found for way in self._ways):
+            if not any(time_format in found for time_format in self._time_formats):
                 return "has no time" if is_missing(time) else unreadable_time(time)
         name = ""
         if self._columns.series:
@@ -240,7 +242,7 @@ class SeriesReader:
                 return problem
         if name not in series and len(series) >= self._limits.files:
             raise InvalidInput("data", f"there are more than {self._limits.files} series, which is the limit")
-        gathered = series.setdefault(name, _SeriesRows(row.number, len(self._ways)))
+        gathered = series.setdefault(name, _SeriesRows(row.number, len(self._time_formats)))
         if gathered.rows and split != gathered.split:
             raise InvalidInput(
                 "header.columns.split",
@@ -248,8 +250,8 @@ class SeriesReader:
             )
         gathered.split = split
         gathered.rows.append(row.number)
-        for way, times in zip(self._ways, gathered.times, strict=True):
-            times.append(found.get(way, math.nan))
+        for time_format, times in zip(self._time_formats, gathered.times, strict=True):
+            times.append(found.get(time_format, math.nan))
         gathered.values.extend(value for value in numbers if value is not None)
         return ""
 

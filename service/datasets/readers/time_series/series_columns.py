@@ -57,7 +57,7 @@ def find_time(summaries: Mapping[str, ColumnSummary]) -> str:
 
 def find_time_of_day(rest: Mapping[str, ColumnSummary], time: str) -> tuple[str, str]:
     """(column of the date, column of the time of day) if they are separate; otherwise (`time`, "")."""
-    if time not in rest or CLOCK not in _ways(rest[time]):
+    if time not in rest or CLOCK not in _time_formats(rest[time]):
         return time, ""
     day = find_by_name(_DAYS, {name: summary for name, summary in rest.items() if name != time})
     return (day, time) if day and _dates(rest[day]) else (time, "")
@@ -84,7 +84,7 @@ def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -
         or not all(summary.repeats for summary in words)
     ):
         return ""
-    if time not in rest or _ways(rest[time]):
+    if time not in rest or _time_formats(rest[time]):
         return f"times in {quoted(time)} stand beside numbers"
     cells = list(rest[time].distinct)[:_SAMPLED]
     unread = [cell for cell in cells if not matching_formats([cell])]
@@ -107,17 +107,17 @@ def series_column(rest: Mapping[str, ColumnSummary]) -> str:
     return words[0] if words else ""
 
 
-def _ways(summary: ColumnSummary) -> tuple[str, ...]:
+def _time_formats(summary: ColumnSummary) -> tuple[str, ...]:
     cells = list(summary.distinct)[:_SAMPLED]
     return matching_formats(cells) or (
-        () if summary.notation.is_plain else matching_formats(map(summary.notation.number, cells))
+        () if summary.notation.is_plain else matching_formats(map(summary.notation.parse, cells))
     )
 
 
 def _dates(summary: ColumnSummary) -> bool:
     """Whether the cells are dates."""
-    ways = _ways(summary)
-    return bool(ways) and NUMBER not in ways and CLOCK not in ways
+    time_formats = _time_formats(summary)
+    return bool(time_formats) and NUMBER not in time_formats and CLOCK not in time_formats
 
 
 def open_series_reader(

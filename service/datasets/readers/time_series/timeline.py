@@ -42,14 +42,14 @@ Rows = NDArray[np.int64]
 class Timeline:
     """The times of one series, in the order of its rows."""
 
-    def __init__(self, called: str, way: str, times: Floats, *, zoned: bool) -> None:
+    def __init__(self, called: str, time_format: str, times: Floats, *, zoned: bool) -> None:
         """`called`: the name of the series in messages. `times`: NaN for a row that cannot be read. `zoned`: they include a
         time zone."""
         self._called = called
-        self._way = way
+        self._time_format = time_format
         self._times = times
-        self._local = way not in (NUMBER, CLOCK) and not zoned
-        self._dated = way not in (NUMBER, CLOCK)
+        self._local = time_format not in (NUMBER, CLOCK) and not zoned
+        self._dated = time_format not in (NUMBER, CLOCK)
 
     def order(
         self, values: Floats, rows: Rows, warn: Warn, infer: Infer, *, one_series: bool
@@ -65,7 +65,9 @@ class Timeline:
             InvalidInput: two rows of the same time differ, or the steps are unequal.
         """
         unread = np.isnan(self._times)
-        left_out = [(int(row), f"its time cannot be read as {self._way}, as the others are") for row in rows[unread]]
+        left_out = [
+            (int(row), f"its time cannot be read as {self._time_format}, as the others are") for row in rows[unread]
+        ]
         kept = np.flatnonzero(~unread)
         times = self._times[kept]
         steps = np.diff(times)
@@ -108,7 +110,7 @@ class Timeline:
             f"{self._called} has {counted(len(twice), 'row')} of the same time as another: rows {rows[at - 1]} and {rows[at]} "
             f"are of {when}"
         )
-        if self._way == CLOCK:
+        if self._time_format == CLOCK:
             return InvalidInput("header.columns.time", f"{said}, a time of day without a date; add the date")
         if self._local and len(twice) < 0.05 * len(times) and times[at] % 86_400 < 4 * 3_600 and times[at] % 60 == 0:
             said += "; if the clocks went back then, write the times in UTC or with their offset, such as +01:00"
@@ -117,7 +119,7 @@ class Timeline:
         return InvalidInput("header.columns.time", said)
 
     def _check_steps(self, times: Floats, warn: Warn, infer: Infer) -> None:
-        found = best_steps(times, self._way)
+        found = best_steps(times, self._time_format)
         wrong = found.irregular
         if self._local and len(wrong) and len(times) > 2:
             wrong = wrong[~spring_forward(times, wrong, float(np.median(np.diff(times))))]
@@ -139,17 +141,17 @@ class Timeline:
             infer("step", found.name, "most rows follow each other so")
 
     def _shown(self, time: float) -> str:
-        if self._way == NUMBER:
+        if self._time_format == NUMBER:
             return f"{time:.15g}"
-        if self._way == CLOCK:
+        if self._time_format == CLOCK:
             return f"{int(time // 3600):02}:{int(time // 60) % 60:02}"
         return format_time(time)
 
 
-def best_steps(times: Floats, way: str) -> StepPattern:
+def best_steps(times: Floats, time_format: str) -> StepPattern:
     """The step of ascending times. Numbers may stand for dates if that makes their steps more regular."""
-    found = find_steps(times, dated=way not in (NUMBER, CLOCK))
-    if way == NUMBER and len(found.irregular):
+    found = find_steps(times, dated=time_format not in (NUMBER, CLOCK))
+    if time_format == NUMBER and len(found.irregular):
         for name, dates in numbers_as_dates(times):
             as_date = find_steps(dates, dated=True)
             if len(as_date.irregular) < len(found.irregular):
@@ -157,7 +159,9 @@ def best_steps(times: Floats, way: str) -> StepPattern:
     return found
 
 
-def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer) -> int:
+def choose_time_format(
+    column: str, time_formats: Sequence[str], times: Sequence[Sequence[Floats]], infer: Infer
+) -> int:
     """The index of the format in which a column of times is read: the one that fits most cells and makes most steps equal.
 
     Args:
@@ -166,40 +170,47 @@ def choose_time_format(column: str, ways: Sequence[str], times: Sequence[Sequenc
     Raises:
         InvalidInput: two orders of day, month and year fit equally well, and give different series.
     """
-    if len(ways) == 1:
-        if ways[0] in _ORDERS:
-            infer(f"times of {quoted(column)}", ways[0], f"its dates cannot be read otherwise; {_SURE}")
+    if len(time_formats) == 1:
+        if time_formats[0] in _ORDERS:
+            infer(f"times of {quoted(column)}", time_formats[0], f"its dates cannot be read otherwise; {_SURE}")
         return 0
-    faults = [sum(map(_faults, of_series, [way] * len(of_series))) for way, of_series in zip(ways, times, strict=True)]
+    faults = [
+        sum(map(_faults, of_series, [time_format] * len(of_series)))
+        for time_format, of_series in zip(time_formats, times, strict=True)
+    ]
     best = faults.index(min(faults))
-    if ways[best] == DATE and LOCAL in ways and faults[local := ways.index(LOCAL)] == faults[best]:
+    if (
+        time_formats[best] == DATE
+        and LOCAL in time_formats
+        and faults[local := time_formats.index(LOCAL)] == faults[best]
+    ):
         longest = max(times[local], key=len)  # for steps of days, local dates give the names of weekdays
         return local if len(longest) > 1 and np.nanmedian(np.abs(np.diff(longest))) >= 0.9 * 86_400 else best
-    if ways[best] not in _ORDERS:
+    if time_formats[best] not in _ORDERS:
         return best
-    alike = [at for at, way in enumerate(ways) if way in _ORDERS and faults[at] == faults[best]]
+    alike = [at for at, time_format in enumerate(time_formats) if time_format in _ORDERS and faults[at] == faults[best]]
     if any(not _same_story(times[best], times[at]) for at in alike):
-        names = " and as ".join(ways[at] for at in alike)
+        names = " and as ".join(time_formats[at] for at in alike)
         first = next(float(t) for series in times[best] for t in series if not np.isnan(t))
         raise InvalidInput(
             "header.columns.time",
             f"the dates in column {quoted(column)} can be read as {names}; write them as {_ISO_DATE}, so that the first is "
-            f"{format_time(first)[:10]} if it is meant as {ways[best]}",
+            f"{format_time(first)[:10]} if it is meant as {time_formats[best]}",
         )
     why = "any other order of day, month and year leaves dates unread or steps unequal"
     infer(
         f"times of {quoted(column)}",
-        ways[best],
+        time_formats[best],
         f"{why if len(alike) == 1 else 'the order makes no difference'}; {_SURE}",
     )
     return best
 
 
-def _faults(times: Floats, way: str) -> int:
+def _faults(times: Floats, time_format: str) -> int:
     """Rows that do not fit the format, unequal steps, and repeated times."""
     found = np.sort(times[~np.isnan(times)])
     once = np.unique(found)
-    return len(times) - len(once) + len(best_steps(once, way).irregular)
+    return len(times) - len(once) + len(best_steps(once, time_format).irregular)
 
 
 def _same_story(one: Sequence[Floats], other: Sequence[Floats]) -> bool:

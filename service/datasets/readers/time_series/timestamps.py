@@ -108,11 +108,13 @@ def matching_formats(cells: Iterable[Cell]) -> tuple[str, ...]:
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             continue
         filled += 1
-        for way in parse_time(cell):
-            counts[way] = counts.get(way, 0) + 1
+        for time_format in parse_time(cell):
+            counts[time_format] = counts.get(time_format, 0) + 1
     if not filled or max(counts.values(), default=0) < MIN_MATCHING_SHARE * filled:
         return ()
-    return tuple(way for way, count in counts.items() if count >= MIN_MATCHING_SHARE * max(counts.values()))
+    return tuple(
+        time_format for time_format, count in counts.items() if count >= MIN_MATCHING_SHARE * max(counts.values())
+    )
 
 
 def unreadable_time(cell: Cell) -> str:
@@ -247,14 +249,14 @@ def _dates(text: str, clock: float) -> dict[str, float]:
     return found
 
 
-def _add(found: dict[str, float], way: str, year: str, month: str, day: str, clock: float = 0.0) -> None:
+def _add(found: dict[str, float], time_format: str, year: str, month: str, day: str, clock: float = 0.0) -> None:
     """Adds the day if it exists."""
     digits = year.removeprefix("'")
     y = int(digits)
     if len(digits) == 2:
         y += 2000 if y < _PIVOT else 1900
     try:
-        found[way] = (date(y, int(month), int(day)).toordinal() - _EPOCH) * _DAY + clock
+        found[time_format] = (date(y, int(month), int(day)).toordinal() - _EPOCH) * _DAY + clock
     except ValueError:
         return
 

@@ -185,4 +185,4 @@ def test_empty_cells_and_missing_targets_are_counted_by_column(tmp_path: Path) -
 
 def test_notation_reads_its_own_and_plain_numbers() -> None:
     german = Notation(",", ".", "€")
-    assert [german.number(text) for text in ("1.234,5", "1.5", "1e3", "x", "")] == [1234.5, 1.5, 1000.0, None, None]
+    assert [german.parse(text) for text in ("1.234,5", "1.5", "1e3", "x", "")] == [1234.5, 1.5, 1000.0, None, None]

@@ -194,7 +194,7 @@ def test_row_in_another_date_order_is_left_out_and_named(tmp_path: Path) -> None
 def test_month_names_in_other_languages_are_refused_with_advice(tmp_path: Path) -> None:
     error = refused(tmp_path, csv_of(f"{i % 28 + 1}. März {1990 + i // 28}" for i in range(60)))
     assert error.field == "header.columns.time"
-    assert "'1. März 1990' cannot be read as a time; names of months are read in English alone" in error.problem
+    assert "'1. März 1990' cannot be read as a time; names of months are read in English only" in error.problem
 
 
 def test_date_column_needs_no_common_name(tmp_path: Path) -> None:
