@@ -28,7 +28,7 @@ class DamagedDataset:
 
     id: str
     reason: str
-    """What cannot be read: one clause, without paths."""
+    """The unreadable part: one clause, without paths."""
     created: datetime
     """From `dataset.json`, or else the time at which the folder was last changed."""
     display_name: str = ""

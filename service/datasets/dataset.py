@@ -75,7 +75,7 @@ class Skipped(_FrozenModel):
 
 
 class DatasetReport(_FrozenModel):
-    """What validation found."""
+    """The findings of validation."""
 
     examples: int
     class_counts: dict[str, int] = Field(default_factory=dict)
@@ -94,7 +94,7 @@ class DatasetReport(_FrozenModel):
     skipped_reasons: dict[str, int] = Field(default_factory=dict)
     """Skipped inputs by reason; the counts add up to `skipped_count`."""
     inferred: tuple[str, ...] = ()
-    """What validation inferred, and why: one line each."""
+    """The facts that validation inferred, with reasons: one line each."""
 
 
 class ColumnInfo(_FrozenModel):

@@ -29,7 +29,7 @@ from service.types import (
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What splits and metrics need to know of all examples at once; building it reads no image or sound."""
+    """The targets, splits and digests of all examples, for splits and metrics; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
     """Index of the class or the number, `[n]`; NaN for series and plain text."""

@@ -86,7 +86,7 @@ def reader_for(
         raw.mkdir(exist_ok=True)
         _infer_plain(
             kind,
-            f"a file called {end} is one long text; a table or a folder for each class says otherwise",
+            f"a {end} file is read as one long text; send a table or a folder for each class for separate texts",
             overrides.infer,
         )
         return PlainTextReader(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
@@ -139,7 +139,7 @@ def _of_files(
             infer_from_folders(files.texts, "", overrides.infer)
             return with_unused_files(TextFolderReader(files, limits), files, files.texts, "text", system_files)
         if kind in (None, DatasetKind.PLAIN_TEXT):
-            why = "text files lie in no folders of classes; put them into CLASS/ for a text each"
+            why = "the text files are in no class folders; put them into CLASS/ to read each as a text"
             _infer_plain(kind, why, overrides.infer)
             return with_unused_files(
                 PlainTextReader(files.root, files.texts, limits), files, files.texts, "text", system_files
@@ -154,7 +154,7 @@ def _of_files(
 def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
     if kind is None:
         infer("kind", "plain_text", why)
-    infer("split", "cut by Zoo", "one long text is trained on from its beginning, and its end is held out")
+    infer("split", "cut by Zoo", "training uses the beginning of the text, and the end is held out")
 
 
 def _of_table(
@@ -203,7 +203,7 @@ def _of_table(
         complete = columns.model_copy(update={"text": text, "target": target})
         what = target_kind_of(summaries[target], overrides=overrides, kind=kind)
         if unused := [name for name in rest if name != target]:
-            why = "a text is learned from alone; --kind table uses them instead"
+            why = "a text model uses only the text; --kind table uses them instead"
             overrides.infer("columns left out", quoted_list(unused), why)
         return TextTableReader(table, complete, what, limits, summaries[target].reading)
     target = columns.target or find_target(rest, overrides.infer, table.columns)
@@ -227,10 +227,14 @@ def _kind(
     if text := find_text_column(without_list_columns(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
-    infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
+    infer("kind", "table", "no column holds only texts, and none holds times; --kind text or series decides otherwise")
     return DatasetKind.TABLE
 
 
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
-    return f"texts are often called {quoted(text)}" if named else f"column {quoted(text)} holds words, hardly any twice"
+    return (
+        f"texts often have the name {quoted(text)}"
+        if named
+        else f"column {quoted(text)} holds words that hardly repeat"
+    )

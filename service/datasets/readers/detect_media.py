@@ -135,23 +135,23 @@ def _classes(paths: Sequence[PurePosixPath]) -> list[str]:
 def _infer_splits(splits: set[str], infer: Infer) -> None:
     named = splits - {""}
     if named:
-        infer("split", quoted_list(sorted(named)), "folders are called so")
+        infer("split", quoted_list(sorted(named)), "folders have these names")
     else:
-        infer("split", "drawn by Zoo", "no folder says which examples are held out; call folders train and test")
+        infer("split", "drawn by Zoo", "no folder tells which examples are held out; name folders train and test")
 
 
 def infer_from_folders(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> None:
     """Reports what the folders were taken for. `unused`: why a table beside them is not used, if there is one."""
     found = read_layout(paths)
-    why = "the files lie in these folders"
+    why = "the files are in these folders"
     if found.above:
-        why += f"; those above, {quoted_list(found.above)}, all hold the same ones and count for nothing"
+        why += f"; the folders above, {quoted_list(found.above)}, all contain the same ones and are ignored"
     if unused:
         why += f"; the table beside them is not used: {unused}"
     infer("classes", quoted_list(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")
     _infer_splits({folder.split for folder in found.labels}, infer)
     for folder, split in found.guessed:
-        infer(f"folder {quoted(folder)}", split, "it has the classes of the folder for training that lies beside it")
+        infer(f"folder {quoted(folder)}", split, "it has the same classes as the training folder beside it")
 
 
 def _names_files(summaries: Mapping[str, ColumnSummary], paths: Sequence[PurePosixPath]) -> str:

@@ -1,4 +1,4 @@
-"""What validation inferred about the data: one line each, with the reason."""
+"""Facts that validation infers about the data: one line each, with the reason."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Warn = Callable[[str], None]
 
 @dataclass(slots=True)
 class ReaderSchema:
-    """What a reader knows about its data after it has read them."""
+    """The kind, columns and target of the data that a reader has read."""
 
     kind: DatasetKind
     columns: Columns

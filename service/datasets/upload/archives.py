@@ -102,7 +102,7 @@ def _why_not(archive: Path, form: str) -> str:
 
 
 def _what_else(archive: Path, start: bytes) -> str:
-    """What a file is that is no archive, if its first bytes tell."""
+    """The type of a file that is no archive, if its first bytes tell."""
     other = other_file_type(archive, "")
     if start.startswith(LFS_POINTER) or not other:
         return other

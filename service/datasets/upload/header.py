@@ -19,7 +19,7 @@ READER_VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class UploadHeader:
-    """What a caller says about the data before sending them. `begin` checks it."""
+    """A caller's description of the data, sent before them. `begin` checks it."""
 
     sha256: str
     size_bytes: int

@@ -30,7 +30,7 @@ MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
 class Findings:
-    """What validation finds, collected example by example."""
+    """The findings of validation, collected example by example."""
 
     def __init__(
         self, kind: DatasetKind, target: TargetKind, limits: DatasetLimits, inferred: InferredFacts | None = None

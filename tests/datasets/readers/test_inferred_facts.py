@@ -76,7 +76,7 @@ def test_facts_named_by_the_caller_are_not_inferred(tmp_path: Path) -> None:
 def test_split_column_is_reported_and_one_with_other_values_is_an_input(tmp_path: Path) -> None:
     known = [{**row, "split": ("train", "train", "dev", "test")[i % 4]} for i, row in enumerate(sentences(40))]
     info = read(tmp_path, "a.jsonl", lines(known)).info
-    assert line(info, "split").startswith("split: split, because the column is called so")
+    assert line(info, "split").startswith("split: split, because the column has this name")
     strange = [{"x": i / 7, "label": "ab"[i % 2], "split": ("left", "right")[i % 2]} for i in range(40)]
     info = read(tmp_path, "a.jsonl", lines(strange)).info
     assert "column 'split' holds 'left', 'right', and a split is train, validation or test" in line(info, "split")

@@ -85,7 +85,7 @@ def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inf
     """A column whose only values are `train`, `validation` and `test`."""
     name = find_by_name(SPLIT_NAMES, summaries)
     if not name:
-        infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
+        infer("split", "drawn by Zoo", "no column tells which examples are held out; --split names one")
         return ""
     if strange := [value for value in summaries[name].distinct if not split_from_word(value)]:
         infer(
@@ -95,7 +95,7 @@ def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inf
             " the column counts as an input",
         )
         return ""
-    infer("split", name, "the column is called so and says which examples are held out; --split decides otherwise")
+    infer("split", name, "the column has this name and tells which examples are held out; --split decides otherwise")
     return name
 
 
@@ -108,7 +108,7 @@ def find_target(
     """
     found = find_by_name(TARGET_NAMES, summaries)
     if found:
-        infer("target", found, "a column to be learned is often called so; --target decides otherwise")
+        infer("target", found, "a target often has this name; --target decides otherwise")
         return found
     if len(summaries) == 1:
         found = next(iter(summaries))

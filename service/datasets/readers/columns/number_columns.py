@@ -97,16 +97,16 @@ def _decide(
         )
         return
     decimal, grouping = possible[0]
-    why = "all its cells can be read so"
+    why = "all its cells can be read this way"
     if _matters(summary, possible):
         if of_others:
             decimal, why = of_others, f"other columns write decimals with a {_SIGNS[of_others]}"
         elif delimiter == ";":
-            decimal, why = ",", "semicolons separate the cells, as where the comma is the decimal sign"
+            decimal, why = ",", "semicolons separate the cells, as is usual with decimal commas"
         elif possible[0][1] == ",":
-            decimal, why = ".", f"a comma before three digits is rather between thousands; {ADVICE} to decide otherwise"
+            decimal, why = ".", f"a comma before three digits usually separates thousands; {ADVICE} to decide otherwise"
         else:
-            why = f"a point is rather the decimal sign; {ADVICE} to decide otherwise"
+            why = f"a point is usually the decimal sign; {ADVICE} to decide otherwise"
         grouping = dict(possible)[decimal]
     # The remaining columns have minus signs as people write them, which every notation except that of programs accepts.
     if not grouping and not unit and decimal == ".":

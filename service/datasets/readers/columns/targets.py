@@ -63,15 +63,15 @@ def target_kind_of(
     elif summary.notation.unit:
         why = f"{name} holds numbers with {summary.notation.unit}"
     elif summary.loses_digits and 2 * values <= filled:
-        why = f"{held}, some of which differ only beyond 16 digits, as ids do, and they come again"
+        why = f"{held}, some of which differ only beyond 16 digits, as ids do, and they repeat"
         overrides.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
         return TargetKind.CLASS
     elif values > MAX_NUMBER_CLASSES:
         why = f"{held}, more than {MAX_NUMBER_CLASSES}"
     elif 2 * values > filled:
-        why = f"{held} in {counted(filled, 'row')}, so that hardly one comes twice"
+        why = f"{held} in {counted(filled, 'row')}, so hardly any repeats"
     else:
-        why = f"{held}, not more than {MAX_NUMBER_CLASSES}, and they come again"
+        why = f"{held}, not more than {MAX_NUMBER_CLASSES}, and they repeat"
         overrides.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
         _tell_classes(summary, overrides)
         return TargetKind.CLASS

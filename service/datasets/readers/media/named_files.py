@@ -56,7 +56,7 @@ class NamedFiles:
         if several:
             return None, f"there are several files called {quoted(named.name)}"
         if not inside:
-            return None, f"{quoted(cell)} leads out of the archive, and no file in it is called so"
+            return None, f"{quoted(cell)} leads out of the archive, and no file in it has this name"
         return None, f"there is no file {quoted(cell)}"
 
     def _ways(self, wanted: Sequence[str], cell: str) -> Iterator[tuple[dict[str, list[PurePosixPath]], list[str]]]:

@@ -48,7 +48,7 @@ class QuoteRepair:
         self.mended: list[int] = []
         """Numbers of rows with a quotation mark that is not closed or not doubled."""
         self.problem = ""
-        """What is wrong with the current row."""
+        """The problem with the current row."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
 
     def reads(self, lines: PhysicalLines) -> None:

@@ -40,7 +40,7 @@ _MARKUP = ((b"<!doctype html", "a web page (HTML)"), (b"<html", "a web page (HTM
 
 
 def other_file_type(path: Path, form: str) -> str:
-    """What a file named `form` (`.csv`, …) really is, and what to do; empty if it may have the right type."""
+    """The actual type of a file named `form` (`.csv`, …), with advice; empty if the file may have that type."""
     with path.open("rb") as file:
         start = file.read(SNIFFED_BYTES)
     if start.startswith(LFS_POINTER):

@@ -171,7 +171,7 @@ def open_series_reader(
     if not time and not lists:
         like = [name for name in channels if name.strip().casefold() in SERIES_TIME_NAMES]
         uneven = f", and {quoted_list(like)} rises by no constant step" if like else ""
-        infer("time", "none, rows follow each other as they stand", f"no column holds times{uneven}; --time names one")
+        infer("time", "none, rows are used in their order", f"no column holds times{uneven}; --time names one")
     if not columns.target and not lists:
         infer(
             "channels", quoted_list(channels), "these columns hold numbers; --target names one, --ignore leaves one out"
@@ -180,7 +180,7 @@ def open_series_reader(
         infer(
             "series",
             f"a series for each of {quoted(series)}",
-            "it is the only column of words; name the column otherwise",
+            "it is the only column of words; name the column to decide otherwise",
         )
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
     notations = {name: rest[name].reading.notation for name in channels if name in rest}

@@ -33,7 +33,7 @@ from service.errors import InvalidInput
 MAX_GAP_SHARE = 0.05
 """Share of steps that may differ from the others; with more, the series has no constant step."""
 _ORDERS = (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
-_SURE = "dates written as 2024-01-31 are never in doubt"
+_SURE = "dates written as 2024-01-31 are never ambiguous"
 _ISO_DATE = "2024-01-31"
 
 Rows = NDArray[np.int64]
@@ -84,7 +84,7 @@ class Timeline:
                 infer(
                     "zone",
                     "local time",
-                    "the clocks go back in it, and an hour comes twice; times in UTC are never in doubt",
+                    "an hour repeats because the clocks go back; times in UTC are never ambiguous",
                 )
         if shuffled:
             warn(f"{self._called} was not in order of time and was sorted")
@@ -135,10 +135,10 @@ class Timeline:
             first, then = self._shown(float(times[wrong[0] - 1])), self._shown(float(times[wrong[0]]))
             warn(
                 f"{self._called} has {counted(len(wrong), 'gap')} in its times, the first from {first} to {then}; "
-                "the steps around one count as neighbours"
+                "the rows around a gap count as consecutive"
             )
         if found.name:
-            infer("step", found.name, "most rows follow each other so")
+            infer("step", found.name, "most rows have this step")
 
     def _shown(self, time: float) -> str:
         if self._time_format == NUMBER:

@@ -56,7 +56,7 @@ def test_channels_without_a_time_are_reported(tmp_path: Path) -> None:
     info = of("t,value", [str((i * 7) % 13) for i in range(60)], tmp_path)
     assert (info.columns.time, info.channels) == ("", 2)
     assert inferred(info, "time") == (
-        "time: none, rows follow each other as they stand, because no column holds times, and 't' rises by no constant step;"
+        "time: none, rows are used in their order, because no column holds times, and 't' rises by no constant step;"
         " --time names one"
     )
     assert inferred(info, "channels").startswith("channels: 't', 'value', because")

@@ -292,7 +292,7 @@ MARKET = [
 def test_calendar_steps_are_equal_steps(tmp_path: Path, times: list[object], step: str | None) -> None:
     examples = read_whole(tmp_path, times)
     if step is not None:
-        assert f"step: {step}, because most rows follow each other so" in examples.info.report.inferred
+        assert f"step: {step}, because most rows have this step" in examples.info.report.inferred
 
 
 def test_holidays_are_gaps_of_business_days(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_holidays_are_gaps_of_business_days(tmp_path: Path) -> None:
     examples = read(tmp_path, "a.csv", csv_of(open_days))
     assert values(examples) == in_order(len(open_days))
     assert examples.info.report.warnings == (
-        "the series has 2 gaps in its times, the first from 2022-04-14 to 2022-04-19; the steps around one count as neighbours",
+        "the series has 2 gaps in its times, the first from 2022-04-14 to 2022-04-19; the rows around a gap count as consecutive",
     )
 
 
