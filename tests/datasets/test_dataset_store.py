@@ -1,27 +1,21 @@
 """An upload becomes a dataset exactly once, and leaves nothing but the dataset, whatever fails on the way."""
 
-import asyncio
-import contextlib
 import errno
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.datasets import dataset_store as store_module
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, dataset_folder
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging, uploads, validator_process
 from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
-from service.errors import IllegalMove, InvalidInput, NotFound, NotReady, StorageFull, ZooError
+from service.errors import InvalidInput, StorageFull, ZooError
 from tests.support.dataset_files import (
     header,
     lines,
@@ -30,7 +24,6 @@ from tests.support.dataset_files import (
     upload,
     zipped,
 )
-from tests.support.scheduler_fakes import until
 
 DATA = lines(sentences(40))
 
@@ -74,23 +67,6 @@ def left(home: Path) -> list[str]:
     return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
 
 
-def order_for(data: Path, file_name: str) -> ValidationRequest:
-    """The environment of the child process."""
-    return ValidationRequest(
-        id="0" * 32,
-        data=data,
-        file_name=file_name,
-        sha256="0" * 64,
-        size_bytes=1,
-        kind=None,
-        columns=Columns(),
-        display_name="",
-        uri="",
-        owner="",
-        limits=DatasetLimits(),
-    )
-
-
 async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
     with pytest.raises(kind) as caught:
         await awaited
@@ -111,225 +87,6 @@ async def test_uploaded_images_are_returned_unchanged(store: DatasetStore, tmp_p
     examples = open_dataset(tmp_path, stored.info.id)
     assert [examples[i].instance.data for i in range(len(examples))] == list(files.values())  # type: ignore[union-attr]
     assert left(tmp_path) == []
-
-
-@pytest.mark.asyncio
-async def test_validator_refusal_reaches_the_caller_with_its_field(store: DatasetStore, tmp_path: Path) -> None:
-    error = await refused(upload(store, DATA, "a.jsonl", columns=Columns(target="lable")))
-    assert isinstance(error, InvalidInput)
-    assert error.field == "header.columns.target"
-    assert error.problem == "there is no column 'lable'; did you mean 'label'? The columns are 'text', 'label'"
-    assert not list((tmp_path / "datasets").iterdir()), "no staging is left"
-    # The bytes are still there: the caller tries other columns without sending them again.
-    begun = await store.begin(header(DATA, "a.jsonl", offset=len(DATA), columns=Columns(target="label")))
-    assert (await store.finish(begun)).info.labels == ("bad", "good")
-
-
-@pytest.mark.asyncio
-async def test_validator_refusal_with_a_long_problem_is_complete(
-    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answer is longer than the buffer of a pipe, so it comes in pieces."""
-    said = "import json; print(json.dumps({'error': {'field': 'data', 'problem': 'x' * 300_000}}))"
-    monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-c", said))
-    error = await refused(upload(store, DATA, "a.jsonl"))
-    assert isinstance(error, InvalidInput)
-    assert len(error.problem) == 300_000
-
-
-def test_validator_process_imports_no_slow_module(tmp_path: Path) -> None:
-    """Importing `datasets` and pandas takes longer than validating a small upload."""
-    (tmp_path / "data").write_bytes(DATA)
-    (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.jsonl").model_dump_json())
-    command = (sys.executable, "-X", "importtime", "-m", "service.datasets.validation.validate", str(tmp_path))
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        imported = {line.rpartition(b"|")[2].strip() for line in process.stderr.read().splitlines()}
-        assert process.stdout.read() == b'{"ok": true}\n'
-    assert b"pyarrow" in imported
-    assert not imported & {b"datasets", b"pandas.core", b"torch", b"transformers", b"soundfile", b"pydantic_settings"}
-
-
-@pytest.mark.asyncio
-async def test_upload_over_the_cpu_limit_is_refused(tmp_path: Path) -> None:
-    store = DatasetStore(tmp_path, DatasetLimits(cpu_seconds=1))
-    data = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(300_000))
-    error = await refused(upload(store, data, "a.csv"))
-    assert error.message == "data: takes more than 1 second of processor time to read; send less at once"
-    assert not list((tmp_path / "datasets").iterdir())
-
-
-@pytest.mark.asyncio
-async def test_validator_process_of_a_cancelled_caller_is_killed(
-    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The child process would never end."""
-    monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", f"echo $$ > {tmp_path}/pid; cat"))
-    task = asyncio.create_task(upload(store, DATA, "a.jsonl"))
-    pid = tmp_path / "pid"
-    await until(lambda: pid.exists() and pid.read_text().strip() != "")
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
-    assert list((tmp_path / "datasets").iterdir()) == []
-    assert await store.received(header(DATA, "a.jsonl").sha256) == len(DATA), "the bytes need not be sent again"
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(
-    ("script", "kind", "says"),
-    [
-        ("kill -9 $$", InvalidInput, "killed from outside (SIGKILL)"),
-        ("kill -XCPU $$", InvalidInput, "seconds of processor time"),
-        ("echo Traceback /secret >&2; exit 1", ZooError, "internal error"),
-        ("""echo '{"full": true}'""", StorageFull, "no room"),
-    ],
-)
-async def test_validator_process_that_dies_gives_an_error_without_secrets(
-    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, kind: type[ZooError], says: str
-) -> None:
-    monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", script))
-    error = await refused(upload(store, DATA, "a.jsonl"), kind)
-    assert says in error.message
-    assert "secret" not in error.message
-    assert list((tmp_path / "datasets").iterdir()) == []
-
-
-@pytest.mark.asyncio
-async def test_upload_over_the_memory_limit_is_refused_and_the_server_survives(tmp_path: Path) -> None:
-    store = DatasetStore(tmp_path, DatasetLimits(memory_mib=1, text_bytes=1 << 22))
-    data = lines([{"text": "word " * 600_000, "label": "a"}])
-    error = await refused(upload(store, data, "a.jsonl"))
-    assert error.message == "data: needs more memory than a dataset may use; send less at once"
-
-
-def test_validator_process_ends_with_its_server(tmp_path: Path) -> None:
-    """The child would wait forever on a pipe without a writer; it ends because its standard input closes with the server."""
-    os.mkfifo(tmp_path / "data")
-    (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
-    process = subprocess.Popen(
-        [*validator_process.CHILD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    with (tmp_path / "data").open("wb"):  # opens once the child reads
-        assert process.poll() is None
-        process.communicate(timeout=60)
-    assert process.returncode == 1
-
-
-# ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.asyncio
-async def test_interrupted_upload_continues_at_its_end(
-    store: DatasetStore, tmp_path: Path, accepted: list[Path]
-) -> None:
-    begun = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(begun, DATA[:100])
-    await store.abandon(begun)
-    assert await store.received(begun.header.sha256) == 100
-
-    after_restart = DatasetStore(tmp_path)
-    await after_restart.start()
-    assert await after_restart.received(begun.header.sha256) == 100
-    error = await refused(after_restart.begin(header(DATA, "a.jsonl")))
-    assert error.message == "header.offset: the server has 100 bytes of this upload, so continue at 100, got 0"
-    again = await after_restart.begin(header(DATA, "a.jsonl", offset=100))
-    await after_restart.append(again, DATA[100:])
-    assert (await after_restart.finish(again)).info.sha256 == begun.header.sha256
-    assert left(tmp_path) == []
-    assert await after_restart.received(begun.header.sha256) == 0
-
-
-@pytest.mark.asyncio
-async def test_upload_finished_too_early_names_the_offset_to_continue_at(store: DatasetStore) -> None:
-    begun = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(begun, DATA[:7])
-    error = await refused(store.finish(begun))
-    assert error.message == f"chunk: 7 of {len(DATA)} bytes were received; continue with offset 7"
-    assert await store.received(begun.header.sha256) == 7
-
-
-@pytest.mark.asyncio
-async def test_upload_with_another_digest_is_deleted(store: DatasetStore, tmp_path: Path) -> None:
-    begun = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(begun, bytes(len(DATA)))
-    error = await refused(store.finish(begun))
-    assert isinstance(error, InvalidInput)
-    assert error.field == "header.sha256"
-    assert left(tmp_path) == []
-
-
-@pytest.mark.asyncio
-async def test_upload_with_more_bytes_than_announced_is_refused(store: DatasetStore) -> None:
-    begun = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(begun, DATA)
-    error = await refused(store.append(begun, b"x"))
-    assert "got more bytes than" in error.message
-    await store.abandon(begun)
-
-
-@pytest.mark.asyncio
-async def test_concurrent_upload_of_the_same_bytes_is_unavailable(
-    store: DatasetStore, tmp_path: Path, accepted: list[Path]
-) -> None:
-    first = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(first, DATA[:50])
-    for other in (store, DatasetStore(tmp_path)):  # one of this server, and one of another server on the same home
-        error = await refused(other.begin(header(DATA, "a.jsonl")), NotReady)
-        assert isinstance(error, NotReady)
-        assert error.retry_after_s
-    await store.append(first, DATA[50:])
-    await store.finish(first)
-    second = await store.begin(header(DATA, "a.jsonl"))
-    assert second.existing is not None
-    assert (await store.finish(second)).existed
-    assert len(accepted) == 1
-
-
-@pytest.mark.asyncio
-async def test_idle_upload_is_taken_over_by_another_call(
-    store: DatasetStore, accepted: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await store.begin(header(DATA, "a.jsonl"))
-    await store.append(first, DATA[:50])
-    first.last_active -= store_module.TAKEOVER_AFTER_S + 1
-    second = await store.begin(header(DATA, "a.jsonl", offset=50))
-    await refused(store.append(first, DATA[50:]), NotReady)
-    await store.abandon(first)
-    await store.append(second, DATA[50:])
-    assert (await store.finish(second)).info.size_bytes == len(DATA)
-
-
-@pytest.mark.asyncio
-async def test_same_data_with_the_same_header_is_one_dataset(store: DatasetStore, accepted: list[Path]) -> None:
-    first = await upload(store, DATA, "a.jsonl")
-    again = await upload(store, DATA, "b.jsonl")
-    otherwise = await upload(store, DATA, "a.jsonl", columns=Columns(target="label"))
-    assert again.existed
-    assert again.info.id == first.info.id
-    assert len(first.info.id) == 32
-    assert not otherwise.existed
-    assert otherwise.info.id != first.info.id
-
-
-@pytest.mark.asyncio
-async def test_cancelled_begin_releases_its_lock(store: DatasetStore, accepted: list[Path]) -> None:
-    for _ in range(20):
-        task = asyncio.create_task(store.begin(header(DATA, "a.jsonl")))
-        await asyncio.sleep(0)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await store.abandon(await task)
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(NotReady):
-                begun = await store.begin(header(DATA, "a.jsonl"))
-                break
-            await asyncio.sleep(0.01)
-    await store.abandon(begun)
 
 
 # ── room ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -424,93 +181,3 @@ async def test_restart_removes_leftovers_of_a_killed_server(tmp_path: Path) -> N
     assert not orphan.exists()
     assert left(tmp_path) == [fresh.name, alive.folder.name]
     alive.remove()
-
-
-# ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.asyncio
-async def test_dataset_list_has_pages_newest_first(store: DatasetStore, accepted: list[Path]) -> None:
-    made = [(await upload(store, DATA, "a.jsonl", columns=Columns(text=str(i)))).info.id for i in range(5)]
-    made.append((await upload(store, DATA, "a.jsonl", kind=DatasetKind.TABLE)).info.id)
-    first = await store.list(4)
-    rest = await store.list(4, first.next)
-    assert [info.id for info in (*first.datasets, *rest.datasets)] == made[::-1]
-    assert first.next
-    assert not rest.next
-    assert [info.id for info in (await store.list(kind=DatasetKind.TABLE)).datasets] == made[-1:]
-    assert not (await store.list(6)).next
-
-
-@pytest.mark.asyncio
-async def test_dataset_used_by_a_job_is_deleted_only_by_force(tmp_path: Path, accepted: list[Path]) -> None:
-    used: set[str] = set()
-
-    async def in_use(dataset_id: str) -> bool:
-        return dataset_id in used
-
-    store = DatasetStore(tmp_path, in_use=in_use)
-    dataset_id = (await upload(store, DATA, "a.jsonl")).info.id
-    used.add(dataset_id)
-    assert "used by a job" in (await refused(store.delete(dataset_id), IllegalMove)).message
-    assert (await store.get(dataset_id)).id == dataset_id
-    features = tmp_path / "features" / f"{'b' * 16}-{dataset_id}"
-    others = tmp_path / "features" / f"{'b' * 16}-{'0' * 32}"
-    for folder in (features, others):
-        folder.mkdir(parents=True)
-        (folder / "chunk-0-1.safetensors").write_bytes(b"0123456789")
-    size = staging.tree_size(dataset_folder(tmp_path, dataset_id))
-    assert await store.delete(dataset_id, force=True) == size + 10 > 10
-    assert not features.exists()  # features of this dataset are deleted too, and no others
-    assert others.exists()
-    for gone in (store.get(dataset_id), store.delete(dataset_id)):
-        await refused(gone, NotFound)
-    assert not (await store.list()).datasets
-    with pytest.raises(NotFound):
-        open_dataset(tmp_path, dataset_id)
-    assert left(tmp_path) == []
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("name", ["", "..", "../x", "g" * 32, "0" * 31, "0" * 5000, "\0", ".staging-1"])
-async def test_dataset_id_that_is_malformed_is_not_found(store: DatasetStore, name: str) -> None:
-    await refused(store.get(name), NotFound)
-    await refused(store.delete(name, force=True), NotFound)
-
-
-# ── headers ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-WRONG: list[tuple[str, dict[str, Any]]] = [
-    ("header.sha256", {"sha256": ""}),
-    ("header.sha256", {"sha256": "A" * 64}),
-    ("header.sha256", {"sha256": "../" * 21 + "a"}),
-    ("header.size_bytes", {"size_bytes": 0}),
-    ("header.size_bytes", {"size_bytes": -1}),
-    ("header.size_bytes", {"size_bytes": 1 << 40}),
-    ("header.offset", {"offset": -1}),
-    ("header.offset", {"offset": 11}),
-    ("header.offset", {"offset": 5}),
-    ("header.file_name", {"file_name": ""}),
-    ("header.file_name", {"file_name": "a.exe"}),
-    ("header.file_name", {"file_name": "zip"}),
-    ("header.display_name", {"display_name": "x" * 129}),
-]
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(("field", "given"), WRONG)
-async def test_header_with_a_wrong_field_is_refused_by_that_field(
-    store: DatasetStore, field: str, given: dict[str, Any]
-) -> None:
-    make: Callable[..., Any] = store_module.UploadHeader
-    error = await refused(store.begin(make(**({"sha256": "0" * 64, "size_bytes": 10, "file_name": "a.zip"} | given))))
-    assert isinstance(error, InvalidInput)
-    assert error.field == field
-    assert left(store._home) == [], "and nothing is kept"
-
-
-@pytest.mark.asyncio
-async def test_received_bytes_are_asked_only_by_a_digest(store: DatasetStore) -> None:
-    assert await store.received("0" * 64) == 0
-    for wrong in ("", "../etc", "0" * 63):
-        await refused(store.received(wrong))

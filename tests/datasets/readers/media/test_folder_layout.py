@@ -10,21 +10,17 @@ import soundfile
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.readers.media.folder_layout import folder_labels
-from service.datasets.split_names import split_from_folder
 from service.errors import InvalidInput
 from tests.support.dataset_files import (
-    lines,
     photos,
     picture,
     read,
-    sentences,
     sound,
     tarred,
     zipped,
 )
 
 CLASSES = ("cat", "dog")
-SPLITS = ("train", "test")
 
 
 def parts(*folders: str, each: int = 3) -> dict[str, bytes]:
@@ -120,20 +116,6 @@ def test_text_folders_for_training_and_evaluation_are_no_classes(tmp_path: Path)
     assert info.report.split_counts == {"test": 6, "train": 6}
 
 
-@pytest.mark.parametrize("word", ["eval", "Evaluation", "holdout", "held_out", "Testdaten", "prueba"])
-def test_words_for_held_out_parts_count_in_cells(tmp_path: Path, word: str) -> None:
-    rows = [row | {"split": "train" if i < 14 else word} for i, row in enumerate(sentences(20))]
-    table = "text,label,split\n" + "".join(f"{r['text']},{r['label']},{r['split']}\n" for r in rows)
-    for named in ({}, {"split": "split"}):
-        report = read(tmp_path, "a.csv", table.encode(), **named).info.report
-        assert (report.split_counts, report.skipped_count) == ({"test": 6, "train": 14}, 0)
-
-
-@pytest.mark.parametrize("name", ["invalid", "trainer", "control", "plane", "protest", "evaluator", "devices", "bus"])
-def test_names_that_resemble_a_split_are_none(name: str) -> None:
-    assert split_from_folder(name) == ""
-
-
 def test_class_named_train_beside_others_stays_a_class(tmp_path: Path) -> None:
     assert info_of(tmp_path, photos({"train": 3, "plane": 3})).labels == ("plane", "train")
     files = {f"{s}/{name}": data for s in ("train", "test") for name, data in photos({"train": 3, "plane": 3}).items()}
@@ -186,66 +168,6 @@ def test_different_folders_below_class_folders_are_warned_of(tmp_path: Path) -> 
 
 def table_of(cells: list[str], column: str = "id", target: str = "breed") -> str:
     return f"{column},{target}\n" + "".join(f"{cell},{('pug', 'beagle')[i % 2]}\n" for i, cell in enumerate(cells))
-
-
-@pytest.mark.parametrize("column", ["id", "id_code", "image"])
-@pytest.mark.parametrize("name", ["x{}", "{}", "0000{}", "a.b{}"])
-def test_table_of_ids_finds_files_without_their_suffix(tmp_path: Path, name: str, column: str) -> None:
-    files: dict[str, bytes | str] = {f"train/{name.format(i)}.png": picture(i, "PNG") for i in range(8)}
-    files["train.csv"] = table_of([name.format(i) for i in range(8)], column, "diagnosis")
-    for named in ({}, {"image": column}):
-        info = read(tmp_path, "a.zip", zipped(files), **named).info
-        assert (info.columns.image, info.labels) == (column, ("beagle", "pug"))
-        assert (info.report.examples, info.report.skipped_count) == (8, 0)
-
-
-def test_numbers_in_json_are_ids_of_files(tmp_path: Path) -> None:
-    files: dict[str, bytes] = {f"p/{i}.png": picture(i, "PNG") for i in range(8)}
-    files["t.jsonl"] = lines([{"id": i, "label": "ab"[int(i % 2)]} for i in (*range(8), 10**300, 0.5)])
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count) == (8, 2)
-
-
-def test_id_of_several_files_names_none(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = {f"p/x{i}.png": picture(i, "PNG") for i in range(8)} | {"q/x0.jpg": picture(50)}
-    files["train.csv"] = table_of([f"x{i}" for i in range(8)])
-    report = read(tmp_path, "a.zip", zipped(files), image="id").info.report
-    assert [s.reason for s in report.skipped][:1] == ["there are several files called 'x0'"]
-
-
-def test_grades_are_not_taken_for_file_names(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = dict(photos({"cat": 12, "dog": 12}))
-    files["notes.csv"] = "grade,who\n" + "".join(f"{i % 4},{'ab'[i % 2]}\n" for i in range(24))
-    assert info_of(tmp_path, files).labels == CLASSES  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "/home/me/data/img/{}.jpg",
-        "../input/data/img/{}.jpg",
-        "C:\\data\\img\\{}.jpg",
-        "https://example.org/a/img/{}.jpg?size=l#top",
-        "gs://bucket/img/{}.jpg",
-        "file:///home/me/img/{}.jpg",
-        "https://example.org/img/{}.jpg",
-        "elsewhere/{}.jpg",
-    ],
-)
-def test_absolute_paths_are_matched_from_their_end(tmp_path: Path, cell: str) -> None:
-    files: dict[str, bytes | str] = {f"img/n {i}.jpg": picture(i) for i in range(8)}
-    files["labels.csv"] = table_of(
-        [cell.format(f"n%20{i}" if "://" in cell else f"n {i}") for i in range(8)], "path", "label"
-    )
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count) == (8, 0)
-
-
-def test_folder_at_the_end_of_a_path_distinguishes_files_of_one_name(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = {f"{c}/{i}.jpg": picture(i + 9 * k) for k, c in enumerate("ab") for i in range(4)}
-    files["labels.csv"] = table_of([f"/data/{c}/{i}.jpg" for i in range(4) for c in "ab"], "path", "label")
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count, report.duplicates) == (8, 0, 0)
 
 
 def test_table_in_each_split_folder_is_refused_with_advice(tmp_path: Path) -> None:
