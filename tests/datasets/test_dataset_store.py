@@ -3,23 +3,23 @@
 import errno
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, dataset_folder
+from service.datasets.dataset import Columns, DatasetKind, dataset_folder
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging, uploads, validator_process
-from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
-from service.errors import InvalidInput, StorageFull, ZooError
+from service.errors import StorageFull
 from tests.support.dataset_files import (
+    accept_everything,
     header,
+    leftovers,
     lines,
     photos,
+    refused,
     sentences,
     upload,
     zipped,
@@ -29,48 +29,13 @@ DATA = lines(sentences(40))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DatasetStore:
-    return DatasetStore(tmp_path)
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    return accept_everything(monkeypatch)
 
 
 @pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replaces the child process by one that accepts everything at once."""
-    calls: list[Path] = []
-
-    async def run(folder: Path, limits: DatasetLimits) -> None:
-        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
-        made = folder / "dataset"
-        made.mkdir()
-        info = DatasetInfo(
-            id=order.id,
-            display_name=order.display_name,
-            kind=order.kind or DatasetKind.TEXT,
-            sha256=order.sha256,
-            size_bytes=order.size_bytes,
-            report=DatasetReport(examples=1),
-            created=datetime.now(UTC),
-        )
-        (made / "dataset.json").write_text(info.model_dump_json())
-        (made / "examples").mkdir()
-        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
-        (made / "examples" / "a.arrow").write_bytes(bytes(8))
-        calls.append(folder)
-
-    monkeypatch.setattr(validator_process, "run", run)
-    return calls
-
-
-def left(home: Path) -> list[str]:
-    """All entries of a home except complete datasets."""
-    uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
-    return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
-
-
-async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
-    with pytest.raises(kind) as caught:
-        await awaited
-    return caught.value
+def store(tmp_path: Path) -> DatasetStore:
+    return DatasetStore(tmp_path)
 
 
 # ── the whole way ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -86,7 +51,7 @@ async def test_uploaded_images_are_returned_unchanged(store: DatasetStore, tmp_p
     assert (stored.info.display_name, stored.info.owner) == ("My pets", "ann")
     examples = open_dataset(tmp_path, stored.info.id)
     assert [examples[i].instance.data for i in range(len(examples))] == list(files.values())  # type: ignore[union-attr]
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 # ── room ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +71,7 @@ async def test_disk_filling_up_during_an_upload_leaves_nothing(
         patch.setattr(os, "pwrite", full)
         error = await refused(store.append(begun, DATA[50:]), StorageFull)
     assert str(tmp_path) not in error.message
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
     await store.abandon(begun)
 
 
@@ -128,7 +93,7 @@ async def test_disk_full_during_validation_is_reported_and_cleaned_up(
     script = 'ulimit -f 4; trap "" XFSZ; exec "$@"'
     monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", script, "sh", *validator_process.CHILD))
     await refused(upload(store, data, "a.jsonl", columns=Columns(text="more", target="label")), StorageFull)
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.asyncio
@@ -179,5 +144,5 @@ async def test_restart_removes_leftovers_of_a_killed_server(tmp_path: Path) -> N
     orphan.mkdir(parents=True)
     await DatasetStore(tmp_path).start()
     assert not orphan.exists()
-    assert left(tmp_path) == [fresh.name, alive.folder.name]
+    assert leftovers(tmp_path) == [fresh.name, alive.folder.name]
     alive.remove()

@@ -1,20 +1,19 @@
 """Datasets are listed in pages and deleted."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, dataset_folder
-from service.datasets.dataset_limits import DatasetLimits
+from service.datasets.dataset import Columns, DatasetKind, dataset_folder
 from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
-from service.datasets.upload import staging, validator_process
-from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
-from service.errors import IllegalMove, InvalidInput, NotFound, ZooError
+from service.datasets.upload import staging
+from service.errors import IllegalMove, NotFound
 from tests.support.dataset_files import (
+    accept_everything,
+    leftovers,
     lines,
+    refused,
     sentences,
     upload,
 )
@@ -23,48 +22,13 @@ DATA = lines(sentences(40))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DatasetStore:
-    return DatasetStore(tmp_path)
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    return accept_everything(monkeypatch)
 
 
 @pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replaces the child process by one that accepts everything at once."""
-    calls: list[Path] = []
-
-    async def run(folder: Path, limits: DatasetLimits) -> None:
-        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
-        made = folder / "dataset"
-        made.mkdir()
-        info = DatasetInfo(
-            id=order.id,
-            display_name=order.display_name,
-            kind=order.kind or DatasetKind.TEXT,
-            sha256=order.sha256,
-            size_bytes=order.size_bytes,
-            report=DatasetReport(examples=1),
-            created=datetime.now(UTC),
-        )
-        (made / "dataset.json").write_text(info.model_dump_json())
-        (made / "examples").mkdir()
-        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
-        (made / "examples" / "a.arrow").write_bytes(bytes(8))
-        calls.append(folder)
-
-    monkeypatch.setattr(validator_process, "run", run)
-    return calls
-
-
-def left(home: Path) -> list[str]:
-    """All entries of a home except complete datasets."""
-    uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
-    return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
-
-
-async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
-    with pytest.raises(kind) as caught:
-        await awaited
-    return caught.value
+def store(tmp_path: Path) -> DatasetStore:
+    return DatasetStore(tmp_path)
 
 
 @pytest.mark.asyncio
@@ -106,7 +70,7 @@ async def test_dataset_used_by_a_job_is_deleted_only_by_force(tmp_path: Path, ac
     assert not (await store.list()).datasets
     with pytest.raises(NotFound):
         open_dataset(tmp_path, dataset_id)
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.asyncio

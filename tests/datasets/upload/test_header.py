@@ -1,21 +1,20 @@
 """A header is checked field by field, and determines the id of the dataset."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.datasets import dataset_store as store_module
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport
-from service.datasets.dataset_limits import DatasetLimits
+from service.datasets.dataset import Columns
 from service.datasets.dataset_store import DatasetStore
-from service.datasets.upload import validator_process
-from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
-from service.errors import InvalidInput, ZooError
+from service.errors import InvalidInput
 from tests.support.dataset_files import (
+    accept_everything,
+    leftovers,
     lines,
+    refused,
     sentences,
     upload,
 )
@@ -24,48 +23,13 @@ DATA = lines(sentences(40))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DatasetStore:
-    return DatasetStore(tmp_path)
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    return accept_everything(monkeypatch)
 
 
 @pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replaces the child process by one that accepts everything at once."""
-    calls: list[Path] = []
-
-    async def run(folder: Path, limits: DatasetLimits) -> None:
-        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
-        made = folder / "dataset"
-        made.mkdir()
-        info = DatasetInfo(
-            id=order.id,
-            display_name=order.display_name,
-            kind=order.kind or DatasetKind.TEXT,
-            sha256=order.sha256,
-            size_bytes=order.size_bytes,
-            report=DatasetReport(examples=1),
-            created=datetime.now(UTC),
-        )
-        (made / "dataset.json").write_text(info.model_dump_json())
-        (made / "examples").mkdir()
-        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
-        (made / "examples" / "a.arrow").write_bytes(bytes(8))
-        calls.append(folder)
-
-    monkeypatch.setattr(validator_process, "run", run)
-    return calls
-
-
-def left(home: Path) -> list[str]:
-    """All entries of a home except complete datasets."""
-    uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
-    return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
-
-
-async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
-    with pytest.raises(kind) as caught:
-        await awaited
-    return caught.value
+def store(tmp_path: Path) -> DatasetStore:
+    return DatasetStore(tmp_path)
 
 
 @pytest.mark.asyncio
@@ -106,4 +70,4 @@ async def test_header_with_a_wrong_field_is_refused_by_that_field(
     error = await refused(store.begin(make(**({"sha256": "0" * 64, "size_bytes": 10, "file_name": "a.zip"} | given))))
     assert isinstance(error, InvalidInput)
     assert error.field == field
-    assert left(store._home) == [], "and nothing is kept"
+    assert leftovers(store._home) == [], "and nothing is kept"

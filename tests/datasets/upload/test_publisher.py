@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from service.errors import InvalidInput, StorageFull, ZooError
 from tests.support.dataset_files import (
     header,
     lines,
+    refused,
     sentences,
     upload,
 )
@@ -47,12 +47,6 @@ def order_for(data: Path, file_name: str) -> ValidationRequest:
         owner="",
         limits=DatasetLimits(),
     )
-
-
-async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
-    with pytest.raises(kind) as caught:
-        await awaited
-    return caught.value
 
 
 @pytest.mark.asyncio

@@ -2,22 +2,19 @@
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service.datasets import dataset_store as store_module
-from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport
-from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore
-from service.datasets.upload import validator_process
-from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
-from service.errors import InvalidInput, NotReady, ZooError
+from service.errors import InvalidInput, NotReady
 from tests.support.dataset_files import (
+    accept_everything,
     header,
+    leftovers,
     lines,
+    refused,
     sentences,
 )
 
@@ -25,48 +22,13 @@ DATA = lines(sentences(40))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DatasetStore:
-    return DatasetStore(tmp_path)
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    return accept_everything(monkeypatch)
 
 
 @pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replaces the child process by one that accepts everything at once."""
-    calls: list[Path] = []
-
-    async def run(folder: Path, limits: DatasetLimits) -> None:
-        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
-        made = folder / "dataset"
-        made.mkdir()
-        info = DatasetInfo(
-            id=order.id,
-            display_name=order.display_name,
-            kind=order.kind or DatasetKind.TEXT,
-            sha256=order.sha256,
-            size_bytes=order.size_bytes,
-            report=DatasetReport(examples=1),
-            created=datetime.now(UTC),
-        )
-        (made / "dataset.json").write_text(info.model_dump_json())
-        (made / "examples").mkdir()
-        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
-        (made / "examples" / "a.arrow").write_bytes(bytes(8))
-        calls.append(folder)
-
-    monkeypatch.setattr(validator_process, "run", run)
-    return calls
-
-
-def left(home: Path) -> list[str]:
-    """All entries of a home except complete datasets."""
-    uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
-    return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
-
-
-async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
-    with pytest.raises(kind) as caught:
-        await awaited
-    return caught.value
+def store(tmp_path: Path) -> DatasetStore:
+    return DatasetStore(tmp_path)
 
 
 @pytest.mark.asyncio
@@ -86,7 +48,7 @@ async def test_interrupted_upload_continues_at_its_end(
     again = await after_restart.begin(header(DATA, "a.jsonl", offset=100))
     await after_restart.append(again, DATA[100:])
     assert (await after_restart.finish(again)).info.sha256 == begun.header.sha256
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
     assert await after_restart.received(begun.header.sha256) == 0
 
 
@@ -106,7 +68,7 @@ async def test_upload_with_another_digest_is_deleted(store: DatasetStore, tmp_pa
     error = await refused(store.finish(begun))
     assert isinstance(error, InvalidInput)
     assert error.field == "header.sha256"
-    assert left(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.asyncio

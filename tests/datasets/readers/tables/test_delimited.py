@@ -1,28 +1,10 @@
 """Rows of CSV and TSV: any line end is accepted, and malformed rows are named one by one."""
 
-import csv
-import io
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
-from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.readers.tables.table import Table, TableRow
-
-HEAD = "text,label\n" + "".join(f"{('some', 'words')[i % 2]} number {i},{('pos', 'neg')[i % 2]}\n" for i in range(8))
-
-
-def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[list[TableRow], list[str]]:
-    path = tmp_path / "upload.part"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    notes: list[str] = []
-    return list(Table(path, name, DatasetLimits()).rows(notes.append)), notes
-
-
-def cells(rows: list[TableRow]) -> list[tuple[object, ...]]:
-    return [tuple(row.cells.values()) or row.problem for row in rows]  # type: ignore[misc]
+from tests.support.table_rows import as_csv, cells, rows_of
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
@@ -56,14 +38,6 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     rows, notes = rows_of(tmp_path, b"a,b\n1,\xff\n2,\0\n3,4\n")
     assert cells(rows) == ["is not UTF-8 text", "holds NUL characters, which no text does", ("3", "4")]
     assert notes == ["rows that are not UTF-8 text: 1; save the file as UTF-8"]
-
-
-def as_csv(
-    rows: Iterable[tuple[object, ...]], delimiter: str = ",", how: Literal[0, 1, 2, 3] = csv.QUOTE_MINIMAL
-) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, quoting=how).writerows(rows)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("rest", ["half of, a wo", "half of\n a wo", "half", ""])

@@ -4,20 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.datasets.dataset_limits import DatasetLimits
-from service.datasets.readers.tables.table import Table, TableRow
 from service.errors import InvalidInput
-
-
-def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[list[TableRow], list[str]]:
-    path = tmp_path / "upload.part"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    notes: list[str] = []
-    return list(Table(path, name, DatasetLimits()).rows(notes.append)), notes
-
-
-def cells(rows: list[TableRow]) -> list[tuple[object, ...]]:
-    return [tuple(row.cells.values()) or row.problem for row in rows]  # type: ignore[misc]
+from tests.support.table_rows import cells, rows_of
 
 
 def test_json_column_that_appears_late_is_named(tmp_path: Path) -> None:

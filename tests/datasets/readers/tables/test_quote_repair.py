@@ -1,8 +1,6 @@
 """Rows of CSV and TSV are never merged silently: each line that can be separated is a row, the others are named."""
 
 import csv
-import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -10,25 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables import quote_repair
-from service.datasets.readers.tables.table import Table, TableRow
 from service.errors import InvalidInput
 from tests.support.paths import DATASET_FILES
+from tests.support.table_rows import HEAD, as_csv, cells, rows_of
 
 DATA = DATASET_FILES
-HEAD = "text,label\n" + "".join(f"{('some', 'words')[i % 2]} number {i},{('pos', 'neg')[i % 2]}\n" for i in range(8))
-
-
-def rows_of(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> tuple[list[TableRow], list[str]]:
-    path = tmp_path / "upload.part"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    notes: list[str] = []
-    return list(Table(path, name, DatasetLimits()).rows(notes.append)), notes
-
-
-def cells(rows: list[TableRow]) -> list[tuple[object, ...]]:
-    return [tuple(row.cells.values()) or row.problem for row in rows]  # type: ignore[misc]
 
 
 def test_text_beginning_with_a_quotation_mark_does_not_swallow_rows(tmp_path: Path) -> None:
@@ -92,14 +77,6 @@ def test_output_of_the_csv_module_is_read_back_exactly(
     found, _ = rows_of(tmp_path_factory.mktemp("csv"), as_csv(written, delimiter, how))
     expected = [row for row in rows if row[0].strip() or row[1].strip()]
     assert [row.cells for row in found] == [{"text": text, "label": label} for text, label in expected]
-
-
-def as_csv(
-    rows: Iterable[tuple[object, ...]], delimiter: str = ",", how: Literal[0, 1, 2, 3] = csv.QUOTE_MINIMAL
-) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, quoting=how).writerows(rows)
-    return buffer.getvalue()
 
 
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)

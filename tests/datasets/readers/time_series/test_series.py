@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.examples import StoredExamples
-from service.types import SeriesInstance
 from tests.support.dataset_files import lines, read
 from tests.support.paths import DATASET_FILES
+from tests.support.series_files import DAYS, csv_of, read_whole, values
 
 DATA = DATASET_FILES
-DAYS = [date(2023, 1, 1) + timedelta(days=i) for i in range(120)]
-
-
-def csv_of(times: Iterable[object], head: str = "date,value") -> bytes:
-    return (head + "\n" + "".join(f"{time},{i * i % 97}\n" for i, time in enumerate(times))).encode()
-
-
-def values(examples: StoredExamples, at: int = 0) -> list[float]:
-    series = examples[at].instance
-    assert isinstance(series, SeriesInstance)
-    return series.values[:, 0].tolist()
-
-
-def in_order(count: int) -> list[float]:
-    return [float(i * i % 97) for i in range(count)]
-
-
-def read_whole(folder: Path, times: Iterable[object], head: str = "date,value") -> StoredExamples:
-    """The series has all rows in their order, without a warning."""
-    times = list(times)
-    examples = read(folder, "a.csv", csv_of(times, head))
-    assert examples.info.kind is DatasetKind.SERIES
-    assert values(examples) == in_order(len(times))
-    assert examples.info.report.warnings == ()
-    assert examples.info.report.skipped_count == 0
-    return examples
 
 
 @pytest.mark.parametrize(
@@ -70,9 +42,6 @@ def test_day_and_time_of_day_in_two_columns_are_combined(tmp_path: Path) -> None
     start = datetime(2023, 1, 1)
     rows = [start + timedelta(hours=i) for i in range(100)]
     read_whole(tmp_path, [f"{at:%d/%m/%Y},{at:%H:%M:%S}" for at in rows], "Date,Time,value")
-
-
-BUSINESS = [day for day in (date(2022, 1, 3) + timedelta(days=i) for i in range(200)) if day.weekday() < 5]
 
 
 def test_constant_text_column_is_no_series_column(tmp_path: Path) -> None:

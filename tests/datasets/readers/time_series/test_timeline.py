@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from service.datasets.examples import StoredExamples
-from service.errors import InvalidInput
-from service.types import SeriesInstance
 from tests.support.dataset_files import read
 from tests.support.paths import DATASET_FILES
+from tests.support.series_files import DAYS, csv_of, in_order, read_whole, refused, values
 
 DATA = DATASET_FILES
-DAYS = [date(2023, 1, 1) + timedelta(days=i) for i in range(120)]
-
-
-def csv_of(times: Iterable[object], head: str = "date,value") -> bytes:
-    return (head + "\n" + "".join(f"{time},{i * i % 97}\n" for i, time in enumerate(times))).encode()
-
-
-def values(examples: StoredExamples, at: int = 0) -> list[float]:
-    series = examples[at].instance
-    assert isinstance(series, SeriesInstance)
-    return series.values[:, 0].tolist()
-
-
-def in_order(count: int) -> list[float]:
-    return [float(i * i % 97) for i in range(count)]
-
-
-def refused(folder: Path, data: bytes, name: str = "a.csv", **more: object) -> InvalidInput:
-    with pytest.raises(InvalidInput) as caught:
-        read(folder, name, data, **more)  # type: ignore[arg-type]
-    return caught.value
-
-
-def read_whole(folder: Path, times: Iterable[object], head: str = "date,value") -> StoredExamples:
-    """The series has all rows in their order, without a warning."""
-    times = list(times)
-    examples = read(folder, "a.csv", csv_of(times, head))
-    assert examples.info.kind is DatasetKind.SERIES
-    assert values(examples) == in_order(len(times))
-    assert examples.info.report.warnings == ()
-    assert examples.info.report.skipped_count == 0
-    return examples
 
 
 def test_repeated_hour_keeps_its_order(tmp_path: Path) -> None:
@@ -93,9 +59,6 @@ def test_repeated_times_of_day_are_refused_with_the_cause(tmp_path: Path) -> Non
         in refused(tmp_path, csv_of((f"{i % 24:02}:00" for i in range(60)), "time,value")).problem
     )
     read_whole(tmp_path, [f"{i // 4:02}:{i % 4 * 15:02}" for i in range(90)], "time,value")
-
-
-BUSINESS = [day for day in (date(2022, 1, 3) + timedelta(days=i) for i in range(200)) if day.weekday() < 5]
 
 
 @pytest.mark.parametrize("turn", [lambda rows: rows[::-1], lambda rows: rows[60:] + rows[:60]])
