@@ -176,10 +176,10 @@ def test_blanks_between_a_closing_mark_and_a_delimiter_are_accepted(tmp_path: Pa
 
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.text('ab",\\ ', min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=15))
-def test_every_line_is_a_row_with_any_quotation_marks(
+def test_every_line_is_a_row_whatever_its_quotation_marks(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
-    """No lines are merged if the header has a text column beside one of few values and no cell has two lines."""
+    """Nothing is merged where the header has one column of words beside one of few values and no cell has two lines."""
     lines = [f"{text.replace(',', '')},{'pos' if i % 2 else 'neg'}" for i, text in enumerate(texts)]
     rows, _ = rows_of(tmp_path_factory.mktemp("csv"), HEAD + "\n".join(lines) + "\n")
     assert len(rows) == 8 + len(lines)
