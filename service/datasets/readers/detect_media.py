@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
@@ -31,13 +32,20 @@ from service.datasets.readers.parsed_example import Reader
 from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
 
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
+
 
 def with_unused_files(
-    reader: Reader, files: ArchiveFiles, used: Iterable[PurePosixPath], what: str, system_files: SystemFiles, **why: str
+    reader: Reader,
+    files: ArchiveFiles,
+    used: Iterable[PurePosixPath],
+    what: str,
+    system_files: SystemFiles,
+    reasons: Mapping[str, str] = NO_REASONS,
 ) -> Reader:
-    """The reader together with the files that it does not use; `why`: reasons by path, for files that could have been used."""
-    there = set(used)
-    unused = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
+    """The reader together with the files that it does not use; `reasons`: by path, for files that could have been used."""
+    in_use = set(used)
+    unused = [(path, reasons.get(str(path), "")) for path in files.all() if path not in in_use]
     if unused or system_files.count or files.empty:
         return ArchiveReader(reader, what, unused, system_files, files.empty)
     return reader
@@ -84,7 +92,7 @@ def media_reader(
         if kind is None:
             overrides.infer("kind", folder_kind, f"the archive holds {what}s, and folders name their classes")
         infer_from_folders(wanted, why, overrides.infer)
-        return with_unused_files(reader, files, wanted, what, system_files, **({unused: why} if unused else {}))
+        return with_unused_files(reader, files, wanted, what, system_files, {unused: why} if unused else NO_REASONS)
 
     named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
     if not named and len(files.tables) != 1:

@@ -85,7 +85,7 @@ def load_image(data: bytes, max_pixels: int, shorter: int = 0) -> LoadedImage:
         except (ImageTooLarge, MemoryError):
             raise
         except Exception:  # decoders raise anything for damaged files: OSError, SyntaxError, struct.error …
-            image, size = _decoded(_mended(data, form, max_pixels), max_pixels, shorter)
+            image, size = _decoded(_repaired(data, form, max_pixels), max_pixels, shorter)
     except (ImageTooLarge, MemoryError):
         raise
     except Exception:
@@ -104,19 +104,19 @@ def _decoded(data: bytes, max_pixels: int, shorter: int = 0) -> tuple[Image.Imag
     return image, (width, height)
 
 
-def _mended(data: bytes, form: str, max_pixels: int) -> bytes:
+def _repaired(data: bytes, form: str, max_pixels: int) -> bytes:
     """The same pixels without the data on which the decoder failed. Raises DamagedImage if pixels are missing."""
     if form != "JPEG":
         return strip_metadata(data)
     data = strip_metadata(data)
     ended = data + END_OF_JPEG
     # libjpeg invents missing pixels silently. So the end is replaced: if bits are missing, other pixels come out.
-    seal = _seal(ended, max_pixels)
+    checksum = _pixel_checksum(ended, max_pixels)
     joint = b"\x00" if data.endswith(b"\xff") else b""
     tails = [joint + NOISE, joint + NOISE[::-1]]
     if RESTARTS in data[: data.find(b"\xff\xda")]:
         tails.append(_next_restart(data) + NOISE)
-    if any(_seal(data + tail + END_OF_JPEG, max_pixels) != seal for tail in tails):
+    if any(_pixel_checksum(data + tail + END_OF_JPEG, max_pixels) != checksum for tail in tails):
         raise DamagedImage
     return ended
 
@@ -127,7 +127,7 @@ def _next_restart(jpeg: bytes) -> bytes:
     return bytes((0xFF, 0xD0 + (last[1] + 1) % 8 if last[0] >= 0 else 0xD0))
 
 
-def _seal(data: bytes, max_pixels: int) -> int:
+def _pixel_checksum(data: bytes, max_pixels: int) -> int:
     image, _ = _decoded(data, max_pixels)
     return zlib.crc32(image.tobytes())
 

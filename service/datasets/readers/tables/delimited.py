@@ -105,20 +105,20 @@ class DelimitedFile:
         """All rows in order; `note` gets warnings about repairs. Raises InvalidInput for quotation marks beyond repair."""
         expected, number, no_text = len(columns), 0, 0
         with self._text() as lines:
-            mender = QuoteRepair(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
-            records = self._quick_records(lines, mender) if self._quotes else self._records(lines, mender)
+            repair = QuoteRepair(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
+            records = self._quick_records(lines, repair) if self._quotes else self._records(lines, repair)
             next(records, None)
-            mender.forget()
+            repair.skip_header()
             for cells in records:
                 if not cells or (len(cells) == 1 and expected > 1 and not cells[0].strip()):
                     continue  # an empty line
                 number += 1
-                if mender.anew:
-                    mender.note_row(number)
+                if repair.is_repaired:
+                    repair.note_row(number)
                 if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
                     del cells[expected:]  # lines end with a delimiter
-                if mender.problem:
-                    yield TableRow(number, {}, mender.problem, self._line)
+                if repair.problem:
+                    yield TableRow(number, {}, repair.problem, self._line)
                 elif len(cells) != expected:
                     yield TableRow(
                         number,
@@ -135,10 +135,14 @@ class DelimitedFile:
                     yield TableRow(number, {}, "repeats the header", self._line)
                 else:
                     yield TableRow(number, dict(zip(columns, cells, strict=True)), "", self._line)
-            if mender.mended:
-                rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
-                more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
-                s = "" if len(mender.mended) == 1 else "s"
+            if repair.repaired_rows:
+                rows = ", ".join(map(str, repair.repaired_rows[:_NAMED_ROWS]))
+                more = (
+                    f" and {len(repair.repaired_rows) - _NAMED_ROWS} more"
+                    if len(repair.repaired_rows) > _NAMED_ROWS
+                    else ""
+                )
+                s = "" if len(repair.repaired_rows) == 1 else "s"
                 note(
                     f"row{s} {rows}{more} of {quoted(self._name)}: a quotation mark is not closed or not doubled; it counts as"
                     " part of the text, and each line as a row"
@@ -146,7 +150,7 @@ class DelimitedFile:
         if no_text:
             note(f"rows that are not UTF-8 text: {no_text}; save the file as UTF-8")
 
-    def _quick_records(self, lines: PhysicalLines, mender: QuoteRepair) -> Iterator[list[str]]:
+    def _quick_records(self, lines: PhysicalLines, repair: QuoteRepair) -> Iterator[list[str]]:
         """Like `_records`, at the speed of the csv module until a row is malformed or looks like several."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
@@ -156,8 +160,8 @@ class DelimitedFile:
         before = given = 0
         try:
             for cells in reader:
-                if (reader.line_num > before + 1 and mender.suspects(cells)) or (
-                    self._escapes and len(cells) != mender.expected and len(cells) > 1
+                if (reader.line_num > before + 1 and repair.looks_wrong(cells)) or (
+                    self._escapes and len(cells) != repair.expected and len(cells) > 1
                 ):
                     break
                 before = reader.line_num
@@ -169,10 +173,10 @@ class DelimitedFile:
         except csv.Error:
             pass
         with self._text() as again:
-            mender.reads(again)
-            yield from islice(self._records(again, mender), given, None)
+            repair.switch_to(again)
+            yield from islice(self._records(again, repair), given, None)
 
-    def _records(self, lines: PhysicalLines, mender: QuoteRepair | None) -> Iterator[list[str]]:
+    def _records(self, lines: PhysicalLines, repair: QuoteRepair | None) -> Iterator[list[str]]:
         """The cells of the header and of all rows."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
@@ -180,26 +184,26 @@ class DelimitedFile:
         source = lines if self._quotes else iter(lines.file)
         reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes, skipinitialspace=self._spaced)
         while True:
-            if mender is not None:
-                mender.problem = ""
+            if repair is not None:
+                repair.problem = ""
             lines.held.clear()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                if mender is None:
+                if repair is None:
                     lines.give_back(lines.held[1:])
                     cells = next(csv.reader(lines.held[:1], delimiter=self.delimiter), [])
                 elif self._quotes:
-                    cells = mender.mend(error)
+                    cells = repair.repair_row(error)
                 else:
-                    mender.problem, cells = mender.too_long, [""] * 2
+                    repair.problem, cells = repair.too_long, [""] * 2
             else:
-                if mender is not None and len(lines.held) > 1:
-                    cells = mender.check(cells)
-                elif mender is not None and self._quotes and len(cells) != mender.expected and '\\"' in lines.held[0]:
-                    cells = mender.unescaped(cells)
+                if repair is not None and len(lines.held) > 1:
+                    cells = repair.check(cells)
+                elif repair is not None and self._quotes and len(cells) != repair.expected and '\\"' in lines.held[0]:
+                    cells = repair.unescaped(cells)
             self._line = lines.line if self._quotes else self._above + reader.line_num
             yield cells
 

@@ -13,11 +13,11 @@ from service.datasets.readers.tables.physical_lines import MAX_HELD_TEXTS, Physi
 from service.datasets.readers.tables.quote_style import QuoteStyle, cell_pattern, double_escaped_quotes
 from service.errors import InvalidInput
 
-MOST_WASTED = 64 << 20
+MAX_REREAD_CHARACTERS = 64 << 20
 """Characters that may be read again in total, which bounds the time for any file."""
 LONGEST_LOOKED_AT = 1 << 16
 """Length of a line in which pairs of quotation marks are searched."""
-SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
+SAMPLED_LINES, FEW, MOSTLY = 2_000, 50, 0.95
 _NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
 
@@ -41,21 +41,21 @@ class QuoteRepair:
         self._spaced = spaced
         self._style: QuoteStyle | None = None
         self._most = limits.text_bytes
-        self._wasted = 0
-        self._few: dict[int, Callable[[str], bool]] | None = None
-        self.anew = False
+        self._reread = 0
+        self._cell_tests: dict[int, Callable[[str], bool]] | None = None
+        self.is_repaired = False
         """Whether the current row differs from what the csv module reads."""
-        self.mended: list[int] = []
+        self.repaired_rows: list[int] = []
         """Numbers of rows with a quotation mark that is not closed or not doubled."""
         self.problem = ""
         """The problem with the current row."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
 
-    def reads(self, lines: PhysicalLines) -> None:
+    def switch_to(self, lines: PhysicalLines) -> None:
         """Switch to other lines."""
         self._lines = lines
 
-    def suspects(self, cells: list[str]) -> bool:
+    def looks_wrong(self, cells: list[str]) -> bool:
         """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
         if len(cells) != self.expected:
             return True
@@ -77,17 +77,17 @@ class QuoteRepair:
             self._style = QuoteStyle(self._again(), self._delimiter, self.expected, self._spaced)
         return self._style
 
-    def forget(self) -> None:
+    def skip_header(self) -> None:
         """Forget the header, which is no row."""
-        self.anew = False
+        self.is_repaired = False
 
     def note_row(self, number: int) -> None:
         """Record the number of the current row if it was repaired."""
-        self.anew = False
+        self.is_repaired = False
         if not self.problem:
-            self.mended.append(number)
+            self.repaired_rows.append(number)
 
-    def mend(self, error: csv.Error) -> list[str]:
+    def repair_row(self, error: csv.Error) -> list[str]:
         """The cells of the first held line, which begins a malformed row; the lines after it are read again."""
         held = self._lines.held
         first, nothing = held[0], [""] * self.expected
@@ -102,7 +102,7 @@ class QuoteRepair:
             return cells
         cells = self._of_line(first) or []
         if cells:
-            self.anew = True
+            self.is_repaired = True
             return cells
         count = len(first.rstrip("\r\n").split(self._delimiter))
         because = "perhaps because a quotation mark is not closed"
@@ -130,7 +130,7 @@ class QuoteRepair:
         if len(cells) == self.expected:
             return True
         beyond = self._lines.held[len(held) :]
-        self._wasted += sum(map(len, beyond))
+        self._reread += sum(map(len, beyond))
         self._lines.give_back(beyond)
         self._lines.held[:] = held
         return False
@@ -157,12 +157,12 @@ class QuoteRepair:
             return cells
         first = held[0]
         self._give_back(held[1:])
-        self.anew = True
+        self.is_repaired = True
         return self._of_line(first) or [""] * self.expected
 
     def _give_back(self, lines: list[str]) -> None:
-        self._wasted += sum(map(len, lines))
-        if self._wasted > MOST_WASTED:
+        self._reread += sum(map(len, lines))
+        if self._reread > MAX_REREAD_CHARACTERS:
             raise InvalidInput(
                 "data", "its quotation marks do not come in pairs; double those inside of a cell, and close each"
             )
@@ -201,7 +201,7 @@ class QuoteRepair:
         held = self._lines.held[:]
         self._lines.held.clear()
         self._lines.held.append(first)
-        self._wasted += sum(map(len, held))
+        self._reread += sum(map(len, held))
         self._lines.give_back(held[1:])
         return None
 
@@ -223,24 +223,24 @@ class QuoteRepair:
         """Tests for the cells of columns, by position, with their quotation marks: for columns that are all quoted, have few
         values, or hold numbers. Learned from the single-line rows among the first of the file; lines inside of longer rows do
         not count, since prose has commas too."""
-        if self._few is None:
+        if self._cell_tests is None:
             rows = list(self._rows_of_one_line())
-            self._few = {}
+            self._cell_tests = {}
             for at, column in enumerate(zip(*rows, strict=True)):
                 values = {cell.strip() for cell in column}
                 numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in values)
                 if len(values) <= min(FEW, len(rows) // 2):
-                    self._few[at] = values.__contains__
+                    self._cell_tests[at] = values.__contains__
                 elif all(map(_is_quoted, values)):
-                    self._few[at] = _is_quoted
+                    self._cell_tests[at] = _is_quoted
                 elif numbers >= MOSTLY * len(values):
-                    self._few[at] = _looks_like_a_number
-        return self._few
+                    self._cell_tests[at] = _looks_like_a_number
+        return self._cell_tests
 
     def _rows_of_one_line(self) -> Iterator[list[str]]:
         """Single-line rows as written, with quotation marks."""
         last = [""]
-        reader = csv.reader(_noting(islice(self._again(), SAMPLED), last), delimiter=self._delimiter)
+        reader = csv.reader(_noting(islice(self._again(), SAMPLED_LINES), last), delimiter=self._delimiter)
         before = 0
         with suppress(csv.Error):
             for number, cells in enumerate(reader):

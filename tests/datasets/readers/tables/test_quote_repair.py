@@ -55,7 +55,7 @@ def test_malformed_line_is_named_and_the_next_one_is_read(tmp_path: Path) -> Non
 
 
 def test_lines_that_all_open_a_quotation_take_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quote_repair, "MOST_WASTED", 10_000)
+    monkeypatch.setattr(quote_repair, "MAX_REREAD_CHARACTERS", 10_000)
     with pytest.raises(InvalidInput, match="quotation marks do not come in pairs"):
         rows_of(tmp_path, "a,b\n" + 'x","b\n' * 1000)
 
