@@ -91,7 +91,7 @@ async def test_disk_full_during_validation_is_reported_and_cleaned_up(
     data = lines(sentences(40, more="x" * 50_000))
 
     script = 'ulimit -f 4; trap "" XFSZ; exec "$@"'
-    monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", script, "sh", *validator_process.CHILD))
+    monkeypatch.setattr(validator_process, "COMMAND", ("sh", "-c", script, "sh", *validator_process.COMMAND))
     await refused(upload(store, data, "a.jsonl", columns=Columns(text="more", target="label")), StorageFull)
     assert leftovers(tmp_path) == []
 

@@ -67,7 +67,7 @@ async def test_validator_refusal_with_a_long_problem_is_complete(
 ) -> None:
     """The answer is longer than the buffer of a pipe, so it comes in pieces."""
     said = "import json; print(json.dumps({'error': {'field': 'data', 'problem': 'x' * 300_000}}))"
-    monkeypatch.setattr(validator_process, "CHILD", (sys.executable, "-c", said))
+    monkeypatch.setattr(validator_process, "COMMAND", (sys.executable, "-c", said))
     error = await refused(upload(store, DATA, "a.jsonl"))
     assert isinstance(error, InvalidInput)
     assert len(error.problem) == 300_000
@@ -101,7 +101,7 @@ async def test_validator_process_of_a_cancelled_caller_is_killed(
     store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The child process would never end."""
-    monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", f"echo $$ > {tmp_path}/pid; cat"))
+    monkeypatch.setattr(validator_process, "COMMAND", ("sh", "-c", f"echo $$ > {tmp_path}/pid; cat"))
     task = asyncio.create_task(upload(store, DATA, "a.jsonl"))
     pid = tmp_path / "pid"
     await until(lambda: pid.exists() and pid.read_text().strip() != "")
@@ -127,7 +127,7 @@ async def test_validator_process_of_a_cancelled_caller_is_killed(
 async def test_validator_process_that_dies_gives_an_error_without_secrets(
     store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, kind: type[ZooError], says: str
 ) -> None:
-    monkeypatch.setattr(validator_process, "CHILD", ("sh", "-c", script))
+    monkeypatch.setattr(validator_process, "COMMAND", ("sh", "-c", script))
     error = await refused(upload(store, DATA, "a.jsonl"), kind)
     assert says in error.message
     assert "secret" not in error.message
@@ -147,7 +147,7 @@ def test_validator_process_ends_with_its_server(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data")
     (tmp_path / REQUEST_FILE).write_text(order_for(tmp_path / "data", "a.txt").model_dump_json())
     process = subprocess.Popen(
-        [*validator_process.CHILD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [*validator_process.COMMAND, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     with (tmp_path / "data").open("wb"):  # opens once the child reads
         assert process.poll() is None
