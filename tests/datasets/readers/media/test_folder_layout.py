@@ -130,7 +130,7 @@ def test_numbered_folders_with_the_same_classes_are_none_and_reported(tmp_path: 
     info = info_of(tmp_path, parts(*above))
     assert info.labels == CLASSES
     firsts = ", ".join(repr(folder.partition("/")[0]) for folder in sorted(above))
-    assert f"those above, {firsts}, all contain the same ones and are ignored" in said(info, "classes")
+    assert f"the folders above, {firsts}, all contain the same ones and are ignored" in said(info, "classes")
 
 
 @pytest.mark.parametrize("above", [("kaggle", "own"), ("apple", "pear")])
