@@ -82,7 +82,7 @@ def _reason(entry: os.DirEntry[str], root: Path) -> str:
     if entry.name.startswith("."):
         return "is hidden"
     if not _printable(_readable(entry.name)):
-        return "has a name with control characters; call it otherwise"
+        return "has a name with control characters; rename it"
     try:
         if entry.is_symlink():
             target = Path(os.path.realpath(entry.path))

@@ -1,4 +1,4 @@
-"""A full disk is told of the disk that is full."""
+"""An error about a full disk names the right disk."""
 
 import errno
 from pathlib import Path
@@ -22,7 +22,7 @@ def disks(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def wrapped(error: BaseException) -> BaseException:
-    """As a library passes it on."""
+    """An error as a library wraps it."""
     outer = RuntimeError("the writer failed")
     outer.__cause__ = error
     return outer
@@ -30,7 +30,7 @@ def wrapped(error: BaseException) -> BaseException:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "expected"),
     [
         ("/home/a", FullDisk.HOME),
         ("/tmp/a", FullDisk.TEMPORARY),
@@ -38,18 +38,18 @@ def wrapped(error: BaseException) -> BaseException:
         (b"/tmp/a", FullDisk.TEMPORARY),
     ],
 )
-def test_an_error_with_a_path_is_of_that_paths_disk(
-    disks: set[str], number: int, path: str | bytes, told: FullDisk
+def test_error_with_a_path_means_the_disk_of_the_path(
+    disks: set[str], number: int, path: str | bytes, expected: FullDisk
 ) -> None:
     error = OSError(number, "No space left on device", path)
-    assert full_disk(error, Path("/home")) is told
-    assert full_disk(wrapped(error), Path("/home")) is told
+    assert full_disk(error, Path("/home")) is expected
+    assert full_disk(wrapped(error), Path("/home")) is expected
 
 
 @pytest.mark.parametrize(
-    ("full", "told"),
+    ("full", "expected"),
     [
-        ([], FullDisk.HOME),  # what failed was removed, and nearly all is written there
+        ([], FullDisk.HOME),  # the failed file was deleted, and nearly all is written there
         (["home"], FullDisk.HOME),
         (["home", "tmp"], FullDisk.HOME),
         (["tmp"], FullDisk.TEMPORARY),
@@ -63,17 +63,17 @@ def test_an_error_with_a_path_is_of_that_paths_disk(
         wrapped(OSError(errno.EDQUOT, "Disk quota exceeded")),
     ],
 )
-def test_an_error_without_a_path_is_of_the_disk_that_is_full(
-    disks: set[str], full: list[str], told: FullDisk, error: BaseException
+def test_error_without_a_path_means_the_full_disk(
+    disks: set[str], full: list[str], expected: FullDisk, error: BaseException
 ) -> None:
     disks.update(full)
-    assert full_disk(error, Path("/home")) is told
+    assert full_disk(error, Path("/home")) is expected
 
 
 @pytest.mark.parametrize(
     "error", [OSError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "x"), ValueError("full"), OSError("x")]
 )
-def test_any_other_error_is_of_no_full_disk(disks: set[str], error: BaseException) -> None:
+def test_other_errors_mean_no_full_disk(disks: set[str], error: BaseException) -> None:
     disks.add("home")
     assert full_disk(error, Path("/home")) is None
 

@@ -1,4 +1,4 @@
-"""Figures that are compared differ where they are shown, and equal ones are never better."""
+"""Numbers that are compared look different if they are, and equal ones are never better."""
 
 import math
 
@@ -31,13 +31,11 @@ FIGURES = st.floats(allow_nan=False, allow_infinity=False, width=64)
         ((), ()),
     ],
 )
-def test_figures_are_shown_with_as_many_digits_as_tell_them_apart(
-    figures: tuple[float, ...], shown: tuple[str, ...]
-) -> None:
+def test_numbers_have_as_many_digits_as_distinguish_them(figures: tuple[float, ...], shown: tuple[str, ...]) -> None:
     assert format_apart(*figures) == shown
 
 
-def test_shares_and_thousands_are_told_apart_too() -> None:
+def test_shares_and_thousands_are_distinguished() -> None:
     assert format_apart(0.9631, 0.9634, percent=True) == ("96.31 %", "96.34 %")
     assert format_apart(0.5, 0.25, percent=True) == ("50.0 %", "25.0 %")
     assert format_apart(123456.2, 123456.9, digits=3, grouped=True) == ("123,456", "123,457")
@@ -46,7 +44,7 @@ def test_shares_and_thousands_are_told_apart_too() -> None:
 
 
 @given(FIGURES, FIGURES)
-def test_of_any_two_figures_the_better_one_looks_different(one: float, other: float) -> None:
+def test_better_of_two_numbers_looks_different(one: float, other: float) -> None:
     assert not (is_better(one, other, higher=True) and is_better(other, one, higher=True))
     assert is_better(one, other, higher=True) == is_better(other, one, higher=False)
     for form in ({}, {"percent": True}, {"grouped": True, "digits": 3}):
@@ -56,11 +54,11 @@ def test_of_any_two_figures_the_better_one_looks_different(one: float, other: fl
 
 @pytest.mark.parametrize("pair", [(1.0, 1.0), (0.1 + 0.2, 0.3), (math.nan, 0.0), (0.0, math.nan), (math.nan, math.nan)])
 @pytest.mark.parametrize("higher", [True, False])
-def test_equal_figures_and_nan_are_never_better(pair: tuple[float, float], higher: bool) -> None:
+def test_equal_numbers_and_nan_are_never_better(pair: tuple[float, float], higher: bool) -> None:
     assert not is_better(*pair, higher=higher)
 
 
-def test_rounding_makes_no_difference_and_more_does() -> None:
+def test_rounding_difference_is_equal_and_a_larger_one_is_not() -> None:
     assert is_equal(0.1 + 0.2, 0.3)
     assert not is_equal(0.3, 0.3001)
 
@@ -77,7 +75,7 @@ def test_rounding_makes_no_difference_and_more_does() -> None:
         (math.inf, 0.001, ".2g", "", ("inf", "0.001")),
     ],
 )
-def test_a_figure_that_misses_its_bound_looks_unlike_it(
+def test_number_that_misses_its_bound_looks_different(
     figure: float, bound: float, form: str, bound_form: str, shown: tuple[str, str]
 ) -> None:
     assert format_against(figure, bound, form, bound_form) == shown

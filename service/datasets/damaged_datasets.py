@@ -28,7 +28,7 @@ class DamagedDataset:
 
     id: str
     reason: str
-    """What cannot be read: one clause, without paths."""
+    """The unreadable part: one clause, without paths."""
     created: datetime
     """From `dataset.json`, or else the time at which the folder was last changed."""
     display_name: str = ""
@@ -122,7 +122,7 @@ def _document(path: Path, name: str) -> Any:
     try:
         return strict_json.read(data)
     except ValueError:
-        raise _FileFault(f"its {name} is not JSON, or holds a figure that is no number") from None
+        raise _FileFault(f"its {name} is not JSON, or contains a number that is not finite") from None
 
 
 def _info(document: object) -> DatasetInfo:
@@ -131,7 +131,7 @@ def _info(document: object) -> DatasetInfo:
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
         field = f": {where[:MAX_FIELD_CHARACTERS]!r} is missing or wrong" if where else ""
-        raise _FileFault(f"its {INFO_FILE} is not as it was written{field}") from None
+        raise _FileFault(f"its {INFO_FILE} is not in its original form{field}") from None
 
 
 def _damaged(dataset_id: str, reason: str, changed: float, document: object) -> DamagedDataset:
@@ -141,8 +141,8 @@ def _damaged(dataset_id: str, reason: str, changed: float, document: object) -> 
     with suppress(ValueError, OverflowError, OSError):
         created = datetime.fromtimestamp(changed, UTC)
     with suppress(ValueError, TypeError, OverflowError):
-        told = datetime.fromisoformat(fields["created"]) if "created" in fields else created
-        created = told if told.tzinfo is not None else created
+        parsed = datetime.fromisoformat(fields["created"]) if "created" in fields else created
+        created = parsed if parsed.tzinfo is not None else created
     kind = fields.get("kind")
     size = fields.get("size_bytes")
     return DamagedDataset(

@@ -53,6 +53,17 @@ class Columns(_FrozenModel):
     series: str = ""
     ignored: tuple[str, ...] = ()
 
+    def roles(self) -> dict[str, str]:
+        """The column of each role except `ignored`; empty for a role without a column."""
+        return {
+            "text": self.text,
+            "target": self.target,
+            "image": self.image,
+            "split": self.split,
+            "time": self.time,
+            "series": self.series,
+        }
+
 
 class Skipped(_FrozenModel):
     """An input that is not used, and why."""
@@ -64,7 +75,7 @@ class Skipped(_FrozenModel):
 
 
 class DatasetReport(_FrozenModel):
-    """What validation found."""
+    """The findings of validation."""
 
     examples: int
     class_counts: dict[str, int] = Field(default_factory=dict)
@@ -83,7 +94,7 @@ class DatasetReport(_FrozenModel):
     skipped_reasons: dict[str, int] = Field(default_factory=dict)
     """Skipped inputs by reason; the counts add up to `skipped_count`."""
     inferred: tuple[str, ...] = ()
-    """What validation inferred, and why: one line each."""
+    """The facts that validation inferred, with reasons: one line each."""
 
 
 class ColumnInfo(_FrozenModel):

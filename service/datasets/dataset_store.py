@@ -118,7 +118,7 @@ class DatasetStore(Library):
         await asyncio.to_thread(self._check_capacity, header)
         part = await make_or_undo(_close, uploads.open_part, self._home, header.sha256, header.offset)
         if part is None:
-            raise NotReady("another call brings the same data at this moment", uploads.RETRY_S)
+            raise NotReady("another call is uploading the same data", uploads.RETRY_S)
         upload = UploadSession(header, dataset_id, part=part)
         self._active[header.sha256] = upload
         return upload
@@ -154,7 +154,7 @@ class DatasetStore(Library):
         if len(chunk) > CHUNK:
             raise InvalidInput("chunk", f"expected at most {CHUNK} bytes, got {len(chunk)}")
         if part.size + len(chunk) > upload.header.size_bytes:
-            raise InvalidInput("chunk", f"more bytes came than the {upload.header.size_bytes} of header.size_bytes")
+            raise InvalidInput("chunk", f"got more bytes than the {upload.header.size_bytes} of header.size_bytes")
         upload.busy = True
         try:
             await asyncio.to_thread(part.append, chunk)
@@ -189,11 +189,11 @@ class DatasetStore(Library):
         try:
             if part.size < header.size_bytes:
                 raise InvalidInput(
-                    "chunk", f"{part.size} of {header.size_bytes} bytes came; go on with offset {part.size}"
+                    "chunk", f"{part.size} of {header.size_bytes} bytes were received; continue with offset {part.size}"
                 )
             if await asyncio.to_thread(part.sha256) != header.sha256:
                 await asyncio.to_thread(part.remove)
-                raise InvalidInput("header.sha256", "the bytes that came have another digest; they were thrown away")
+                raise InvalidInput("header.sha256", "the received bytes have another digest; they were deleted")
             try:
                 stored = await self._publish(upload.id, header, part.path)
             except StorageFull:

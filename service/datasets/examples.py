@@ -29,7 +29,7 @@ from service.types import (
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What splits and metrics need to know of all examples at once; building it reads no image or sound."""
+    """The targets, splits and digests of all examples, for splits and metrics; building it reads no image or sound."""
 
     targets: NDArray[np.float64]
     """Index of the class or the number, `[n]`; NaN for series and plain text."""
@@ -109,7 +109,7 @@ def open_dataset(home: Path, dataset_id: str) -> StoredExamples:
         examples = StoredExamples(dataset_folder(home, dataset_id), info)
         if len(examples) == info.report.examples:
             return examples
-        why = f"it holds {len(examples)} examples, and its {INFO_FILE} tells of {info.report.examples}"
+        why = f"it holds {len(examples)} examples, and its {INFO_FILE} announces {info.report.examples}"
     except FileNotFoundError:
         raise NotFound("dataset", dataset_id) from None
     except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are subclasses of these

@@ -1,4 +1,4 @@
-"""What a caller decides about the data; it takes precedence over inference."""
+"""The caller's decisions about the data; they take precedence over inference."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BY_TARGET = {TargetKind.CLASS: CLASSIFICATION, TargetKind.NUMBER: REGRESSION, Ta
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the caller decided, and the callback for what is inferred."""
+    """The caller's decisions, and the callback for inferred facts."""
 
     target: TargetKind | None = None
     """The kind of target; None if it is to be inferred."""

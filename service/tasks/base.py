@@ -157,7 +157,7 @@ class Task(ABC):
 
     @abstractmethod
     def golden_problem(self, expect: Expectation, answer: Answer, answer_of: Mapping[str, Answer]) -> str | None:
-        """What is wrong with the answer to a golden case, with figures; None for a correct answer.
+        """The problem with the answer to a golden case, with figures; None for a correct answer.
 
         `answer_of` holds the answers to the texts of `golden_texts`.
         """

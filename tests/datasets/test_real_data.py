@@ -1,4 +1,4 @@
-"""Data that people really have: photo stamps, fortunes, and the tables that come with scikit-learn."""
+"""Real data: Tux Paint stamps, fortunes, and the tables of scikit-learn."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def there(place: Path, package: str) -> Path:
 
 
 @pytest.mark.component
-def test_photo_stamps_of_tux_paint(tmp_path: Path) -> None:
+def test_tux_paint_stamps_are_read_as_images(tmp_path: Path) -> None:
     root = there(STAMPS, "tuxpaint-stamps-default")
     photos = {
         f"{kind}/{path.relative_to(root / kind)}": path.read_bytes()
@@ -49,7 +49,7 @@ def test_photo_stamps_of_tux_paint(tmp_path: Path) -> None:
 
 
 @pytest.mark.component
-def test_fortunes_by_topic(tmp_path: Path) -> None:
+def test_fortunes_are_read_as_texts_by_topic(tmp_path: Path) -> None:
     root = there(FORTUNES, "fortunes")
     topics = [name for name in ("computers", "science", "food", "sports", "law") if (root / name).is_file()]
     rows = [
@@ -66,7 +66,7 @@ def test_fortunes_by_topic(tmp_path: Path) -> None:
     assert book.info.kind is DatasetKind.PLAIN_TEXT
 
 
-def test_tables_of_scikit_learn(tmp_path: Path) -> None:
+def test_scikit_learn_tables_are_read(tmp_path: Path) -> None:
     wine = read(tmp_path, "wine.csv", load_wine(as_frame=True).frame.to_csv(index=False).encode())
     assert (wine.info.kind, wine.info.labels) == (DatasetKind.TABLE, ("0", "1", "2"))
     assert wine.info.report.class_counts == {"0": 59, "1": 71, "2": 48}

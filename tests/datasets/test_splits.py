@@ -1,4 +1,4 @@
-"""Splits are complete, disjoint and repeatable; classes and equal contents are kept as they should be."""
+"""Splits are complete, disjoint and repeatable, and keep classes and equal contents together as documented."""
 
 import math
 from collections import Counter, defaultdict
@@ -36,7 +36,7 @@ def listed(
     digests: list[str] | None = None,
     kind: DatasetKind = DatasetKind.TEXT,
 ) -> Listed:
-    """Classes where the targets are whole numbers, else numbers."""
+    """Classes if the targets are whole numbers, otherwise numbers."""
     classes = sorted({t for t in targets if isinstance(t, int)})
     labels = tuple(str(i) for i in range(max(classes) + 1)) if classes else ()
     info = DatasetInfo(
@@ -68,7 +68,7 @@ seeds = st.integers(0, 2**63 - 1)
 
 @settings(deadline=None, max_examples=150)
 @given(targets=st.one_of(classes, numbers), seed=seeds, data=st.data())
-def test_every_example_is_in_one_split_and_the_same_one_each_time(
+def test_split_puts_every_example_into_one_part_and_is_repeatable(
     targets: list[float | None], seed: int, data: st.DataObject
 ) -> None:
     given_splits = data.draw(
@@ -95,7 +95,9 @@ def test_every_example_is_in_one_split_and_the_same_one_each_time(
 
 @settings(deadline=None, max_examples=100)
 @given(targets=classes, seed=seeds)
-def test_every_class_is_trained_on_and_held_out_where_it_can_be(targets: list[float | None], seed: int) -> None:
+def test_split_puts_every_class_into_train_and_held_out_parts_where_possible(
+    targets: list[float | None], seed: int
+) -> None:
     found = split_examples(listed(targets), seed)
     of = {name: Counter(targets[i] for i in part) for name, part in found.items()}
     for label, count in Counter(targets).items():
@@ -109,7 +111,7 @@ def test_every_class_is_trained_on_and_held_out_where_it_can_be(targets: list[fl
 
 @pytest.mark.parametrize("per_class", [10, 13, 20, 50, 99])
 @pytest.mark.parametrize("kinds", [2, 10])
-def test_the_shares_are_what_was_asked_for(per_class: int, kinds: int) -> None:
+def test_split_has_the_requested_shares(per_class: int, kinds: int) -> None:
     targets: list[float | None] = [i % kinds for i in range(per_class * kinds)]
     found = split_examples(listed(targets), 3)
     for name, share in zip(NAMES, (0.7, 0.15, 0.15), strict=True):
@@ -118,27 +120,27 @@ def test_the_shares_are_what_was_asked_for(per_class: int, kinds: int) -> None:
         assert most - least <= 2, "each class has its share"
 
 
-def test_another_seed_validates_with_others_and_holds_out_the_same() -> None:
-    """A version must not be measured on what the one before it, of another seed, has learned from."""
+def test_split_with_another_seed_changes_validation_and_keeps_test() -> None:
+    """A version must not be measured on examples that a version with another seed has learned."""
     examples = listed([i % 2 for i in range(200)])
     found = [split_examples(examples, seed) for seed in range(5)]
     assert len({parts["test"] for parts in found}) == 1
     assert len({parts["validation"] for parts in found}) == 5
 
 
-def test_numbers_are_drawn_from_their_whole_range() -> None:
+def test_split_of_numbers_draws_from_their_whole_range() -> None:
     targets: list[float | None] = [math.exp(i / 20) + 0.5 for i in range(200)]
     found = split_examples(listed(targets), 0)
     for part in found.values():
         assert {i // 20 for i in part} == set(range(10)), "of each tenth"
 
 
-def test_tiny_classes_still_leave_something_to_validate_with() -> None:
+def test_split_of_tiny_classes_leaves_examples_for_validation() -> None:
     found = split_examples(listed([i // 2 for i in range(12)]), 0)
     assert [len(found[name]) for name in NAMES] == [6, 3, 3]
 
 
-def test_what_the_data_lack_is_taken_from_their_train() -> None:
+def test_missing_parts_are_taken_from_the_train_part_of_the_data() -> None:
     targets: list[float | None] = [i % 2 for i in range(100)]
     splits = ["train" if i < 80 else "test" for i in range(100)]
     found = split_examples(listed(targets, splits), 0)
@@ -148,13 +150,13 @@ def test_what_the_data_lack_is_taken_from_their_train() -> None:
     assert all(whole.values())
 
 
-def test_one_more_example_moves_hardly_any_other() -> None:
+def test_split_after_one_more_example_moves_hardly_any_other() -> None:
     targets: list[float | None] = [i % 2 for i in range(400)]
     before, after = split_examples(listed(targets), 7), split_examples(listed([*targets, 1]), 7)
     assert len(set(before["test"]) ^ set(after["test"])) <= 4
 
 
-def test_plain_text_is_cut_where_it_stands() -> None:
+def test_plain_text_split_keeps_the_order_of_blocks() -> None:
     found = split_examples(listed([None] * 20, kind=DatasetKind.PLAIN_TEXT), 5)
     assert [*found["train"], *found["validation"], *found["test"]] == list(range(20))
     assert [len(found[name]) for name in NAMES] == [14, 3, 3]
@@ -165,7 +167,7 @@ def test_plain_text_is_cut_where_it_stands() -> None:
     ]
 
 
-def test_series_are_cut_by_time_unless_the_data_say_which_is_held_out() -> None:
+def test_series_split_is_by_time_unless_the_data_name_parts() -> None:
     assert split_examples(listed([None] * 3, kind=DatasetKind.SERIES), 5) == {
         "train": (0, 1, 2),
         "validation": (),
@@ -176,10 +178,10 @@ def test_series_are_cut_by_time_unless_the_data_say_which_is_held_out() -> None:
     assert (cut_series(100).train_stop, cut_series(100).validation_stop) == (70, 85)
 
 
-def test_a_stored_dataset_is_split_as_its_examples_are(tmp_path: Path) -> None:
+def test_stored_dataset_split_equals_that_of_its_examples(tmp_path: Path) -> None:
     examples = read(tmp_path, "a.jsonl", lines([*sentences(60), *sentences(5)]))
     in_memory = Listed(examples.info, [examples[i] for i in range(len(examples))])
     found = split_examples(examples, 1)
     assert found == split_examples(in_memory, 1)
     for first in range(5):
-        assert any({first, 60 + first} <= set(part) for part in found.values()), "duplicates ride together"
+        assert any({first, 60 + first} <= set(part) for part in found.values()), "duplicates stay together"

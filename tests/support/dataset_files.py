@@ -1,4 +1,4 @@
-"""Data as users have them, made small, and a store to put them into."""
+"""Small data in the formats of users, and a store for them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from PIL import Image
 
-from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
+from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.dataset_store import DatasetStore, UploadResult
 from service.datasets.examples import StoredExamples
+from service.datasets.upload import validator_process
 from service.datasets.upload.header import UploadHeader
 from service.datasets.validation.validate import (
     DATASET,
@@ -26,6 +29,7 @@ from service.datasets.validation.validate import (
     ValidationRequest,
     validate,
 )
+from service.errors import InvalidInput, ZooError
 
 
 def picture(seed: int, form: str = "JPEG", size: tuple[int, int] = (24, 16)) -> bytes:
@@ -63,7 +67,7 @@ def tarred(files: Mapping[str, bytes], mode: str = "w:gz", extra: tuple[tarfile.
 
 
 def photos(classes: Mapping[str, int], above: str = "") -> dict[str, bytes]:
-    """So many different pictures of each class."""
+    """That many different images of each class."""
     found: dict[str, bytes] = {}
     for name, count in classes.items():
         found |= {f"{above}{name}/{i}.jpg": picture(len(found) + i) for i in range(count)}
@@ -87,7 +91,7 @@ def read(
     task: str = "",
     **columns: Any,
 ) -> StoredExamples:
-    """Validate in this process, and open. Raises what validation does."""
+    """Validate in this process, and open the dataset. Raises what validation raises."""
     staging = folder / f"staging-{len(list(folder.iterdir()))}"
     staging.mkdir()
     path = staging / "upload.part"
@@ -116,8 +120,47 @@ def header(data: bytes, file_name: str, **more: Any) -> UploadHeader:
 
 
 async def upload(store: DatasetStore, data: bytes, file_name: str, **more: Any) -> UploadResult:
-    """As a client that sends everything at once."""
+    """Upload like a client that sends everything at once."""
     begun = await store.begin(header(data, file_name, **more))
     if begun.existing is None:
         await store.append(begun, data)
     return await store.finish(begun)
+
+
+def accept_everything(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Replaces the child process by one that accepts everything at once."""
+    calls: list[Path] = []
+
+    async def run(folder: Path, limits: DatasetLimits) -> None:
+        order = ValidationRequest.model_validate_json((folder / REQUEST_FILE).read_bytes())
+        made = folder / "dataset"
+        made.mkdir()
+        info = DatasetInfo(
+            id=order.id,
+            display_name=order.display_name,
+            kind=order.kind or DatasetKind.TEXT,
+            sha256=order.sha256,
+            size_bytes=order.size_bytes,
+            report=DatasetReport(examples=1),
+            created=datetime.now(UTC),
+        )
+        (made / "dataset.json").write_text(info.model_dump_json())
+        (made / "examples").mkdir()
+        (made / "examples" / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
+        (made / "examples" / "a.arrow").write_bytes(bytes(8))
+        calls.append(folder)
+
+    monkeypatch.setattr(validator_process, "run", run)
+    return calls
+
+
+def leftovers(home: Path) -> list[str]:
+    """All entries of a home except complete datasets."""
+    uploads_left = [path.name for path in (home / "uploads").glob("*")] if (home / "uploads").is_dir() else []
+    return uploads_left + [path.name for path in (home / "datasets").glob(".*")]
+
+
+async def refused(awaited: Any, kind: type[ZooError] = InvalidInput) -> ZooError:
+    with pytest.raises(kind) as caught:
+        await awaited
+    return caught.value

@@ -1,4 +1,4 @@
-"""Pictures made by hand: real photos in other clothes, and headers that promise too much."""
+"""Generated images: real photos in other encodings, and headers with false sizes."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ def photo(path: Path, name: str = "cat.jpg") -> Image.Image:
 
 
 def png(width: int, height: int, depth: int = 8, colour: int = 2, pixels: bytes = b"") -> bytes:
-    """A PNG with whatever size its header says, and the given bytes of pixels."""
+    """A PNG whose header has any size, with the given bytes of pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -30,20 +30,20 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, pixels: bytes 
 
 
 def jpeg_with_size(data: bytes, width: int, height: int) -> bytes:
-    """The same JPEG, whose frame header says another size."""
+    """The same JPEG with another size in its frame header."""
     at = data.index(b"\xff\xc0")
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
 
 
 def webp_with_size(width: int, height: int) -> bytes:
-    """The header of an extended WebP of that size, and nothing to decode."""
+    """The header of an extended WebP of that size, without pixels."""
     canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     vp8x = b"VP8X" + struct.pack("<I", 10) + b"\x00\x00\x00\x00" + canvas
     return b"RIFF" + struct.pack("<I", 4 + len(vp8x)) + b"WEBP" + vp8x
 
 
 def rotated_by_exif(upright: Image.Image, orientation: int) -> bytes:
-    """A JPEG that is stored turned, and says so."""
+    """A rotated JPEG with the EXIF orientation that turns it upright."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,

@@ -1,4 +1,4 @@
-"""Sounds in many clothes."""
+"""Sounds in many encodings."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cards as a fine-tune job would make them for tables, series and records."""
+"""Cards as a fine-tuning job writes them for tables, series and records."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ CATEGORIES_ALONE = FLATS.model_copy(update={"numbers": ()})
 
 
 def table_card(recipe: RowRecipe = FLATS, classes: int = 0, target: TargetScale | None = None, **sizes: int) -> Card:
-    """`tabular_mlp` tuned on such rows: to tell `classes`, or, for 0, to predict a number."""
+    """`tabular_mlp` tuned on such rows: for `classes` classes or, with 0, for a number."""
     base = Catalog.from_package().get("tabular_mlp")
     output = TensorSpec(name="logits" if classes else "value", datatype="FP32", shape=(-1, classes or 1))
     arguments: dict[str, Any] = {**base.architecture.arguments, **row_arguments(recipe), "outputs": classes or 1}

@@ -1,4 +1,4 @@
-"""Tuned cards on real bases, as a job of method `head` writes them, with heads made by hand."""
+"""Tuned cards on real bases, as a job with method `head` writes them, with heads fitted by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Tuned:
 
 
 class _OnBase(TunedNetwork):
-    """As TunedNetwork, without taking the base's own head from those who share it."""
+    """Like TunedNetwork, without taking the base's own head from other users."""
 
     def __init__(self, base: Network, head: Head) -> None:
         torch.nn.Module.__init__(self)

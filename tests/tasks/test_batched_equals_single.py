@@ -1,4 +1,4 @@
-"""No row's answer depends on its neighbours: alone or in a padded batch, within the tolerance on the card."""
+"""A row's answer does not depend on its neighbours: alone or in a padded batch, within the tolerance on the card."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -77,7 +77,7 @@ def assert_same(real: Any, row: dict[str, Any], alone: dict[str, Any]) -> None:
 
 
 @EACH
-def test_a_row_answers_the_same_alone_and_in_company(
+def test_row_answers_alone_as_in_a_batch(
     served: Callable[[str], Any], examples: Path, name: str, instances: Callable[[Path], list[Any]]
 ) -> None:
     real = served(name)
@@ -89,7 +89,7 @@ def test_a_row_answers_the_same_alone_and_in_company(
 
 
 @EACH
-def test_a_whole_batch_answers_as_its_rows_do(
+def test_whole_batch_answers_as_its_rows_alone(
     served: Callable[[str], Any], examples: Path, name: str, instances: Callable[[Path], list[Any]]
 ) -> None:
     real = served(name)
@@ -103,7 +103,7 @@ def test_a_whole_batch_answers_as_its_rows_do(
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize(("name", "instances"), [MODELS[0], MODELS[2]], ids=["efficientnet_lite0", "silero_vad"])
-def test_nan_and_infinity_never_touch_a_neighbour(
+def test_nan_and_infinity_do_not_affect_other_rows(
     served: Callable[[str], Any], examples: Path, name: str, instances: Callable[[Path], list[Any]], poison: float
 ) -> None:
     real = served(name)
@@ -112,7 +112,7 @@ def test_nan_and_infinity_never_touch_a_neighbour(
     (spec,) = real.card.signature.inputs
     shape = [800 if size < 0 else size for size in spec.shape[1:]]
     given = TensorInstance({spec.name: np.full(shape, poison, np.float32)})
-    if name == "silero_vad":  # refuses such samples itself; here the network is asked
+    if name == "silero_vad":  # its task refuses such samples; here the network itself is tested
         with pytest.raises(InvalidInput, match=r"^bad\.samples: expected "):
             real.task.row(given, "bad")
         bad = replace(items[0], tensors={spec.name: np.full_like(items[0].tensors[spec.name], poison)})
@@ -124,7 +124,7 @@ def test_nan_and_infinity_never_touch_a_neighbour(
     assert rows[1].keys() == alone[0].keys(), "and it is answered itself, with numbers as they come"
 
 
-def test_a_masked_token_never_touches_the_answer(served: Callable[[str], Any]) -> None:
+def test_masked_token_does_not_affect_the_answer(served: Callable[[str], Any]) -> None:
     real = served("all_minilm_l6_v2")
     (item,) = prepare(real, [TextInstance(b"A cat sleeps on the sofa.")])
     ids, mask = item.tensors["input_ids"], item.tensors["attention_mask"]

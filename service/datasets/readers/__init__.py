@@ -1,1 +1,1 @@
-"""Readers of users' data: detection, texts; tables, columns, time series and media in sub-packages."""
+"""Readers of users' data: detection and text; tables, columns, time series and media have sub-packages."""

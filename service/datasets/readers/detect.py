@@ -1,4 +1,4 @@
-"""Which reader a user's data need: what was said of them, and where nothing was said, what they look like."""
+"""Chooses the reader for a user's data: by what the caller said, and otherwise by what the data look like."""
 
 from __future__ import annotations
 
@@ -58,20 +58,22 @@ def reader_for(
     infer: Infer = ignore_inferred,
     left_out: Sequence[Skipped] = (),
 ) -> Reader:
-    """The reader of a file. An archive is unpacked into `raw`. `infer` hears what is found out, and why.
+    """The reader of a file. An archive is extracted into `raw`. `infer` is called for each inferred fact.
 
-    `task`: what is to be learned, by its Hugging Face id; it decides over what the data look like. `left_out`: files that belong
-    to an archive and are not in it. Raises InvalidInput where data and overrides do not fit.
+    `task`: the task to learn, by its Hugging Face id; it takes precedence over inference. `left_out`: files that belong to an
+    archive and are not in it. Raises InvalidInput for data that do not fit what the caller said.
     """
     columns = clean_columns(columns)
     overrides = overrides_for_task(task, kind, infer)
     end = file_type(file_name)
     if end in ARCHIVE_FORMATS:
-        litter = SystemFiles(left_out)
-        from service.datasets.upload.archives import extract  # here and below: what a table needs comes quickly
+        system_files = SystemFiles(left_out)
+        from service.datasets.upload.archives import (
+            extract,
+        )  # local imports: tables need neither, and load faster without
 
-        extract(data, ARCHIVE_FORMATS[end], raw, limits, litter.add)
-        return _of_files(sort_files(raw), litter, kind, columns, limits, overrides)
+        extract(data, ARCHIVE_FORMATS[end], raw, limits, system_files.add)
+        return _of_files(sort_files(raw), system_files, kind, columns, limits, overrides)
     if kind in MEDIA:
         raise InvalidInput("header.kind", f"pictures and sounds come in a zip or tar, got {quoted(file_name)}")
     if end in TEXT_SUFFIXES:
@@ -84,7 +86,7 @@ def reader_for(
         raw.mkdir(exist_ok=True)
         _infer_plain(
             kind,
-            f"a file called {end} is one long text; a table or a folder for each class says otherwise",
+            f"a {end} file is read as one long text; send a table or a folder for each class for separate texts",
             overrides.infer,
         )
         return PlainTextReader(data.parent, [PurePosixPath(data.name)], limits, name=file_name)
@@ -95,7 +97,7 @@ def reader_for(
 
 def _of_files(
     files: ArchiveFiles,
-    litter: SystemFiles,
+    system_files: SystemFiles,
     kind: DatasetKind | None,
     columns: Columns,
     limits: DatasetLimits,
@@ -110,8 +112,8 @@ def _of_files(
     )
 
     kind = overrides.kind_of(kind, tuple(DatasetKind))
-    if kind in (None, *MEDIA) and (files.pictures or files.sounds):
-        return media_reader(files, litter, kind, columns, limits, overrides)
+    if kind in (None, *MEDIA) and (files.images or files.audio):
+        return media_reader(files, system_files, kind, columns, limits, overrides)
     if kind in (DatasetKind.IMAGE_FOLDER, DatasetKind.IMAGE_TABLE):
         raise nothing_found_error("pictures (.jpg, .png, .webp)")
     if kind is DatasetKind.AUDIO_FOLDER:
@@ -126,7 +128,7 @@ def _of_files(
         if kind is not DatasetKind.PLAIN_TEXT and (problem := split_folders_alone(files.texts)):
             hint = "; or read all files as one text (kind plain_text)" if kind is None else ""
             raise InvalidInput("data", problem + hint)
-        classes = {place.label for place in folder_labels(files.texts)} - {""}
+        classes = {folder.label for folder in folder_labels(files.texts)} - {""}
         if kind is DatasetKind.TEXT or (kind is None and len(classes) > 1):
             if kind is None:
                 overrides.infer(
@@ -135,22 +137,24 @@ def _of_files(
                     "text files lie in a folder for each class; --kind plain_text reads them as one text",
                 )
             infer_from_folders(files.texts, "", overrides.infer)
-            return with_unused_files(TextFolderReader(files, limits), files, files.texts, "text", litter)
+            return with_unused_files(TextFolderReader(files, limits), files, files.texts, "text", system_files)
         if kind in (None, DatasetKind.PLAIN_TEXT):
-            why = "text files lie in no folders of classes; put them into CLASS/ for a text each"
+            why = "the text files are in no class folders; put them into CLASS/ to read each as a text"
             _infer_plain(kind, why, overrides.infer)
             return with_unused_files(
-                PlainTextReader(files.root, files.texts, limits), files, files.texts, "text", litter
+                PlainTextReader(files.root, files.texts, limits), files, files.texts, "text", system_files
             )
         raise nothing_found_error("table")
     table = single_table(files, limits)
-    return with_unused_files(_of_table(table, kind, columns, limits, overrides), files, files.tables, "table", litter)
+    return with_unused_files(
+        _of_table(table, kind, columns, limits, overrides), files, files.tables, "table", system_files
+    )
 
 
 def _infer_plain(kind: DatasetKind | None, why: str, infer: Infer) -> None:
     if kind is None:
         infer("kind", "plain_text", why)
-    infer("split", "cut by Zoo", "one long text is trained on from its beginning, and its end is held out")
+    infer("split", "cut by Zoo", "training uses the beginning of the text, and the end is held out")
 
 
 def _of_table(
@@ -199,7 +203,7 @@ def _of_table(
         complete = columns.model_copy(update={"text": text, "target": target})
         what = target_kind_of(summaries[target], overrides=overrides, kind=kind)
         if unused := [name for name in rest if name != target]:
-            why = "a text is learned from alone; --kind table uses them instead"
+            why = "a text model uses only the text; --kind table uses them instead"
             overrides.infer("columns left out", quoted_list(unused), why)
         return TextTableReader(table, complete, what, limits, summaries[target].reading)
     target = columns.target or find_target(rest, overrides.infer, table.columns)
@@ -212,7 +216,7 @@ def _of_table(
 def _kind(
     rest: Mapping[str, ColumnSummary], columns: Columns, time: str, infer: Infer = ignore_inferred
 ) -> DatasetKind:
-    """A series where times go with nothing but numbers, a text where there is a column of prose, else a table."""
+    """A series if times stand beside numbers alone, a text if there is a column of prose, otherwise a table."""
     if columns.text:
         infer("kind", "text", "the column of the text was named")
         return DatasetKind.TEXT
@@ -223,10 +227,14 @@ def _kind(
     if text := find_text_column(without_list_columns(rest), columns.target):
         infer("kind", "text", f"{_why_text(text)}; --kind table decides otherwise")
         return DatasetKind.TEXT
-    infer("kind", "table", "no column holds texts alone, and none holds times; --kind text or series decides otherwise")
+    infer("kind", "table", "no column holds only texts, and none holds times; --kind text or series decides otherwise")
     return DatasetKind.TABLE
 
 
 def _why_text(text: str) -> str:
     named = text.strip().casefold() in TEXT_NAMES
-    return f"texts are often called {quoted(text)}" if named else f"column {quoted(text)} holds words, hardly any twice"
+    return (
+        f"texts often have the name {quoted(text)}"
+        if named
+        else f"column {quoted(text)} holds words that hardly repeat"
+    )

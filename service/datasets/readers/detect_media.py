@@ -1,9 +1,10 @@
-"""Which reader the files of an archive need: a folder for each class, or a table that names them."""
+"""Chooses the reader for the files of an archive: a folder for each class, or a table that names the files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
@@ -31,27 +32,34 @@ from service.datasets.readers.parsed_example import Reader
 from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
 
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
+
 
 def with_unused_files(
-    reader: Reader, files: ArchiveFiles, used: Iterable[PurePosixPath], what: str, litter: SystemFiles, **why: str
+    reader: Reader,
+    files: ArchiveFiles,
+    used: Iterable[PurePosixPath],
+    what: str,
+    system_files: SystemFiles,
+    reasons: Mapping[str, str] = NO_REASONS,
 ) -> Reader:
-    """The reader with what lies beside the files that it uses; `why` by path where they are not of another sort."""
-    there = set(used)
-    passed = [(path, why.get(str(path), "")) for path in files.all() if path not in there]
-    if passed or litter.count or files.empty:
-        return ArchiveReader(reader, what, passed, litter, files.empty)
+    """The reader together with the files that it does not use; `reasons`: by path, for files that could have been used."""
+    in_use = set(used)
+    unused = [(path, reasons.get(str(path), "")) for path in files.all() if path not in in_use]
+    if unused or system_files.count or files.empty:
+        return ArchiveReader(reader, what, unused, system_files, files.empty)
     return reader
 
 
 def single_table(files: ArchiveFiles, limits: DatasetLimits) -> Table:
-    """The table of an archive. Raises InvalidInput where there are several."""
+    """The table of an archive. Raises InvalidInput if there are several."""
     if len(files.tables) > 1:
         raise InvalidInput("data", several_tables_problem(files))
     return Table(files.root / files.tables[0], str(files.tables[0]), limits)
 
 
 def several_tables_problem(files: ArchiveFiles) -> str:
-    """What to do where one table is wanted and there are more."""
+    """The message about an archive with several tables."""
     named = quoted_list([str(path) for path in files.tables])
     return (
         f"the archive holds several tables, {named}; send one, or join those that belong together into one, with paths below"
@@ -61,17 +69,17 @@ def several_tables_problem(files: ArchiveFiles) -> str:
 
 def media_reader(
     files: ArchiveFiles,
-    litter: SystemFiles,
+    system_files: SystemFiles,
     kind: DatasetKind | None,
     columns: Columns,
     limits: DatasetLimits,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Reader:
-    """The reader of pictures or sounds. Raises InvalidInput where it is not clear what is to be learned of them."""
-    if kind is None and files.pictures and files.sounds:
+    """The reader of images or sounds. Raises InvalidInput if it is not clear what to learn from them."""
+    if kind is None and files.images and files.audio:
         raise InvalidInput("header.kind", "the archive holds pictures and sounds; say which of them are meant")
-    sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.sounds))
-    wanted, what = (files.sounds, "sound") if sounds else (files.pictures, "picture")
+    sounds = kind is DatasetKind.AUDIO_FOLDER or (kind is None and bool(files.audio))
+    wanted, what = (files.audio, "sound") if sounds else (files.images, "picture")
     if not wanted:
         raise nothing_found_error("sounds (.wav, .flac, .ogg)" if sounds else "pictures (.jpg, .png, .webp)")
     folder_kind = DatasetKind.AUDIO_FOLDER if sounds else DatasetKind.IMAGE_FOLDER
@@ -84,7 +92,7 @@ def media_reader(
         if kind is None:
             overrides.infer("kind", folder_kind, f"the archive holds {what}s, and folders name their classes")
         infer_from_folders(wanted, why, overrides.infer)
-        return with_unused_files(reader, files, wanted, what, litter, **({unused: why} if unused else {}))
+        return with_unused_files(reader, files, wanted, what, system_files, {unused: why} if unused else NO_REASONS)
 
     named = bool(columns.image or columns.target) or kind is DatasetKind.IMAGE_TABLE
     if not named and len(files.tables) != 1:
@@ -123,41 +131,41 @@ def media_reader(
     if not columns.image:
         overrides.infer("image", image, f"the column names the {what}s; --image decides otherwise")
     if not split:
-        _infer_splits({place.split for place in folder_labels(wanted)}, overrides.infer)
+        _infer_splits({folder.split for folder in folder_labels(wanted)}, overrides.infer)
     reader = MediaTableReader(files, table, complete, found, target_kind, row, limits, summary.reading)
-    return with_unused_files(reader, files, (*wanted, *files.tables), what, litter)
+    return with_unused_files(reader, files, (*wanted, *files.tables), what, system_files)
 
 
 def _classes(paths: Sequence[PurePosixPath]) -> list[str]:
-    return sorted({place.label for place in folder_labels(paths)} - {""})
+    return sorted({folder.label for folder in folder_labels(paths)} - {""})
 
 
 def _infer_splits(splits: set[str], infer: Infer) -> None:
     named = splits - {""}
     if named:
-        infer("split", quoted_list(sorted(named)), "folders are called so")
+        infer("split", quoted_list(sorted(named)), "folders have these names")
     else:
-        infer("split", "drawn by Zoo", "no folder says which examples are held out; call folders train and test")
+        infer("split", "drawn by Zoo", "no folder tells which examples are held out; name folders train and test")
 
 
 def infer_from_folders(paths: Sequence[PurePosixPath], unused: str, infer: Infer) -> None:
-    """Tells what the folders of files were taken for. `unused`: why a table beside them is not used, if there is one."""
+    """Reports what the folders were taken for. `unused`: why a table beside them is not used, if there is one."""
     found = read_layout(paths)
-    why = "the files lie in these folders"
+    why = "the files are in these folders"
     if found.above:
-        why += f"; those above, {quoted_list(found.above)}, all hold the same ones and count for nothing"
+        why += f"; the folders above, {quoted_list(found.above)}, all contain the same ones and are ignored"
     if unused:
         why += f"; the table beside them is not used: {unused}"
     infer("classes", quoted_list(_classes(paths)), f"{why}; a table with --target COLUMN decides otherwise")
-    _infer_splits({place.split for place in found.labels}, infer)
+    _infer_splits({folder.split for folder in found.labels}, infer)
     for folder, split in found.guessed:
-        infer(f"folder {quoted(folder)}", split, "it has the classes of the folder for training that lies beside it")
+        infer(f"folder {quoted(folder)}", split, "it has the same classes as the training folder beside it")
 
 
 def _names_files(summaries: Mapping[str, ColumnSummary], paths: Sequence[PurePosixPath]) -> str:
-    """A column most of whose values are names of files that are there; with their endings, or without.
+    """A column most of whose values are names of existing files, with or without their suffixes.
 
-    Without, a column must name half of the files, or hold no number: counts and grades look like the names of some.
+    Without suffixes, a column must name half of the files or hold no numbers: counts and grades look like names of some files.
     """
     names = {path.name for path in paths}
     for name, summary in summaries.items():
@@ -174,7 +182,7 @@ def _names_files(summaries: Mapping[str, ColumnSummary], paths: Sequence[PurePos
 
 
 def _with_tables(error: InvalidInput, files: ArchiveFiles, unused: str, why: str) -> InvalidInput:
-    """The error of folders that name no classes, with what is wrong with the tables beside them."""
+    """The error of folders that name no classes, with the reason why the tables beside them do not either."""
     if unused:
         return InvalidInput(error.field, f"{error.problem}; {quoted(unused)} does not: {why}")
     return (
@@ -185,5 +193,5 @@ def _with_tables(error: InvalidInput, files: ArchiveFiles, unused: str, why: str
 
 
 def nothing_found_error(what: str) -> InvalidInput:
-    """The error for an archive that holds nothing of what was asked for."""
+    """The error for an archive without the requested data."""
     return InvalidInput("data", f"the archive holds no {what}")

@@ -1,4 +1,4 @@
-"""What a file is, by the end of its name."""
+"""File types by the suffix of a file's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus")
 UNSUPPORTED_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".jp2")
 UNSUPPORTED_AUDIO_SUFFIXES = (".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".au", ".caf", ".amr")
-"""Pictures and sounds that no served model takes: they are skipped by name, not passed over in silence."""
+"""Images and sounds that no served model accepts: they are skipped with a reason."""
 PACKED_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
 SUGGESTIONS = {
     ".xlsx": "save the sheet as CSV",
@@ -26,13 +26,13 @@ SUGGESTIONS = {
         "pack a .zip with a folder for each class",
     ),
 }
-"""What to do with files that people try."""
+"""Advice for files of unsupported types."""
 UPLOAD_TYPES = (*ARCHIVE_FORMATS, *TABLE_SUFFIXES, *TEXT_SUFFIXES)
-"""Of what can be uploaded."""
+"""Suffixes of files that can be uploaded."""
 
 
 def file_type(file_name: str) -> str:
-    """What a file is, by the end of its name. Raises InvalidInput for what no reader takes."""
+    """The type of a file: the suffix of its name. Raises InvalidInput for a type without a reader."""
     folded = file_name.casefold()
     found = next((end for end in sorted(UPLOAD_TYPES, key=len, reverse=True) if folded.endswith(end)), "")
     if not found:
@@ -44,7 +44,7 @@ def file_type(file_name: str) -> str:
 
 
 def media_type_of(start: bytes) -> str:
-    """`picture` or `sound`, of the formats that are taken, by a file's first 12 bytes; empty for anything else."""
+    """`picture` or `sound` for a supported format, judged by a file's first 12 bytes; empty for anything else."""
     if start[:3] == b"\xff\xd8\xff" or start[:8] == b"\x89PNG\r\n\x1a\n":
         return "picture"
     if start[:4] in (b"RIFF", b"RF64"):

@@ -1,4 +1,4 @@
-"""What validation found out because nobody said it: one line each, with the reason."""
+"""Facts that validation infers about the data: one line each, with the reason."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ LONGEST_LINE = 500
 ORDER = ("kind", "text", "target", "task", "classes", "split")
 
 Infer = Callable[[str, str, str], None]
-"""Tells (what, value, why): `infer("kind", "table", "no column holds texts; --kind text decides otherwise")`."""
+"""Called with (what, value, why): `infer("kind", "table", "no column holds texts; --kind text decides otherwise")`."""
 
 
 class InferredFacts:
-    """Collects what was inferred. One line for each `what`; the last one counts."""
+    """Collects inferred facts: one line for each `what`, the last one counts."""
 
     def __init__(self) -> None:
         self._lines: dict[str, str] = {}
 
     def infer(self, what: str, value: str, why: str) -> None:
-        """`what: value, because why`. The reason is a clause without a full stop; it ends with how to decide otherwise."""
+        """Add `what: value, because why`. `why` is a clause without a full stop, and ends with how to decide otherwise."""
         if what in self._lines or len(self._lines) < MOST_LINES:
             self._lines[what] = _bounded(f"{what}: {value}, because {why}")
 
     def lines(self) -> tuple[str, ...]:
-        """All of them, as a report keeps them: what the data are, then what is learned, then the rest as it came."""
+        """All lines in the order of a report: first what the data are, then what is learned, then the others as they came."""
         first = [what for what in ORDER if what in self._lines]
         return tuple(self._lines[what] for what in (*first, *(what for what in self._lines if what not in ORDER)))
 
 
 def ignore_inferred(what: str, value: str, why: str) -> None:
-    """Drops what was inferred."""
+    """Drops an inferred fact."""
 
 
 def _bounded(line: str) -> str:

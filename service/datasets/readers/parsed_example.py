@@ -1,4 +1,4 @@
-"""What a reader makes of a user's data, example by example, before it is written down."""
+"""The interface of readers: they parse a user's data into examples, which validation then writes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from service.datasets.dataset import ColumnInfo, Columns, DatasetKind
 
 
 class TargetKind(Enum):
-    """What is to be learned."""
+    """The kind of target that is learned."""
 
     CLASS = "class"
     NUMBER = "number"
     NONE = "none"
-    """Series and plain text are their own targets."""
+    """For series and plain text, which are their own targets."""
 
 
 @dataclass(slots=True)
@@ -33,14 +33,14 @@ class ParsedExample:
     number: float | None = None
     split: str = ""
     pieces: int = 1
-    """Rows, lines or files that it was made of."""
+    """Rows, lines or files of which the example is made."""
 
 
 class Skip(Protocol):
-    """Tells that (file, row) was left out, and why."""
+    """Called for an input (file, row) that is left out, with the reason."""
 
     def __call__(self, file: str, row: int, reason: str, count: int = 1, /, *, example: bool = True) -> None:
-        """`count`: rows, lines or files that go with it; `example`: whether it could have been one, and is no by-product."""
+        """`count`: rows, lines or files that are left out together; `example`: whether the input could have been an example."""
 
 
 Warn = Callable[[str], None]
@@ -48,7 +48,7 @@ Warn = Callable[[str], None]
 
 @dataclass(slots=True)
 class ReaderSchema:
-    """What a reader knows of its data once it has gone through them."""
+    """The kind, columns and target of the data that a reader has read."""
 
     kind: DatasetKind
     columns: Columns
@@ -60,20 +60,20 @@ class ReaderSchema:
 
 
 class Reader(Protocol):
-    """Goes through a user's data once, from front to back, in bounded memory."""
+    """Reads a user's data once, from beginning to end, in bounded memory."""
 
     def schema(self) -> ReaderSchema:
-        """Complete after `examples` has ended; kind, target and `row_columns` before."""
+        """Complete after the end of `examples`; kind, target and `row_columns` are known before."""
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """The examples in their order. Raises InvalidInput where nothing at all can be made of the data."""
+        """The examples in their order. Raises InvalidInput for data that are unusable as a whole."""
 
     def input_count(self) -> int:
-        """Rows, lines and files that came in, once `examples` has ended: each is in an example, or was skipped."""
+        """Rows, lines and files that came in, after the end of `examples`: each is part of an example or was skipped."""
 
 
 def digest_of(*parts: bytes | str) -> str:
-    """Equal for equal parts; 32 hex digits."""
+    """A digest of 32 hex digits, equal for equal parts."""
     state = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

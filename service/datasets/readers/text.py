@@ -1,4 +1,4 @@
-"""Texts with a label or number: a table of them, or a folder of text files for each class. And plain text, in blocks."""
+"""Readers of texts: a table of texts, a folder of text files for each class, and plain text in blocks."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from service.datasets.readers.parsed_example import (
 from service.datasets.readers.tables.table import Cell, Table
 
 BLOCK = 4096
-"""Characters of plain text in one example, and at most a line more."""
+"""Characters of plain text in one example, plus at most one line."""
 
 
 def text_digest(text: str) -> str:
-    """Equal for texts that differ in nothing but spaces and the case of letters."""
+    """Equal for texts that differ only in spaces and in the case of letters."""
     return digest_of(" ".join(text.split()).casefold())
 
 
 class TextTableReader:
-    """A table with a column of texts."""
+    """Reads a table with a column of texts."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class TextTableReader:
         limits: DatasetLimits,
         reading: CellReading = AS_WRITTEN,
     ) -> None:
-        """`reading`: of the target's column."""
+        """`reading`: how the cells of the target's column are read."""
         self._reading = reading
         self._table = table
         self._columns = columns
@@ -50,7 +50,7 @@ class TextTableReader:
         self._limits = limits
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         return ReaderSchema(DatasetKind.TEXT, self._columns, self._target)
 
     def input_count(self) -> int:
@@ -58,7 +58,7 @@ class TextTableReader:
         return self._table.count
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """In the order of the rows."""
+        """One for each row, in order."""
         for row in self._table.rows(warn):
             text = row.cells.get(self._columns.text)
             example = ParsedExample({}, "", self._table.name, row.number)
@@ -84,14 +84,14 @@ def _no_text(cell: Cell) -> str:
 
 
 class TextFolderReader:
-    """`class/file.txt`, or `train/class/file.txt`."""
+    """Reads `class/file.txt`, or `train/class/file.txt`."""
 
     def __init__(self, files: ArchiveFiles, limits: DatasetLimits) -> None:
         self._files = files
         self._limits = limits
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         return ReaderSchema(DatasetKind.TEXT, Columns(), TargetKind.CLASS)
 
     def input_count(self) -> int:
@@ -103,17 +103,17 @@ class TextFolderReader:
         found = read_layout(self._files.texts)
         if remark := found.remark():
             warn(remark)
-        for path, place in zip(self._files.texts, found.labels, strict=True):
-            label, problem = read_class_folder(place.label, self._limits.name_characters)
-            if not place.label:
-                problem = place.problem or "lies in no folder, so its class is not known"
+        for path, folder in zip(self._files.texts, found.labels, strict=True):
+            label, problem = read_class_folder(folder.label, self._limits.name_characters)
+            if not folder.label:
+                problem = folder.problem or "lies in no folder, so its class is not known"
             text = ""
             if not problem:
                 text, problem = _read(self._files.root / path, self._limits)
             if problem:
                 skip(str(path), 0, problem)
             else:
-                yield ParsedExample({"text": text}, text_digest(text), str(path), label=label, split=place.split)
+                yield ParsedExample({"text": text}, text_digest(text), str(path), label=label, split=folder.split)
 
 
 def _read(path: Path, limits: DatasetLimits) -> tuple[str, str]:
@@ -128,10 +128,10 @@ def _read(path: Path, limits: DatasetLimits) -> tuple[str, str]:
 
 
 class PlainTextReader:
-    """Text files one after another, cut at line ends into blocks that follow each other: joined, they are the text again."""
+    """Reads text files one after another, cut at line ends into consecutive blocks; joined, they are the original text."""
 
     def __init__(self, root: Path, texts: Sequence[PurePosixPath], limits: DatasetLimits, name: str = "") -> None:
-        """`name` stands for a single file in reports, where `texts` holds what it is called here."""
+        """`name` is the name of a single file in reports; `texts` holds its name on this disk."""
         self._root = root
         self._texts = texts
         self._limits = limits
@@ -139,15 +139,15 @@ class PlainTextReader:
         self._entered = 0
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         return ReaderSchema(DatasetKind.PLAIN_TEXT, Columns(), TargetKind.NONE)
 
     def input_count(self) -> int:
-        """See `Reader`: lines."""
+        """Lines, see `Reader`."""
         return self._entered
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """Block after block; a line that is no UTF-8 is left out. `row` is the block's first line."""
+        """The blocks in order; lines that are not UTF-8 are left out. `row` is a block's first line."""
         self._entered = 0
         for path in self._texts:
             yield from self._of_file(path, self._name or str(path), skip)
@@ -159,7 +159,9 @@ class PlainTextReader:
         for piece in self._pieces(self._root / path):
             number += begins
             good = piece.isascii() or _decoded(piece)
-            if not good and named != number:  # a very long line comes in pieces; it counts once, by its first
+            if (
+                not good and named != number
+            ):  # a very long line has several pieces, and counts once, with its first piece
                 skip(name, number, "is not UTF-8 text", int(begins))
                 named = number
             if good:
@@ -179,7 +181,7 @@ class PlainTextReader:
             skip(name, first, "is blank to the end of the file", lines)
 
     def _pieces(self, path: Path) -> Iterator[str]:
-        """Lines with their ends, a very long one in pieces; half surrogates stand for bytes that are no text."""
+        """Lines with their ends, long lines in several pieces. Lone surrogates stand for bytes that are not UTF-8."""
         with path.open("rb") as file:
             wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
         with path.open(

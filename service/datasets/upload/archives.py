@@ -57,14 +57,14 @@ def ignore(name: str) -> None:
 
 
 def extract(
-    archive: Path, form: str, folder: Path, limits: DatasetLimits, passed: Callable[[str], None] = ignore
+    archive: Path, form: str, folder: Path, limits: DatasetLimits, on_ignored: Callable[[str], None] = ignore
 ) -> int:
     """Extract into `folder`, which must be empty, and return the number of files in it. `passed` gets the name of each ignored
     file.
 
     Raises InvalidInput; the caller must then delete the folder.
     """
-    unpack = _Extraction(folder, archive.stat().st_size, limits, passed)
+    unpack = _Extraction(folder, archive.stat().st_size, limits, on_ignored)
     try:
         for name, content in _zip(archive, limits) if form == "zip" else _tar(archive, limits):
             if content is None:
@@ -102,7 +102,7 @@ def _why_not(archive: Path, form: str) -> str:
 
 
 def _what_else(archive: Path, start: bytes) -> str:
-    """What a file is that is no archive, if its first bytes tell."""
+    """The type of a file that is no archive, if its first bytes tell."""
     other = other_file_type(archive, "")
     if start.startswith(LFS_POINTER) or not other:
         return other
@@ -114,9 +114,11 @@ def _what_else(archive: Path, start: bytes) -> str:
 class _Extraction:
     """Counts while it writes, because the sizes in headers cannot be trusted."""
 
-    def __init__(self, folder: Path, packed_bytes: int, limits: DatasetLimits, passed: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, packed_bytes: int, limits: DatasetLimits, on_ignored: Callable[[str], None]
+    ) -> None:
         self.files = 0
-        self._passed = passed
+        self._on_ignored = on_ignored
         self._folder = folder
         self._limits = limits
         self._most_honest = max(UNCHECKED_BYTES, packed_bytes * limits.ratio)
@@ -125,7 +127,7 @@ class _Extraction:
     def write(self, name: str, content: IO[bytes]) -> None:
         path = safe_path(name)
         if path is None:
-            self._passed(name)
+            self._on_ignored(name)
             return
         self.files += 1
         if self.files > self._limits.files:
@@ -172,7 +174,7 @@ def safe_path(name: str) -> PurePosixPath | None:
     for part in path.parts:
         if len(part.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES or has_control(part):
             raise InvalidInput(
-                FIELD, f"the archive holds a file called {quoted(part)}, which is no usable name; call it otherwise"
+                FIELD, f"the archive holds a file called {quoted(part)}, which is not a usable name; rename it"
             )
     return path
 

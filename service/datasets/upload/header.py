@@ -19,7 +19,7 @@ READER_VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class UploadHeader:
-    """What a caller says about the data before sending them. `begin` checks it."""
+    """A caller's description of the data, sent before them. `begin` checks it."""
 
     sha256: str
     size_bytes: int
@@ -34,7 +34,7 @@ class UploadHeader:
 
 
 def dataset_id_of(header: UploadHeader) -> str:
-    """The id of a dataset: a digest of its bytes and of how they are to be read."""
+    """The id of a dataset: a digest of its bytes and of how they are to be read. The keys below are part of every stored id."""
     how = {
         "columns": header.columns.model_dump(mode="json"),
         "ending": file_type(header.file_name),

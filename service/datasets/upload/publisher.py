@@ -99,5 +99,5 @@ async def make_or_undo(undo: Callable[[T], None], make: Callable[..., T], *argum
 def storage_error(error: OSError) -> Exception:
     """The error that a caller gets for an error of the disk."""
     if error.errno in DISK_FULL_ERRNOS:
-        return StorageFull("the disk has no room for the data; what came of them was removed")
+        return StorageFull("the disk has no room for the data; the received part was deleted")
     return error

@@ -26,7 +26,7 @@ class StagingFolder:
         self.folder = home / DATASETS / f"{STAGING}{uuid.uuid4().hex}"
         self.folder.mkdir(parents=True)
         self._descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _try_lock(self._descriptor)
+        try_lock(self._descriptor)
 
     def remove(self) -> None:
         """Delete the folder with its content and release the lock."""
@@ -47,7 +47,7 @@ def remove_abandoned(home: Path) -> None:
             remove_path(folder)
             continue
         try:
-            if _try_lock(descriptor):
+            if try_lock(descriptor):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(descriptor)
@@ -80,7 +80,8 @@ def tree_size(folder: Path) -> int:
     return size
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Whether this open file now holds its lock, which other processes and other open files respect. Always true on Windows."""
     if sys.platform == "win32":
         return True
     import fcntl

@@ -7,13 +7,12 @@ share a home. Functions here block; the store calls them in threads.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from pathlib import Path
 
 from model_zoo.sources.digest import sha256_of_file
-from service.datasets.upload.staging import remove_path
+from service.datasets.upload.staging import remove_path, try_lock
 from service.errors import InvalidInput, NotReady
 
 UPLOADS = "uploads"
@@ -35,7 +34,7 @@ class PartialUpload:
         """Append bytes, all of them or none. Raises OSError for a full disk."""
         with self._lock:
             if self._descriptor is None:
-                raise NotReady("another call goes on with this upload; ask GetUpload where it is", RETRY_S)
+                raise NotReady("another call continues this upload; ask GetUpload for its size", RETRY_S)
             view, written = memoryview(data), 0
             try:
                 while written < len(data):
@@ -90,7 +89,7 @@ def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
         remove_path(path)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _lock(descriptor):
+        if not try_lock(descriptor):
             os.close(descriptor)
             return None
         if os.fstat(descriptor).st_nlink:  # otherwise its last holder deleted it before this process got the lock
@@ -101,7 +100,7 @@ def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
         size = part.size
         part.close() if size else part.remove()
         raise InvalidInput(
-            "header.offset", f"the server has {size} bytes of this upload, so go on at {size}, got {offset}"
+            "header.offset", f"the server has {size} bytes of this upload, so continue at {size}, got {offset}"
         )
     return part
 
@@ -119,19 +118,7 @@ def remove_stale(home: Path, now: float | None = None) -> None:
             remove_path(path)
             continue
         try:
-            if _lock(descriptor):
+            if try_lock(descriptor):
                 path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

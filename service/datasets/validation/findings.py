@@ -30,7 +30,7 @@ MISSING_TARGET = ("the target is empty", "the target is NaN")
 
 
 class Findings:
-    """What validation finds, collected example by example."""
+    """The findings of validation, collected example by example."""
 
     def __init__(
         self, kind: DatasetKind, target: TargetKind, limits: DatasetLimits, inferred: InferredFacts | None = None
@@ -90,13 +90,13 @@ class Findings:
             self._statistics(example.number)
         self._characters += len(example.values.get("text", ""))
         key = bytes.fromhex(example.digest)
-        place = (example.split, example.label if example.number is None else example.number)
+        occurrence = (example.split, example.label if example.number is None else example.number)
         if key in self._seen:
-            self._seen[key].append(place)
+            self._seen[key].append(occurrence)
         elif key in self._once:
-            self._seen[key] = [self._once[key], place]
+            self._seen[key] = [self._once[key], occurrence]
         else:
-            self._once[key] = place
+            self._once[key] = occurrence
 
     def _statistics(self, value: float) -> None:
         """Welford's running mean and sum of squares."""
@@ -143,7 +143,7 @@ class Findings:
             where = f"{quoted(first.file)}, row {first.row}" if first.row else quoted(first.file)
             why = f"; {self._left_out or self._skipped_count} left out, the first is {where}: {first.reason}"
         if not self._examples:
-            raise InvalidInput("data", f"holds no example that can be used{why}")
+            raise InvalidInput("data", f"has no usable example{why}")
         if self._target is TargetKind.CLASS:
             if len(self._classes) == 1:
                 (name,) = self._classes
@@ -159,14 +159,14 @@ class Findings:
                 more = f" (and {counted(len(single) - 1, 'other')})" if len(single) > 1 else ""
                 raise InvalidInput(
                     "data",
-                    f"class {quoted(single[0])}{more} has 1 example that can be used, and at least {MIN_CLASS_EXAMPLES} are"
+                    f"class {quoted(single[0])}{more} has 1 usable example, and at least {MIN_CLASS_EXAMPLES} are"
                     f" needed; add some or leave the class out{why}",
                 )
         if self._target is TargetKind.NUMBER:
             if self._examples < MIN_NUMBER_EXAMPLES:
                 raise InvalidInput(
                     "data",
-                    f"holds {self._examples} examples that can be used; at least {MIN_NUMBER_EXAMPLES} are needed{why}",
+                    f"holds {self._examples} usable examples; at least {MIN_NUMBER_EXAMPLES} are needed{why}",
                 )
             if self._least == self._most:
                 raise InvalidInput(
@@ -193,14 +193,14 @@ class Findings:
             folded.setdefault(name.casefold(), []).append(name)
         for alike in folded.values():
             if len(alike) > 1:
-                self.warn(f"classes that differ in the case of letters alone: {quoted_list(alike)}")
+                self.warn(f"classes that differ only in the case of letters: {quoted_list(alike)}")
         same: dict[Decimal | float, list[str]] = {}
         for name in self.labels():
-            if (value := PLAIN.exact(name)) is not None:
+            if (value := PLAIN.parse_exact(name)) is not None:
                 same.setdefault(value, []).append(name)
         for alike in same.values():
             if len(alike) > 1:
-                self.warn(f"classes that are the same number, written otherwise: {quoted_list(alike)}")
+                self.warn(f"classes that are the same number, written differently: {quoted_list(alike)}")
         if empty := sum(self._reasons[reason] for reason in MISSING_TARGET):
             self.warn(
                 f"the target is missing in {counted(empty, 'row')}, which {'was' if empty == 1 else 'were'} left out"
@@ -211,13 +211,13 @@ class Findings:
         unseen = [name for name in self.labels() if name not in self._trained]
         if unseen:
             self.warn(f"no example of {quoted_list(unseen)} is in the split 'train'")
-        across = sum(len({split for split, _ in places if split}) > 1 for places in self._seen.values())
+        across = sum(len({split for split, _ in occurrences if split}) > 1 for occurrences in self._seen.values())
         if across:
-            self.warn(f"{counted(across, 'content')} in more than one split: figures on them flatter")
+            self.warn(f"{counted(across, 'content')} in more than one split: metrics on them are too good")
         if self._target is not TargetKind.NONE:
-            torn = sum(len({target for _, target in places}) > 1 for places in self._seen.values())
-            if torn:
-                self.warn(f"{counted(torn, 'content')} with different targets")
+            contradictory = sum(len({target for _, target in occurrences}) > 1 for occurrences in self._seen.values())
+            if contradictory:
+                self.warn(f"{counted(contradictory, 'content')} with different targets")
 
 
 def _clean(text: str) -> str:

@@ -114,9 +114,7 @@ def answer(staging: Path) -> dict[str, Any]:
     except InvalidInput as error:
         return {"error": {"field": error.field, "problem": error.problem}}
     except MemoryError:
-        return {
-            "error": {"field": "data", "problem": "takes more memory to read than a dataset may; send less at once"}
-        }
+        return {"error": {"field": "data", "problem": "needs more memory than a dataset may use; send less at once"}}
     except Exception as error:
         if _is_full(error):
             return {"full": True}
@@ -181,13 +179,13 @@ def main() -> None:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     try:
         _bound(ValidationRequest.model_validate_json((staging / REQUEST_FILE).read_bytes()).limits)
-        said = answer(staging)
+        reply = answer(staging)
     except BaseException:
         traceback.print_exc()  # into the log
         sys.stderr.flush()
         os._exit(EXIT_FAILED)  # a normal exit would wait for the reading thread, and fail
     with os.fdopen(answers, "w", encoding="ascii") as line:
-        line.write(strict_json.text(said) + "\n")
+        line.write(strict_json.text(reply) + "\n")
     os._exit(0)  # libraries take long to shut down
 
 

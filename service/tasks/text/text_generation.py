@@ -27,7 +27,7 @@ from service.types import Answer, Array, GeneratedText, Instance, Item, Options,
 
 @dataclass(slots=True)
 class GenerationState:
-    """What one call has generated so far. It belongs to that call alone."""
+    """The text that one call has generated so far. It belongs to that call alone."""
 
     ids: list[int] = field(default_factory=list)
     ended: bool = False

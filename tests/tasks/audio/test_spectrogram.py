@@ -1,4 +1,4 @@
-"""Sounds become the windows that the voice network was trained on, however they come."""
+"""Sounds in any encoding become the windows on which the voice network was trained."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,14 +50,14 @@ def noise(samples: int, seed: int = 0, amplitude: float = 0.1) -> np.ndarray[Any
 # ── as in training ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_filters_are_slaneys() -> None:
+def test_mel_filters_are_those_of_slaney() -> None:
     from transformers.audio_utils import mel_filter_bank
 
     theirs = mel_filter_bank(201, 40, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
     np.testing.assert_allclose(mel_filters(16_000, 400, 40), theirs.T, atol=1e-6)
 
 
-def test_speech_becomes_the_spectrogram_that_another_implementation_makes_of_it(
+def test_spectrogram_of_speech_equals_that_of_another_implementation(
     spectrogram: MelSpectrogram, examples: Path
 ) -> None:
     from transformers.audio_utils import mel_filter_bank, window_function
@@ -70,7 +70,7 @@ def test_speech_becomes_the_spectrogram_that_another_implementation_makes_of_it(
     )
     ours = spectrogram.mel(samples)
     assert ours.shape == (1 + len(samples) // 160, 40)
-    # Theirs puts nothing below 1e-10, and silence is below.
+    # The other implementation clips at 1e-10, and silence is below.
     np.testing.assert_allclose(np.maximum(ours, 1e-10), expected.T, rtol=2e-3, atol=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_windows_begin_where_the_published_ones_begin(spectrogram: MelSpectrogra
         np.testing.assert_array_equal(window, mel[start : start + 160])
 
 
-def test_a_quiet_sound_is_raised_and_a_loud_one_stays(spectrogram: MelSpectrogram, examples: Path) -> None:
+def test_quiet_sound_is_amplified_and_a_loud_one_is_not(spectrogram: MelSpectrogram, examples: Path) -> None:
     samples = speech(examples)
     loud, quiet, quieter = (spectrogram.windows(samples * times) for times in (1.0, 0.01, 0.001))
     np.testing.assert_allclose(quiet, quieter, rtol=1e-3, atol=1e-9)
@@ -110,7 +110,7 @@ def test_silence_stays_silence(task: SequenceTask) -> None:
     assert not item.tensors["windows"].any()
 
 
-# ── clothes that a sound may wear ─────────────────────────────────────────────────────────────────────────────────
+# ── encodings of sounds ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def embed(real: Any, *instances: Any) -> list[Any]:
@@ -123,7 +123,7 @@ def embed(real: Any, *instances: Any) -> list[Any]:
 
 
 @pytest.mark.weights
-def test_rate_and_format_do_not_change_a_voice(served: Callable[[str], Any], examples: Path) -> None:
+def test_voice_vector_does_not_depend_on_rate_and_format(served: Callable[[str], Any], examples: Path) -> None:
     samples = speech(examples)
     stereo = np.stack([samples, samples], axis=1)
     plain, *others = embed(
@@ -139,7 +139,7 @@ def test_rate_and_format_do_not_change_a_voice(served: Callable[[str], Any], exa
 
 
 @pytest.mark.weights
-def test_a_voice_is_nearer_to_itself_than_to_noise(served: Callable[[str], Any], examples: Path) -> None:
+def test_voice_vector_is_nearer_to_itself_than_to_noise(served: Callable[[str], Any], examples: Path) -> None:
     samples = speech(examples)
     first, second, hiss = embed(
         served("speaker_lstm"),
@@ -153,7 +153,7 @@ def test_a_voice_is_nearer_to_itself_than_to_noise(served: Callable[[str], Any],
 @pytest.mark.weights
 @pytest.mark.component
 @pytest.mark.skipif(not STAMPS.is_dir(), reason="tuxpaint-stamps-default is not installed")
-def test_of_spoken_words_the_likest_is_by_the_same_voice(served: Callable[[str], Any]) -> None:
+def test_nearest_spoken_word_has_the_same_voice(served: Callable[[str], Any]) -> None:
     words, voices = [], []
     for language in ("be", "bg", "ca", "el", "es", "fr", "ro", "ru"):
         for path in sorted(STAMPS.rglob(f"*_desc_{language}.ogg"))[::29][:8]:
@@ -166,7 +166,7 @@ def test_of_spoken_words_the_likest_is_by_the_same_voice(served: Callable[[str],
     assert right.mean() >= 0.95
 
 
-# ── what is no sound ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── invalid sounds ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,17 @@ def test_of_spoken_words_the_likest_is_by_the_same_voice(served: Callable[[str],
         (TextInstance(b"hello"), "expected audio or tensors for model 'speaker_lstm', got text"),
     ],
 )
-def test_what_is_no_sound_is_refused_in_words(task: SequenceTask, instance: Any, says: str) -> None:
+def test_input_that_is_no_sound_is_refused(task: SequenceTask, instance: Any, says: str) -> None:
     assert says in refusal(task, instance)
 
 
-def test_a_bad_sound_fails_alone(task: SequenceTask) -> None:
+def test_bad_sound_fails_alone(task: SequenceTask) -> None:
     good = SamplesInstance(noise(1000), 16_000)
     outcomes = task.preprocess([good, AudioInstance(b"x"), good], ["a", "b", "c"])
     assert [type(outcome) for outcome in outcomes] == [Item, InvalidInput, Item]
 
 
-def test_sounds_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask) -> None:
+def test_sounds_of_different_lengths_share_a_masked_batch(task: SequenceTask) -> None:
     items = [one(task, SamplesInstance(noise(n), 16_000)) for n in (100, 100_000)]
     batch, padding = task.collate(items)
     longest = items[1].length
@@ -210,7 +210,7 @@ def test_sounds_of_unlike_lengths_ride_together_under_a_mask(task: SequenceTask)
         ([1, 2, 1], "zeros and ones"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_refused(task: SequenceTask, mask: list[int], says: str) -> None:
+def test_mask_that_does_not_fit_is_refused(task: SequenceTask, mask: list[int], says: str) -> None:
     tensors = {"windows": np.zeros((3, 160, 40), np.float32), "mask": np.array(mask, np.int64)}
     with pytest.raises(InvalidInput, match=says):
         task.row(TensorInstance(tensors), "t")

@@ -1,4 +1,4 @@
-"""Speech is found where it is, in whatever recording it comes."""
+"""Speech is found at its place in any recording."""
 
 import itertools
 import struct
@@ -75,7 +75,7 @@ def refusal(task: VoiceActivityDetection, instance: Any) -> str:
         ("FLAC", "PCM_24", 1e-6),
     ],
 )
-def test_a_recording_at_the_models_rate_is_read_as_it_is(
+def test_recording_at_the_models_rate_is_unchanged(
     task: VoiceActivityDetection, examples: Path, kind: str, subtype: str, off: float
 ) -> None:
     samples = speech(examples)
@@ -83,7 +83,7 @@ def test_a_recording_at_the_models_rate_is_read_as_it_is(
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_an_ogg_file_is_read(task: VoiceActivityDetection, examples: Path, subtype: str) -> None:
+def test_ogg_file_is_read(task: VoiceActivityDetection, examples: Path, subtype: str) -> None:
     samples = speech(examples)
     read = samples_of(task, encoded(samples, 16_000, "OGG", subtype))
     assert len(read) == len(samples)
@@ -99,7 +99,7 @@ def test_channels_are_averaged(task: VoiceActivityDetection, channels: int) -> N
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000, 192_000])
-def test_any_rate_becomes_the_models_own(task: VoiceActivityDetection, rate: int) -> None:
+def test_any_rate_is_resampled_to_that_of_the_model(task: VoiceActivityDetection, rate: int) -> None:
     seconds = np.arange(rate) / rate
     tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
     read = samples_of(task, encoded(tone, rate, "WAV", "FLOAT"))
@@ -108,7 +108,7 @@ def test_any_rate_becomes_the_models_own(task: VoiceActivityDetection, rate: int
     np.testing.assert_allclose(read[500:-500], expected[500:-500], atol=2e-3)
 
 
-def test_samples_are_taken_as_they_are(task: VoiceActivityDetection) -> None:
+def test_raw_samples_are_unchanged(task: VoiceActivityDetection) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     np.testing.assert_array_equal(samples_of(task, SamplesInstance(samples, 16_000)), samples)
     assert len(samples_of(task, SamplesInstance(samples, 8000))) == 2000
@@ -116,10 +116,10 @@ def test_samples_are_taken_as_they_are(task: VoiceActivityDetection) -> None:
 
 @pytest.mark.parametrize(("value", "named"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_samples_that_are_no_numbers_are_refused_with_their_time(
+def test_invalid_samples_are_refused_with_their_time(
     task: VoiceActivityDetection, value: float, named: str, channels: int
 ) -> None:
-    """A recurrent network would hear nothing of what follows."""
+    """A recurrent network would compute NaN for everything that follows."""
     samples = np.zeros((48_000, channels), np.float32)
     samples[24_000, -1] = value
     said = f"{PATH}: expected finite samples, got {named} at 1.500 seconds"
@@ -130,7 +130,7 @@ def test_samples_that_are_no_numbers_are_refused_with_their_time(
         task.row(TensorInstance({task.card.signature.inputs[0].name: samples[:, -1]}), PATH)
 
 
-def test_a_sample_no_power_of_which_is_a_number_is_refused(task: VoiceActivityDetection) -> None:
+def test_sample_whose_power_overflows_is_refused(task: VoiceActivityDetection) -> None:
     samples = np.array([0, 1e30], np.float32)
     assert refusal(task, SamplesInstance(samples, 16_000)).endswith(
         "expected samples between -1 and 1, got 1e+30 at 0.000 seconds"
@@ -138,10 +138,10 @@ def test_a_sample_no_power_of_which_is_a_number_is_refused(task: VoiceActivityDe
     assert refusal(task, encoded(np.array([1e300, 0]), 16_000, "WAV", "DOUBLE")).endswith("infinity at 0.000 seconds")
 
 
-# ── what is no recording ──────────────────────────────────────────────────────────────────────────────────────────
+# ── invalid recordings ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_samples_are_refused(task: VoiceActivityDetection) -> None:
+def test_empty_samples_are_refused(task: VoiceActivityDetection) -> None:
     silence = np.zeros(0, np.float32)
     assert refusal(task, b"") == f"{PATH}: is empty; expected a WAV, FLAC or OGG file"
     assert refusal(task, encoded(silence, 16_000, "WAV")) == f"{PATH}: has no samples; expected at least one"
@@ -151,7 +151,7 @@ def test_no_samples_are_refused(task: VoiceActivityDetection) -> None:
 @pytest.mark.parametrize(
     ("kind", "named"), [("MP3", "MP3"), ("AIFF", "AIFF"), ("AU", "AU"), ("CAF", "CAF"), ("W64", "W64")]
 )
-def test_a_format_that_was_not_promised_is_refused_by_name(task: VoiceActivityDetection, kind: str, named: str) -> None:
+def test_unsupported_format_is_refused_by_name(task: VoiceActivityDetection, kind: str, named: str) -> None:
     data = encoded(np.zeros(16_000, np.float32), 16_000, kind)
     assert refusal(task, data) == f"{PATH}: expected a WAV, FLAC or OGG file, got {named}"
 
@@ -159,13 +159,13 @@ def test_a_format_that_was_not_promised_is_refused_by_name(task: VoiceActivityDe
 @pytest.mark.parametrize(
     "data", [b"\x00" * 100, b"hello", b"RIFF", b"fLaC", b"OggS" + b"\x00" * 50, b"\xff\xfb\x90" * 9]
 )
-def test_what_is_no_sound_is_refused(task: VoiceActivityDetection, data: bytes) -> None:
+def test_input_that_is_no_sound_is_refused(task: VoiceActivityDetection, data: bytes) -> None:
     assert "WAV, FLAC or OGG" in refusal(task, data)
 
 
 @pytest.mark.parametrize("kind", ["FLAC", "OGG"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(
+def test_truncated_file_is_refused_or_read_as_far_as_possible(
     task: VoiceActivityDetection, examples: Path, kind: str, share: float
 ) -> None:
     samples = speech(examples)
@@ -177,19 +177,19 @@ def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(
         assert isinstance(outcome, InvalidInput)
 
 
-def test_a_wav_that_breaks_off_is_read_as_far_as_it_goes(task: VoiceActivityDetection, examples: Path) -> None:
+def test_truncated_wav_is_read_as_far_as_possible(task: VoiceActivityDetection, examples: Path) -> None:
     samples = speech(examples)
     data = encoded(samples, 16_000, "WAV", "PCM_16")
     np.testing.assert_allclose(samples_of(task, data[: 44 + 2000]), samples[:1000], atol=1e-4)
 
 
-def test_a_header_that_promises_more_than_there_is_does_not_matter(task: VoiceActivityDetection) -> None:
+def test_wav_header_with_a_too_large_length_is_accepted(task: VoiceActivityDetection) -> None:
     data = bytearray(encoded(np.zeros(1000, np.float32), 16_000, "WAV", "PCM_16"))
     struct.pack_into("<I", data, 40, 0xFFFFFFF0)
     assert len(samples_of(task, bytes(data))) == 1000
 
 
-def test_a_recording_that_is_too_long_is_refused_and_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long_recording_is_refused_before_it_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPE.model_copy(update={"max_seconds": 2.0})  # type: ignore[union-attr]
     short = VoiceActivityDetection(CARD.model_copy(update={"recipe": recipe}))
     for rate in (8000, 16_000, 44_100):
@@ -207,20 +207,20 @@ def test_a_recording_that_is_too_long_is_refused_and_read_no_further(monkeypatch
             next(blocks)
 
 
-def test_a_rate_beyond_all_recordings_is_refused(task: VoiceActivityDetection) -> None:
+def test_too_high_rate_is_refused(task: VoiceActivityDetection) -> None:
     data = encoded(np.zeros(1000, np.float32), 192_001, "WAV")
     assert refusal(task, data) == f"{PATH}: expected at most 192,000 samples a second, got 192,001"
 
 
 @pytest.mark.parametrize("rate", [0, -1, -16_000])
-def test_a_rate_that_is_none_is_refused(task: VoiceActivityDetection, rate: int) -> None:
+def test_invalid_rate_is_refused(task: VoiceActivityDetection, rate: int) -> None:
     message = refusal(task, SamplesInstance(np.zeros(10, np.float32), rate))
     assert message == f"{PATH}.sample_rate_hertz: expected 1 to 192,000, got {rate:,}"
 
 
 @pytest.mark.parametrize("rate", [1, 7, 15_999, 384_000, 10**8, 2**31 - 1])
 @pytest.mark.parametrize("count", [1, 5, 500])
-def test_no_rate_ever_escapes_as_another_error(task: VoiceActivityDetection, rate: int, count: int) -> None:
+def test_any_rate_gives_samples_or_invalid_input(task: VoiceActivityDetection, rate: int, count: int) -> None:
     (outcome,) = task.preprocess([SamplesInstance(np.zeros(count, np.float32), rate)], [PATH])
     if isinstance(outcome, Item):
         assert 0 < outcome.length <= 9_600_000
@@ -229,11 +229,11 @@ def test_no_rate_ever_escapes_as_another_error(task: VoiceActivityDetection, rat
 
 
 @pytest.mark.parametrize(("instance", "what"), [(TextInstance(b"hi"), "text"), (ImageInstance(b"hi"), "image")])
-def test_another_kind_of_instance_is_refused_by_name(task: VoiceActivityDetection, instance: Any, what: str) -> None:
+def test_other_kind_of_instance_is_refused_by_name(task: VoiceActivityDetection, instance: Any, what: str) -> None:
     assert refusal(task, instance).endswith(f"expected audio or tensors for model 'silero_vad', got {what}")
 
 
-def test_a_bad_recording_fails_alone(task: VoiceActivityDetection) -> None:
+def test_bad_recording_fails_alone(task: VoiceActivityDetection) -> None:
     good = SamplesInstance(np.ones(600, np.float32), 16_000)
     outcomes = task.preprocess([good, AudioInstance(b"bad"), good], ["a", "b", "c"])
     assert [type(o) for o in outcomes] == [Item, InvalidInput, Item]
@@ -249,7 +249,7 @@ def items(task: VoiceActivityDetection, *lengths: int) -> list[Item]:
     return made  # type: ignore[return-value]
 
 
-def test_recordings_of_unlike_lengths_ride_together_with_silence_at_the_end(task: VoiceActivityDetection) -> None:
+def test_recordings_of_different_lengths_are_padded_with_silence(task: VoiceActivityDetection) -> None:
     given_items = items(task, 1, 512, 513, 2000)
     batch, padding = task.collate(given_items)
     assert batch["samples"].shape == (4, 2048), "whole frames of the longest"
@@ -259,7 +259,7 @@ def test_recordings_of_unlike_lengths_ride_together_with_silence_at_the_end(task
     assert padding == pytest.approx(1 - (1 + 1 + 2 + 4) / 16)
 
 
-def test_each_recording_keeps_the_frames_it_had(task: VoiceActivityDetection) -> None:
+def test_each_recording_keeps_its_own_frames(task: VoiceActivityDetection) -> None:
     given_items = items(task, 1, 512, 513, 2000)
     probabilities = np.random.default_rng(0).uniform(size=(4, 4)).astype(np.float32)
     rows = task.split({"probabilities": probabilities}, given_items)
@@ -269,7 +269,7 @@ def test_each_recording_keeps_the_frames_it_had(task: VoiceActivityDetection) ->
         assert rows[i]["frames"].dtype == np.int64
 
 
-def test_too_few_rows_are_never_split(task: VoiceActivityDetection) -> None:
+def test_outputs_with_too_few_rows_are_not_split(task: VoiceActivityDetection) -> None:
     with pytest.raises(RuntimeError, match="1 rows for 2 items"):
         task.split({"probabilities": np.zeros((1, 4), np.float32)}, items(task, 512, 512))
 
@@ -283,7 +283,7 @@ def test_too_few_rows_are_never_split(task: VoiceActivityDetection) -> None:
         (np.zeros(512, np.int16), "expected FP32, got int16"),
     ],
 )
-def test_wrong_tensors_are_told_what_was_expected(task: VoiceActivityDetection, array: Any, says: str) -> None:
+def test_wrong_tensors_are_refused_with_the_expected_form(task: VoiceActivityDetection, array: Any, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         task.row(TensorInstance({"samples": array}), PATH)
     assert says in caught.value.message
@@ -295,14 +295,14 @@ BARE = RECIPE.model_copy(update={"pad_seconds": 0.0})  # type: ignore[union-attr
 
 
 def find(probabilities: Any, threshold: float = 0.5, recipe: Any = BARE, duration_s: float | None = None) -> list[Any]:
-    """Stretches in frames."""
+    """Segments in frames."""
     values = np.asarray(probabilities, np.float32)
     length = len(values) * FRAME_S if duration_s is None else duration_s
     found = find_speech(values, FRAME_S, length, threshold, recipe)
     return [(round(s.start_s / FRAME_S, 6), round(s.end_s / FRAME_S, 6)) for s in found]
 
 
-def test_silence_holds_no_speech() -> None:
+def test_silence_has_no_speech() -> None:
     assert find([0.0] * 100) == []
     assert find([]) == []
 
@@ -312,7 +312,7 @@ def test_speech_begins_at_the_threshold() -> None:
     assert find([0.0] * 5 + [0.499] * 10 + [0.0] * 10) == []
 
 
-def test_speech_goes_on_until_it_is_well_below_the_threshold() -> None:
+def test_speech_continues_until_well_below_the_threshold() -> None:
     assert find([0.9] * 10 + [0.36] * 50) == [(0, 60)]
     assert find([0.9] * 10 + [0.34] * 50) == [(0, 10)]
 
@@ -322,43 +322,43 @@ def test_speech_up_to_the_end_ends_with_the_recording() -> None:
     assert (segment.start_s, segment.end_s) == (0.0, 0.3001)
 
 
-def test_a_short_silence_does_not_part_what_is_said() -> None:
+def test_short_silence_does_not_end_a_segment() -> None:
     """min_silence_seconds is 0.1: four frames of 32 ms."""
     assert find([0.9] * 10 + [0.0] * 3 + [0.9] * 10 + [0.0] * 9) == [(0, 23)]
     assert find([0.9] * 10 + [0.0] * 4 + [0.9] * 10 + [0.0] * 9) == [(0, 10), (14, 24)]
 
 
-def test_a_dip_that_recovers_begins_a_new_silence() -> None:
+def test_dip_that_recovers_starts_a_new_silence() -> None:
     assert find([0.9] * 10 + [0.0] * 3 + [0.6] + [0.0] * 3 + [0.9] * 10) == [(0, 27)]
 
 
-def test_what_is_too_short_to_be_speech_is_dropped() -> None:
+def test_too_short_speech_is_dropped() -> None:
     """min_speech_seconds is 0.25: eight frames are 0.256."""
     assert find([0.9] * 7 + [0.0] * 20) == []
     assert find([0.9] * 8 + [0.0] * 20) == [(0, 8)]
 
 
-def test_stretches_are_widened_on_both_sides_but_never_beyond_the_recording() -> None:
+def test_segments_are_padded_within_the_recording() -> None:
     recipe = BARE.model_copy(update={"pad_seconds": 0.032})
     assert find([0.0] * 5 + [0.9] * 10 + [0.0] * 10, recipe=recipe) == [(4, 16)]
     assert find([0.9] * 10, recipe=recipe) == [(0, 10)]
 
 
-def test_neighbours_that_would_overlap_share_the_gap() -> None:
+def test_overlapping_neighbours_share_the_gap() -> None:
     recipe = BARE.model_copy(update={"pad_seconds": 1.0})
     first, second = find([0.0] * 2 + [0.9] * 10 + [0.0] * 6 + [0.9] * 10 + [0.0] * 4, recipe=recipe)
     assert first == (0, 15)
     assert second == (15, 32)
 
 
-def test_a_stretch_carries_the_mean_probability_of_its_frames() -> None:
+def test_segment_score_is_the_mean_probability_of_its_frames() -> None:
     (segment,) = find_speech(
         np.array([0] * 5 + [0.6] * 5 + [1.0] * 5 + [0] * 10, np.float32), FRAME_S, 25 * FRAME_S, 0.5, BARE
     )
     assert segment.score == pytest.approx(0.8)
 
 
-def test_what_is_no_number_counts_as_silence() -> None:
+def test_nan_counts_as_silence() -> None:
     assert find([np.nan] * 50) == []
     assert find([0.9] * 10 + [np.nan] * 40) == [(0, 10)]
     (segment,) = find_speech(np.array([0.9] * 10 + [np.nan] * 9, np.float32), FRAME_S, 19 * FRAME_S, 0.5, BARE)
@@ -366,12 +366,12 @@ def test_what_is_no_number_counts_as_silence() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.05, 0.1, 0.15])
-def test_a_low_threshold_does_not_find_speech_without_end(threshold: float) -> None:
-    """Silero's rule: what ends a stretch is never less than 0.01."""
+def test_low_threshold_does_not_find_endless_speech(threshold: float) -> None:
+    """Silero's rule: the threshold that ends a segment is never less than 0.01."""
     assert find([0.0] * 5 + [0.9] * 10 + [0.001] * 100, threshold) == [(5, 15)]
 
 
-def test_a_threshold_of_nought_finds_speech_everywhere_and_of_one_only_where_it_is_certain() -> None:
+def test_threshold_of_0_and_1_are_inclusive() -> None:
     assert find([0.0] * 20, threshold=0.0) == [(0, 20)]
     assert find([0.999] * 20, threshold=1.0) == []
     assert find([1.0] * 20, threshold=1.0) == [(0, 20)]
@@ -382,7 +382,7 @@ PROBABILITIES = st.lists(st.one_of(st.floats(0, 1, width=32), st.just(float("nan
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(PROBABILITIES, st.floats(0, 1), st.floats(0, 0.5), st.integers(0, 511))
-def test_stretches_are_in_order_apart_and_inside_the_recording(
+def test_segments_are_ordered_disjoint_and_inside_the_recording(
     probabilities: list[float], threshold: float, pad_s: float, missing: int
 ) -> None:
     recipe = BARE.model_copy(update={"pad_seconds": pad_s})
@@ -408,9 +408,7 @@ def run(real: Any, instance: Any, **options: Any) -> Segments:
 
 @pytest.mark.weights
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44_100, 2), (48_000, 2)])
-def test_speech_is_found_at_the_same_place_whatever_the_rate(
-    served: Any, examples: Path, rate: int, channels: int
-) -> None:
+def test_speech_is_found_at_the_same_place_at_any_rate(served: Any, examples: Path, rate: int, channels: int) -> None:
     real, samples = served("silero_vad"), speech(examples)
     expected = run(real, SamplesInstance(samples, 16_000))
     assert expected.segments
@@ -424,7 +422,7 @@ def test_speech_is_found_at_the_same_place_whatever_the_rate(
 
 
 @pytest.mark.weights
-def test_there_is_speech_in_speech_and_none_in_noise_or_silence(served: Any, examples: Path) -> None:
+def test_speech_is_found_in_speech_and_not_in_noise_or_silence(served: Any, examples: Path) -> None:
     real = served("silero_vad")
     assert run(real, AudioInstance((examples / "speech.flac").read_bytes())).segments
     noise = np.random.default_rng(5).standard_normal(48_000).astype(np.float32) * 0.05

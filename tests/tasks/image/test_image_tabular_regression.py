@@ -1,4 +1,4 @@
-"""A photo and a row belong together: one item with both, or an error that says which part is wrong."""
+"""A photo and a row make one item, or an error that names the wrong part."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def test_photo_and_columns_make_one_item(examples: Path) -> None:
     np.testing.assert_array_equal(item.tensors["pixel_values"], alone.tensors["pixel_values"])
 
 
-def test_what_was_filled_in_is_told(examples: Path) -> None:
+def test_filled_in_cells_are_noted(examples: Path) -> None:
     item = outcome(image=ImageInstance(encoded(photo(examples), "PNG")), row=RowInstance({"area": 90}))
     assert dict(item.notes) == {"empty_columns": "rooms, town, lift"}
 
@@ -62,20 +62,20 @@ def test_what_was_filled_in_is_told(examples: Path) -> None:
         ({"image": ImageInstance(b"x"), "row": ROW, "sound": ROW}, "instances[1].sound", "and nothing else"),
     ],
 )
-def test_a_part_that_is_wrong_is_named(parts: dict[str, Any], field: str, says: str) -> None:
+def test_wrong_part_is_named(parts: dict[str, Any], field: str, says: str) -> None:
     wrong = outcome(**parts)
     assert isinstance(wrong, InvalidInput)
     assert wrong.field == field
     assert says in wrong.problem
 
 
-def test_a_photo_alone_is_no_record() -> None:
+def test_photo_without_a_record_is_refused() -> None:
     [wrong] = ImageTabularRegression(record_card()).preprocess([ImageInstance(b"x")], ["instances[0]"])
     assert isinstance(wrong, InvalidInput)
     assert "expected record or tensors for model 'my_records', got image" in wrong.message
 
 
-def test_a_table_of_the_target_alone_leaves_the_photo(examples: Path) -> None:
+def test_record_of_a_table_without_columns_needs_only_the_photo(examples: Path) -> None:
     task = ImageTabularRegression(record_card(RowRecipe(kind="row")))
     image = ImageInstance(encoded(photo(examples), "PNG"))
     for parts in ({"image": image}, {"image": image, "row": RowInstance({})}):
@@ -85,7 +85,7 @@ def test_a_table_of_the_target_alone_leaves_the_photo(examples: Path) -> None:
 
 
 class Brightness(Network):
-    """A backbone that sees the mean of each colour."""
+    """A backbone that computes the mean of each colour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ class Brightness(Network):
         return inputs["pixel_values"].mean(dim=(2, 3))
 
 
-def test_the_head_sees_photo_and_row(examples: Path) -> None:
-    """The answer moves with either, and comes in the target's units."""
+def test_head_gets_features_and_columns(examples: Path) -> None:
+    """The answer depends on both, and is in the target's units."""
     task = ImageTabularRegression(record_card(target=TargetScale(mean=100, std=10, lower=-1, upper=2)))
     torch.manual_seed(0)
     head = Head(HeadSpec(kind="linear", inputs=3 + 7, outputs=1, output="value", columns=7))
@@ -117,7 +117,7 @@ def test_the_head_sees_photo_and_row(examples: Path) -> None:
     assert first.value == pytest.approx(100 + 10 * float(outputs[0]["value"][0]), rel=1e-6)
 
 
-def test_a_card_finds_its_task_and_its_first_run_needs_no_caller(tmp_path: Path) -> None:
+def test_card_gets_its_task_and_a_warmup_item(tmp_path: Path) -> None:
     task = task_for(record_card(), Materialised(tmp_path, tmp_path / "model.safetensors", {}, ""))
     assert isinstance(task, ImageTabularRegression)
     item = task.warmup_item()

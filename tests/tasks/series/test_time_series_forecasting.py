@@ -1,4 +1,4 @@
-"""Numbers in time in, the numbers to come out, in their own units and as sure as they were on held-out data."""
+"""Forecasts are in the units of the series, with intervals that follow the errors on held-out data."""
 
 from typing import Any
 
@@ -42,19 +42,19 @@ def forecast(instance: SeriesInstance, **card: Any) -> Forecast:
     return answer
 
 
-def test_an_untrained_network_repeats_the_last_step_in_the_units_of_the_data() -> None:
+def test_untrained_network_repeats_the_last_step_in_the_datas_units() -> None:
     answer = forecast(series(np.arange(1000.0, 1012.0)))
     assert answer.values.tolist() == [[1011.0]] * 3
     assert answer.lower is None
     assert answer.upper is None
 
 
-def test_channels_stay_apart() -> None:
+def test_channels_are_independent() -> None:
     answer = forecast(series(np.arange(24.0), 2), channels=2)
     assert answer.values.tolist() == [[22.0, 23.0]] * 3
 
 
-def test_only_the_end_of_a_long_series_counts_and_the_answer_says_so() -> None:
+def test_long_series_is_truncated_with_a_note() -> None:
     task = TimeSeriesForecasting(series_card())
     long, exact = task.preprocess([series(np.arange(100.0)), series(np.arange(88.0, 100.0))], ["a", "b"])
     assert isinstance(long, Item)
@@ -63,34 +63,34 @@ def test_only_the_end_of_a_long_series_counts_and_the_answer_says_so() -> None:
     assert (dict(long.notes), dict(exact.notes)) == ({"truncated": True, "steps": 100}, {})
 
 
-def test_what_is_cut_off_may_have_gaps() -> None:
+def test_truncated_steps_may_have_gaps() -> None:
     [item] = TimeSeriesForecasting(series_card()).preprocess([series([np.nan, *range(12)])], ["a"])
     assert isinstance(item, Item)
 
 
-def test_a_series_that_is_too_short_is_refused() -> None:
+def test_too_short_series_is_refused() -> None:
     wrong = refusal(series(range(11)))
     assert (wrong.field, wrong.problem) == ("instances[2].series", "expected at least 12 steps, got 11")
     assert refusal(series([])).problem == "expected at least 12 steps, got 0"
     assert refusal(series([]), channels=2).problem == "expected at least 12 steps, got 0"
 
 
-def test_channels_must_be_as_many_as_were_learned() -> None:
+def test_wrong_number_of_channels_is_refused() -> None:
     assert refusal(series(range(24), 2)).problem == "expected 1 numbers in each step, got 2"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e151, 1e300])
-def test_a_gap_or_a_number_without_end_is_named_by_its_step(bad: float) -> None:
+def test_gap_or_infinite_number_is_refused_by_its_step(bad: float) -> None:
     values = [0.0, 1.0, *range(10), bad, 3.0]
     wrong = refusal(series(values))
     assert wrong.problem.endswith(f"got {bad:g} in step 12")
 
 
-def test_another_kind_of_input_is_refused() -> None:
+def test_other_kind_of_input_is_refused() -> None:
     assert "expected series or tensors for model 'my_series', got image" in refusal(ImageInstance(b"x")).problem
 
 
-def test_intervals_are_as_wide_as_the_series_moves() -> None:
+def test_interval_width_follows_the_spread_of_the_series() -> None:
     wave = np.sin(np.arange(12.0))
     calm, wild = forecast(series(wave), scale=SCALE), forecast(series(100 * wave), scale=SCALE)
     assert calm.lower is not None
@@ -104,13 +104,13 @@ def test_intervals_are_as_wide_as_the_series_moves() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 5.0, -1e6, 1e-3])
-def test_a_series_that_stands_still_has_a_forecast_without_interval(level: float) -> None:
+def test_constant_series_has_no_interval(level: float) -> None:
     answer = forecast(series([level] * 12), scale=SCALE)
     np.testing.assert_allclose(answer.values, level, rtol=1e-6)
     assert answer.lower is None
 
 
-def test_the_spread_is_the_networks_own() -> None:
+def test_spread_equals_that_of_the_network() -> None:
     contexts = np.random.default_rng(0).normal(1e3, 2.0, (5, 12, 2)).astype(np.float32)
     contexts[2, :, 0] = 7.0
     network: Any = build_network(series_card(channels=2))
@@ -119,12 +119,12 @@ def test_the_spread_is_the_networks_own() -> None:
     assert spread[2, 0, 0] == 0
 
 
-def test_a_season_never_exceeds_the_context() -> None:
+def test_season_never_exceeds_the_context() -> None:
     recipe = series_card().recipe.model_copy(update={"season": 365})
     assert series_arguments(recipe)["season"] == 12  # type: ignore[arg-type]
 
 
-def test_a_batch_answers_as_its_rows_do_alone() -> None:
+def test_batch_answers_as_its_rows_alone() -> None:
     card = series_card(channels=2)
     task = TimeSeriesForecasting(card)
     rng = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_a_batch_answers_as_its_rows_do_alone() -> None:
         np.testing.assert_allclose(row["forecast"], alone["forecast"], rtol=1e-5, atol=1e-5)
 
 
-def test_a_card_finds_its_task_and_its_first_run_needs_no_caller(tmp_path: Any) -> None:
+def test_card_gets_its_task_and_a_warmup_item(tmp_path: Any) -> None:
     card = series_card()
     task = task_for(card, Materialised(tmp_path, tmp_path / "model.safetensors", {}, ""))
     assert isinstance(task, TimeSeriesForecasting)
@@ -150,7 +150,7 @@ def test_a_card_finds_its_task_and_its_first_run_needs_no_caller(tmp_path: Any) 
 
 
 @pytest.mark.parametrize(("level", "size"), [(0.0, 1e19), (0.0, 1e-19), (0.0, 1e149), (1e9, 1e-2), (-1e15, 1e5)])
-def test_a_series_of_any_size_and_level_is_forecast_as_one_about_zero_is(level: float, size: float) -> None:
+def test_series_of_any_size_and_level_is_forecast_as_one_around_zero(level: float, size: float) -> None:
     wave = np.sin(np.arange(12.0))
     usual, other = forecast(series(wave), scale=SCALE), forecast(series(level + size * wave), scale=SCALE)
     for ours, theirs in ((usual.values, other.values), (usual.lower, other.lower), (usual.upper, other.upper)):
@@ -159,7 +159,7 @@ def test_a_series_of_any_size_and_level_is_forecast_as_one_about_zero_is(level: 
         np.testing.assert_allclose((theirs - level) / size, ours, atol=1e-4)
 
 
-def test_tensors_of_a_series_come_back_in_its_own_units() -> None:
+def test_output_tensors_are_in_the_units_of_the_series() -> None:
     task = TimeSeriesForecasting(series_card())
     [item] = task.preprocess([series(1e6 + np.arange(12.0))], ["x"])
     assert isinstance(item, Item)

@@ -1,4 +1,4 @@
-"""Rows in, labels or numbers out: from the real data of a table to an answer in its units."""
+"""Rows give labels or numbers: from the data of a table to an answer in its units."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -52,7 +52,7 @@ def answers(card: Card, task: Any, rows: Sequence[dict[str, Any]]) -> list[Any]:
 
 @pytest.mark.parametrize("recipe", [FLATS, NUMBERS_ALONE, CATEGORIES_ALONE], ids=["both", "numbers", "categories"])
 @pytest.mark.parametrize("classes", [0, 3])
-def test_a_batch_answers_as_its_rows_do_alone(recipe: RowRecipe, classes: int) -> None:
+def test_batch_answers_as_its_rows_alone(recipe: RowRecipe, classes: int) -> None:
     known = {c.name for c in recipe.numbers} | {c.name for c in recipe.categories}
     rows = [{k: v for k, v in row.items() if k in known} for row in ROWS]
     rows = [row for row in rows if any(v is not None for v in row.values())]
@@ -68,7 +68,7 @@ def test_a_batch_answers_as_its_rows_do_alone(recipe: RowRecipe, classes: int) -
             assert alone.value == pytest.approx(answer.value, abs=1e-5)
 
 
-def test_a_row_gets_labels_best_first() -> None:
+def test_row_gets_labels_best_first() -> None:
     card = table_card(classes=3)
     [answer] = answers(card, TabularPrediction(LabelAnswers, card, LABELS), ROWS[:1])
     assert {label.name for label in answer.labels} == set(LABELS)
@@ -76,7 +76,7 @@ def test_a_row_gets_labels_best_first() -> None:
     assert [x.score for x in answer.labels] == sorted((x.score for x in answer.labels), reverse=True)
 
 
-def test_top_k_and_threshold_are_kept() -> None:
+def test_top_k_and_threshold_are_applied() -> None:
     task = TabularPrediction(LabelAnswers, table_card(classes=3), LABELS)
     row = {"logits": np.array([0.0, 3.0, 1.0], np.float32)}
     best = task.postprocess(row, Item({}), Options(top_k=1))
@@ -89,7 +89,7 @@ def test_top_k_and_threshold_are_kept() -> None:
         TabularPrediction(NumberAnswers, table_card()).check(Options(top_k=1))
 
 
-def test_a_number_comes_in_the_units_of_the_data_with_its_interval() -> None:
+def test_number_is_in_the_datas_units_with_its_interval() -> None:
     target = TargetScale(mean=200_000, std=50_000, lower=-30_000, upper=45_000)
     task = TabularPrediction(NumberAnswers, table_card(target=target))
     answer = task.postprocess({"value": np.array([0.5], np.float32)}, Item({}), Options())
@@ -98,8 +98,8 @@ def test_a_number_comes_in_the_units_of_the_data_with_its_interval() -> None:
     assert bare.postprocess({"value": np.array([3.0], np.float32)}, Item({}), Options()) == Regression(7, None, None)
 
 
-def test_tensors_that_go_out_are_in_the_units_of_the_data_too() -> None:
-    """A caller who asked for tensors knows no mean and no spread."""
+def test_output_tensors_are_in_the_datas_units() -> None:
+    """A caller that asks for tensors knows neither mean nor spread."""
     task = TabularPrediction(NumberAnswers, table_card(target=TargetScale(mean=200_000, std=50_000)))
     shown = task.shown({"value": np.array([0.5], np.float32)})
     assert shown["value"].tolist() == [225_000]
@@ -109,8 +109,8 @@ def test_tensors_that_go_out_are_in_the_units_of_the_data_too() -> None:
     ].tolist() == [0.5]
 
 
-def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
-    """The whole way on the diabetes study of Efron et al. (2004): recipe, rows as a caller writes them, network, units."""
+def test_real_patients_are_predicted_better_than_by_the_mean() -> None:
+    """End to end on the diabetes study of Efron et al. (2004): recipe, rows as a caller writes them, network, units."""
     study = load_diabetes(scaled=False)
     rows = [dict(zip(study.feature_names, values, strict=True)) for values in study.data.tolist()]
     train, test = slice(0, 350), slice(350, None)
@@ -139,7 +139,7 @@ def test_real_patients_are_told_apart_better_than_by_the_mean() -> None:
     assert np.mean(errors) < 0.8 * by_mean, f"{np.mean(errors):.1f} and {by_mean:.1f}"
 
 
-def test_a_bad_row_fails_alone() -> None:
+def test_bad_row_fails_alone() -> None:
     task = TabularPrediction(NumberAnswers, table_card())
     given = [RowInstance(ROWS[0]), RowInstance({"area": "big"}), TextInstance(b"70 m2"), RowInstance(ROWS[3])]
     first, text, kind, last = task.preprocess(given, [f"instances[{i}]" for i in range(4)])
@@ -151,7 +151,7 @@ def test_a_bad_row_fails_alone() -> None:
     assert "expected row or tensors for model 'my_table', got text" in kind.message
 
 
-def test_what_was_filled_in_travels_with_the_row() -> None:
+def test_filled_in_cells_are_noted_on_the_item() -> None:
     items = items_of(TabularPrediction(NumberAnswers, table_card()), ROWS)
     assert [dict(item.notes) for item in items] == [
         {},
@@ -162,7 +162,7 @@ def test_what_was_filled_in_travels_with_the_row() -> None:
 
 
 @pytest.mark.parametrize("position", [-1, 4, 2**40])
-def test_a_category_beyond_the_table_is_refused_before_the_network_reads_past_it(position: int) -> None:
+def test_category_beyond_the_table_is_refused(position: int) -> None:
     task = TabularPrediction(NumberAnswers, table_card())
     numbers = np.zeros(2, np.float32)
     good = task.row(TensorInstance({"numbers": numbers, "categories": np.array([3, 2])}), "instances[0]")
@@ -174,7 +174,7 @@ def test_a_category_beyond_the_table_is_refused_before_the_network_reads_past_it
 
 
 @pytest.mark.parametrize("recipe", [FLATS, NUMBERS_ALONE, CATEGORIES_ALONE])
-def test_the_first_run_needs_no_caller(recipe: RowRecipe) -> None:
+def test_warmup_item_runs_without_a_caller(recipe: RowRecipe) -> None:
     card = table_card(recipe, 3)
     task = TabularPrediction(LabelAnswers, card, LABELS)
     item = task.warmup_item()
@@ -185,7 +185,7 @@ def test_the_first_run_needs_no_caller(recipe: RowRecipe) -> None:
     assert isinstance(task.row(TensorInstance(item.tensors), "warm-up"), Item)
 
 
-def test_a_card_finds_its_task(tmp_path: Any) -> None:
+def test_card_gets_its_task(tmp_path: Any) -> None:
     (tmp_path / "labels.txt").write_text("cheap\nfair\ndear\n")
     files = Materialised(tmp_path, tmp_path / "model.safetensors", {}, "")
     found = task_for(table_card(classes=3).model_copy(update={"labels": "labels.txt"}), files)

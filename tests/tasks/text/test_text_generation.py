@@ -1,4 +1,4 @@
-"""A text goes on as the model would write it: within bounds, the same for the same seed, a character at a time."""
+"""Generated text is bounded, and the same for the same seed; each pass adds one character."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from service.errors import InvalidInput
 from service.tasks.text.text_generation import GenerationItem, TextGeneration
 from service.types import GeneratedText, ImageInstance, Item, Options, TensorInstance, TextInstance
 
-pytestmark = pytest.mark.weights  # the alphabet comes with them
+pytestmark = pytest.mark.weights  # the alphabet is downloaded with the weights
 
 WINDOW, BORDER = 40, "<s>"
 
@@ -32,7 +32,7 @@ def prepare(task: TextGeneration, text: str | bytes) -> Any:
 
 
 def write(real: Any, text: str, **options: Any) -> GeneratedText:
-    """Every pass alone, to the end."""
+    """Runs every pass alone, to the end."""
     item, chosen = prepare(real.task, text), Options(**options)
     for _ in range(3000):
         (row,) = real.task.split(real.runtime.run(real.task.collate([item])[0]), [item])
@@ -52,7 +52,7 @@ def seen(task: TextGeneration, item: Item) -> str:
 # ── what the network sees ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_short_text_stands_at_the_end_of_the_window_behind_the_border(task: TextGeneration) -> None:
+def test_short_text_is_at_the_end_of_the_window_after_the_border(task: TextGeneration) -> None:
     ids = prepare(task, "Hello").tensors["input_ids"].tolist()
     assert ids[:-6] == [0] * (WINDOW - 6)
     assert ids[-6] == task.alphabet.border
@@ -60,7 +60,7 @@ def test_a_short_text_stands_at_the_end_of_the_window_behind_the_border(task: Te
     assert prepare(task, "Hello").tensors["attention_mask"].tolist() == [1] * WINDOW
 
 
-def test_of_a_long_text_the_end_is_seen_and_the_caller_is_told(task: TextGeneration) -> None:
+def test_long_text_is_truncated_to_its_end_with_a_note(task: TextGeneration) -> None:
     text = "".join(f"sentence number {i}. " for i in range(200))
     item = prepare(task, text)
     assert seen(task, item) == text[-WINDOW:]
@@ -68,11 +68,11 @@ def test_of_a_long_text_the_end_is_seen_and_the_caller_is_told(task: TextGenerat
     assert prepare(task, text[-WINDOW:]).notes == {}
 
 
-def test_characters_that_the_model_does_not_know_are_dropped(task: TextGeneration) -> None:
+def test_unknown_characters_are_dropped(task: TextGeneration) -> None:
     assert seen(task, prepare(task, "a\x00b\U0001fbf9c")) == "abc"
 
 
-def test_nothing_at_all_is_a_beginning(real: Any) -> None:
+def test_empty_text_is_continued(real: Any) -> None:
     assert write(real, "", seed=1, max_new_tokens=20).text
 
 
@@ -83,7 +83,7 @@ def test_nothing_at_all_is_a_beginning(real: Any) -> None:
         (ImageInstance(b""), "expected text or tensors for model 'char_lstm', got image"),
     ],
 )
-def test_what_is_no_text_is_refused(task: TextGeneration, instance: Any, says: str) -> None:
+def test_input_that_is_no_text_is_refused(task: TextGeneration, instance: Any, says: str) -> None:
     (error,) = task.preprocess([instance], ["instances[0]"])
     assert isinstance(error, InvalidInput)
     assert says in error.message
@@ -95,30 +95,30 @@ def test_what_is_no_text_is_refused(task: TextGeneration, instance: Any, says: s
 @pytest.mark.parametrize(
     ("text", "goes_on"), [("My girlfriend and I have bee", "n "), ("TIL that the Unite", "d States"), ("Thank yo", "u")]
 )
-def test_words_are_finished_as_anybody_would(real: Any, text: str, goes_on: str) -> None:
+def test_unfinished_words_are_completed(real: Any, text: str, goes_on: str) -> None:
     answer = write(real, text, temperature=0.0, max_new_tokens=len(goes_on))
     assert (answer.text, answer.tokens, answer.finish_reason) == (goes_on, len(goes_on), "length")
 
 
-def test_the_same_seed_writes_the_same_and_another_writes_otherwise(real: Any) -> None:
+def test_seed_determines_the_text(real: Any) -> None:
     one, same, other = (write(real, "Why do we", seed=seed, max_new_tokens=60, temperature=1.0) for seed in (5, 5, 6))
     assert one == same
     assert one.text != other.text
 
 
-def test_without_a_seed_no_two_calls_write_alike(real: Any) -> None:
+def test_calls_without_a_seed_differ(real: Any) -> None:
     assert len({write(real, "Why do we", max_new_tokens=60, temperature=1.0).text for _ in range(3)}) > 1
 
 
-def test_the_coldest_text_is_no_matter_of_chance(real: Any) -> None:
+def test_temperature_near_0_is_deterministic(real: Any) -> None:
     texts = {write(real, "Why do we", max_new_tokens=30, temperature=t, seed=s).text for t, s in ((0.0, 1), (1e-9, 2))}
     assert len(texts) == 1
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("spoilt", [np.nan, -np.inf, np.inf])
-def test_logits_that_are_no_numbers_write_nothing(task: TextGeneration, temperature: float, spoilt: float) -> None:
-    """A fine-tuned model may have run away: better no text than one made of nothing."""
+def test_logits_that_are_not_finite_raise(task: TextGeneration, temperature: float, spoilt: float) -> None:
+    """A fine-tuned model may have diverged: no text is better than an arbitrary one."""
     item = prepare(task, "Why")
     symbols = task.card.signature.outputs[0].shape[-1]
     row = {task.card.signature.outputs[0].name: np.full(symbols, spoilt, np.float32)}
@@ -129,7 +129,7 @@ def test_logits_that_are_no_numbers_write_nothing(task: TextGeneration, temperat
         task.postprocess(row, prepare(task, "Why"), Options())
 
 
-def test_it_stops_where_the_model_ends_the_text(real: Any) -> None:
+def test_generation_stops_where_the_model_ends_the_text(real: Any) -> None:
     answers = [write(real, "What is your favorite ", seed=seed, max_new_tokens=400) for seed in range(3)]
     ended = [answer for answer in answers if answer.finish_reason == "stop"]
     assert ended, [answer.text for answer in answers]
@@ -138,11 +138,11 @@ def test_it_stops_where_the_model_ends_the_text(real: Any) -> None:
         assert BORDER not in answer.text
 
 
-def test_the_cards_own_length_holds_unless_told_otherwise(real: Any) -> None:
+def test_default_length_is_that_of_the_card(real: Any) -> None:
     assert write(real, "The", temperature=0.0).tokens <= real.task.recipe.max_new_tokens
 
 
-def test_padding_is_never_written(task: TextGeneration) -> None:
+def test_padding_is_never_generated(task: TextGeneration) -> None:
     item = prepare(task, "x")
     logits = np.zeros(465, np.float32)
     logits[0] = 1e6
@@ -153,7 +153,7 @@ def test_padding_is_never_written(task: TextGeneration) -> None:
         assert 0 not in item.state.ids
 
 
-def test_two_calls_share_nothing(task: TextGeneration) -> None:
+def test_two_calls_share_no_state(task: TextGeneration) -> None:
     first, second = prepare(task, "x"), prepare(task, "x")
     task.next_item(first, {"logits": np.eye(465, dtype=np.float32)[5] * 100}, Options(temperature=0.0))
     assert first.state.ids == [5]
@@ -176,18 +176,18 @@ def test_tensors_take_one_pass(task: TextGeneration) -> None:
         ({"top_k": 3}, r"options\.top_k: has no meaning for the task text-generation"),
     ],
 )
-def test_options_out_of_their_bounds_are_refused(task: TextGeneration, options: dict[str, Any], says: str) -> None:
+def test_options_out_of_bounds_are_refused(task: TextGeneration, options: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         task.check(Options(**options))
 
 
 @pytest.mark.parametrize("name", ["max_new_tokens", "temperature", "seed"])
-def test_other_tasks_write_nothing(served: Callable[[str], Any], name: str) -> None:
+def test_other_tasks_refuse_generation_options(served: Callable[[str], Any], name: str) -> None:
     with pytest.raises(InvalidInput, match=f"options.{name}: has no meaning for the task feature-extraction"):
         served("all_minilm_l6_v2").task.check(Options(**{name: 1}))
 
 
-def test_ordinary_english_costs_far_fewer_bits_than_chance(real: Any) -> None:
+def test_english_text_costs_far_fewer_bits_than_chance(real: Any) -> None:
     """About 8.9 bits a character would be chance."""
     text = "What is the most beautiful thing you have ever seen in your whole life?"
     ids = np.concatenate([np.zeros(WINDOW, np.int64), [real.task.alphabet.border], real.task.alphabet.encode(text)])

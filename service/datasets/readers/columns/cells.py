@@ -1,4 +1,4 @@
-"""What one cell of a table is: a number, a name, or nothing. Upload, training and prediction ask here."""
+"""The meaning of one cell of a table: a number, a name, or nothing. Upload, training and prediction all use these functions."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ MISSING_MARKERS = frozenset(
     ("", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "<na>", "?", "-", "–", "—")  # noqa: RUF005
     + ("#n/a", "#na", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 )
-"""What stands for an empty cell in a column of numbers, in any case of letters."""
+"""Texts that stand for an empty cell in a column of numbers, in any case of letters."""
 BOOLEAN_NAMES = ("true", "false")
-"""How a truth value is called, as JSON does."""
+"""The names of truth values, as in JSON."""
 _DIGITS = Context(prec=100)
 
 
 LARGEST_NUMBER = 1e150
-"""The largest absolute value of a number that enters, as input, target or step of a series, in a dataset and in a call: the
-squares of differences are finite, and so are the sums of millions of them. A larger one is no measurement but a mark for
-"nothing"."""
+"""The largest absolute value of a number that is accepted as input, target or step of a series, in a dataset and in a call:
+squares of differences stay finite, and so do the sums of millions of them. A larger number is no measurement but a placeholder
+for a missing one."""
 NUMBER_RANGE = "a number from -1e150 to 1e150"
 
 
 def to_number(cell: Cell, notation: Notation = PLAIN) -> float | None:
-    """The number that a cell holds, infinite and NaN included; None where it is none. A truth value is none.
+    """The number in a cell, possibly infinite or NaN; None for any other cell, including a truth value.
 
-    `notation`: how the column's numbers are written, where they are texts.
+    `notation`: the format of the column's numbers, for cells that are texts.
     """
-    if isinstance(cell, str):  # first: of CSV all are
-        return parse_plain(cell) if notation is PLAIN or notation == PLAIN else notation.number(cell)
+    if isinstance(cell, str):  # first, because all cells of a CSV are texts
+        return parse_plain(cell) if notation is PLAIN or notation == PLAIN else notation.parse(cell)
     if cell is None or isinstance(cell, bool | list):
         return None
     try:
@@ -44,21 +44,21 @@ def to_number(cell: Cell, notation: Notation = PLAIN) -> float | None:
 
 
 def is_missing(cell: Cell) -> bool:
-    """Whether a cell stands for no number."""
+    """Whether a cell stands for a missing number."""
     if isinstance(cell, str):
         return cell.strip().casefold() in MISSING_MARKERS
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def to_category(cell: Cell) -> str | None:
-    """A cell as the name of a category or class, None where it is empty: `3` for 3.0, `true` for a truth value.
+    """The name of the category or class in a cell, None for an empty one: `3` for 3.0, `true` for a truth value.
 
-    A text is its own name, composed (NFC), with single spaces; whole numbers of any length are told apart.
+    A text is its own name, composed (NFC), with single spaces. Whole numbers of any length stay different.
     """
-    if isinstance(cell, str):  # first: of CSV all are
+    if isinstance(cell, str):  # first, because all cells of a CSV are texts
         text = " ".join(cell.split())
         folded = text.casefold()
-        if folded in BOOLEAN_NAMES:  # in any case of letters, as pandas and spreadsheets write them
+        if folded in BOOLEAN_NAMES:  # pandas and spreadsheets write other cases of letters
             return folded
         if folded in ("", "nan"):
             return None
@@ -78,17 +78,17 @@ def to_category(cell: Cell) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class CellReading:
-    """How the cells of one column are read, all of them alike."""
+    """How all cells of one column are read."""
 
     notation: Notation = PLAIN
     whole: bool = False
-    """All its cells are whole numbers as programs write them, so that as classes `1.0` and `1` are one."""
+    """Whether all cells are whole numbers as programs write them, so that `1.0` and `1` are the same class."""
 
     boolean_spellings: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """How truth values are written, by their usual name, where each is written in one way: `true` as `TRUE`."""
+    """The spelling of each truth value by its name, such as `TRUE` for `true`, if each has only one spelling."""
 
     def name(self, cell: Cell) -> str | None:
-        """The class that a cell names, as it is written there; None where it is empty."""
+        """The class in a cell, spelled as in the column; None for an empty cell."""
         name = to_category(cell)
         if self.whole and name is not None and isinstance(cell, str):
             return name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Which column of a table plays which role: named by the caller, found by a usual name, or the only one left."""
+"""Which column of a table has which role: named by the caller, found by a common name, or the only one left."""
 
 from __future__ import annotations
 
@@ -47,49 +47,45 @@ SERIES_TIME_NAMES = (
     ),
     *("week", "woche", "day", "tag", "fecha_hora", "jour", "period", "periode", "hour", "stunde", "t"),
 )
-"""What times are called, too, in data that are a series; elsewhere such a column may be any input."""
+"""Further names of times in data that are a series; elsewhere such a column may be any input."""
 FILE_NAMES = ("image", "file", "file_name", "filename", "path", "image_path", "picture", "photo", "audio")
-ROLES = ("text", "target", "image", "split", "time", "series")
 
 
 def clean_columns(columns: Columns) -> Columns:
-    """The names that a caller gave, as those of a table's header are cleaned."""
-    roles = {meaning: clean_name(getattr(columns, meaning)) for meaning in ROLES}
+    """The names that a caller gave, normalised like those of a table's header."""
+    roles = {role: clean_name(name) for role, name in columns.roles().items()}
     return columns.model_copy(update={**roles, "ignored": tuple(map(clean_name, columns.ignored))})
 
 
 def check_named_columns(columns: Columns, names: Sequence[str]) -> None:
-    """Raises InvalidInput for a column that the caller named and the table has not, or that means two things."""
-    meanings: dict[str, str] = {}
-    for meaning in ROLES:
-        name = getattr(columns, meaning)
+    """Raises InvalidInput for a named column that the table does not have, or that has two roles."""
+    roles: dict[str, str] = {}
+    for role, name in columns.roles().items():
         if not name:
             continue
         if name not in names:
-            raise no_such_column(meaning, name, names)
-        if name in meanings:
-            raise InvalidInput(
-                f"header.columns.{meaning}", f"{quoted(name)} is the column of the {meanings[name]} already"
-            )
+            raise no_such_column(role, name, names)
+        if name in roles:
+            raise InvalidInput(f"header.columns.{role}", f"{quoted(name)} is the column of the {roles[name]} already")
         if name in columns.ignored:
-            raise InvalidInput("header.columns.ignored", f"{quoted(name)} is named as the column of the {meaning} too")
-        meanings[name] = meaning
+            raise InvalidInput("header.columns.ignored", f"{quoted(name)} is named as the column of the {role} too")
+        roles[name] = role
     for name in columns.ignored:
         if name not in names:
             raise no_such_column("ignored", name, names)
 
 
 def find_by_name(usual: Sequence[str], summaries: Mapping[str, ColumnSummary]) -> str:
-    """The only column that has one of the usual names; empty where there is none. The first usual name wins."""
+    """The column with one of the common names, or an empty text. The first common name wins."""
     folded = {name.strip().casefold(): name for name in summaries}
     return next((folded[name] for name in usual if name in folded), "")
 
 
 def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inferred) -> str:
-    """A column that says nothing but `train`, `validation` and `test`."""
+    """A column whose only values are `train`, `validation` and `test`."""
     name = find_by_name(SPLIT_NAMES, summaries)
     if not name:
-        infer("split", "drawn by Zoo", "no column says which examples are held out; --split names one")
+        infer("split", "drawn by Zoo", "no column tells which examples are held out; --split names one")
         return ""
     if strange := [value for value in summaries[name].distinct if not split_from_word(value)]:
         infer(
@@ -99,20 +95,20 @@ def find_split(summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inf
             " the column counts as an input",
         )
         return ""
-    infer("split", name, "the column is called so and says which examples are held out; --split decides otherwise")
+    infer("split", name, "the column has this name and tells which examples are held out; --split decides otherwise")
     return name
 
 
 def find_target(
     summaries: Mapping[str, ColumnSummary], infer: Infer = ignore_inferred, columns: tuple[str, ...] = ()
 ) -> str:
-    """The column to be learned, by its usual name, or the only one there is; `columns` are all of the table.
+    """The column to learn, by a common name, or the only one left; `columns` are all columns of the table.
 
-    Raises InvalidInput where that is not clear.
+    Raises InvalidInput if the target is not clear.
     """
     found = find_by_name(TARGET_NAMES, summaries)
     if found:
-        infer("target", found, "a column to be learned is often called so; --target decides otherwise")
+        infer("target", found, "a target often has this name; --target decides otherwise")
         return found
     if len(summaries) == 1:
         found = next(iter(summaries))
@@ -132,7 +128,7 @@ def find_target(
 
 
 def looks_like_data(summaries: Mapping[str, ColumnSummary]) -> bool:
-    """Whether what should be names of columns are rather cells: numbers, or what the column holds again and again."""
+    """Whether the names of columns are rather cells: numbers, or values that the column itself holds repeatedly."""
     return any(
         ("." in name and to_number(name) is not None) or summary.distinct.get(name, 0) > 1
         for name, summary in summaries.items()
@@ -140,7 +136,7 @@ def looks_like_data(summaries: Mapping[str, ColumnSummary]) -> bool:
 
 
 def find_text_column(rest: Mapping[str, ColumnSummary], target: str) -> str:
-    """The column of texts: by its usual name, or the only one with prose where no numbers stand beside it."""
+    """The column of texts: by a common name, or the only one with prose if no numbers stand beside it."""
     labels = TARGET_NAMES[:-1]
     words = {
         name: summary
@@ -159,7 +155,7 @@ def find_text_column(rest: Mapping[str, ColumnSummary], target: str) -> str:
 def unassigned_columns(
     table: Table, summaries: Mapping[str, ColumnSummary], columns: Columns, *used: str
 ) -> dict[str, ColumnSummary]:
-    """The columns that still may mean something."""
+    """The columns without a role so far."""
     named = {columns.target, columns.text, columns.split, columns.time, columns.series}
     out = {*used, *columns.ignored, *(name for name in table.unnamed if name not in named)}
     return {name: summary for name, summary in summaries.items() if name not in out}

@@ -1,4 +1,4 @@
-"""What the cells of one column of a table hold, counted while they are read."""
+"""Counts what the cells of one column of a table hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.datasets.readers.columns.number_format import (
 from service.datasets.readers.tables.table import Cell
 
 DISTINCT = 2_000
-"""Different values that are told apart; beyond it there are simply many."""
+"""Different values that a summary keeps; a column with more has many."""
 MOSTLY_NUMBERS = 0.95
 _MEASURED = re.compile(r"[+-]?\d[\d.,' ]*\D{1,20}", re.ASCII)
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?", re.ASCII)
@@ -29,47 +29,47 @@ _REMEMBERED, _LONGEST_REMEMBERED = 4_096, 256
 
 @dataclass(slots=True)
 class ColumnSummary:
-    """What was seen of one column. Complete after `close`."""
+    """The counts for one column. Complete after `close`."""
 
     name: str
     rows: int = 0
     missing: int = 0
     numbers: int = 0
-    """Cells that hold a number as programs write it, or in the column's own notation."""
+    """Cells with a number as programs write it, or in the column's own notation."""
     whole: int = 0
     """Numbers without a fraction."""
     lists: int = 0
     """Lists and objects."""
     words: int = 0
     distinct: Counter[str] = field(default_factory=Counter)
-    """By name, as written, cut where it is long."""
+    """By name as written, truncated if it is long."""
     notation: Notation = PLAIN
-    """How its numbers are written; decided once for the whole column."""
+    """The format of its numbers; one for the whole column."""
     unreadable_problem: str = ""
-    """Why cells that look like numbers are not read as such; a clause with what to do about it."""
+    """Why cells that look like numbers are not read as numbers: a clause with advice."""
     boolean_spellings: Counter[str] = field(default_factory=Counter)
-    """How its truth values are written: `TRUE`, `True`, `true`."""
+    """The spellings of its truth values: `TRUE`, `True`, `true`."""
     decimal_points: int = 0
     """Plain numbers with a decimal point."""
     thousands_like: int = 0
-    """Those of them that could be grouped thousands: `1.234`."""
+    """Those of `decimal_points` that could be grouped thousands: `1.234`."""
     decorated: int = 0
     """Texts that people read as numbers, and programs do not."""
     enclosed: int = 0
-    """Those of them in parentheses."""
+    """Those of `decorated` in parentheses."""
     unusual_integers: int = 0
-    """Whole numbers that are written otherwise than programs do: `007`, `+1`, `1E2`."""
+    """Whole numbers that programs write differently: `007`, `+1`, `1E2`."""
     format_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many of the decorated can be written so: by decimal sign and sign between thousands."""
+    """How many of the decorated numbers fit each format of (decimal sign, thousands separator)."""
     units: Counter[str] = field(default_factory=Counter)
     unknown_units: int = 0
-    """Texts that begin with a number and go on with something that is no known unit."""
+    """Texts that begin with a number and continue with an unknown unit."""
     samples: dict[str, None] = field(default_factory=dict)
-    """Some of the decorated."""
+    """Some of the decorated numbers."""
     _seen: dict[str, int] = field(default_factory=dict)
 
     def add(self, cell: Cell) -> None:
-        """One more cell. Texts that come again are looked at once."""
+        """Count one more cell. Repeated texts are analysed once."""
         if type(cell) is str:
             count = self._seen.get(cell)
             if count is not None:
@@ -81,7 +81,7 @@ class ColumnSummary:
         self._see(cell, 1)
 
     def close(self) -> None:
-        """All cells were seen."""
+        """Analyse the remaining cells; call it after the last `add`."""
         for cell, count in self._seen.items():
             self._see(cell, count)
         self._seen.clear()
@@ -132,17 +132,17 @@ class ColumnSummary:
 
     @property
     def non_missing(self) -> int:
-        """Cells that hold something."""
+        """Cells with a value."""
         return self.rows - self.missing
 
     @property
     def may_be_decorated(self) -> bool:
-        """Nearly all of its cells are read as numbers by people, and not all of them by programs."""
+        """Whether people read nearly all of its cells as numbers, and programs do not read all of them."""
         return self.decorated > 0 and self.numbers + self.decorated >= MOSTLY_NUMBERS * self.non_missing
 
     @property
     def numeric(self) -> bool:
-        """Nearly all of its cells that hold something hold numbers, and there is one way to read them."""
+        """Whether nearly all of its cells with a value hold numbers that can be read in one way."""
         found = self.numbers if self.notation is PLAIN else self.numbers + self.decorated
         return found > 0 and not self.unreadable_problem and found >= MOSTLY_NUMBERS * self.non_missing
 
@@ -155,25 +155,25 @@ class ColumnSummary:
 
     @property
     def distinct_count(self) -> int:
-        """How many different values it has; at most `DISTINCT`. Whole numbers count as the classes that they name would."""
+        """The number of different values, at most `DISTINCT`. Whole numbers count as the classes that they would name."""
         if not self.numeric:
             return len(self.distinct)
         if self.all_whole:
             reading = self.reading
             return len({reading.name(name) for name in self.distinct})
-        return len({self.notation.exact(name) for name in self.distinct})
+        return len({self.notation.parse_exact(name) for name in self.distinct})
 
     @property
     def loses_digits(self) -> bool:
-        """Some of its whole numbers are different, and as numbers of 16 digits the same."""
+        """Whether some of its whole numbers are different, and equal as numbers of 16 digits."""
         if not self.numeric or not self.all_whole or all(len(name) < _LONG for name in self.distinct):
             return False
-        exact = {self.notation.exact(name) for name in self.distinct}
+        exact = {self.notation.parse_exact(name) for name in self.distinct}
         return len({to_number(name, self.notation) for name in self.distinct}) < len(exact)
 
     @property
     def all_whole(self) -> bool:
-        """All of its numbers are whole."""
+        """Whether all of its numbers are whole."""
         if self.notation is PLAIN:
             return self.whole == self.numbers
         found = (to_number(name, self.notation) for name in self.distinct)
@@ -181,19 +181,19 @@ class ColumnSummary:
 
     @property
     def repeats(self) -> bool:
-        """Its values come back often enough to be categories."""
+        """Whether its values repeat often enough to be categories."""
         return len(self.distinct) < DISTINCT and (
             len(self.distinct) <= 50 or 2 * len(self.distinct) <= self.non_missing
         )
 
     @property
     def all_different(self) -> bool:
-        """No value comes twice."""
+        """Whether no value occurs twice."""
         return len(self.distinct) > 2 and len(self.distinct) == self.non_missing
 
     @property
     def trailing_text_problem(self) -> str:
-        """Why it is no column of numbers though each cell begins with one; a clause, empty where that is not so."""
+        """Why it is no column of numbers although each cell begins with one: a clause; empty if that is not so."""
         found = self.numbers + self.decorated + self.unknown_units
         if self.numeric or not self.unknown_units or found < MOSTLY_NUMBERS * self.non_missing:
             return ""
@@ -205,7 +205,7 @@ class ColumnSummary:
 
     @property
     def is_prose(self) -> bool:
-        """It holds texts: several words each, hardly any twice."""
+        """Whether it holds texts: several words each, hardly any repeated."""
         return (
             not self.numeric
             and self.non_missing > 0

@@ -1,4 +1,4 @@
-"""The input columns of a table: which are numbers, which are categories, and their cells."""
+"""The input columns of a table: numbers, categories, and their cells."""
 
 from __future__ import annotations
 
@@ -14,57 +14,60 @@ from service.datasets.readers.columns.number_format import PLAIN
 from service.datasets.readers.tables.table import Cell
 
 MAX_CATEGORIES = 1_000
-"""Of one column, the most frequent; a rarer one is as good as unknown to a model."""
+"""Categories of one column, the most frequent ones; a model hardly learns from rarer ones."""
 _COUNTED = 20_000
 
 
 class InputColumns:
-    """Reads rows as numbers and categories, and remembers which categories there were."""
+    """Reads rows as numbers and categories, and collects the categories."""
 
     def __init__(self, summaries: Mapping[str, ColumnSummary]) -> None:
-        """`summaries`: of the columns that are inputs. What is no use as one is left out, with a warning."""
-        kept: list[tuple[str, str]] = []
+        """`summaries`: of the columns that may be inputs. Columns that are useless as input are left out, with a warning."""
+        used: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.left_out: list[str] = []
-        """Columns that are no use as an input."""
+        """Columns that are useless as input."""
         for name, summary in summaries.items():
             if summary.lists and not summary.distinct:
                 self.warnings.append(f"column {quoted(name)} holds lists or objects and was left out")
             elif not summary.distinct:
                 self.warnings.append(f"column {quoted(name)} is empty and was left out")
             elif summary.numeric:
-                kept.append((name, "number"))
+                used.append((name, "number"))
                 if summary.loses_digits:
                     self.warnings.append(
                         f"column {quoted(name)} holds whole numbers that differ only beyond 16 digits, as ids do, and counts"
                         " them as the same"
                     )
             elif summary.repeats:
-                kept.append((name, "category"))
+                used.append((name, "category"))
                 if summary.trailing_text_problem:
-                    self.warnings.append(f"column {quoted(name)} counts as words: {summary.trailing_text_problem}")
+                    self.warnings.append(
+                        f"column {quoted(name)} is used as a category: {summary.trailing_text_problem}"
+                    )
                 elif summary.unreadable_problem:
-                    self.warnings.append(f"column {quoted(name)} counts as words: {summary.unreadable_problem}")
+                    self.warnings.append(f"column {quoted(name)} is used as a category: {summary.unreadable_problem}")
                 elif summary.all_different:
-                    self.warnings.append(f"column {quoted(name)} is different in every row, and counts as words")
+                    self.warnings.append(f"column {quoted(name)} is different in every row, and is used as a category")
             elif summary.trailing_text_problem or summary.unreadable_problem:
                 self.warnings.append(
                     f"column {quoted(name)} was left out: {summary.trailing_text_problem or summary.unreadable_problem}"
                 )
             else:
                 self.warnings.append(f"column {quoted(name)} is different in nearly every row and was left out")
-            if not kept or kept[-1][0] != name:
+            if not used or used[-1][0] != name:
                 self.left_out.append(name)
-        self.columns = tuple(kept)
-        self._notations = {name: summaries[name].notation for name, kind in kept if kind == "number"}
-        self._empty = dict.fromkeys((name for name, _ in kept), 0)
+        self.columns = tuple(used)
+        self._notations = {name: summaries[name].notation for name, kind in used if kind == "number"}
+        self._empty = dict.fromkeys((name for name, _ in used), 0)
         self._rows = 0
-        self._beyond: dict[str, tuple[int, Cell]] = {}  # by column, how many and the first
-        self._seen: dict[str, Counter[str]] = {name: Counter() for name, kind in kept if kind == "category"}
+        self._beyond: dict[str, tuple[int, Cell]] = {}  # by column: the number of such cells, and the first
+        self._seen: dict[str, Counter[str]] = {name: Counter() for name, kind in used if kind == "category"}
 
     def read(self, cells: Mapping[str, Cell]) -> tuple[dict[str, float | str | None], str]:
-        """(cells by column, "") or (nothing of use, what is wrong). A cell that is missing is None, and so is one beyond
-        `LARGEST_NUMBER`, of which `remarks` tells."""
+        """(cells by column, "") or ({}, what is wrong). A missing cell is None, and so is a number beyond `LARGEST_NUMBER`,
+        about which
+        `remarks` warns."""
         row: dict[str, float | str | None] = {}
         empty: list[str] = []
         for name, kind in self.columns:
@@ -95,7 +98,7 @@ class InputColumns:
         return row, ""
 
     def remarks(self) -> list[str]:
-        """What should be known of the columns once all rows were read: which had empty cells, or cells beyond all bounds."""
+        """Warnings after all rows were read: about empty cells, and about numbers beyond the accepted range."""
         missing = [f"{quoted(name)} {count}" for name, count in self._empty.items() if count]
         many = [
             f"column {quoted(name)} has {len(seen):,}{'' if len(seen) < _COUNTED else ' or more'} categories; the"

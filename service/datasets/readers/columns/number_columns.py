@@ -1,4 +1,4 @@
-"""Decides how the numbers of each column are written: one reading for all rows, or a sentence that says why there is none."""
+"""Chooses the number format of each column: one for all rows, or a sentence on why there is none."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from service.datasets.readers.columns.number_format import (
 from service.datasets.readers.inferred_facts import Infer
 
 ADVICE = "write them with a point for decimals and nothing else between the digits"
-_Way = tuple[DecimalSign, GroupingSign]
-"""Decimal sign, and sign between thousands."""
+_NumberFormat = tuple[DecimalSign, GroupingSign]
+"""Decimal sign, and thousands separator."""
 _SIGNS: dict[str, str] = {".": "point", ",": "comma"}
 
 
 def choose_notations(summaries: Sequence[ColumnSummary], delimiter: str, infer: Infer) -> None:
-    """Sets `notation` or `unread` of the columns that hold numbers as people write them.
+    """Sets `notation` or `unreadable_problem` of the columns with numbers as people write them.
 
-    `delimiter`: between the cells of the file; where it is a semicolon, a comma is rather the decimal sign.
+    `delimiter`: between the cells of the file; beside a semicolon, a comma is more likely the decimal sign.
     """
     possible = {summary.name: _possible(summary) for summary in summaries if summary.may_be_decorated}
     decimal = _of_others(summaries, possible)
@@ -39,9 +39,9 @@ def choose_notations(summaries: Sequence[ColumnSummary], delimiter: str, infer: 
             _tell(summary, sample, "other columns write decimals with a comma", infer)
 
 
-def _possible(summary: ColumnSummary) -> list[_Way]:
-    """Decimal sign and sign between thousands by which all cells of a column can be read; the plainest first."""
-    found: list[_Way] = []
+def _possible(summary: ColumnSummary) -> list[_NumberFormat]:
+    """The formats in which all cells of a column can be read, the plainest first."""
+    found: list[_NumberFormat] = []
     for decimal, grouping in NUMBER_FORMATS:
         if summary.format_counts[decimal, grouping] < summary.decorated or any(decimal == other for other, _ in found):
             continue
@@ -51,13 +51,13 @@ def _possible(summary: ColumnSummary) -> list[_Way]:
     return found
 
 
-def _matters(summary: ColumnSummary, possible: Sequence[_Way]) -> bool:
-    """Whether the readings of a column differ: `1,234` is two numbers, `1 234` is one."""
+def _matters(summary: ColumnSummary, possible: Sequence[_NumberFormat]) -> bool:
+    """Whether the possible formats give different numbers: `1,234` is two numbers, `1 234` is one."""
     return len(possible) > 1 and len({grouping for _, grouping in possible}) > 1
 
 
-def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_Way]]) -> DecimalSign | None:
-    """The decimal sign of the columns that leave no doubt; None where there are none, or they differ."""
+def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_NumberFormat]]) -> DecimalSign | None:
+    """The decimal sign of the columns with only one possible format; None if there are none, or if they differ."""
     signs: set[DecimalSign] = {
         "." for s in summaries if s.name not in possible and s.numeric and s.decimal_points > s.thousands_like
     }
@@ -69,7 +69,11 @@ def _of_others(summaries: Sequence[ColumnSummary], possible: dict[str, list[_Way
 
 
 def _decide(
-    summary: ColumnSummary, possible: Sequence[_Way], of_others: DecimalSign | None, delimiter: str, infer: Infer
+    summary: ColumnSummary,
+    possible: Sequence[_NumberFormat],
+    of_others: DecimalSign | None,
+    delimiter: str,
+    infer: Infer,
 ) -> None:
     samples = list(summary.samples)
     units = {unit_key(unit): unit for unit in summary.units if unit}
@@ -93,18 +97,18 @@ def _decide(
         )
         return
     decimal, grouping = possible[0]
-    why = "all its cells can be read so"
+    why = "all its cells can be read this way"
     if _matters(summary, possible):
         if of_others:
             decimal, why = of_others, f"other columns write decimals with a {_SIGNS[of_others]}"
         elif delimiter == ";":
-            decimal, why = ",", "semicolons separate the cells, as where the comma is the decimal sign"
+            decimal, why = ",", "semicolons separate the cells, as is usual with decimal commas"
         elif possible[0][1] == ",":
-            decimal, why = ".", f"a comma before three digits is rather between thousands; {ADVICE} to decide otherwise"
+            decimal, why = ".", f"a comma before three digits usually separates thousands; {ADVICE} to decide otherwise"
         else:
-            why = f"a point is rather the decimal sign; {ADVICE} to decide otherwise"
+            why = f"a point is usually the decimal sign; {ADVICE} to decide otherwise"
         grouping = dict(possible)[decimal]
-    # What is left are minus signs as people write them, which are read in every notation but that of programs.
+    # The remaining columns have minus signs as people write them, which every notation except that of programs accepts.
     if not grouping and not unit and decimal == ".":
         grouping = ","
     summary.notation = Notation(decimal, grouping, unit)
@@ -114,7 +118,7 @@ def _decide(
 
 
 def _two_ways(samples: Sequence[str]) -> tuple[str, str]:
-    """Two numbers that no reading fits both of."""
+    """Two numbers that no single format fits."""
     bodies = {name: found.body for name in samples if (found := parse_decorated(name)) is not None}
     first = min(bodies, key=lambda name: sum(fits_format(bodies[name], *way) for way in NUMBER_FORMATS))
     fitting = [way for way in NUMBER_FORMATS if fits_format(bodies[first], *way)]
@@ -123,6 +127,6 @@ def _two_ways(samples: Sequence[str]) -> tuple[str, str]:
 
 
 def _tell(summary: ColumnSummary, sample: str, why: str, infer: Infer) -> None:
-    value = summary.notation.number(sample)
+    value = summary.notation.parse(sample)
     unit = f" {summary.notation.unit}" if summary.notation.unit else ""
     infer(f"numbers of {quoted(summary.name)}", f"{quoted(sample)} is {value:.12g}{unit}", why)

@@ -1,16 +1,16 @@
-"""How the numbers of a column are written: decimal sign, sign between thousands, unit. One reading for a whole column.
+"""The format of the numbers in a column: decimal sign, thousands separator, unit. One format applies to the whole column.
 
-`1,234.50`, `1.234,50`, `1 234,50` and `1'234.50` are one number each; `1,234` alone may be two, and a column of nothing else is
-decided by the columns beside it (`schema.py`). A currency, `%` or a unit is read where all cells of the column have the same.
-Upload, training and prediction read cells by the same notation: it is kept with the column in a dataset and on a model's card.
+`1,234.50`, `1.234,50`, `1 234,50` and `1'234.50` are one number each. `1,234` alone may be two; for a column with nothing else,
+the columns beside it decide (`number_columns.py`). A currency, `%` or a unit is accepted if all cells of the column have the
+same one. Upload, training and prediction read cells by the same notation, which is stored with the column in a dataset and on a
+model's card.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal as Exact
-from decimal import InvalidOperation
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Literal
 
@@ -21,7 +21,7 @@ GroupingSign = Literal["", ",", ".", " ", "'"]
 DECIMALS: tuple[DecimalSign, ...] = (".", ",")
 GROUPINGS: tuple[GroupingSign, ...] = ("", ",", ".", " ", "'")
 NUMBER_FORMATS = tuple((decimal, grouping) for decimal in DECIMALS for grouping in GROUPINGS if decimal != grouping)
-"""All that a column may be written by."""
+"""All possible formats of a column: (decimal sign, thousands separator)."""
 _SPACES = {ord(c): " " for c in "\u00a0\u202f\u2009\u2007\u2002\u2003\u2008\u200a\u205f\u3000"}
 _SAME = {**_SPACES, ord("’"): "'", ord("\u02bc"): "'", ord("−"): "-", ord("\u2013"): "-", ord("\ufe63"): "-"}
 _WRITTEN = re.compile(
@@ -35,30 +35,31 @@ _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)"
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How the numbers of a column are written. The default is how programs write them: `-1234.5`, `1.5e3`."""
+    """The format of the numbers in a column. The default is that of programs: `-1234.5`, `1.5e3`."""
 
     decimal: DecimalSign = "."
     grouping: GroupingSign = ""
-    """Between thousands; empty where nothing stands there. A space stands for every kind of space."""
+    """Between thousands; empty for none. A space stands for every kind of space."""
     unit: str = ""
-    """Written before or after each number: a currency, `%`, `kg`; numbers are in this unit. Empty where there is none."""
+    """Before or after each number: a currency, `%`, `kg`; the numbers are in this unit. Empty for none."""
 
     @property
     def is_plain(self) -> bool:
-        """As programs write numbers."""
+        """Whether it is the format in which programs write numbers."""
         return self == PLAIN
 
-    def number(self, text: str) -> float | None:
-        """The number that a text holds, infinite included; None where it holds none."""
+    def parse(self, text: str) -> float | None:
+        """The number in a text, possibly infinite; None for any other text."""
         return _number(text, self)
 
-    def exact(self, text: str) -> Exact | float | None:
-        """The same, with all of its digits: whole numbers of any length are told apart. For the few that are compared."""
+    def parse_exact(self, text: str) -> Decimal | float | None:
+        """The number with all of its digits, so that whole numbers of any length stay different. For the few that are
+        compared."""
         digits = (None if self.is_plain else _digits(text, self)) or text.strip()
         value = parse_plain(digits)
         try:
-            return None if value is None else Exact(digits)
-        except InvalidOperation:  # its exponent is beyond all bounds
+            return None if value is None else Decimal(digits)
+        except InvalidOperation:  # its exponent is out of range
             return value
 
 
@@ -67,10 +68,10 @@ PLAIN = Notation()
 
 @dataclass(frozen=True, slots=True)
 class DecoratedNumber:
-    """One cell that people read as a number, taken apart."""
+    """The parts of one number as people write it."""
 
     body: str
-    """Digits with their signs between, spaces and apostrophes of one kind each."""
+    """Digits and separators; spaces and apostrophes of one kind each."""
     negative: bool
     unit: str
     enclosed: bool
@@ -78,14 +79,14 @@ class DecoratedNumber:
 
 
 def parse_plain(text: str) -> float | None:
-    """The number that a text holds as programs write it, infinite included; None where it holds none."""
+    """The number in a text as programs write it, possibly infinite; None for any other text."""
     text = text.strip()
     return float(text) if _PLAIN.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
 def parse_decorated(text: str) -> DecoratedNumber | None:
-    """A text as a number with decorations, or None where nobody would read one in it."""
+    """A number with decorations, or None for a text in which nobody would read one."""
     found = _WRITTEN.fullmatch(text.translate(_SAME).strip())
     if found is None or bool(found["open"]) != bool(found["close"]):
         return None
@@ -109,17 +110,17 @@ def _shape(decimal: str, grouping: str) -> re.Pattern[str]:
     d, g = re.escape(decimal), re.escape(grouping)
     if not grouping:
         return re.compile(rf"\d+(?:{d}\d*)?|{d}\d+", re.ASCII)
-    grouped = rf"[1-9]\d{{0,2}}(?:{g}\d{{3}})+|[1-9]\d?(?:{g}\d{{2}})+{g}\d{{3}}"  # the second as in India
+    grouped = rf"[1-9]\d{{0,2}}(?:{g}\d{{3}})+|[1-9]\d?(?:{g}\d{{2}})+{g}\d{{3}}"  # the second form is that of India
     return re.compile(rf"(?:{grouped}|\d+)(?:{d}\d*)?|{d}\d+", re.ASCII)
 
 
 def fits_format(body: str, decimal: str, grouping: str) -> bool:
-    """Whether digits and their signs can be written so."""
+    """Whether digits and separators fit a format."""
     return _shape(decimal, grouping).fullmatch(body) is not None
 
 
 def unit_key(unit: str) -> str:
-    """A unit as it is compared: `EUR` and `eur` are one."""
+    """A unit in the form in which units are compared: `EUR` and `eur` are the same."""
     return unit.casefold()
 
 
@@ -129,7 +130,7 @@ def _number(text: str, notation: Notation) -> float | None:
 
 
 def _digits(text: str, notation: Notation) -> str | None:
-    """A number in a notation as programs write it; None where the text is none in it."""
+    """The digits of a number as programs write it; None for a text that does not fit the notation."""
     found = parse_decorated(text) if len(text) <= 64 else None
     if (
         found is not None

@@ -15,9 +15,9 @@ INSPECTED_ROWS = 20_000
 
 
 def summarize_columns(table: Table, infer: Infer = ignore_inferred) -> dict[str, ColumnSummary]:
-    """Each column's summary, in order. How numbers are written is decided over all rows; the rest over the first ones.
+    """The summary of each column, in order. Number formats are chosen over all rows, the rest over the first ones.
 
-    `infer` hears of numbers that are not written as programs do. Raises InvalidInput where not one row can be read.
+    `infer` is called for numbers that are not written as programs do. Raises InvalidInput if no row can be read.
     """
     summaries = {name: ColumnSummary(name) for name in table.columns}
     read, problem = 0, ""

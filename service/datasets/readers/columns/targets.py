@@ -1,4 +1,4 @@
-"""Finding the columns that nobody named, and reading targets."""
+"""Decides whether a target is a class or a number, and reads targets and splits from cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.errors import InvalidInput
 
 AS_WRITTEN = CellReading()
 MAX_NUMBER_CLASSES = 20
-"""Whole numbers are classes where there are no more different ones than this, and each comes twice on average."""
+"""Whole numbers are classes if there are at most this many different ones, and each occurs twice on average."""
 
 
 def target_kind_of(
@@ -33,9 +33,9 @@ def target_kind_of(
     overrides: Overrides = NO_OVERRIDES,
     kind: DatasetKind = DatasetKind.TABLE,
 ) -> TargetKind:
-    """Whether a target is a class or a number: whole numbers of few values are classes unless a number is wanted.
+    """Whether a target is a class or a number: few different whole numbers are classes unless a number is wanted.
 
-    `overrides`: what the caller said, which decides. Raises InvalidInput where there is nothing to learn in it, or not that.
+    `overrides`: what the caller decided. Raises InvalidInput for a target from which a model cannot learn, or not as decided.
     """
     name = quoted(summary.name)
     if summary.lists and not summary.distinct:
@@ -63,15 +63,15 @@ def target_kind_of(
     elif summary.notation.unit:
         why = f"{name} holds numbers with {summary.notation.unit}"
     elif summary.loses_digits and 2 * values <= filled:
-        why = f"{held}, some of which differ only beyond 16 digits, as ids do, and they come again"
+        why = f"{held}, some of which differ only beyond 16 digits, as ids do, and they repeat"
         overrides.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
         return TargetKind.CLASS
     elif values > MAX_NUMBER_CLASSES:
         why = f"{held}, more than {MAX_NUMBER_CLASSES}"
     elif 2 * values > filled:
-        why = f"{held} in {counted(filled, 'row')}, so that hardly one comes twice"
+        why = f"{held} in {counted(filled, 'row')}, so hardly any repeats"
     else:
-        why = f"{held}, not more than {MAX_NUMBER_CLASSES}, and they come again"
+        why = f"{held}, not more than {MAX_NUMBER_CLASSES}, and they repeat"
         overrides.infer("task", as_class, f"{why}; --task {as_number} decides otherwise")
         _tell_classes(summary, overrides)
         return TargetKind.CLASS
@@ -97,7 +97,7 @@ def _tell_classes(summary: ColumnSummary, overrides: Overrides) -> None:
 
 
 def _refuse_unread(summary: ColumnSummary, wanted: TargetKind | None) -> None:
-    """Raises InvalidInput for a target that people would read as numbers and that is none as it is written."""
+    """Raises InvalidInput for a target that people would read as numbers, but that cannot be read as written."""
     name, sample = quoted(summary.name), quoted(next(iter(summary.distinct)))
     many = summary.distinct_count > MAX_NUMBER_CLASSES
     if summary.unreadable_problem and (many or wanted is TargetKind.NUMBER):
@@ -114,7 +114,7 @@ def _refuse_unread(summary: ColumnSummary, wanted: TargetKind | None) -> None:
 
 
 def read_class(cell: Cell, name_characters: int, reading: CellReading = AS_WRITTEN) -> tuple[str, str]:
-    """(class, "") or ("", what is wrong). A class is called as it is written: `1E2`, `+1` and `007` are no numbers here."""
+    """(class, "") or ("", what is wrong). A class keeps its spelling: `1E2`, `+1` and `007` are no numbers here."""
     name = reading.name(cell)
     if isinstance(cell, list):
         return "", "the target is a list; expected a text or number"
@@ -132,7 +132,7 @@ def _checked(name: str, name_characters: int) -> tuple[str, str]:
 
 
 def read_class_folder(name: str, name_characters: int) -> tuple[str, str]:
-    """(class, "") or ("", what is wrong), of a folder: its name as it is written, whatever it looks like."""
+    """(class, "") or ("", what is wrong) for a folder, whose name keeps its spelling."""
     name = " ".join(name.split())
     return _checked(name if name.isascii() else unicodedata.normalize("NFC", name), name_characters)
 
@@ -173,7 +173,8 @@ def add_target(
     name_characters: int,
     reading: CellReading = AS_WRITTEN,
 ) -> str:
-    """Reads target and split of a row into its example; gives what is wrong, or nothing. `reading`: of the target's column."""
+    """Reads target and split of a row into `example`; returns what is wrong, or an empty text. `reading`: of the target's
+    column."""
     problem = ""
     if target is TargetKind.CLASS:
         example.label, problem = read_class(cells.get(columns.target), name_characters, reading)

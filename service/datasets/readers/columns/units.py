@@ -14,7 +14,7 @@ CODES = _words(
     "AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KES KRW MAD MXN MYR NGN NOK NZD"
     " PEN PHP PKR PLN RON RSD RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR FR KR RS ZŁ FT LEI"
 )
-"""Codes of currencies, and what people write for some."""
+"""Codes of currencies, and common abbreviations of some."""
 
 UNITS = _words(
     "% ‰ ° °c °f pp bps"
@@ -30,7 +30,7 @@ UNITS = _words(
 
 
 def is_currency(sign: str) -> bool:
-    """Whether people write it beside an amount of money."""
+    """Whether a sign denotes a currency."""
     if sign.isalpha():
         return sign.upper() in CODES
     return sign.upper() in DOLLARS or sign.upper().rstrip(".") in CODES or all(map(_is_symbol, sign))

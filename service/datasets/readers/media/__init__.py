@@ -1,1 +1,1 @@
-"""Pictures and sounds in archives and folders."""
+"""Images and sounds in archives and folders."""

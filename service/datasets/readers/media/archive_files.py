@@ -1,4 +1,4 @@
-"""The files of an unpacked archive, by sort; and those of them that are of no use, each with the reason."""
+"""Sorts the files of an extracted archive into images, sounds, texts, tables and others."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ from service.datasets.readers.tables.sniffing import SNIFFED_BYTES, starts_like_
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFiles:
-    """What an archive held, by sort; paths below its folder, sorted."""
+    """The files of an archive by sort: sorted paths below its folder."""
 
     root: Path
-    pictures: tuple[PurePosixPath, ...]
-    sounds: tuple[PurePosixPath, ...]
+    images: tuple[PurePosixPath, ...]
+    audio: tuple[PurePosixPath, ...]
     texts: tuple[PurePosixPath, ...]
     tables: tuple[PurePosixPath, ...]
     others: tuple[PurePosixPath, ...]
-    """Of no use."""
+    """Of no use for a dataset."""
     empty: tuple[PurePosixPath, ...] = ()
-    """Folders in which nothing lies."""
+    """Folders without files."""
 
     def __len__(self) -> int:
-        return sum(map(len, (self.pictures, self.sounds, self.texts, self.tables, self.others)))
+        return sum(map(len, (self.images, self.audio, self.texts, self.tables, self.others)))
 
     def all(self) -> Iterator[PurePosixPath]:
-        """Every one, sort after sort."""
-        for sort in (self.pictures, self.sounds, self.texts, self.tables, self.others):
+        """All files, one sort after the other."""
+        for sort in (self.images, self.audio, self.texts, self.tables, self.others):
             yield from sort
 
 
 def sort_files(root: Path) -> ArchiveFiles:
-    """Sort the files below a folder by their endings; those whose ending says nothing by their first bytes.
+    """Sort the files below a folder by their suffixes, and files with an unknown suffix by their first bytes.
 
-    Files of text without an ending are texts where an archive holds hardly anything else; beside other data they are notes.
+    Text files without a suffix are texts in an archive of hardly anything else; beside other data they are notes.
     """
-    sorts: dict[str, list[PurePosixPath]] = {"pictures": [], "sounds": [], "texts": [], "tables": [], "others": []}
+    sorts: dict[str, list[PurePosixPath]] = {"images": [], "audio": [], "texts": [], "tables": [], "others": []}
     empty: list[PurePosixPath] = []
     unnamed: list[PurePosixPath] = []
     for path in _walk(root, empty):
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_IMAGE_SUFFIXES:
-            sort = "pictures"
+            sort = "images"
         elif suffix in AUDIO_SUFFIXES or suffix in UNSUPPORTED_AUDIO_SUFFIXES:
-            sort = "sounds"
+            sort = "audio"
         elif suffix in TEXT_SUFFIXES or suffix in TABLE_SUFFIXES:
             sort = "texts" if suffix in TEXT_SUFFIXES else "tables"
         else:
             with (root / path).open("rb") as file:
                 start = file.read(SNIFFED_BYTES)
-            sort = {"picture": "pictures", "sound": "sounds"}.get(media_type_of(start), "others")
+            sort = {"picture": "images", "sound": "audio"}.get(media_type_of(start), "others")
             if sort == "others" and _no_ending(suffix) and starts_like_text(start):
                 unnamed.append(path)
                 continue
         sorts[sort].append(path)
-    others = any(sorts[sort] for sort in ("pictures", "sounds", "tables"))
+    others = any(sorts[sort] for sort in ("images", "audio", "tables"))
     sorts["others" if others or len(unnamed) <= len(sorts["texts"]) else "texts"] += unnamed
     return ArchiveFiles(
         root, **{name: tuple(sorted(found)) for name, found in sorts.items()}, empty=tuple(sorted(empty))
@@ -76,7 +76,7 @@ def sort_files(root: Path) -> ArchiveFiles:
 
 
 def _no_ending(suffix: str) -> bool:
-    """Mails and articles are often called by a number alone: `101551`, `1234.5`."""
+    """Mails and articles often have a number as their name: `101551`, `1234.5`."""
     return not suffix or suffix[1:].isdigit()
 
 

@@ -1,4 +1,4 @@
-"""What an archive held beside that of which examples are made: nothing that came in is lost without a word."""
+"""Reports the files of an archive that no example uses, so that every input is accounted for."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from service.datasets.readers.parsed_example import (
 )
 
 MAX_NAMES = 100
-SYSTEM_FILE_REASON = "is hidden, or left by an operating system"
+SYSTEM_FILE_REASON = "is hidden, or was added by an operating system"
 
 
 class SystemFiles:
-    """Files that were not even unpacked: the first by name, all by number."""
+    """Files that were not extracted: the first ones by name, all by number."""
 
     def __init__(self, left_out: Sequence[Skipped] = ()) -> None:
         """`left_out` have reasons of their own."""
@@ -31,17 +31,17 @@ class SystemFiles:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """The number of all such files."""
         return self._count + len(self._left_out)
 
     def add(self, name: str) -> None:
-        """One more that a system left behind."""
+        """Add a file of an operating system."""
         self._count += 1
         if len(self._names) < MAX_NAMES:
             self._names.append(name)
 
     def tell(self, skip: Skip) -> None:
-        """Skips each."""
+        """Call `skip` for each file."""
         for one in self._left_out:
             skip(one.file, 0, one.reason, example=False)
         for name in self._names:
@@ -51,23 +51,24 @@ class SystemFiles:
 
 
 class ArchiveReader:
-    """A reader (the protocol `Reader`), and behind its examples the files that it does not look at."""
+    """A reader (the protocol `Reader`) that also reports the files which another reader does not use."""
 
     def __init__(
         self,
         reader: Reader,
         what: str,
-        passed: Sequence[tuple[PurePosixPath, str]],
-        litter: SystemFiles,
+        unused: Sequence[tuple[PurePosixPath, str]],
+        system_files: SystemFiles,
         empty: Sequence[PurePosixPath] = (),
     ) -> None:
-        """`what` it is made of, such as `picture`; `passed`: files that it passes over, each with its own reason or none;
-        `empty`: folders.
+        """`what`: what an example is made of, such as `picture`; `passed`: unused files, each with its own reason or an empty
+        one;
+        `empty`: folders without files.
         """
         self._reader = reader
         self._what = what
-        self._passed = passed
-        self._litter = litter
+        self._unused = unused
+        self._system_files = system_files
         self._empty = empty
 
     def schema(self) -> ReaderSchema:
@@ -76,15 +77,15 @@ class ArchiveReader:
 
     def input_count(self) -> int:
         """See `Reader`."""
-        return self._reader.input_count() + len(self._passed) + self._litter.count
+        return self._reader.input_count() + len(self._unused) + self._system_files.count
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """See `Reader`."""
+        """Those of the other reader; then reports the unused files."""
         yield from self._reader.examples(skip, warn)
-        for path, reason in self._passed:
+        for path, reason in self._unused:
             skip(str(path), 0, reason or f"is no {self._what} ({path.suffix.lower() or 'no ending'})", example=False)
-        if others := [path for path, reason in self._passed if not reason]:
+        if others := [path for path, reason in self._unused if not reason]:
             warn(unused_files_warning(others, self._what))
         if self._empty:
-            warn(f"nothing lies in {quoted_list([str(path) for path in self._empty])}")
-        self._litter.tell(skip)
+            warn(f"nothing is in folder {quoted_list([str(path) for path in self._empty])}")
+        self._system_files.tell(skip)

@@ -1,6 +1,6 @@
-"""One judgement on sounds: what upload accepts, a job learns from and a served model answers.
+"""Decodes sounds in the same way for uploads, training and serving.
 
-A sound is the samples that are there: headers that were written into a pipe, before anybody knew a length, are not believed.
+The length of a sound is that of its samples: a header written into a pipe, before the length was known, is not trusted.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ FORMATS: Final = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG"})
 MAX_SAMPLE_RATE: Final = 192_000
 
 MAX_AMPLITUDE: Final = 2.0**32
-"""Of samples in floating point, of which 1 is full scale: whole numbers of 32 bits are taken, and no power of them overflows."""
+"""Limit of floating-point samples, where 1 is full scale: 32-bit integers are accepted, and no power spectrum overflows."""
 BLOCK: Final = 1 << 16
-"""Numbers, of all channels together."""
+"""Samples in one block, of all channels together."""
 NO_LENGTH: Final = 1 << 62
-"""Frames that libsndfile says there are where a file does not tell."""
+"""The number of frames that libsndfile gives for a file without a length."""
 FLOATS: Final = ("FLOAT", "DOUBLE")
 
 
 class UnsupportedAudio(Exception):
-    """No file that is taken."""
+    """The file has no supported format."""
 
     def __init__(self, form: str) -> None:
         super().__init__(form)
         self.form = form
-        """What libsndfile takes it for; empty where it is nothing that it knows."""
+        """The format that libsndfile detects; empty for an unknown one."""
 
 
 class DamagedAudio(Exception):
-    """Breaks off before the end that it tells of, or cannot be decoded at all."""
+    """The sound ends before its announced end, or cannot be decoded at all."""
 
 
 class InvalidSamples(Exception):
-    """NaN, infinity, or numbers that are no sound."""
+    """A sample is NaN, infinite, or far too large."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -50,7 +50,7 @@ class InvalidSamples(Exception):
 
 
 class AudioTooLong(Exception):
-    """Longer than is taken."""
+    """The sound is longer than the limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -75,7 +75,7 @@ _CALLED: Final = {"MPEG": "MP3", "MP3": "MP3"}
 
 
 def audio_format(data: bytes) -> str:
-    """What format of sound a file is by its first bytes, of those that are not taken; empty where it is none."""
+    """The name of an unsupported sound format, by the file's first bytes; empty for anything else."""
     found = next((form for at, mark, form in _BEGINNINGS if data[at : at + len(mark)] == mark), "")
     if found or len(data) < 2 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return found
@@ -84,27 +84,27 @@ def audio_format(data: bytes) -> str:
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether an OGG ends without the page that is marked as its last."""
+    """Whether an OGG file ends without the page that is marked as its last."""
     last = data.rfind(b"OggS")
     return data[:4] == b"OggS" and (len(data) < last + 6 or not data[last + 5] & 0x04)
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from its beginning to its end: libsndfile cannot seek in all that it can read."""
+    """A file that is read only forwards: libsndfile cannot seek in all formats."""
 
     def seekable(self) -> bool:
-        """Never: soundfile would seek after each block."""
+        """Always false; otherwise soundfile would seek after each block."""
         return False
 
 
 class AudioDecoder:
-    """An encoded sound, opened."""
+    """An open encoded sound."""
 
     def __init__(self, data: bytes) -> None:
-        """Raises NotASound."""
+        """Raises UnsupportedAudio."""
         try:
             self._file = _Forward(io.BytesIO(with_actual_sizes(data)))
-        except Exception:  # libsndfile's errors are many; none of their texts is for a caller
+        except Exception:  # libsndfile has many errors, and their texts are not for callers
             raise UnsupportedAudio("") from None
         if self._file.format not in FORMATS:
             form = str(_CALLED.get(self._file.format, self._file.format))
@@ -121,37 +121,39 @@ class AudioDecoder:
         self._file.close()
 
     def mono(self, max_seconds: float) -> Iterator[NDArray[np.float32]]:
-        """Blocks of samples `[n]`, the mean of all channels; no more than one sample beyond the limit.
+        """Blocks of samples `[n]`, the mean of all channels, up to one sample beyond the limit.
 
-        Raises LongSound, DamagedSound, BadSamples.
+        Raises AudioTooLong, DamagedAudio, InvalidSamples.
         """
         most = int(max_seconds * self.rate)
-        told = self._file.frames if 0 < self._file.frames < NO_LENGTH else 0
+        announced = self._file.frames if 0 < self._file.frames < NO_LENGTH else 0
         block = np.empty((max(1, BLOCK // self.channels), self.channels), np.float32)
         wide = self._file.subtype in FLOATS
         done = 0
         while done <= most:
             try:
-                came = self._file.read(out=block[: most + 1 - done])
+                samples = self._file.read(out=block[: most + 1 - done])
             except Exception:
                 raise DamagedAudio from None
-            if not len(came):
+            if not len(samples):
                 break
             if wide:
-                check_samples(came, self.rate, done)
-            done += len(came)
-            yield came.mean(axis=1, dtype=np.float32) if self.channels > 1 else came[:, 0].copy()
+                check_samples(samples, self.rate, done)
+            done += len(samples)
+            yield samples.mean(axis=1, dtype=np.float32) if self.channels > 1 else samples[:, 0].copy()
         if done > most:
-            raise AudioTooLong(max(done, told) / self.rate)
-        if done < told and self._file.format == "FLAC":  # the others' headers tell what a file holds, or nothing at all
+            raise AudioTooLong(max(done, announced) / self.rate)
+        if (
+            done < announced and self._file.format == "FLAC"
+        ):  # headers of other formats give the actual length, or none at all
             raise DamagedAudio
 
 
 def check_samples(samples: NDArray[np.float32], rate: int, before: int = 0) -> None:
-    """Raises BadSamples where there is one, `[n]` or `[n, channels]`, that no sound has. `before`: frames that came earlier."""
+    """Raises InvalidSamples for an invalid sample in `[n]` or `[n, channels]`. `before`: the number of earlier frames."""
     if not samples.size:
         return
-    least, most = float(samples.min()), float(samples.max())  # NaN if any is
+    least, most = float(samples.min()), float(samples.max())  # NaN if any sample is
     if least >= -MAX_AMPLITUDE and most <= MAX_AMPLITUDE:
         return
     bad = ~(np.abs(samples) <= MAX_AMPLITUDE)

@@ -1,4 +1,4 @@
-"""Whether a picture or sound can be used: decoded whole, at little memory, as a job and a served model decode it."""
+"""Checks that an image or sound can be used: decodes all of it, with little memory, as training and serving do."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from service.datasets.readers.media.images import (
 from service.datasets.readers.tables.sniffing import LFS_POINTER, LFS_POINTER_PROBLEM
 
 FINEST = 1
-"""Pixels of the shorter side, at which a JPEG is decoded as small as it can be: as strict, much faster."""
+"""Pixels of the shorter side: a JPEG is decoded at its smallest scale, which is as strict and much faster."""
 
 
 def check_image(path: Path, limits: DatasetLimits) -> tuple[bytes, str]:
-    """(content, "") of a picture, or what is wrong with it."""
+    """(content, "") of an image, or (b"", what is wrong with it)."""
     if problem := _check_size(path, limits):
         return b"", problem
     data = path.read_bytes()
@@ -38,8 +38,8 @@ def check_image(path: Path, limits: DatasetLimits) -> tuple[bytes, str]:
 
 
 def check_audio(path: Path, limits: DatasetLimits) -> tuple[bytes, str]:
-    """(content, "") of a sound, or what is wrong with it."""
-    from service.datasets.readers.media import audio  # libsndfile is loaded only where there are sounds
+    """(content, "") of a sound, or (b"", what is wrong with it)."""
+    from service.datasets.readers.media import audio  # loads libsndfile only for sounds
 
     if problem := _check_size(path, limits):
         return b"", problem

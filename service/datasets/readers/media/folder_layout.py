@@ -1,10 +1,11 @@
-"""What the folders of files that belong together say: `class/file`, `train/class/file`, `class/train/file`.
+"""Derives classes and splits from the folders of files: `class/file`, `train/class/file`, `class/train/file`.
 
-A folder that all files share above the classes (`photos/cats/1.jpg`) is no class. A folder that is called as a split is one
-(`train`, `test_set`, `seg_train`); below it, a folder that only repeats it (`training_set/training_set`) or that only wraps what
-the others have (`train/images/cat` beside `test/cat`) is no class. A folder of any name beside one for training is a split where
-it has the same classes, and numbered folders that all have the same ones below (`fold1/cat`, `fold2/cat`) are no classes. Else
-the folder below names the class; deeper ones do not count, and a warning names them.
+- A folder above the classes that all files share (`photos/cats/1.jpg`) is no class.
+- A folder named after a split is one (`train`, `test_set`, `seg_train`). Below it, a folder that only repeats its name
+  (`training_set/training_set`), or that only wraps the classes (`train/images/cat` beside `test/cat`), is no class.
+- A folder of any name beside one for training is a split if it has the same classes.
+- Numbered folders with the same folders below (`fold1/cat`, `fold2/cat`) are no classes.
+- Otherwise the first folder names the class. Deeper folders do not count, and a warning names them.
 """
 
 from __future__ import annotations
@@ -56,38 +57,38 @@ _CLASS_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FolderLabel:
-    """Class and split of a file, by its folders; an empty class where it lies in none."""
+    """The class and split of a file, by its folders; the class is empty for a file outside of all class folders."""
 
     label: str
     split: str
     problem: str = ""
-    """Why the class is not known."""
+    """Why the class is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderLayout:
-    """What the folders say of the files, and what was made of them that somebody may have meant otherwise."""
+    """The classes and splits of all files, and the decisions that the caller may want otherwise."""
 
     labels: tuple[FolderLabel, ...]
     above: tuple[str, ...] = ()
-    """Folders above the classes that repeat the same classes, so that they are none: `fold1`, `fold2`."""
+    """Folders above the classes that all contain the same classes, and are no classes themselves: `fold1`, `fold2`."""
     below: tuple[str, ...] = ()
     """Folders below those of the classes, which do not count."""
     guessed: tuple[tuple[str, str], ...] = ()
-    """(folder, split that it is taken for) beside one for training, where its name tells nothing."""
+    """(folder, assumed split) of folders beside one for training, whose own names tell nothing."""
 
     def remark(self) -> str:
-        """A sentence where folders are passed over; else nothing."""
+        """A warning about ignored folders, or an empty text."""
         return f"folders below those of the classes do not count: {quoted_list(self.below[:5])}" if self.below else ""
 
 
 def folder_labels(paths: Sequence[PurePosixPath]) -> list[FolderLabel]:
-    """The place of each file."""
+    """The class and split of each file."""
     return list(read_layout(paths).labels)
 
 
 def read_layout(paths: Sequence[PurePosixPath]) -> FolderLayout:
-    """What the folders of all files say."""
+    """The classes and splits that the folders of all files give."""
     return _layout([path.parts[:-1] for path in paths])
 
 
@@ -119,7 +120,7 @@ def _layout(folders: list[tuple[str, ...]]) -> FolderLayout:
 
 
 def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]:
-    """The folders at a level below each first one; those that only wrap what lies in them are passed through."""
+    """The names at a level below each first folder; folders that only wrap their content are skipped."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for parts in folders:
         if parts:
@@ -135,11 +136,11 @@ def _sets(folders: Sequence[tuple[str, ...]], level: int) -> dict[str, set[str]]
 
 
 def _repeated(sets: Sequence[set[str]], above: Collection[str]) -> bool:
-    """Whether folders below others are classes because nearly all of them come in each: `fold1/cat`, `fold2/cat`.
+    """Whether folders below others are classes because nearly all of them occur in each: `fold1/cat`, `fold2/cat`.
 
-    That is so where the first folders are numbered. Where they have names of their own, they are the classes, as everywhere: of
-    `cat/left` and `dog/left`, and of `kaggle/cat` and `own/cat`, nobody can tell which level is meant. Folders of other uses
-    (`cat/masks`) are parts of a class.
+    This holds only if the first folders are numbered. First folders with different names are the classes, since in `cat/left` and
+    `dog/left`, or `kaggle/cat` and `own/cat`, nothing tells which level is meant. Folders with other uses (`cat/masks`) are
+    parts of a class.
     """
     if not _serial(above):
         return False
@@ -150,13 +151,13 @@ def _repeated(sets: Sequence[set[str]], above: Collection[str]) -> bool:
 
 
 def _serial(names: Collection[str]) -> bool:
-    """Whether names differ in nothing but a number."""
+    """Whether names differ only in a number."""
     stems = {re.sub(r"[\W\d_]+", "", name).casefold() for name in names}
     return len(stems) == 1 and not stems & _CLASS_WORDS and all(re.search(r"\d", name) for name in names)
 
 
 def _below(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Different folders within a class, of which nothing is made."""
+    """Different folders within a class, which do not count."""
     within: dict[str, set[str]] = {}
     for parts in folders:
         if len(parts) > 1:
@@ -165,7 +166,7 @@ def _below(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> bool:
-    """Whether all folders of other names have the classes of that for training beside which they lie."""
+    """Whether all folders without a split word have the classes of the folder for training beside them."""
     classes = _sets(folders, 1)
     trained = set().union(*(below for name, below in classes.items() if splits[name] == "train"))
     others = [below for name, below in classes.items() if not splits[name]]
@@ -175,8 +176,8 @@ def _beside_train(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str])
 
 
 def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> FolderLayout:
-    """Folders that have the same classes, of which one at least is called as a split: a single one of another name beside one for
-    training, where none is for tests, is that; others are for training."""
+    """The layout of folders with the same classes, at least one of them named after a split. A single folder of another name is
+    the test split if there is one for training and none for the test; otherwise such folders are for training."""
     loose = {name: split or only_split_in(name) for name, split in splits.items()}
     unknown = [name for name, split in loose.items() if not split]
     given = set(loose.values())
@@ -187,9 +188,9 @@ def _guessed(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> F
 
 
 def split_folders_alone(paths: Sequence[PurePosixPath]) -> str:
-    """What is wrong where files lie in folders of splits, and none below one for a class; else nothing."""
+    """The problem with files in folders of splits without folders of classes below; otherwise an empty text."""
     found = folder_labels(paths)
-    if any(place.label for place in found) or not any(place.split for place in found):
+    if any(folder.label for folder in found) or not any(folder.split for folder in found):
         return ""
     names = sorted(
         {
@@ -205,14 +206,14 @@ def split_folders_alone(paths: Sequence[PurePosixPath]) -> str:
 
 
 def _without_shared(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Files that lie in a shared folder itself, or beside it, are in no class."""
+    """The folders below the shared ones. Files in a shared folder, or beside it, have no class."""
     while len({parts[0] for parts in folders if parts}) == 1 and any(len(parts) > 1 for parts in folders):
         folders = [parts[1:] for parts in folders]
     return folders
 
 
 def _are_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> bool:
-    """Whether the first folders are splits: all of them, or those for training and for measuring with classes below."""
+    """Whether the first folders are splits: all of them, or those for training and evaluation that have classes below."""
     if not splits:
         return False
     if all(splits.values()):
@@ -241,21 +242,23 @@ def _below_splits(folders: Sequence[tuple[str, ...]], splits: Mapping[str, str])
     found = []
     for i, parts in enumerate(folders):
         split = splits[parts[0]] if parts else ""
-        place = FolderLabel(_label(rests[i][0]) if rests[i] else "", split)
+        folder = FolderLabel(_label(rests[i][0]) if rests[i] else "", split)
         if not split:
-            place = replace(place, label="", problem="lies beside the folders of the splits, so its class is not known")
-        elif not place.label:
-            place = replace(place, problem="lies in no folder below that of its split, so its class is not known")
-        found.append(place)
+            folder = replace(
+                folder, label="", problem="lies beside the folders of the splits, so its class is not known"
+            )
+        elif not folder.label:
+            folder = replace(folder, problem="lies in no folder below that of its split, so its class is not known")
+        found.append(folder)
     return found
 
 
 def _only(rests: dict[int, tuple[str, ...]], members: Sequence[int]) -> str:
-    """The first folder of all of them, where it is the same."""
+    """The first folder of all members, if it is the same; otherwise an empty text."""
     names = {rests[i][0] if rests[i] else "" for i in members}
     return names.pop() if len(names) == 1 else ""
 
 
 def _label(folder: str) -> str:
-    """As a class is called: composed letters, single spaces."""
+    """The name of a class: composed (NFC), with single spaces."""
     return " ".join(unicodedata.normalize("NFC", folder).split())

@@ -1,4 +1,4 @@
-"""What picture files hold beside pixels: told apart without a decoder, and read only for which side is up."""
+"""Separates the pixels of image files from metadata without a decoder, and reads the orientation from the metadata."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ORIENTATION_IN_XMP: Final = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 
 
 def image_format(start: bytes) -> str:
-    """The format of a picture by its first bytes, 16 of them do; empty where it is none that is known."""
+    """The format of an image by its first 16 bytes; empty for an unknown one."""
     if start[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if start[:8] == PNG:
@@ -60,14 +60,14 @@ def image_format(start: bytes) -> str:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """A JPEG, PNG or WebP without notes; as it is where its parts cannot be told apart."""
+    """A JPEG, PNG or WebP without metadata; unchanged if its structure is broken."""
     if data[:3] == b"\xff\xd8\xff":
         return _bare_jpeg(data)
     return _bare_png(data) if data[:8] == PNG else _bare_webp(data)
 
 
 def metadata_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
-    """(EXIF, XMP) of a picture, as far as there are any; `info` is what Pillow found in a PNG or WebP."""
+    """(EXIF, XMP) of an image, each empty if absent; `info` is what Pillow found in a PNG or WebP."""
     if data[:3] == b"\xff\xd8\xff":
         exif = xmp = b""
         for marker, start, stop in _segments(data):
@@ -77,7 +77,7 @@ def metadata_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
                 xmp = data[start + 4 + len(XMP) : stop]
         return exif, xmp
     found, notes, raw = info.get("exif"), info.get("xmp"), info.get("Raw profile type exif")
-    if not found and isinstance(raw, str):  # as ImageMagick writes it into a PNG: three lines, then hexadecimal digits
+    if not found and isinstance(raw, str):  # ImageMagick writes three lines, then hexadecimal digits, into a PNG
         with suppress(ValueError):
             found = bytes.fromhex("".join(raw.split("\n")[3:]))
     exif, xmp = (note if isinstance(note, bytes) else b"" for note in (found, notes))
@@ -85,7 +85,7 @@ def metadata_of(data: bytes, info: Mapping[Any, Any]) -> tuple[bytes, bytes]:
 
 
 def orientation_of(notes: tuple[bytes, bytes]) -> int:
-    """1 to 8, by the EXIF entry or what XMP says; 1 where none can be read. No other entry is looked at."""
+    """1 to 8, from EXIF or else XMP; 1 if neither can be read. No other entry is read."""
     exif, xmp = notes
     found = _orientation_in(exif)
     if found is None and (match := _ORIENTATION_IN_XMP.search(xmp)):
@@ -94,7 +94,7 @@ def orientation_of(notes: tuple[bytes, bytes]) -> int:
 
 
 def _orientation_in(exif: bytes) -> int | None:
-    """Of a TIFF header with its first directory: entries of 12 bytes, the value of a short one in its last four."""
+    """The orientation in a TIFF header with its first directory: entries of 12 bytes, a short value in the last four."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 10:
         return None
@@ -111,11 +111,11 @@ def _orientation_in(exif: bytes) -> int | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, stop) of what a JPEG holds before its first scan, which comes last and goes on to the end."""
+    """(marker, start, stop) of the segments of a JPEG before its first scan; the scan itself comes last, up to the end."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
-        if marker == 0xFF:  # fills
+        if marker == 0xFF:  # fill bytes
             at += 1
             continue
         stop = at + 2 + int.from_bytes(data[at + 2 : at + 4])
@@ -127,7 +127,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    """Without comments and the notes of applications, but for JFIF and Adobe, which say how colours are stored."""
+    """Without comments and application segments, except JFIF and Adobe, which describe the colour space."""
     parts = [data[:2]]
     for marker, start, stop in _segments(data):
         if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
@@ -136,7 +136,7 @@ def _bare_jpeg(data: bytes) -> bytes:
 
 
 def _bare_png(data: bytes) -> bytes:
-    """Without what is not needed for the pixels, whether its checksums hold or not."""
+    """Only the chunks needed for the pixels, whether or not their checksums are right."""
     parts, at = [data[:8]], 8
     while at + 12 <= len(data):
         size, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
@@ -153,14 +153,13 @@ def _crc_holds(chunk: bytes) -> bool:
 
 
 def _bare_webp(data: bytes) -> bytes:
-    """The chunks of the pixels alone, under a header that is right."""
+    """Only the chunks with pixels, after a corrected header."""
     parts, at = [], 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         stop = at + 8 + size + size % 2
-        if (
-            name == b"VP8X" and size >= 10
-        ):  # says that there are notes; but for film and transparency it must not any more
+        if name == b"VP8X" and size >= 10:
+            # Its flags announce metadata; only those of animation and transparency stay.
             parts.append(data[at : at + 8] + bytes([data[at + 8] & 0x12]) + data[at + 9 : stop])
         elif name in WEBP_PIXELS:
             parts.append(data[at:stop].ljust(min(stop, len(data) + size % 2) - at, b"\x00"))

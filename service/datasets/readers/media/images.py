@@ -1,7 +1,7 @@
-"""One judgement on pictures: what upload accepts, a job learns from and a served model answers.
+"""Decodes images in the same way for uploads, training and serving.
 
-The decoder never sees what a JPEG tells beside its pixels: a broken EXIF entry must not cost whole pixels, and entries that
-repeat can make a reader of them take gigabytes. PNG and WebP come as they are, and without such notes where that fails.
+The decoder never sees the metadata of a JPEG: a broken EXIF entry must not make intact pixels unreadable, and repeated entries
+can make a metadata reader take gigabytes. PNG and WebP are decoded as they are, and without metadata if that fails.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from service.datasets.readers.media.image_metadata import (
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 END_OF_JPEG: Final = b"\xff\xd9"
 RESTARTS: Final = b"\xff\xdd\x00\x04"
-"""A JPEG that holds it has marks behind which it can be read on."""
+"""A JPEG with these bytes has restart markers, after which a decoder can continue."""
 NOISE: Final = bytes((5 * i * i + 77 * i + 31) % 251 for i in range(1 << 12))
-"""No end of a picture: bits that are missing would be read from it."""
+"""Appended instead of the end of an image: the decoder would read missing bits from it."""
 
-# The callers' own bound is checked on the header, before any pixel is decoded; Pillow's global one would only warn first.
+# Callers have limits of their own, checked on the header before any pixel is decoded; Pillow's global limit would only warn.
 Image.MAX_IMAGE_PIXELS = None
-# Pillow remarks on odd metadata; nobody has a use for it. Once and for all, since `catch_warnings` is not safe between threads.
+# Pillow warns about odd metadata. The filter is set once, since `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnsupportedImage(Exception):
-    """Neither JPEG nor PNG nor WebP."""
+    """The file is neither JPEG nor PNG nor WebP."""
 
     def __init__(self, form: str) -> None:
         super().__init__(form)
         self.form = form
-        """What it is instead, such as `GIF`; empty where that is not known."""
+        """Its actual format, such as `GIF`; empty if unknown."""
 
 
 class DamagedImage(Exception):
@@ -50,7 +50,7 @@ class DamagedImage(Exception):
 
 
 class ImageTooLarge(Exception):
-    """More pixels than are taken."""
+    """The image has more pixels than the limit."""
 
     def __init__(self, width: int, height: int) -> None:
         super().__init__(width, height)
@@ -59,21 +59,22 @@ class ImageTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """A decoded picture as it is stored: not turned upright, in the mode of the file."""
+    """A decoded image as it is stored: not rotated, in the mode of the file."""
 
     image: Image.Image
     size: tuple[int, int]
-    """Width and height in full; those of `image` are smaller where it was decoded at a smaller scale."""
+    """Full width and height; those of `image` are smaller if it was decoded at a smaller scale."""
     orientation: int
-    """As EXIF numbers it, 1 to 8; 1 where nothing is said that can be read."""
+    """The EXIF orientation, 1 to 8; 1 if none can be read."""
 
 
 def load_image(data: bytes, max_pixels: int, shorter: int = 0) -> LoadedImage:
-    """Decode a picture; the first one where it is a film. Raises NotAPicture, DamagedPicture, LargePicture.
+    """Decode an image, or the first frame of an animation. Raises UnsupportedImage, DamagedImage, ImageTooLarge.
 
-    With `shorter`, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side keeps so many
-    pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time. Whether a picture
-    is whole does not depend on it.
+    With `shorter`, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter side keeps that
+    many
+    pixels: libjpeg then decodes its blocks at that scale, which averages pixels and saves most of the time. The scale does not
+    affect whether an image counts as intact.
     """
     form = image_format(data)
     if form not in FORMATS:
@@ -83,8 +84,8 @@ def load_image(data: bytes, max_pixels: int, shorter: int = 0) -> LoadedImage:
             image, size = _decoded(strip_metadata(data) if form == "JPEG" else data, max_pixels, shorter)
         except (ImageTooLarge, MemoryError):
             raise
-        except Exception:  # decoders raise whatever they like on damaged files: OSError, SyntaxError, struct.error …
-            image, size = _decoded(_mended(data, form, max_pixels), max_pixels, shorter)
+        except Exception:  # decoders raise anything for damaged files: OSError, SyntaxError, struct.error …
+            image, size = _decoded(_repaired(data, form, max_pixels), max_pixels, shorter)
     except (ImageTooLarge, MemoryError):
         raise
     except Exception:
@@ -103,42 +104,42 @@ def _decoded(data: bytes, max_pixels: int, shorter: int = 0) -> tuple[Image.Imag
     return image, (width, height)
 
 
-def _mended(data: bytes, form: str, max_pixels: int) -> bytes:
-    """The same pixels without what keeps the decoder from them. Raises DamagedPicture where it is the pixels that are missing."""
+def _repaired(data: bytes, form: str, max_pixels: int) -> bytes:
+    """The same pixels without the data on which the decoder failed. Raises DamagedImage if pixels are missing."""
     if form != "JPEG":
         return strip_metadata(data)
     data = strip_metadata(data)
     ended = data + END_OF_JPEG
-    # libjpeg makes up what is missing and does not tell. So the end is moved: where bits are missing, other pixels come out.
-    seal = _seal(ended, max_pixels)
+    # libjpeg invents missing pixels silently. So the end is replaced: if bits are missing, other pixels come out.
+    checksum = _pixel_checksum(ended, max_pixels)
     joint = b"\x00" if data.endswith(b"\xff") else b""
     tails = [joint + NOISE, joint + NOISE[::-1]]
     if RESTARTS in data[: data.find(b"\xff\xda")]:
         tails.append(_next_restart(data) + NOISE)
-    if any(_seal(data + tail + END_OF_JPEG, max_pixels) != seal for tail in tails):
+    if any(_pixel_checksum(data + tail + END_OF_JPEG, max_pixels) != checksum for tail in tails):
         raise DamagedImage
     return ended
 
 
 def _next_restart(jpeg: bytes) -> bytes:
-    """The mark behind which the decoder would go on, where a picture breaks off just before it."""
+    """The marker after which the decoder would continue, if an image ends just before it."""
     last = max((jpeg.rfind(bytes((0xFF, 0xD0 + i))), i) for i in range(8))
     return bytes((0xFF, 0xD0 + (last[1] + 1) % 8 if last[0] >= 0 else 0xD0))
 
 
-def _seal(data: bytes, max_pixels: int) -> int:
+def _pixel_checksum(data: bytes, max_pixels: int) -> int:
     image, _ = _decoded(data, max_pixels)
     return zlib.crc32(image.tobytes())
 
 
 def upright_transpose(orientation: int) -> Image.Transpose | None:
-    """How a picture of that orientation is turned upright; None where it is."""
+    """The operation that turns an image of this orientation upright; None for an upright one."""
     return UPRIGHT.get(orientation)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8 bits a channel, on white where it is transparent."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel and more: Pillow would clip, not scale
+    """8 bits per channel; transparent pixels become white."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits per pixel and more: Pillow would clip, not scale
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         return _on_white(image.convert("RGBA"))
@@ -146,7 +147,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """What is transparent shows white, as a browser shows it: the colours stored there are nobody's, and often rubbish."""
+    """Transparent pixels become white, as in a browser; their stored colours are arbitrary."""
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))
     return white

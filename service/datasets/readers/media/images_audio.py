@@ -1,4 +1,4 @@
-"""Pictures and sounds: a folder for each class, or a table that names the files."""
+"""Readers of images and sounds: a folder for each class, or a table that names the files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.datasets.readers.tables.table import Cell, Table
 from service.errors import InvalidInput
 
 MAX_ID = 10**18
-"""From which on a number is no id."""
+"""Larger numbers are no ids."""
 _CHECKS = {
     DatasetKind.AUDIO_FOLDER: check_audio,
     DatasetKind.IMAGE_FOLDER: check_image,
@@ -39,25 +39,25 @@ _CHECKS = {
 def check_media_file(
     files: ArchiveFiles, path: PurePosixPath, kind: DatasetKind, limits: DatasetLimits
 ) -> tuple[str, str]:
-    """(digest, "") of a picture or sound, or ("", what is wrong with it)."""
+    """(digest, "") of an image or sound, or ("", what is wrong with it)."""
     data, problem = _CHECKS[kind](files.root / path, limits)
     return ("", problem) if problem else (digest_of(data), "")
 
 
 class MediaFolderReader:
-    """`class/file`, or `train/class/file`."""
+    """Reads `class/file`, or `train/class/file`."""
 
     def __init__(self, files: ArchiveFiles, kind: DatasetKind, limits: DatasetLimits) -> None:
         """Raises InvalidInput for folders of splits without folders of classes."""
         self._files = files
         self._kind = kind
         self._limits = limits
-        self._paths = files.sounds if kind is DatasetKind.AUDIO_FOLDER else files.pictures
+        self._paths = files.audio if kind is DatasetKind.AUDIO_FOLDER else files.images
         if problem := split_folders_alone(self._paths):
             raise InvalidInput("data", problem)
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         return ReaderSchema(self._kind, Columns(), TargetKind.CLASS)
 
     def input_count(self) -> int:
@@ -69,21 +69,21 @@ class MediaFolderReader:
         found = read_layout(self._paths)
         if remark := found.remark():
             warn(remark)
-        for path, place in zip(self._paths, found.labels, strict=True):
-            label, problem = read_class_folder(place.label, self._limits.name_characters)
-            if not place.label:
-                problem = place.problem or "lies in no folder, so its class is not known"
+        for path, folder in zip(self._paths, found.labels, strict=True):
+            label, problem = read_class_folder(folder.label, self._limits.name_characters)
+            if not folder.label:
+                problem = folder.problem or "lies in no folder, so its class is not known"
             digest = ""
             if not problem:
                 digest, problem = check_media_file(self._files, path, self._kind, self._limits)
             if problem:
                 skip(str(path), 0, problem)
             else:
-                yield ParsedExample({"file": str(path)}, digest, str(path), label=label, split=place.split)
+                yield ParsedExample({"file": str(path)}, digest, str(path), label=label, split=folder.split)
 
 
 class MediaTableReader:
-    """A table with a column that names a file beside it, and with what belongs to it: a target, perhaps more columns."""
+    """Reads a table with a column that names a file, a target, and perhaps further columns."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class MediaTableReader:
         limits: DatasetLimits,
         reading: CellReading = AS_WRITTEN,
     ) -> None:
-        """`reading`: of the target's column."""
+        """`reading`: how the cells of the target's column are read."""
         self._reading = reading
         self._files = files
         self._table = table
@@ -105,22 +105,22 @@ class MediaTableReader:
         self._target = target
         self._row = InputColumns(row)
         self._limits = limits
-        paths = files.sounds if kind is DatasetKind.AUDIO_FOLDER else files.pictures
+        paths = files.audio if kind is DatasetKind.AUDIO_FOLDER else files.images
         self._named = NamedFiles(paths, PurePosixPath(table.name).parent)
         self._splits = (
-            {} if columns.split else {p: place.split for p, place in zip(paths, folder_labels(paths), strict=True)}
+            {} if columns.split else {p: folder.split for p, folder in zip(paths, folder_labels(paths), strict=True)}
         )
 
     def schema(self) -> ReaderSchema:
-        """Categories of the rows are complete once the examples have ended."""
+        """The categories are complete after the end of `examples`."""
         return ReaderSchema(self._kind, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns)
 
     def input_count(self) -> int:
-        """See `Reader`: rows, and files that no row names."""
+        """Rows, and files that no row names; see `Reader`."""
         return self._table.count + len(self._named.unnamed())
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """One for each row whose file is there and can be read."""
+        """One for each row whose file exists and can be read."""
         for sentence in self._row.warnings:
             warn(sentence)
         checked: dict[PurePosixPath, tuple[str, str]] = {}

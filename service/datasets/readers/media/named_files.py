@@ -14,16 +14,16 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|file:", re.IGNORECASE)
 
 
 class NamedFiles:
-    """Files of an archive, found by the path below the table's folder, below the archive's, or by the name alone;
-    at last by a name without its ending, as tables of ids have it. Paths of another disk and addresses of the web are read from
-    their end: nothing is ever opened but what the archive holds.
+    """Finds files of an archive: by the path below the table's folder, by the path below the archive's root, by the name, or by
+    the name without its suffix, as in tables of ids. Of absolute paths and URLs, the end is compared; only files of the archive
+    are opened.
 
-    Letters are compared composed: macOS writes `é` in names as two, and tables have one. Where no file is written so, the case of
-    letters does not count. A way that leads to several files leads to none.
+    Letters are compared composed: macOS writes `é` in names of files as two characters, tables have one. If no file has the
+    exact name, the case of letters is ignored. A rule that finds several files finds none.
     """
 
     def __init__(self, paths: Sequence[PurePosixPath], beside: PurePosixPath) -> None:
-        """`beside` is the folder of the table."""
+        """`beside`: the folder of the table."""
         self._beside = beside
         self._paths = tuple(paths)
         self._met: set[PurePosixPath] = set()
@@ -37,7 +37,7 @@ class NamedFiles:
         self._name_ids = _by(paths, lambda path: _composed(path.stem))
 
     def find(self, cell: str) -> tuple[PurePosixPath | None, str]:
-        """(file, "") that a cell names, or (None, why there is none). The file counts as named, whatever becomes of its row."""
+        """(file, "") that a cell names, or (None, why there is none). The file counts as named even if its row is skipped."""
         named = PurePosixPath(cell.strip().replace("\\", "/"))
         wanted = [str(self._beside / named), str(named)]
         inside = not (named.is_absolute() or ".." in named.parts)
@@ -52,21 +52,21 @@ class NamedFiles:
                     return self._found(found[0])
                 several = several or len(found) > 1
             if several:
-                break  # a looser way would only find others
+                break  # a looser rule would only find others
         if several:
             return None, f"there are several files called {quoted(named.name)}"
         if not inside:
-            return None, f"{quoted(cell)} leads out of the archive, and no file in it is called so"
+            return None, f"{quoted(cell)} leads out of the archive, and no file in it has this name"
         return None, f"there is no file {quoted(cell)}"
 
     def _ways(self, wanted: Sequence[str], cell: str) -> Iterator[tuple[dict[str, list[PurePosixPath]], list[str]]]:
-        """(files by key, keys to look for), the strictest first."""
+        """(files by key, keys to look up), the strictest rule first."""
         yield self._composed, [_composed(path) for path in wanted]
         yield self._folded, [_folded(path) for path in wanted]
         parts = _parts_inside(cell.strip().replace("\\", "/"))
         ends = ["/".join(parts[i:]) for i in range(len(parts) - 1)]
         ends = [str(self._beside / end) for end in ends] + ends
-        if ends:  # `/home/me/data/cat/1.jpg`: the way below the archive may be the end of that below a disk
+        if ends:  # `/home/me/data/cat/1.jpg`: a path in the archive may be the end of a path on a disk
             yield self._exact_lists, ends
         name = parts[-1] if parts else ""
         yield self._names, [_composed(name)]
@@ -84,13 +84,13 @@ class NamedFiles:
 
 
 def file_name_in(cell: str) -> str:
-    """The name at the end of a path, or of an address without what follows `?`."""
+    """The name at the end of a path, or of a URL without its query."""
     parts = _parts_inside(cell.strip().replace("\\", "/"))
     return parts[-1] if parts else ""
 
 
 def _parts_inside(path: str) -> tuple[str, ...]:
-    """The parts of a path that could lie in an archive: those behind the disk, the host, or the last `..`."""
+    """The parts of a path that may exist in an archive: those after the drive, the host, or the last `..`."""
     if _ADDRESS.match(path):
         address = urlsplit(path) if "[" not in path and "]" not in path else None
         path = unquote(address.path) if address else path

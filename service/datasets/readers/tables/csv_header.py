@@ -1,4 +1,4 @@
-"""What stands at the beginning of a CSV: lines above the header, the delimiter, a title, an index without a name."""
+"""Analyses the beginning of a CSV: lines above the header, the delimiter, a title, an index without a name."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from itertools import islice
 
 DELIMITERS = ",;\t|"
 LOOKED_AT = 20
-"""Lines by which the delimiter is found out."""
+"""Lines that are examined to find the delimiter."""
 _SEP = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t|]*', re.IGNORECASE)
 
 
 def preamble(lines: list[str], form: str) -> tuple[int, str]:
-    """How many lines stand above the header, and the delimiter.
+    """The number of lines above the header, and the delimiter.
 
-    Above it there may be Excel's `sep=;`, empty lines, and comments: lines that begin with `#` and have not as many cells as
-    what follows.
+    Lines above the header are Excel's `sep=;`, empty lines, and comments: lines that begin with `#` and have another number of
+    cells than the following ones.
     """
-    above, told = 0, ""
+    above, declared = 0, ""
     while above < len(lines) and not lines[above].strip():
         above += 1
     if above < len(lines) and (sep := _SEP.fullmatch(lines[above].strip("\r\n \ufeff"))):
-        told = sep[1]
+        declared = sep[1]
         above += 1
     start = above
     while above < len(lines) and (lines[above].lstrip().startswith("#") or not lines[above].strip()):
@@ -30,15 +30,15 @@ def preamble(lines: list[str], form: str) -> tuple[int, str]:
     body = [line for line in lines[above:] if line.strip()]
     if above > start:
         last = lines[above - 1]
-        delimiter = told or _delimiter(body[:LOOKED_AT] or [last], form)
+        delimiter = declared or _delimiter(body[:LOOKED_AT] or [last], form)
         if not body or (delimiter in last and last.count(delimiter) == body[0].count(delimiter)):
             above -= 1  # the header itself begins with "#"
         return above, delimiter
-    return above, told or _delimiter(body[:LOOKED_AT], form)
+    return above, declared or _delimiter(body[:LOOKED_AT], form)
 
 
 def _delimiter(lines: list[str], form: str) -> str:
-    """The one that the header has and that the lines below have as often; where that does not tell, the commonest."""
+    """The delimiter that the header and the lines below have equally often; if several do, the most frequent one."""
     if not lines:
         return ","
     header = _outside(lines[0])
@@ -57,7 +57,7 @@ def _delimiter(lines: list[str], form: str) -> str:
 
 
 def has_spaced_quotes(lines: list[str], delimiter: str) -> bool:
-    """Whether there is a space between each delimiter and a quotation mark, as in `"a", "b"`."""
+    """Whether a space stands between each delimiter and a quotation mark, as in `"a", "b"`."""
     return any(f'{delimiter} "' in line for line in lines) and not any(f'{delimiter}"' in line for line in lines)
 
 
@@ -66,15 +66,14 @@ def _has_digit(cell: str) -> bool:
 
 
 def _outside(line: str) -> str:
-    """What stands outside of quotation marks."""
+    """The text outside of quotation marks."""
     return "".join(line.split('"')[::2])
 
 
 def has_unnamed_index(rows: list[list[str]], count: int, delimiter: str, lines: Iterator[str]) -> bool:
     """Whether each row begins with a name of its own that the header has no column for, as R writes them.
 
-    A comma that belongs to a text makes rows that are too long, too; where it may be one, the names are
-    to be numbers in sequence, or quoted.
+    An unquoted comma in a text also makes rows too long; so after commas the names must be consecutive numbers, or be quoted.
     """
     if not rows or any(len(cells) != count for cells in rows) or not any(cells[-1].strip() for cells in rows):
         return False
@@ -92,7 +91,7 @@ def has_unnamed_index(rows: list[list[str]], count: int, delimiter: str, lines: 
 
 
 def is_title(given: list[str], rows: list[list[str]], lines: Iterator[str]) -> bool:
-    """Whether the first line has one cell that is written on, and the lines below are a table with a header of its own."""
+    """Whether only one cell of the first line has a text, and the lines below are a table with a header of its own."""
     if not given or not given[0] or any(given[1:]):
         return False
     if len(given) > 1:

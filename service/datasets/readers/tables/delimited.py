@@ -1,7 +1,7 @@
-"""Rows of CSV and TSV, read with the csv module. What it would merge without a word is told apart here.
+"""Reads rows of CSV and TSV with the csv module, and separates rows that the module would silently merge.
 
-A cell that begins with a quotation mark ends with one before a delimiter or the end of a line, and may hold line ends. Where that
-leads nowhere, the mark belongs to the text, and each line is a row of its own (`quote_repair.py`).
+A cell that begins with a quotation mark ends with one before a delimiter or line end, and may contain line ends. If that fails,
+the mark belongs to the text, and each line is a row of its own (`quote_repair.py`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from service.errors import InvalidInput
 
 _NAMED_ROWS = 20
 _STYLE_LINES, _STYLE_CHARACTERS = 2_000, 1 << 22
-"""What is looked at to find how quotation marks inside of a cell are written."""
+"""Size of the sample that shows how quotation marks inside of cells are written."""
 _INDEX_ROWS = 200
-"""Rows that are looked at where each has one cell more than the header."""
+"""Rows that are examined for an index without a name."""
 _CHUNK = 1 << 20
 """Bytes that are decoded at once."""
 
@@ -41,20 +41,20 @@ Note = Callable[[str], None]
 
 
 class DelimitedFile:
-    """A file of lines with cells. It can be gone through more than once."""
+    """A file of lines with cells. It can be read repeatedly."""
 
     def __init__(self, path: Path, name: str, form: str, limits: DatasetLimits) -> None:
-        """`form`: the end of its name. Raises InvalidInput where it is no text."""
+        """`form`: the suffix of its name. Raises InvalidInput for a file that is no text."""
         self._path = path
         self._name = name
         self._limits = limits
         self.unnamed: tuple[str, ...] = ()
         self._given: list[str] = []
-        """The header's names, empty ones too."""
+        """The names in the header, including empty ones."""
         self._line = 0
-        """Of the file, the last of the row that was read last."""
+        """Number of the last line that was read."""
         self._fix: LineFix | None = None
-        """Done to each line, where the file's quotation marks are not those of the csv module."""
+        """Applied to each line if the file escapes quotation marks differently from the csv module."""
         with path.open("rb") as file:
             start = file.read(4)
             file.seek(0, 2)
@@ -62,7 +62,7 @@ class DelimitedFile:
         self._wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
         self._quotes, self._nul, self._escapes = (True, False, False) if self._wide or not size else _marks(path)
         self._is_text = not self._wide and _is_utf8(path)
-        """Whether all of it is, so that no row need be asked."""
+        """Whether the whole file is UTF-8, so that rows need no check."""
         with self._text() as lines:
             first = list(islice(iter(lines.next_line, ""), LOOKED_AT + 10))
         self._above, self.delimiter = preamble(first, form)
@@ -71,7 +71,7 @@ class DelimitedFile:
             self._fix = line_fix(list(_sample(self._below())), self.delimiter, self._spaced)
 
     def header(self) -> list[str]:
-        """Names of the columns; one that has none is called by its place. Raises InvalidInput where there are none."""
+        """Names of the columns; a column without a name gets one by its position. Raises InvalidInput for an empty file."""
         with self._text() as lines:
             header = next(self._records(lines, None), None)
         if header is None:
@@ -94,7 +94,7 @@ class DelimitedFile:
         return names
 
     def _first_rows(self) -> list[list[str]]:
-        """The first rows below the header, up to one that is malformed."""
+        """The first rows below the header, up to a malformed one."""
         reader = csv.reader(self._below(), delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
         rows: list[list[str]] = []
         with suppress(csv.Error):
@@ -102,23 +102,23 @@ class DelimitedFile:
         return rows
 
     def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[TableRow]:
-        """All rows in their order; `note` hears what was mended. Raises InvalidInput where quotation marks are hopeless."""
+        """All rows in order; `note` gets warnings about repairs. Raises InvalidInput for quotation marks beyond repair."""
         expected, number, no_text = len(columns), 0, 0
         with self._text() as lines:
-            mender = QuoteRepair(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
-            records = self._quick_records(lines, mender) if self._quotes else self._records(lines, mender)
+            repair = QuoteRepair(lines, self._below, self.delimiter, expected, self._limits, self._spaced)
+            records = self._quick_records(lines, repair) if self._quotes else self._records(lines, repair)
             next(records, None)
-            mender.forget()
+            repair.skip_header()
             for cells in records:
                 if not cells or (len(cells) == 1 and expected > 1 and not cells[0].strip()):
                     continue  # an empty line
                 number += 1
-                if mender.anew:
-                    mender.note_row(number)
+                if repair.is_repaired:
+                    repair.note_row(number)
                 if len(cells) > expected and not any(cell.strip() for cell in cells[expected:]):
-                    del cells[expected:]  # lines that end with a delimiter
-                if mender.problem:
-                    yield TableRow(number, {}, mender.problem, self._line)
+                    del cells[expected:]  # lines end with a delimiter
+                if repair.problem:
+                    yield TableRow(number, {}, repair.problem, self._line)
                 elif len(cells) != expected:
                     yield TableRow(
                         number,
@@ -135,10 +135,14 @@ class DelimitedFile:
                     yield TableRow(number, {}, "repeats the header", self._line)
                 else:
                     yield TableRow(number, dict(zip(columns, cells, strict=True)), "", self._line)
-            if mender.mended:
-                rows = ", ".join(map(str, mender.mended[:_NAMED_ROWS]))
-                more = f" and {len(mender.mended) - _NAMED_ROWS} more" if len(mender.mended) > _NAMED_ROWS else ""
-                s = "" if len(mender.mended) == 1 else "s"
+            if repair.repaired_rows:
+                rows = ", ".join(map(str, repair.repaired_rows[:_NAMED_ROWS]))
+                more = (
+                    f" and {len(repair.repaired_rows) - _NAMED_ROWS} more"
+                    if len(repair.repaired_rows) > _NAMED_ROWS
+                    else ""
+                )
+                s = "" if len(repair.repaired_rows) == 1 else "s"
                 note(
                     f"row{s} {rows}{more} of {quoted(self._name)}: a quotation mark is not closed or not doubled; it counts as"
                     " part of the text, and each line as a row"
@@ -146,8 +150,8 @@ class DelimitedFile:
         if no_text:
             note(f"rows that are not UTF-8 text: {no_text}; save the file as UTF-8")
 
-    def _quick_records(self, lines: PhysicalLines, mender: QuoteRepair) -> Iterator[list[str]]:
-        """As `_records`, at the csv module's own pace as long as no row is malformed or looks like several."""
+    def _quick_records(self, lines: PhysicalLines, repair: QuoteRepair) -> Iterator[list[str]]:
+        """Like `_records`, at the speed of the csv module until a row is malformed or looks like several."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
             lines.next_line()
@@ -156,8 +160,8 @@ class DelimitedFile:
         before = given = 0
         try:
             for cells in reader:
-                if (reader.line_num > before + 1 and mender.suspects(cells)) or (
-                    self._escapes and len(cells) != mender.expected and len(cells) > 1
+                if (reader.line_num > before + 1 and repair.looks_wrong(cells)) or (
+                    self._escapes and len(cells) != repair.expected and len(cells) > 1
                 ):
                     break
                 before = reader.line_num
@@ -169,37 +173,37 @@ class DelimitedFile:
         except csv.Error:
             pass
         with self._text() as again:
-            mender.reads(again)
-            yield from islice(self._records(again, mender), given, None)
+            repair.switch_to(again)
+            yield from islice(self._records(again, repair), given, None)
 
-    def _records(self, lines: PhysicalLines, mender: QuoteRepair | None) -> Iterator[list[str]]:
-        """The header and all rows, as cells."""
+    def _records(self, lines: PhysicalLines, repair: QuoteRepair | None) -> Iterator[list[str]]:
+        """The cells of the header and of all rows."""
         csv.field_size_limit(self._limits.text_bytes)
         for _ in range(self._above):
             lines.next_line()
         source = lines if self._quotes else iter(lines.file)
         reader = csv.reader(source, delimiter=self.delimiter, strict=self._quotes, skipinitialspace=self._spaced)
         while True:
-            if mender is not None:
-                mender.problem = ""
+            if repair is not None:
+                repair.problem = ""
             lines.held.clear()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                if mender is None:
+                if repair is None:
                     lines.give_back(lines.held[1:])
                     cells = next(csv.reader(lines.held[:1], delimiter=self.delimiter), [])
                 elif self._quotes:
-                    cells = mender.mend(error)
+                    cells = repair.repair_row(error)
                 else:
-                    mender.problem, cells = mender.too_long, [""] * 2
+                    repair.problem, cells = repair.too_long, [""] * 2
             else:
-                if mender is not None and len(lines.held) > 1:
-                    cells = mender.check(cells)
-                elif mender is not None and self._quotes and len(cells) != mender.expected and '\\"' in lines.held[0]:
-                    cells = mender.unescaped(cells)
+                if repair is not None and len(lines.held) > 1:
+                    cells = repair.check(cells)
+                elif repair is not None and self._quotes and len(cells) != repair.expected and '\\"' in lines.held[0]:
+                    cells = repair.unescaped(cells)
             self._line = lines.line if self._quotes else self._above + reader.line_num
             yield cells
 
@@ -210,13 +214,13 @@ class DelimitedFile:
             yield PhysicalLines(file, self._limits.text_bytes, self._fix)
 
     def _below(self) -> Iterator[str]:
-        """Lines of the file from its header on."""
+        """The lines of the file from its header on."""
         with self._text() as lines:
             yield from islice(iter(lines.next_line, ""), self._above, None)
 
 
 def _sample(lines: Iterator[str]) -> Iterator[str]:
-    """The first lines, of a bounded size."""
+    """The first lines, up to a size limit."""
     characters = 0
     for line in islice(lines, _STYLE_LINES):
         characters += len(line)
@@ -226,7 +230,7 @@ def _sample(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _marks(path: Path) -> tuple[bool, bool, bool]:
-    """Whether a file holds quotation marks, NUL bytes, and quotation marks behind a backslash."""
+    """Whether a file contains quotation marks, NUL bytes, and quotation marks after a backslash."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b'"') >= 0, content.find(b"\0") >= 0, content.find(b'\\"') >= 0
 

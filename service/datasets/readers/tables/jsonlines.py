@@ -1,4 +1,4 @@
-"""Rows of JSON Lines: one object on each line."""
+"""Reads rows of JSON Lines: one object on each line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from service.datasets.readers.tables.table_row import Cell, TableRow, is_valid_t
 from service.errors import InvalidInput
 
 LOOKED_AT = 1024
-"""Rows whose names are the columns; JSON has no header."""
+"""Rows whose names are the columns, since JSON has no header."""
 
 
 class JsonLinesFile:
-    """A file of objects. It can be gone through more than once."""
+    """A file of objects. It can be read repeatedly."""
 
     delimiter = ""
 
@@ -28,7 +28,7 @@ class JsonLinesFile:
         self.unnamed: tuple[str, ...] = ()
 
     def header(self) -> list[str]:
-        """Names of the first rows, in the order in which they come. Raises InvalidInput where there are none."""
+        """The names in the first rows, in the order of appearance. Raises InvalidInput if there are none."""
         names: dict[str, None] = {}
         problem = ""
         for row in self.rows((), lambda sentence: None):
@@ -44,7 +44,8 @@ class JsonLinesFile:
         return list(names)
 
     def rows(self, columns: tuple[str, ...], note: Callable[[str], None]) -> Iterator[TableRow]:
-        """All rows in their order; `note` hears of names that come too late. Raises InvalidInput for a line that is too long."""
+        """All rows in order; `note` gets warnings about names that first appear later. Raises InvalidInput for a line that is
+        too long."""
         number, at, longest = 0, 0, 16 * self._limits.text_bytes
         known, late = frozenset(columns), dict[str, int]()
         cleaned = _Cleaned()
@@ -72,7 +73,7 @@ class JsonLinesFile:
 
 
 class _Cleaned(dict[str, str]):
-    """Names of columns as they came → as they are used; each is cleaned once."""
+    """A cache: original names of columns → normalised names."""
 
     def __missing__(self, name: str) -> str:
         cleaned = clean_name(name)
@@ -82,7 +83,7 @@ class _Cleaned(dict[str, str]):
 
 
 class _TwiceNamed(ValueError):
-    """An object has two members of one name."""
+    """An object has two members of the same name."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows of Parquet files. Whatever one column holds that cannot be read, the others are."""
+"""Reads rows of Parquet files. An unreadable column does not affect the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Note = Callable[[str], None]
 
 
 class ParquetTable:
-    """A Parquet file. It can be gone through more than once."""
+    """A Parquet file. It can be read repeatedly."""
 
     delimiter = ""
 
@@ -32,12 +32,12 @@ class ParquetTable:
         self._name = name
         self._limits = limits
         self._places: list[int] = []
-        """Of the columns that can be read, in the file."""
+        """Positions of the readable columns in the file."""
         self._left_out: list[str] = []
         self.unnamed: tuple[str, ...] = ()
 
     def header(self) -> list[str]:
-        """Names of the columns that can be read. Raises InvalidInput where it is no Parquet file."""
+        """Names of the readable columns. Raises InvalidInput for a file that is not Parquet."""
         file = self._open()
         names = [clean_name(name) for name in file.schema_arrow.names]
         self._places = self._readable(file, len(names))
@@ -53,7 +53,7 @@ class ParquetTable:
         return found
 
     def rows(self, columns: tuple[str, ...], note: Note) -> Iterator[TableRow]:
-        """All rows in their order. Raises InvalidInput where the file breaks off or unpacks to too much."""
+        """All rows in order. Raises InvalidInput for a file that is truncated or decompresses to too much."""
         for name in self._left_out:
             note(f"column {quoted(name)} cannot be read and was left out")
         number, unpacked = 0, 0
@@ -102,7 +102,8 @@ class ParquetTable:
         return [file.schema_arrow.names[i] for i in self._places]
 
     def _readable(self, file: Any, count: int) -> list[int]:
-        """Places of columns whose first rows can be read. They are tried alone only where they cannot be read together."""
+        """Positions of the columns whose first rows can be read. Columns are tried one by one only if reading all of them
+        fails."""
         places = list(range(count))
         names = file.schema_arrow.names
         if len(set(names)) < count or _reads(file, None):
@@ -121,12 +122,12 @@ def _reads(file: Any, columns: list[str] | None) -> bool:
 
 
 def _is_of_the_data(error: Exception) -> bool:
-    """Whether an error of Arrow comes from what the file holds, and not from the disk or from memory."""
+    """Whether an error of Arrow is caused by the content of the file, and not by the disk or by memory."""
     return not isinstance(error, MemoryError) and not (isinstance(error, OSError) and error.errno is not None)
 
 
 def _simple(array: Any) -> Any:
-    """Dictionaries written out, so that their size counts, and times without nanoseconds, which Python's own do not have."""
+    """The array without a dictionary, so that its full size counts, and with times that Python can hold, without nanoseconds."""
     import pyarrow
 
     kind = array.type
@@ -144,7 +145,7 @@ def _simple(array: Any) -> Any:
 
 
 def _cells(array: Any) -> tuple[list[Cell], int]:
-    """The cells of one column, and how many of them could not be read."""
+    """The cells of one column, and the number of unreadable ones."""
     import pyarrow.types as types
 
     try:
@@ -162,12 +163,12 @@ def _cells(array: Any) -> tuple[list[Cell], int]:
         or types.is_string(kind)
         or types.is_large_string(kind)
     ):
-        return values, 0  # of the types of cells already
+        return values, 0  # already of the types of cells
     return [_plain(value) for value in values], 0
 
 
 def _one_by_one(array: Any) -> tuple[list[Cell], int]:
-    """As `_cells`. Times that Python's own do not hold, such as those of the year 10000, are what Arrow writes for them."""
+    """Like `_cells`, one by one. For times that Python cannot hold, such as the year 10000, Arrow's text is used."""
     import pyarrow
 
     texts: list[Any] = [None] * len(array)
@@ -194,7 +195,7 @@ def _one_by_one(array: Any) -> tuple[list[Cell], int]:
 
 
 def _plain(cell: Any) -> Cell:
-    """A cell of any type as one of few."""
+    """A cell of any type as one of the types of `Cell`."""
     if cell is None or isinstance(cell, bool | int | float | str):
         return cell
     if isinstance(cell, decimal.Decimal):
@@ -205,14 +206,14 @@ def _plain(cell: Any) -> Cell:
         try:
             return cell.decode("utf-8")
         except UnicodeDecodeError:
-            return [cell]  # bytes that are no text
+            return [cell]  # bytes that are not UTF-8
     if isinstance(cell, list | dict | tuple):
         return [cell] if isinstance(cell, dict) else list(cell)
     return str(cell)
 
 
 def _of_decimal(cell: decimal.Decimal) -> Cell:
-    """Exact: a whole number, the double that is written so, or else the decimal itself."""
+    """The exact value: a whole number, a double with the same digits, or else the decimal itself."""
     if not cell.is_finite():
         return float(cell)
     if cell == cell.to_integral_value(context=_EXACT):

@@ -1,4 +1,4 @@
-"""The physical lines of a CSV, of which some may be given back and read again."""
+"""The physical lines of a CSV; lines can be given back and read again."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TextIO
 from service.datasets.readers.tables.quote_style import LineFix
 
 MAX_HELD_TEXTS = 16
-"""Texts of the largest size that one row may take; beyond it a quotation mark is not closed."""
+"""Maximum size of one row, as a multiple of the largest text; a longer row has an unclosed quotation mark."""
 
 
 class RowTooLong(csv.Error):
-    """A row goes on and on."""
+    """A row exceeds the maximum size."""
 
 
 class PhysicalLines:
-    """The physical lines of a file, kept until the row that they belong to is complete."""
+    """The physical lines of a file, held until their row is complete."""
 
     def __init__(self, file: TextIO, text_bytes: int, fix: LineFix | None = None) -> None:
-        """`fix` is done to each line."""
+        """`fix` is applied to each line."""
         self.file = file
         self._fix = fix
         self.held: list[str] = []
@@ -44,7 +44,7 @@ class PhysicalLines:
         return line
 
     def next_line(self) -> str:
-        """The next line of the file; empty at its end. Of one that is far too long, the beginning."""
+        """The next line of the file; empty at its end. An overlong line is truncated."""
         most = MAX_HELD_TEXTS * self._longest
         self._read += 1
         line = self.file.readline(most)
@@ -59,5 +59,5 @@ class PhysicalLines:
         return self._read - len(self._again)
 
     def give_back(self, lines: list[str]) -> None:
-        """Lines that were read too far."""
+        """Give back lines that do not belong to the row."""
         self._again.extend(reversed(lines))

@@ -1,4 +1,4 @@
-"""Rows of a CSV whose quotation marks do not come in pairs: told apart line by line where that is possible."""
+"""Repairs rows of a CSV with unpaired quotation marks, line by line where possible."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from service.datasets.readers.tables.physical_lines import MAX_HELD_TEXTS, Physi
 from service.datasets.readers.tables.quote_style import QuoteStyle, cell_pattern, double_escaped_quotes
 from service.errors import InvalidInput
 
-MOST_WASTED = 64 << 20
-"""Characters that may be read again in all, so that no file takes time without end."""
+MAX_REREAD_CHARACTERS = 64 << 20
+"""Characters that may be read again in total, which bounds the time for any file."""
 LONGEST_LOOKED_AT = 1 << 16
-"""Characters of a line in which pairs of quotation marks are looked for."""
-SAMPLED, FEW, MOSTLY = 2_000, 50, 0.95
+"""Length of a line in which pairs of quotation marks are searched."""
+SAMPLED_LINES, FEW, MOSTLY = 2_000, 50, 0.95
 _NUMBER = re.compile(r"[+-]?[\d.,'\u00a0\u202f ]*\d\s?\S?", re.ASCII)
 
 
 class QuoteRepair:
-    """Makes rows of lines that the csv module cannot tell apart, or tells apart wrongly."""
+    """Builds rows from lines that the csv module cannot parse or parses wrongly."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class QuoteRepair:
         limits: DatasetLimits,
         spaced: bool = False,
     ) -> None:
-        """`again` goes through the file's lines from its header on; `expected` is how many cells a row has."""
+        """`again` iterates over the file's lines from its header on; `expected`: cells of a row."""
         self._lines = lines
         self._again = again
         self._delimiter = delimiter
@@ -41,21 +41,21 @@ class QuoteRepair:
         self._spaced = spaced
         self._style: QuoteStyle | None = None
         self._most = limits.text_bytes
-        self._wasted = 0
-        self._few: dict[int, Callable[[str], bool]] | None = None
-        self.anew = False
-        """Whether the row at hand was not as the csv module reads it."""
-        self.mended: list[int] = []
-        """Numbers of rows that hold a quotation mark which is not closed or not doubled."""
+        self._reread = 0
+        self._cell_tests: dict[int, Callable[[str], bool]] | None = None
+        self.is_repaired = False
+        """Whether the current row differs from what the csv module reads."""
+        self.repaired_rows: list[int] = []
+        """Numbers of rows with a quotation mark that is not closed or not doubled."""
         self.problem = ""
-        """What is wrong with the row at hand."""
+        """The problem with the current row."""
         self.too_long = f"holds a cell of more than {self._most} bytes"
 
-    def reads(self, lines: PhysicalLines) -> None:
-        """From now on the rows are made of these lines."""
+    def switch_to(self, lines: PhysicalLines) -> None:
+        """Switch to other lines."""
         self._lines = lines
 
-    def suspects(self, cells: list[str]) -> bool:
+    def looks_wrong(self, cells: list[str]) -> bool:
         """Whether a row of several lines has another number of cells than the header, or each of its lines looks like a row."""
         if len(cells) != self.expected:
             return True
@@ -66,31 +66,29 @@ class QuoteRepair:
             inside += cell.count(self._delimiter)
             ends += cell.count("\n")
         else:
-            if (
-                wanted + inside != wanted * ends
-            ):  # then not each line has as many delimiters as a row, and no more need be looked at
+            if wanted + inside != wanted * ends:  # then not every line has as many delimiters as a row
                 return False
         return not self.style.quotes
 
     @property
     def style(self) -> QuoteStyle:
-        """How the file's writer quotes; found out when it is first asked for."""
+        """How the writer of the file quotes; determined at first use."""
         if self._style is None:
             self._style = QuoteStyle(self._again(), self._delimiter, self.expected, self._spaced)
         return self._style
 
-    def forget(self) -> None:
-        """The header is no row."""
-        self.anew = False
+    def skip_header(self) -> None:
+        """Forget the header, which is no row."""
+        self.is_repaired = False
 
     def note_row(self, number: int) -> None:
-        """The row at hand, which was made anew, has this number."""
-        self.anew = False
+        """Record the number of the current row if it was repaired."""
+        self.is_repaired = False
         if not self.problem:
-            self.mended.append(number)
+            self.repaired_rows.append(number)
 
-    def mend(self, error: csv.Error) -> list[str]:
-        """Cells of the first line held, which begins a row that is malformed; the lines behind it are read again."""
+    def repair_row(self, error: csv.Error) -> list[str]:
+        """The cells of the first held line, which begins a malformed row; the lines after it are read again."""
         held = self._lines.held
         first, nothing = held[0], [""] * self.expected
         if "unexpected end" in str(error) and self.style.quotes and self._is_cut_off():
@@ -104,7 +102,7 @@ class QuoteRepair:
             return cells
         cells = self._of_line(first) or []
         if cells:
-            self.anew = True
+            self.is_repaired = True
             return cells
         count = len(first.rstrip("\r\n").split(self._delimiter))
         because = "perhaps because a quotation mark is not closed"
@@ -112,12 +110,12 @@ class QuoteRepair:
         return nothing
 
     def _is_cut_off(self) -> bool:
-        """Whether what is held, up to the end of the file, is one row rather than rows behind a mark that is not closed."""
+        """Whether the held lines, up to the end of the file, are one truncated row, rather than rows after an unclosed mark."""
         held = self._lines.held
         return not any(map(self._like_row, held)) or (len(held) == 1 and not self._values())
 
     def _ends_well(self) -> bool:
-        """Whether the row at hand is one with a cell that is too long; then all its lines are taken."""
+        """Whether the current row is well-formed with a cell that is too long; then all of its lines are consumed."""
         held = self._lines.held[:]
         self._lines.give_back(held)
         self._lines.held.clear()
@@ -132,13 +130,13 @@ class QuoteRepair:
         if len(cells) == self.expected:
             return True
         beyond = self._lines.held[len(held) :]
-        self._wasted += sum(map(len, beyond))
+        self._reread += sum(map(len, beyond))
         self._lines.give_back(beyond)
         self._lines.held[:] = held
         return False
 
     def unescaped(self, cells: list[str]) -> list[str]:
-        """Cells of a row of one line that has too many or too few, read with `\\"` inside of a cell where that helps."""
+        """Cells of a single-line row of a wrong length, parsed with `\\"` as an escaped mark if that gives the right length."""
         line = double_escaped_quotes(self._lines.held[0])
         reader = csv.reader([line], delimiter=self._delimiter, strict=True, skipinitialspace=self._spaced)
         with suppress(csv.Error):
@@ -147,7 +145,7 @@ class QuoteRepair:
         return cells
 
     def check(self, cells: list[str]) -> list[str]:
-        """Cells of a row of several lines, or of its first line alone where each line looks like a row of its own."""
+        """Cells of a row of several lines, or of its first line alone if each line looks like a row of its own."""
         held = self._lines.held
         if len(cells) != self.expected:
             own = self._of_line(held[0])
@@ -159,12 +157,12 @@ class QuoteRepair:
             return cells
         first = held[0]
         self._give_back(held[1:])
-        self.anew = True
+        self.is_repaired = True
         return self._of_line(first) or [""] * self.expected
 
     def _give_back(self, lines: list[str]) -> None:
-        self._wasted += sum(map(len, lines))
-        if self._wasted > MOST_WASTED:
+        self._reread += sum(map(len, lines))
+        if self._reread > MAX_REREAD_CHARACTERS:
             raise InvalidInput(
                 "data", "its quotation marks do not come in pairs; double those inside of a cell, and close each"
             )
@@ -172,7 +170,7 @@ class QuoteRepair:
         self._lines.held[1:] = []
 
     def _of_line(self, line: str) -> list[str] | None:
-        """Cells of a line in which quotation marks end a cell only where it ends; None where they are not as many as wanted."""
+        """Cells of a line, where a mark ends a cell only at the cell's end; None if their number is wrong."""
         line = line.rstrip("\r\n")
         if len(line) <= LONGEST_LOOKED_AT:
             found = [
@@ -185,7 +183,7 @@ class QuoteRepair:
         return literal if len(literal) == self.expected else None
 
     def _escaped(self, first: str) -> list[str] | None:
-        """Cells of a row whose quotation marks are escaped by a backslash, over several lines where it has them."""
+        """Cells of a row with marks escaped by a backslash, possibly over several lines."""
         self._lines.give_back([first])
         self._lines.held.clear()
         reader = csv.reader(
@@ -203,18 +201,18 @@ class QuoteRepair:
         held = self._lines.held[:]
         self._lines.held.clear()
         self._lines.held.append(first)
-        self._wasted += sum(map(len, held))
+        self._reread += sum(map(len, held))
         self._lines.give_back(held[1:])
         return None
 
     def _like_rows(self, lines: list[str]) -> bool:
-        """Whether each line has the cells of a row, and in columns of few values, those that other rows have."""
+        """Whether each line has the cells of a row and, in columns of few values, the values of other rows."""
         if self.expected < 2:
             return False
         wanted = self.expected - 1
         if any(line.count(self._delimiter) != wanted for line in lines):
             return False
-        # where no values are known, nothing tells a row from a line of prose with as many delimiters
+        # without known values, nothing distinguishes a row from prose with as many delimiters
         return bool(self._values()) and all(map(self._like_row, lines))
 
     def _like_row(self, line: str) -> bool:
@@ -222,27 +220,27 @@ class QuoteRepair:
         return len(cells) == self.expected and all(fits(cells[at].strip()) for at, fits in self._values().items())
 
     def _values(self) -> dict[int, Callable[[str], bool]]:
-        """What cells of a column look like, with their quotation marks, by its place, where they are all quoted, have few values
-        or hold numbers: by the rows of one line among the first of the file. A line inside of a longer row counts for nothing,
-        since prose has commas too."""
-        if self._few is None:
+        """Tests for the cells of columns, by position, with their quotation marks: for columns that are all quoted, have few
+        values, or hold numbers. Learned from the single-line rows among the first of the file; lines inside of longer rows do
+        not count, since prose has commas too."""
+        if self._cell_tests is None:
             rows = list(self._rows_of_one_line())
-            self._few = {}
+            self._cell_tests = {}
             for at, column in enumerate(zip(*rows, strict=True)):
                 values = {cell.strip() for cell in column}
                 numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in values)
                 if len(values) <= min(FEW, len(rows) // 2):
-                    self._few[at] = values.__contains__
+                    self._cell_tests[at] = values.__contains__
                 elif all(map(_is_quoted, values)):
-                    self._few[at] = _is_quoted
+                    self._cell_tests[at] = _is_quoted
                 elif numbers >= MOSTLY * len(values):
-                    self._few[at] = _looks_like_a_number
-        return self._few
+                    self._cell_tests[at] = _looks_like_a_number
+        return self._cell_tests
 
     def _rows_of_one_line(self) -> Iterator[list[str]]:
-        """As they are written, with quotation marks."""
+        """Single-line rows as written, with quotation marks."""
         last = [""]
-        reader = csv.reader(_noting(islice(self._again(), SAMPLED), last), delimiter=self._delimiter)
+        reader = csv.reader(_noting(islice(self._again(), SAMPLED_LINES), last), delimiter=self._delimiter)
         before = 0
         with suppress(csv.Error):
             for number, cells in enumerate(reader):

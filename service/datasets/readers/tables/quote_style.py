@@ -1,4 +1,4 @@
-"""How the program that wrote a CSV uses quotation marks, decided once for the whole file."""
+"""Determines how the program that wrote a CSV uses quotation marks, once for the whole file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LineFix = Callable[[str], str]
 
 @lru_cache(maxsize=16)
 def cell_pattern(delimiter: str) -> re.Pattern[str]:
-    """Matches the cells of a line; the group is what stands between quotation marks."""
+    """Matches the cells of a line; the group is the text between quotation marks."""
     d = re.escape(delimiter)
     return re.compile(rf'(?:(?<=^)|(?<={d}))(?:"((?:[^"]|"(?!{d}|$))*)"(?={d}|$)|[^{d}]*)(?={d}|$)')
 
 
 def double_escaped_quotes(line: str) -> str:
-    r"""The line with each `\"` written as `""`. Backslashes that stand before no quotation mark stay, as Spark writes them."""
+    r"""The line with each `\"` as `""`. Backslashes that are not before a quotation mark stay, as Spark writes them."""
     return _BEFORE_A_MARK.sub(_doubled, line) if '\\"' in line else line
 
 
@@ -34,7 +34,7 @@ def _doubled(match: re.Match[str]) -> str:
 
 
 def line_fix(lines: list[str], delimiter: str, spaced: bool) -> LineFix | None:
-    """What to do with each line before the csv module reads it, where fewer rows of these lines are malformed then."""
+    """The change to apply to each line before the csv module reads it, if it makes fewer of these lines malformed."""
     blanks = re.compile(rf'(?<![{re.escape(delimiter)}"])"[ ]+(?={re.escape(delimiter)}|[\r\n]|$)')
     fixes: list[LineFix] = []
     if any('\\"' in line for line in lines):
@@ -51,7 +51,7 @@ def line_fix(lines: list[str], delimiter: str, spaced: bool) -> LineFix | None:
 
 
 def _malformed(lines: Iterable[str], delimiter: str, spaced: bool) -> int:
-    """How many records are no CSV, or have another number of cells than the header."""
+    """The number of records that are malformed or have another number of cells than the header."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     expected, bad = 0, 0
     while True:
@@ -79,11 +79,11 @@ class QuoteStyle:
         self._needless: set[int] = set()
         """Columns with a quoted cell that needs no quotation marks."""
         self._plain: set[int] = set()
-        """Columns with a text that is not quoted."""
+        """Columns with an unquoted text."""
         self._quoted: set[int] = set()
         """Columns with a quoted cell."""
         self._unquoted: set[int] = set()
-        """Columns with a cell that is not quoted, were it empty."""
+        """Columns with an unquoted cell, even an empty one."""
         self._lines_alone = 0
         self.longest = 1
         """Lines of the longest record seen."""
@@ -121,7 +121,7 @@ class QuoteStyle:
                 if self._each_line_has_its_cells(cells):
                     self._like_rows += 1
                 else:
-                    self._prose += 1  # as lines they are no rows
+                    self._prose += 1  # its lines are no rows
             elif self._shows(self._last.rstrip("\r\n")):
                 return True
             if self._prose > self._errors:
@@ -136,7 +136,7 @@ class QuoteStyle:
         return all(line.count(self._delimiter) == self._expected - 1 for line in lines)
 
     def _shows(self, line: str) -> bool:
-        """Whether a record of one line has a cell that only a writer that quotes makes."""
+        """Whether a single-line record has a cell that only a writer that quotes produces."""
         self._lines_alone += 1
         if '"' not in line and len(self._plain) == self._expected:
             return False

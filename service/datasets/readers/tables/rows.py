@@ -1,4 +1,4 @@
-"""Tables: rows of numbers and categories, one column of which is to be learned."""
+"""Reads tables: rows of numbers and categories, with one column as the target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.errors import InvalidInput
 
 
 class TableReader:
-    """Every row an example."""
+    """Reads each row as an example."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class TableReader:
         limits: DatasetLimits,
         reading: CellReading = AS_WRITTEN,
     ) -> None:
-        """`row`: of the columns that are inputs; `reading`: of the target's column."""
+        """`row`: the columns that are inputs; `reading`: how the cells of the target's column are read."""
         self._table = table
         self._reading = reading
         self._target = target
@@ -46,7 +46,7 @@ class TableReader:
             raise InvalidInput("data", f"the table has no column to learn from beside the target{why}")
 
     def schema(self) -> ReaderSchema:
-        """Categories are complete once the examples have ended."""
+        """The categories are complete after the end of `examples`."""
         return ReaderSchema(
             DatasetKind.TABLE, self._columns, self._target, self._row.inputs(), row_columns=self._row.columns
         )
@@ -56,7 +56,7 @@ class TableReader:
         return self._table.count
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """In the order of the rows."""
+        """One for each row, in order."""
         for sentence in self._row.warnings:
             warn(sentence)
         for row in self._table.rows(warn):

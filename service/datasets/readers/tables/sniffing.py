@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes, where its name says that it is a table or a text."""
+"""Detects the actual type of a file that is named like a table or a text, by its first bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MARKUP = ((b"<!doctype html", "a web page (HTML)"), (b"<html", "a web page (HTM
 
 
 def other_file_type(path: Path, form: str) -> str:
-    """What a file is that is called `form` (`.csv`, …) and is something else, and what to do; empty where it may be that."""
+    """The actual type of a file named `form` (`.csv`, …), with advice; empty if the file may have that type."""
     with path.open("rb") as file:
         start = file.read(SNIFFED_BYTES)
     if start.startswith(LFS_POINTER):
@@ -52,7 +52,7 @@ def other_file_type(path: Path, form: str) -> str:
     for beginning, what in _BEGINNINGS:
         if not start.startswith(beginning) or (form == ".parquet" and beginning == b"PAR1"):
             continue
-        if not beginning.isalnum() or _is_binary(start):  # else it is a column that is called so
+        if not beginning.isalnum() or _is_binary(start):  # otherwise it is a header with such a column
             return what
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     for beginning, what in _MARKUP:
@@ -73,7 +73,7 @@ def file_looks_like_text(path: Path) -> bool:
 
 
 def starts_like_text(start: bytes) -> bool:
-    """Whether a file that begins so is a text."""
+    """Whether a file with these first bytes is a text."""
     return bool(start) and not _is_binary(start)
 
 

@@ -1,4 +1,4 @@
-"""A file of rows: CSV, TSV, JSONL or Parquet. A row that cannot be read says so and the next one follows."""
+"""A file of rows: CSV, TSV, JSONL or Parquet. An unreadable row reports its problem, and reading continues with the next one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from service.datasets.readers.tables.table_row import TableRow as TableRow
 from service.errors import InvalidInput
 
 INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*")
-"""What pandas calls an index that had no name, once the table was read and written again."""
+"""The name that pandas gives to an index without a name, when a table was read and written again."""
 
 
 def _ignore(sentence: str) -> None:
-    """Hears nothing."""
+    """Drops a warning."""
 
 
 class Table:
-    """A file of rows. It can be gone through more than once."""
+    """A file of rows. It can be read repeatedly."""
 
     def __init__(self, path: Path, name: str, limits: DatasetLimits) -> None:
-        """`name` is the file as its owner knows it. Raises InvalidInput where it is no table at all."""
+        """`name`: the file's name for its owner. Raises InvalidInput for a file that is no table."""
         self.name = name
         self._limits = limits
-        form = PurePosixPath(name).suffix.lower()  # the file here may be called otherwise
+        form = PurePosixPath(name).suffix.lower()  # the file on this disk may have another name
         if what := other_file_type(path, form):
             raise InvalidInput("data", f"{quoted(name)} is {what}")
         self._file: DelimitedFile | JsonLinesFile | ParquetTable
@@ -43,18 +43,18 @@ class Table:
         else:
             self._file = DelimitedFile(path, name, form, limits)
         self.count = 0
-        """Rows that were met when they were last gone through."""
+        """Rows that the last iteration has read."""
         self.delimiter = self._file.delimiter
-        """Between cells; empty where the format has none."""
+        """Between cells; empty for formats without one."""
         self.columns = self._checked(self._file.header())
-        """Names without spaces around them, composed (NFC), all different."""
+        """Names without surrounding spaces, composed (NFC), all different."""
         self.unnamed = tuple(dict.fromkeys((*self._file.unnamed, *filter(INDEX_NAME.fullmatch, self.columns))))
-        """Columns that have no name of their own, as an index written by pandas."""
+        """Columns without a name of their own, such as an index written by pandas."""
 
     def rows(self, note: Callable[[str], None] = _ignore) -> Iterator[TableRow]:
-        """All rows in their order. `note` hears sentences about what was read otherwise than it is written.
+        """All rows in order. `note` gets warnings about what is read differently from how it is written.
 
-        Raises InvalidInput where the file breaks off or is too long.
+        Raises InvalidInput for a file that is truncated or too long.
         """
         self.count = 0
         for row in self._file.rows(self.columns, note):

@@ -1,4 +1,4 @@
-"""One row of a table, as its file holds it."""
+"""One row of a table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 Cell = float | int | Decimal | str | bool | list[Any] | None
-"""Of CSV always a text. A list only of JSONL and Parquet, where an object and bytes that are no text count as one, too; whole
-numbers of these are exact, and decimals that a double does not hold."""
+"""Always a text in CSV. Only JSONL and Parquet have lists; an object, and bytes that are not UTF-8, count as one. Whole numbers
+of these formats are exact, and so are decimals that a double cannot hold."""
 
 
 @dataclass(slots=True)
@@ -16,15 +16,15 @@ class TableRow:
     """One row: its cells by column, or what is wrong with it."""
 
     number: int
-    """The first below the header is 1."""
+    """The first row below the header is 1."""
     cells: dict[str, Cell]
     problem: str = ""
     line: int = 0
-    """The last line of the file that belongs to it, from 1; 0 where the file has no lines, or each is a row."""
+    """The last line of the row in the file, from 1; 0 for formats in which lines do not matter."""
 
 
 def is_valid_text(value: str) -> bool:
-    """Whether a text is one that UTF-8 can write: bytes that were none, and halves of surrogate pairs, are not."""
+    """Whether a text can be encoded in UTF-8: it has no invalid bytes and no halves of surrogate pairs."""
     if value.isascii():
         return True
     try:

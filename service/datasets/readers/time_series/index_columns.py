@@ -1,4 +1,4 @@
-"""The time of a series that is written in numbers of no usual name: it is known by its equal steps."""
+"""Finds the time of a series among columns of numbers: a column that rises in equal steps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from service.datasets.readers.time_series.timeline import MAX_GAP_SHARE, best_st
 from service.datasets.readers.time_series.timestamps import NUMBER
 
 _ROWS = 2_000
-"""That are looked at."""
+"""Rows that are examined."""
 
 
 def find_index_column(
     table: Table, rest: Mapping[str, ColumnSummary], series: str, channels: Sequence[str], *, to_forecast: bool
 ) -> str:
-    """The column of numbers that is the time of a series: they rise evenly, and it is called so or is the first.
+    """The column of numbers that is the time of a series: it rises evenly, and has a common name or is the first column.
 
-    `channels`: what is forecast, where that is known. `to_forecast`: a model is asked, which knows its time by name, or of none;
-    no other column is taken from it. Empty where there is no such column, or nothing beside it.
+    `channels`: the columns to forecast, if known. `to_forecast`: for a forecast by a model, which knows its time by name; only
+    columns with a common name are considered. Empty if there is no such column, or no other number beside it.
     """
     usual = {name for name in rest if name.strip().casefold() in SERIES_TIME_NAMES}
     candidates = [name for name in rest if name in usual or (not to_forecast and name == next(iter(rest)))]
@@ -46,9 +46,9 @@ def find_index_column(
 
 
 def _rises(times: Sequence[float], named: bool) -> bool:
-    """Whether some times follow each other in equal steps; where the column is called so, with a gap or two."""
+    """Whether times follow each other in equal steps; in a column with a common name, a few gaps are allowed."""
     found = np.array(times)
-    if named:  # sorted, for the newest may come first
+    if named:  # sorted, since the newest may come first
         once = np.unique(found[np.isfinite(found)])
         few = len(found) - len(once) <= MAX_GAP_SHARE * len(found)
         return few and len(once) > 2 and len(best_steps(once, NUMBER).irregular) <= MAX_GAP_SHARE * len(once)

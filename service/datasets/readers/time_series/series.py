@@ -1,4 +1,4 @@
-"""Series of numbers in time. One example is one whole series; where it is cut for training and testing is decided by jobs."""
+"""Reads series of numbers in time. One example is one whole series; training decides where to cut it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from service.datasets.readers.time_series.timestamps import (
 from service.errors import InvalidInput
 
 MIN_SERIES_STEPS = 16
-"""Steps of a series that something can be learned from."""
+"""Minimum length of a series for training, in steps."""
 _SAMPLED_ROWS = 5_000
 
 
@@ -46,28 +46,28 @@ class NamedSeries:
     """One series."""
 
     name: str
-    """Empty where the file holds but one."""
+    """Empty for the only series of a file."""
     values: NDArray[np.float64]
     """`(steps, channels)`."""
     row: int
-    """Where it begins."""
+    """Its first row."""
     split: str
 
 
 class _SeriesRows:
-    """One series while its rows come in."""
+    """One series while its rows are read."""
 
-    def __init__(self, first_row: int, ways: int) -> None:
+    def __init__(self, first_row: int, time_formats: int) -> None:
         self.first_row = first_row
-        self.times = tuple(array("d") for _ in range(ways))
-        """Of each row, for each way of reading; NaN where the row cannot be read so."""
+        self.times = tuple(array("d") for _ in range(time_formats))
+        """Times of its rows, by format; NaN for a row that does not fit the format."""
         self.values = array("d")
         self.rows = array("q")
         self.split = ""
 
 
 class SeriesReader:
-    """Rows of (time, series, numbers), or a row for each series with lists of numbers."""
+    """Reads rows of (time, series, numbers), or one row with lists of numbers for each series."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class SeriesReader:
         shortest: int = MIN_SERIES_STEPS,
         infer: Infer = ignore_inferred,
     ) -> None:
-        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: how
-        each writes its numbers; `time_notation`: how the time does, where it is written in numbers. `clock`: a column with
-        the time of the day, where that of the time holds the day alone. `shortest`: fewer steps are no series."""
+        """`channels`: the columns of numbers. `lists`: whether their cells are whole series. `notations`: the number formats of
+        the channels; `time_notation`: that of times that are numbers. `clock`: a column with the time of day, if the column of
+        the time holds only the day. `shortest`: minimum number of steps."""
         self._table = table
         self._columns = columns
         self._channels = tuple(channels)
@@ -96,12 +96,12 @@ class SeriesReader:
         self._clock = clock
         self._shortest = shortest
         self._infer = infer
-        self._ways: tuple[str, ...] = ()
+        self._time_formats: tuple[str, ...] = ()
         self._numbers = False
         """Whether times are numbers in a notation of their own."""
 
     def schema(self) -> ReaderSchema:
-        """All known from the start."""
+        """Known from the start."""
         inputs = tuple(
             ColumnInfo(
                 name=name,
@@ -119,7 +119,7 @@ class SeriesReader:
         return self._table.count
 
     def examples(self, skip: Skip, warn: Warn) -> Iterator[ParsedExample]:
-        """Series by series, in the order in which they begin."""
+        """One for each series, in the order in which they begin."""
         for found in self.named(skip, warn):
             flat = np.ascontiguousarray(found.values).reshape(-1)
             digest = digest_of(flat.tobytes())
@@ -127,7 +127,7 @@ class SeriesReader:
             yield ParsedExample({"values": flat}, digest, self._table.name, found.row, split=found.split, pieces=pieces)
 
     def named(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
-        """The same with their names."""
+        """The series with their names."""
         return self._whole(skip, warn) if self._lists else self._by_rows(skip, warn)
 
     def _whole(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
@@ -166,15 +166,15 @@ class SeriesReader:
     def _by_rows(self, skip: Skip, warn: Warn) -> Iterator[NamedSeries]:
         if self._columns.time:
             sample = [self._time_of(row.cells) for row in islice(self._table.rows(), _SAMPLED_ROWS) if not row.problem]
-            self._ways = matching_formats(sample)
-            if not self._ways and not self._time_notation.is_plain:
-                self._ways = matching_formats(map(self._as_number, sample))
-                self._numbers = bool(self._ways)
-            if not self._ways:
+            self._time_formats = matching_formats(sample)
+            if not self._time_formats and not self._time_notation.is_plain:
+                self._time_formats = matching_formats(map(self._as_number, sample))
+                self._numbers = bool(self._time_formats)
+            if not self._time_formats:
                 bad = next((cell for cell in sample if not is_missing(cell) and not parse_time(cell)), None)
                 column = quoted(self._columns.time)
                 raise InvalidInput(
-                    "header.columns.time", f"the times in column {column} are of no one kind: {unreadable_time(bad)}"
+                    "header.columns.time", f"the times in column {column} have no common format: {unreadable_time(bad)}"
                 )
         series: dict[str, _SeriesRows] = {}
         for row in self._table.rows(warn):
@@ -183,11 +183,13 @@ class SeriesReader:
                 skip(self._table.name, row.number, problem)
         lines: dict[str, Timeline] = {}
         if self._columns.time:
-            of_ways = [[np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._ways))]
-            at = choose_time_format(self._columns.time, self._ways, of_ways, self._infer)
+            of_formats = [
+                [np.frombuffer(g.times[at]) for g in series.values()] for at in range(len(self._time_formats))
+            ]
+            at = choose_time_format(self._columns.time, self._time_formats, of_formats, self._infer)
             lines = {
-                name: Timeline(self._called(name), self._ways[at], times, zoned=LOCAL in self._ways)
-                for name, times in zip(series, of_ways[at], strict=True)
+                name: Timeline(self._called(name), self._time_formats[at], times, zoned=LOCAL in self._time_formats)
+                for name, times in zip(series, of_formats[at], strict=True)
             }
         for name, gathered in series.items():
             values = np.frombuffer(gathered.values, np.float64).reshape(-1, len(self._channels))
@@ -219,7 +221,7 @@ class SeriesReader:
         if self._columns.time:
             time = self._time_of(row.cells)
             found = parse_time(self._as_number(time) if self._numbers else time)
-            if not any(way in found for way in self._ways):
+            if not any(time_format in found for time_format in self._time_formats):
                 return "has no time" if is_missing(time) else unreadable_time(time)
         name = ""
         if self._columns.series:
@@ -240,7 +242,7 @@ class SeriesReader:
                 return problem
         if name not in series and len(series) >= self._limits.files:
             raise InvalidInput("data", f"there are more than {self._limits.files} series, which is the limit")
-        gathered = series.setdefault(name, _SeriesRows(row.number, len(self._ways)))
+        gathered = series.setdefault(name, _SeriesRows(row.number, len(self._time_formats)))
         if gathered.rows and split != gathered.split:
             raise InvalidInput(
                 "header.columns.split",
@@ -248,8 +250,8 @@ class SeriesReader:
             )
         gathered.split = split
         gathered.rows.append(row.number)
-        for way, times in zip(self._ways, gathered.times, strict=True):
-            times.append(found.get(way, math.nan))
+        for time_format, times in zip(self._time_formats, gathered.times, strict=True):
+            times.append(found.get(time_format, math.nan))
         gathered.values.extend(value for value in numbers if value is not None)
         return ""
 

@@ -1,4 +1,4 @@
-"""Which columns of a table make a series: those of the time and of the numbers, and the one that tells several apart."""
+"""Finds the columns of a series in a table: the time, the numbers, and the one that tells several series apart."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _DAYS = ("date", "day", "datum", "tag", "fecha")
 
 
 class NoNumberColumn(InvalidInput):
-    """A table has no column of numbers."""
+    """The table has no column of numbers."""
 
 
 def without_list_columns(rest: Mapping[str, ColumnSummary]) -> dict[str, ColumnSummary]:
-    """Without columns that hold lists or objects, which are of use to a series alone."""
+    """The columns without those that hold lists or objects, which only a series can use."""
     return {name: summary for name, summary in rest.items() if summary.distinct or not summary.lists}
 
 
 def find_time(summaries: Mapping[str, ColumnSummary]) -> str:
-    """The column of the time: by its usual name, or the only one whose cells are written as dates; empty where there is none.
+    """The column of the time: by a common name, or the only one whose cells are dates; empty if there is none.
 
-    A column without a name may be it, as pandas writes the index of a series.
+    It may be a column without a name, as pandas writes the index of a series.
     """
     if usual := find_by_name(TIME_NAMES, summaries):
         return usual
@@ -56,17 +56,17 @@ def find_time(summaries: Mapping[str, ColumnSummary]) -> str:
 
 
 def find_time_of_day(rest: Mapping[str, ColumnSummary], time: str) -> tuple[str, str]:
-    """(column of the time, column of the time of day), where day and time of day stand in two columns; else (`time`, "")."""
-    if time not in rest or CLOCK not in _ways(rest[time]):
+    """(column of the date, column of the time of day) if they are separate; otherwise (`time`, "")."""
+    if time not in rest or CLOCK not in _time_formats(rest[time]):
         return time, ""
     day = find_by_name(_DAYS, {name: summary for name, summary in rest.items() if name != time})
     return (day, time) if day and _dates(rest[day]) else (time, "")
 
 
 def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -> str:
-    """Why the columns look like series: times go with nothing but numbers, or cells are whole series. Empty where they do not.
+    """Why the columns look like a series: times beside numbers alone, or cells that are whole series. Empty if they do not.
 
-    Raises InvalidInput where a column is called as those of times are, goes with numbers alone, and cannot be read.
+    Raises InvalidInput if a column has a common name of times, stands beside numbers alone, and cannot be read.
     """
     labelled = any(name.casefold() in TARGET_NAMES[:-1] for name in rest)
     if any(summary.lists for summary in rest.values()):
@@ -84,7 +84,7 @@ def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -
         or not all(summary.repeats for summary in words)
     ):
         return ""
-    if time not in rest or _ways(rest[time]):
+    if time not in rest or _time_formats(rest[time]):
         return f"times in {quoted(time)} stand beside numbers"
     cells = list(rest[time].distinct)[:_SAMPLED]
     unread = [cell for cell in cells if not matching_formats([cell])]
@@ -94,7 +94,7 @@ def why_series(rest: Mapping[str, ColumnSummary], columns: Columns, time: str) -
 
 
 def series_column(rest: Mapping[str, ColumnSummary]) -> str:
-    """The only column of words; those that say the same in every row do not count. Raises InvalidInput where there are more."""
+    """The only column of words, without columns of one constant value. Raises InvalidInput if there are several."""
     words = [
         name
         for name, summary in rest.items()
@@ -107,17 +107,17 @@ def series_column(rest: Mapping[str, ColumnSummary]) -> str:
     return words[0] if words else ""
 
 
-def _ways(summary: ColumnSummary) -> tuple[str, ...]:
+def _time_formats(summary: ColumnSummary) -> tuple[str, ...]:
     cells = list(summary.distinct)[:_SAMPLED]
     return matching_formats(cells) or (
-        () if summary.notation.is_plain else matching_formats(map(summary.notation.number, cells))
+        () if summary.notation.is_plain else matching_formats(map(summary.notation.parse, cells))
     )
 
 
 def _dates(summary: ColumnSummary) -> bool:
-    """Whether its cells are written as dates."""
-    ways = _ways(summary)
-    return bool(ways) and NUMBER not in ways and CLOCK not in ways
+    """Whether the cells are dates."""
+    time_formats = _time_formats(summary)
+    return bool(time_formats) and NUMBER not in time_formats and CLOCK not in time_formats
 
 
 def open_series_reader(
@@ -131,13 +131,16 @@ def open_series_reader(
     channels: Sequence[str] = (),
     shortest: int | None = None,
 ) -> SeriesReader:
-    """The reader of a table of series. `time`: its column, where it was found out. `channels`: of numbers, where they are known.
-    `shortest`: steps that a series needs, where that is not what a job needs.
+    """The reader of a table of series. `time`: its column, if inferred. `channels`: the columns of numbers, if known. `shortest`:
+    minimum number of steps, if it is not that of training.
 
-    Raises InvalidInput where nobody can tell the columns.
+    Raises InvalidInput if the columns are ambiguous.
     """
     from service.datasets.readers.time_series.index_columns import find_index_column
-    from service.datasets.readers.time_series.series import MIN_SERIES_STEPS, SeriesReader  # most tables are none
+    from service.datasets.readers.time_series.series import (
+        MIN_SERIES_STEPS,
+        SeriesReader,
+    )  # local import: most tables are no series
 
     found_by = "its cells are times"
     named, found_clock = find_time_of_day(rest, columns.time or time)
@@ -168,7 +171,7 @@ def open_series_reader(
     if not time and not lists:
         like = [name for name in channels if name.strip().casefold() in SERIES_TIME_NAMES]
         uneven = f", and {quoted_list(like)} rises by no constant step" if like else ""
-        infer("time", "none, rows follow each other as they stand", f"no column holds times{uneven}; --time names one")
+        infer("time", "none, rows are used in their order", f"no column holds times{uneven}; --time names one")
     if not columns.target and not lists:
         infer(
             "channels", quoted_list(channels), "these columns hold numbers; --target names one, --ignore leaves one out"
@@ -177,7 +180,7 @@ def open_series_reader(
         infer(
             "series",
             f"a series for each of {quoted(series)}",
-            "it is the only column of words; name the column otherwise",
+            "it is the only column of words; name the column to decide otherwise",
         )
     complete = columns.model_copy(update={"time": "" if lists else time, "series": series})
     notations = {name: rest[name].reading.notation for name in channels if name in rest}

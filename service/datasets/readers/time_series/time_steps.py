@@ -1,4 +1,4 @@
-"""Whether times follow each other in equal steps: of seconds, of months, or of a week's working days or hours."""
+"""Finds the step of a series: equal seconds, months, or the working days or hours of a week."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 UNEVEN = 0.15
-"""How far a step may differ from the usual one."""
+"""Allowed deviation of a step from the usual one, as a fraction."""
 _HOUR, _DAY, _WEEK = 3_600.0, 86_400.0, 604_800.0
 _LEAST_WEEKS = 2
-"""That a weekly pattern must be seen for."""
+"""Minimum number of weeks for a weekly pattern."""
 _MONTHLY = (27.5 * _DAY, 370 * _DAY)
-"""Median steps that may be months, quarters or years."""
+"""Range of median steps that may be months, quarters or years, in seconds."""
 _UNITS = ((_WEEK, "week"), (_DAY, "day"), (_HOUR, "hour"), (60.0, "minute"), (1.0, "second"))
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONDAY = 4 * _DAY
-"""1970-01-05."""
+"""1970-01-05, in seconds since 1970."""
 _NIGHT = 4 * _HOUR
-"""Clocks change before."""
+"""Clocks change before this time of day, in seconds."""
 _BETWEEN_CHANGES = 100 * _DAY
 _CALENDARS = (
     (1e9, 1e10, 1.0, 0.0, "seconds since 1970"),
@@ -34,16 +34,16 @@ _CALENDARS = (
 
 @dataclass(frozen=True, slots=True)
 class StepPattern:
-    """The usual step of some rising times."""
+    """The usual step of ascending times."""
 
     name: str
-    """For people: `1 day`, `Monday to Friday`."""
+    """A readable name: `1 day`, `Monday to Friday`."""
     irregular: NDArray[np.int64]
-    """Positions of the times that do not follow the one before in such a step."""
+    """Positions of the times that do not follow the previous one by this step."""
 
 
 def find_steps(times: Floats, *, dated: bool) -> StepPattern:
-    """The step that most of the times keep. `dated`: whether they are seconds since 1970, and so know weeks and months."""
+    """The step that most of the times keep. `dated`: whether they are seconds since 1970, so that weeks and months apply."""
     if len(times) < 3:
         return StepPattern("", np.zeros(0, np.int64))
     steps = np.diff(times)
@@ -53,7 +53,7 @@ def find_steps(times: Floats, *, dated: bool) -> StepPattern:
         return best
     found = [best]
     if _MONTHLY[0] <= usual <= _MONTHLY[1]:
-        found.insert(0, _months(times))  # of two that fit the first is taken
+        found.insert(0, _months(times))  # of two equally good ones the first wins
     if not len(best.irregular):
         return min(found, key=lambda steps: len(steps.irregular))
     if usual <= 3.5 * _DAY and times[-1] - times[0] >= _LEAST_WEEKS * _WEEK:
@@ -64,7 +64,7 @@ def find_steps(times: Floats, *, dated: bool) -> StepPattern:
 
 
 def numbers_as_dates(numbers: Floats) -> list[tuple[str, Floats]]:
-    """What numbers may be as dates: the name of the count, and seconds since 1970."""
+    """The dates that numbers may stand for: the name of the unit, and seconds since 1970."""
     least, most = float(numbers.min()), float(numbers.max())
     return [(name, numbers * unit + zero) for low, high, unit, zero, name in _CALENDARS if low <= least and most < high]
 
@@ -78,7 +78,7 @@ def _months(times: Floats) -> StepPattern:
 
 
 def _weekly(times: Floats) -> StepPattern:
-    """By the places in a week that come again and again: each is to be followed by the next of them."""
+    """A weekly pattern: each frequent position within the week must be followed by the next one."""
     slots = np.round((times - _MONDAY) % _WEEK).astype(np.int64) % int(_WEEK)
     kinds, of, counts = np.unique(slots, return_inverse=True, return_counts=True)
     weeks = (times[-1] - times[0]) / _WEEK
@@ -117,14 +117,14 @@ def _name(step: float, dated: bool) -> str:
 
 
 def without_clock_changes(times: Floats) -> tuple[Floats, NDArray[np.int64], int]:
-    """Rising local times with the hours that the clocks went through twice apart: those times, in which order the given ones
-    come so, and how many such hours there were.
+    """Ascending local times with repeated hours separated: the new times, the order of the given times in them, and the number of
+    repeated hours.
 
-    In spring an hour is missing, in autumn one comes twice, at night, once a year each. The times that come back are unlike
-    those of UTC by whole hours; their differences are right.
+    Clocks skip an hour in spring and repeat one in autumn, at night, once a year each. The new times differ from UTC by whole
+    hours; their differences are right.
 
     Args:
-        times: rising; of two that are equal the earlier one is first.
+        times: ascending; of two equal ones the earlier row is first.
     """
     steps = np.diff(times)
     usual = float(np.median(steps)) if len(steps) else 0.0
@@ -148,7 +148,7 @@ def without_clock_changes(times: Floats) -> tuple[Floats, NDArray[np.int64], int
 
 
 def spring_forward(times: Floats, positions: NDArray[np.int64], usual: float) -> NDArray[np.bool_]:
-    """Which of the irregular steps are an hour that the clocks left out: one hour too long, at night, once in a while."""
+    """Which of the irregular steps are an hour that the clocks skipped: one hour too long, at night, and rare."""
     steps = times[positions] - times[positions - 1]
     night = (times[positions] % _DAY > 0) & (times[positions] % _DAY < _NIGHT + _HOUR)
     apart = np.diff(times[positions], prepend=-np.inf) > _BETWEEN_CHANGES

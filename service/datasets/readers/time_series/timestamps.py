@@ -1,7 +1,6 @@
-"""Points in time as people write them. A cell may be read in several ways (`parse_time`); a column is read in one of them.
+"""Parses points in time as people write them. A cell may fit several formats (`parse_time`); a column is read in one of them.
 
-Values are seconds since 1970 where there is a date, and count anything where there are only numbers. A date without a zone
-counts as if it were in UTC: only differences matter.
+Values are seconds since 1970 for dates; numbers may count anything. A date without a zone counts as UTC: only differences matter.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from service.datasets.readers.tables.table import Cell
 DATE = "date"
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day/month/year", "month/day/year", "year/month/day"
 LOCAL = "local time"
-"""A date with a zone, as the clock on the wall showed it."""
+"""A date with a zone, as the local clock showed it."""
 DIGITS = "date of digits alone"
 MONTHS = "month and year"
 CLOCK = "time of day"
 NUMBER = "number"
 
 MAX_TIME_CHARACTERS = 128
-"""Characters of a cell that may be a point in time; what is longer is prose, in which nobody need look for one."""
+"""Maximum length of a cell that may be a point in time; a longer cell is prose."""
 MIN_MATCHING_SHARE = 0.95
-"""Share of a column's cells that one way of reading must fit."""
+"""Share of a column's cells that a format must fit."""
 _DAY, _HOUR = 86_400, 3_600
 _EPOCH = date(1970, 1, 1).toordinal()
 _YEARS = (1600, 2400)
-"""Numbers of eight digits beyond these years are no dates."""
+"""Numbers of eight digits are dates only within these years."""
 _PIVOT = 69
-"""Of years with two digits those below are in the 21st century, as POSIX has it."""
+"""Two-digit years below this are in the 21st century, as in POSIX."""
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FULL = (
     "january",
@@ -66,7 +65,7 @@ _WHEN = re.compile(
 )
 _ONLY_TIME = re.compile(rf"(?:(\d+)\s+days?,?\s+)?{_TIME}", _FLAGS)
 _RANGE = re.compile(r"(.*\d.*?)\s+[-–—]\s+\S*\d.*", re.ASCII)
-"""From and to: the first counts."""
+"""A range of times; its first time counts."""
 _ISO = re.compile(r"(\d{4})[-/. ]\s?(\d{1,2})[-/. ]\s?(\d{1,2})\.?", re.ASCII)
 _TRIPLE = re.compile(r"(\d{1,2})(?:([-/])(\d{1,2})\2|\.\s?(\d{1,2})\.\s?)(\d{4}|\d{2})\.?", re.ASCII)
 _QUARTERS = (re.compile(r"(\d{4})[\s/-]*Q([1-4])", _FLAGS), re.compile(rf"Q([1-4])[\s/-]*{_YEAR}", _FLAGS))
@@ -86,14 +85,14 @@ _NAMED = (
 
 
 def parse_time(cell: Cell) -> dict[str, float]:
-    """All that a cell can mean, by the way it is read; empty where it is no time."""
+    """All possible values of a cell by format; empty for a cell that is no time."""
     value = to_number(cell)
     if value is not None:
         return _of_number(value, cell)
     if not isinstance(cell, str) or len(cell) > MAX_TIME_CHARACTERS:
         return {}
     text = cell.strip()
-    if text[4:5] == "-" or text[8:9] == "T":  # the usual one
+    if text[4:5] == "-" or text[8:9] == "T":  # the common format
         try:
             return _of_datetime(datetime.fromisoformat(text))
         except (ValueError, OverflowError):
@@ -102,29 +101,31 @@ def parse_time(cell: Cell) -> dict[str, float]:
 
 
 def matching_formats(cells: Iterable[Cell]) -> tuple[str, ...]:
-    """The ways of reading that fit nearly all of some cells as well as any other does; none where the cells are no times."""
+    """The formats that fit nearly all cells and as well as any other does; none if the cells are no times."""
     counts: dict[str, int] = {}
     filled = 0
     for cell in cells:
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             continue
         filled += 1
-        for way in parse_time(cell):
-            counts[way] = counts.get(way, 0) + 1
+        for time_format in parse_time(cell):
+            counts[time_format] = counts.get(time_format, 0) + 1
     if not filled or max(counts.values(), default=0) < MIN_MATCHING_SHARE * filled:
         return ()
-    return tuple(way for way, count in counts.items() if count >= MIN_MATCHING_SHARE * max(counts.values()))
+    return tuple(
+        time_format for time_format, count in counts.items() if count >= MIN_MATCHING_SHARE * max(counts.values())
+    )
 
 
 def unreadable_time(cell: Cell) -> str:
-    """The sentence about a cell that cannot be read."""
+    """The message about a cell that cannot be read."""
     if isinstance(cell, str) and re.search(r"\d\W*[^\W\d_]{3,}|[^\W\d_]{3,}\W*\d", cell):
         return f"{quoted(cell)} cannot be read as a time; names of months are read in English only, and 2024-01-31 is always read"
     return f"{quoted(cell)} is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"
 
 
 def format_time(seconds: float) -> str:
-    """A time for people."""
+    """A readable time."""
     try:
         at = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -195,7 +196,7 @@ _CHARACTERS = {
 
 
 def _clock(hour: str, minute: str | None, second: str | None, part: str | None, half: str | None) -> float | None:
-    """Seconds of a day. `24:00` is its end; an hour alone says which half of the day it is in."""
+    """Seconds of a day. `24:00` is the end of the day; an hour without minutes needs am or pm."""
     h, m, s = int(hour), int(minute or 0), int(second or 0)
     if m > 59 or s > 60 or (minute is None and half is None):
         return None
@@ -224,7 +225,7 @@ def _dates(text: str, clock: float) -> dict[str, float]:
     elif match := _TRIPLE.fullmatch(text):
         a, b, c = match[1], match[3] or match[4], match[5]
         _add(found, DAY_FIRST, c, b, a, clock)
-        if match[2]:  # with points nobody writes the month first
+        if match[2]:  # dates with points never begin with the month
             _add(found, MONTH_FIRST, c, a, b, clock)
         if len(c) == 2:
             _add(found, YEAR_FIRST, a, b, c, clock)
@@ -248,14 +249,14 @@ def _dates(text: str, clock: float) -> dict[str, float]:
     return found
 
 
-def _add(found: dict[str, float], way: str, year: str, month: str, day: str, clock: float = 0.0) -> None:
-    """Where there is such a day."""
+def _add(found: dict[str, float], time_format: str, year: str, month: str, day: str, clock: float = 0.0) -> None:
+    """Adds the day if it exists."""
     digits = year.removeprefix("'")
     y = int(digits)
     if len(digits) == 2:
         y += 2000 if y < _PIVOT else 1900
     try:
-        found[way] = (date(y, int(month), int(day)).toordinal() - _EPOCH) * _DAY + clock
+        found[time_format] = (date(y, int(month), int(day)).toordinal() - _EPOCH) * _DAY + clock
     except ValueError:
         return
 

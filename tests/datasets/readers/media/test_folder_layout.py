@@ -1,4 +1,4 @@
-"""Folders and tables of archives, called as people call them: splits of any name, repeated classes, ids, paths of other disks."""
+"""Folders and tables in archives with common names: any spelling of splits, repeated classes, ids, paths on other disks."""
 
 import io
 import tarfile
@@ -10,25 +10,21 @@ import soundfile
 
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.readers.media.folder_layout import folder_labels
-from service.datasets.split_names import split_from_folder
 from service.errors import InvalidInput
 from tests.support.dataset_files import (
-    lines,
     photos,
     picture,
     read,
-    sentences,
     sound,
     tarred,
     zipped,
 )
 
 CLASSES = ("cat", "dog")
-SPLITS = ("train", "test")
 
 
 def parts(*folders: str, each: int = 3) -> dict[str, bytes]:
-    """Different pictures of cats and dogs below each folder."""
+    """Different images of cats and dogs below each folder."""
     names = [f"{folder}/{label}/{i}.jpg" for folder in folders for label in CLASSES for i in range(each)]
     return {name: picture(i) for i, name in enumerate(names)}
 
@@ -70,7 +66,7 @@ def refusal(tmp_path: Path, data: bytes, file_name: str = "a.zip") -> str:
         ("train/images", "never heard of/images"),
     ],
 )
-def test_folders_beside_that_for_training_are_no_classes(tmp_path: Path, train: str, held_out: str) -> None:
+def test_folders_beside_a_train_folder_are_no_classes(tmp_path: Path, train: str, held_out: str) -> None:
     info = info_of(
         tmp_path,
         parts(train)
@@ -85,18 +81,18 @@ def test_folders_beside_that_for_training_are_no_classes(tmp_path: Path, train: 
     assert said(info, "split").startswith("split: 'test', 'train'")
 
 
-def test_a_folder_whose_name_tells_nothing_is_said_to_be_taken_for_the_test(tmp_path: Path) -> None:
+def test_folder_of_unknown_name_beside_train_is_reported_as_test(tmp_path: Path) -> None:
     assert said(info_of(tmp_path, parts("train", "other")), "folder 'other'").startswith(
         "folder 'other': test, because"
     )
 
 
-def test_a_folder_of_more_examples_beside_training_and_test_is_for_training(tmp_path: Path) -> None:
+def test_folder_of_unknown_name_beside_train_and_test_is_for_training(tmp_path: Path) -> None:
     info = info_of(tmp_path, parts("train", "test", "extra"))
     assert (info.labels, info.report.split_counts) == (CLASSES, {"test": 6, "train": 12})
 
 
-def test_a_part_for_evaluation_is_for_validation_where_another_is_for_the_test(tmp_path: Path) -> None:
+def test_eval_folder_beside_a_test_folder_is_for_validation(tmp_path: Path) -> None:
     assert info_of(tmp_path, parts("train", "eval", "test")).report.split_counts == {
         "test": 6,
         "train": 6,
@@ -104,14 +100,14 @@ def test_a_part_for_evaluation_is_for_validation_where_another_is_for_the_test(t
     }
 
 
-def test_training_and_evaluation_without_classes_are_refused(tmp_path: Path) -> None:
+def test_train_and_eval_folders_without_classes_are_refused(tmp_path: Path) -> None:
     files = {f"{split}/{i}.jpg": picture(i + 50 * k) for k, split in enumerate(("train", "eval")) for i in range(4)}
     assert "'eval', 'train' are folders of splits, and there is none below for each class" in refusal(
         tmp_path, zipped(files)
     )
 
 
-def test_folders_of_texts_for_training_and_evaluation_are_no_classes(tmp_path: Path) -> None:
+def test_text_folders_for_training_and_evaluation_are_no_classes(tmp_path: Path) -> None:
     files = {
         f"{s}/{c}/{i}.txt": f"text {s} {c} {i}" for s in ("train", "eval") for c in ("neg", "pos") for i in range(3)
     }
@@ -120,21 +116,7 @@ def test_folders_of_texts_for_training_and_evaluation_are_no_classes(tmp_path: P
     assert info.report.split_counts == {"test": 6, "train": 6}
 
 
-@pytest.mark.parametrize("word", ["eval", "Evaluation", "holdout", "held_out", "Testdaten", "prueba"])
-def test_words_for_held_out_parts_count_in_cells(tmp_path: Path, word: str) -> None:
-    rows = [row | {"split": "train" if i < 14 else word} for i, row in enumerate(sentences(20))]
-    table = "text,label,split\n" + "".join(f"{r['text']},{r['label']},{r['split']}\n" for r in rows)
-    for named in ({}, {"split": "split"}):
-        report = read(tmp_path, "a.csv", table.encode(), **named).info.report
-        assert (report.split_counts, report.skipped_count) == ({"test": 6, "train": 14}, 0)
-
-
-@pytest.mark.parametrize("name", ["invalid", "trainer", "control", "plane", "protest", "evaluator", "devices", "bus"])
-def test_names_that_only_resemble_a_split_are_none(name: str) -> None:
-    assert split_from_folder(name) == ""
-
-
-def test_a_vehicle_called_train_stays_a_class_beside_others(tmp_path: Path) -> None:
+def test_class_named_train_beside_others_stays_a_class(tmp_path: Path) -> None:
     assert info_of(tmp_path, photos({"train": 3, "plane": 3})).labels == ("plane", "train")
     files = {f"{s}/{name}": data for s in ("train", "test") for name, data in photos({"train": 3, "plane": 3}).items()}
     assert info_of(tmp_path, files).labels == ("plane", "train")
@@ -144,17 +126,15 @@ def test_a_vehicle_called_train_stays_a_class_beside_others(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("above", [("fold1", "fold2"), ("2023", "2024", "2025"), ("part-1/images", "part-2/images")])
-def test_numbered_folders_that_all_hold_the_same_classes_are_none_and_said_so(
-    tmp_path: Path, above: tuple[str, ...]
-) -> None:
+def test_numbered_folders_with_the_same_classes_are_none_and_reported(tmp_path: Path, above: tuple[str, ...]) -> None:
     info = info_of(tmp_path, parts(*above))
     assert info.labels == CLASSES
     firsts = ", ".join(repr(folder.partition("/")[0]) for folder in sorted(above))
-    assert f"those above, {firsts}, all hold the same ones and count for nothing" in said(info, "classes")
+    assert f"the folders above, {firsts}, all contain the same ones and are ignored" in said(info, "classes")
 
 
 @pytest.mark.parametrize("above", [("kaggle", "own"), ("apple", "pear")])
-def test_named_folders_are_the_classes_and_a_warning_names_those_below(tmp_path: Path, above: tuple[str, ...]) -> None:
+def test_named_folders_are_classes_and_deeper_ones_are_warned_of(tmp_path: Path, above: tuple[str, ...]) -> None:
     info = info_of(tmp_path, parts(*above))
     assert info.labels == above
     assert "folders below those of the classes do not count: 'cat', 'dog'" in " ".join(info.report.warnings)
@@ -168,7 +148,7 @@ def test_splits_below_repeated_folders_are_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "below", [("2023", "2024"), ("batch1", "batch2"), ("images", "masks"), ("original", "augmented")]
 )
-def test_parts_of_a_class_do_not_become_classes(tmp_path: Path, below: tuple[str, ...]) -> None:
+def test_folders_that_are_parts_of_a_class_are_no_classes(tmp_path: Path, below: tuple[str, ...]) -> None:
     files = [f"{label}/{part}/{i}.jpg" for label in CLASSES for part in below for i in range(3)]
     info = info_of(tmp_path, {name: picture(i) for i, name in enumerate(files)})
     assert info.labels == CLASSES
@@ -176,7 +156,7 @@ def test_parts_of_a_class_do_not_become_classes(tmp_path: Path, below: tuple[str
     assert f"folders below those of the classes do not count: {names}" in info.report.warnings
 
 
-def test_different_folders_below_the_classes_are_told_of(tmp_path: Path) -> None:
+def test_different_folders_below_class_folders_are_warned_of(tmp_path: Path) -> None:
     files = photos({"mammal/cat": 3, "mammal/dog": 3, "bird/owl": 3, "bird/kite": 3})
     info = info_of(tmp_path, files)
     assert info.labels == ("bird", "mammal")
@@ -190,67 +170,7 @@ def table_of(cells: list[str], column: str = "id", target: str = "breed") -> str
     return f"{column},{target}\n" + "".join(f"{cell},{('pug', 'beagle')[i % 2]}\n" for i, cell in enumerate(cells))
 
 
-@pytest.mark.parametrize("column", ["id", "id_code", "image"])
-@pytest.mark.parametrize("name", ["x{}", "{}", "0000{}", "a.b{}"])
-def test_a_table_of_ids_finds_files_without_their_endings(tmp_path: Path, name: str, column: str) -> None:
-    files: dict[str, bytes | str] = {f"train/{name.format(i)}.png": picture(i, "PNG") for i in range(8)}
-    files["train.csv"] = table_of([name.format(i) for i in range(8)], column, "diagnosis")
-    for named in ({}, {"image": column}):
-        info = read(tmp_path, "a.zip", zipped(files), **named).info
-        assert (info.columns.image, info.labels) == (column, ("beagle", "pug"))
-        assert (info.report.examples, info.report.skipped_count) == (8, 0)
-
-
-def test_numbers_in_json_are_ids_too(tmp_path: Path) -> None:
-    files: dict[str, bytes] = {f"p/{i}.png": picture(i, "PNG") for i in range(8)}
-    files["t.jsonl"] = lines([{"id": i, "label": "ab"[int(i % 2)]} for i in (*range(8), 10**300, 0.5)])
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count) == (8, 2)
-
-
-def test_an_id_of_several_files_names_none(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = {f"p/x{i}.png": picture(i, "PNG") for i in range(8)} | {"q/x0.jpg": picture(50)}
-    files["train.csv"] = table_of([f"x{i}" for i in range(8)])
-    report = read(tmp_path, "a.zip", zipped(files), image="id").info.report
-    assert [s.reason for s in report.skipped][:1] == ["there are several files called 'x0'"]
-
-
-def test_grades_are_not_taken_for_names_of_files(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = dict(photos({"cat": 12, "dog": 12}))
-    files["notes.csv"] = "grade,who\n" + "".join(f"{i % 4},{'ab'[i % 2]}\n" for i in range(24))
-    assert info_of(tmp_path, files).labels == CLASSES  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "/home/me/data/img/{}.jpg",
-        "../input/data/img/{}.jpg",
-        "C:\\data\\img\\{}.jpg",
-        "https://example.org/a/img/{}.jpg?size=l#top",
-        "gs://bucket/img/{}.jpg",
-        "file:///home/me/img/{}.jpg",
-        "https://example.org/img/{}.jpg",
-        "elsewhere/{}.jpg",
-    ],
-)
-def test_paths_of_another_disk_are_read_from_their_end(tmp_path: Path, cell: str) -> None:
-    files: dict[str, bytes | str] = {f"img/n {i}.jpg": picture(i) for i in range(8)}
-    files["labels.csv"] = table_of(
-        [cell.format(f"n%20{i}" if "://" in cell else f"n {i}") for i in range(8)], "path", "label"
-    )
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count) == (8, 0)
-
-
-def test_the_folder_at_the_end_of_a_path_decides_between_files_of_one_name(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = {f"{c}/{i}.jpg": picture(i + 9 * k) for k, c in enumerate("ab") for i in range(4)}
-    files["labels.csv"] = table_of([f"/data/{c}/{i}.jpg" for i in range(4) for c in "ab"], "path", "label")
-    report = read(tmp_path, "a.zip", zipped(files)).info.report
-    assert (report.examples, report.skipped_count, report.duplicates) == (8, 0, 0)
-
-
-def test_a_table_in_each_split_is_named_in_the_refusal(tmp_path: Path) -> None:
+def test_table_in_each_split_folder_is_refused_with_advice(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {
         f"{s}/{i}.jpg": picture(i + 9 * k) for k, s in enumerate(("train", "test")) for i in range(4)
     }
@@ -263,7 +183,7 @@ def test_a_table_in_each_split_is_named_in_the_refusal(tmp_path: Path) -> None:
 # ── what was taken for granted is said ────────────────────────────────────────────────────────────────────────────
 
 
-def test_archives_say_kind_classes_and_splits(tmp_path: Path) -> None:
+def test_archive_reports_kind_classes_and_splits(tmp_path: Path) -> None:
     texts = {f"{c}/{i}.txt": f"text {c} {i}" for c in ("neg", "pos") for i in range(3)}
     plain = {f"{i}.txt": f"a long text {i} " * 400 for i in range(3)}
     sounds = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
@@ -308,11 +228,11 @@ XML = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>
         ("a.csv", tarred({"a.txt": b"text"}, "w"), "a tar archive: call it .tar"),
     ],
 )
-def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str, data: bytes, named: str) -> None:
+def test_file_of_another_type_is_named(tmp_path: Path, name: str, data: bytes, named: str) -> None:
     assert named in refusal(tmp_path, data, name)
 
 
-def test_a_zip_that_is_cut_off_is_still_called_so(tmp_path: Path) -> None:
+def test_truncated_zip_is_named(tmp_path: Path) -> None:
     assert "broken or cut off" in refusal(tmp_path, zipped(photos({"cat": 3, "dog": 3}))[:-40])
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
@@ -322,7 +242,7 @@ def test_a_zip_that_is_cut_off_is_still_called_so(tmp_path: Path) -> None:
     assert "broken or cut off" in refusal(tmp_path, whole.getvalue()[:2000], "a.tar")
 
 
-def test_texts_without_an_ending_are_texts_where_there_is_nothing_else(tmp_path: Path) -> None:
+def test_texts_without_a_suffix_are_texts_if_nothing_else_is_there(tmp_path: Path) -> None:
     files = {
         f"20news/{s}-{c}/x.{i}": f"From: {c} {i}\n\nhello"
         for s in ("alt",)
@@ -336,7 +256,7 @@ def test_texts_without_an_ending_are_texts_where_there_is_nothing_else(tmp_path:
     assert (beside.kind, beside.report.skipped_count) == (DatasetKind.IMAGE_FOLDER, 1)
 
 
-def test_texts_of_another_ending_are_refused_with_the_ending_that_they_need(tmp_path: Path) -> None:
+def test_texts_with_another_suffix_are_refused_with_the_expected_one(tmp_path: Path) -> None:
     assert "only files such as 'a/0.html'; texts are called .txt" in refusal(tmp_path, zipped({"a/0.html": "<p>hello"}))
 
 
@@ -353,13 +273,13 @@ def test_texts_of_another_ending_are_refused_with_the_ending_that_they_need(tmp_
         (b"\x1a\x45\xdf\xa3", "WebM or Matroska"),
     ],
 )
-def test_sounds_of_other_formats_are_named_with_the_cure(tmp_path: Path, start: bytes, form: str) -> None:
+def test_sounds_in_unsupported_formats_are_named_with_advice(tmp_path: Path, start: bytes, form: str) -> None:
     files = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
     report = info_of(tmp_path, files | {"a/x.m4a": start + b"\1" * 90}).report
     assert [s.reason for s in report.skipped] == [f"is a sound of format {form}; convert it to WAV, FLAC or OGG"]
 
 
-def test_an_ogg_that_breaks_off_before_its_first_sample_is_called_cut_off(tmp_path: Path) -> None:
+def test_ogg_truncated_before_its_first_sample_is_named(tmp_path: Path) -> None:
     whole = io.BytesIO()
     soundfile.write(whole, np.random.default_rng(1).uniform(-0.5, 0.5, 16_000), 16_000, format="OGG")
     files = {f"{c}/{i}.wav": sound(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
@@ -369,12 +289,12 @@ def test_an_ogg_that_breaks_off_before_its_first_sample_is_called_cut_off(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a/x.jpg", "a/x.wav"])
-def test_pointers_of_git_lfs_among_the_files_are_named(tmp_path: Path, name: str) -> None:
+def test_git_lfs_pointers_among_the_files_are_named(tmp_path: Path, name: str) -> None:
     one = sound if name.endswith("wav") else picture
     files = {f"{c}/{i}{name[-4:]}": one(i + 9 * k) for k, c in enumerate("ab") for i in range(3)}
     assert "Git LFS" in info_of(tmp_path, files | {name: POINTER}).report.skipped[0].reason
 
 
-def test_every_file_has_a_place_however_folders_are_nested() -> None:
+def test_every_file_has_a_label_in_any_nesting() -> None:
     paths = [PurePosixPath(name) for name in ("1.jpg", "a/2.jpg", "a/b/3.jpg", "train/4.jpg", "train/b/c/5.jpg")]
     assert len(folder_labels(paths)) == len(paths)

@@ -1,4 +1,4 @@
-"""Parquet as other programs write it: what Python does not have is read all the same, or left out with its name."""
+"""Parquet files of other programs: values that Python lacks are read all the same, or their column is left out by name."""
 
 import datetime
 import io
@@ -34,12 +34,12 @@ def cells_of(tmp_path: Path, array: Any) -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.parametrize("name", ["valid_to_9999_tz.parquet", "one_bad_row.parquet"])
-def test_dates_that_python_does_not_hold_cost_no_row(tmp_path: Path, name: str) -> None:
+def test_dates_beyond_python_keep_their_rows(tmp_path: Path, name: str) -> None:
     info = read(tmp_path, name, (DATA / name).read_bytes()).info
     assert (info.report.examples, info.report.skipped_count, info.labels) == (40, 0, ("neg", "pos"))
 
 
-def test_dates_that_spark_writes_are_read_beyond_nanoseconds(tmp_path: Path) -> None:
+def test_dates_of_spark_beyond_nanoseconds_are_read(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     times = pyarrow.array([datetime.datetime(9999, 12, 31)] * 2, pyarrow.timestamp("us"))
     pyarrow.parquet.write_table(pyarrow.table({"x": times}), buffer, use_deprecated_int96_timestamps=True)
@@ -48,7 +48,7 @@ def test_dates_that_spark_writes_are_read_beyond_nanoseconds(tmp_path: Path) -> 
     assert [row.cells["x"] for row in rows] == ["9999-12-31T00:00:00"] * 2
 
 
-def test_a_list_of_dates_that_python_does_not_hold_is_empty_and_named(tmp_path: Path) -> None:
+def test_list_of_dates_beyond_python_is_empty_and_named(tmp_path: Path) -> None:
     times = pyarrow.array([[253402300800]], pyarrow.list_(pyarrow.timestamp("s")))
     assert cells_of(tmp_path, times) == ([None], ["column 'x': 1 cell cannot be read, taken as empty"])
 
@@ -76,19 +76,19 @@ def test_a_list_of_dates_that_python_does_not_hold_is_empty_and_named(tmp_path: 
         (pyarrow.array([uuid.UUID(int=1).bytes], pyarrow.binary(16)), [uuid.UUID(int=1).bytes.decode()]),
     ],
 )
-def test_every_type_of_arrow_is_a_cell(tmp_path: Path, array: Any, cells: list[Any]) -> None:
+def test_every_arrow_type_becomes_a_cell(tmp_path: Path, array: Any, cells: list[Any]) -> None:
     found, _ = cells_of(tmp_path, array)
     assert len(found) == len(cells)
     assert all(want is ... or got == want for got, want in zip(found, cells, strict=True))
 
 
-def test_bytes_that_are_no_text_are_never_one_class(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_never_one_class(tmp_path: Path) -> None:
     table = pyarrow.table({"x": [i / 7 for i in range(20)], "label": [b"\xff", b"\xfe"] * 10})
     with pytest.raises(InvalidInput, match="holds lists or objects"):
         read(tmp_path, "a.parquet", written(table))
 
 
-def test_columns_of_no_use_are_named(tmp_path: Path) -> None:
+def test_useless_columns_are_named(tmp_path: Path) -> None:
     table = pyarrow.table(
         {"x": [i / 7 for i in range(20)], "label": ["a", "b"] * 10, "nothing": pyarrow.nulls(20), "": [1] * 20}
     )
@@ -98,6 +98,6 @@ def test_columns_of_no_use_are_named(tmp_path: Path) -> None:
     assert info.columns.ignored == ("column_4", "nothing")
 
 
-def test_text_that_is_called_parquet_is_told_what_to_be_called(tmp_path: Path) -> None:
+def test_text_named_parquet_is_refused_with_the_right_suffix(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"is not a Parquet file, .* call it \.csv or \.jsonl"):
         read(tmp_path, "a.parquet", b"text,label\na,b\n")

@@ -1,4 +1,4 @@
-"""Times that are numbers: found where they rise evenly, and what was found or not is said."""
+"""Times that are numbers are found by their equal steps, and the report says which column was taken."""
 
 from pathlib import Path
 
@@ -33,16 +33,14 @@ def inferred(info: DatasetInfo, what: str) -> str:
         ("ts", [str(1700000000 + 60 * i) for i in range(122) if i not in (5, 60)]),
     ],
 )
-def test_a_column_of_numbers_that_rise_evenly_is_the_time_and_no_channel(
-    tmp_path: Path, name: str, times: list[str]
-) -> None:
+def test_evenly_rising_numbers_are_the_time_and_no_channel(tmp_path: Path, name: str, times: list[str]) -> None:
     info = of(f"{name},value", times, tmp_path)
     assert (info.columns.time, info.channels) == (name, 1)
     assert inferred(info, "time").startswith(f"time: '{name}', because its numbers rise evenly")
     assert inferred(info, "channels").startswith("channels: 'value', because")
 
 
-def test_a_time_that_is_called_so_need_not_stand_first(tmp_path: Path) -> None:
+def test_time_with_a_common_name_need_not_come_first(tmp_path: Path) -> None:
     rows = "".join(f"{(i * 37) % 11},{1900 + i}\n" for i in range(100))
     info = read(tmp_path, "a.csv", f"value,Jahr\n{rows}".encode(), kind=DatasetKind.SERIES).info
     assert (info.columns.time, info.channels) == ("Jahr", 1)
@@ -54,28 +52,28 @@ def test_each_series_has_times_of_its_own(tmp_path: Path) -> None:
     assert (info.columns.time, info.columns.series, info.channels) == ("jahr", "shop", 1)
 
 
-def test_channels_without_a_time_are_said_to_follow_as_they_stand(tmp_path: Path) -> None:
+def test_channels_without_a_time_are_reported(tmp_path: Path) -> None:
     info = of("t,value", [str((i * 7) % 13) for i in range(60)], tmp_path)
     assert (info.columns.time, info.channels) == ("", 2)
     assert inferred(info, "time") == (
-        "time: none, rows follow each other as they stand, because no column holds times, and 't' rises by no constant step;"
+        "time: none, rows are used in their order, because no column holds times, and 't' rises by no constant step;"
         " --time names one"
     )
     assert inferred(info, "channels").startswith("channels: 't', 'value', because")
 
 
-def test_the_only_column_of_numbers_is_forecast_though_it_rises(tmp_path: Path) -> None:
+def test_only_column_of_numbers_is_forecast_although_it_rises(tmp_path: Path) -> None:
     data = "value\n" + "".join(f"{i}\n" for i in range(60))
     info = read(tmp_path, "a.csv", data.encode(), kind=DatasetKind.SERIES).info
     assert (info.columns.time, info.channels) == ("", 1)
 
 
-def test_a_named_target_is_no_time(tmp_path: Path) -> None:
+def test_named_target_is_no_time(tmp_path: Path) -> None:
     info = of("ts,value", [str(i) for i in range(60)], tmp_path, target="ts")
     assert (info.columns.time, info.channels) == ("", 1)
 
 
-def test_what_a_model_knows_as_a_channel_stays_one(tmp_path: Path) -> None:
+def test_channel_known_to_the_model_stays_a_channel(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("ts,value\n" + "".join(f"{i},{i % 5}\n" for i in range(30)))
     series = open_series(
         Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), ("ts", "value"), DatasetLimits()
@@ -92,7 +90,7 @@ def test_times_with_a_decimal_comma_are_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [2, 40])
-def test_a_series_to_be_forecast_keeps_a_channel_that_rises(tmp_path: Path, rows: int) -> None:
+def test_series_to_forecast_keeps_a_rising_channel(tmp_path: Path, rows: int) -> None:
     (tmp_path / "a.csv").write_text("sold,left\n" + "".join(f"{i},{i % 5}\n" for i in range(rows)))
     series = open_series(Table(tmp_path / "a.csv", "a.csv", DatasetLimits()), Columns(), (), DatasetLimits())
     assert series.schema().channels == 2

@@ -1,4 +1,4 @@
-"""Any photo that people have lying about becomes the same tensor as it would in training, or is refused with a reason."""
+"""Any common photo becomes the same tensor as in training, or is refused with a reason."""
 
 import io
 import threading
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -20,7 +19,7 @@ from service.tasks.classification import LabelAnswers
 from service.tasks.composed import ComposedTask
 from service.tasks.image import image_input
 from service.tasks.image.image_input import ImageInput, UprightImage, decode_image, resize_and_crop
-from service.types import AudioInstance, Classification, ImageInstance, Item, Options, TensorInstance, TextInstance
+from service.types import AudioInstance, ImageInstance, Item, Options, TensorInstance, TextInstance
 from tests.support.pictures import (
     encoded,
     jpeg_with_size,
@@ -64,7 +63,7 @@ def refusal(task: ComposedTask, data: bytes) -> InvalidInput:
 
 
 @pytest.mark.parametrize("name", ["cat.jpg", "coffee.jpg", "rocket.jpg"])
-def test_a_photo_becomes_what_timms_own_transform_makes_of_it(task: ComposedTask, examples: Path, name: str) -> None:
+def test_photo_tensor_equals_that_of_timms_transform(task: ComposedTask, examples: Path, name: str) -> None:
     from timm.data import create_transform
 
     recipe = CARD.recipe
@@ -83,38 +82,38 @@ def test_a_photo_becomes_what_timms_own_transform_makes_of_it(task: ComposedTask
     assert difference.mean() < 0.01 * level
 
 
-def test_a_photo_of_the_very_size_is_only_normalised(task: ComposedTask, cat: Image.Image) -> None:
+def test_photo_of_the_input_size_is_only_normalised(task: ComposedTask, cat: Image.Image) -> None:
     exact = cat.resize((256, 256))
     expected = (np.asarray(exact, np.float64)[16:240, 16:240].transpose(2, 0, 1) / 255 - 0.5) / 0.5
     np.testing.assert_allclose(pixels_of(task, encoded(exact, "PNG")), expected, atol=1e-6)
 
 
-def test_the_middle_is_kept_and_the_ends_are_cut_off(task: ComposedTask) -> None:
+def test_centre_is_kept_and_the_ends_are_cropped(task: ComposedTask) -> None:
     striped = np.zeros((256, 1024, 3), np.uint8)
     striped[:, 400:624] = (0, 255, 0)
     array = pixels_of(task, encoded(Image.fromarray(striped), "PNG"))
     np.testing.assert_allclose(array[:, :, 5:-5], np.broadcast_to([[[-1]], [[1]], [[-1]]], (3, 224, 214)), atol=0.02)
 
 
-def test_channels_stand_in_the_order_red_green_blue(task: ComposedTask) -> None:
+def test_channels_are_in_the_order_red_green_blue(task: ComposedTask) -> None:
     array = pixels_of(task, encoded(Image.new("RGB", (300, 300), (255, 128, 0)), "PNG"))
     np.testing.assert_allclose(array[:, 100, 100], [1, 128 / 127.5 - 1, -1], atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 300), (5000, 2), (2, 5000), (223, 225), (10_000, 1)])
-def test_an_image_of_any_shape_gives_the_same_tensor_shape(task: ComposedTask, size: tuple[int, int]) -> None:
+def test_image_of_any_shape_gives_the_same_tensor_shape(task: ComposedTask, size: tuple[int, int]) -> None:
     array = pixels_of(task, encoded(Image.new("RGB", size, (255, 0, 0)), "PNG"))
     np.testing.assert_allclose(array, np.broadcast_to([[[1]], [[-1]], [[-1]]], array.shape), atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_the_crop_never_reaches_outside_the_image(width: int, height: int) -> None:
+def test_crop_stays_inside_the_image(width: int, height: int) -> None:
     image = Image.new("L", (width, height))
     assert resize_and_crop(UprightImage(image, image.size), CARD.recipe).size == (224, 224)  # type: ignore[arg-type]
 
 
-# ── clothes that a photo may wear ─────────────────────────────────────────────────────────────────────────────────
+# ── encodings of photos ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], mean: float) -> None:
@@ -123,7 +122,7 @@ def near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], mean: float) -> None:
 
 @pytest.fixture
 def camera(cat: Image.Image) -> Image.Image:
-    """The cat as a camera of many pixels would give it: sides that are no multiple of eight, and grain."""
+    """The cat like a photo of a camera with many pixels: sides that are no multiple of eight, and grain."""
     width, height = cat.width * 5 + 3, cat.height * 5 + 1
     large = np.asarray(cat.resize((width, height), Image.Resampling.BICUBIC), np.float32)
     grain = np.random.default_rng(5).normal(0.0, 6.0, large.shape).astype(np.float32)
@@ -131,25 +130,25 @@ def camera(cat: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_large_photo_is_decoded_smaller_and_looks_the_same(
+def test_large_photo_decoded_at_a_smaller_scale_looks_the_same(
     task: ComposedTask, camera: Image.Image, orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = rotated_by_exif(camera, orientation)
     assert decode_image(data, 50_000_000, PATH, 512).image.size < decode_image(data, 50_000_000, PATH).image.size
     small = pixels_of(task, data)
-    monkeypatch.setattr(image_input, "KEEP_TIMES", 0)
+    monkeypatch.setattr(image_input, "OVERSAMPLING", 0)
     whole = pixels_of(task, data)
     grey = np.abs(small - whole) * 127.5
     assert grey.mean() < 1.0
     assert grey.max() < 10.0, "a shift of the crop would show at every edge"
 
 
-def test_a_photo_that_is_not_much_too_large_is_decoded_whole(task: ComposedTask, cat: Image.Image) -> None:
+def test_slightly_larger_photo_is_decoded_whole(task: ComposedTask, cat: Image.Image) -> None:
     wide = cat.resize((1500, 1000), Image.Resampling.BICUBIC)
     assert decode_image(encoded(wide, "JPEG"), 50_000_000, PATH, 512).image.size == (1500, 1000)
 
 
-def test_the_format_does_not_matter(task: ComposedTask, cat: Image.Image) -> None:
+def test_file_format_does_not_matter(task: ComposedTask, cat: Image.Image) -> None:
     exact = pixels_of(task, encoded(cat, "PNG"))
     np.testing.assert_array_equal(pixels_of(task, encoded(cat, "WEBP", lossless=True)), exact)
     near(pixels_of(task, encoded(cat, "JPEG", quality=95)), exact, 0.02)
@@ -159,26 +158,24 @@ def test_the_format_does_not_matter(task: ComposedTask, cat: Image.Image) -> Non
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_that_says_how_it_is_turned_is_set_upright(
-    task: ComposedTask, cat: Image.Image, orientation: int
-) -> None:
+def test_rotated_photo_is_turned_upright(task: ComposedTask, cat: Image.Image, orientation: int) -> None:
     upright = pixels_of(task, encoded(cat, "JPEG", quality=95, subsampling=0))
     near(pixels_of(task, rotated_by_exif(cat, orientation)), upright, 0.01)
 
 
-def test_a_cmyk_jpeg_is_read(task: ComposedTask, cat: Image.Image) -> None:
+def test_cmyk_jpeg_is_read(task: ComposedTask, cat: Image.Image) -> None:
     data = encoded(cat.convert("CMYK"), "JPEG", quality=95)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
     near(pixels_of(task, data), pixels_of(task, encoded(cat, "PNG")), 0.05)
 
 
-def test_a_grey_photo_has_three_equal_channels(task: ComposedTask, cat: Image.Image) -> None:
+def test_grey_photo_has_three_equal_channels(task: ComposedTask, cat: Image.Image) -> None:
     array = pixels_of(task, encoded(cat.convert("L"), "JPEG"))
     np.testing.assert_array_equal(array[0], array[1])
     np.testing.assert_array_equal(array[0], array[2])
 
 
-def test_sixteen_bits_a_pixel_are_scaled_not_clipped(task: ComposedTask, cat: Image.Image) -> None:
+def test_sixteen_bit_pixels_are_scaled_not_clipped(task: ComposedTask, cat: Image.Image) -> None:
     grey = np.asarray(cat.convert("L"))
     wide = Image.fromarray(grey.astype(np.uint16) * 257)
     data = encoded(wide, "PNG")
@@ -192,13 +189,13 @@ def test_sixteen_bit_colour_is_read(task: ComposedTask) -> None:
     np.testing.assert_allclose(array[:, 9, 9], [1, 128 / 127.5 - 1, -1], atol=0.02)
 
 
-def test_a_palette_is_looked_up(task: ComposedTask, cat: Image.Image) -> None:
+def test_palette_is_applied(task: ComposedTask, cat: Image.Image) -> None:
     palette = cat.quantize(256)
     near(pixels_of(task, encoded(palette, "PNG")), pixels_of(task, encoded(palette.convert("RGB"), "PNG")), 1e-6)
 
 
-# Pictures with an alpha channel are seen as a person sees them, on white. They used to lose the channel, and then showed colours
-# that nobody ever saw: whatever the program that cut them out had left behind, often black.
+# Images with an alpha channel are shown on white. Without the channel they would show the colours that the program which cut
+# them out had left behind, often black.
 
 
 def on_white(picture: Image.Image) -> bytes:
@@ -207,7 +204,7 @@ def on_white(picture: Image.Image) -> bytes:
 
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(256))])
-def test_a_palette_with_transparency_is_seen_on_white(
+def test_palette_with_transparency_is_shown_on_white(
     task: ComposedTask, cat: Image.Image, transparency: int | bytes
 ) -> None:
     data = encoded(cat.quantize(256), "PNG", transparency=transparency)
@@ -216,7 +213,7 @@ def test_a_palette_with_transparency_is_seen_on_white(
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_what_is_half_transparent_is_half_white(task: ComposedTask, cat: Image.Image, mode: str, kind: str) -> None:
+def test_half_transparent_pixels_are_half_white(task: ComposedTask, cat: Image.Image, mode: str, kind: str) -> None:
     seen = cat.convert(mode[:-1])
     seen.putalpha(Image.linear_gradient("L").resize(cat.size).point(lambda v: max(v, 1)))
     how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
@@ -224,46 +221,46 @@ def test_what_is_half_transparent_is_half_white(task: ComposedTask, cat: Image.I
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_one_colour_that_stands_for_nothing_is_white(task: ComposedTask, mode: str) -> None:
+def test_transparent_colour_is_white(task: ComposedTask, mode: str) -> None:
     hidden: Any = (0, 0, 0) if mode == "RGB" else 0
     data = encoded(Image.new(mode, (300, 300)), "PNG", transparency=hidden)
     np.testing.assert_allclose(pixels_of(task, data), 1.0, atol=1e-6)
 
 
-def test_colours_under_full_transparency_are_never_seen(task: ComposedTask, cat: Image.Image) -> None:
+def test_colours_under_full_transparency_are_ignored(task: ComposedTask, cat: Image.Image) -> None:
     hidden, blank = cat.convert("RGBA"), Image.new("RGBA", cat.size, (0, 0, 0, 0))
     hidden.putalpha(0)
     np.testing.assert_array_equal(pixels_of(task, encoded(hidden, "PNG")), pixels_of(task, encoded(blank, "PNG")))
 
 
-def test_an_opaque_alpha_channel_changes_nothing(task: ComposedTask, cat: Image.Image) -> None:
+def test_opaque_alpha_channel_changes_nothing(task: ComposedTask, cat: Image.Image) -> None:
     np.testing.assert_array_equal(
         pixels_of(task, encoded(cat.convert("RGBA"), "PNG")), pixels_of(task, encoded(cat, "PNG"))
     )
 
 
-def test_one_bit_a_pixel_is_black_and_white(task: ComposedTask) -> None:
+def test_one_bit_pixels_are_black_and_white(task: ComposedTask) -> None:
     array = pixels_of(task, encoded(Image.new("1", (300, 300), 1), "PNG"))
     np.testing.assert_allclose(array, 1.0, atol=1e-6)
 
 
-def test_an_animation_is_read_as_its_first_picture(task: ComposedTask, cat: Image.Image) -> None:
+def test_animation_gives_its_first_frame(task: ComposedTask, cat: Image.Image) -> None:
     data = encoded(cat, "WEBP", save_all=True, append_images=[Image.new("RGB", cat.size)], lossless=True)
     near(pixels_of(task, data), pixels_of(task, encoded(cat, "PNG")), 0.02)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_a_damaged_note_of_the_camera_does_not_cost_the_photo(task: ComposedTask, cat: Image.Image) -> None:
+def test_damaged_camera_metadata_does_not_cost_the_photo(task: ComposedTask, cat: Image.Image) -> None:
     plain = encoded(cat, "JPEG")
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(range(40))
     marker = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     np.testing.assert_array_equal(pixels_of(task, plain[:2] + marker + plain[2:]), pixels_of(task, plain))
 
 
-# ── what is no photo ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── invalid photos ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_bytes_are_no_image(task: ComposedTask) -> None:
+def test_empty_bytes_are_refused(task: ComposedTask) -> None:
     assert "is empty; expected a JPEG, PNG or WebP" in refusal(task, b"").message
 
 
@@ -279,20 +276,20 @@ def test_no_bytes_are_no_image(task: ComposedTask) -> None:
         b"%PDF-1.7",
     ],
 )
-def test_what_is_not_an_image_is_refused(task: ComposedTask, data: bytes) -> None:
+def test_bytes_that_are_no_image_are_refused(task: ComposedTask, data: bytes) -> None:
     assert refusal(task, data).message.startswith(PATH)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
-def test_a_format_that_was_not_promised_is_refused(task: ComposedTask, cat: Image.Image, kind: str) -> None:
-    """Fewer decoders, fewer holes."""
+def test_unsupported_image_format_is_refused(task: ComposedTask, cat: Image.Image, kind: str) -> None:
+    """Fewer decoders mean fewer vulnerabilities."""
     data = encoded(cat.resize((64, 64)), kind)
     assert refusal(task, data).message == f"{PATH}: expected a JPEG, PNG or WebP image, got something else"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_truncated_image_is_refused(task: ComposedTask, cat: Image.Image, kind: str, share: float) -> None:
+def test_truncated_image_is_refused(task: ComposedTask, cat: Image.Image, kind: str, share: float) -> None:
     data = encoded(cat, kind)
     assert "truncated or damaged" in refusal(task, data[: int(len(data) * share)]).message
 
@@ -309,14 +306,12 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("undecoded")
 @pytest.mark.parametrize("size", [(60_000, 60_000), (8000, 8000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
-def test_a_png_that_promises_too_many_pixels_is_refused_by_its_header(
-    task: ComposedTask, size: tuple[int, int]
-) -> None:
+def test_png_with_too_many_pixels_is_refused_by_its_header(task: ComposedTask, size: tuple[int, int]) -> None:
     assert f"expected at most 50,000,000 pixels, got {size[0]:,} × {size[1]:,}" in refusal(task, png(*size)).message
 
 
 @pytest.mark.parametrize("side", [60_000, 65_535, 8000])
-def test_a_jpeg_that_promises_too_many_pixels_is_refused_by_its_header(
+def test_jpeg_with_too_many_pixels_is_refused_by_its_header(
     task: ComposedTask, cat: Image.Image, request: pytest.FixtureRequest, side: int
 ) -> None:
     data = jpeg_with_size(encoded(cat, "JPEG"), side, side)
@@ -324,9 +319,7 @@ def test_a_jpeg_that_promises_too_many_pixels_is_refused_by_its_header(
     assert f"expected at most 50,000,000 pixels, got {side:,} × {side:,}" in refusal(task, data).message
 
 
-def test_a_webp_that_promises_too_many_pixels_is_refused_by_its_header(
-    task: ComposedTask, request: pytest.FixtureRequest
-) -> None:
+def test_webp_with_too_many_pixels_is_refused_by_its_header(task: ComposedTask, request: pytest.FixtureRequest) -> None:
     recipe = CARD.recipe.model_copy(update={"max_pixels": 600})
     small = ComposedTask(ImageInput, LabelAnswers, CARD.model_copy(update={"recipe": recipe}))
     data = encoded(Image.new("RGB", (30, 30)), "WEBP")
@@ -335,7 +328,7 @@ def test_a_webp_that_promises_too_many_pixels_is_refused_by_its_header(
     refusal(task, webp_with_size(60_000, 60_000))
 
 
-def test_an_image_of_just_so_many_pixels_is_read(task: ComposedTask) -> None:
+def test_image_at_the_pixel_limit_is_read(task: ComposedTask) -> None:
     recipe = CARD.recipe.model_copy(update={"max_pixels": 600})
     small = ComposedTask(ImageInput, LabelAnswers, CARD.model_copy(update={"recipe": recipe}))
     pixels_of(small, encoded(Image.new("RGB", (30, 20)), "PNG"))
@@ -346,7 +339,7 @@ def test_an_image_of_just_so_many_pixels_is_read(task: ComposedTask) -> None:
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_no_damage_to_an_image_ever_escapes_as_another_error(data: st.DataObject) -> None:
+def test_damaged_image_gives_pixels_or_invalid_input(data: st.DataObject) -> None:
     rng = np.random.default_rng(3)
     small = Image.fromarray(rng.integers(0, 255, (40, 30, 3), np.uint8))
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP"]))
@@ -361,7 +354,7 @@ def test_no_damage_to_an_image_ever_escapes_as_another_error(data: st.DataObject
     assert outcome in ("RGB", PATH)
 
 
-def test_another_kind_of_instance_is_refused_by_name(task: ComposedTask) -> None:
+def test_other_kind_of_instance_is_refused_by_name(task: ComposedTask) -> None:
     given_instances = [TextInstance(b"cat"), AudioInstance(b"RIFF")]
     outcomes = task.preprocess(given_instances, ["instances[0]", "instances[1]"])
     assert [str(o) for o in outcomes] == [
@@ -370,10 +363,8 @@ def test_another_kind_of_instance_is_refused_by_name(task: ComposedTask) -> None
     ]
 
 
-def test_decoding_in_many_threads_leaves_the_warnings_of_the_process_alone(
-    cat: Image.Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`warnings.catch_warnings` is not safe between threads: two that overlap leave the first one's filters behind."""
+def test_decoding_in_threads_does_not_change_warning_filters(cat: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`warnings.catch_warnings` is not thread-safe: two that overlap leave the filters of the first one behind."""
     data, first_inside, second_inside, first_left = encoded(cat, "JPEG"), *(threading.Event() for _ in range(3))
     opened = Image.open
 
@@ -400,72 +391,10 @@ def test_decoding_in_many_threads_leaves_the_warnings_of_the_process_alone(
     assert list(warnings.filters) == before
 
 
-# ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def answer(task: ComposedTask, logits: Any, **options: Any) -> Classification:
-    result = task.postprocess({"logits": np.asarray(logits, np.float32)}, Item({}), Options(**options))
-    assert isinstance(result, Classification)
-    return result
-
-
-def logits(**best: float) -> np.ndarray[Any, Any]:
-    values = np.zeros(1000, np.float32)
-    for name, value in best.items():
-        values[int(name[1:])] = value
-    return values
-
-
-def test_the_best_labels_come_first_with_their_probabilities(task: ComposedTask) -> None:
-    given_logits = logits(_7=5, _3=9, _900=7)
-    labels = answer(task, given_logits, top_k=3).labels
-    assert [(label.index, label.name) for label in labels] == [(3, "class 3"), (900, "class 900"), (7, "class 7")]
-    expected = torch.softmax(torch.from_numpy(given_logits), 0)
-    assert [label.score for label in labels] == pytest.approx([float(expected[i]) for i in (3, 900, 7)], rel=1e-5)
-
-
-def test_five_labels_are_given_unless_told_otherwise(task: ComposedTask) -> None:
-    assert len(answer(task, logits()).labels) == 5
-    assert len(answer(task, logits(), top_k=1).labels) == 1
-
-
-def test_more_labels_than_there_are_give_them_all(task: ComposedTask) -> None:
-    labels = answer(task, np.random.default_rng(0).standard_normal(1000), top_k=2**31 - 1).labels
-    assert len(labels) == 1000
-    scores = [label.score for label in labels]
-    assert scores == sorted(scores, reverse=True)
-    assert sum(scores) == pytest.approx(1)
-
-
-def test_labels_below_the_threshold_are_left_out(task: ComposedTask) -> None:
-    given_logits = logits(_1=12, _2=11)
-    assert [label.index for label in answer(task, given_logits, threshold=0.1).labels] == [1, 2]
-    assert [label.index for label in answer(task, given_logits, threshold=0.5).labels] == [1]
-    assert answer(task, logits(), threshold=0.5).labels == ()
-    assert len(answer(task, logits(), threshold=0.0).labels) == 5
-
-
-def test_huge_logits_do_not_overflow(task: ComposedTask) -> None:
-    (label,) = answer(task, logits(_5=1e30), top_k=1).labels
-    assert (label.index, label.score) == (5, 1.0)
-
-
-def test_the_golden_check_takes_any_of_the_labels_that_are_as_good(task: ComposedTask) -> None:
-    expect = next(case.expect for case in CARD.golden if case.expect.or_labels)  # type: ignore[union-attr]
-    named = ComposedTask(ImageInput, LabelAnswers, CARD, [expect.label, *expect.or_labels, *["goldfish"] * 5])  # type: ignore[union-attr]
-    for i in range(3):
-        values = np.zeros(8)
-        values[i] = 9
-        assert named.golden_problem(expect, answer(named, values), {}) is None
-        faint = values * 0.01
-        assert "expected 'tiger cat'" in str(named.golden_problem(expect, answer(named, faint), {}))
-    assert "got 'goldfish'" in str(named.golden_problem(expect, answer(named, [0, 0, 0, 9, 0, 0, 0, 0]), {}))
-
-
 # ── the network's own tensors ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_row_of_tensors_is_taken_as_it_is(task: ComposedTask) -> None:
+def test_row_of_tensors_is_accepted_unchanged(task: ComposedTask) -> None:
     array = np.zeros((3, 224, 224), np.float32)
     array[0] = np.nan
     item = task.row(TensorInstance({"pixel_values": array}), PATH)
@@ -483,7 +412,7 @@ def test_a_row_of_tensors_is_taken_as_it_is(task: ComposedTask) -> None:
         ({"pixel_values": np.zeros((), np.float32)}, "got []"),
     ],
 )
-def test_a_wrong_row_of_tensors_is_told_what_was_expected(
+def test_wrong_row_of_tensors_is_refused_with_the_expected_form(
     task: ComposedTask, tensors: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -496,17 +425,17 @@ def test_a_wrong_row_of_tensors_is_told_what_was_expected(
 
 
 @pytest.mark.weights
-def test_the_cat_is_a_cat_however_it_is_dressed(served: Any, examples: Path) -> None:
+def test_cat_is_recognised_in_every_encoding(served: Any, examples: Path) -> None:
     real = served("efficientnet_lite0")
     cat = photo(examples)
-    clothes = [
+    encodings = [
         golden_path("cat.jpg").read_bytes(),
         encoded(cat, "PNG"),
         encoded(cat.convert("CMYK"), "JPEG", quality=95),
         encoded(cat.quantize(256), "PNG"),
         rotated_by_exif(cat, 6),
     ]
-    for data in clothes:
+    for data in encodings:
         (item,) = real.task.preprocess([ImageInstance(data)], [PATH])
         (row,) = real.task.split(real.runtime.run(real.task.collate([item])[0]), [item])
         best = real.task.postprocess(row, item, Options()).labels[0]

@@ -1,4 +1,4 @@
-"""Files as people really have them: what can be understood is, and the sentence says what to do about the rest."""
+"""Unusual files: they are read if possible, and otherwise the error says what to do."""
 
 import io
 from pathlib import Path
@@ -40,7 +40,7 @@ def parquet(columns: dict[str, Any] | pyarrow.Table) -> bytes:
 
 
 def rows(header: str, *cells: Any) -> str:
-    """A CSV of 40 rows; each cell is made of the row's number."""
+    """A CSV of 40 rows; each cell depends on the row's number."""
     return f"{header}\n" + "".join(";".join(str(cell(i)) for cell in cells) + "\n" for i in range(40))
 
 
@@ -52,12 +52,12 @@ NUMBERS = [float(i) for i in range(40)]
 
 
 @pytest.mark.parametrize("more", [["x", "y"], [0.5] * 20, {"source": "web"}], ids=["tags", "embedding", "object"])
-def test_texts_with_a_column_of_lists_or_objects_are_texts(tmp_path: Path, more: Any) -> None:
+def test_texts_beside_a_column_of_lists_are_texts(tmp_path: Path, more: Any) -> None:
     examples = read(tmp_path, "a.jsonl", lines(sentences(more=more)))
     assert (examples.info.kind, examples.info.report.examples) == (DatasetKind.TEXT, 20)
 
 
-def test_a_table_leaves_lists_and_objects_out_and_says_so(tmp_path: Path) -> None:
+def test_table_leaves_out_lists_and_objects_with_a_warning(tmp_path: Path) -> None:
     more = {"emb": [[1.0]] * 40, "meta": [{"a": 1}] * 40}
     info = read(tmp_path, "a.parquet", parquet({"x": NUMBERS, "label": LABELS, **more})).info
     assert [column.name for column in info.inputs] == ["x"]
@@ -65,7 +65,7 @@ def test_a_table_leaves_lists_and_objects_out_and_says_so(tmp_path: Path) -> Non
     assert "column 'meta' holds lists or objects and was left out" in info.report.warnings
 
 
-def test_nothing_but_objects_beside_the_target_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_table_with_only_objects_beside_the_target_is_refused(tmp_path: Path) -> None:
     pictures = parquet({"image": [{"bytes": b"x", "path": "a"}] * 40, "label": LABELS})
     assert refusal(tmp_path, "a.parquet", pictures) == (
         "data: the table has no column to learn from beside the target;"
@@ -73,7 +73,7 @@ def test_nothing_but_objects_beside_the_target_is_refused_with_the_reason(tmp_pa
     )
 
 
-def test_a_target_of_lists_is_refused_and_a_series_of_lists_may_be_named(tmp_path: Path) -> None:
+def test_target_of_lists_is_refused_and_a_series_of_lists_may_be_named(tmp_path: Path) -> None:
     tagged = lines([{"text": f"a text number {i}", "label": ["a"]} for i in range(9)])
     assert "'label' holds lists or objects" in refusal(tmp_path, "a.jsonl", tagged)
     series = lines([{"text": "all of it", "sold": NUMBERS}] * 3)
@@ -84,7 +84,7 @@ def test_a_target_of_lists_is_refused_and_a_series_of_lists_may_be_named(tmp_pat
 # ── tables as other programs write them ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_first_line_of_data_is_remarked_on(tmp_path: Path) -> None:
+def test_first_line_of_data_is_warned_of(tmp_path: Path) -> None:
     iris = rows("5.1;3.5;setosa", lambda i: i / 7, lambda i: i, lambda i: "ab"[i % 2])
     assert refusal(tmp_path, "iris.csv", iris).endswith(
         "name one of '5.1', '3.5', 'setosa'; the first line is to name the columns, and this one looks like data"
@@ -102,11 +102,11 @@ def test_a_first_line_of_data_is_remarked_on(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_where_no_row_can_be_read_the_first_says_why(tmp_path: Path, data: bytes, problem: str) -> None:
+def test_table_without_readable_rows_gives_the_reason_of_the_first(tmp_path: Path, data: bytes, problem: str) -> None:
     assert refusal(tmp_path, "a.csv", data) == f"data: 'a.csv' has no row that can be read; {problem}"
 
 
-def test_utf16_without_a_mark_is_told_to_be_saved_otherwise(tmp_path: Path) -> None:
+def test_utf16_without_a_mark_is_refused_with_advice(tmp_path: Path) -> None:
     wide = rows("text;label", lambda i: f"text {i}", lambda i: "ab"[i % 2]).encode("utf-16-le")
     assert refusal(tmp_path, "a.csv", wide).endswith("is not UTF-8 text; save the file as UTF-8")
 
@@ -116,7 +116,7 @@ def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None
     assert "two columns called 'x'" in refusal(tmp_path, "a.parquet", parquet(table))
 
 
-def test_the_index_of_a_filtered_frame_is_no_input(tmp_path: Path) -> None:
+def test_index_of_a_filtered_frame_is_no_input(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"x": NUMBERS, "label": LABELS})
     buffer = io.BytesIO()
     frame[frame["x"] % 3 > 0].to_parquet(buffer)
@@ -130,7 +130,7 @@ def test_times_with_nanoseconds_are_times(tmp_path: Path) -> None:
     assert (info.kind, info.columns.time, info.report.warnings) == (DatasetKind.SERIES, "time", ())
 
 
-def test_parquet_that_unpacks_to_far_more_than_a_dataset_may_is_refused(tmp_path: Path) -> None:
+def test_parquet_over_the_decompressed_limit_is_refused(tmp_path: Path) -> None:
     text = pyarrow.array(["so many words " * 1000] * 1000).dictionary_encode()
     data = parquet({"text": text, "label": LABELS * 25})
     assert len(data) < 100_000
@@ -148,8 +148,8 @@ def test_rows_left_out_of_a_series_are_counted_as_rows(tmp_path: Path) -> None:
 # ── names and classes ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_names_of_all_languages_are_classes(tmp_path: Path) -> None:
-    """Spaces that do not break are in the names of screenshots, joiners in Persian words and in emoji."""
+def test_class_names_in_any_language_are_accepted(tmp_path: Path) -> None:
+    """Names of screenshots have non-breaking spaces; Persian words and emoji have joiners."""
     names = ("می\u200cخواهم", "👩\u200d🚀")
     files = photos(dict.fromkeys(names, 2)) | {f"{names[0]}/Screenshot at 3.45\u202fPM.jpg": picture(99)}
     info = read(tmp_path, "a.zip", zipped(files)).info
@@ -158,14 +158,14 @@ def test_names_of_all_languages_are_classes(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv", f"text,label\n{table}".encode()).info.report.class_counts == dict.fromkeys(names, 10)
 
 
-def test_classes_that_differ_in_case_are_warned_of(tmp_path: Path) -> None:
+def test_classes_that_differ_only_in_case_are_warned_of(tmp_path: Path) -> None:
     table = "".join(f"this is text {i},{('Good', 'good', 'bad')[i % 3]}\n" for i in range(30))
     info = read(tmp_path, "a.csv", f"text,label\n{table}".encode()).info
     assert info.labels == ("Good", "bad", "good")
-    assert "classes that differ in the case of letters alone: 'Good', 'good'" in info.report.warnings
+    assert "classes that differ only in the case of letters: 'Good', 'good'" in info.report.warnings
 
 
-def test_a_target_that_never_comes_twice_is_probably_another_column(tmp_path: Path) -> None:
+def test_target_without_repeated_values_is_refused_with_a_hint(tmp_path: Path) -> None:
     table = "".join(f"this is text {i},id-{i}\n" for i in range(30))
     assert refusal(tmp_path, "a.csv", f"text,label\n{table}") == (
         "data: each of the 30 classes, such as 'id-0', has 1 example, and at least 2 are needed;"
@@ -173,10 +173,10 @@ def test_a_target_that_never_comes_twice_is_probably_another_column(tmp_path: Pa
     )
 
 
-# ── what is no dataset ────────────────────────────────────────────────────────────────────────────────────────────
+# ── files that are no dataset ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_archive_in_an_archive_is_named(tmp_path: Path) -> None:
+def test_archive_inside_an_archive_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, "a.zip", zipped({"photos.zip": zipped(photos({"cat": 2}))}))
     assert message.endswith("only another archive, 'photos.zip'; send that one")
 
@@ -190,13 +190,13 @@ def test_an_archive_in_an_archive_is_named(tmp_path: Path) -> None:
         ("a.7z", "pack a .zip"),
     ],
 )
-def test_for_a_file_of_another_sort_the_sentence_says_what_to_send(tmp_path: Path, name: str, instead: str) -> None:
+def test_file_of_another_kind_is_refused_with_the_expected_type(tmp_path: Path, name: str, instead: str) -> None:
     message = refusal(tmp_path, name, b"x")
     assert message.startswith("header.file_name: ")
     assert message.endswith(f"; {instead}")
 
 
-def test_sounds_that_no_model_takes_are_left_out_whatever_they_are_called(tmp_path: Path) -> None:
+def test_sounds_in_unsupported_formats_are_skipped_under_any_name(tmp_path: Path) -> None:
     def made(rate: int, form: str) -> bytes:
         buffer = io.BytesIO()
         soundfile.write(buffer, np.zeros(1000), rate, format=form)
@@ -213,7 +213,7 @@ def test_sounds_that_no_model_takes_are_left_out_whatever_they_are_called(tmp_pa
 # ── what is stored ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_hugging_face_datasets_reads_every_kind_that_is_stored(tmp_path: Path) -> None:
+def test_hugging_face_datasets_reads_every_stored_kind(tmp_path: Path) -> None:
     odd = [{"_type": i / 7, "dtype": "ab"[i % 2], "label": "xy"[i % 2]} for i in range(20)]
     stored = {
         "image_folder": read(tmp_path, "a.zip", zipped(photos({"cat": 2, "dog": 2}))),

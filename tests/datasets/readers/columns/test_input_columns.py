@@ -1,4 +1,4 @@
-"""Numbers too large to compute with are left out or count as empty, with a word, wherever they stand and however they come."""
+"""Numbers too large to compute with are skipped or count as empty, and the report says so, in every format and column."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def finite(report: Any) -> bool:
     return all(map(math.isfinite, report.target_statistics.values()))
 
 
-def test_poison_target_is_left_out_and_its_row_is_named(tmp_path: Path) -> None:
-    """Ten rows, of which one cannot be used: nine are too few, and the sentence says which was left out and why."""
+def test_target_that_is_a_placeholder_is_skipped_with_its_row(tmp_path: Path) -> None:
+    """One of ten rows is unusable: nine are too few, and the error names the row that was left out and why."""
     data = (DATA / "poison_target_dblmax.csv").read_bytes()
     with pytest.raises(InvalidInput) as caught:
         read(tmp_path, "poison_target_dblmax.csv", data)
@@ -64,7 +64,7 @@ def test_poison_target_is_left_out_and_its_row_is_named(tmp_path: Path) -> None:
     assert finite(report)
 
 
-def test_huge_number_counts_as_an_empty_cell_with_a_warning(tmp_path: Path) -> None:
+def test_huge_input_number_counts_as_empty_with_a_warning(tmp_path: Path) -> None:
     examples = read(tmp_path, "huge_number.csv", (DATA / "huge_number.csv").read_bytes())
     assert (len(examples), examples.info.report.skipped_count) == (120, 0)
     assert examples.info.report.warnings[0] == (
@@ -77,7 +77,7 @@ def test_huge_number_counts_as_an_empty_cell_with_a_warning(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("value", TOO_LARGE)
-def test_a_target_too_large_is_skipped_in_every_form(tmp_path: Path, value: float, form: str) -> None:
+def test_target_beyond_the_range_is_skipped_in_every_format(tmp_path: Path, value: float, form: str) -> None:
     frame = table()
     frame.loc[4, "target"] = value
     report = read(tmp_path, f"a.{form}", written(frame, form), target="target").info.report
@@ -87,7 +87,7 @@ def test_a_target_too_large_is_skipped_in_every_form(tmp_path: Path, value: floa
 
 
 @pytest.mark.parametrize("value", FINE)
-def test_large_measurements_are_kept_as_they_are(tmp_path: Path, value: float) -> None:
+def test_large_measurements_are_kept(tmp_path: Path, value: float) -> None:
     frame = table()
     frame.loc[4, ["a", "target"]] = value
     examples = read(tmp_path, "a.csv", written(frame, "csv"), target="target")
@@ -97,14 +97,14 @@ def test_large_measurements_are_kept_as_they_are(tmp_path: Path, value: float) -
     assert finite(examples.info.report)
 
 
-def test_all_targets_too_large_are_refused_with_the_first_of_them(tmp_path: Path) -> None:
+def test_targets_all_beyond_the_range_are_refused_with_the_first(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=rf"40 left out, the first is 'a\.csv', row 1: .*expected {NUMBER_RANGE}"):
         read(tmp_path, "a.csv", written(table(target=np.linspace(1e300, 1e301, 40)), "csv"), target="target")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("value", [*TOO_LARGE, math.inf, -math.inf])
-def test_an_input_too_large_counts_as_empty_in_every_form(tmp_path: Path, value: float, form: str) -> None:
+def test_input_beyond_the_range_is_empty_in_every_format(tmp_path: Path, value: float, form: str) -> None:
     frame = table()
     frame.loc[[4, 9], "a"] = value
     examples = read(tmp_path, f"a.{form}", written(frame, form), target="target")
@@ -116,7 +116,7 @@ def test_an_input_too_large_counts_as_empty_in_every_form(tmp_path: Path, value:
 
 
 @pytest.mark.parametrize("value", TOO_LARGE)
-def test_a_score_of_a_text_too_large_is_skipped(tmp_path: Path, value: float) -> None:
+def test_text_score_beyond_the_range_is_skipped(tmp_path: Path, value: float) -> None:
     rows = [{"text": row["text"], "score": i + 0.5} for i, row in enumerate(sentences(30))]
     rows[6]["score"] = value
     report = read(tmp_path, "a.jsonl", lines(rows), text="text", target="score").info.report
@@ -126,7 +126,7 @@ def test_a_score_of_a_text_too_large_is_skipped(tmp_path: Path, value: float) ->
 
 
 @pytest.mark.parametrize("value", TOO_LARGE)
-def test_a_number_of_a_picture_too_large_is_skipped_or_empty(tmp_path: Path, value: float) -> None:
+def test_image_target_or_input_beyond_the_range_is_skipped_or_empty(tmp_path: Path, value: float) -> None:
     frame = pandas.DataFrame(
         {"file_name": [f"{i}.jpg" for i in range(12)], "width": np.arange(12) + 0.5, "price": np.arange(12) * 2.5}
     )
@@ -143,7 +143,7 @@ def test_a_number_of_a_picture_too_large_is_skipped_or_empty(tmp_path: Path, val
 
 
 @pytest.mark.parametrize("value", TOO_LARGE)
-def test_a_step_of_a_series_too_large_is_skipped_and_named(tmp_path: Path, value: float) -> None:
+def test_series_step_beyond_the_range_is_skipped_and_named(tmp_path: Path, value: float) -> None:
     days = pandas.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
     frame = pandas.DataFrame({"date": days, "value": np.arange(60) + 0.5})
     frame.loc[59, "value"] = value
@@ -154,7 +154,7 @@ def test_a_step_of_a_series_too_large_is_skipped_and_named(tmp_path: Path, value
     assert [(s.row, s.reason.endswith(NUMBER_RANGE)) for s in whole.info.report.skipped] == [(2, True)]
 
 
-def test_a_large_series_is_kept(tmp_path: Path) -> None:
+def test_large_series_is_kept(tmp_path: Path) -> None:
     days = pandas.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
     frame = pandas.DataFrame({"date": days, "value": np.arange(1, 61) * 1e19})
     examples = read(tmp_path, "a.csv", written(frame, "csv"), DatasetKind.SERIES, time="date")

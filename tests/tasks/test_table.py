@@ -51,7 +51,7 @@ def make(served: Callable[[str], Any], zoo_home: Path, tmp_path: Path) -> Callab
 
 
 @pytest.mark.parametrize(("base", "width"), [("all_minilm_l6_v2", 384), ("char_lstm", 712)])
-def test_texts_get_the_users_own_labels(make: Callable[..., Tuned], base: str, width: int) -> None:
+def test_tuned_text_model_gives_the_users_labels(make: Callable[..., Tuned], base: str, width: int) -> None:
     model = make(base, "text-classification", width, ("sum", "curse"))
     train = texts(SUMS[:8] + CURSES[:8])
     model.learn(model.features(train), [[1, 0]] * 8 + [[0, 1]] * 8)
@@ -63,7 +63,7 @@ def test_texts_get_the_users_own_labels(make: Callable[..., Tuned], base: str, w
     assert sum(label.score for label in both.labels) == pytest.approx(1)
 
 
-def test_a_text_read_by_characters_is_read_from_its_beginning(make: Callable[..., Tuned]) -> None:
+def test_text_read_by_characters_is_read_from_its_beginning(make: Callable[..., Tuned]) -> None:
     task = make("char_lstm", "text-classification", 712, ("a", "b")).task
     assert isinstance(task, SequenceTask)
     assert isinstance(task.inputs, CharacterInput)
@@ -81,7 +81,7 @@ def test_a_text_read_by_characters_is_read_from_its_beginning(make: Callable[...
     assert none.message == "instances[3]: has no character that the model knows"
 
 
-def test_sounds_get_the_users_own_labels(make: Callable[..., Tuned], examples: Path) -> None:
+def test_tuned_audio_model_gives_the_users_labels(make: Callable[..., Tuned], examples: Path) -> None:
     model = make("speaker_lstm", "audio-classification", 256, ("voice", "hiss"))
     samples = speech(examples)
     rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def test_sounds_get_the_users_own_labels(make: Callable[..., Tuned], examples: P
 
 
 @pytest.mark.parametrize(("base", "width"), [("mobilenetv2_100", 1280), ("efficientnet_lite0", 1280)])
-def test_photos_get_numbers_in_the_users_units(
+def test_tuned_image_model_gives_numbers_in_the_users_units(
     make: Callable[..., Tuned], examples: Path, base: str, width: int
 ) -> None:
     target = TargetScale(mean=100.0, std=50.0, lower=-20.0, upper=25.0)
@@ -121,7 +121,7 @@ def test_photos_get_numbers_in_the_users_units(
         ("speaker_lstm", 256, SamplesInstance(np.ones(8000, np.float32) * 0.1, 16_000)),
     ],
 )
-def test_texts_and_sounds_get_numbers_too(
+def test_tuned_text_and_audio_models_give_numbers(
     make: Callable[..., Tuned], base: str, width: int, instance: Instance
 ) -> None:
     model = make(base, "regression", width)
@@ -134,8 +134,8 @@ def test_texts_and_sounds_get_numbers_too(
     assert 2.0 < answer.value < 3.6
 
 
-def test_pictures_are_decoded_the_same_for_training(served: Callable[[str], Any], examples: Path) -> None:
-    """What augmentation starts from is what serving crops."""
+def test_images_are_decoded_alike_for_training_and_serving(served: Callable[[str], Any], examples: Path) -> None:
+    """Augmentation starts from the image that serving crops."""
     task = served("mobilenetv2_100").task
     assert isinstance(task, ComposedTask)
     assert isinstance(task.inputs, ImageInput)
@@ -146,7 +146,7 @@ def test_pictures_are_decoded_the_same_for_training(served: Callable[[str], Any]
     assert task.inputs.reader.decode(data, "p").image.mode == "RGB"
 
 
-def test_a_photos_vector_tells_cats_from_cups(served: Callable[[str], Any], examples: Path) -> None:
+def test_image_vectors_distinguish_cats_from_cups(served: Callable[[str], Any], examples: Path) -> None:
     real = served("mobilenetv2_100")
     cat = photo(examples)
     pictures = [
@@ -160,7 +160,7 @@ def test_a_photos_vector_tells_cats_from_cups(served: Callable[[str], Any], exam
     assert float(a @ b) > 0.9 > 0.6 > float(a @ c)
 
 
-def test_a_recipe_that_stretches_keeps_both_ends_of_a_wide_picture(served: Callable[[str], Any]) -> None:
+def test_stretching_recipe_keeps_both_ends_of_a_wide_image(served: Callable[[str], Any]) -> None:
     wide = np.zeros((100, 1000, 3), np.uint8)
     wide[:, :100], wide[:, -100:] = 255, 255
     task = served("mobilenetv2_100").task

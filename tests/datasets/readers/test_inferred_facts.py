@@ -1,4 +1,4 @@
-"""What nobody said is found out, and the report says what and why; what was said decides."""
+"""Validation infers what the caller did not say, and reports each fact with its reason; the caller's decisions win."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def line(info: DatasetInfo, what: str) -> str:
 # ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_whole_numbers_read_as_numbers_are_said_to_be(tmp_path: Path) -> None:
+def test_whole_numbers_read_as_numbers_are_reported(tmp_path: Path) -> None:
     info = read(tmp_path, "int30.csv", INT30).info
     assert info.labels == ()
     assert line(info, "task") == (
@@ -54,7 +54,7 @@ def test_whole_numbers_read_as_numbers_are_said_to_be(tmp_path: Path) -> None:
     )
 
 
-def test_everything_that_is_guessed_of_a_table_is_said_once(tmp_path: Path) -> None:
+def test_every_inferred_fact_of_a_table_is_reported_once(tmp_path: Path) -> None:
     info = read(tmp_path, "a.csv", prices(target="target")).info
     assert [said.partition(",")[0] for said in info.report.inferred] == [
         "kind: table",
@@ -65,7 +65,7 @@ def test_everything_that_is_guessed_of_a_table_is_said_once(tmp_path: Path) -> N
     assert all(", because " in said for said in info.report.inferred)
 
 
-def test_what_was_said_is_not_guessed(tmp_path: Path) -> None:
+def test_facts_named_by_the_caller_are_not_inferred(tmp_path: Path) -> None:
     data = prices().replace(b"fuel", b"split").replace(b",a,", b",train,").replace(b",b,", b",test,")
     info = read(
         tmp_path, "a.csv", data, kind=DatasetKind.TABLE, task="tabular-regression", target="price", split="split"
@@ -73,34 +73,34 @@ def test_what_was_said_is_not_guessed(tmp_path: Path) -> None:
     assert info.report.inferred == ()
 
 
-def test_a_column_of_splits_is_said_and_one_of_other_values_is_said_to_be_an_input(tmp_path: Path) -> None:
+def test_split_column_is_reported_and_one_with_other_values_is_an_input(tmp_path: Path) -> None:
     known = [{**row, "split": ("train", "train", "dev", "test")[i % 4]} for i, row in enumerate(sentences(40))]
     info = read(tmp_path, "a.jsonl", lines(known)).info
-    assert line(info, "split").startswith("split: split, because the column is called so")
+    assert line(info, "split").startswith("split: split, because the column has this name")
     strange = [{"x": i / 7, "label": "ab"[i % 2], "split": ("left", "right")[i % 2]} for i in range(40)]
     info = read(tmp_path, "a.jsonl", lines(strange)).info
     assert "column 'split' holds 'left', 'right', and a split is train, validation or test" in line(info, "split")
     assert [column.name for column in info.inputs] == ["x", "split"]
 
 
-def test_columns_that_a_text_is_learned_without_are_said(tmp_path: Path) -> None:
+def test_columns_unused_beside_a_text_are_reported(tmp_path: Path) -> None:
     info = read(tmp_path, "a.jsonl", lines(sentences(stars=5))).info
     assert line(info, "columns left out").startswith("columns left out: 'stars', because")
 
 
-def test_a_series_is_said_to_be_one(tmp_path: Path) -> None:
+def test_series_kind_is_reported(tmp_path: Path) -> None:
     text = "date,sold\n" + "".join(f"2024-01-{i + 1:02},{i}\n" for i in range(30))
     assert line(read(tmp_path, "a.csv", text.encode()).info, "kind").startswith(
         "kind: series, because times in 'date' stand beside numbers"
     )
 
 
-def test_a_first_line_that_looks_like_data_is_said(tmp_path: Path) -> None:
+def test_first_line_that_looks_like_data_is_reported(tmp_path: Path) -> None:
     text = "5.1,label\n" + "".join(f"{i / 7},{'ab'[i % 2]}\n" for i in range(20))
     assert "this one looks like data" in line(read(tmp_path, "a.csv", text.encode()).info, "header")
 
 
-def test_lines_are_few_and_short_whatever_the_columns_are_called() -> None:
+def test_inferred_lines_are_bounded_in_number_and_length() -> None:
     inferred = InferredFacts()
     for i in range(2 * MOST_LINES):
         inferred.infer(f"what {i}", "x" * 2 * LONGEST_LINE, "\udcff")
@@ -113,21 +113,21 @@ def test_lines_are_few_and_short_whatever_the_columns_are_called() -> None:
 # ── what decides ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_task_decides_over_the_guess_that_whole_numbers_are_numbers(tmp_path: Path) -> None:
+def test_task_for_a_class_overrides_inferred_numbers(tmp_path: Path) -> None:
     info = read(tmp_path, "int30.csv", INT30, task="text-classification").info
     assert info.labels == tuple(str(i) for i in range(30))
     assert tasks(info) == ("text-classification",)
     assert not [said for said in info.report.inferred if said.startswith("task: ")]
 
 
-def test_a_task_decides_over_the_guess_that_few_whole_numbers_are_classes(tmp_path: Path) -> None:
+def test_task_for_a_number_overrides_inferred_classes(tmp_path: Path) -> None:
     rows = lines([{"x": i / 7, "label": i % 3} for i in range(40)])
     assert read(tmp_path, "a.jsonl", rows).info.labels == ("0", "1", "2")
     numbers = read(tmp_path, "a.jsonl", rows, task="tabular-regression")
     assert (numbers.info.labels, numbers[4].target) == ((), 1.0)
 
 
-def test_a_task_decides_over_the_kind(tmp_path: Path) -> None:
+def test_task_overrides_the_inferred_kind(tmp_path: Path) -> None:
     rows = lines(sentences(40))
     assert read(tmp_path, "a.jsonl", rows).info.kind is DatasetKind.TEXT
     words = lines([{"text": "ab"[i % 2], "label": "xy"[i % 2]} for i in range(40)])
@@ -139,7 +139,7 @@ def test_a_task_decides_over_the_kind(tmp_path: Path) -> None:
     assert read(tmp_path, "a.zip", archive, task="text-classification").info.labels[29] == "29"
 
 
-def test_a_number_that_is_wanted_of_texts_is_refused(tmp_path: Path) -> None:
+def test_task_for_a_number_refuses_texts(tmp_path: Path) -> None:
     error = refusal(tmp_path, "a.jsonl", lines(sentences()), task="regression")
     assert (error.field, error.problem) == (
         "header.task",
@@ -147,7 +147,7 @@ def test_a_number_that_is_wanted_of_texts_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_task_that_nobody_knows_or_of_another_kind_is_refused_before_the_data_are_read() -> None:
+def test_unknown_or_unfitting_task_is_refused_before_reading() -> None:
     for task, kind, problem in (
         ("text-clasification", None, "did you mean 'text-classification'?"),
         ("text-classification", DatasetKind.TABLE, "is not learned from data of the kind table"),
@@ -158,13 +158,13 @@ def test_a_task_that_nobody_knows_or_of_another_kind_is_refused_before_the_data_
         assert problem in caught.value.problem
 
 
-def test_a_dataset_is_named_by_the_task_that_it_was_read_for() -> None:
+def test_dataset_id_depends_on_the_task() -> None:
     names = {dataset_id_of(header(b"x", "a.csv", task=task)) for task in ("", "text-classification", "regression")}
     assert len(names) == 3
 
 
 @pytest.mark.parametrize("target", BY_TARGET)
-def test_every_task_that_can_be_learned_can_be_wished_for(target: TargetKind) -> None:
+def test_every_trainable_task_can_be_requested(target: TargetKind) -> None:
     for kind, task in BY_TARGET[target].items():
         overrides = overrides_for_task(task, kind)
         assert overrides.target is target

@@ -1,4 +1,4 @@
-"""Texts, tables and series: columns are found or asked for, rows that cannot be used are named one by one."""
+"""Texts, tables and series: columns are found or asked for, and unusable rows are named one by one."""
 
 import io
 import math
@@ -12,7 +12,7 @@ import pytest
 from service.datasets.dataset import DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
-from service.types import RowInstance, SeriesInstance, TextInstance
+from service.types import RowInstance
 from tests.support.dataset_files import (
     lines,
     read,
@@ -49,36 +49,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("file_name", FORMS)
-def test_texts_with_labels_in_every_form_are_the_same_examples(tmp_path: Path, file_name: str) -> None:
-    examples = read(tmp_path, file_name, FORMS[file_name])
-    info = examples.info
-    assert (info.kind, info.columns.text, info.columns.target) == (DatasetKind.TEXT, "text", "label")
-    assert info.report.class_counts == {"bad": 10, "good": 10}
-    assert [examples[i].instance for i in range(20)] == [TextInstance(s["text"].encode()) for s in sentences()]
-    assert [examples[i].target for i in range(20)] == [1, 0] * 10
-    assert info.report.skipped_count == 0
-
-
-def test_text_and_number_is_a_regression(tmp_path: Path) -> None:
-    data = lines([{"review": f"it is the {i}th time", "stars": i / 7} for i in range(30)])
-    examples = read(tmp_path, "a.jsonl", data)
-    assert (examples.info.columns.text, examples.info.columns.target, examples.info.labels) == ("review", "stars", ())
-    assert examples[3].target == 3 / 7
-
-
-def test_a_folder_of_texts_for_each_class(tmp_path: Path) -> None:
-    files = {f"{c}/{i}.txt": f"text {c} {i}" for c in ("sad", "happy") for i in range(3)}
-    latin = {"sad/latin.txt": "schön".encode("latin-1"), "sad/empty.txt": b" \n"}
-    examples = read(tmp_path, "a.zip", zipped({**files, **latin}))
-    assert (examples.info.kind, examples.info.labels) == (DatasetKind.TEXT, ("happy", "sad"))
-    assert [(s.file, s.reason) for s in examples.info.report.skipped] == [
-        ("sad/empty.txt", "is empty"),
-        ("sad/latin.txt", "is not UTF-8 text"),
-    ]
-
-
-def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+def test_unusable_rows_are_named(tmp_path: Path) -> None:
     good = "".join(f"text {i} of many,{'ab'[i % 2]}\n" for i in range(6))
     data = (
         b"text,label\n" + good.encode() + b"too,many,cells\nno label,\n,a\nsch\xf6n,a\nnan label,NaN\n" + good.encode()
@@ -108,7 +79,7 @@ def test_bad_json_lines_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_label_column_is_named_with_the_columns_there_are(tmp_path: Path) -> None:
+def test_missing_label_column_is_named_with_the_existing_ones(tmp_path: Path) -> None:
     error = refusal(tmp_path, "a.jsonl", lines(sentences()), target="Labels")
     assert error.field == "header.columns.target"
     assert error.problem == "there is no column 'Labels'; did you mean 'label'? The columns are 'text', 'label'"
@@ -135,7 +106,7 @@ def test_a_missing_label_column_is_named_with_the_columns_there_are(tmp_path: Pa
         ("a.txt", b"\xff" * 5000),
     ],
 )
-def test_files_that_hold_nothing_of_use_are_refused(tmp_path: Path, file_name: str, data: bytes) -> None:
+def test_files_without_usable_content_are_refused(tmp_path: Path, file_name: str, data: bytes) -> None:
     refusal(tmp_path, file_name, data)
 
 
@@ -166,7 +137,7 @@ def cars(count: int = 40, **more: list[Any]) -> pandas.DataFrame:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_numbers_and_categories_are_told_apart(tmp_path: Path, form: str) -> None:
+def test_numbers_and_categories_are_distinguished(tmp_path: Path, form: str) -> None:
     frame = cars()
     data = {
         "csv": frame.to_csv(index=False).encode(),
@@ -186,7 +157,7 @@ def test_numbers_and_categories_are_told_apart(tmp_path: Path, form: str) -> Non
     assert (cells.cells["km"], cells.cells["fuel"]) == (float(frame["km"][3]), None), "an empty cell is None"
 
 
-def test_columns_of_no_use_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_useless_columns_are_left_out_with_a_warning(tmp_path: Path) -> None:
     more = {"serial": [f"id-{i:05}" for i in range(80)], "nothing": [""] * 80}
     info = read(tmp_path, "a.csv", cars(80, **more).to_csv(index=False).encode(), target="price", ignored=("new",)).info
     assert [c.name for c in info.inputs] == ["km", "fuel"]
@@ -194,7 +165,7 @@ def test_columns_of_no_use_are_left_out_with_a_warning(tmp_path: Path) -> None:
     assert "column 'nothing' is empty and was left out" in info.report.warnings
 
 
-def test_a_target_with_nan_is_skipped_and_all_nan_is_refused(tmp_path: Path) -> None:
+def test_nan_target_is_skipped_and_all_nan_is_refused(tmp_path: Path) -> None:
     frame = cars()
     frame["price"] = frame["price"].astype(object)
     frame.loc[[1, 5], "price"] = ["NaN", "inf"]
@@ -206,31 +177,31 @@ def test_a_target_with_nan_is_skipped_and_all_nan_is_refused(tmp_path: Path) -> 
         assert (error.field, error.problem) == ("header.columns.target", "'price' is empty in every row")
 
 
-def test_a_constant_target_is_refused(tmp_path: Path) -> None:
+def test_constant_target_is_refused(tmp_path: Path) -> None:
     numbers = cars(40, price=[0.5] * 40).to_csv(index=False)
     assert "0.5 in every row" in refusal(tmp_path, "a.csv", numbers, target="price").message
     classes = cars(40, price=[1] * 40).to_csv(index=False)
     assert "only one class, '1'" in refusal(tmp_path, "a.csv", classes, target="price").message
 
 
-def test_a_target_that_nobody_named_is_asked_for(tmp_path: Path) -> None:
+def test_unnamed_target_is_asked_for(tmp_path: Path) -> None:
     error = refusal(tmp_path, "a.csv", cars().to_csv(index=False))
     assert error.field == "header.columns.target"
     assert error.problem.endswith("name one of 'km', 'fuel', 'new', 'price'")
 
 
-def test_whole_numbers_of_few_values_are_classes_in_order(tmp_path: Path) -> None:
+def test_few_different_whole_numbers_are_classes_in_order(tmp_path: Path) -> None:
     data = cars(40, price=[f"{i % 11}.0" for i in range(33)] + [f"{i}" for i in range(7)]).to_csv(index=False)
     info = read(tmp_path, "a.csv", data.encode(), target="price").info
     assert info.labels == tuple(str(i) for i in range(11))
 
 
-def test_whole_numbers_that_hardly_come_twice_are_numbers(tmp_path: Path) -> None:
+def test_whole_numbers_that_hardly_repeat_are_numbers(tmp_path: Path) -> None:
     data = cars(20, price=[20_000 - 13 * i for i in range(20)]).to_csv(index=False)
     assert read(tmp_path, "a.csv", data.encode(), target="price").info.labels == ()
 
 
-def test_a_cell_of_another_kind_is_named(tmp_path: Path) -> None:
+def test_cell_of_another_kind_is_named(tmp_path: Path) -> None:
     frame = cars()
     frame["km"] = frame["km"].astype(object)
     frame.loc[2, "km"] = "far"
@@ -238,7 +209,7 @@ def test_a_cell_of_another_kind_is_named(tmp_path: Path) -> None:
     assert (skipped.row, skipped.reason) == (3, "column 'km' holds 'far' where the others are numbers")
 
 
-def test_limits_of_tables_hold(tmp_path: Path) -> None:
+def test_table_limits_are_enforced(tmp_path: Path) -> None:
     data = cars().to_csv(index=False)
     assert (
         "more than 20 rows" in refusal(tmp_path, "a.csv", data, target="price", limits=DatasetLimits(rows=20)).message
@@ -246,118 +217,14 @@ def test_limits_of_tables_hold(tmp_path: Path) -> None:
     assert "limit is 3" in refusal(tmp_path, "a.csv", data, target="price", limits=DatasetLimits(columns=3)).message
 
 
-# ── series ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def months(count: int = 48) -> str:
-    return "month,passengers\n" + "".join(f"{1949 + i // 12}-{i % 12 + 1:02},{i * i % 97}\n" for i in range(count))
-
-
-def test_one_series_in_a_csv(tmp_path: Path) -> None:
-    examples = read(tmp_path, "a.csv", months().encode())
-    assert examples.info.kind is DatasetKind.SERIES
-    assert (examples.info.columns.time, examples.info.channels, len(examples)) == ("month", 1, 1)
-    assert examples[0].target is None
-    series = examples[0].instance
-    assert isinstance(series, SeriesInstance)
-    assert series.values.shape == (48, 1)
-    assert series.values[:, 0].tolist() == [float(i * i % 97) for i in range(48)]
-    assert not examples.info.report.warnings
-
-
-def test_several_series_of_several_channels(tmp_path: Path) -> None:
-    rows = [
-        {"date": f"2024-01-{1 + i:02}", "shop": shop, "sold": 10 * i + len(shop), "visitors": i}
-        for i in range(20)
-        for shop in ("north", "south!")
-    ]
-    examples = read(tmp_path, "a.jsonl", lines(rows))
-    assert (len(examples), examples.info.channels, examples.info.columns.series) == (2, 2, "shop")
-    assert [c.name for c in examples.info.inputs] == ["sold", "visitors"]
-    values = examples[1].instance.values  # type: ignore[union-attr]
-    assert values[:3].tolist() == [[6.0, 0.0], [16.0, 1.0], [26.0, 2.0]]
-    only = read(tmp_path, "a.jsonl", lines(rows), DatasetKind.SERIES, target="sold", series="shop", time="date")
-    assert (only.info.channels, only[0].instance.values.shape) == (1, (20, 1))  # type: ignore[union-attr]
-
-
-def test_a_row_for_each_series(tmp_path: Path) -> None:
-    rows = [{"name": c, "values": [float(i) for i in range(n)]} for c, n in (("a", 20), ("b", 30), ("c", 3))]
-    rows.append({"name": "d", "values": [1.0, "x"]})
-    rows.append({"name": "e", "values": [math.nan] * 20})
-    examples = read(tmp_path, "a.jsonl", lines(rows))
-    assert [examples[i].instance.values.shape for i in range(2)] == [(20, 1), (30, 1)]  # type: ignore[union-attr]
-    assert [(s.row, s.reason) for s in examples.info.report.skipped] == [
-        (3, "has 3 steps; at least 16 are needed"),
-        (4, "expected lists of numbers"),
-        (5, "holds a number that is NaN or infinite"),
-    ]
-
-
-def test_a_series_out_of_order_is_sorted_and_one_with_gaps_warned_of(tmp_path: Path) -> None:
-    head, *rows = months().splitlines()
-    shuffled = "\n".join([head, *rows[::-1]])
-    examples = read(tmp_path, "a.csv", shuffled.encode())
-    assert examples[0].instance.values[1, 0] == 1.0  # type: ignore[union-attr]
-    assert "the series was not in order of time and was sorted" in examples.info.report.warnings
-    gap = "\n".join([head, *rows[:20], *rows[23:]])
-    (warning,) = read(tmp_path, "a.csv", gap.encode()).info.report.warnings
-    assert warning.startswith("the series has 1 gap in")
-
-
-def test_a_series_without_a_step_or_with_a_time_twice_is_refused(tmp_path: Path) -> None:
-    head, *rows = months().splitlines()
-    uneven = "\n".join([head, *(row for i, row in enumerate(rows) if i % 5 not in (1, 2))])
-    error = refusal(tmp_path, "a.csv", uneven)
-    assert error.field == "header.columns.time"
-    assert "no constant step" in error.problem
-    assert "same time" in refusal(tmp_path, "a.csv", "\n".join([head, *rows, "1949-04,10"])).problem
-
-
-def test_bad_numbers_and_times_are_named_by_row(tmp_path: Path) -> None:
-    head, *rows = months(60).splitlines()
-    rows[30], rows[59] = "1951-07,NaN", "soon,4"
-    report = read(tmp_path, "a.csv", "\n".join([head, *rows]).encode(), DatasetKind.SERIES).info.report
-    assert [(s.row, s.reason) for s in report.skipped] == [
-        (31, "'passengers' is 'NaN'; expected a number"),
-        (60, "'soon' is no time; write it as 2024-01-31, 2024-01-31 12:00 or a number"),
-    ]
-
-
-# ── plain text ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_plain_text_comes_back_as_it_was_in_blocks(tmp_path: Path) -> None:
-    text = "".join(f"Line {i}, and it is long enough to be read.\n" for i in range(1000))
-    examples = read(tmp_path, "book.txt", text.encode())
-    assert examples.info.kind is DatasetKind.PLAIN_TEXT
-    blocks = [examples[i].instance.data.decode() for i in range(len(examples))]  # type: ignore[union-attr]
-    assert "".join(blocks) == text
-    assert all(4096 <= len(block) < 2 * 4096 for block in blocks[:-1])
-    assert examples[1].origin.startswith("book.txt, row ")
-
-
-def test_several_text_files_are_one_text(tmp_path: Path) -> None:
-    files = {"b.txt": "second\n" * 300, "a.txt": "first\n" * 300}
-    examples = read(tmp_path, "a.zip", zipped(files))
-    assert examples.info.kind is DatasetKind.PLAIN_TEXT
-    assert [examples[i].origin for i in range(len(examples))] == ["a.txt, row 1", "b.txt, row 1"]
-
-
-def test_lines_that_are_no_utf8_are_left_out(tmp_path: Path) -> None:
-    data = b"a good line of text\n" * 100 + b"sch\xf6n\n" + b"a good line of text\n" * 100
-    examples = read(tmp_path, "a.txt", data)
-    assert [(s.file, s.row) for s in examples.info.report.skipped] == [("a.txt", 101)]
-    assert b"sch" not in examples[0].instance.data  # type: ignore[union-attr]
-
-
-def test_a_kind_that_the_file_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_kind_that_the_file_cannot_have_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, "a.txt", b"x" * 2000, kind=DatasetKind.TABLE).field == "header.kind"
     assert refusal(tmp_path, "a.csv", b"a,b\n", kind=DatasetKind.IMAGE_FOLDER).field == "header.kind"
     assert refusal(tmp_path, "a.csv", b"a,b\n", kind=DatasetKind.PLAIN_TEXT).field == "header.kind"
     assert refusal(tmp_path, "a.csv", b"image,b\n", image="image").field == "header.columns.image"
 
 
-def test_hugging_face_datasets_reads_what_is_stored(tmp_path: Path) -> None:
+def test_hugging_face_datasets_reads_a_stored_table(tmp_path: Path) -> None:
     import datasets
 
     read(tmp_path, "a.jsonl", lines(sentences()))

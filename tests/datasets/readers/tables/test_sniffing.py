@@ -1,4 +1,4 @@
-"""A file that is something else than its name says is named for what it is, with what to do."""
+"""A file with the wrong suffix is refused with its actual type and advice."""
 
 import bz2
 import gzip
@@ -45,7 +45,7 @@ def database(tmp_path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.txt"])
-def test_a_workbook_under_any_name_is_told_to_be_saved_as_csv(tmp_path: Path, name: str) -> None:
+def test_workbook_with_another_suffix_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     workbook = (DATA / "excel_named.csv").read_bytes()
     assert refusal(tmp_path, name, workbook) == f"data: {name!r} is an Excel workbook: save it as CSV"
     old = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600
@@ -54,7 +54,7 @@ def test_a_workbook_under_any_name_is_told_to_be_saved_as_csv(tmp_path: Path, na
     assert refusal(tmp_path, name, ods).endswith("is an OpenDocument spreadsheet: save it as CSV")
 
 
-def test_every_other_sort_of_file_is_named(tmp_path: Path) -> None:
+def test_other_file_types_are_named(tmp_path: Path) -> None:
     sorts = {
         "a zip archive: call it .zip": zipped({"a.csv": CSV}),
         "compressed with gzip: unpack it": gzip.compress(CSV),
@@ -74,38 +74,38 @@ def test_every_other_sort_of_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path, "a.jsonl", b'[{"a": 1}]').endswith("is one JSON array: write one JSON object on each line")
 
 
-def test_a_workbook_by_its_own_name_is_told_the_same(tmp_path: Path) -> None:
+def test_workbook_with_its_own_suffix_is_refused_with_the_same_advice(tmp_path: Path) -> None:
     for name in ("a.xlsx", "a.xls", "a.ods"):
         assert refusal(tmp_path, name, b"x").endswith("; save the sheet as CSV")
 
 
 @pytest.mark.parametrize("header", ["PAR1,b", "BZh,b", "ORC,b", "#id,b", "<a>,b"])
-def test_a_table_whose_header_looks_like_another_sort_is_a_table(tmp_path: Path, header: str) -> None:
+def test_table_whose_header_resembles_another_type_is_read(tmp_path: Path, header: str) -> None:
     data = f"{header}\n" + "".join(f"{i / 7},{'xy'[i % 2]}\n" for i in range(20))
     assert read(tmp_path, "a.csv", data.encode(), target="b").info.labels == ("x", "y")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_texts_with_a_byte_order_mark_are_read(tmp_path: Path, encoding: str) -> None:
+def test_text_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
     data = CSV.decode().replace("number", "größe").encode(encoding)
     assert read(tmp_path, "a.csv", data).info.report.examples == 20
     sep = f"sep=;\r\n{CSV.decode().replace(',', ';')}".encode(encoding)
     assert read(tmp_path, "a.csv", sep).info.report.examples == 20
 
 
-def test_excels_line_about_the_separator_is_read(tmp_path: Path) -> None:
+def test_separator_line_of_excel_is_read(tmp_path: Path) -> None:
     info = read(tmp_path, "a.csv", (DATA / "sep_line.csv").read_bytes()).info
     assert (info.report.class_counts, info.columns.text) == ({"neg": 20, "pos": 20}, "text")
 
 
-def test_rows_of_another_encoding_are_named_with_the_cure(tmp_path: Path) -> None:
+def test_rows_in_another_encoding_are_named_with_advice(tmp_path: Path) -> None:
     data = CSV + "schön,a\n".encode("cp1252")
     report = read(tmp_path, "a.csv", data).info.report
     assert [(s.row, s.reason) for s in report.skipped] == [(21, "is not UTF-8 text")]
     assert "rows that are not UTF-8 text: 1; save the file as UTF-8" in report.warnings
 
 
-def test_a_table_of_one_column_says_that_nothing_is_left_to_learn(tmp_path: Path) -> None:
+def test_table_of_one_column_has_nothing_to_learn_from(tmp_path: Path) -> None:
     message = refusal(tmp_path, "a.csv", b"text\n" + b"".join(b"a text number %d\n" % i for i in range(20)))
     assert message == (
         "header.columns.target: the table has only one column, 'text'; there is no column left to be learned; perhaps the cells"
