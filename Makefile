@@ -1,6 +1,7 @@
 # Every target sets up what it needs, and is quick the second time.
 #   make serve   the server, with the zoo's default models      make demo   a tour in two minutes
 #   make test    all tests                                      make check  types, style, protocols
+#   make test-fast  tests without a server process, network or compiler
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
 #   make client  the blocking SDK client from the async one
 #   make bench-finetune   fine-tuning beside plain scripts
@@ -15,7 +16,7 @@ ARGS ?=
 # Models to fine-tune that are not served unless somebody asks for them.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -52,12 +53,19 @@ demo: $(VENV)/.server
 
 # ── proof ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# Tests run in as many processes as there are cores, at most four: beyond that servers of end-to-end tests fight for memory.
+# One thread a process: two pools of threads on the same cores only wait for each other.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
 test: unit stock-clients
+
+test-fast: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/stock_clients $(ARGS)
 
 # The stock clients' tests come last and in an environment that has never heard of Zoo, save for the way to its command.
 unit: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	$(BIN)/python -m pytest --durations=8 --ignore=tests/stock_clients $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --ignore=tests/stock_clients $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)

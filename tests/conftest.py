@@ -36,12 +36,19 @@ SHARED_FIXTURES = ("server", "made")
 """Fixtures of a session that start a server: all tests that ask for one run in the same process, one after another."""
 
 
+SLOW_FOLDERS = {"end_to_end", "recorded", "deploy"}
+"""All tests in them start servers."""
+SLOW_MARKERS = ("weights", "component")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `pytest -n`: a module stays together, and so do all modules that share a server."""
+    """Groups tests for `pytest -n`: a module stays together, and so do all modules that share a server. Marks slow ones."""
     for item in items:
         fixtures: list[str] = getattr(item, "fixturenames", [])
         shared = next((name for name in SHARED_FIXTURES if name in fixtures), None)
         item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
+        if SLOW_FOLDERS & {*item.path.parts} or any(item.get_closest_marker(name) for name in SLOW_MARKERS):
+            item.add_marker(pytest.mark.slow)
 
 
 @dataclass(frozen=True)
