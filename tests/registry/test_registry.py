@@ -275,7 +275,7 @@ class WatchedTask(asyncio.Task[Any]):
 
 @pytest_asyncio.fixture
 async def cancelled() -> Any:
-    """AliasSet of the tasks that were cancelled, in order."""
+    """The names of the cancelled tasks, in order."""
     names: list[str] = []
     loop = asyncio.get_running_loop()
 

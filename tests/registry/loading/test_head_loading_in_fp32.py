@@ -1,4 +1,4 @@
-"""A head that does not hold on the tier of its base runs on an fp32 runtime of it; the base keeps its tier for all others."""
+"""A head that does not hold on the tier of its base runs on an fp32 runtime beside it; the base keeps its tier."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ def classifier(home: Path, name: str, offset: float, **changes: Any) -> int:
 
 
 class Reduced(FakeRuntime):
-    """bf16, of which y comes out wrong by OFF."""
+    """A bf16 runtime whose y is wrong by OFF."""
 
     precision = "bf16"
 

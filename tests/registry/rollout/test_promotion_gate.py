@@ -86,7 +86,7 @@ async def test_concurrent_publishes_are_both_served(tmp_path: Path) -> None:
 
 
 async def test_gate_decides_again_after_another_server_promoted(tmp_path: Path) -> None:
-    """Both compared their version with version 1; the second finds version 2 in its place and does not overwrite it."""
+    """Both servers compared with version 1; the second one finds version 2 stable and does not replace it."""
     storage = SlowAliases()
     async with two(tmp_path, storage) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)

@@ -100,7 +100,7 @@ async def test_alias_store_after_random_changes_equals_memory(database: Database
 
 @pytest.fixture(params=["memory", "database"])
 def book(request: pytest.FixtureRequest, database: Database) -> AliasStorage:
-    """Both promise the same."""
+    """Both storages have one contract."""
     return InMemoryAliases() if request.param == "memory" else AliasStore(database)
 
 
@@ -146,7 +146,7 @@ async def test_concurrent_alias_writers_each_see_the_previous_change(database: D
 
 
 async def test_alias_writer_waits_for_the_locked_step_of_another(database: Database) -> None:
-    """What happens together with a change cannot happen beside another change of the same model."""
+    """The locked step of a change never runs beside another change of the same model."""
     other = opened(database.engine.url.render_as_string(hide_password=False))
     one, two = AliasStore(database), AliasStore(other)
     await one.write("mood", AliasSet({STABLE: 1}), (), NEVER_WRITTEN)

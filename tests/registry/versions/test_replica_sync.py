@@ -1,4 +1,4 @@
-"""Several servers on one home and one database are as one: what one of them publishes, names or deletes, all serve."""
+"""Several servers on one home and one database act as one: all serve the versions that one of them publishes, names or deletes."""
 
 from __future__ import annotations
 
