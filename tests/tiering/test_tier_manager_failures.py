@@ -133,7 +133,8 @@ class Device:
 
 
 async def load_meanwhile(it: TieredWorld, device: Device, meanwhile: Callable[[], Any], mib: int = 0) -> int:
-    """Loads "second", which takes `mib` beside its weights, around something else. Returns the memory that the ledger has for it beside them."""
+    """Loads "second", which takes `mib` beside its weights, around something else. Returns the memory beside the weights
+    according to the ledger."""
     loader, registry = it.world.loader, it.world.registry
     loader.gate.clear()
     loading = asyncio.create_task(registry.load("second"))

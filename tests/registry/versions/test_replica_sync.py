@@ -1,4 +1,4 @@
-"""Several servers on one home and one database act as one: all serve the versions that one of them publishes, names or deletes."""
+"""Several servers on one home and one database act as one: all serve what one of them publishes, names or deletes."""
 
 from __future__ import annotations
 
