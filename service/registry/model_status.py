@@ -27,7 +27,7 @@ class RuntimeInfo:
     """Weights and buffers alone."""
     growth_bytes: int | None = None
     """How much the device's reading grew over the load; None where it is unknown."""
-    evidence: TierReport | None = None
+    tier_report: TierReport | None = None
     decisions: tuple[Decisions, ...] = ()
     """How a tuned version decides on each runtime that was checked, against fp32; the latest last."""
     carried_by: str = ""

@@ -208,7 +208,7 @@ def runtime_info(version: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
             memory_bytes=memory_bytes,
             load_s=version.load_s,
             weights_bytes=memory_bytes,
-            evidence=served.tier_report,
+            tier_report=served.tier_report,
             decisions=version.decisions,
             carried_by="" if version.base is None else version.base.name,
             note=version.note,
@@ -223,7 +223,7 @@ def runtime_info(version: ModelVersion, ledger: Ledger) -> RuntimeInfo | None:
         load_s=version.load_s,
         weights_bytes=holding.weights,
         growth_bytes=holding.growth,
-        evidence=served.tier_report,
+        tier_report=served.tier_report,
         decisions=version.decisions,
         note=version.note,
     )

@@ -1,4 +1,4 @@
-"""Whatever happens to a dataset's files: it is told of as damaged, can be deleted, and hurts no other."""
+"""A dataset with damaged files is reported as damaged, can be deleted, and harms no other dataset."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def a_folder(name: str) -> Damage:
 
 
 def with_fields(**changes: Any) -> Damage:
-    """dataset.json, where fields have other values; `None` takes one away."""
+    """Changes fields of dataset.json; `None` removes one."""
 
     def damage(folder: Path) -> None:
         document = json.loads((folder / "dataset.json").read_text())

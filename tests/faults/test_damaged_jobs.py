@@ -1,4 +1,4 @@
-"""Whatever happens to the rows and folders of jobs: they are told of as damaged, can be deleted, and stop no other."""
+"""Jobs with damaged rows or folders are reported as damaged, can be deleted, and stop no other job."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_job_without_a_spec_can_be_deleted_in_every_state(home: Path, stat
 
 @pytest.mark.parametrize("state", ["queued", "running", "cancelling"])
 async def test_damaged_jobs_do_not_block_other_jobs(home: Path, state: str) -> None:
-    """They come first in the queue, or were worked on by a server that is gone."""
+    """The damaged jobs are first in the queue, or were run by a server that has died."""
     _, whole = ids(home)
     damaged = clones(home, "spec", priority=1, state=state, lease_owner="gone", lease_until=1.0)
     for column in ("attempts", "deaths", "last_event", "started", "created"):

@@ -1,4 +1,4 @@
-"""Whatever happens to a version's files, to the rows of its names or to a card: it is told of, and hurts no other."""
+"""Damage of a version's files, of its alias rows or of a card is reported, and harms no other version."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def home(template: Path, tmp_path: Path) -> Path:
 
 
 def resealed(damage: Damage) -> Damage:
-    """The damage, and a manifest that agrees with it: sizes and digests do not tell."""
+    """The damage, with a manifest that agrees with it: sizes and digests do not show it."""
 
     def both(folder: Path) -> None:
         damage(folder)

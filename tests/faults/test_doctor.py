@@ -1,4 +1,4 @@
-"""`zoo doctor` names what is damaged, moves it aside when told to, and leaves what is sound alone."""
+"""`zoo doctor` names damage, quarantines it on request, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def doctor(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code, and what it says to programs."""
+    """Exit code, and the output for programs."""
     done = CliRunner().invoke(app, ["doctor", "--json", *arguments])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.output
     return done.exit_code, json.loads(done.stdout) if done.stdout else {}

@@ -188,23 +188,23 @@ async def test_deleted_version_is_unloaded_before_its_model_is_removed(events: E
 
 
 async def test_canary_out_of_bounds_loses_its_share_before_anything_is_written(events: Events, tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with served(tmp_path, kept, load=True, bounds=Bounds(least_calls=4, least_errors=3)) as w:
+    storage = SlowAliases()
+    async with served(tmp_path, storage, load=True, bounds=Bounds(least_calls=4, least_errors=3)) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
         await w.registry.set_traffic("mood", 2, 0.5)
         watch(w, events)
-        kept.let.clear()
+        storage.may_write.clear()
         observe = w.registry.resolve("mood", "2").on_outcome
         assert observe is not None
         for _ in range(4):
             observe(True, 0.01)
         assert events == [("canary_rolled_back", "mood")]
         assert w.registry.traffic("mood").canary_share == 0.0
-        assert kept.stored["mood"].aliases.canary_share == 0.5
+        assert storage.stored["mood"].aliases.canary_share == 0.5
         assert w.registry.resolve("mood", "2").on_outcome is None, "it is compared no more"
-        kept.let.set()
-        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
+        storage.may_write.set()
+        await until(lambda: storage.stored["mood"].aliases.canary_share == 0.0)
 
 
 async def test_eviction_reports_the_victim_before_the_loaded_model(events: Events) -> None:
@@ -275,7 +275,7 @@ class WatchedTask(asyncio.Task[Any]):
 
 @pytest_asyncio.fixture
 async def cancelled() -> Any:
-    """AliasSet of the tasks that were cancelled, in order."""
+    """The names of the cancelled tasks, in order."""
     names: list[str] = []
     loop = asyncio.get_running_loop()
 
@@ -292,27 +292,27 @@ async def cancelled() -> Any:
 async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_then_loads(
     cancelled: list[str], tmp_path: Path
 ) -> None:
-    kept = SlowAliases()
+    storage = SlowAliases()
     never = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         await never.wait()
 
-    async with served(tmp_path, kept, ledger=Ledger(budget_mib=128), sleep=sleep, load=True) as w:
+    async with served(tmp_path, storage, ledger=Ledger(budget_mib=128), sleep=sleep, load=True) as w:
         await grow(w, tmp_path, "mood", 1.0)
         w.registry.follow(2.0)
         looking = asyncio.create_task(w.registry.seek("unknown"), name="caller")
         publish(tmp_path, "own", method="full")
-        kept.stored["own"] = RevisionedAliases(AliasSet({STABLE: 1}), 1)  # as another server leaves it
+        storage.stored["own"] = RevisionedAliases(AliasSet({STABLE: 1}), 1)  # as another server leaves it
         w.loader.gate.clear()
         await w.registry.look()
         await until(lambda: w.loader.loads["own"])
         w.runtime("adder").held_bytes = 129 << 20
         w.registry.refresh("adder")
-        kept.let.clear()
+        storage.may_write.clear()
         writing = asyncio.create_task(w.registry.set_alias("mood", "own", 1), name="writer")
-        asked = kept.asked
-        await until(lambda: kept.asked > asked)
+        asked = storage.writes
+        await until(lambda: storage.writes > asked)
         cancelled.clear()
         closing = asyncio.create_task(w.registry.close(), name="close")
         await until(lambda: "load-own:1" in cancelled)
@@ -324,7 +324,7 @@ async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_the
             "load-own:1",
         ]
         assert not closing.done(), "a change that is being written is written to its end"
-        kept.let.set()
+        storage.may_write.set()
         await closing
-        assert kept.stored["mood"].aliases.targets["own"] == 1
+        assert storage.stored["mood"].aliases.targets["own"] == 1
         await asyncio.wait([looking, writing])

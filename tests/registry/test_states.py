@@ -1,4 +1,4 @@
-"""The moves of a model, as drawn in states.py."""
+"""The changes of state in states.py."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A home with datasets, jobs and versions in it, for tests to damage, and the real services over it on a real port."""
+"""A home with datasets, jobs and versions that tests damage, and the real services over it on a real port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuned versions on real bases, with heads and adapters drawn from a seed: what they answer is known, not useful."""
+"""Fine-tuned versions on real bases, with random heads and adapters from a seed: their answers are known, not useful."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 
 
 @asynccontextmanager
-async def two(home: Path, kept: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[tuple[World, World]]:
+async def two(home: Path, storage: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[tuple[World, World]]:
     """Two servers that have just started. They look at each other when a test has them look."""
-    kept = kept or InMemoryAliases()
-    async with served(home, kept, **changes) as here, served(home, kept, **changes) as there:
+    storage = storage or InMemoryAliases()
+    async with served(home, storage, **changes) as here, served(home, storage, **changes) as there:
         yield here, there
 
 

@@ -190,8 +190,8 @@ class TieredWorld:
     def report(self) -> TierReport:
         runtime = self.world.registry.status("adder").runtime
         assert runtime is not None
-        assert runtime.evidence is not None
-        return runtime.evidence
+        assert runtime.tier_report is not None
+        return runtime.tier_report
 
     async def outcome(self) -> TierReport:
         """The report after the attempt."""

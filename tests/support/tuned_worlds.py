@@ -17,10 +17,10 @@ from tests.support.tuned_versions import publish, report, with_tuned
 
 
 @asynccontextmanager
-async def served(home: Path, kept: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[World]:
+async def served(home: Path, storage: InMemoryAliases | None = None, **changes: Any) -> AsyncIterator[World]:
     """A world with a home for tuned versions, as a server has it after its start."""
     changes = {"load": False, **changes}
-    async with world(versions=Versions(home), aliases=kept or InMemoryAliases(), **changes) as w:
+    async with world(versions=Versions(home), aliases=storage or InMemoryAliases(), **changes) as w:
         with_tuned(w, home)
         for model, number in await w.registry.restore():
             await w.registry.begin_load(model, str(number))
@@ -28,7 +28,7 @@ async def served(home: Path, kept: InMemoryAliases | None = None, **changes: Any
 
 
 async def ask(w: World, model: str, version: str = "", text: str = "1") -> tuple[int, float]:
-    """The number that answered, and what: a head gives its slope times three."""
+    """The number of the version that answered, and its answer: a head returns its slope times three."""
     reply = await w.inference.infer(w.request(text, model=model, version=version))
     [prediction] = reply.predictions
     assert isinstance(prediction, Prediction), prediction
@@ -46,25 +46,25 @@ async def grow(w: World, home: Path, model: str, *slopes: float) -> None:
 
 
 class SlowAliases(InMemoryAliases):
-    """Keeps names when it is let. `trouble` is raised instead, once."""
+    """Writes while `may_write` is set. `error` is raised instead, once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.let, self.asked = asyncio.Event(), 0
-        self.let.set()
-        self.trouble: Exception | None = None
-        self.blind: Exception | None = None
+        self.may_write, self.writes = asyncio.Event(), 0
+        self.may_write.set()
+        self.error: Exception | None = None
+        self.revisions_error: Exception | None = None
         """Raised instead of `revisions`."""
 
     async def revisions(self) -> Mapping[str, int]:
-        if self.blind is not None:
-            raise self.blind
+        if self.revisions_error is not None:
+            raise self.revisions_error
         return await super().revisions()
 
     async def _turn(self) -> None:
-        self.asked += 1
-        await self.let.wait()
-        trouble, self.trouble = self.trouble, None
+        self.writes += 1
+        await self.may_write.wait()
+        trouble, self.error = self.error, None
         if trouble is not None:
             raise trouble
 

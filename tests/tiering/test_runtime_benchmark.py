@@ -1,4 +1,4 @@
-"""Padding a text up to a whole vector is done only where it was measured to be quicker."""
+"""Texts are padded to a whole vector only where that was measured to be faster."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from service.types import Array, Item, Tensors
 
 
 class Network:
-    """Takes as many seconds as `cost` says for a length, or for one row of it `alone`, on a clock of its own."""
+    """Takes as many seconds as `cost` says for a length, or for one row of it `alone`, on its own clock."""
 
     device, precision, memory_bytes = "cpu", "bf16", 0
 

@@ -1,4 +1,4 @@
-"""A faster network takes the place of the one that serves only if it is right, is faster, and is still wanted."""
+"""A candidate replaces the network in service only if it is correct, faster, and its model is still loaded."""
 
 import asyncio
 from collections.abc import Callable

@@ -120,7 +120,7 @@ async def test_model_unloaded_before_its_turn_is_freed() -> None:
 
 
 class Device:
-    """What it holds, as the ledger reads it."""
+    """Its memory, as the ledger reads it."""
 
     def __init__(self) -> None:
         self.held = 1000 * MIB
@@ -133,7 +133,8 @@ class Device:
 
 
 async def load_meanwhile(it: TieredWorld, device: Device, meanwhile: Callable[[], Any], mib: int = 0) -> int:
-    """Loads "second", which takes `mib` beside its weights, around something else. What it is said to hold beside them."""
+    """Loads "second", which takes `mib` beside its weights, around something else. Returns the memory beside the weights
+    according to the ledger."""
     loader, registry = it.world.loader, it.world.registry
     loader.gate.clear()
     loading = asyncio.create_task(registry.load("second"))

@@ -1,4 +1,4 @@
-"""Whether a version holds on another tier: by its decisions, never by how near its logits are."""
+"""A version holds on another tier by its decisions, never by the distance of its logits."""
 
 from typing import Any
 

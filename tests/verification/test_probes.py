@@ -1,4 +1,4 @@
-"""What a network is asked before it may serve, and what is thought of its answers."""
+"""The probes of a network before it serves, and the comparison of its answers."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -35,7 +35,7 @@ ITEMS = probe_items(TASK)
 
 
 def network(change: Callable[[np.ndarray], Any] = lambda x: 0.0) -> Any:
-    """y = 2 x + 1 + what `change` gives for the batch."""
+    """y = 2 x + 1 + `change` of the batch."""
     return SimpleNamespace(run=lambda tensors: {"y": tensors["x"] * 2 + 1 + np.float32(change(tensors["x"]))})
 
 

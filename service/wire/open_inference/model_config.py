@@ -63,7 +63,7 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     parameters = {"family": card.family, "task": card.task}
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
-        parameters |= _tier_parameters(status.runtime.evidence)
+        parameters |= _tier_parameters(status.runtime.tier_report)
     return pb.ModelConfig(
         name=status.name,
         platform=PLATFORM,

@@ -163,7 +163,7 @@ def _write_runtime(info: RuntimeInfo) -> pb.Runtime:
         load_duration=duration(info.load_s),
         weights_bytes=info.weights_bytes,
         growth_bytes=info.growth_bytes,
-        evidence=_write_evidence(info.evidence) if info.evidence is not None else None,
+        evidence=_write_evidence(info.tier_report) if info.tier_report is not None else None,
         decisions=[_write_decisions(decisions) for decisions in info.decisions],
         carried_by=info.carried_by,
         note=info.note,

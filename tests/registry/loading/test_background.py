@@ -1,4 +1,4 @@
-"""Work in threads of their own: what it raises arrives with where it came from, and keeps nothing beyond that."""
+"""Background work passes its errors with their traceback, and keeps no other object alive."""
 
 import asyncio
 import gc
@@ -31,11 +31,11 @@ def no_collector() -> Iterator[None]:
 
 
 class Network:
-    """What a load had made when it failed."""
+    """The object that a load had created when it failed."""
 
 
 class Failing(Loader):
-    """The real loader, with files that no network comes out of."""
+    """The real loader, with files that fail to load."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(cast(Any, None), "cpu", True, lambda model: lambda done, total, what: None)
@@ -50,7 +50,7 @@ class Failing(Loader):
 
 
 class Erring(Failing):
-    """One that does not keep its promise of NotReady."""
+    """A loader that raises other errors than NotReady."""
 
     def load(self, card: Card, precision: str | None = None) -> Any:
         return self._files(card)

@@ -1,4 +1,4 @@
-"""A memory budget and models that hold another amount than a load of them takes: swapped for a smaller form, or shared."""
+"""The memory budget with models whose memory changes after the load: by a smaller tier, or by shared weights."""
 
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio
 
 
 class Device:
-    """Holds what the runtimes of a world hold, and those that were swapped in."""
+    """A reading of the runtimes of a world, the swapped ones included."""
 
     def __init__(self) -> None:
         self.world: World | None = None
@@ -47,7 +47,7 @@ async def test_evicted_model_with_a_smaller_tier_is_reloaded_only_if_its_full_si
 
 
 async def test_base_swapped_to_a_faster_tier_evicts_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled code shares no weights: those in fp32 stay for the version."""
+    """Compiled code shares no weights: the fp32 weights stay in memory for the version."""
     monkeypatch.setattr(FakeRuntime, "shared", SharedPart("d" * 64, 40 * MIB), raising=False)
     sizes = {"base": 40, "lora": 41, "other": 50}
     async with world(mib=sizes, load=False, ledger=Ledger(budget_mib=100)) as w:

@@ -1,4 +1,4 @@
-"""Fine-tuned versions of the real networks, loaded by the real loader: many heads on one, adapters that share, full ones."""
+"""Fine-tuned versions of the real networks with the real loader: many heads on one base, adapters, and full versions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

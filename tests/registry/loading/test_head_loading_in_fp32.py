@@ -1,4 +1,4 @@
-"""A head that does not hold on the tier of its base runs on an fp32 runtime of it; the base keeps its tier for all others."""
+"""A head that does not hold on the tier of its base runs on an fp32 runtime beside it; the base keeps its tier."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ def classifier(home: Path, name: str, offset: float, **changes: Any) -> int:
 
 
 class Reduced(FakeRuntime):
-    """bf16, of which y comes out wrong by OFF."""
+    """A bf16 runtime whose y is wrong by OFF."""
 
     precision = "bf16"
 
@@ -311,7 +311,9 @@ async def test_faster_fp32_runtime_that_fails_a_head_is_refused(
         assert "is stable" in await it.world.registry.take("near", number)
         it.after.off = 5e-6  # the base allows as much; the head multiplies it by 1,000
         await swapped(it, tmp_path)
-        await until(lambda: "rides on it" in cast(Any, it.world.registry.status("adder@fp32").runtime).evidence.reason)
+        await until(
+            lambda: "rides on it" in cast(Any, it.world.registry.status("adder@fp32").runtime).tier_report.reason
+        )
         assert it.after.freed
         assert await ask(it.world, "near", "6") == [-0.00390625, 0.0]
 

@@ -64,7 +64,7 @@ def test_hundred_loads_and_unloads_leave_no_memory_behind(zoo_home: Path, served
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
-    # A network that stayed behind each time would leave a hundred times its weights. Pages that are only partly free, and what
+    # A network that leaked at each load would leave a hundred times its weights. Pages that are only partly free, and what
     # the interpreter keeps, come to some hundreds of kilobytes; all of it may not come to the weights of a single one.
     assert figures["grown"] < figures["weights"], figures
     # Each of the two hundred readings is off by pages that are partly free, a tenth of so small a network.
@@ -76,7 +76,7 @@ def test_hundred_loads_and_unloads_leave_no_memory_behind(zoo_home: Path, served
 
 
 class Remembering(Loader):
-    """The real loader, which remembers weakly what it made."""
+    """The real loader, with weak references to the objects that it created."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)

@@ -21,7 +21,7 @@ VAD = Catalog.from_package().get("silero_vad")
 
 @pytest.fixture
 def random_weights(tmp_path: Path) -> Materialised:
-    """The speech network with weights that learned nothing."""
+    """The speech network with random weights."""
     torch.manual_seed(0)
     save_file(SileroVad().state_dict(), tmp_path / "model.safetensors")
     return Materialised(tmp_path, tmp_path / "model.safetensors", {}, "0" * 64)

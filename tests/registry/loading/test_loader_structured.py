@@ -1,4 +1,4 @@
-"""Networks tuned on tables and series are loaded, checked and asked like any other; untrained they say what they need."""
+"""Networks tuned on tables and series are loaded and checked like any other; untrained ones say what they need."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.support.structured_cards import (
 
 
 def published(card: Card, instance: Any, folder: Path) -> tuple[Card, Materialised]:
-    """A version folder as a job of method `full` leaves it, with weights that learned nothing in particular."""
+    """A version folder as a job of method `full` leaves it, with random weights."""
     source = TunedSource(kind="tuned", base=card.name, base_digest="0" * 64, method="full", files={})
     card = card.model_copy(update={"source": source})
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A canary that does worse than stable goes, one that does as well stays, and chance decides nothing."""
+"""A canary that does worse than stable leaves its bounds; one that does as well keeps its share."""
 
 import random
 
@@ -14,7 +14,7 @@ class Clock:
 
 
 def observe(watch: CanaryWatch, calls: int, canary: bool, *, every: int = 0, seconds: float = 0.01) -> str | None:
-    """Many calls, each `every`-th of which fails. The first reason to go."""
+    """Many calls, each `every`-th of which fails. The first reason against the canary."""
     for i in range(1, calls + 1):
         reason = watch.observe(canary, bool(every) and i % every == 0, seconds)
         if reason is not None:

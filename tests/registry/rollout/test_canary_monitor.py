@@ -93,8 +93,8 @@ async def test_unloaded_canary_gets_no_calls(tmp_path: Path) -> None:
 
 
 async def test_failing_canary_loses_its_share(tmp_path: Path) -> None:
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept, bounds=Bounds(least_calls=10, least_errors=3)) as w:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage, bounds=Bounds(least_calls=10, least_errors=3)) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 2.0))
         await w.registry.set_traffic("mood", 2, 0.5)
@@ -112,9 +112,9 @@ async def test_failing_canary_loses_its_share(tmp_path: Path) -> None:
         assert traffic.rolled_back_reason.startswith("10 of its last 10 calls failed (100.0%)")
         assert w.sample("zoo_canary_rollbacks_total", model="mood") == 1
         assert {(await ask(w, "mood"))[0] for _ in range(10)} == {1}
-        await until(lambda: kept.stored["mood"].aliases.rolled_back_reason)
-        assert kept.stored["mood"].aliases.canary_share == 0.0
-    async with served(tmp_path, kept) as w:
+        await until(lambda: storage.stored["mood"].aliases.rolled_back_reason)
+        assert storage.stored["mood"].aliases.canary_share == 0.0
+    async with served(tmp_path, storage) as w:
         assert w.registry.traffic("mood") == traffic
 
 
@@ -137,23 +137,23 @@ async def test_versions_without_a_traffic_split_are_not_observed(tmp_path: Path)
 
 
 async def test_canary_failing_during_an_alias_write_stays_without_its_share(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with served(tmp_path, kept, bounds=Bounds(least_calls=4)) as w:
+    storage = SlowAliases()
+    async with served(tmp_path, storage, bounds=Bounds(least_calls=4)) as w:
         await grow(w, tmp_path, "mood", 1.0)
         await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
         await w.registry.set_traffic("mood", 2, 1.0)
-        kept.let.clear()
+        storage.may_write.clear()
         naming = asyncio.create_task(w.registry.set_alias("mood", "own", 1))
-        before = kept.asked
-        await until(lambda: kept.asked > before)
+        before = storage.writes
+        await until(lambda: storage.writes > before)
         watch = w.registry.resolve("mood", "2").on_outcome
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)
         assert w.registry.traffic("mood").canary_share == 0.0
-        kept.let.set()
+        storage.may_write.set()
         await naming
-        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
+        await until(lambda: storage.stored["mood"].aliases.canary_share == 0.0)
         traffic = w.registry.traffic("mood")
         assert (traffic.canary, traffic.canary_share) == (2, 0.0)
         assert "4 of its last 4 calls failed" in traffic.rolled_back_reason
@@ -179,19 +179,19 @@ async def test_canary_failing_on_one_server_loses_its_share_on_all(tmp_path: Pat
 
 
 async def test_canary_stop_is_stored_once_the_database_answers(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with two(tmp_path, kept, bounds=Bounds(least_calls=4, least_errors=3)) as (here, there):
+    storage = SlowAliases()
+    async with two(tmp_path, storage, bounds=Bounds(least_calls=4, least_errors=3)) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
         await here.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
         await here.registry.set_traffic("mood", 2, 0.5)
-        kept.trouble = DatabaseUnavailable("away")
+        storage.error = DatabaseUnavailable("away")
         watch = here.registry.resolve("mood", "2").on_outcome
         assert watch is not None
         for _ in range(4):
             watch(True, 0.01)
-        await until(lambda: kept.trouble is None)
+        await until(lambda: storage.error is None)
         await there.registry.set_alias("mood", "own", 1)  # another change of names does not give it its share again
         await here.registry.look()
         assert here.registry.traffic("mood").canary_share == 0.0
-        await until(lambda: kept.stored["mood"].aliases.canary_share == 0.0)
+        await until(lambda: storage.stored["mood"].aliases.canary_share == 0.0)
         assert here.registry.status("mood").aliases["own"] == 1

@@ -1,4 +1,4 @@
-"""The gate lets through what is better than the baseline and not worse than what is stable."""
+"""The gate promotes a version that is better than the baseline and not worse than the stable version."""
 
 from typing import Any
 

@@ -86,27 +86,27 @@ async def test_concurrent_publishes_are_both_served(tmp_path: Path) -> None:
 
 
 async def test_gate_decides_again_after_another_server_promoted(tmp_path: Path) -> None:
-    """Both compared their version with version 1; the second finds version 2 in its place and does not overwrite it."""
-    kept = SlowAliases()
-    async with two(tmp_path, kept) as (here, there):
+    """Both servers compared with version 1; the second one finds version 2 stable and does not replace it."""
+    storage = SlowAliases()
+    async with two(tmp_path, storage) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
         numbers = [publish(tmp_path, "mood", slope, said=report(0.8, 0.5, (1, 0.7))) for slope in (2.0, 3.0)]
-        kept.let.clear()
-        before = kept.asked
+        storage.may_write.clear()
+        before = storage.writes
         first = asyncio.create_task(here.registry.take("mood", numbers[0]))
-        await until(lambda: kept.asked == before + 1)
+        await until(lambda: storage.writes == before + 1)
         second = asyncio.create_task(there.registry.take("mood", numbers[1]))
-        await until(lambda: kept.asked == before + 2)  # both have judged
-        kept.let.set()
+        await until(lambda: storage.writes == before + 2)  # both have judged
+        storage.may_write.set()
         assert (await first).startswith("version 2 is stable: ")
         assert await second == (
             "version 3 serves by its number and is not stable: accuracy 0.8 is better than the baseline's 0.5 (always the "
             "commonest class), but it was not compared with version 2, which is stable now; promote it by hand"
         )
-        assert kept.stored["mood"].aliases.stable == 2
+        assert storage.stored["mood"].aliases.stable == 2
         await there.registry.look()
         await stable_at(there, 2)
-        assert [move.new for _, move in kept.moves if move.alias == "stable"] == [1, 2]
+        assert [move.new for _, move in storage.moves if move.alias == "stable"] == [1, 2]
 
 
 async def test_concurrent_first_versions_leave_one_stable_on_both_servers(tmp_path: Path) -> None:

@@ -121,27 +121,27 @@ async def test_rollback_skips_a_deleted_version(tmp_path: Path) -> None:
 
 
 async def test_rollback_with_a_stale_revision_is_rejected(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with two(tmp_path, kept) as (here, there):
+    storage = SlowAliases()
+    async with two(tmp_path, storage) as (here, there):
         await grow(here, tmp_path, "mood", 1.0, 2.0, 3.0)
-        kept.let.clear()
-        before = kept.asked
+        storage.may_write.clear()
+        before = storage.writes
         both = [asyncio.create_task(w.registry.rollback("mood")) for w in (here, there)]
-        await until(lambda: kept.asked == before + 2)
-        kept.let.set()
+        await until(lambda: storage.writes == before + 2)
+        storage.may_write.set()
         done = await asyncio.gather(*both, return_exceptions=True)
         assert sum(isinstance(each, IllegalMove) for each in done) == 1, done
-        assert kept.stored["mood"].aliases.stable == 2
+        assert storage.stored["mood"].aliases.stable == 2
 
 
 async def test_concurrent_rollbacks_apply_one_and_reject_the_other(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with served(tmp_path, kept) as w:
+    storage = SlowAliases()
+    async with served(tmp_path, storage) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
-        kept.let.clear()
+        storage.may_write.clear()
         twice = [asyncio.create_task(w.registry.rollback("mood")) for _ in range(2)]
         await until(lambda: writes_in_progress(w) == 2)  # both have looked
-        kept.let.set()
+        storage.may_write.set()
         _, second = await asyncio.gather(*twice, return_exceptions=True)
         assert isinstance(second, IllegalMove), second
         assert w.registry.traffic("mood").stable == 2

@@ -1,4 +1,4 @@
-"""Names of versions are kept in the database as they hold in memory: after any changes, a restart finds the same."""
+"""Aliases in the database equal those in memory after any changes and a restart."""
 
 import asyncio
 import random
@@ -72,7 +72,7 @@ async def test_rolled_back_reason_is_stored_until_the_next_trial(database: Datab
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_alias_store_after_random_changes_equals_memory(database: Database, seed: int) -> None:
-    draw, store, kept = random.Random(seed), AliasStore(database), InMemoryAliases()
+    draw, store, memory = random.Random(seed), AliasStore(database), InMemoryAliases()
     names, revision = AliasSet(), NEVER_WRITTEN
     for _ in range(40):
         number = draw.randint(1, 5)
@@ -94,13 +94,13 @@ async def test_alias_store_after_random_changes_equals_memory(database: Database
         else:
             continue
         revision = await store.write("mood", names, moves, revision)
-        assert await kept.write("mood", names, moves, revision - 1) == revision
-        assert (await store.read())["mood"] == (await kept.read())["mood"] == RevisionedAliases(names, revision)
+        assert await memory.write("mood", names, moves, revision - 1) == revision
+        assert (await store.read())["mood"] == (await memory.read())["mood"] == RevisionedAliases(names, revision)
 
 
 @pytest.fixture(params=["memory", "database"])
 def book(request: pytest.FixtureRequest, database: Database) -> AliasStorage:
-    """Both promise the same."""
+    """Both storages have one contract."""
     return InMemoryAliases() if request.param == "memory" else AliasStore(database)
 
 
@@ -132,10 +132,10 @@ async def test_concurrent_alias_writers_each_see_the_previous_change(database: D
 
     async def add_one(store: AliasStore) -> None:
         while True:
-            kept = (await store.read(["mood"])).get("mood", RevisionedAliases(AliasSet()))
-            number = kept.aliases.targets.get("own", 0) + 1
+            stored = (await store.read(["mood"])).get("mood", RevisionedAliases(AliasSet()))
+            number = stored.aliases.targets.get("own", 0) + 1
             try:
-                await store.write("mood", *naming.point_alias(kept.aliases, "own", number), kept.revision)
+                await store.write("mood", *naming.point_alias(stored.aliases, "own", number), stored.revision)
                 return
             except StaleRevisionError:
                 continue
@@ -146,7 +146,7 @@ async def test_concurrent_alias_writers_each_see_the_previous_change(database: D
 
 
 async def test_alias_writer_waits_for_the_locked_step_of_another(database: Database) -> None:
-    """What happens together with a change cannot happen beside another change of the same model."""
+    """The locked step of a change never runs beside another change of the same model."""
     other = opened(database.engine.url.render_as_string(hide_password=False))
     one, two = AliasStore(database), AliasStore(other)
     await one.write("mood", AliasSet({STABLE: 1}), (), NEVER_WRITTEN)

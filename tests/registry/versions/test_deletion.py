@@ -43,14 +43,14 @@ async def test_version_without_an_alias_can_be_deleted(tmp_path: Path) -> None:
 
 
 async def test_model_whose_last_version_is_deleted_is_removed(tmp_path: Path) -> None:
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as w:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0, said=report(0.1, 0.5)))
         await w.registry.delete_version("mood", 1)
         assert [s.name for s in w.registry.statuses()] == ["adder"]
         with pytest.raises(NotFound, match="unknown model 'mood'"):
             w.registry.status("mood")
-        assert kept.stored["mood"].aliases == AliasSet()
+        assert storage.stored["mood"].aliases == AliasSet()
         outcome = await w.registry.take("mood", publish(tmp_path, "mood", 2.0))
         assert outcome.startswith("version 2 is stable: "), "one of the same name starts afresh"
         with pytest.raises(IllegalMove, match="no version of model 'mood' was stable before"):
@@ -59,12 +59,12 @@ async def test_model_whose_last_version_is_deleted_is_removed(tmp_path: Path) ->
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_deletion_refused_by_the_database_leaves_the_version(tmp_path: Path, alone: bool) -> None:
-    kept = SlowAliases()
-    async with served(tmp_path, kept) as w:
+    storage = SlowAliases()
+    async with served(tmp_path, storage) as w:
         await w.registry.take("mood", publish(tmp_path, "mood", 1.0), gated=False)
         if not alone:
             await w.registry.take("mood", publish(tmp_path, "mood", 2.0), gated=False)
-        kept.trouble = DatabaseUnavailable("away")
+        storage.error = DatabaseUnavailable("away")
         with pytest.raises(DatabaseUnavailable):
             await w.registry.delete_version("mood", 1)
         assert Versions(tmp_path).numbers("mood")[0] == 1
@@ -144,22 +144,22 @@ async def test_alias_change_during_a_deletion_does_not_wait_for_callers(tmp_path
 
 
 async def test_load_of_a_version_being_deleted_is_rejected(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with served(tmp_path, kept) as w:
+    storage = SlowAliases()
+    async with served(tmp_path, storage) as w:
         await w.registry.take("own", publish(tmp_path, "own", method="full"), gated=False)
         await w.registry.take("own", publish(tmp_path, "own", method="full"), gated=False)
         runtime: FakeRuntime = cast(Any, w.registry.resolve("own", "1")).runtime
         await w.registry.unload("own", "1")
         loads = w.loader.loads["own"]
-        kept.let.clear()
-        before = kept.asked
+        storage.may_write.clear()
+        before = storage.writes
         deleting = asyncio.create_task(w.registry.delete_version("own", 1))
-        await until(lambda: kept.asked > before)
+        await until(lambda: storage.writes > before)
         with pytest.raises(IllegalMove, match="version 1 of model 'own' is being deleted"):
             await w.registry.load("own", "1")
         with pytest.raises(NotReady, match="version 1 of model 'own' is being deleted"):
             await ask(w, "own", "1")
-        kept.let.set()
+        storage.may_write.set()
         await deleting
         assert w.loader.loads["own"] == loads
         assert runtime.freed

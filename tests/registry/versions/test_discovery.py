@@ -43,14 +43,14 @@ async def test_unknown_tuned_version_is_refused_with_the_known_ones(tmp_path: Pa
 
 
 async def test_restart_restores_aliases_traffic_and_rollback_history(tmp_path: Path) -> None:
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as w:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0, 3.0)
         await w.registry.add_version("mood", publish(tmp_path, "mood", 4.0))
         await w.registry.set_alias("mood", "own", 1)
         await w.registry.set_traffic("mood", 4, 0.25)
         before = w.registry.traffic("mood")
-    async with served(tmp_path, kept) as w:
+    async with served(tmp_path, storage) as w:
         assert w.registry.traffic("mood") == before
         states = {v.number: (v.state, v.aliases) for v in w.registry.versions("mood")}
         assert states == {
@@ -66,21 +66,21 @@ async def test_restart_restores_aliases_traffic_and_rollback_history(tmp_path: P
 
 
 async def test_alias_of_a_version_removed_by_hand_is_ignored_after_restart(tmp_path: Path) -> None:
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as w:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
     Versions(tmp_path).delete("mood", 2)
-    async with served(tmp_path, kept) as w:
+    async with served(tmp_path, storage) as w:
         assert w.registry.traffic("mood").stable == 0
         assert await ask(w, "mood", "1") == (1, 3.0)
 
 
 async def test_damaged_version_at_start_is_left_out_while_others_serve(tmp_path: Path) -> None:
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as w:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as w:
         await grow(w, tmp_path, "mood", 1.0, 2.0)
     (tmp_path / "versions" / "mood" / "1" / "card.json").write_text("{")
-    async with served(tmp_path, kept) as w:
+    async with served(tmp_path, storage) as w:
         assert [v.number for v in w.registry.versions("mood")] == [2]
         assert await ask(w, "mood") == (2, 6.0)
 

@@ -1,4 +1,4 @@
-"""Several servers on one home and one database are as one: what one of them publishes, names or deletes, all serve."""
+"""Several servers on one home and one database act as one: all serve what one of them publishes, names or deletes."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ async def test_following_server_looks_periodically(tmp_path: Path) -> None:
         slept.append(seconds)
         await wake.acquire()
 
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as here, served(tmp_path, kept, sleep=sleep) as there:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as here, served(tmp_path, storage, sleep=sleep) as there:
         there.registry.follow(2.0)
         await until(lambda: slept == [2.0])
         await grow(here, tmp_path, "mood", 1.0)
@@ -114,8 +114,8 @@ async def test_previous_stable_answers_until_the_new_stable_is_loaded(tmp_path: 
 
 async def test_new_stable_that_cannot_load_here_leaves_the_previous_one_serving(tmp_path: Path) -> None:
     now = 100.0
-    kept = InMemoryAliases()
-    async with served(tmp_path, kept) as here, served(tmp_path, kept, clock=lambda: now) as there:
+    storage = InMemoryAliases()
+    async with served(tmp_path, storage) as here, served(tmp_path, storage, clock=lambda: now) as there:
         await here.registry.take("own", publish(tmp_path, "own", method="full"))
         await there.registry.look()
         await there.registry.load("own")
@@ -178,13 +178,13 @@ async def test_versions_in_use_survive_an_unmounted_disk(tmp_path: Path) -> None
 
 
 async def test_look_without_a_database_changes_nothing_and_is_retried(tmp_path: Path) -> None:
-    kept = SlowAliases()
-    async with two(tmp_path, kept) as (here, there):
+    storage = SlowAliases()
+    async with two(tmp_path, storage) as (here, there):
         await grow(here, tmp_path, "mood", 1.0)
-        kept.blind = DatabaseUnavailable("away")
+        storage.revisions_error = DatabaseUnavailable("away")
         with pytest.raises(NotFound):
             await ask(there, "mood")
-        kept.blind = None
+        storage.revisions_error = None
         assert await ask(there, "mood") == (1, 3.0)
 
 
@@ -251,8 +251,8 @@ async def test_many_calls_to_unknown_models_share_rare_looks(tmp_path: Path) -> 
 @pytest.mark.parametrize("seed", range(6))
 async def test_servers_after_any_changes_agree_with_the_stored_aliases(tmp_path: Path, seed: int) -> None:
     """Pairs of changes at once, each through a server that may not have looked for a while."""
-    draw, kept = random.Random(seed), InMemoryAliases()
-    async with two(tmp_path, kept) as worlds:
+    draw, storage = random.Random(seed), InMemoryAliases()
+    async with two(tmp_path, storage) as worlds:
         await grow(worlds[0], tmp_path, "mood", 1.0, 2.0, 3.0)
 
         async def change(w: World) -> None:
@@ -274,13 +274,13 @@ async def test_servers_after_any_changes_agree_with_the_stored_aliases(tmp_path:
         on_disk = set(Versions(tmp_path).numbers("mood"))
 
         def agreed() -> bool:
-            names = kept.stored["mood"].aliases
+            names = storage.stored["mood"].aliases
             records = [record_of(w, "mood") for w in worlds]
             return all(record.active == names and set(record.versions) == on_disk for record in records)
 
         for w in worlds:
             await w.registry.look()
         await until(agreed)
-        names = kept.stored["mood"].aliases
+        names = storage.stored["mood"].aliases
         assert {*names.targets.values(), *names.previous_stable} <= on_disk, "nothing names what is gone"
         assert {(await ask(w, "mood", "stable"))[0] for w in worlds} == {names.stable}
