@@ -53,7 +53,8 @@ def play(player: Player) -> None:
             second.call("one that was unloaded", PREDICT, ask("mobilenetv2_100", PHOTO))
             _states(second, "pinned, in the end")
         second.fact("exit code of the second server", server.stop())
-    player.server.events += server.events
+    # Whether loaded models hold more than the budget is measured.
+    player.server.events += [event for event in server.events if "budget_bytes" not in event]
     player.records += second.records
     player.called |= second.called
 
