@@ -96,10 +96,13 @@ LONG = 24
 REFERENCE = re.compile(r"(reference )[0-9a-f]{12}\b")
 """What an internal error tells for the log to be searched by."""
 
+MEASURED = re.compile(r"\b\d+(?:\.\d+)? MiB\b")
+"""Memory in a sentence, which is measured."""
+
 
 def words(text: str) -> dict[str, str]:
     """A sentence for people."""
-    return {"words": REFERENCE.sub(r"\1<reference>", text)}
+    return {"words": MEASURED.sub("N MiB", REFERENCE.sub(r"\1<reference>", text))}
 
 
 def message_as_json(message: Message, without: Collection[str] = ()) -> Any:

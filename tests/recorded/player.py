@@ -316,8 +316,13 @@ def _printed(text: str) -> Any:
     try:
         parts = [json.loads(line) for line in text.splitlines()]
     except ValueError:
-        return {"words": re.sub(r" {2,}", "  ", _NUMBERS.sub("N", text))} if text else ""
+        return {"words": without_numbers(text)} if text else ""
     return [free_json(part) for part in parts]
+
+
+def without_numbers(text: str) -> str:
+    """A text for people without its numbers, their units of bytes, and the width of its columns."""
+    return re.sub(r" {2,}", "  ", re.sub(r"\bN [kMG]?B\b", "N bytes", _NUMBERS.sub("N", text)))
 
 
 _NUMBERS = re.compile(r"-?\d+(?:[.,]\d+)*")

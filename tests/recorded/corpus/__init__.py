@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from tests.recorded.player import Player
 
-from . import catalog, command, datasets, ending, inference, jobs, prediction, run_time, versions
+from . import budget, catalog, command, datasets, ending, inference, jobs, prediction, run_time, versions
 
 CHAPTERS: tuple[Callable[[Player], None], ...] = (
     catalog.play,
     prediction.play,
     inference.play,
     run_time.play,
+    budget.play,
     datasets.play,
     jobs.play,
     versions.play,

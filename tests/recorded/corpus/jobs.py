@@ -190,6 +190,8 @@ def _moves(player: Player, data: dict[str, str]) -> None:
     move("Cancel", second, "that rests")
     every("that was cancelled", second)
     move("Cancel", second, "that is gone")
+    # Resuming a job that runs queues it once more, and it goes on from its checkpoint.
+    until_state(player, first, pb.JOB_STATE_RUNNING)
     move("Pause", first, "that runs")
     until_state(player, first, pb.JOB_STATE_PAUSED)
     move("Pause", first, "that rests")
