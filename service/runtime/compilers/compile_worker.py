@@ -132,14 +132,14 @@ def _unpack(archive: Path, library: Path) -> None:
 
 
 def main() -> None:
-    """See the module. Exit code 0 also where the network cannot be compiled."""
+    """The process of the worker. The exit code is 0 also if the network cannot be compiled."""
     os.nice(19)
-    line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # nothing read ahead: the rest is the thread's
+    line = sys.stdin.buffer.raw.readline()  # type: ignore[union-attr]  # unbuffered: `end_with_parent` reads the rest
     request = CompileRequest(**strict_json.read(line))
     end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # whatever libraries print goes to the log
-    protect()  # which may be full, and then loses it
+    os.dup2(2, 1)  # the output of libraries goes to the log
+    protect()  # a log on a full disk loses the output
     try:
         answer: dict[str, Any] = dict(compile_network(request))
     except CompilationFailed as failed:
