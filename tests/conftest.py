@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from model_zoo.cards.card import Card
-from tests.support.databases import (  # one PostgreSQL for all tests of a process
+from tests.support.database.fixtures import (  # one PostgreSQL for all tests of a process
     postgres,
     postgres_with_tables,
     sqlite_url,

@@ -12,8 +12,8 @@ from sqlalchemy import insert, select
 
 from service.database import Database, DatabaseError, DatabaseFull, DatabaseUnavailable, database_url
 from service.database.tables import aliases
-from tests.support.databases import opened
-from tests.support.postgres import Postgres
+from tests.support.database.fixtures import opened
+from tests.support.database.postgres import Postgres
 
 ROW = {"model": "flowers", "alias": "stable", "version": 3, "updated": 1.5}
 

@@ -14,8 +14,8 @@ from sqlalchemy import select, text
 from service.database import DatabaseError
 from service.database.migrate import _config, revision
 from service.database.tables import metadata, traffic
-from tests.support.databases import opened
-from tests.support.postgres import Postgres
+from tests.support.database.fixtures import opened
+from tests.support.database.postgres import Postgres
 
 
 @pytest.mark.asyncio

@@ -5,8 +5,8 @@ import pytest
 import pytest_asyncio
 
 from service.database import Database
-from tests.support.databases import opened
-from tests.support.job_fakes import JobSandbox, sandbox_at
+from tests.support.database.fixtures import opened
+from tests.support.jobs.fakes import JobSandbox, sandbox_at
 
 
 @pytest_asyncio.fixture

@@ -11,7 +11,7 @@ from model_zoo.errors import ZooModelError
 from model_zoo.store import Store
 from service.errors import NotFound, NotReady
 from service.jobs.base_catalog import BaseCatalog
-from tests.support.job_fakes import BASE, catalog
+from tests.support.jobs.fakes import BASE, catalog
 
 
 class FakeStore:

@@ -13,7 +13,7 @@ from service.errors import AlreadyExists, Draining, InvalidInput, NotFound, Quot
 from service.jobs.job_limits import Quotas
 from service.jobs.types import Checkpoint, JobState, Log, Metric, Progress
 from service.training.job_spec import Method
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     QUICK,
     JobSandbox,
     events_of,

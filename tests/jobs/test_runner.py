@@ -17,7 +17,7 @@ from service.jobs import runner
 from service.jobs.types import JobState, Log
 from service.training.failures import DISK_FULL
 from service.training.job_spec import Promotion
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     QUICK,
     JobSandbox,
     alive,

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from service.database.tables import jobs as table
 from service.jobs.types import Job, JobState, Log
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     QUICK,
     JobSandbox,
     alive,
@@ -197,7 +197,7 @@ async def test_stop_kills_workers_after_its_grace_and_queues_their_jobs(sandbox:
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.job_fakes import sandbox_at, spec, until_step
+from tests.support.jobs.fakes import sandbox_at, spec, until_step
 from service.observability.log import configure
 configure("error", "json")
 

@@ -12,7 +12,7 @@ import pytest
 from service.jobs import worker_session
 from service.jobs.types import JobState, Log, Metric, Progress
 from service.training.failures import DISK_FULL
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     DATA,
     QUICK,
     JobSandbox,

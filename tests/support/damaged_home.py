@@ -37,7 +37,7 @@ from service.wire.calls import CountedServer
 from service.wire.zoo_v1.fine_tuning import FineTuningServicer
 from service.wire.zoo_v1.models import ModelsServicer
 from tests.support.dataset_files import lines, sentences
-from tests.support.job_fakes import make_server, write_template
+from tests.support.jobs.fakes import make_server, write_template
 from tests.support.registry_fakes import World, world
 from tests.support.tuned_versions import publish, with_tuned
 

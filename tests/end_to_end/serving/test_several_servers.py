@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.client import Client, IllegalMove, Job, NotFound
-from tests.support.postgres import running
+from tests.support.database.postgres import running
 from tests.support.server_process import ServerProcess, until, zoo_home
 from tests.support.user_data import flats_csv
 

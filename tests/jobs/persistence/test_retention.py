@@ -14,7 +14,7 @@ from service.errors import IllegalMove, NotFound
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.retention import Retention
 from service.jobs.types import Job, JobState, StateChanged
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     QUICK,
     JobSandbox,
     events_of,

@@ -25,8 +25,8 @@ from service.jobs.persistence.leases import Leases
 from service.jobs.persistence.retention import Retention
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, Job, JobState, Log, Metric, Progress, StateChanged
-from tests.support.job_fakes import DATA, spec, states_of
-from tests.support.job_stores import QUOTAS, Clock, create
+from tests.support.jobs.fakes import DATA, spec, states_of
+from tests.support.jobs.stores import QUOTAS, Clock, create
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,8 +17,8 @@ from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.leases import Leases
 from service.jobs.persistence.transitions import LeaseLost
 from service.jobs.types import Checkpoint, JobState, StateChanged
-from tests.support.job_fakes import JobSandbox
-from tests.support.job_stores import QUOTAS, Clock, create
+from tests.support.jobs.fakes import JobSandbox
+from tests.support.jobs.stores import QUOTAS, Clock, create
 
 VERBS = ("claim", "cancel", "pause", "resume", "succeed", "fail", "stop", "retry", "checkpoint", "expire", "take over")
 

@@ -31,7 +31,7 @@ from service.jobs.workers.launcher import (
 )
 from service.processes import AsyncChildProcess
 from service.training.job_spec import WorkOrder
-from tests.support.job_fakes import (
+from tests.support.jobs.fakes import (
     COMMAND,
     LAUNCHER,
     PATIENCE_S,

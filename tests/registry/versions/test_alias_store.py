@@ -19,7 +19,7 @@ from service.registry.versions.revisioned_aliases import (
     RevisionedAliases,
     StaleRevisionError,
 )
-from tests.support.databases import opened
+from tests.support.database.fixtures import opened
 
 pytestmark = pytest.mark.asyncio
 

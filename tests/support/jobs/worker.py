@@ -1,6 +1,6 @@
 """A worker that trains nothing: a real process that speaks the worker protocol, with the pace and the faults of a script.
 
-python job_worker.py FOLDER        FOLDER/spec.json is the order; `hyperparameters` of its spec are the script:
+python worker.py FOLDER        FOLDER/spec.json is the order; `hyperparameters` of its spec are the script:
 
 steps           how many there are (5); a checkpoint is written after each
 wait            name of a file in HOME that must be there before the last step

@@ -1,4 +1,4 @@
-"""A home and a database for jobs to run in: real processes, and a worker that trains nothing (`job_worker.py`)."""
+"""A home and a database for jobs to run in: real processes, and a worker that trains nothing (`worker.py`)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.training.job_spec import Method
-from tests.support.databases import opened
+from tests.support.database.fixtures import opened
 
 BASE = "efficientnet_lite0"
 DATA = "photos"
-COMMAND = (sys.executable, "-IS", str(Path(__file__).with_name("job_worker.py")))
+COMMAND = (sys.executable, "-IS", str(Path(__file__).with_name("worker.py")))
 LAUNCHER = ProcessLauncher(COMMAND, nice=0)  # the tests' machine may be busy with other things
 QUICK = JobLimits(
     retry_delay_s=0.02,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.database import Database, database_url
-from tests.support.postgres import Postgres, running
+from tests.support.database.postgres import Postgres, running
 
 
 @pytest.fixture(scope="session")

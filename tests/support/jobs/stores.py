@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.jobs.job_limits import Quotas
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.types import Job, JobSpec
-from tests.support.job_fakes import spec
+from tests.support.jobs.fakes import spec
 
 QUOTAS = Quotas(per_owner=1000, queued=1000)
 
