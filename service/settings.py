@@ -306,7 +306,7 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def shown(path: Path) -> str:
+def printable_path(path: Path) -> str:
     """A path in a message, in one line whatever its name is."""
     text = str(path)
     return text if text.isprintable() else repr(text)
@@ -386,7 +386,7 @@ def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]
     return merged
 
 
-def told(error: Mapping[str, Any]) -> str:
+def validation_problem(error: Mapping[str, Any]) -> str:
     """One of pydantic's errors as "expected …, got …", in words that need no knowledge of it."""
     problem = str(error["msg"])
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
@@ -397,7 +397,7 @@ def told(error: Mapping[str, Any]) -> str:
     return f"expected {'a number ' if wanted.split()[0] in ('greater', 'less') else ''}{wanted}, got {_shown(error['input'])}"
 
 
-def no_such_option(name: str) -> str:
+def unknown_option_problem(name: str) -> str:
     """What is wrong with the name of an option that there is not."""
     near = difflib.get_close_matches(name[:64], ModelOptions.model_fields, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(ModelOptions.model_fields)}"
@@ -420,7 +420,7 @@ def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
         problem = str(error["msg"])
         return f"{source} is {_shown(error.get('input'))}: {problem[0].lower() + problem[1:]}"
     where = ".".join(part[:64] for part in path)
-    problem = no_such_option(path[-1]) if error["type"] == "extra_forbidden" else told(error)
+    problem = unknown_option_problem(path[-1]) if error["type"] == "extra_forbidden" else validation_problem(error)
     return f"{source} has a wrong {where!r}: {problem}"
 
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from service.cli.rendering.console import complain, harmless, shown
+from service.cli.rendering.console import print_error
 from service.observability.standard_streams import Direct, Stream, open_closed
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def sentence(error: BaseException) -> tuple[str, int] | None:
                 return None
             return f"this needs the package {error.name!r}; the extra `server` of zoo-serving brings it", FAILED
         case UnicodeEncodeError() if isinstance(error.object, str) and any(map(_is_surrogate, error.object)):
-            return f"{shown(error.object)} is not valid UTF-8", FAILED
+            return f"{quoted(error.object)} is not valid UTF-8", FAILED
         case ValueError() if "embedded null" in str(error):
             return "the name of a file holds a NUL, which no name can", FAILED
         case OSError() if error.filename is not None:
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-            return f"{shown(name)}: {_why(error)}", FAILED
+            return f"{quoted(name)}: {_why(error)}", FAILED
     return None
 
 
@@ -125,7 +125,7 @@ def of_option(error: typer.BadParameter) -> str:
     if not bound and not kind.startswith(("int_", "float_")):
         return ""
     number = "a whole number" if kind.startswith("int_") else "a number"
-    return f"expected {number}{bound}, got {shown(str(got))}"
+    return f"expected {number}{bound}, got {quoted(str(got))}"
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -144,7 +144,7 @@ def _code_of(command: Callable[[], object]) -> int:
         command()
     except SystemExit as end:
         if isinstance(end.code, str):
-            complain(end.code)
+            print_error(end.code)
         return end.code if isinstance(end.code, int) else FAILED if end.code else 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -153,7 +153,7 @@ def _code_of(command: Callable[[], object]) -> int:
     except BaseException as error:
         told = sentence(error)
         text, code = told or (_unexpected(error), FAILED)
-        complain(text)
+        print_error(text)
         return code
     return 0
 
@@ -161,10 +161,10 @@ def _code_of(command: Callable[[], object]) -> int:
 def _unexpected(error: BaseException) -> str:
     what = f"zoo failed unexpectedly ({type(error).__name__})"
     if (log := record(error)) is not None:
-        return f"{what}; the details are in {harmless(log)}"
+        return f"{what}; the details are in {escaped(log)}"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{what}{where}, and no log can be written: {shown(str(error))}"
+    return f"{what}{where}, and no log can be written: {quoted(str(error))}"
 
 
 def record(error: BaseException | None) -> Path | None:
@@ -222,7 +222,7 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno != errno.EPIPE and not code:
-            complain(f"'standard output': {_why(error)}")
+            print_error(f"'standard output': {_why(error)}")
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())

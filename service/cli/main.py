@@ -21,7 +21,7 @@ from service.cli.commands import (
     status,
     versions,
 )
-from service.cli.rendering.console import complain
+from service.cli.rendering.console import print_error
 
 
 class SentenceGroup(TyperGroup):
@@ -42,7 +42,7 @@ class SentenceGroup(TyperGroup):
             if (told := faults.sentence(error)) is None:
                 raise
             text, code = told
-            complain(text)
+            print_error(text)
             raise typer.Exit(code) from None
 
 

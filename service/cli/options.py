@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from service.cli.rendering.console import shown
-
 DEFAULT_PORT = "8001"
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 HIGHEST_PORT = 65535
@@ -26,7 +24,7 @@ def _host_and_port(value: str) -> str:
     """The address with its port, as gRPC takes it: `::1` → `[::1]:8001`."""
     host, port = _parts(value.strip())
     if not _is_host(host) or not _is_port(port):
-        raise typer.BadParameter(f"{shown(value)} is no HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001")
+        raise typer.BadParameter(f"{quoted(value)} is no HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -76,7 +74,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, as `zoo models` lists it.")]
 
 
-def assigned(text: str, example: str) -> tuple[str, str | float | bool]:
+def parse_assignment(text: str, example: str) -> tuple[str, str | float | bool]:
     """`weight=2` → ("weight", 2). What a value must be the server knows; here only words are told from numbers."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not (name and equals and value):
@@ -91,7 +89,7 @@ def assigned(text: str, example: str) -> tuple[str, str | float | bool]:
     return name, value
 
 
-def verb_follows(ctx: typer.Context) -> bool:
+def has_subcommand(ctx: typer.Context) -> bool:
     """Whether a verb follows a group, so that the group itself has nothing to do. Options belong behind the verb then."""
     if ctx.invoked_subcommand is None:
         return False

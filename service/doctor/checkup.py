@@ -23,7 +23,7 @@ class HomeInUseError(Exception):
     """A server works on the home, so nothing in it may be moved. One sentence."""
 
 
-def examine(home: Path, database: str = "", *, digests: bool = False) -> Report:
+def run_checkup(home: Path, database: str = "", *, digests: bool = False) -> Report:
     """Looks at everything. `database`: the URL of the setting. `digests`: whether the contents of files are read, too."""
     report = Report()
     there = check_home(home, report)
@@ -31,7 +31,7 @@ def examine(home: Path, database: str = "", *, digests: bool = False) -> Report:
     known = None
     try:
         if tables is not None:
-            known = tables_of.check_jobs_rows(tables, report)
+            known = tables_of.check_job_rows(tables, report)
         if there:
             catalog = Catalog.readable()
             check_datasets(home, report, digests=digests)
@@ -40,13 +40,13 @@ def examine(home: Path, database: str = "", *, digests: bool = False) -> Report:
             check_weights(home, report, digests=digests)
             check_cards(report, catalog)
         if tables is not None:
-            tables_of.check_names(tables, report, _versions(home))
-            for server in tables_of.leases(tables, time.time()):
+            tables_of.check_aliases(tables, report, _versions(home))
+            for server in tables_of.lease_holders(tables, time.time()):
                 report.note("home", server, "a server that works on a job at this moment")
     finally:
         if tables is not None:
             tables.close()
-    if there and servers(home):
+    if there and server_is_running(home):
         report.note("home", str(home), "a server runs on it; what it is just writing may look unfinished", home)
     return report
 
@@ -54,14 +54,14 @@ def examine(home: Path, database: str = "", *, digests: bool = False) -> Report:
 def _versions(home: Path) -> set[tuple[str, int]]:
     return {
         (model.name, int(path.name))
-        for model in home_of.entries(home / "versions")
+        for model in home_of.list_entries(home / "versions")
         if model.is_dir()
-        for path in home_of.entries(model)
+        for path in home_of.list_entries(model)
         if path.name.isascii() and path.name.isdigit() and len(path.name) < 18
     }
 
 
-def servers(home: Path) -> bool:
+def server_is_running(home: Path) -> bool:
     """Whether a server on this machine holds the home."""
     try:
         if (home / HOME_LOCK).exists():
@@ -90,7 +90,7 @@ def _locked(path: Path) -> bool:
 
 
 @contextmanager
-def alone(home: Path, database: str = "") -> Iterator[None]:
+def exclusive_access(home: Path, database: str = "") -> Iterator[None]:
     """Nobody else works on the home, and no server starts meanwhile. Raises HomeInUseError, OSError."""
     descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     if descriptor is None or any(_locked(path) for path in (home / JOBS).glob(".server-*")):
@@ -101,7 +101,7 @@ def alone(home: Path, database: str = "") -> Iterator[None]:
         tables = tables_of.open_tables(database, home, Report())
         if tables is not None:
             try:
-                working = tables_of.leases(tables, time.time())
+                working = tables_of.lease_holders(tables, time.time())
             finally:
                 tables.close()
             if working:

@@ -117,7 +117,7 @@ def _known_schema(connection: Connection, name: str, report: Report) -> bool:
     return True
 
 
-def check_jobs_rows(tables: Tables, report: Report) -> frozenset[str]:
+def check_job_rows(tables: Tables, report: Report) -> frozenset[str]:
     """Every job, event and checkpoint; gives the ids of the jobs."""
     known: set[str] = set()
     with tables.engine.connect() as connection:
@@ -139,7 +139,7 @@ def check_jobs_rows(tables: Tables, report: Report) -> frozenset[str]:
     return frozenset(known)
 
 
-def check_names(tables: Tables, report: Report, there: Collection[tuple[str, int]]) -> None:
+def check_aliases(tables: Tables, report: Report, there: Collection[tuple[str, int]]) -> None:
     """Every alias; `there`: the versions that are on disk, whole or damaged."""
     with tables.engine.connect() as connection:
         for row in connection.execute(select(aliases)):
@@ -156,7 +156,7 @@ def check_names(tables: Tables, report: Report, there: Collection[tuple[str, int
                 report.note("alias", f"names of {row.model}", "their row is damaged; the next change of one mends it")
 
 
-def leases(tables: Tables, now: float) -> list[str]:
+def lease_holders(tables: Tables, now: float) -> list[str]:
     """Servers that work on a job at this moment, wherever they run."""
     query = select(jobs.c.lease_owner).where(jobs.c.lease_until > now).distinct()
     with tables.engine.connect() as connection:

@@ -66,7 +66,7 @@ def check_home(home: Path, report: Report) -> bool:
 
 def check_datasets(home: Path, report: Report, *, digests: bool) -> None:
     """Every dataset. With `digests`, its examples are opened and its files looked for."""
-    for path in entries(home / DATASETS):
+    for path in list_entries(home / DATASETS):
         if not is_dataset_id(path.name):
             _leftover(report, path)
             continue
@@ -76,7 +76,7 @@ def check_datasets(home: Path, report: Report, *, digests: bool) -> None:
             report.damage("dataset", path.name, found.reason, path)
         elif isinstance(found, DatasetInfo) and digests and (fault := _examples_fault(home, path.name)):
             report.damage("dataset", path.name, fault, path)
-    for path in entries(home / UPLOADS):
+    for path in list_entries(home / UPLOADS):
         if not path.is_file():
             report.damage("upload", path.name, "something else is in the place of its file", path)
         elif time.time() - path.stat().st_mtime > UPLOAD_RETENTION_S:
@@ -96,7 +96,7 @@ def _examples_fault(home: Path, dataset_id: str) -> str:
 
 def check_jobs(home: Path, report: Report, known: Collection[str] | None) -> None:
     """Every job's folder. `known`: ids of the jobs in the database; None where that cannot be read."""
-    for path in entries(home / JOBS):
+    for path in list_entries(home / JOBS):
         if path.name.startswith(".server-"):
             if not path.is_file():
                 report.damage("leftover", path.name, "something else is in the place of a server's lock", path)
@@ -120,7 +120,7 @@ def check_jobs(home: Path, report: Report, known: Collection[str] | None) -> Non
 def check_versions(home: Path, report: Report, cards: Collection[str], *, digests: bool) -> None:
     """Every version. With `digests`, every file of it is read."""
     versions = Versions(home)
-    for model in entries(home / "versions"):
+    for model in list_entries(home / "versions"):
         if model.name.startswith(".") or not model.is_dir() or MODEL_NAME.fullmatch(model.name) is None:
             report.note("leftover", model.name, "is no model's folder; nobody reads it", model)
             continue
@@ -128,7 +128,7 @@ def check_versions(home: Path, report: Report, cards: Collection[str], *, digest
             report.note(
                 "version", model.name, "has the name of a model of the zoo, so its versions are left out", model
             )
-        for path in entries(model):
+        for path in list_entries(model):
             if not (path.name.isascii() and path.name.isdigit()):
                 if CHECKS.fullmatch(path.name):
                     continue  # what cannot be read of it is measured anew
@@ -157,9 +157,9 @@ def check_cards(report: Report, catalog: Catalog) -> None:
 
 def check_weights(home: Path, report: Report, *, digests: bool) -> None:
     """What was fetched. It can be had again, unless the server is offline."""
-    for path in entries(home / "weights"):
+    for path in list_entries(home / "weights"):
         if path.name == "by-card":
-            for pointer in entries(path):
+            for pointer in list_entries(path):
                 if not pointer.name.startswith(".") and (fault := _pointer_fault(home / "weights", pointer)):
                     report.damage("weights", pointer.stem, fault, pointer)
             continue
@@ -204,7 +204,7 @@ def _leftover(report: Report, path: Path) -> None:
         report.note("leftover", path.name, "nobody knows it", path)
 
 
-def entries(folder: Path) -> Iterator[Path]:
+def list_entries(folder: Path) -> Iterator[Path]:
     """What lies in a folder, in order of name; nothing where it is none."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208  # names that are no text sort, too

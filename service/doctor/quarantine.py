@@ -27,7 +27,7 @@ LIST = "findings.json"
 MOVED = "this event was damaged; `zoo doctor` has put it into quarantine"
 
 
-def put_aside(home: Path, database: str, findings: Sequence[Finding]) -> tuple[Path, list[Finding]]:
+def move_to_quarantine(home: Path, database: str, findings: Sequence[Finding]) -> tuple[Path, list[Finding]]:
     """Moves what can be moved; gives the folder where it is now, and what was moved. Raises OSError where the disk is full."""
     folder = _new_folder(home)
     moved: list[Finding] = []

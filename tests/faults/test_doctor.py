@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from model_zoo.locking import try_lock
 from service.cli.main import app
-from service.doctor.checkup import examine
+from service.doctor.checkup import run_checkup
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import models_pb2
 from service.settings import HOME_LOCK, SettingsError, load_settings
@@ -224,7 +224,7 @@ def test_quarantine_while_a_server_runs_is_refused(home: Path) -> None:
             done = CliRunner().invoke(app, ["doctor", "--quarantine"])
             assert done.exit_code == 2
             assert "a server runs on" in done.output
-            assert any("a server runs on it" in note.reason for note in examine(home).notes)
+            assert any("a server runs on it" in note.reason for note in run_checkup(home).notes)
         finally:
             database.close()
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import DEFAULT_SERVER, Json, Server, verb_follows
+from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
 from service.cli.rendering.console import (
-    harmless,
-    megabytes,
+    escaped,
+    format_size,
+    new_table,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def datasets(
     as_json: Json = False,
 ) -> None:
     """List the datasets of the server, the newest first."""
-    if verb_follows(ctx):
+    if has_subcommand(ctx):
         return
-    from service.cli.rendering.formatting import ago, jsonable
+    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -47,18 +47,18 @@ def datasets(
         print_json({"server": server, "datasets": jsonable(listed)})
         return
     if not listed:
-        remark("the server has no datasets")
+        print_note("the server has no datasets")
         return
     damage = any(one.damaged for one in listed)
     head = ("id", "name", "kind", "examples", "classes", "size", "stored", *([""] if damage else []))
-    rows = table(*head, right=("examples", "classes", "size"))
+    rows = new_table(*head, right=("examples", "classes", "size"))
     for one in listed:
         classes = str(len(one.report.class_counts) or "")
         examples = "" if one.damaged else str(one.report.examples)
         words = (one.id, one.display_name, "" if one.kind == "unspecified" else one.kind, examples, classes)
-        why = [harmless(f"damaged: {one.damaged}" if one.damaged else "")] if damage else []
-        rows.add_row(*map(harmless, words), megabytes(one.size_bytes), ago(one.created), *why)
-    show_table(rows)
+        why = [escaped(f"damaged: {one.damaged}" if one.damaged else "")] if damage else []
+        rows.add_row(*map(escaped, words), format_size(one.size_bytes), format_age(one.created), *why)
+    print_table(rows)
 
 
 @app.command("show")
@@ -72,7 +72,7 @@ def show(dataset: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) ->
     if as_json:
         print_json({"server": server, "dataset": jsonable(found)})
     else:
-        print_findings(found, most_skipped=len(found.report.skipped))
+        print_report(found, most_skipped=len(found.report.skipped))
 
 
 @app.command("delete")
@@ -91,7 +91,7 @@ def delete(
     if as_json:
         print_json({"server": server, "deleted": found.id, "freed_bytes": freed})
     else:
-        say(f"deleted dataset {found.id}, {megabytes(freed)} freed")
+        print_line(f"deleted dataset {found.id}, {format_size(freed)} freed")
 
 
 def find_dataset(client: Client, text: str) -> Dataset:
@@ -109,46 +109,48 @@ def find_dataset(client: Client, text: str) -> Dataset:
     return client.dataset(fitting[0])
 
 
-def print_findings(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
+def print_report(dataset: Dataset, most_skipped: int = _SKIPPED) -> None:
     """What validation said, for people."""
     if dataset.damaged:
-        say(f"dataset {dataset.id} is damaged: {dataset.damaged}", "red")
-        say(f"  `zoo datasets delete {dataset.id}` removes it; upload the data again")
+        print_line(f"dataset {dataset.id} is damaged: {dataset.damaged}", "red")
+        print_line(f"  `zoo datasets delete {dataset.id}` removes it; upload the data again")
         return
     report = dataset.report
     where = f" ({dataset.display_name})" if dataset.display_name else ""
     classes = f" of {len(report.class_counts)} classes" if report.class_counts else ""
-    say(f"dataset {dataset.id}{where}: {report.examples} examples{classes}, {dataset.kind}")
+    print_line(f"dataset {dataset.id}{where}: {report.examples} examples{classes}, {dataset.kind}")
     for line in report.inferred:
-        say(f"  {line}")
+        print_line(f"  {line}")
     if report.class_counts:
-        say(f"  {_counts(report.class_counts)}")
+        print_line(f"  {_counts(report.class_counts)}")
     if report.split_counts:
-        say(f"  split as given: {_counts(report.split_counts)}")
+        print_line(f"  split as given: {_counts(report.split_counts)}")
     if report.target_statistics:
-        say("  target: " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(report.target_statistics.items())))
+        print_line(
+            "  target: " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(report.target_statistics.items()))
+        )
     if report.duplicates:
         groups = "content is" if report.duplicates == 1 else "contents are"
-        say(f"  {report.duplicates} {groups} there more than once")
+        print_line(f"  {report.duplicates} {groups} there more than once")
     if dataset.left_out:
-        say(f"  not sent {len(dataset.left_out)}:", "yellow")
+        print_line(f"  not sent {len(dataset.left_out)}:", "yellow")
         for one in dataset.left_out[:most_skipped]:
-            say(f"    {one.name} {one.reason}", "yellow")
+            print_line(f"    {one.name} {one.reason}", "yellow")
         if len(dataset.left_out) > most_skipped:
-            say(f"    … and {len(dataset.left_out) - most_skipped} more", "yellow")
+            print_line(f"    … and {len(dataset.left_out) - most_skipped} more", "yellow")
     if report.skipped_count:
         of = f" of {report.input_count}" if report.input_count else ""
-        say(f"  left out {report.skipped_count}{of}:", "yellow")
+        print_line(f"  left out {report.skipped_count}{of}:", "yellow")
         if len(report.skipped_reasons) > 1:
             for reason, count in sorted(report.skipped_reasons.items(), key=lambda item: -item[1]):
-                say(f"    {count} × {reason}", "yellow")
+                print_line(f"    {count} × {reason}", "yellow")
         for skipped in report.skipped[:most_skipped]:
             row = f", row {skipped.row}" if skipped.row else ""
-            say(f"    {skipped.file}{row}: {skipped.reason}", "yellow")
+            print_line(f"    {skipped.file}{row}: {skipped.reason}", "yellow")
         if report.skipped_count > most_skipped and most_skipped < len(report.skipped):
-            say(f"    … `zoo datasets show {dataset.id}` has more", "yellow")
+            print_line(f"    … `zoo datasets show {dataset.id}` has more", "yellow")
     for warning in report.warnings:
-        say(f"  warning: {warning}", "yellow")
+        print_line(f"  warning: {warning}", "yellow")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

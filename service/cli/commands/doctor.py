@@ -9,13 +9,13 @@ import typer
 
 from service.cli.options import Json
 from service.cli.rendering.console import (
-    complain,
-    harmless,
+    escaped,
+    new_table,
+    print_error,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check ZOO_HOME and the database here, without a server. Exit code 0 if all is sound, 1 if not."""
-    from service.doctor.checkup import HomeInUseError, alone, examine
-    from service.doctor.quarantine import put_aside
+    from service.doctor.checkup import HomeInUseError, exclusive_access, run_checkup
+    from service.doctor.quarantine import move_to_quarantine
     from service.settings import load_settings
 
     settings = load_settings()
@@ -48,19 +48,19 @@ def doctor(
     folder: Path | None = None
     if quarantine and home.is_dir():
         try:
-            with alone(home, settings.database_url):
-                report = examine(home, settings.database_url, digests=digests)
+            with exclusive_access(home, settings.database_url):
+                report = run_checkup(home, settings.database_url, digests=digests)
                 if report.damaged:
-                    folder, moved = put_aside(home, settings.database_url, report.damaged)
-                    report = examine(home, settings.database_url, digests=digests)
+                    folder, moved = move_to_quarantine(home, settings.database_url, report.damaged)
+                    report = run_checkup(home, settings.database_url, digests=digests)
         except HomeInUseError as error:
-            complain(str(error))
+            print_error(str(error))
             raise typer.Exit(IN_USE) from None
         except OSError as error:
-            complain(f"nothing more can be moved in {home}: {(error.strerror or 'unknown reason').lower()}")
+            print_error(f"nothing more can be moved in {home}: {(error.strerror or 'unknown reason').lower()}")
             raise typer.Exit(1) from None
     else:
-        report = examine(home, settings.database_url, digests=digests)
+        report = run_checkup(home, settings.database_url, digests=digests)
     if as_json:
         print_json(_document(home, report, moved, folder))
     else:
@@ -81,28 +81,28 @@ def _document(home: Path, report: Report, moved: list[Finding], folder: Path | N
 
 
 def _print(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> None:
-    looked = ", ".join(f"{number} {kind if number == 1 else several(kind)}" for kind, number in report.checked.items())
-    remark(f"looked at {home}: {looked or 'nothing is there'}")
+    looked = ", ".join(f"{number} {kind if number == 1 else plural(kind)}" for kind, number in report.checked.items())
+    print_note(f"looked at {home}: {looked or 'nothing is there'}")
     if moved:
-        say(f"moved to {folder}:")
+        print_line(f"moved to {folder}:")
         _table(moved)
     if report.damaged:
-        say("damaged:", "red")
+        print_line("damaged:", "red")
         _table(report.damaged)
         if not moved:
-            remark("stop the server and run `zoo doctor --quarantine` to move these aside")
+            print_note("stop the server and run `zoo doctor --quarantine` to move these aside")
     for note in report.notes:
-        remark(f"note: {note.kind} {note.name}: {note.reason}")
-    say("all is sound" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red")
+        print_note(f"note: {note.kind} {note.name}: {note.reason}")
+    print_line("all is sound" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red")
 
 
-def several(noun: str) -> str:
+def plural(noun: str) -> str:
     """The plural of a kind of entry."""
     return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
 def _table(findings: list[Finding]) -> None:
-    rows = table("what", "name", "why", "where")
+    rows = new_table("what", "name", "why", "where")
     for finding in findings:
-        rows.add_row(*map(harmless, (finding.kind, finding.name, finding.reason, str(finding.path or ""))))
-    show_table(rows)
+        rows.add_row(*map(escaped, (finding.kind, finding.name, finding.reason, str(finding.path or ""))))
+    print_table(rows)

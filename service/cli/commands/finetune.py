@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.options import DEFAULT_SERVER, Json, Owner, Server, assigned
+from service.cli.options import DEFAULT_SERVER, Json, Owner, Server, parse_assignment
 from service.cli.rendering.console import (
-    err,
-    harmless,
+    escaped,
     print_json,
-    remark,
-    say,
+    print_line,
+    print_note,
+    stderr_console,
 )
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _METHODS = "auto, head, full or lora"
 _COLUMN = "COLUMN"
 _ROLES = ("text", "target", "image", "time", "series", "split")
 _SPEC = {"base": "BASE", "model": "--name", "task": "--task", "method": "--method", "priority": "--priority"}
-AS_TYPED = {
+OPTION_NAMES = {
     "data": "DATA",
     "header.file_name": "DATA",
     "header.uri": "DATA",
@@ -73,12 +73,14 @@ def finetune(
 ) -> None:
     """Teach a base your data; the result is served under NAME. Exit code 1 if the job fails; Ctrl-C leaves it running."""
     from service.cli.rendering.formatting import jsonable
-    from service.cli.rendering.job_outcome import finish
-    from service.cli.rendering.job_progress import follow
+    from service.cli.rendering.job_outcome import print_outcome
+    from service.cli.rendering.job_progress import follow_job
     from service.client import Client, Columns, ZooClientError
     from service.client.upload import kinds_in
 
-    chosen = dict(assigned(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or [])
+    chosen = dict(
+        parse_assignment(setting, "NAME=VALUE, for example learning_rate=0.001") for setting in settings or []
+    )
     roles = {"text": text, "target": target, "image": image, "time": time, "series": series, "split": split}
     given = {role: column for role, column in roles.items() if column}
     columns = Columns(**given, ignored=tuple(ignore or ())) if given or ignore else None
@@ -94,23 +96,25 @@ def finetune(
             _show_dataset(dataset, as_json)
             job = client.create_job(base, dataset.id, name, promote=promote, **how)
         except ZooClientError as error:
-            error.args = (as_typed(error.message),)
+            error.args = (with_option_names(error.message),)
             raise
         if as_json:
             print_json({"job": jsonable(job)})
         if watch:
-            finish(client, follow(client, job, server=server, as_json=as_json), server=server, as_json=as_json)
+            print_outcome(
+                client, follow_job(client, job, server=server, as_json=as_json), server=server, as_json=as_json
+            )
         elif not as_json:
             _tell_detached(job, server)
 
 
-def as_typed(message: str) -> str:
+def with_option_names(message: str) -> str:
     """A refusal with the option that was typed, in place of the request's field, which was not."""
     field, colon, problem = message.partition(": ")
     hyperparameter = field.removeprefix("spec.hyperparameters.")
     if hyperparameter != field:
         return f"--set {hyperparameter}: {problem}"
-    return f"{AS_TYPED.get(field, field)}{colon}{problem}"
+    return f"{OPTION_NAMES.get(field, field)}{colon}{problem}"
 
 
 def _stored(client: Client, data: str, kind: str, columns: Columns | None) -> Dataset | None:
@@ -140,37 +144,37 @@ def _stored(client: Client, data: str, kind: str, columns: Columns | None) -> Da
 def _upload(client: Client, data: str, kind: str, columns: Columns | None, task: str) -> Dataset:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = err()
+    console = stderr_console()
     shown = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     speed = (TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*shown, *speed, console=console, transient=True, disable=not console.is_terminal) as bar:
         shown_bar = bar.add_task("asking", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(shown_bar, completed=done, total=total or None, description=harmless(what))
+            bar.update(shown_bar, completed=done, total=total or None, description=escaped(what))
 
         try:
             return client.upload_dataset(data, kind=kind, columns=columns, task=task, progress=progress)
         except KeyboardInterrupt:
             bar.stop()
-            remark("stopped; what was sent is kept, and the same command goes on where it stopped")
+            print_note("stopped; what was sent is kept, and the same command goes on where it stopped")
             raise typer.Exit(130) from None
 
 
 def _show_dataset(dataset: Dataset, as_json: bool) -> None:
-    from service.cli.commands.datasets import print_findings
+    from service.cli.commands.datasets import print_report
     from service.cli.rendering.formatting import jsonable
 
     if as_json:
         print_json({"dataset": jsonable(dataset)})
         return
     if dataset.existed:
-        remark("the server had these data already")
-    print_findings(dataset)
+        print_note("the server had these data already")
+    print_report(dataset)
 
 
 def _tell_detached(job: Job, server: str) -> None:
     where = "" if server == DEFAULT_SERVER else f" --server {server}"
-    say(f"job {job.id} is {job.state}")
-    say("to watch it:")
-    say(f"  zoo jobs watch {job.id}{where}")
+    print_line(f"job {job.id} is {job.state}")
+    print_line("to watch it:")
+    print_line(f"  zoo jobs watch {job.id}{where}")

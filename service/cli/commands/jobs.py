@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import DEFAULT_SERVER, Json, Server, verb_follows
+from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
 from service.cli.rendering.console import (
-    harmless,
-    megabytes,
+    escaped,
+    format_size,
+    new_table,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List the jobs of the server, the newest first."""
-    if verb_follows(ctx):
+    if has_subcommand(ctx):
         return
-    from service.cli.rendering.formatting import ago, jsonable
+    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -46,16 +46,16 @@ def jobs(
         print_json({"server": server, "jobs": jsonable(listed)})
         return
     if not listed:
-        remark("the server has no such jobs" if state or model or owner else "the server has no jobs")
+        print_note("the server has no such jobs" if state or model or owner else "the server has no jobs")
         return
     owners = any(job.owner for job in listed)  # a column for nothing where callers do not say who they are
     head = ("id", *(["owner"] if owners else []), "model", "base", "method", "state", "done", "created", "")
-    rows = table(*head, right=("done",))
+    rows = new_table(*head, right=("done",))
     for job in listed:
         words = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
         done = "" if job.has_ended else f"{job.progress.ratio:.0%}"
-        rows.add_row(*map(harmless, words), done, ago(job.created), harmless(_what_came(job)))
-    show_table(rows)
+        rows.add_row(*map(escaped, words), done, format_age(job.created), escaped(_what_came(job)))
+    print_table(rows)
 
 
 @app.command("show")
@@ -81,13 +81,13 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Show what happens to a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
-    from service.cli.rendering.job_outcome import finish
-    from service.cli.rendering.job_progress import follow
+    from service.cli.rendering.job_outcome import print_outcome
+    from service.cli.rendering.job_progress import follow_job
     from service.client import Client
 
     with Client(server) as client:
-        ended = follow(client, find_job(client, job), server=server, as_json=as_json, after=after)
-        finish(client, ended, server=server, as_json=as_json)
+        ended = follow_job(client, find_job(client, job), server=server, as_json=as_json, after=after)
+        print_outcome(client, ended, server=server, as_json=as_json)
 
 
 @app.command("cancel")
@@ -128,7 +128,7 @@ def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> N
     if as_json:
         print_json({"server": server, "deleted": found.id, "freed_bytes": freed})
     else:
-        say(f"deleted job {found.id}, {megabytes(freed)} freed")
+        print_line(f"deleted job {found.id}, {format_size(freed)} freed")
 
 
 def find_job(client: Client, text: str) -> Job:
@@ -154,7 +154,7 @@ def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
         print_json({"server": server, "job": jsonable(job)})
     else:
         what = soon if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
-        say(f"job {job.id} is {job.state}{what}")
+        print_line(f"job {job.id} is {job.state}{what}")
 
 
 def _what_came(job: Job) -> str:
@@ -166,9 +166,9 @@ def _what_came(job: Job) -> str:
 
 
 def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
-    from service.cli.rendering.formatting import age, ago, figure
+    from service.cli.rendering.formatting import format_age, format_duration
 
-    rows = table("", "")
+    rows = new_table("", "")
     rows.show_header = False
     took = (job.ended - job.started).total_seconds() if job.ended and job.started else None
     best = next((checkpoint for checkpoint in checkpoints if checkpoint.best), None)
@@ -187,22 +187,22 @@ def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
         "seed": str(job.seed),
         "priority": str(job.priority),
         "done": "" if job.has_ended or not job.progress.phase else f"{job.progress.ratio:.0%}, {job.progress.phase}",
-        "metrics": ", ".join(f"{name} {figure(value)}" for name, value in sorted(job.metrics.items())),
+        "metrics": ", ".join(f"{name} {format_value(value)}" for name, value in sorted(job.metrics.items())),
         "checkpoints": _checkpoints(checkpoints, best),
-        "created": ago(job.created),
-        "took": "" if took is None else age(took),
+        "created": format_age(job.created),
+        "took": "" if took is None else format_duration(took),
         "workers started": str(job.attempts) if job.attempts > 1 else "",
         "owner": job.owner,
     }
     for fact, text in facts.items():
         if text:
-            rows.add_row(fact, harmless(text))
-    show_table(rows)
+            rows.add_row(fact, escaped(text))
+    print_table(rows)
 
 
 def _checkpoints(checkpoints: tuple[Checkpoint, ...], best: Checkpoint | None) -> str:
     if not checkpoints:
         return ""
-    size = megabytes(sum(checkpoint.size_bytes for checkpoint in checkpoints))
+    size = format_size(sum(checkpoint.size_bytes for checkpoint in checkpoints))
     steps = ", ".join(f"{c.step} (damaged: {c.damaged})" if c.damaged else str(c.step) for c in checkpoints)
     return f"at step {steps} ({size})" + (f"; the best is {best.step}" if best else "")

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
 from service.cli.rendering.console import (
-    count,
-    harmless,
-    megabytes,
-    option_text,
+    escaped,
+    format_count,
+    new_table,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -41,14 +39,14 @@ def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
         print_json({"source": source, "server": server, "models": [asdict(model) for model in listed]})
         return
     if known.live:
-        remark(f"models of the server at {server}" + (f" ({known.problem})" if known.problem else ""))
+        print_note(f"models of the server at {server}" + (f" ({known.problem})" if known.problem else ""))
     else:
-        remark(f"no server answers at {server}, so this is the catalog of this machine")
-    rows = table("model", "state", "family", "task", "parameters", "summary", right=("parameters",))
+        print_note(f"no server answers at {server}, so this is the catalog of this machine")
+    rows = new_table("model", "state", "family", "task", "parameters", "summary", right=("parameters",))
     for model in listed:
-        words = (model.family, model.task, count(model.parameter_count), model.summary)
-        rows.add_row(harmless(model.name), _state(model), *(harmless(word) for word in words))
-    show_table(rows)
+        words = (model.family, model.task, format_count(model.parameter_count), model.summary)
+        rows.add_row(escaped(model.name), _state(model), *(escaped(word) for word in words))
+    print_table(rows)
 
 
 def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
@@ -68,27 +66,27 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
     if as_json:
         print_json({"source": "server" if live else "catalog", "server": server, "model": asdict(shown)})
         return
-    remark(
+    print_note(
         f"as the server at {server} has it" if live else f"no server answers at {server}; this machine's catalog says"
     )
     _print_model(shown)
-    say("")
+    print_line("")
     if not live:
-        say("to serve it:")
-        say(f"  zoo serve --model {shown.name}")
+        print_line("to serve it:")
+        print_line(f"  zoo serve --model {shown.name}")
     where = "" if server == DEFAULT_SERVER else f"--server {server} "
-    say("to call it:")
-    say(f"  zoo predict {where}{shown.name} {EXAMPLES.get(shown.raw_input, 'INPUT')}")
+    print_line("to call it:")
+    print_line(f"  zoo predict {where}{shown.name} {EXAMPLES.get(shown.raw_input, 'INPUT')}")
 
 
 def _print_model(model: ModelInfo | LocalModel) -> None:
-    rows = table("", "")
+    rows = new_table("", "")
     rows.show_header = False
     facts = {
         "summary": model.summary,
         "family": model.family,
         "task": model.task,
-        "parameters": count(model.parameter_count),
+        "parameters": format_count(model.parameter_count),
         "takes": model.raw_input or "tensors only",
         "tensors in": "; ".join(_signature(tensor) for tensor in model.inputs),
         "tensors out": "; ".join(_signature(tensor) for tensor in model.outputs),
@@ -99,15 +97,15 @@ def _print_model(model: ModelInfo | LocalModel) -> None:
         "paper": model.paper,
         "weights sha256": model.weights_sha256,
     }
-    rows.add_row("model", harmless(model.name))
+    rows.add_row("model", escaped(model.name))
     rows.add_row("state", _state(model))
     for fact, text in facts.items():
         if text:
-            rows.add_row(fact, harmless(text))
+            rows.add_row(fact, escaped(text))
         if fact == "takes":
             for column in _columns(model):
-                rows.add_row("", harmless(column))
-    show_table(rows)
+                rows.add_row("", escaped(column))
+    print_table(rows)
 
 
 def _columns(model: ModelInfo | LocalModel) -> list[str]:
@@ -128,13 +126,13 @@ def _whereabouts(model: ModelInfo | LocalModel) -> dict[str, str]:
     if not isinstance(model, ModelInfo):
         return {"weights": model.weights_folder}
     traffic = model.traffic
-    here = f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
+    here = f"{model.precision} on {model.device}, {format_size(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {
         "runs": here if model.device else "",
         "made fast": _evidence(model.evidence) if model.evidence else "",
-        **runtime_notes.facts(model),
+        **runtime_notes.runtime_facts(model),
         "memory": _memory(model) if model.device else "",
-        "options": ", ".join(f"{name}={option_text(value)}" for name, value in model.options.items()),
+        "options": ", ".join(f"{name}={format_option(value)}" for name, value in model.options.items()),
         "versions": ", ".join(str(number) for number in model.versions),
         "aliases": ", ".join(f"{name} is {number}" for name, number in sorted(model.aliases.items())),
         "tuned from": model.base,
@@ -168,11 +166,11 @@ def _evidence(evidence: Evidence) -> str:
 
 def _memory(model: ModelInfo) -> str:
     beside = model.memory_bytes - model.weights_bytes
-    parts = [f"{megabytes(model.weights_bytes)} of weights"]
+    parts = [f"{format_size(model.weights_bytes)} of weights"]
     if beside > 0:
-        parts.append(f"{megabytes(beside)} beside them")
+        parts.append(f"{format_size(beside)} beside them")
     if model.growth_bytes is not None:
-        parts.append(f"the server grew by {megabytes(model.growth_bytes)} over the load")
+        parts.append(f"the server grew by {format_size(model.growth_bytes)} over the load")
     return "; ".join(parts)
 
 
@@ -181,7 +179,7 @@ def _state(model: ModelInfo | LocalModel) -> str:
 
     if not isinstance(model, ModelInfo):
         return "downloaded" if model.downloaded else "not downloaded"
-    return harmless(f"{model.state}: {model.state_reason}" if model.state_reason else model.state)
+    return escaped(f"{model.state}: {model.state_reason}" if model.state_reason else model.state)
 
 
 def _signature(tensor: TensorSpec) -> str:

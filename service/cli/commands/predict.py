@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
-from service.cli.rendering.console import err, print_json
+from service.cli.rendering.console import print_json, stderr_console
 
 if TYPE_CHECKING:
     from service.cli.inputs.sources import Source
@@ -120,7 +120,7 @@ def _counted(rows: Iterator[Row], given: Iterable[Source], quiet: bool) -> Itera
     """`rows`, with a bar on stderr for people who wait for many."""
     from rich.progress import track
 
-    console = err()
+    console = stderr_console()
     many = isinstance(given, list) and len(given) > 1
     if quiet or not many or not console.is_terminal:
         return rows

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.rendering.console import (
-    complain,
-    err,
-    harmless,
-    megabytes,
-    say,
+    escaped,
+    format_size,
+    print_error,
+    print_line,
+    stderr_console,
 )
 
 if TYPE_CHECKING:
@@ -39,18 +39,18 @@ def pull(
     for card in cards:
         found = store.find(card)
         if found is None and settings.offline:
-            complain(f"{card.name} is not on this machine, and ZOO_OFFLINE says to fetch nothing")
+            print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE says to fetch nothing")
             failed = True
             continue
         try:
             got = found or _fetch(store, card)
         except ZooModelError as error:
-            complain(str(error))
+            print_error(str(error))
             failed = True
             continue
-        size = megabytes(got.weights.stat().st_size)
-        say(f"{card.name}: {'already here' if found else 'fetched'}, {size} in {got.folder}")
-        say(f"  licence of the weights: {card.licence.weights}")
+        size = format_size(got.weights.stat().st_size)
+        print_line(f"{card.name}: {'already here' if found else 'fetched'}, {size} in {got.folder}")
+        print_line(f"  licence of the weights: {card.licence.weights}")
     if failed:
         raise typer.Exit(1)
 
@@ -58,7 +58,7 @@ def pull(
 def _fetch(store: Store, card: Card) -> Materialised:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = err()
+    console = stderr_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -70,6 +70,6 @@ def _fetch(store: Store, card: Card) -> Materialised:
         task = bar.add_task(card.name, total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total or None, description=harmless(what))
+            bar.update(task, completed=done, total=total or None, description=escaped(what))
 
         return store.materialise(card, progress)

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import DEFAULT_SERVER, Json, Model, Server, assigned
+from service.cli.options import DEFAULT_SERVER, Json, Model, Server, parse_assignment
 from service.cli.rendering.console import (
-    complain,
-    err,
-    harmless,
-    megabytes,
-    option_text,
+    escaped,
+    new_table,
+    print_error,
     print_json,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_table,
+    stderr_console,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +35,13 @@ def status(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     if as_json:
         print_json({"server": server, **asdict(found)})
     elif not found.live:
-        complain(found.problem)
+        print_error(found.problem)
     else:
-        say(f"{server} is live and {'ready' if found.ready else 'not ready'}", "green" if found.ready else "yellow")
+        print_line(
+            f"{server} is live and {'ready' if found.ready else 'not ready'}", "green" if found.ready else "yellow"
+        )
         if found.problem:
-            complain(found.problem)
+            print_error(found.problem)
         _print_models(found.models)
     if not found.ready:
         raise typer.Exit(NOT_READY if found.live else NOT_LIVE)
@@ -53,13 +53,13 @@ def load(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
 
     from service.client import Client
 
-    console = err()
-    with Client(server) as client, console.status(f"loading {harmless(model)}"):
+    console = stderr_console()
+    with Client(server) as client, console.status(f"loading {escaped(model)}"):
         loaded = client.load(model)
     if as_json:
         print_json({"server": server, "model": asdict(loaded)})
         return
-    say(f"{loaded.name} is {loaded.state}" + (f", {_runs(loaded)}" if loaded.device else ""))
+    print_line(f"{loaded.name} is {loaded.state}" + (f", {_runs(loaded)}" if loaded.device else ""))
 
 
 def unload(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
@@ -73,9 +73,9 @@ def unload(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False)
     if as_json:
         print_json({"server": server, "model": asdict(unloaded)})
         return
-    say(f"{unloaded.name} is {unloaded.state}" + (f": {unloaded.state_reason}" if unloaded.state_reason else ""))
+    print_line(f"{unloaded.name} is {unloaded.state}" + (f": {unloaded.state_reason}" if unloaded.state_reason else ""))
     if unloaded.held_bytes:
-        say(f"freed {megabytes(unloaded.freed_bytes)} of {megabytes(unloaded.held_bytes)}")
+        print_line(f"freed {format_size(unloaded.freed_bytes)} of {format_size(unloaded.held_bytes)}")
 
 
 def set_options(
@@ -104,26 +104,26 @@ def set_options(
         return
     for name in changes:
         later = ", once it is loaded the next time" if name in updated.at_next_load else ""
-        say(f"{updated.name}: {name} is {option_text(updated.options.get(name, 'unknown'))}{later}")
+        print_line(f"{updated.name}: {name} is {format_option(updated.options.get(name, 'unknown'))}{later}")
 
 
 def _assignment(text: str) -> tuple[str, str | float | bool | None]:
     """`weight=2` → ("weight", 2); `default` takes an option back."""
-    name, value = assigned(text, "OPTION=VALUE, for example weight=2")
+    name, value = parse_assignment(text, "OPTION=VALUE, for example weight=2")
     return name, None if value == "default" else value
 
 
 def _print_models(models: tuple[ModelInfo, ...]) -> None:
-    rows = table("model", "state", "versions", "runs", "reason")
+    rows = new_table("model", "state", "versions", "runs", "reason")
     for model in models:
         versions = ", ".join(str(number) for number in model.versions)
-        rows.add_row(*(harmless(x) for x in (model.name, model.state, versions, _runs(model), model.state_reason)))
+        rows.add_row(*(escaped(x) for x in (model.name, model.state, versions, _runs(model), model.state_reason)))
     if models:
-        show_table(rows)
+        print_table(rows)
     loaded = [model for model in models if model.device]
     if loaded:
-        say(f"{len(loaded)} loaded, {megabytes(sum(model.memory_bytes for model in loaded))} in all")
+        print_line(f"{len(loaded)} loaded, {format_size(sum(model.memory_bytes for model in loaded))} in all")
 
 
 def _runs(model: ModelInfo) -> str:
-    return f"{model.precision} on {model.device}, {megabytes(model.memory_bytes)}" if model.device else ""
+    return f"{model.precision} on {model.device}, {format_size(model.memory_bytes)}" if model.device else ""

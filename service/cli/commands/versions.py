@@ -9,13 +9,13 @@ import typer
 
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 from service.cli.rendering.console import (
-    complain,
-    harmless,
-    megabytes,
+    escaped,
+    format_size,
+    new_table,
+    print_error,
     print_json,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of
 
 def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """List the versions of a model, the newest first."""
-    from service.cli.rendering.formatting import ago, jsonable
+    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -34,7 +34,7 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
     if as_json:
         print_json({"server": server, "model": model, **jsonable(found)})
         return
-    rows = table(
+    rows = new_table(
         "version", "aliases", "state", "base", "method", "metrics", "size", "published", right=("version", "size")
     )
     for version in found.versions:
@@ -46,8 +46,10 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
             lineage.method if lineage else "",
             _metrics(version),
         )
-        rows.add_row(str(version.number), *map(harmless, words), megabytes(version.size_bytes), ago(version.created))
-    show_table(rows)
+        rows.add_row(
+            str(version.number), *map(escaped, words), format_size(version.size_bytes), format_age(version.created)
+        )
+    print_table(rows)
     _print_traffic(found.traffic)
 
 
@@ -64,8 +66,8 @@ def report(
 ) -> None:
     """Show how a fine-tuned version did on held-out data."""
     from service.cli.rendering.formatting import jsonable
-    from service.cli.rendering.job_outcome import figures
-    from service.cli.rendering.runtime_notes import served
+    from service.cli.rendering.job_outcome import metrics_table
+    from service.cli.rendering.runtime_notes import report_lines
     from service.client import Client
 
     with Client(server) as client:
@@ -74,19 +76,19 @@ def report(
         try:
             html.write_bytes(found.html)
         except OSError as error:
-            complain(f"cannot write {str(html)!r}: {(error.strerror or 'unknown reason').lower()}")
+            print_error(f"cannot write {str(html)!r}: {(error.strerror or 'unknown reason').lower()}")
             raise typer.Exit(1) from None
     if as_json:
         print_json({"server": server, "model": model, "version": found.version, "report": jsonable(found.report)})
         return
-    say(f"{model} version {found.version}, {found.report.get('task', '')}")
-    show_table(figures(found.report))
+    print_line(f"{model} version {found.version}, {found.report.get('task', '')}")
+    print_table(metrics_table(found.report))
     if found.report.get("primary"):
-        say("* decides about promotion")
-    for line in served(found.report):
-        say(line)
+        print_line("* decides about promotion")
+    for line in report_lines(found.report):
+        print_line(line)
     if html is not None:
-        say(f"the whole report is in {html}")
+        print_line(f"the whole report is in {html}")
 
 
 def promote(model: Model, version: Number, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
@@ -155,14 +157,16 @@ def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
     if as_json:
         print_json({"server": server, "model": jsonable(model)})
     else:
-        say(sentence)
+        print_line(sentence)
 
 
 def _print_traffic(traffic: Traffic) -> None:
     if traffic.canary and traffic.canary_share:
-        say(f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version")
+        print_line(
+            f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version"
+        )
     if traffic.rolled_back_reason:
-        say(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
+        print_line(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
 
 
 def _state(version: ModelVersion) -> str:
@@ -172,8 +176,7 @@ def _state(version: ModelVersion) -> str:
 
 
 def _metrics(version: ModelVersion) -> str:
-    from service.cli.rendering.formatting import figure
 
     if version.lineage is None:
         return ""
-    return ", ".join(f"{name} {figure(value)}" for name, value in sorted(version.lineage.metrics.items()))
+    return ", ".join(f"{name} {format_value(value)}" for name, value in sorted(version.lineage.metrics.items()))

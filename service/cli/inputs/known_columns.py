@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from service.cli.rendering.console import remark
+from service.cli.rendering.console import print_note
 
 if TYPE_CHECKING:
     from service.client import ModelInfo
@@ -100,7 +100,7 @@ class Known:
     def _once(self, about: str, sentence: str) -> None:
         if about not in self._told:
             self._told.add(about)
-            remark(sentence)
+            print_note(sentence)
 
 
 def _matched(names: Iterable[str], known: Sequence[str]) -> dict[str, str]:

@@ -121,7 +121,7 @@ def of_table(path: Path, name: str, raw_input: str, known: Known) -> Iterator[So
 
 
 def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
-    from service.cli.rendering.console import remark
+    from service.cli.rendering.console import print_note
     from service.datasets.dataset import Columns
     from service.datasets.dataset_limits import DatasetLimits
     from service.datasets.readers.time_series.series_columns import NoNumberColumn, open_series
@@ -139,13 +139,13 @@ def _series_of_table(path: Path, name: str, known: Known) -> Iterator[Source]:
             nonlocal skipped
             skipped += 1
             if skipped <= _TOLD:
-                remark(f"{name}, row {row} is left out: {reason}")
+                print_note(f"{name}, row {row} is left out: {reason}")
 
-        for series in reader.named(skip, remark):
+        for series in reader.named(skip, print_note):
             found = True
             yield Source(f"{name}:{series.name}" if series.name else name, series.values.tolist())
         if skipped > _TOLD:
-            remark(f"and {skipped - _TOLD} rows more")
+            print_note(f"and {skipped - _TOLD} rows more")
         if not found:
             raise Unreadable("the file holds no series that can be read")
 

@@ -23,7 +23,7 @@ from service.cli.inputs.sources import (
     unpacked,
     what_is,
 )
-from service.cli.rendering.console import remark
+from service.cli.rendering.console import print_note
 
 _PIPE = "to send it as a text, give it on stdin: echo TEXT | zoo predict MODEL -"
 _LONGEST_NAME = 4096
@@ -43,7 +43,7 @@ def of_text_model(argument: str, known: Known, column: str) -> Iterator[Source]:
             yield _whole(source.value, source.name)
     elif found == "file":
         source = _whole(path, argument)
-        remark(f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE")
+        print_note(f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE")
         yield source
     elif not any(map(str.isspace, argument)) and "://" in argument:
         raise Unreadable(f"is a URL, and is not fetched; give the text itself, or a file of it; {_PIPE}")
@@ -64,7 +64,7 @@ def _path(argument: str) -> str:
     formed = os.sep in argument or "/" in argument or (found == "file" and "." in argument)
     if found and not formed:
         inside = f"{argument}/" if found == "folder" else f"./{argument}"
-        remark(f"{argument!r} is sent as a text; for the {found} of that name, write {inside!r}")
+        print_note(f"{argument!r} is sent as a text; for the {found} of that name, write {inside!r}")
         return ""
     return found
 
@@ -92,7 +92,7 @@ def _of_table(path: Path, known: Known, column: str) -> Iterator[Source]:
             raise Unreadable(f"the file has no column {name!r}; it has {', '.join(map(repr, table.columns[:8]))}")
         others = [other for other in table.columns if other != name]
         if others:
-            remark(f"the text is column {name!r}; passed over: {', '.join(map(repr, others[:8]))}")
+            print_note(f"the text is column {name!r}; passed over: {', '.join(map(repr, others[:8]))}")
         for row in table.rows():
             at = f"{path}:{row.line or row.number}"
             text = row.cells.get(name)

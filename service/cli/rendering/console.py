@@ -18,43 +18,43 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that move a cursor, reorder or hide text, or cannot be encoded."""
 
 
-def harmless(text: object) -> str:
+def escaped(text: object) -> str:
     """`text` with every character that could steer a terminal shown as its escape, `\\x1b` for example."""
     return "".join(
         repr(character)[1:-1] if unicodedata.category(character) in _UNSAFE else character for character in str(text)
     )
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A name or a text in quotation marks, in one line and not too long."""
-    text = harmless(text)
+    text = escaped(text)
     return f"'{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + '…'}'"
 
 
-def out() -> Console:
+def stdout_console() -> Console:
     """The console on stdout. Markup is off, since names and labels are not ours."""
     return _console(stderr=False)
 
 
-def err() -> Console:
+def stderr_console() -> Console:
     """The console on stderr, for progress and sentences."""
     return _console(stderr=True)
 
 
-def say(text: str, style: str = "") -> None:
+def print_line(text: str, style: str = "") -> None:
     """One line on stdout for people."""
-    out().print(harmless(text), style=style, soft_wrap=True)
+    stdout_console().print(escaped(text), style=style, soft_wrap=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Red sentences on stderr, one a line."""
     for line in text.splitlines():
-        err().print(harmless(line), style="red", soft_wrap=True)
+        stderr_console().print(escaped(line), style="red", soft_wrap=True)
 
 
-def remark(text: str) -> None:
+def print_note(text: str) -> None:
     """A sentence on stderr that is no error, out of the way of what is piped."""
-    err().print(harmless(text), style="dim", soft_wrap=True)
+    stderr_console().print(escaped(text), style="dim", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -64,20 +64,20 @@ def print_json(value: Any) -> None:
     print(strict_json.text(strict_json.with_nulls(value)), flush=True)  # noqa: T201
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def new_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table with these headings; those in `right` hold numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD if out().is_terminal else None, header_style="bold", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD if stdout_console().is_terminal else None, header_style="bold", pad_edge=False)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
 
 
-def show_table(renderable: RenderableType) -> None:
+def print_table(renderable: RenderableType) -> None:
     """A table on stdout, without the blanks at the ends of lines where a program reads them."""
-    console = out()
+    console = stdout_console()
     if console.is_terminal:
         console.print(renderable)
         return
@@ -87,17 +87,17 @@ def show_table(renderable: RenderableType) -> None:
         print(line.rstrip())  # noqa: T201
 
 
-def megabytes(size: int) -> str:
+def format_size(size: int) -> str:
     """A size for people; of what is small, in kB."""
     return f"{size / 1e6:.1f} MB" if size >= _SMALL or not size else f"{max(size / 1e3, 0.1):.1f} kB"
 
 
-def option_text(value: object) -> str:
+def format_option(value: object) -> str:
     """A value of an option, as `zoo set` takes it."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(number: int) -> str:
+def format_count(number: int) -> str:
     """A number of parameters for people: 4.7 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:

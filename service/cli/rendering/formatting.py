@@ -12,7 +12,7 @@ _NOISE = 1e-12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def age(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A stretch of time, as short as it is still useful."""
     if seconds < _MINUTE:
         return f"{max(seconds, 0):.0f} s"
@@ -22,14 +22,14 @@ def age(seconds: float) -> str:
     raise AssertionError
 
 
-def ago(moment: datetime | None) -> str:
+def format_age(moment: datetime | None) -> str:
     """How long something is past; empty where nobody knows, as of an entry that is damaged."""
     if moment is None or moment.timestamp() <= 0:
         return ""
-    return f"{age((datetime.now(UTC) - moment).total_seconds())} ago"
+    return f"{format_duration((datetime.now(UTC) - moment).total_seconds())} ago"
 
 
-def figure(value: float) -> str:
+def format_value(value: float) -> str:
     """A measured value in four digits; what is but rounding noise is 0."""
     return "0" if abs(value) < _NOISE else f"{value:.4g}"
 

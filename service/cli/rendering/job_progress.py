@@ -16,13 +16,13 @@ from rich.text import Text
 
 from service.cli.options import DEFAULT_SERVER
 from service.cli.rendering.console import (
-    harmless,
-    out,
+    escaped,
     print_json,
-    remark,
-    say,
+    print_line,
+    print_note,
+    stdout_console,
 )
-from service.cli.rendering.formatting import age, figure, jsonable
+from service.cli.rendering.formatting import format_value, jsonable
 from service.client import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SPARK_WIDTH, _BAR_WIDTH, _LAST_LINES = 32, 40, 4
 _TENTHS = 10
 
 
-def follow(client: Client, job: Job, *, server: str, as_json: bool, after: int = 0) -> Job:
+def follow_job(client: Client, job: Job, *, server: str, as_json: bool, after: int = 0) -> Job:
     """Shows what happens to a job until it has ended, and gives it as it is then.
 
     Ctrl-C leaves the job alone, says how to come back, and ends the command.
@@ -46,15 +46,15 @@ def follow(client: Client, job: Job, *, server: str, as_json: bool, after: int =
         _show(client.watch_job(job.id, after=after), job, as_json=as_json)
     except KeyboardInterrupt:
         where = "" if server == DEFAULT_SERVER else f" --server {server}"
-        remark(f"detached; job {job.id} goes on")
-        remark(f"  zoo jobs watch {job.id}{where}    to come back")
-        remark(f"  zoo jobs cancel {job.id}{where}   to end it")
+        print_note(f"detached; job {job.id} goes on")
+        print_note(f"  zoo jobs watch {job.id}{where}    to come back")
+        print_note(f"  zoo jobs cancel {job.id}{where}   to end it")
         raise typer.Exit(INTERRUPTED) from None
     return client.job(job.id)
 
 
 def _show(events: Iterator[JobEvent], job: Job, *, as_json: bool) -> None:
-    console = out()
+    console = stdout_console()
     if as_json:
         for event in events:
             print_json({"event": event_json(event)})
@@ -68,9 +68,9 @@ def _show(events: Iterator[JobEvent], job: Job, *, as_json: bool) -> None:
         lines = PlainLines()
         for event in events:
             for line in lines.of(event):
-                say(line)
+                print_line(line)
         for line in lines.rest():
-            say(line)
+            print_line(line)
 
 
 def event_json(event: JobEvent) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class PlainLines:
         if not self._measured:
             return []
         last = self._measured[-1]
-        figures = ", ".join(f"{metric.name} {figure(metric.value)}" for metric in self._measured)
+        figures = ", ".join(f"{metric.name} {format_value(metric.value)}" for metric in self._measured)
         self._measured = []
         return [f"{last.split} {figures} ({_place(last.step, last.epoch)})"]
 
@@ -166,12 +166,12 @@ class JobView:
 
     def shown(self) -> RenderableType:
         """The view as it is now."""
-        parts: list[RenderableType] = [Text(harmless(self._title), style="bold"), self._line()]
+        parts: list[RenderableType] = [Text(escaped(self._title), style="bold"), self._line()]
         if self._curves:
             parts.append(self._table())
         for line in self._log:
             style = {"error": "red", "warning": "yellow"}.get(line.level, "dim")
-            parts.append(Text(harmless(line.text), style=style))
+            parts.append(Text(escaped(line.text), style=style))
         return Group(*parts)
 
     def _line(self) -> RenderableType:
@@ -181,16 +181,16 @@ class JobView:
         if self._yielding:
             words += ", makes way for calls"
         if self._state.state not in ("RUNNING", "CANCELLING") or not self._progress.phase:
-            return Text(harmless(words), style=style)
+            return Text(escaped(words), style=style)
         bar = ProgressBar(total=1.0, completed=self._progress.ratio, width=_BAR_WIDTH)
-        grid.add_row(Text(harmless(words), style=style), bar, Text(harmless(_progress_line(self._progress))))
+        grid.add_row(Text(escaped(words), style=style), bar, Text(escaped(_progress_line(self._progress))))
         return grid
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
         for name, values in sorted(self._curves.items()):
             curve = sparkline(values) if self._fancy and len(values) > 1 else ""
-            table.add_row(harmless(name), Text(figure(values[-1]), justify="right"), Text(curve, style="cyan"))
+            table.add_row(escaped(name), Text(format_value(values[-1]), justify="right"), Text(curve, style="cyan"))
         return table
 
 
@@ -220,7 +220,7 @@ def _progress_line(progress: JobProgress) -> str:
     if progress.steps:
         words.append(_place(progress.step, progress.epoch) + f" of {progress.steps}")
     if progress.remaining_s is not None:
-        words.append(f"about {age(progress.remaining_s)} left")
+        words.append(f"about {format_duration(progress.remaining_s)} left")
     return ", ".join(words)
 
 

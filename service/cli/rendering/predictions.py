@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from service.cli.rendering.console import (
-    harmless,
-    out,
-    show_table,
-    table,
+    escaped,
+    new_table,
+    print_table,
+    stdout_console,
 )
 from service.client import (
     Classification,
@@ -47,7 +47,7 @@ _SCIENTIFIC = (1e-6, 1e12)
 """Intervals that are narrower or wider are written with an exponent."""
 
 
-def problem_of(error: PredictionError) -> str:
+def error_text(error: PredictionError) -> str:
     """Why an input failed, without the path into a request that nobody on the command line wrote."""
     if error.violations and error.field.startswith("instances[") and error.violations[0].description:
         return error.violations[0].description
@@ -93,27 +93,27 @@ def print_answers(rows: Sequence[Row], timing: bool) -> None:
     vectors = [(name, outcome.values) for name, outcome in rows if isinstance(outcome, Embedding)]
     compared = len(vectors) > 1 and len({len(values) for _, values in vectors}) == 1
     if compared:
-        show_table(_similarities(vectors))
+        print_table(_similarities(vectors))
     rows_left = [row for row in rows if not (compared and isinstance(row[1], Embedding)) or row[1].notes]
     if rows_left:
-        show_table(_answers(rows_left, compared, bars=out().is_terminal))
+        print_table(_answers(rows_left, compared, bars=stdout_console().is_terminal))
     if timing and any(isinstance(outcome, Result) for _, outcome in rows):
-        show_table(_timings(rows))
+        print_table(_timings(rows))
 
 
 def _answers(rows: Sequence[Row], compared: bool, bars: bool) -> RenderableType:
     """A row for each answer and note; of vectors that were compared already, only what there is to note."""
     scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
-    made = table("input", "answer", *(("score", "") if scored else ()), right=("score",))
+    made = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
-        first = harmless(_shortened(name))
+        first = escaped(_shortened(name))
         for answer, score in () if compared and isinstance(outcome, Embedding) else _lines(outcome):
             bar: RenderableType = "" if score is None or not bars else _bar(score)
             made.add_row(first, answer, *(("" if score is None else f"{score:.3f}", bar) if scored else ()))
             first = ""
         if isinstance(outcome, Result) and outcome.notes:
             notes = ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
-            made.add_row(first, Text(f"note: {harmless(notes)}", style="dim"))
+            made.add_row(first, Text(f"note: {escaped(notes)}", style="dim"))
     return made
 
 
@@ -128,11 +128,11 @@ def _shortened(name: str) -> str:
 def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
     match outcome:
         case PredictionError():
-            return [(Text(harmless(problem_of(outcome)), style="red"), None)]
+            return [(Text(escaped(error_text(outcome)), style="red"), None)]
         case Classification(labels=()):
             return [(Text("no label reaches the threshold", style="dim"), None)]
         case Classification():
-            return [(Text(harmless(label.name)), label.score) for label in outcome.labels]
+            return [(Text(escaped(label.name)), label.score) for label in outcome.labels]
         case Segments(segments=()):
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
@@ -141,14 +141,14 @@ def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
         case GeneratedText():
-            return [(Text(harmless(outcome.text)), None)]
+            return [(Text(escaped(outcome.text)), None)]
         case Regression():
             return [(Text(_between(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
             return [(Text(line), None) for line in _steps(outcome)]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
-            return [(Text(harmless(f"{key} {shape}")), None) for key, shape in shapes]
+            return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]
         case _:
             return [(Text("this command does not know how to show the answer; try --json"), None)]
 
@@ -183,28 +183,28 @@ def _similarities(vectors: Sequence[tuple[str, Any]]) -> RenderableType:
     matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
     cosines = matrix @ matrix.T  # (texts, texts)
     if len(vectors) > _MATRIX_AT_MOST:
-        made = table("#", "text", "most like", "cosine", right=("#", "cosine"))
+        made = new_table("#", "text", "most like", "cosine", right=("#", "cosine"))
         np.fill_diagonal(cosines, -np.inf)
         for i, (name, _) in enumerate(vectors):
             nearest = int(np.argmax(cosines[i]))
-            made.add_row(str(i + 1), harmless(name), harmless(vectors[nearest][0]), f"{cosines[i, nearest]:.3f}")
+            made.add_row(str(i + 1), escaped(name), escaped(vectors[nearest][0]), f"{cosines[i, nearest]:.3f}")
         return made
     numbers = tuple(str(i + 1) for i in range(len(vectors)))
-    made = table("cosine", "text", *numbers, right=("cosine", *numbers))
+    made = new_table("cosine", "text", *numbers, right=("cosine", *numbers))
     for i, (name, _) in enumerate(vectors):
-        made.add_row(numbers[i], harmless(name), *(f"{cosine:.3f}" for cosine in cosines[i]))
+        made.add_row(numbers[i], escaped(name), *(f"{cosine:.3f}" for cosine in cosines[i]))
     return made
 
 
 def _timings(rows: Sequence[Row]) -> RenderableType:
     stages = ("preprocess ms", "queue ms", "execute ms", "postprocess ms", "batch rows", "padding")
-    made = table("input", *stages, "device", right=stages)
+    made = new_table("input", *stages, "device", right=stages)
     for name, outcome in rows:
         if isinstance(outcome, Result):
             t = outcome.timing
             times = (f"{s * 1000:.1f}" for s in (t.preprocess_s, t.queue_s, t.execute_s, t.postprocess_s))
-            device = harmless(f"{t.device} {t.precision}")
-            made.add_row(harmless(name), *times, str(t.batch_rows), f"{t.padding_ratio:.0%}", device)
+            device = escaped(f"{t.device} {t.precision}")
+            made.add_row(escaped(name), *times, str(t.batch_rows), f"{t.padding_ratio:.0%}", device)
     return made
 
 

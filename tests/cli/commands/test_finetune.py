@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from service.cli.commands.finetune import as_typed
+from service.cli.commands.finetune import with_option_names
 from service.cli.rendering.job_progress import JobView, PlainLines, sparkline
 from service.client import BadInput, Client, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 from service.client.upload import kinds_in
@@ -389,7 +389,7 @@ def test_what_was_measured_at_one_step_is_one_line() -> None:
     ],
 )
 def test_a_refusal_names_what_was_typed(refusal: str, told: str) -> None:
-    assert as_typed(refusal) == told
+    assert with_option_names(refusal) == told
 
 
 def test_what_will_be_refused_is_refused_before_anything_is_sent(run: Run, zoo: FakeZoo, photos: Path) -> None:
