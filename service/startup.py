@@ -26,6 +26,7 @@ from service.settings import (
     Settings,
     SettingsError,
     host_and_port,
+    printable_path,
     service_variables,
 )
 

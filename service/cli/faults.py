@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from service.cli.rendering.console import print_error
+from service.cli.rendering.console import escaped, print_error, quoted
 from service.observability.standard_streams import Direct, Stream, open_closed
 
 if TYPE_CHECKING:

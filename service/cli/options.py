@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from service.cli.rendering.console import quoted
+
 DEFAULT_PORT = "8001"
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 HIGHEST_PORT = 65535

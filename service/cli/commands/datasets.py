@@ -16,6 +16,7 @@ from service.cli.rendering.console import (
     print_note,
     print_table,
 )
+from service.cli.rendering.formatting import format_age, jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,6 @@ def datasets(
     """List the datasets of the server, the newest first."""
     if has_subcommand(ctx):
         return
-    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -64,7 +64,6 @@ def datasets(
 @app.command("show")
 def show(dataset: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show what was found in a dataset."""
-    from service.cli.rendering.formatting import jsonable
     from service.client import Client
 
     with Client(server) as client:

@@ -14,6 +14,7 @@ from service.cli.rendering.console import (
     print_note,
     stderr_console,
 )
+from service.cli.rendering.formatting import jsonable
 
 if TYPE_CHECKING:
     from service.client import Client, Columns, Dataset, Job
@@ -72,7 +73,6 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Teach a base your data; the result is served under NAME. Exit code 1 if the job fails; Ctrl-C leaves it running."""
-    from service.cli.rendering.formatting import jsonable
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
     from service.client import Client, Columns, ZooClientError
@@ -163,7 +163,6 @@ def _upload(client: Client, data: str, kind: str, columns: Columns | None, task:
 
 def _show_dataset(dataset: Dataset, as_json: bool) -> None:
     from service.cli.commands.datasets import print_report
-    from service.cli.rendering.formatting import jsonable
 
     if as_json:
         print_json({"dataset": jsonable(dataset)})

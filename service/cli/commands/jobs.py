@@ -16,6 +16,7 @@ from service.cli.rendering.console import (
     print_note,
     print_table,
 )
+from service.cli.rendering.formatting import format_age, format_duration, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import Checkpoint, Client, Job
@@ -37,7 +38,6 @@ def jobs(
     """List the jobs of the server, the newest first."""
     if has_subcommand(ctx):
         return
-    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -61,7 +61,6 @@ def jobs(
 @app.command("show")
 def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show all that is known of a job."""
-    from service.cli.rendering.formatting import jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -148,8 +147,6 @@ def find_job(client: Client, text: str) -> Job:
 
 def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
     """`soon`: what is still to come while a worker has the job."""
-    from service.cli.rendering.formatting import jsonable
-
     if as_json:
         print_json({"server": server, "job": jsonable(job)})
     else:
@@ -166,8 +163,6 @@ def _what_came(job: Job) -> str:
 
 
 def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
-    from service.cli.rendering.formatting import format_age, format_duration
-
     rows = new_table("", "")
     rows.show_header = False
     took = (job.ended - job.started).total_seconds() if job.ended and job.started else None

@@ -8,6 +8,8 @@ from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
 from service.cli.rendering.console import (
     escaped,
     format_count,
+    format_option,
+    format_size,
     new_table,
     print_json,
     print_line,

@@ -9,6 +9,8 @@ import typer
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server, parse_assignment
 from service.cli.rendering.console import (
     escaped,
+    format_option,
+    format_size,
     new_table,
     print_error,
     print_json,

@@ -17,6 +17,7 @@ from service.cli.rendering.console import (
     print_line,
     print_table,
 )
+from service.cli.rendering.formatting import format_age, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import ModelInfo, ModelVersion, Traffic
@@ -26,7 +27,6 @@ Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of
 
 def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """List the versions of a model, the newest first."""
-    from service.cli.rendering.formatting import format_age, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -65,7 +65,6 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show how a fine-tuned version did on held-out data."""
-    from service.cli.rendering.formatting import jsonable
     from service.cli.rendering.job_outcome import metrics_table
     from service.cli.rendering.runtime_notes import report_lines
     from service.client import Client
@@ -152,8 +151,6 @@ def alias(
 
 
 def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
-    from service.cli.rendering.formatting import jsonable
-
     if as_json:
         print_json({"server": server, "model": jsonable(model)})
     else:

@@ -17,7 +17,7 @@ from service.cli.rendering.console import (
     print_note,
     print_table,
 )
-from service.cli.rendering.formatting import jsonable
+from service.cli.rendering.formatting import format_duration, jsonable
 from service.cli.rendering.runtime_notes import runtime_lines
 from service.client import NotFound, ZooClientError
 from service.rounding import format_apart

@@ -22,7 +22,7 @@ from service.cli.rendering.console import (
     print_note,
     stdout_console,
 )
-from service.cli.rendering.formatting import format_value, jsonable
+from service.cli.rendering.formatting import format_duration, format_value, jsonable
 from service.client import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from service.cli.rendering.formatting import format_value
+
 if TYPE_CHECKING:
     from service.client import Decisions, ModelInfo, ModelVersion
 
