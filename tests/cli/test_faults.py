@@ -232,14 +232,14 @@ def house(tmp_path: Path, zoo: FakeZoo, monkeypatch: pytest.MonkeyPatch, capfd: 
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(line=command_lines())
-def test_no_arguments_make_zoo_print_a_traceback(house: House, line: list[str]) -> None:
+def test_random_command_line_ends_without_a_traceback(house: House, line: list[str]) -> None:
     _, _, err = house.run(*line)
     assert "zoo failed unexpectedly" not in err, (line, err, house.log)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("model", ["efficientnet_lite0", "silero_vad", "all_minilm_l6_v2", "flats", "sales", "homes"])
-def test_whatever_stands_where_an_input_is_expected_is_answered_or_a_sentence(
+def test_unusual_predict_input_ends_without_a_traceback(
     house: House, model: str, name: str
 ) -> None:
     _, _, err = house.run("predict", model, "--server", "SERVER", "--json", "--", name)
@@ -247,7 +247,7 @@ def test_whatever_stands_where_an_input_is_expected_is_answered_or_a_sentence(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_stands_where_data_are_expected_is_taken_or_a_sentence(house: House, name: str) -> None:
+def test_unusual_finetune_data_ends_without_a_traceback(house: House, name: str) -> None:
     line = ["finetune", "--server", "SERVER", "--name", "mine", "--detach", "--", "efficientnet_lite0", name]
     _, _, err = house.run(*line)
     assert "zoo failed unexpectedly" not in err, (err, house.log)
@@ -292,7 +292,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
-def test_an_unexpected_fault_is_one_line_and_its_details_are_in_the_log(
+def test_unexpected_error_prints_one_line_and_logs_the_traceback(
     house: House, broken: Callable[[BaseException], None], error: BaseException
 ) -> None:
     broken(error)
@@ -306,7 +306,7 @@ def test_an_unexpected_fault_is_one_line_and_its_details_are_in_the_log(
     assert log.stat().st_mode & 0o077 == 0 or log.parent.stat().st_mode & 0o077 == 0, "what it holds is its owner's"
 
 
-def test_a_fault_whose_log_cannot_be_written_is_one_line_all_the_same(
+def test_unexpected_error_without_writable_log_prints_one_line(
     house: House, broken: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "_log_folders", lambda: [Path("/proc/nowhere"), house.folder / "photo.jpg"])
@@ -317,7 +317,7 @@ def test_a_fault_whose_log_cannot_be_written_is_one_line_all_the_same(
     assert line.startswith("zoo failed unexpectedly (KeyError) at ")
 
 
-def test_a_large_log_is_put_aside(house: House, broken: Callable[[BaseException], None]) -> None:
+def test_large_log_is_rotated(house: House, broken: Callable[[BaseException], None]) -> None:
     folder = house.folder / "home" / "log"
     folder.mkdir(parents=True)
     (folder / faults.LOG).write_text("x" * (faults.LARGEST_LOG + 1))
@@ -337,7 +337,7 @@ def test_a_large_log_is_put_aside(house: House, broken: Callable[[BaseException]
         (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), 1, "'\\udcff' is not valid UTF-8\n"),
     ],
 )
-def test_a_fault_of_the_user_or_the_machine_is_its_own_sentence(
+def test_expected_error_prints_its_own_sentence_and_logs_nothing(
     house: House, broken: Callable[[BaseException], None], error: BaseException, code: int, says: str
 ) -> None:
     broken(error)
@@ -347,7 +347,7 @@ def test_a_fault_of_the_user_or_the_machine_is_its_own_sentence(
 
 @pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
 @pytest.mark.parametrize("details", ["", "of an older server", "\x1b[31m"])
-def test_whatever_status_a_server_answers_with_is_a_sentence(
+def test_any_grpc_status_prints_one_sentence(
     house: House, status: grpc.StatusCode, details: str
 ) -> None:
     """Retries are tried as well, so that as many answers are ready."""
@@ -375,7 +375,7 @@ signal.pause()
 """
 
 
-def test_a_server_that_dies_in_the_middle_of_a_call_is_a_sentence(house: House) -> None:
+def test_server_killed_during_a_call_prints_one_sentence(house: House) -> None:
     paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     with subprocess.Popen(
         [sys.executable, "-c", DYING], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
@@ -413,12 +413,12 @@ def shell(house: House, line: str, **environment: str) -> subprocess.CompletedPr
     return done
 
 
-def test_a_reader_who_has_seen_enough_ends_a_command_without_a_word(house: House) -> None:
+def test_broken_pipe_ends_the_command_silently(house: House) -> None:
     for line in ("zoo models | head -c 1", "zoo models --json | true", "zoo predict flats rows.csv --json | true"):
         assert b"rror" not in shell(house, line).stderr
 
 
-def test_standard_output_on_a_full_disk_is_a_sentence(house: House) -> None:
+def test_full_disk_behind_stdout_prints_one_sentence(house: House) -> None:
     for line in (
         "zoo models >/dev/full",
         "zoo models --json >/dev/full",
@@ -431,7 +431,7 @@ def test_standard_output_on_a_full_disk_is_a_sentence(house: House) -> None:
 
 
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
-def test_closed_standard_streams_change_nothing_but_what_is_printed(house: House, closed: str) -> None:
+def test_closed_standard_streams_do_not_change_the_exit_code(house: House, closed: str) -> None:
     assert shell(house, f"zoo predict flats rows.csv {closed}").returncode == 0
     assert shell(house, f"zoo show nothing {closed}").returncode == 1
 
@@ -447,7 +447,7 @@ def test_closed_standard_streams_change_nothing_but_what_is_printed(house: House
         ({"LC_ALL": "xx_YY.nonsense", "TERM": "dumb", "NO_COLOR": "1", "TZ": "No/Where"}, "Vögel … 🐦".encode()),
     ],
 )
-def test_labels_are_escaped_where_the_console_does_not_have_them(
+def test_labels_outside_the_console_encoding_are_escaped(
     house: House, environment: dict[str, str], arrives: bytes
 ) -> None:
     (house.folder / "Straße.jpg").write_text("Vögel … 🐦")  # what the server answers as its label
@@ -458,19 +458,19 @@ def test_labels_are_escaped_where_the_console_does_not_have_them(
     assert long.returncode == 0, long.stderr
 
 
-def test_a_file_name_that_is_not_utf8_is_read_and_shown_escaped(house: House) -> None:
+def test_file_name_that_is_not_utf8_is_read_and_escaped(house: House) -> None:
     done = shell(house, "zoo predict efficientnet_lite0 not-*-utf8.jpg")
     assert done.returncode == 0, done.stderr
     assert b"not-\\udcff-utf8.jpg" in done.stdout
 
 
 @pytest.mark.parametrize("columns", ["1", "2", "0", "-5", "x", "100000"])
-def test_a_terminal_of_any_width_is_good_enough(house: House, columns: str) -> None:
+def test_terminal_of_any_width_is_accepted(house: House, columns: str) -> None:
     line = "script -qec 'stty cols 1 2>/dev/null; zoo models' /dev/null" if columns == "0" else "zoo models"
     assert shell(house, line.replace("zoo models'", f"{ZOO_COMMAND} models'"), COLUMNS=columns).returncode == 0
 
 
-def test_ctrl_c_ends_a_call_with_exit_code_130_and_nothing_else(house: House) -> None:
+def test_ctrl_c_exits_with_130_and_prints_nothing(house: House) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

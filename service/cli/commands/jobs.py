@@ -1,4 +1,4 @@
-"""`zoo jobs`: the fine-tune jobs of the server, one by one and all together."""
+"""`zoo jobs`: the fine-tune jobs of the server."""
 
 from __future__ import annotations
 
@@ -7,31 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
-from service.cli.rendering.console import (
-    escaped,
-    format_size,
-    new_table,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-)
-from service.cli.rendering.formatting import format_age, format_duration, format_value, jsonable
+from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
+from service.cli.rendering.formatting import format_age, format_duration, format_size, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import Checkpoint, Client, Job
 
-app = typer.Typer(help="List, show, watch, move and delete fine-tune jobs.", invoke_without_command=True)
+app = typer.Typer(
+    help="List, show, watch, pause, resume, cancel and delete fine-tune jobs.", invoke_without_command=True
+)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or how only one begins.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or the beginning of its id.")]
 
 
 @app.callback()
 def jobs(
     ctx: typer.Context,
-    state: Annotated[str, typer.Option(metavar="STATE", help="Only this state, for example running.")] = "",
-    model: Annotated[str, typer.Option(metavar="MODEL", help="Only jobs for this model.")] = "",
-    owner: Annotated[str, typer.Option(metavar="NAME", help="Only jobs of this owner.")] = "",
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help="List only jobs in this state, for example running.")
+    ] = "",
+    model: Annotated[str, typer.Option(metavar="MODEL", help="List only jobs for this model.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="List only jobs of this owner.")] = "",
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
@@ -48,19 +44,19 @@ def jobs(
     if not listed:
         print_note("the server has no such jobs" if state or model or owner else "the server has no jobs")
         return
-    owners = any(job.owner for job in listed)  # a column for nothing where callers do not say who they are
+    owners = any(job.owner for job in listed)  # no column if no caller gives a name
     head = ("id", *(["owner"] if owners else []), "model", "base", "method", "state", "done", "created", "")
     rows = new_table(*head, right=("done",))
     for job in listed:
-        words = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
+        cells = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
         done = "" if job.has_ended else f"{job.progress.ratio:.0%}"
-        rows.add_row(*map(escaped, words), done, format_age(job.created), escaped(_what_came(job)))
+        rows.add_row(*map(escaped, cells), done, format_age(job.created), escaped(_outcome(job)))
     print_table(rows)
 
 
 @app.command("show")
 def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Show all that is known of a job."""
+    """Show everything about a job."""
     from service.client import Client
 
     with Client(server) as client:
@@ -75,11 +71,11 @@ def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> Non
 @app.command("watch")
 def watch(
     job: Id,
-    after: Annotated[int, typer.Option(metavar="N", min=0, help="Only events with a greater number.")] = 0,
+    after: Annotated[int, typer.Option(metavar="N", min=0, help="Show only events with a greater number.")] = 0,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Show what happens to a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
+    """Show the events of a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
     from service.client import Client
@@ -91,34 +87,36 @@ def watch(
 
 @app.command("cancel")
 def cancel(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """End a job within a step."""
+    """Cancel a job; it ends within a step."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
+        _print_moved(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
 
 
 @app.command("pause")
 def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Let a job rest after a checkpoint; its place goes to the next."""
+    """Pause a job after its next checkpoint; the next queued job starts."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.pause_job(find_job(client, job).id), server, as_json, "; it rests after its next checkpoint")
+        _print_moved(
+            client.pause_job(find_job(client, job).id), server, as_json, "; it pauses after its next checkpoint"
+        )
 
 
 @app.command("resume")
 def resume(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Queue a paused job again, or one that failed and has a checkpoint."""
+    """Queue a paused job again, or a failed job that has a checkpoint."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.resume_job(find_job(client, job).id), server, as_json)
+        _print_moved(client.resume_job(find_job(client, job).id), server, as_json)
 
 
 @app.command("delete")
 def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Delete a job that has ended, with its log and TensorBoard files. The version that it became stays."""
+    """Delete a job that has ended, with its log and TensorBoard files. Its version of the model stays."""
     from service.client import Client
 
     with Client(server) as client:
@@ -131,30 +129,32 @@ def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> N
 
 
 def find_job(client: Client, text: str) -> Job:
-    """The job of that id, or the only one whose id begins so. Raises NotFound, BadInput."""
+    """The job with this id, or the only one whose id begins with it. Raises NotFound, BadInput."""
     from service.client import BadInput, NotFound
 
     try:
         return client.job(text)
     except NotFound:
-        fitting = [one for one in client.jobs() if one.id.startswith(text)]
-        if not fitting:
+        matches = [job for job in client.jobs() if job.id.startswith(text)]
+        if not matches:
             raise
-    if len(fitting) > 1:
-        raise BadInput(f"{text!r} fits {len(fitting)} jobs: {', '.join(one.id for one in fitting[:5])}")
-    return fitting[0]
+    if len(matches) > 1:
+        raise BadInput(f"{text!r} matches {len(matches)} jobs: {', '.join(job.id for job in matches[:5])}")
+    return matches[0]
 
 
-def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
-    """`soon`: what is still to come while a worker has the job."""
+def _print_moved(job: Job, server: str, as_json: bool, next_step: str = "") -> None:
+    """Prints the new state of a job. `next_step`: what follows while a worker runs the job."""
     if as_json:
         print_json({"server": server, "job": jsonable(job)})
     else:
-        what = soon if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
-        print_line(f"job {job.id} is {job.state}{what}")
+        detail = (
+            next_step if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
+        )
+        print_line(f"job {job.id} is {job.state}{detail}")
 
 
-def _what_came(job: Job) -> str:
+def _outcome(job: Job) -> str:
     if job.damaged:
         return f"damaged: {job.damaged}"
     if job.version:

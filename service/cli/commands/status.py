@@ -1,4 +1,4 @@
-"""`zoo status`, `zoo load`, `zoo unload`, `zoo set`: the life of a server's models."""
+"""`zoo status`, `zoo load`, `zoo unload`, `zoo set`: states and options of the server's models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import typer
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server, parse_assignment
 from service.cli.rendering.console import (
     escaped,
-    format_option,
-    format_size,
     new_table,
     print_error,
     print_json,
@@ -18,39 +16,42 @@ from service.cli.rendering.console import (
     print_table,
     stderr_console,
 )
+from service.cli.rendering.formatting import format_option, format_size
 
 if TYPE_CHECKING:
     from service.client import ModelInfo
 
 NOT_READY = 1
+"""Exit code of a server that is live and not ready."""
 NOT_LIVE = 2
+"""Exit code if no server answers."""
 
 
 def status(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Tell how the server is. Exit code: 0 ready, 1 live but not ready, 2 no server answers."""
+    """Show the state of the server. Exit code: 0 ready, 1 live but not ready, 2 no server answers."""
     from dataclasses import asdict
 
     from service.client import Client
 
     with Client(server) as client:
-        found = client.status()
+        state = client.status()
     if as_json:
-        print_json({"server": server, **asdict(found)})
-    elif not found.live:
-        print_error(found.problem)
+        print_json({"server": server, **asdict(state)})
+    elif not state.live:
+        print_error(state.problem)
     else:
         print_line(
-            f"{server} is live and {'ready' if found.ready else 'not ready'}", "green" if found.ready else "yellow"
+            f"{server} is live and {'ready' if state.ready else 'not ready'}", "green" if state.ready else "yellow"
         )
-        if found.problem:
-            print_error(found.problem)
-        _print_models(found.models)
-    if not found.ready:
-        raise typer.Exit(NOT_READY if found.live else NOT_LIVE)
+        if state.problem:
+            print_error(state.problem)
+        _print_models(state.models)
+    if not state.ready:
+        raise typer.Exit(NOT_READY if state.live else NOT_LIVE)
 
 
 def load(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Make a model of the server ready, fetching its weights on first use."""
+    """Load a model on the server; its weights are fetched on first use."""
     from dataclasses import asdict
 
     from service.client import Client
@@ -65,7 +66,7 @@ def load(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
 
 
 def unload(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Take a model of the server out of service; what it is working on is finished first."""
+    """Unload a model of the server; requests in flight finish first."""
     from dataclasses import asdict
 
     from service.client import Client
@@ -87,13 +88,13 @@ def set_options(
         typer.Argument(
             metavar="OPTION=VALUE...",
             help="Options as `zoo show` lists them, for example max_batch_size=8 weight=2 pinned=true; "
-            "OPTION=default takes one back to its default.",
+            "OPTION=default restores the default.",
         ),
     ],
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Change how a model is served, while it is; what concerns how it is made takes effect at its next load."""
+    """Change options of a model while it serves. Options of loading take effect at its next load."""
     from dataclasses import asdict
 
     from service.client import Client
@@ -110,7 +111,7 @@ def set_options(
 
 
 def _assignment(text: str) -> tuple[str, str | float | bool | None]:
-    """`weight=2` → ("weight", 2); `default` takes an option back."""
+    """`weight=2` → ("weight", 2); the value `default` becomes None, which restores the default."""
     name, value = parse_assignment(text, "OPTION=VALUE, for example weight=2")
     return name, None if value == "default" else value
 

@@ -1,4 +1,4 @@
-"""`zoo versions`, `report`, `promote`, `rollback`, `canary`, `alias`: which version of a model answers, and why."""
+"""`zoo versions`, `report`, `promote`, `rollback`, `canary`, `alias`: the versions of a model and which of them serve."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
-from service.cli.rendering.console import (
-    escaped,
-    format_size,
-    new_table,
-    print_error,
-    print_json,
-    print_line,
-    print_table,
-)
-from service.cli.rendering.formatting import format_age, format_value, jsonable
+from service.cli.rendering.console import escaped, new_table, print_error, print_json, print_line, print_table
+from service.cli.rendering.formatting import format_age, format_size, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import ModelInfo, ModelVersion, Traffic
@@ -39,7 +31,7 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
     )
     for version in found.versions:
         lineage = version.lineage
-        words = (
+        cells = (
             ", ".join(version.aliases),
             _state(version),
             lineage.base if lineage else "",
@@ -47,7 +39,7 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
             _metrics(version),
         )
         rows.add_row(
-            str(version.number), *map(escaped, words), format_size(version.size_bytes), format_age(version.created)
+            str(version.number), *map(escaped, cells), format_size(version.size_bytes), format_age(version.created)
         )
     print_table(rows)
     _print_traffic(found.traffic)
@@ -55,16 +47,14 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
 
 def report(
     model: Model,
-    version: Annotated[
-        str, typer.Option(metavar="V", help="Number or alias of a version; the stable one if left out.")
-    ] = "",
+    version: Annotated[str, typer.Option(metavar="V", help="Number or alias of a version. Default: stable.")] = "",
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the page with curves and mistakes.")
+        Path | None, typer.Option(metavar="FILE", help="Write the report with curves and mistakes to this file.")
     ] = None,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Show how a fine-tuned version did on held-out data."""
+    """Show the evaluation of a fine-tuned version on held-out data."""
     from service.cli.rendering.job_outcome import metrics_table
     from service.cli.rendering.runtime_notes import report_lines
     from service.client import Client
@@ -91,42 +81,43 @@ def report(
 
 
 def promote(model: Model, version: Number, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Make a version the stable one, whatever its report says."""
+    """Make a version stable, without regard to its report."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
+        _print_change(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
 
 
 def rollback(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Make the version stable again that was stable before."""
+    """Make the previous stable version stable again."""
     from service.client import Client
 
     with Client(server) as client:
         done = client.rollback(model)
     stable = done.model.aliases.get("stable", done.model.traffic.stable)
     sentence = f"version {stable} of {model} is stable again, {done.rolled_back} no more"
-    _tell(done.model, sentence, server, as_json)
+    _print_change(done.model, sentence, server, as_json)
 
 
 def canary(
     model: Model,
     version: Annotated[int, typer.Argument(metavar="[VERSION]", min=0, help="Number of a version.")] = 0,
     share: Annotated[
-        float, typer.Option(metavar="S", min=0, max=1, help="Of calls without a version; 0 ends it.")
+        float,
+        typer.Option(metavar="S", min=0, max=1, help="Share of the calls that name no version; 0 ends the canary."),
     ] = 0.1,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Give a version a share of the calls that name none. It loses it by itself if it fails or is slow."""
+    """Send a share of the calls that name no version to a version. The server ends the canary if it fails or is slow."""
     from service.client import Client
 
     if share > 0 and not version:
-        raise typer.BadParameter("name the version to try out, or end the trial with --share 0", param_hint="VERSION")
+        raise typer.BadParameter("give the number of a version, or end the canary with --share 0", param_hint="VERSION")
     with Client(server) as client:
         changed = client.set_canary(model, version, share)
     sentence = f"version {version} of {model} gets {share:.0%} of the calls" if share else f"{model} has no canary now"
-    _tell(changed, sentence, server, as_json)
+    _print_change(changed, sentence, server, as_json)
 
 
 def alias(
@@ -144,13 +135,13 @@ def alias(
         raise typer.BadParameter("give the number of a version, or --delete", param_hint="VERSION")
     with Client(server) as client:
         if delete:
-            _tell(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
+            _print_change(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
         else:
             changed = client.set_alias(model, name, version)
-            _tell(changed, f"{name} is version {version} of {model} now", server, as_json)
+            _print_change(changed, f"{name} is version {version} of {model} now", server, as_json)
 
 
-def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
+def _print_change(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
     if as_json:
         print_json({"server": server, "model": jsonable(model)})
     else:
@@ -159,9 +150,7 @@ def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
 
 def _print_traffic(traffic: Traffic) -> None:
     if traffic.canary and traffic.canary_share:
-        print_line(
-            f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version"
-        )
+        print_line(f"version {traffic.canary} gets {traffic.canary_share:.0%} of the calls that name no version")
     if traffic.rolled_back_reason:
         print_line(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
 

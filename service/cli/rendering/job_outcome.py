@@ -1,4 +1,4 @@
-"""How a job ended: its figures beside the baseline's, what became of `stable`, and the line that calls the result."""
+"""The outcome of a job: its metrics beside the baseline's, the promotion, and the command that calls the result."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.cli.exit_codes import FAILED
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
 from service.cli.rendering.console import (
     escaped,
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 
     from service.client import Client, Job, VersionReport
 
-FAILED = 1
-
 
 def print_outcome(client: Client, job: Job, *, server: str, as_json: bool) -> None:
-    """Prints how a job ended. Exit code 1 unless it succeeded."""
+    """Prints the outcome of a job that has ended. Exit code 1 unless it succeeded."""
     if as_json:
         found = _report(client, job)
         print_json({"result": jsonable(job), "report": None if found is None else jsonable(found.report)})
@@ -44,21 +43,22 @@ def print_outcome(client: Client, job: Job, *, server: str, as_json: bool) -> No
 
 
 def metrics_table(report: Mapping[str, Any]) -> Table:
-    """The metrics of a report with their intervals, beside the baseline's and those of what was stable."""
-    baseline, rival = report.get("baseline") or {}, report.get("rival") or {}
+    """The metrics of a report with their intervals, beside those of the baseline and of the version that was stable."""
+    baseline = report.get("baseline") or {}
+    incumbent = report.get("rival") or {}  # the report's name for the version that was stable
     kind = str(baseline.get("kind") or "baseline").replace("_", " ")
     columns = ["held-out data", "result", "interval", f"baseline ({kind})"]
-    if rival:
-        columns.append(f"version {rival['version']}" if rival.get("version") else "stable before")
+    if incumbent:
+        columns.append(f"version {incumbent['version']}" if incumbent.get("version") else "stable before")
     rows = new_table(*map(escaped, columns), right=("result",))
     primary = report.get("primary")
     metrics = report.get("metrics") or {}
-    for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct has no order
-        found = [_value(value) for value in (metrics[name], _of(baseline, name), _of(rival, name))]
-        known = iter(format_apart(*(value for value in found if value is not None)))
-        ours, base, before = ("" if value is None else next(known) for value in found)
+    for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct keeps no order
+        found = [_value(value) for value in (metrics[name], _metric(baseline, name), _metric(incumbent, name))]
+        texts = iter(format_apart(*(value for value in found if value is not None)))
+        ours, base, before = ("" if value is None else next(texts) for value in found)
         cells = [escaped(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
-        rows.add_row(*cells, *([before] if rival else []))
+        rows.add_row(*cells, *([before] if incumbent else []))
     return rows
 
 
@@ -85,7 +85,7 @@ def _print_success(client: Client, job: Job, server: str) -> None:
         print_line(f"  zoo report {job.model} --version {job.version} --html report.html{where}")
     try:
         model = client.model(job.model)
-    except ZooClientError as error:  # the result is there all the same
+    except ZooClientError as error:  # the result exists all the same
         print_note(error.message)
         return
     is_stable = model.aliases.get("stable") == job.version
@@ -99,10 +99,10 @@ def _print_success(client: Client, job: Job, server: str) -> None:
 
 
 def _runs(client: Client, job: Job) -> list[str]:
-    """On what the result runs now."""
+    """Lines on the runtime that serves the result."""
     try:
         found = client.versions(job.model).versions
-    except ZooClientError:  # the result is there all the same
+    except ZooClientError:  # the result exists all the same
         return []
     return next((runtime_lines(version) for version in found if version.number == job.version), [])
 
@@ -112,13 +112,14 @@ def _report(client: Client, job: Job) -> VersionReport | None:
         return None
     try:
         return client.report(job.model, job.version)
-    except NotFound:  # deleted meanwhile
+    except NotFound:  # deleted in the meantime
         return None
 
 
-def _of(metrics_table: Mapping[str, Any], name: str) -> Any:
-    inner = metrics_table.get("metrics")
-    return inner.get(name) if isinstance(inner, Mapping) else metrics_table.get(name)
+def _metric(metrics: Mapping[str, Any], name: str) -> Any:
+    """A metric of a baseline or of an earlier version; a report may nest them as `metrics`."""
+    inner = metrics.get("metrics")
+    return inner.get(name) if isinstance(inner, Mapping) else metrics.get(name)
 
 
 def _value(value: Any) -> float | None:

@@ -40,7 +40,7 @@ def jobs(zoo: FakeZoo) -> Iterator[list[Job]]:
 # ── finetune ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_one_line_goes_from_data_to_the_line_that_calls_the_result(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_finetune_prints_report_progress_metrics_and_the_predict_command(run: Run, zoo: FakeZoo, photos: Path) -> None:
     done = run("finetune", BASE, str(photos), "--name", "pets", "--server", zoo.target)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -63,7 +63,7 @@ def test_one_line_goes_from_data_to_the_line_that_calls_the_result(run: Run, zoo
     assert "\x1b" not in done.output
 
 
-def test_what_is_not_sent_of_a_folder_is_named(run: Run, zoo: FakeZoo, photos: Path, tmp_path: Path) -> None:
+def test_links_that_are_not_sent_are_named_with_the_reason(run: Run, zoo: FakeZoo, photos: Path, tmp_path: Path) -> None:
     (photos / "birds").symlink_to(tmp_path)
     (photos / "gone.jpg").symlink_to("nowhere")
     done = run("finetune", BASE, str(photos), "--name", "pets", "--detach", "--server", zoo.target)
@@ -77,7 +77,7 @@ def test_what_is_not_sent_of_a_folder_is_named(run: Run, zoo: FakeZoo, photos: P
 
 
 @pytest.mark.parametrize("data", ["", "  "])
-def test_data_without_a_name_are_refused_and_the_current_folder_is_not_sent(
+def test_blank_data_is_rejected_and_the_current_folder_is_not_sent(
     run: Run, zoo: FakeZoo, photos: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
     monkeypatch.chdir(photos)
@@ -92,7 +92,7 @@ def test_data_without_a_name_are_refused_and_the_current_folder_is_not_sent(
     assert not zoo.calls["UploadDataset"]
 
 
-def test_every_option_reaches_the_server(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+def test_finetune_options_reach_the_server(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text("review,stars\ngood,5\n")
     done = run(
@@ -119,14 +119,14 @@ def test_every_option_reaches_the_server(run: Run, zoo: FakeZoo, tmp_path: Path)
     assert not zoo.calls["WatchJob"]
 
 
-def test_a_failed_job_is_its_reason_and_exit_code_1(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_failed_job_prints_its_reason_and_exits_with_one(run: Run, zoo: FakeZoo, photos: Path) -> None:
     zoo.script = BADLY
     done = run("finetune", BASE, str(photos), "--name", "pets", "--server", zoo.target)
     assert done.exit_code == 1
     assert done.stderr == "job 10abcdef is FAILED: training diverges: the loss is no number after step 5\n"
 
 
-def test_json_is_a_line_for_each_thing_that_happens(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_json_output_has_dataset_job_events_and_result_lines(run: Run, zoo: FakeZoo, photos: Path) -> None:
     done = run("finetune", BASE, str(photos), "--name", "pets", "--json", "--server", zoo.target)
     assert (done.exit_code, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -138,7 +138,7 @@ def test_json_is_a_line_for_each_thing_that_happens(run: Run, zoo: FakeZoo, phot
     assert lines[-1]["report"]["metrics"]["accuracy"]["value"] == 0.9375
 
 
-def test_data_that_the_server_has_are_named_by_id_or_its_beginning(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_stored_dataset_is_found_by_id_or_prefix(run: Run, zoo: FakeZoo, photos: Path) -> None:
     assert run("finetune", BASE, str(photos), "--name", "pets", "--server", zoo.target).exit_code == 0
     [dataset_id] = zoo.datasets
     done = run("finetune", BASE, dataset_id[:6], "--name", "more", "--detach", "--server", zoo.target)
@@ -160,7 +160,7 @@ def test_data_that_the_server_has_are_named_by_id_or_its_beginning(run: Run, zoo
         (("PHOTOS", "--set", "epochs"), 2, "NAME=VALUE"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_sentence(
+def test_wrong_argument_prints_one_sentence_and_creates_no_job(
     run: Run, zoo: FakeZoo, photos: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     given = [str(photos) if argument == "PHOTOS" else argument for argument in arguments]
@@ -171,7 +171,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
     assert not zoo.calls["CreateJob"]
 
 
-def test_what_the_server_refuses_is_its_sentence(run: Run, zoo: FakeZoo, photos: Path, nowhere: str) -> None:
+def test_job_rejected_by_the_server_names_the_option(run: Run, zoo: FakeZoo, photos: Path, nowhere: str) -> None:
     problem = "spec.hyperparameters.epochz: unknown hyperparameter; did you mean epochs?"
     zoo.fail_next("CreateJob", "INVALID_ARGUMENT", problem, reason="INVALID_INPUT", field="spec.hyperparameters.epochz")
     done = run("finetune", BASE, str(photos), "--name", "pets", "--set", "epochz=5", "--server", zoo.target)
@@ -180,7 +180,7 @@ def test_what_the_server_refuses_is_its_sentence(run: Run, zoo: FakeZoo, photos:
     assert (done.exit_code, done.stderr) == (1, f"no server answers at {nowhere}; start one with `zoo serve`\n")
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
+def test_ctrl_c_while_watching_leaves_the_job_running_and_prints_the_watch_command(
     run: Run, zoo: FakeZoo, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Client.watch_job
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
     assert not zoo.calls["CancelJob"]
 
 
-def test_ctrl_c_while_data_are_sent_keeps_what_was_sent(
+def test_ctrl_c_during_upload_says_that_the_upload_can_continue(
     run: Run, zoo: FakeZoo, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -214,7 +214,7 @@ def test_ctrl_c_while_data_are_sent_keeps_what_was_sent(
 # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_jobs_are_listed_with_their_states(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_jobs_list_states_and_filter_by_state(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     done = run("jobs", "--server", zoo.target)
     assert done.exit_code == 0, done.output
     head, *rows = done.stdout.splitlines()
@@ -225,7 +225,7 @@ def test_jobs_are_listed_with_their_states(run: Run, zoo: FakeZoo, jobs: list[Jo
     assert [job["state"] for job in listed["jobs"]] == ["QUEUED", "QUEUED"]
 
 
-def test_jobs_are_somebodys_where_callers_say_who_they_are(
+def test_jobs_list_owners_if_callers_name_themselves(
     run: Run, zoo: FakeZoo, photos: Path, jobs: list[Job]
 ) -> None:
     whole = ("finetune", BASE, str(photos), "--name", "pets", "--detach", "--server", zoo.target)
@@ -241,7 +241,7 @@ def test_jobs_are_somebodys_where_callers_say_who_they_are(
     assert len(mine.splitlines()) == 5, "who asks does not narrow what is listed"
 
 
-def test_a_job_is_deleted_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_job_delete_takes_an_id_prefix_and_needs_an_ended_job(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     done = run("jobs", "delete", "10", "--server", zoo.target)
     assert (done.exit_code, done.stderr) == (1, "a job that is QUEUED cannot be deleted\n")
     assert run("jobs", "watch", "10", "--server", zoo.target).exit_code == 0
@@ -252,7 +252,7 @@ def test_a_job_is_deleted_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, job
     assert not zoo.jobs
 
 
-def test_a_job_is_moved_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_job_pause_resume_and_cancel_take_an_id_prefix(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     assert run("jobs", "pause", "11", "--server", zoo.target).stdout == "job 11abcdef is PAUSED\n"
     assert run("jobs", "resume", "11a", "--server", zoo.target).stdout == "job 11abcdef is QUEUED\n"
     assert run("jobs", "cancel", jobs[0].id, "--server", zoo.target).stdout == (
@@ -266,7 +266,7 @@ def test_a_job_is_moved_by_the_beginning_of_its_id(run: Run, zoo: FakeZoo, jobs:
     assert (done.exit_code, done.stderr) == (1, "unknown job 'x'\n")
 
 
-def test_a_job_is_shown_with_all_that_is_known(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_job_show_prints_spec_and_checkpoints(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     done = run("jobs", "show", "10", "--server", zoo.target)
     assert done.exit_code == 0, done.output
     shown = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in done.stdout.splitlines()}
@@ -276,7 +276,7 @@ def test_a_job_is_shown_with_all_that_is_known(run: Run, zoo: FakeZoo, jobs: lis
     assert whole["checkpoints"][0]["step"] == 20
 
 
-def test_a_job_is_watched_to_its_end(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_job_watch_prints_events_until_the_job_has_ended(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     done = run("jobs", "watch", "10", "--after", "7", "--server", zoo.target)
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[:3] == ["validation accuracy 0.9 (epoch 2, step 20)", "evaluation 90%", "SUCCEEDED"]
@@ -286,7 +286,7 @@ def test_a_job_is_watched_to_its_end(run: Run, zoo: FakeZoo, jobs: list[Job]) ->
     assert run("jobs", "watch", "12", "--server", zoo.target).exit_code == 1
 
 
-def test_options_of_the_list_are_not_taken_for_those_of_a_verb(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
+def test_options_before_a_jobs_command_are_rejected(run: Run, zoo: FakeZoo, jobs: list[Job]) -> None:
     done = run("jobs", "--server", zoo.target, "show", "10")
     assert done.exit_code == 2
     assert "options belong behind 'show'" in done.stderr
@@ -296,7 +296,7 @@ def test_options_of_the_list_are_not_taken_for_those_of_a_verb(run: Run, zoo: Fa
 # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_datasets_are_listed_shown_and_deleted(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_datasets_list_show_and_delete_take_an_id_prefix(run: Run, zoo: FakeZoo, photos: Path) -> None:
     assert run("datasets", "--server", zoo.target).stderr == "the server has no datasets\n"
     run("finetune", BASE, str(photos), "--name", "pets", "--detach", "--server", zoo.target)
     [dataset_id] = zoo.datasets
@@ -329,7 +329,7 @@ def _rendered(view: JobView) -> str:
     return text.get()
 
 
-def test_the_view_shows_state_progress_curves_and_the_log() -> None:
+def test_job_view_renders_state_progress_curves_and_log() -> None:
     view = JobView(_job())
     assert "QUEUED" in _rendered(view)
     whats: list[Any] = [StateChanged("RUNNING", ""), JobProgress("training", 0.5, 10, 20, 1, 30.0)]
@@ -345,14 +345,14 @@ def test_the_view_shows_state_progress_curves_and_the_log() -> None:
     assert "line 3" not in shown, "only the last lines"
 
 
-def test_a_terminal_without_unicode_is_shown_plain_text() -> None:
+def test_job_view_without_unicode_is_ascii() -> None:
     view = JobView(_job(), fancy=False)
     for i in range(4):
         view.update(JobEvent(i, None, MetricValue("loss", "train", float(i), i, 1)))
     assert _rendered(view).isascii()
 
 
-def test_a_sparkline_is_low_where_the_curve_is() -> None:
+def test_sparkline_maps_values_to_block_heights() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([5.0, 5.0]) == "▁▁"
     assert len(sparkline([float(i) for i in range(1000)])) == 32
@@ -360,14 +360,14 @@ def test_a_sparkline_is_low_where_the_curve_is() -> None:
     assert sparkline([float("nan")]) == ""
 
 
-def test_lines_for_a_log_do_not_repeat_progress() -> None:
+def test_plain_lines_print_progress_in_tenths() -> None:
     lines = PlainLines()
     told = [line for i in range(101) for line in lines.of(JobEvent(i, None, JobProgress("training", i / 100)))]
     assert len(told) == 11
     assert told[0] == "training 0%"
 
 
-def test_what_was_measured_at_one_step_is_one_line() -> None:
+def test_plain_lines_join_the_metrics_of_a_step() -> None:
     lines = PlainLines()
     told = lines.of(JobEvent(1, None, MetricValue("loss", "validation", 0.5, 8, 1)))
     told += lines.of(JobEvent(2, None, MetricValue("loss", "train", 0.4, 8, 1)))
@@ -388,11 +388,11 @@ def test_what_was_measured_at_one_step_is_one_line() -> None:
         ("unknown base model 'x'; did you mean 'y'?", "unknown base model 'x'; did you mean 'y'?"),
     ],
 )
-def test_a_refusal_names_what_was_typed(refusal: str, told: str) -> None:
+def test_server_error_names_the_option_instead_of_the_field(refusal: str, told: str) -> None:
     assert with_option_names(refusal) == told
 
 
-def test_what_will_be_refused_is_refused_before_anything_is_sent(run: Run, zoo: FakeZoo, photos: Path) -> None:
+def test_job_that_the_server_rejects_is_not_uploaded(run: Run, zoo: FakeZoo, photos: Path) -> None:
     problem = "spec.method: 'silero_vad' is no Transformer"
     zoo.fail_next("CreateJob.judged", "INVALID_ARGUMENT", problem, reason="INVALID_INPUT", field="spec.method")
     arguments = ("--method", "lora", "--set", "rank=4", "--kind", "image-folder", "--server", zoo.target)
@@ -405,12 +405,12 @@ def test_what_will_be_refused_is_refused_before_anything_is_sent(run: Run, zoo: 
     assert not zoo.calls["UploadDataset.header"]
 
 
-def test_on_a_terminal_a_job_is_followed_to_its_end(
+def test_job_watch_on_a_terminal_renders_until_the_job_has_ended(
     run: Run, zoo: FakeZoo, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
     console = Console(file=screen, width=100, force_terminal=True, color_system=None)
-    monkeypatch.setattr("service.cli.rendering.job_progress.out", lambda: console)
+    monkeypatch.setattr("service.cli.rendering.job_progress.stdout_console", lambda: console)
     done = run("jobs", "watch", "10", "--server", zoo.target)
     assert done.exit_code == 0, done.output
     last = screen.getvalue().rpartition("job 10abcdef")[2]
@@ -420,5 +420,5 @@ def test_on_a_terminal_a_job_is_followed_to_its_end(
 
 
 @pytest.mark.parametrize("verb", ["finetune", "jobs", "datasets", "versions", "report", "promote", "canary", "alias"])
-def test_every_verb_of_fine_tuning_has_help(run: Run, verb: str) -> None:
+def test_fine_tuning_command_help_exits_with_zero(run: Run, verb: str) -> None:
     assert run(verb, "--help").exit_code == 0
