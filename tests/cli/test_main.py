@@ -8,7 +8,7 @@ import pytest
 from typer.testing import Result
 
 from service import __version__
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 

@@ -9,7 +9,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.materialised import Materialised
 from model_zoo.store import Store
 from service.pb import models_pb2
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
@@ -25,9 +25,7 @@ def test_models_with_a_server_lists_its_models_and_names_the_server(run: Run, zo
     assert "4.7 M" in done.stdout
 
 
-def test_models_without_a_server_lists_the_local_catalog_with_a_note(
-    run: Run, nowhere: str, tmp_path: Path
-) -> None:
+def test_models_without_a_server_lists_the_local_catalog_with_a_note(run: Run, nowhere: str, tmp_path: Path) -> None:
     done = run("models", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)})
     assert done.exit_code == 0
     assert done.stderr == f"no server answers at {nowhere}, so this is the catalog of this machine\n"
@@ -99,7 +97,9 @@ def test_show_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo, 
 
 
 @pytest.mark.parametrize("verb", ["show", "pull"])
-def test_misspelt_model_without_a_server_suggests_names_of_the_catalog(run: Run, nowhere: str, tmp_path: Path, verb: str) -> None:
+def test_misspelt_model_without_a_server_suggests_names_of_the_catalog(
+    run: Run, nowhere: str, tmp_path: Path, verb: str
+) -> None:
     where = ("--server", nowhere) if verb == "show" else ()
     done = run(verb, "silero-vad2", *where, env={"ZOO_HOME": str(tmp_path)})
     assert (done.exit_code, done.stdout) == (1, "")

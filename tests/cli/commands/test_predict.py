@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 PHOTOS = "efficientnet_lite0"
@@ -54,12 +54,10 @@ def test_blank_input_fails_and_the_current_folder_is_not_read(
         done = run("predict", model, blank, "--json", "--server", zoo.target)
         assert done.exit_code == 1
         [line] = _lines(done)
-        assert line["error"]["message"] == "is empty; give a file, a folder or what the model is to read"
+        assert line["error"]["message"] == "is empty; give a file, a folder or an input for the model"
 
 
-def test_empty_text_is_sent_as_a_text(
-    run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_text_is_sent_as_a_text(run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album)
     done = run("predict", TEXTS, "", "--json", "--server", zoo.target)
     assert [instance.text for instance in zoo.calls["Predict"][-1].instances] == [""]
@@ -69,7 +67,7 @@ def test_empty_text_is_sent_as_a_text(
 def test_failed_file_is_an_error_in_its_row_and_others_are_answered(run: Run, zoo: FakeZoo, album: Path) -> None:
     inputs = [str(album / "a.png"), str(album / "inner/x.jpg"), str(album / "none.jpg"), str(album / "b.JPG")]
     for reverse in (False, True):
-        zoo.hold_back = 2 if reverse else 1
+        zoo.prediction.hold_back = 2 if reverse else 1
         done = run("predict", PHOTOS, *inputs, "--json", "--server", zoo.target)
         assert done.exit_code == 1
         good, bad, none, other = _lines(done)

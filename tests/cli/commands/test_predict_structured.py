@@ -9,14 +9,15 @@ import pytest
 from typer.testing import Result
 
 from service.cli.rendering.predictions import format_interval
-from tests.support.cli_server import FakeZoo, add_columns, add_structured
+from tests.support.fake_zoo.models import add_columns, add_structured
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def zoo(zoo: FakeZoo) -> FakeZoo:
-    add_structured(zoo)
+    add_structured(zoo.model_service)
     return zoo
 
 
@@ -134,7 +135,7 @@ def test_file_that_is_not_a_table_fails_as_one_input(
 def test_target_and_ignored_columns_are_left_out_with_a_note(
     ask: Run, zoo: FakeZoo, tmp_path: Path, ending: str
 ) -> None:
-    add_columns(zoo)
+    add_columns(zoo.model_service)
     table = tmp_path / f"flats.{ending}"
     rows = {
         "csv": "id,area,rent\n1,70,700\n2,80,800\n",
@@ -145,15 +146,13 @@ def test_target_and_ignored_columns_are_left_out_with_a_note(
     assert done.exit_code == 0, done.output
     assert sorted(done.stderr.splitlines()) == [
         "column 'id' was ignored when the model was trained; it is left out",
-        "column 'rent' is what the model tells; it is left out",
+        "column 'rent' is what the model predicts; it is left out",
     ], "once, not for every row"
     assert rows_sent(zoo) == [{"area": "70"}, {"area": "80"}]
 
 
-def test_table_with_misspelt_column_is_rejected_once(
-    ask: Run, zoo: FakeZoo, tmp_path: Path
-) -> None:
-    add_columns(zoo)
+def test_table_with_misspelt_column_is_rejected_once(ask: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+    add_columns(zoo.model_service)
     table = tmp_path / "flats.csv"
     table.write_text("area,romms\n70,3\n80,4\n")
     done = ask("flats", str(table))
@@ -165,7 +164,7 @@ def test_table_with_misspelt_column_is_rejected_once(
 
 
 def test_record_table_leaves_target_out_and_reads_pictures(ask: Run, zoo: FakeZoo, tmp_path: Path) -> None:
-    add_columns(zoo)
+    add_columns(zoo.model_service)
     (tmp_path / "a.jpg").write_bytes(b"jpeg")
     table = tmp_path / "homes.csv"
     table.write_text("photo,area,rent\na.jpg,70,700\n")
@@ -176,7 +175,7 @@ def test_record_table_leaves_target_out_and_reads_pictures(ask: Run, zoo: FakeZo
 
 
 def test_show_lists_the_columns_of_a_row_model(run: Run, zoo: FakeZoo) -> None:
-    add_columns(zoo)
+    add_columns(zoo.model_service)
     shown = [
         line.split(maxsplit=1) for line in run("show", "flats", "--server", zoo.target).stdout.splitlines() if line
     ]
@@ -248,7 +247,7 @@ def test_dash_reads_a_series_as_numbers_from_stdin(ask: Run, zoo: FakeZoo) -> No
 def test_series_file_without_numbers_fails_as_one_input(ask: Run, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\nx,y\n")
     [line] = lines(ask("sales", str(tmp_path / "a.csv")))
-    assert "no column of the file holds numbers alone" in line["error"]["message"]
+    assert "no column of the file holds numbers only" in line["error"]["message"]
 
 
 # ── records ───────────────────────────────────────────────────────────────────────────────────────────────────────

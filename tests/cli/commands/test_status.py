@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typer.testing import Result
 
 from service.pb import models_pb2
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 

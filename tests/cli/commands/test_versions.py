@@ -6,7 +6,7 @@ import pytest
 from typer.testing import Result
 
 from service.client import Client
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
@@ -26,7 +26,7 @@ def test_versions_list_aliases_and_metrics(run: Run, pets: FakeZoo) -> None:
     _, second, first = done.stdout.splitlines()
     assert second.split()[:6] == ["2", "stable", "READY", "efficientnet_lite0", "head", "accuracy"]
     assert first.split()[:3] == ["1", "READY", "efficientnet_lite0"]
-    pets.versions["pets"][0].lineage.metrics.update({"ece": 0.05, "log_loss": 0.3, "macro_f1": 0.875})
+    pets.model_service.versions["pets"][0].lineage.metrics.update({"ece": 0.05, "log_loss": 0.3, "macro_f1": 0.875})
     assert (
         "accuracy 0.9375, ece 0.05, log_loss 0.3, macro_f1 0.875"
         in run("versions", "pets", "--server", pets.target).stdout

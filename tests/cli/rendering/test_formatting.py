@@ -1,11 +1,10 @@
-"""Counts and ages as people say them."""
+"""Plurals and ages for people."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from service.cli.commands.doctor import plural
-from service.cli.rendering.formatting import format_age
+from service.cli.rendering.formatting import format_age, plural
 
 
 @pytest.mark.parametrize(

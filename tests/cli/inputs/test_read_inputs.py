@@ -1,4 +1,4 @@
-"""Whatever a model was trained on can be given to `zoo predict`: each row comes to the server as the task takes it."""
+"""`zoo predict` takes the files that a model was trained on; each row reaches the server as the task takes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import RowRecipe
 from model_zoo.cards.weight_source import TrainedColumns, TunedSource
-from service.cli.inputs.sources import Source, sources
+from service.cli.inputs.input_source import InputSource
+from service.cli.inputs.read_inputs import input_sources
 from service.client.models import ModelInfo, read_model
 from service.datasets.dataset import DatasetKind
 from service.datasets.examples import StoredExamples
@@ -60,8 +61,8 @@ def text_model(**columns: Any) -> ModelInfo:
     return read_model(model)
 
 
-def asked(path: Path | str, model: ModelInfo, **more: str) -> list[Source]:
-    return list(sources([str(path)], model, **more))
+def asked(path: Path | str, model: ModelInfo, **more: str) -> list[InputSource]:
+    return list(input_sources([str(path)], model, **more))
 
 
 def put(folder: Path, name: str, data: bytes | str) -> Path:
@@ -158,13 +159,11 @@ def test_unreadable_row_is_a_problem_with_its_line_number(tmp_path: Path) -> Non
     assert [source.problem for source in given if source.problem] == ["expected 5 cells as in the header, got 2"]
 
 
-def test_unknown_column_is_not_sent_and_is_noted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_column_is_not_sent_and_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, model = trained(read(tmp_path, "a.csv", TABLES["train_index.csv"], target="rent"))
     [one] = asked(put(tmp_path, "a.csv", "agent,Area,TOWN,lift,zip\nX,70,Köln,true,10115\n"), model)
     assert one.value == {"area": "70", "town": "Köln", "lift": "true", "zip": "10115"}
-    assert "column 'agent' is none that the model knows; it is passed over" in capsys.readouterr().err
+    assert "the model does not know column 'agent'; it is not sent" in capsys.readouterr().err
 
 
 def test_misspelt_column_is_rejected(tmp_path: Path) -> None:
@@ -315,8 +314,8 @@ def test_record_archive_gives_rows_of_its_table_with_pictures(tmp_path: Path) ->
     ("argument", "says"),
     [
         ("https://example.org/cat.jpg", "is a URL; download it, and give the file"),
-        ("iVBORw0KGgo" * 100, "is no file, and too long for the name of one"),
-        ("x" * 300, "is no file, and too long for the name of one"),
+        ("iVBORw0KGgo" * 100, "is no file, and is too long for the name of one"),
+        ("x" * 300, "is no file, and is too long for the name of one"),
         ("a\0b", "holds a NUL character"),
     ],
 )
@@ -327,7 +326,7 @@ def test_argument_that_cannot_be_a_file_is_rejected(raw_input: str, argument: st
 
 def test_large_table_is_read_lazily(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", "area\n" + "70\n" * 5000)
-    given = sources([str(path)], read_model(pb.Model(name="mine", raw_input="row")))
+    given = input_sources([str(path)], read_model(pb.Model(name="mine", raw_input="row")))
     assert next(iter(given)).value == {"area": "70"}
     path.write_text("area\n")  # what was not read yet is gone
 
