@@ -1,6 +1,6 @@
-"""Every setting of the server. Each can be given in the environment as `ZOO_` and its name in capitals.
+"""The settings of the server. Each is an environment variable: `ZOO_` and its name in capitals.
 
-Units stand in the names. A default that suits most is set everywhere; the sentence under each says when to change it.
+Names end in their unit. Each setting has a default; the sentence under it says what it does and when to change it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LONGEST_SHOWN = 100
-"""Characters of a wrong value that its sentence repeats."""
+"""Characters of a wrong value that its error repeats."""
 
 
 class SettingsError(Exception):
-    """A setting is wrong. The text is one sentence a line, fit to be shown as it is."""
+    """A setting is wrong. The text has one sentence a line and can be printed as it is."""
 
 
 def _default_home() -> Path:
     try:
         return Path(platformdirs.user_data_dir("zoo", appauthor=False))
-    except RuntimeError:  # a user whom the system does not know, without HOME
-        return Path("~")  # which the check of `home` cannot find either, and says so
+    except RuntimeError:  # HOME is not set, and the system does not know the user
+        return Path("~")  # the validator of `home` fails on it, with a message
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -39,190 +39,191 @@ Optimize = Literal["auto", "off"]
 
 
 class ModelOptions(BaseModel):
-    """What may differ from model to model. `None` leaves the server's own setting, or the card's, as it is."""
+    """Options of one model. `None` takes the server's setting, or the card's value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_batch_size: int | None = Field(default=None, ge=1, le=4096)
-    """Most rows in a batch, up to the card's. Lower it to bound memory or the time one batch takes."""
+    """Most rows in a batch, up to the card's limit. Lower it to bound memory or the time of a batch."""
 
     max_queue_size: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Most rows that the model holds, waiting or running; beyond it callers are refused at once."""
+    """Most rows of the model that wait or run; further requests are rejected at once."""
 
     max_queue_delay_ms: float | None = Field(default=None, ge=0.0, le=10_000.0)
-    """How long an idle device may wait for a fuller batch."""
+    """How long an idle device waits for a fuller batch."""
 
     default_timeout_ms: float | None = Field(default=None, gt=0.0, le=3_600_000.0)
-    """Deadline of calls to this model that bring none."""
+    """Deadline of requests to this model that have none."""
 
     weight: float = Field(default=1.0, gt=0.0, le=1000.0)
-    """Share of a busy device, against the other models' weights. Raise it for the model that matters most."""
+    """Share of a busy device, relative to the weights of other models. Raise it for the model that matters most."""
 
     pinned: bool = False
-    """Whether the model stays loaded when the memory budget is short."""
+    """Whether the model stays loaded when other models need its memory."""
 
     precision: Precision | None = None
-    """Number format it runs in; `auto` takes the fastest that answers right."""
+    """Number format of the network; `auto` takes the fastest that passes the checks."""
 
     optimize: Optimize | None = None
-    """`auto` compiles the network in the background and swaps it in once it is proven right and faster."""
+    """`auto` compiles the network in the background and swaps it in if it passes the checks and is faster."""
 
 
 class Settings(BaseSettings):
-    """What the server was told. Built once at start by `load_settings` and passed down; nothing else reads the environment."""
+    """The settings of a server. `load_settings` builds them once at start; no other code reads the environment."""
 
-    # A variable that is set but empty, as compose files leave them, means the default: an empty host would be every interface.
+    # An empty variable, as compose files may leave it, means the default: an empty host would mean every interface.
     model_config = SettingsConfigDict(env_prefix="ZOO_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=_default_home)
-    """Folder for weights and state. Change it to put them on a larger disk or a shared volume."""
+    """Folder of weights and state. Change it to use a larger disk or a shared volume."""
 
     models: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to load at start, separated by commas; empty means the zoo's default set. Fewer models start faster."""
+    """Models to load at start, separated by commas; empty means the default set. Fewer models start faster."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
-    """Address both ports listen on. `0.0.0.0` opens them to the network: do so only behind something that authenticates."""
+    """Address that both ports listen on. `0.0.0.0` opens them to the network: put a proxy that authenticates before them."""
 
     port: int = Field(default=8001, ge=0, le=65535)
-    """gRPC port; 0 picks a free one, which the server tells at start."""
+    """gRPC port; 0 picks a free one, which the server prints at start."""
 
     http_port: int = Field(default=8002, ge=0, le=65535)
     """Port of `/metrics` and `/healthz`; 0 picks a free one."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """`auto` takes the first GPU, or the CPU where there is none."""
+    """`auto` takes the first GPU, or the CPU if there is no GPU."""
 
     lanes: int = Field(default=0, ge=0, le=64)
-    """Batches that run at once on the device; 0 chooses (one on a GPU; on a CPU as measured)."""
+    """Batches that run at once on the device; 0 chooses: one on a GPU, by measurement on a CPU."""
 
     cpu_threads: int = Field(default=0, ge=0, le=1024)
-    """Cores to use for networks; 0 takes what this process may use. Lower it to leave room for neighbours."""
+    """Cores for networks; 0 takes all that this process may use. Lower it to leave cores to other processes."""
 
     preprocess_workers: int = Field(default=0, ge=0, le=256)
-    """Threads that decode, resize and tokenise; 0 takes as many as cores."""
+    """Threads that decode, resize and tokenise; 0 takes one for each core."""
 
     max_batch_size: int = Field(default=0, ge=0, le=4096)
-    """Most rows in a batch, for every model, up to its card's; 0 takes what the device gains from. Lower it to bound memory."""
+    """Most rows in a batch of any model, up to its card's limit; 0 chooses by device. Lower it to bound memory."""
 
     max_queue_size: int = Field(default=512, ge=1, le=1_000_000)
-    """Most rows that a model holds, waiting or running; beyond it callers are refused at once. Raise it for bursts."""
+    """Most rows of a model that wait or run; further requests are rejected at once. Raise it for bursts."""
 
     max_queue_delay_ms: float = Field(default=0.0, ge=0.0, le=10_000.0)
-    """How long an idle device may wait for a fuller batch. 0 is right unless throughput matters more than latency."""
+    """How long an idle device waits for a fuller batch. Raise it only if throughput matters more than latency."""
 
     default_timeout_ms: float = Field(default=60_000.0, gt=0.0, le=3_600_000.0)
-    """Deadline of calls that bring none."""
+    """Deadline of requests that have none."""
 
     precision: Precision = "auto"
-    """Number format networks run in; `auto` takes the fastest that answers right. `fp32` where every digit matters."""
+    """Number format of networks; `auto` takes the fastest that passes the checks. Use `fp32` if every digit matters."""
 
     optimize: Optimize = "auto"
-    """`auto` compiles networks in the background and swaps them in once proven right and faster; `off` runs them as they are."""
+    """`auto` compiles networks in the background and swaps in those that pass the checks and are faster; `off` compiles none."""
 
     lane_processes: Literal["auto", "off"] = "auto"
-    """`auto` runs networks that stay eager in a process a lane, on a CPU with several lanes, 4 GiB or more, and no memory
-    budget; `off` saves those processes' memory, 500 MiB or more each."""
+    """`auto` runs networks that stay eager in a process for each lane, on a CPU with several lanes, at least 4 GiB and no memory
+    budget; `off` saves the memory of these processes, at least 500 MiB each."""
 
     memory_budget_mib: int = Field(default=0, ge=0, le=16_777_216)
-    """Memory that loaded models may hold on the device; 0 sets no limit. Beyond it those used longest ago are unloaded."""
+    """Memory of loaded models on the device; 0 sets no limit. Over it the least recently used models are unloaded."""
 
     load_on_demand: bool = False
-    """Whether a call loads a model that is not loaded but whose weights are on this machine. One that the memory budget
-    pushed out comes back at a call in any case. Turn it on to serve a large catalog from little memory."""
+    """Whether a request loads a model whose weights are on this machine. A model that was evicted for the memory budget is
+    loaded at a request in any case. Turn it on to serve a large catalog with little memory."""
 
     model_options: Annotated[dict[str, ModelOptions], NoDecode] = Field(default_factory=dict)
-    """Options by model, as JSON: `{"efficientnet_lite0": {"weight": 2}}`. They can be changed while the server runs."""
+    """Options by model, as JSON: `{"efficientnet_lite0": {"weight": 2}}`. They can change while the server runs."""
 
     database_url: str = Field(default="", repr=False)
-    """Where jobs and aliases are kept: `postgresql://user@host/name`, or `sqlite:///path`; empty means `zoo.db` in `home`. Use
-    PostgreSQL where several servers share the work; they then share `home` as well, on one disk."""
+    """Database of jobs and aliases: `postgresql://user@host/name` or `sqlite:///path`; empty means `zoo.db` in `home`. Use
+    PostgreSQL if several servers share the work; they then share `home` as well, on one disk."""
 
     follow_interval_s: float = Field(default=2.0, ge=0.1, le=3600.0)
-    """Between two looks at which versions other servers published, named or deleted on the same `home` and database."""
+    """Interval at which the server reads what other servers on the same `home` and database published, renamed or deleted."""
 
     jobs_per_device: int = Field(default=1, ge=0, le=64)
-    """Fine-tune jobs that run at once; 0 only queues them, for other servers on the same database."""
+    """Fine-tune jobs that run at once; 0 only queues jobs, for other servers on the same database."""
 
     job_threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of each running job; 0 takes as many as cores. They have the lowest priority, so serving comes first."""
+    """Threads of each running job; 0 takes one for each core. They have the lowest priority, so serving comes first."""
 
     job_memory_mib: int = Field(default=0, ge=0, le=16_777_216)
-    """Memory that a running job may hold before it is ended; 0 means half of what the machine or container has."""
+    """Memory that a running job may use before it is stopped; 0 means half of the memory of the machine or container."""
 
     job_worker_ready_s: float = Field(default=600.0, ge=0.0, le=86_400.0)
-    """Seconds after an upload or a job for which a worker is kept ready for the next job, with torch imported; 0 keeps none."""
+    """Seconds after an upload or a job for which a prewarmed worker, with torch imported, waits for the next job; 0 keeps none."""
 
     jobs_per_owner: int = Field(default=16, ge=1, le=1_000_000)
-    """Jobs of one caller that have not ended, paused ones included; beyond it new ones are refused."""
+    """Most jobs of one caller that have not ended, paused jobs included; further jobs are rejected."""
 
     max_queued_jobs: int = Field(default=256, ge=1, le=1_000_000)
-    """Jobs of all callers that may wait; beyond it new ones are refused."""
+    """Most queued jobs of all callers; further jobs are rejected."""
 
     job_retention_days: float = Field(default=30.0, ge=0.0, le=36_500.0)
     """Days after which the events, checkpoints, log and TensorBoard files of a job that has ended are removed; its row and its
-    version stay. 0 keeps everything for ever."""
+    version stay. 0 keeps everything."""
 
     job_yield_target_ms: float = Field(default=50.0, gt=0.0, le=60_000.0)
-    """Once a row of a served model has waited this long, jobs on a CPU rest until it is quiet again. Lower it for latency."""
+    """Jobs on a CPU pause while rows of served models wait longer than this. Lower it for latency."""
 
     job_min_share: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Least share of the time in which a job is not made to rest, however busy the server is; 0 lets it wait for ever."""
+    """Least share of the time in which a job runs on a busy server; 0 lets it wait without limit."""
 
     mlflow_uri: str = Field(default="", repr=False)
-    """MLflow server that jobs are tracked on as well; empty means none."""
+    """MLflow server that also tracks jobs; empty means none."""
 
     max_message_mib: int = Field(default=64, ge=1, le=2047)
-    """Largest request or reply, in MiB."""
+    """Largest request or response."""
 
     keepalive_time_ms: int = Field(default=7_200_000, ge=1, le=2_147_483_647)
-    """After so long without traffic the server pings a client. Lower it where something between them drops idle connections."""
+    """Idle time after which the server pings a client. Lower it if a proxy or firewall drops idle connections."""
 
     keepalive_timeout_ms: int = Field(default=20_000, ge=1, le=2_147_483_647)
-    """How long a client may take to answer the server's ping before its connection is closed."""
+    """How long the server waits for the answer to its ping before it closes the connection."""
 
     keepalive_permit_without_calls: bool = True
-    """Whether pings are welcome, and sent, on a connection without a call."""
+    """Whether pings are accepted and sent on a connection without a call."""
 
     keepalive_min_ping_interval_without_data_ms: int = Field(default=5_000, ge=0, le=2_147_483_647)
-    """Least time between two pings of a client while nothing is sent to it; one that pings faster is told `too_many_pings` and
-    sent away. Clients commonly ping every 10 seconds."""
+    """Least time between two pings of a client while no data are sent to it; a client that pings faster gets `too_many_pings`
+    and is disconnected. Clients commonly ping every 10 seconds."""
 
     keepalive_max_ping_strikes: int = Field(default=2, ge=0, le=2_147_483_647)
-    """How many pings may come faster than that before a client is sent away; 0 sends nobody away."""
+    """How many pings may come faster before a client is disconnected; 0 disconnects no client."""
 
     keepalive_max_pings_without_data: int = Field(default=0, ge=0, le=2_147_483_647)
-    """How many pings the server sends while it has nothing else to send; 0 sets no limit."""
+    """Most pings that the server sends without other data; 0 sets no limit."""
 
     dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
-    """Where callers may have the server itself read data: `file:///data`, `s3://bucket/folder`, separated by commas; none by
-    default. Name only what every caller may see."""
+    """Roots of URIs that the server reads for callers: `file:///data`, `s3://bucket/folder`, separated by commas; none by
+    default. Every caller may read everything below them."""
 
     max_dataset_mib: int = Field(default=4096, ge=1, le=16_777_216)
-    """Largest dataset, as uploaded and again as unpacked. Raise it for large collections, lower it to spare the disk."""
+    """Largest dataset, both as uploaded and as extracted. Raise it for large collections, lower it to save disk space."""
 
     max_dataset_files: int = Field(default=200_000, ge=1, le=10_000_000)
-    """Most files in one dataset. Raise it where the file system copes with them."""
+    """Most files in a dataset. Raise it if the file system copes with them."""
 
     datasets_quota_mib: int = Field(default=0, ge=0, le=1_073_741_824)
-    """What all datasets and unfinished uploads may take together; 0 sets no limit but the disk's. Set it where others need it."""
+    """Disk space of all datasets and unfinished uploads; 0 sets no limit. Set it if other programs need the disk."""
 
     dataset_memory_mib: int = Field(default=4096, ge=64, le=16_777_216)
-    """Memory that reading one dataset may take, in a process of its own. Raise it for series of many million steps."""
+    """Memory of the process that reads a dataset. Raise it for series of many million steps."""
 
     drain_notice_s: float = Field(default=0.0, ge=0.0, le=600.0)
-    """After SIGTERM, how long to answer as not ready while still taking work; set it above your load balancer's interval."""
+    """After SIGTERM, how long the server reports not ready and still accepts requests. Set it above the interval of the load
+    balancer."""
 
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
-    """After SIGTERM, how long requests in flight may take to finish."""
+    """After SIGTERM, how long the server waits for requests in flight."""
 
     offline: bool = False
-    """Never fetch weights: a model that is not in `home` is then UNAVAILABLE with that reason."""
+    """Whether the server fetches no weights; a model that is not in `home` is then UNAVAILABLE with this reason."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug` adds a line for every request."""
 
     log_format: Literal["auto", "console", "json"] = "auto"
-    """`auto` writes for people on a terminal and JSON lines elsewhere."""
+    """`auto` writes text on a terminal and JSON lines elsewhere."""
 
     @field_validator("models", "dataset_roots", mode="before")
     @classmethod
@@ -259,7 +260,7 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         try:
-            # A `~` from a file of settings was never seen by a shell. Absolute, since children work in folders of their own.
+            # A `~` from a settings file is not expanded by a shell. Absolute, since child processes have other working folders.
             return value.expanduser().absolute()
         except RuntimeError:
             user = value.parts[0][1:] or "this user"
@@ -275,7 +276,7 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str) -> str:
         inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        if ":" in inner or inner != value:  # an address of IPv6, with or without the brackets that URLs need
+        if ":" in inner or inner != value:  # an IPv6 address, with or without the brackets of a URL
             try:
                 ipaddress.IPv6Address(inner)
             except ValueError:
@@ -289,37 +290,37 @@ class Settings(BaseSettings):
 
     @property
     def cores(self) -> int:
-        """Cores for networks: what was set, else what the operating system lets this process use."""
+        """Cores for networks: the setting, or else all cores that this process may use."""
         return self.cpu_threads or usable_cores()
 
 
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # the name of a file came with bytes that are none
+    except UnicodeEncodeError:  # the environment held bytes that are not UTF-8
         return False
     return True
 
 
 def host_and_port(host: str, port: int) -> str:
-    """As addresses and URLs have them: an address of IPv6 in brackets."""
+    """An address with its port; an IPv6 address gets brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def shown(path: Path) -> str:
-    """A path in a message, in one line whatever its name is."""
+def printable_path(path: Path) -> str:
+    """A path in a message, on one line for any name."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; at least 1. Honours CPU affinity and the container's CPU quota."""
+    """Cores that this process may run on, at least 1: by CPU affinity and by the CPU quota of the container."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, min(affinity, _cgroup_cores(affinity)))
 
 
 def _cgroup_cores(fallback: int) -> int:
-    """Whole cores of the cgroup's CPU quota (v2, else v1); torch and os.cpu_count() see the host's and would oversubscribe."""
+    """Whole cores of the cgroup's CPU quota (v2, else v1). torch and os.cpu_count() count the host's cores, which are too many."""
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             quota, period = " ".join((Path("/sys/fs/cgroup") / file).read_text() for file in files).split()
@@ -330,7 +331,7 @@ def _cgroup_cores(fallback: int) -> int:
 
 
 def usable_memory_bytes() -> int:
-    """Memory that this process may use, by the machine's size and the container's limit."""
+    """Memory that this process may use: the machine's memory, or the limit of the container if it is lower."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, else v1
         try:
@@ -341,14 +342,14 @@ def usable_memory_bytes() -> int:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment, with `overrides` (those not `None`) above them.
+    """Settings from the environment. Values of `overrides` that are not `None` take precedence.
 
-    Raises SettingsError with one sentence for each wrong setting.
+    Raises SettingsError with a sentence for each wrong setting.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    foreign = {name: Settings.model_fields[name].default for name in service_variables()}
+    ignored = {name: Settings.model_fields[name].default for name in service_variables()}
     try:
-        return Settings(**(foreign | given))
+        return Settings(**(ignored | given))
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(e, given) for e in error.errors())) from None
 
@@ -358,8 +359,8 @@ _PORTS = ("port", "http_port")
 
 
 def service_variables() -> dict[str, str]:
-    """Ports that the environment does not mean: setting → variable. Kubernetes gives every container `ZOO_PORT=tcp://ADDRESS:PORT`
-    where a Service is called `zoo`, and `ZOO_HTTP_PORT` where one is called `zoo-http`."""
+    """Variables that are not settings of ports: setting → variable. Kubernetes sets `ZOO_PORT=tcp://ADDRESS:PORT` in every
+    container if a Service is called `zoo`, and `ZOO_HTTP_PORT` if a Service is called `zoo-http`."""
     return {
         name.lower().removeprefix("zoo_"): name
         for name, value in os.environ.items()
@@ -370,9 +371,9 @@ def service_variables() -> dict[str, str]:
 
 
 def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]) -> dict[str, Any]:
-    """`options` with those of `assignments` above them, each written MODEL.OPTION=VALUE; for `load_settings` to check.
+    """`options` with those of `assignments` in their place, each written MODEL.OPTION=VALUE. `load_settings` checks the values.
 
-    Raises SettingsError for a text of another form.
+    Raises SettingsError for an assignment of another form.
     """
     merged: dict[str, Any] = {name: given.model_dump(exclude_unset=True) for name, given in options.items()}
     for text in assignments:
@@ -386,31 +387,31 @@ def with_options(options: Mapping[str, ModelOptions], assignments: Iterable[str]
     return merged
 
 
-def told(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as "expected …, got …", in words that need no knowledge of it."""
+def validation_problem(error: Mapping[str, Any]) -> str:
+    """An error of pydantic as "expected …, got …"."""
     problem = str(error["msg"])
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         problem = "Input should be an object of options"
     if not problem.startswith("Input should be "):
         return problem[0].lower() + problem[1:]
-    wanted = problem.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
-    return f"expected {'a number ' if wanted.split()[0] in ('greater', 'less') else ''}{wanted}, got {_shown(error['input'])}"
+    expected = problem.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
+    return f"expected {'a number ' if expected.split()[0] in ('greater', 'less') else ''}{expected}, got {_shown(error['input'])}"
 
 
-def no_such_option(name: str) -> str:
-    """What is wrong with the name of an option that there is not."""
+def unknown_option_problem(name: str) -> str:
+    """The problem with the name of an unknown option."""
     near = difflib.get_close_matches(name[:64], ModelOptions.model_fields, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(ModelOptions.model_fields)}"
     return f"no such option; {known}"
 
 
 HOME_FOLDERS = ("datasets", "jobs", "uploads", "versions", "weights")
-"""Folders in ZOO_HOME that a server cannot do without."""
+"""Folders of ZOO_HOME that a server needs."""
 HOME_LOCK = ".lock"
-"""File in ZOO_HOME that every server on it holds."""
+"""File in ZOO_HOME that every server locks while it runs."""
 
 _FLAGS = {"models": "--model", "model_options": "--set"}
-"""Those that are not called as their setting is."""
+"""Setting → its flag of `zoo serve`, where the name differs."""
 
 
 def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
@@ -420,7 +421,7 @@ def _sentence(error: Mapping[str, Any], given: Mapping[str, Any]) -> str:
         problem = str(error["msg"])
         return f"{source} is {_shown(error.get('input'))}: {problem[0].lower() + problem[1:]}"
     where = ".".join(part[:64] for part in path)
-    problem = no_such_option(path[-1]) if error["type"] == "extra_forbidden" else told(error)
+    problem = unknown_option_problem(path[-1]) if error["type"] == "extra_forbidden" else validation_problem(error)
     return f"{source} has a wrong {where!r}: {problem}"
 
 

@@ -20,7 +20,15 @@ from service.observability.http import HttpPort
 from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
-from service.settings import HOME_FOLDERS, HOME_LOCK, Settings, SettingsError, host_and_port, service_variables, shown
+from service.settings import (
+    HOME_FOLDERS,
+    HOME_LOCK,
+    Settings,
+    SettingsError,
+    host_and_port,
+    printable_path,
+    service_variables,
+)
 
 log = logger(__name__)
 
@@ -84,7 +92,7 @@ def _check_home(settings: Settings) -> None:
             pass
     except (OSError, ValueError) as error:
         why = (getattr(error, "strerror", None) or "it is no name of a folder").lower()
-        raise SettingsError(f"ZOO_HOME: nothing can be written in {shown(home)}: {why}") from None
+        raise SettingsError(f"ZOO_HOME: nothing can be written in {printable_path(home)}: {why}") from None
     for name in HOME_FOLDERS:
         if (home / name).exists() and not (home / name).is_dir():
             raise SettingsError(f"ZOO_HOME: {home / name} is no folder; `zoo doctor --quarantine` moves it aside")

@@ -1,12 +1,11 @@
 """The `zoo` command.
 
-    main      the verbs, their common fate (one sentence for an expected error), `--version`
-    options   arguments that several verbs share           console   what is printed, made harmless
-    serve, models, pull, predict, status, finetune, jobs, datasets, versions, doctor      a verb or a few kin each
-    live      a job as it goes on                          outcome   how it ended
-    words     values as words, and as JSON
-    sources   arguments of `zoo predict` → inputs          answers   results → tables and JSON lines
-    local     the catalog and the weights on this machine
+    main              the commands, and how their errors end       options     arguments that several commands share
+    commands/         one file for a command or a group            inputs/     arguments of `zoo predict` → inputs
+    rendering/        tables, progress and sentences               local_catalog   the catalog and weights on this machine
+    command_process   how the process is prepared and ends:
+      standard_output   streams that take every character            error_messages   an expected error as one sentence
+      crash_log         tracebacks of unexpected errors              exit_codes
 
-Modules here import typer and nothing heavier at their top, so that `zoo --help` is quick; a verb imports what it needs.
+No module imports anything heavier than typer when it is loaded, so that `zoo --help` is quick; a command imports what it needs.
 """

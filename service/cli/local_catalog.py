@@ -1,4 +1,4 @@
-"""The catalog and the weights on this machine, for when no server is asked."""
+"""The catalog and the weights on this machine, for commands that call no server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.client import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """What this machine knows of a model without a server. Fields mean the same as in `service.client.ModelInfo`."""
+    """A model of the catalog. Fields mean the same as in `service.client.ModelInfo`."""
 
     name: str
     family: str
@@ -24,7 +24,7 @@ class LocalModel:
     default: bool
     downloaded: bool
     weights_folder: str
-    """Where its files are; empty where they are not here."""
+    """Folder of its files; empty if they are not on this machine."""
     raw_input: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -37,18 +37,18 @@ class LocalModel:
 
 
 def local_models() -> list[LocalModel]:
-    """The catalog that came with the package, in order of name."""
+    """The models of the package's catalog, in order of name."""
     from model_zoo.catalog import Catalog
 
     store = _store()
-    return [_local(card, store) for card in Catalog.readable()]
+    return [_local_model(card, store) for card in Catalog.readable()]
 
 
 def local_model(name: str) -> LocalModel:
-    """One of them. Raises `model_zoo.errors.UnknownCard`, which names near ones."""
+    """A model of the catalog. Raises `model_zoo.errors.UnknownCard`, which suggests similar names."""
     from model_zoo.catalog import Catalog
 
-    return _local(Catalog.readable().get(name), _store())
+    return _local_model(Catalog.readable().get(name), _store())
 
 
 def _store() -> Store:
@@ -58,7 +58,7 @@ def _store() -> Store:
     return Store(load_settings().home)
 
 
-def _local(card: Card, store: Store) -> LocalModel:
+def _local_model(card: Card, store: Store) -> LocalModel:
     found = store.find(card)
     return LocalModel(
         name=card.name,

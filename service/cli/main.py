@@ -1,4 +1,4 @@
-"""Entry point of `zoo`: the verbs and what becomes of their errors."""
+"""Entry point of `zoo`: its commands, and how their errors end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.cli import faults
+from service.cli.command_process import prepare_process, run_command
 from service.cli.commands import (
     datasets,
     doctor,
@@ -21,37 +21,39 @@ from service.cli.commands import (
     status,
     versions,
 )
-from service.cli.rendering.console import complain
+from service.cli.error_messages import error_message, option_problem
+from service.cli.exit_codes import FAILED, INTERRUPTED
+from service.cli.rendering.console import print_error
 
 
-class SentenceGroup(TyperGroup):
-    """Verbs whose expected errors end in one sentence on stderr and an exit code, never in a trace."""
+class CommandGroup(TyperGroup):
+    """Commands whose expected errors end in one sentence on stderr and an exit code, never in a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the verb."""
+        """Runs the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise typer.Exit(faults.INTERRUPTED) from None
-        except BrokenPipeError:  # nobody reads on, as behind `| head`
-            raise typer.Exit(faults.FAILED) from None
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader has stopped, for example `| head`
+            raise typer.Exit(FAILED) from None
         except typer.BadParameter as error:
-            error.message = faults.of_option(error) or error.message
+            error.message = option_problem(error) or error.message
             raise
         except Exception as error:
-            if (told := faults.sentence(error)) is None:
+            if (message := error_message(error)) is None:
                 raise
-            text, code = told
-            complain(text)
+            text, code = message
+            print_error(text)
             raise typer.Exit(code) from None
 
 
 app = typer.Typer(
-    cls=SentenceGroup,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Pretrained networks behind gRPC: serve them, ask them, teach them your data, see how they are.",
+    help="Serve pretrained networks over gRPC, call them, fine-tune them on your data, and inspect them.",
 )
 app.command("serve")(serve.serve)
 app.command("models")(models.models)
@@ -74,8 +76,8 @@ app.command("canary")(versions.canary)
 app.command("alias")(versions.alias)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from service import __version__
 
         typer.echo(f"zoo {__version__}")
@@ -83,15 +85,15 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _common(
+def _root_options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Runs the command that the process was started with, and ends the process."""
-    faults.prepare()
-    sys.exit(faults.guarded(app))
+    """Runs the command line of this process, and ends the process."""
+    prepare_process()
+    sys.exit(run_command(app))

@@ -1,4 +1,4 @@
-"""Arguments that several verbs share."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.rendering.console import shown
+from service.cli.rendering.console import quoted
 
 DEFAULT_PORT = "8001"
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
@@ -19,19 +19,19 @@ EXAMPLES = {
     "series": "steps.csv",
     "record": "records.csv",
 }
-"""What stands behind `zoo predict MODEL`, by what the model takes."""
+"""An argument for `zoo predict MODEL`, by the kind of input that the model takes."""
 
 
 def _host_and_port(value: str) -> str:
-    """The address with its port, as gRPC takes it: `::1` → `[::1]:8001`."""
-    host, port = _parts(value.strip())
+    """An address with its port, as gRPC takes it: `::1` → `[::1]:8001`."""
+    host, port = _split_address(value.strip())
     if not _is_host(host) or not _is_port(port):
-        raise typer.BadParameter(f"{shown(value)} is no HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001")
+        raise typer.BadParameter(f"expected HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001, got {quoted(value)}")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _parts(value: str) -> tuple[str, str]:
-    """Host and port; an address of IPv6 has brackets where a port follows."""
+def _split_address(value: str) -> tuple[str, str]:
+    """Host and port. An IPv6 address has brackets if a port follows."""
     if value.startswith("["):
         host, bracket, rest = value[1:].partition("]")
         return (host, rest[1:] or DEFAULT_PORT) if bracket and rest[:1] in ("", ":") and ":" in host else ("", "")
@@ -56,7 +56,7 @@ def _is_host(host: str) -> bool:
             and not any(character in "/[]@?#% \\" for character in host)
             and host.isprintable()
         )
-    except UnicodeError:  # too long, or no name
+    except UnicodeError:  # too long, or not a host name
         return False
 
 
@@ -70,17 +70,19 @@ Server = Annotated[
 ]
 Owner = Annotated[
     str,
-    typer.Option("--owner", metavar="NAME", envvar="ZOO_OWNER", help="Who asks, where the server tells callers apart."),
+    typer.Option(
+        "--owner", metavar="NAME", envvar="ZOO_OWNER", help="Name of the caller, where the server counts jobs by owner."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, as `zoo models` lists it.")]
 
 
-def assigned(text: str, example: str) -> tuple[str, str | float | bool]:
-    """`weight=2` → ("weight", 2). What a value must be the server knows; here only words are told from numbers."""
+def parse_assignment(text: str, example: str) -> tuple[str, str | float | bool]:
+    """`weight=2` → ("weight", 2). Numbers and booleans are recognised here; the server checks the value."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not (name and equals and value):
-        raise typer.BadParameter(f"{text!r} is no {example}")
+        raise typer.BadParameter(f"expected {example}, got {text!r}")
     if value.lower() in ("true", "false"):
         return name, value.lower() == "true"
     for number in (int, float):
@@ -91,11 +93,11 @@ def assigned(text: str, example: str) -> tuple[str, str | float | bool]:
     return name, value
 
 
-def verb_follows(ctx: typer.Context) -> bool:
-    """Whether a verb follows a group, so that the group itself has nothing to do. Options belong behind the verb then."""
+def has_subcommand(ctx: typer.Context) -> bool:
+    """Whether a command follows its group, so that the group itself does nothing. Options then belong after the command."""
     if ctx.invoked_subcommand is None:
         return False
     given = [name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")]
     if given:
-        raise typer.BadParameter(f"options belong behind {ctx.invoked_subcommand!r}", ctx=ctx)
+        raise typer.BadParameter(f"options belong after {ctx.invoked_subcommand!r}", ctx=ctx)
     return True

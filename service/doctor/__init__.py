@@ -1,10 +1,10 @@
-"""`zoo doctor`: a home and its database looked over while no server needs to run.
+"""`zoo doctor`: checks a home and its database without a server.
 
-    findings     what there is to say of one entry
+    findings     a finding, and the report of a checkup
     home         folders and files: datasets, jobs, versions, weights, leftovers
-    database     SQLite's or PostgreSQL's tables: schema, integrity, every row
-    quarantine   what is damaged put aside, never deleted
-    checkup      all of it in order
+    database     tables of SQLite or PostgreSQL: schema, integrity, every row
+    quarantine   moves damaged items aside; deletes nothing
+    checkup      runs all checks in order, and locks the home for a quarantine
 
-Nothing here imports torch, writes while it looks, or asks a server.
+No module imports torch or calls a server, and a checkup writes nothing.
 """

@@ -1,4 +1,4 @@
-"""The whole checkup, in order, and quarantine where it is wanted."""
+"""All checks of a home in order, and exclusive access to the home for a quarantine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from model_zoo.catalog import Catalog
 from model_zoo.locking import try_lock
-from service.doctor import database as tables_of
-from service.doctor import home as home_of
+from service.doctor import database as database_checks
+from service.doctor import home as home_checks
 from service.doctor.findings import Report
 from service.doctor.home import check_cards, check_datasets, check_home, check_jobs, check_versions, check_weights
 from service.jobs.job_folder import JOBS
@@ -20,49 +20,49 @@ from service.settings import HOME_LOCK
 
 
 class HomeInUseError(Exception):
-    """A server works on the home, so nothing in it may be moved. One sentence."""
+    """A server uses the home, so nothing in it may be moved. The text is one sentence."""
 
 
-def examine(home: Path, database: str = "", *, digests: bool = False) -> Report:
-    """Looks at everything. `database`: the URL of the setting. `digests`: whether the contents of files are read, too."""
+def run_checkup(home: Path, database: str = "", *, digests: bool = False) -> Report:
+    """Checks everything. `database`: the URL of the setting. `digests`: whether the contents of files are read as well."""
     report = Report()
-    there = check_home(home, report)
-    tables = tables_of.open_tables(database, home, report) if there or database else None
-    known = None
+    exists = check_home(home, report)
+    tables = database_checks.open_tables(database, home, report) if exists or database else None
+    job_ids = None
     try:
         if tables is not None:
-            known = tables_of.check_jobs_rows(tables, report)
-        if there:
+            job_ids = database_checks.check_job_rows(tables, report)
+        if exists:
             catalog = Catalog.readable()
             check_datasets(home, report, digests=digests)
-            check_jobs(home, report, known)
+            check_jobs(home, report, job_ids)
             check_versions(home, report, [*catalog.names(), *catalog.damaged], digests=digests)
             check_weights(home, report, digests=digests)
             check_cards(report, catalog)
         if tables is not None:
-            tables_of.check_names(tables, report, _versions(home))
-            for server in tables_of.leases(tables, time.time()):
-                report.note("home", server, "a server that works on a job at this moment")
+            database_checks.check_aliases(tables, report, _versions(home))
+            for server in database_checks.lease_holders(tables, time.time()):
+                report.note("home", server, "a server that runs a job now")
     finally:
         if tables is not None:
             tables.close()
-    if there and servers(home):
-        report.note("home", str(home), "a server runs on it; what it is just writing may look unfinished", home)
+    if exists and server_is_running(home):
+        report.note("home", str(home), "a server runs on it; files that it writes now may look unfinished", home)
     return report
 
 
 def _versions(home: Path) -> set[tuple[str, int]]:
     return {
         (model.name, int(path.name))
-        for model in home_of.entries(home / "versions")
+        for model in home_checks.list_entries(home / "versions")
         if model.is_dir()
-        for path in home_of.entries(model)
+        for path in home_checks.list_entries(model)
         if path.name.isascii() and path.name.isdigit() and len(path.name) < 18
     }
 
 
-def servers(home: Path) -> bool:
-    """Whether a server on this machine holds the home."""
+def server_is_running(home: Path) -> bool:
+    """Whether a server on this machine uses the home."""
     try:
         if (home / HOME_LOCK).exists():
             descriptor = try_lock(home / HOME_LOCK, exclusive=True)
@@ -75,7 +75,7 @@ def servers(home: Path) -> bool:
 
 
 def _locked(path: Path) -> bool:
-    """Whether a server works under a name: so one of an earlier version shows itself, too."""
+    """Whether a server holds the lock file of its name. Servers of earlier versions hold only this lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -90,23 +90,23 @@ def _locked(path: Path) -> bool:
 
 
 @contextmanager
-def alone(home: Path, database: str = "") -> Iterator[None]:
-    """Nobody else works on the home, and no server starts meanwhile. Raises HomeInUseError, OSError."""
+def exclusive_access(home: Path, database: str = "") -> Iterator[None]:
+    """Locks the home, so that no server starts in the block. Raises HomeInUseError if a server uses the home, OSError."""
     descriptor = try_lock(home / HOME_LOCK, exclusive=True)
     if descriptor is None or any(_locked(path) for path in (home / JOBS).glob(".server-*")):
         if descriptor is not None:
             os.close(descriptor)
         raise HomeInUseError(f"a server runs on {home}; stop it before anything is moved")
     try:
-        tables = tables_of.open_tables(database, home, Report())
+        tables = database_checks.open_tables(database, home, Report())
         if tables is not None:
             try:
-                working = tables_of.leases(tables, time.time())
+                holders = database_checks.lease_holders(tables, time.time())
             finally:
                 tables.close()
-            if working:
+            if holders:
                 raise HomeInUseError(
-                    f"server {working[0]} works on a job of this database; stop it, or wait half a minute if it is gone"
+                    f"server {holders[0]} runs a job of this database; stop it, or wait half a minute if it is gone"
                 )
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The database: its schema, its integrity, and every row. It is opened for reading alone."""
+"""Checks of the database: schema, integrity and every row. The database is opened read-only."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from service.jobs.persistence.row_mapping import (
 )
 
 MOST_FAULTS = 10
-"""Of SQLite's own check, that are shown."""
+"""Faults of SQLite's own check that are reported."""
 
 
 class Tables:
-    """An open database, for one checkup."""
+    """An open database."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
         self.name = name
 
     def close(self) -> None:
-        """Lets it go."""
+        """Closes its connections."""
         self.engine.dispose()
 
 
 def open_tables(given: str, home: Path, report: Report) -> Tables | None:
-    """The database of a setting; None, with a finding, where it cannot be read, or is not there yet."""
+    """The database of a setting; None, with a finding, if it cannot be read or does not exist yet."""
     try:
         url = database_url(given, home)
     except DatabaseError as error:
@@ -47,15 +47,15 @@ def open_tables(given: str, home: Path, report: Report) -> Tables | None:
         return None
     path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
     if path is not None and not path.exists():
-        report.note("database", path.name, "is not there yet; a server makes it", path)
+        report.note("database", path.name, "does not exist yet; a server creates it", path)
         return None
-    if path is not None and not _sound_sqlite(path, report):
+    if path is not None and not _check_sqlite(path, report):
         return None
     engine = _engine(url, path)
     name = path.name if path is not None else redacted(url)
     try:
         with engine.connect() as connection:
-            if _known_schema(connection, name, report):
+            if _check_schema(connection, name, report):
                 return Tables(engine, name)
     except (exc.SQLAlchemyError, sqlite3.Error):
         report.damage("database", name, "does not answer, or cannot be read", path)
@@ -63,29 +63,30 @@ def open_tables(given: str, home: Path, report: Report) -> Tables | None:
     return None
 
 
-def _sound_sqlite(path: Path, report: Report) -> bool:
-    """SQLite's own check of the file. A file that has faults may still be read."""
+def _check_sqlite(path: Path, report: Report) -> bool:
+    """Runs SQLite's own check of the file. False if the file cannot be read; a file with faults may still be read."""
     report.count("database")
     try:
         with closing(sqlite3.connect(_read_only(path), uri=True, timeout=10)) as connection:
             connection.text_factory = decode_text
             faults = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_FAULTS})")]
-            lost = connection.execute("PRAGMA foreign_key_check").fetchall()
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.Error:
         report.damage("database", path.name, "is no SQLite database, or cannot be read", path)
         return False
     for fault in faults if faults != ["ok"] else []:
         report.damage("database", path.name, f"SQLite's check says: {fault.splitlines()[0][:200]}", path)
-    if lost:
-        report.damage("database", path.name, f"{len(lost)} rows belong to jobs that are not there", path)
+    if orphans:
+        report.damage("database", path.name, f"{len(orphans)} rows belong to jobs that do not exist", path)
     return True
 
 
 def _read_only(path: Path) -> str:
-    """A database that nobody has open is read without its log: SQLite would leave files of its own beside it."""
+    """The URI of a file, read-only. Without a log no process has the file open, so it is opened as immutable: otherwise SQLite
+    would leave files beside it."""
     log = path.with_name(f"{path.name}-wal")
-    alone = not log.exists() or not log.stat().st_size
-    return f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}"
+    is_closed = not log.exists() or not log.stat().st_size
+    return f"file:{quote(str(path))}?mode=ro{'&immutable=1' if is_closed else ''}"
 
 
 def _engine(url: URL, path: Path | None) -> Engine:
@@ -94,31 +95,33 @@ def _engine(url: URL, path: Path | None) -> Engine:
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(_read_only(path), uri=True, timeout=10))
 
     @event.listens_for(engine, "connect")
-    def _forgiving(connection: sqlite3.Connection, _: object) -> None:
+    def _tolerate_bad_text(connection: sqlite3.Connection, _: object) -> None:
         connection.text_factory = decode_text
 
     return engine
 
 
-def _known_schema(connection: Connection, name: str, report: Report) -> bool:
-    at, head, known = revision(connection), *newest()
-    if at is None:
+def _check_schema(connection: Connection, name: str, report: Report) -> bool:
+    current, head, known = revision(connection), *newest()
+    if current is None:
         if inspect(connection).get_table_names():
             report.damage("database", name, "does not say which version its tables have")
         else:
-            report.note("database", name, "is empty; the next start of a server makes its tables")
+            report.note("database", name, "is empty; the next start of a server creates its tables")
         return False
-    if at not in known:
-        report.damage("database", name, f"was written by a newer Zoo (its tables are at {at!r})")
+    if current not in known:
+        report.damage("database", name, f"was written by a newer Zoo (its tables are at {current!r})")
         return False
-    if at != head:
-        report.note("database", name, f"its tables are at {at!r}; the next start of a server brings them to {head!r}")
-        return at == "0002"
+    if current != head:
+        report.note(
+            "database", name, f"its tables are at {current!r}; the next start of a server brings them to {head!r}"
+        )
+        return current == "0002"
     return True
 
 
-def check_jobs_rows(tables: Tables, report: Report) -> frozenset[str]:
-    """Every job, event and checkpoint; gives the ids of the jobs."""
+def check_job_rows(tables: Tables, report: Report) -> frozenset[str]:
+    """Checks every job, event and checkpoint, and gives the ids of the jobs."""
     known: set[str] = set()
     with tables.engine.connect() as connection:
         for row in connection.execute(select(jobs)):
@@ -139,25 +142,27 @@ def check_jobs_rows(tables: Tables, report: Report) -> frozenset[str]:
     return frozenset(known)
 
 
-def check_names(tables: Tables, report: Report, there: Collection[tuple[str, int]]) -> None:
-    """Every alias; `there`: the versions that are on disk, whole or damaged."""
+def check_aliases(tables: Tables, report: Report, on_disk: Collection[tuple[str, int]]) -> None:
+    """Checks every alias. `on_disk`: the versions on disk, damaged ones included."""
     with tables.engine.connect() as connection:
         for row in connection.execute(select(aliases)):
             report.count("alias")
             name = f"{row.alias} of {row.model}"
             if not isinstance(row.version, int) or row.version < 1:
                 report.damage("alias", name, "the version that it names cannot be read", rows=(row.model, row.alias))
-            elif (row.model, row.version) not in there:
-                reason = f"it names version {row.version}, which is not there"
+            elif (row.model, row.version) not in on_disk:
+                reason = f"it names version {row.version}, which does not exist"
                 report.damage("alias", name, reason, rows=(row.model, row.alias))
         for row in connection.execute(select(traffic)):
             share, at = row.canary_share, row.revision
             if not isinstance(at, int) or at < 0 or not isinstance(share, int | float) or not 0 <= share <= 1:
-                report.note("alias", f"names of {row.model}", "their row is damaged; the next change of one mends it")
+                report.note(
+                    "alias", f"aliases of {row.model}", "their row is damaged; the next change of an alias repairs it"
+                )
 
 
-def leases(tables: Tables, now: float) -> list[str]:
-    """Servers that work on a job at this moment, wherever they run."""
+def lease_holders(tables: Tables, now: float) -> list[str]:
+    """Servers that run a job now, on any machine."""
     query = select(jobs.c.lease_owner).where(jobs.c.lease_until > now).distinct()
     with tables.engine.connect() as connection:
         return [str(name) for name in connection.execute(query).scalars() if name]

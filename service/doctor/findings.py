@@ -1,4 +1,4 @@
-"""What there is to say of one entry of a home."""
+"""A finding of a checkup, and the report of all findings."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One entry that is not as it should be."""
+    """An item of a home that is damaged or worth a note."""
 
     kind: str
     """`home`, `folder`, `database`, `upload`, `dataset`, `job`, `event`, `checkpoint`, `version`, `alias`, `card`, `weights` or
     `leftover`."""
     name: str
     reason: str
-    """One clause."""
+    """One clause of a sentence."""
     path: Path | None = None
-    """Where its files are, if it has any."""
+    """Path of its files, if it has any."""
     rows: tuple[Any, ...] = ()
-    """What finds its rows in the database again, if it has any."""
+    """Keys of its rows in the database, if it has any."""
 
-    def shown(self) -> dict[str, str]:
-        """For programs."""
+    def as_dict(self) -> dict[str, str]:
+        """The finding as JSON output has it."""
         return {"kind": self.kind, "name": self.name, "reason": self.reason, "path": str(self.path or "")}
 
 
 @dataclass(slots=True)
 class Report:
-    """All that was found. A home is sound where nothing is damaged; notes do no harm."""
+    """All findings of a checkup. A home is sound if nothing is damaged; notes are harmless."""
 
     damaged: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
-    """How many entries of each kind were looked at."""
+    """Number of checked items by kind."""
 
     @property
     def sound(self) -> bool:
@@ -42,13 +42,13 @@ class Report:
         return not self.damaged
 
     def count(self, kind: str, number: int = 1) -> None:
-        """So many more were looked at."""
+        """Counts checked items."""
         self.checked[kind] = self.checked.get(kind, 0) + number
 
     def damage(self, kind: str, name: str, reason: str, path: Path | None = None, rows: tuple[Any, ...] = ()) -> None:
-        """An entry is damaged."""
+        """Adds a damaged item."""
         self.damaged.append(Finding(kind, name, reason, path, rows))
 
     def note(self, kind: str, name: str, reason: str, path: Path | None = None) -> None:
-        """Something to know, that does no harm."""
+        """Adds a harmless note."""
         self.notes.append(Finding(kind, name, reason, path))

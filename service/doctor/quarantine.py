@@ -1,4 +1,4 @@
-"""What is damaged, put aside: files by a rename, rows into a file before they leave the database. Nothing is deleted."""
+"""Moves damaged items aside: files by rename, rows into a JSON file before they are deleted from the database."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from service.jobs.types import Log
 
 QUARANTINE = "quarantine"
 LIST = "findings.json"
-MOVED = "this event was damaged; `zoo doctor` has put it into quarantine"
+REPLACED_EVENT = "this event was damaged; `zoo doctor` has put it into quarantine"
+"""Text of the log event in the place of an event in quarantine: numbers of events have no gaps."""
 
 
-def put_aside(home: Path, database: str, findings: Sequence[Finding]) -> tuple[Path, list[Finding]]:
-    """Moves what can be moved; gives the folder where it is now, and what was moved. Raises OSError where the disk is full."""
+def move_to_quarantine(home: Path, database: str, findings: Sequence[Finding]) -> tuple[Path, list[Finding]]:
+    """Moves what can be moved, and gives the new folder and the moved findings. Raises OSError, for example for a full disk."""
     folder = _new_folder(home)
     moved: list[Finding] = []
-    notes: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     rows = [finding for finding in findings if finding.rows]
     saved = _save_rows(home, database, folder, rows) if rows else {}
     for finding in findings:
@@ -47,16 +48,16 @@ def put_aside(home: Path, database: str, findings: Sequence[Finding]) -> tuple[P
             where = str(target.relative_to(folder)) if _move(finding.path, target) else ""
         if where:
             moved.append(finding)
-            notes.append(finding.shown() | {"moved_to": where})
+            documents.append(finding.as_dict() | {"moved_to": where})
     if moved:
-        (folder / LIST).write_text(strict_json.text(notes, indent=1), encoding="utf-8")
+        (folder / LIST).write_text(strict_json.text(documents, indent=1), encoding="utf-8")
     else:
         shutil.rmtree(folder)
     return folder, moved
 
 
 def _new_folder(home: Path) -> Path:
-    """Of this second, or the next name that is free."""
+    """A folder named after the current second, with a number if that name is taken."""
     (home / QUARANTINE).mkdir(exist_ok=True)
     name = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     for number in range(1000):
@@ -70,7 +71,7 @@ def _new_folder(home: Path) -> Path:
 
 
 def _move(path: Path, target: Path) -> bool:
-    """By rename: both are in one home. False where it is gone already, as a checkpoint in a folder that was moved."""
+    """Renames a path within the home. False if it is gone already, for example a checkpoint of a job folder that was moved."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.rename(target)
@@ -83,7 +84,7 @@ def _move(path: Path, target: Path) -> bool:
 
 
 def _save_rows(home: Path, database: str, folder: Path, findings: Sequence[Finding]) -> dict[Finding, str]:
-    """Writes the rows of the findings into files below `folder/rows/`, and then takes them out of the database."""
+    """Writes the rows of the findings into files below `folder/rows/`, and then deletes them from the database."""
     url = database_url(database, home)
     if url.get_backend_name() == "sqlite":
         path = str(url.database)
@@ -108,7 +109,7 @@ def _save_rows(home: Path, database: str, folder: Path, findings: Sequence[Findi
                 document = _rows_of(connection, finding)
                 if document:
                     (folder / name).write_text(strict_json.text(document, indent=1), encoding="utf-8")
-                    _take_out(connection, finding)
+                    _delete_rows(connection, finding)
                     saved[finding] = name
     finally:
         engine.dispose()
@@ -116,46 +117,52 @@ def _save_rows(home: Path, database: str, folder: Path, findings: Sequence[Findi
 
 
 def _rows_of(connection: Connection, finding: Finding) -> dict[str, Any]:
-    """Every row that goes with a finding, by table."""
+    """All rows of a finding, by table."""
     match finding.kind:
         case "job":
-            wanted = {
+            conditions = {
                 jobs: jobs.c.id == finding.rows[0],
                 events: events.c.job_id == finding.rows[0],
                 checkpoints: checkpoints.c.job_id == finding.rows[0],
             }
         case "event":
-            wanted = {events: (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])}
+            conditions = {events: (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])}
         case "checkpoint":
-            wanted = {checkpoints: (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])}
+            conditions = {
+                checkpoints: (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])
+            }
         case _:
-            wanted = {aliases: (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])}
-    found = {table.name: _plain(connection, table, condition) for table, condition in wanted.items()}
+            conditions = {aliases: (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])}
+    found = {table.name: _json_rows(connection, table, condition) for table, condition in conditions.items()}
     return found if any(found.values()) else {}
 
 
-def _take_out(connection: Connection, finding: Finding) -> None:
+def _delete_rows(connection: Connection, finding: Finding) -> None:
     match finding.kind:
         case "job":
-            connection.execute(delete(jobs).where(jobs.c.id == finding.rows[0]))  # events and checkpoints go with it
+            connection.execute(
+                delete(jobs).where(jobs.c.id == finding.rows[0])
+            )  # the database deletes its events and checkpoints
         case "event":
-            mine = (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])
-            connection.execute(update(events).where(mine).values(event_columns(Log(level="error", text=MOVED))))
+            condition = (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])
+            connection.execute(
+                update(events).where(condition).values(event_columns(Log(level="error", text=REPLACED_EVENT)))
+            )
         case "checkpoint":
-            mine = (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])
-            connection.execute(delete(checkpoints).where(mine))
+            condition = (checkpoints.c.job_id == finding.rows[0]) & (checkpoints.c.step == finding.rows[1])
+            connection.execute(delete(checkpoints).where(condition))
         case _:
-            mine = (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])
-            connection.execute(delete(aliases).where(mine))
+            condition = (aliases.c.model == finding.rows[0]) & (aliases.c.alias == finding.rows[1])
+            connection.execute(delete(aliases).where(condition))
 
 
-def _plain(connection: Connection, table: Table, condition: Any) -> list[dict[str, Any]]:
-    """Rows as JSON can write them: bytes in hexadecimal, and figures that are not finite as null."""
+def _json_rows(connection: Connection, table: Table, condition: Any) -> list[dict[str, Any]]:
+    """Rows as JSON values: bytes in hexadecimal, numbers that are not finite as null."""
     rows = connection.execute(select(table).where(condition)).mappings()
-    return [{name: _cell(value) for name, value in row.items()} for row in rows]
+    return [{name: _json_cell(value) for name, value in row.items()} for row in rows]
 
 
-def _cell(value: object) -> object:
+def _json_cell(value: object) -> object:
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     return strict_json.with_nulls(value)

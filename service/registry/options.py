@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from model_zoo.cards.card import Card
 from service.errors import InvalidInput
 from service.scheduler.policy import BatchLimits
-from service.settings import ModelOptions, Settings, no_such_option, told
+from service.settings import ModelOptions, Settings, unknown_option_problem, validation_problem
 
 AT_NEXT_LOAD = ("precision", "optimize")
 """Options that decide how a network is built; all others take effect at once."""
@@ -58,13 +58,13 @@ def changed(card: Card, given: ModelOptions, changes: Mapping[str, object]) -> M
     """The given options after `changes`; None returns an option to its default. Raises InvalidInput."""
     for name in changes:
         if name not in ModelOptions.model_fields:
-            raise InvalidInput(f"options.{name[:64]}", no_such_option(name))
+            raise InvalidInput(f"options.{name[:64]}", unknown_option_problem(name))
     merged = {name: value for name, value in {**_set(given), **changes}.items() if value is not None}
     try:
         new = ModelOptions.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidInput(f"options.{first['loc'][0]}", told(first)) from None
+        raise InvalidInput(f"options.{first['loc'][0]}", validation_problem(first)) from None
     if (problem := beyond_card(card, new)) is not None:
         raise InvalidInput("options.max_batch_size", problem)
     return new

@@ -1,10 +1,17 @@
+import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from service.cli import main as main_module
 from service.cli.main import app
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.models import add_columns, add_structured
+from tests.support.fake_zoo.sandbox import Sandbox, write_unusual_files
+from tests.support.fake_zoo.server import FakeZoo
 
 
 @pytest.fixture
@@ -18,7 +25,7 @@ def zoo() -> Iterator[FakeZoo]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs the `zoo` command in this process: no terminal, no variables of the caller's."""
+    """Runs the `zoo` command in this process, without a terminal and without the caller's variables."""
     for name in ("ZOO_SERVER", "ZOO_OFFLINE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -30,5 +37,25 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 @pytest.fixture
 def nowhere() -> str:
-    """An address where nothing answers: port 1 (tcpmux) is served nowhere."""
+    """An address where nothing answers: no machine serves port 1 (tcpmux)."""
     return "127.0.0.1:1"
+
+
+@pytest.fixture
+def sandbox(
+    tmp_path: Path, zoo: FakeZoo, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Sandbox:
+    add_structured(zoo.model_service)
+    add_columns(zoo.model_service)
+    write_unusual_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ZOO_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    monkeypatch.setattr(main_module, "prepare_process", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["zoo"])
+    server = SimpleNamespace(run=lambda settings: None)
+    monkeypatch.setitem(sys.modules, "service.server", server)
+    monkeypatch.setattr("service.server", server, raising=False)
+    return Sandbox(tmp_path, zoo, capfd, monkeypatch)

@@ -5,7 +5,7 @@ import pytest
 
 from service.client import Client, Retry
 from service.client.upload import CHUNK
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 SHORT_PAUSES = Retry(initial_backoff_s=0.01, max_backoff_s=0.02)
 

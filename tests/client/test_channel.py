@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.client import AsyncClient, Client, NotFound, Retry, ServerUnreachable, Tensors, Unavailable
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_unavailable_call_is_retried_until_it_succeeds(zoo: FakeZoo, client: Client) -> None:

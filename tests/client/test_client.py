@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, PredictionError, Retry
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 from tests.support.paths import REPOSITORY
 
 SYNC = REPOSITORY / "service" / "client" / "_sync"

@@ -7,7 +7,7 @@ import pytest
 
 from service.client import BadInput, Client, Columns, InvalidRequest, NotFound, Unavailable
 from service.client.upload import CHUNK
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_uploaded_file_is_stored_whole_and_returned_as_a_validated_dataset(
@@ -24,7 +24,7 @@ def test_uploaded_file_is_stored_whole_and_returned_as_a_validated_dataset(
         task="regression",
         progress=lambda *x: seen.append(x),
     )
-    assert zoo.uploads[dataset.sha256] == data
+    assert zoo.fine_tuning.uploads[dataset.sha256] == data
     [header] = zoo.calls["UploadDataset.header"]
     assert (header.file_name, header.size_bytes, header.offset) == ("reviews.csv", len(data), 0)
     assert (header.columns.text, header.columns.target, header.task) == ("review", "stars", "regression")
@@ -43,7 +43,7 @@ def test_uploaded_file_is_stored_whole_and_returned_as_a_validated_dataset(
 
 
 def test_broken_upload_continues_where_it_stopped(zoo: FakeZoo, client: Client, photos: Path) -> None:
-    zoo.break_uploads_at.extend([CHUNK, 2 * CHUNK])
+    zoo.fine_tuning.break_uploads_at.extend([CHUNK, 2 * CHUNK])
     client.upload_dataset(photos)
     offsets = [header.offset for header in zoo.calls["UploadDataset.header"]]
     assert offsets[0] == 0
@@ -51,7 +51,7 @@ def test_broken_upload_continues_where_it_stopped(zoo: FakeZoo, client: Client, 
 
 
 def test_upload_without_progress_is_given_up(zoo: FakeZoo, client: Client, photos: Path) -> None:
-    zoo.break_uploads_at.extend([0] * 1000)
+    zoo.fine_tuning.break_uploads_at.extend([0] * 1000)
     zoo.fail_next("UploadDataset", "UNAVAILABLE", "the server is shutting down", times=1000)
     with pytest.raises(Unavailable, match="shutting down"):
         client.upload_dataset(photos)

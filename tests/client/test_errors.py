@@ -22,7 +22,7 @@ from service.client import (
     ZooClientError,
 )
 from service.client.errors import call_error, prediction_error
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 class _Broken(grpc.RpcError):
@@ -68,7 +68,7 @@ def test_status_other_than_unavailable_is_raised_after_one_call(
 
 
 def test_status_without_details_keeps_its_message(zoo: FakeZoo, client: Client) -> None:
-    zoo.to_fail_bare["GetModel"] += [(grpc.StatusCode.NOT_FOUND, "no such thing")]
+    zoo.call_control.to_fail_bare["GetModel"] += [(grpc.StatusCode.NOT_FOUND, "no such thing")]
     with pytest.raises(NotFound, match="no such thing"):
         client.model("m")
 
@@ -91,7 +91,7 @@ def test_call_to_another_grpc_server_asks_if_it_is_zoo(retry: Retry) -> None:
 
 
 def test_call_beyond_its_timeout_raises_timed_out(zoo: FakeZoo, client: Client) -> None:
-    zoo.gate.clear()  # calls wait for it
+    zoo.call_control.gate.clear()  # calls wait for it
     with pytest.raises(TimedOut, match="gave no answer within the timeout"):
         client.model("silero_vad", timeout=0.05)
 

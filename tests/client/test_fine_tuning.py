@@ -14,19 +14,19 @@ from service.client import (
     ZooClientError,
 )
 from service.client.upload import CHUNK
-from tests.support.cli_fine_tuning import BADLY
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.fine_tuning import FAILING_JOB
+from tests.support.fake_zoo.server import FakeZoo
 
 BASE = "efficientnet_lite0"
 
 
 def test_finetune_raises_the_error_of_the_check_before_the_upload(zoo: FakeZoo, client: Client, photos: Path) -> None:
     zoo.fail_next(
-        "CreateJob.judged", "INVALID_ARGUMENT", "spec.method: no", reason="INVALID_INPUT", field="spec.method"
+        "CreateJob.validate", "INVALID_ARGUMENT", "spec.method: no", reason="INVALID_INPUT", field="spec.method"
     )
     with pytest.raises(InvalidRequest, match=r"spec\.method"):
         client.finetune(BASE, photos, "pets", method="lora")
-    assert list(zoo.calls["CreateJob.judged"][0].dataset_kinds) == [1, 5], "the kinds of images"
+    assert list(zoo.calls["CreateJob.validate"][0].dataset_kinds) == [1, 5], "the kinds of images"
     assert not zoo.calls["GetUpload"]
     assert not zoo.calls["CreateJob"]
 
@@ -46,7 +46,7 @@ def test_finetune_returns_the_job_the_dataset_and_the_version(zoo: FakeZoo, clie
 
 
 def test_finetune_raises_job_failed_with_the_reason(zoo: FakeZoo, client: Client, photos: Path) -> None:
-    zoo.script = BADLY
+    zoo.fine_tuning.script = FAILING_JOB
     with pytest.raises(JobFailed, match="training diverges") as caught:
         client.finetune(BASE, photos, "pets")
     assert (caught.value.job.state, caught.value.reason) == ("FAILED", "JOB_FAILED")
@@ -54,12 +54,12 @@ def test_finetune_raises_job_failed_with_the_reason(zoo: FakeZoo, client: Client
 
 @pytest.mark.asyncio
 async def test_async_client_finetunes_and_continues_broken_streams(zoo: FakeZoo, retry: Retry, photos: Path) -> None:
-    zoo.break_uploads_at.extend([CHUNK])
-    zoo.break_watches_after.extend([4])
+    zoo.fine_tuning.break_uploads_at.extend([CHUNK])
+    zoo.fine_tuning.break_watches_after.extend([4])
     async with AsyncClient(zoo.target, retry=retry, owner="ann") as client:
         made = await client.finetune(BASE, photos, "pets", on_event=lambda _: None)
         assert (made.job.state, made.job.version, made.job.owner) == ("SUCCEEDED", 1, "ann")
-        assert len(zoo.calls["CreateJob.judged"]) == 1
+        assert len(zoo.calls["CreateJob.validate"]) == 1
         assert zoo.calls["UploadDataset.header"][0].offset == 0
         assert len(zoo.calls["UploadDataset"]) == 2
         assert [request.after for request in zoo.calls["WatchJob"]] == [0, 4]

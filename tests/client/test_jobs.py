@@ -16,7 +16,7 @@ from service.client import (
     ServerUnreachable,
     StateChanged,
 )
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 BASE = "efficientnet_lite0"
 
@@ -75,11 +75,11 @@ def test_job_is_created_once_if_the_first_reply_is_lost(zoo: FakeZoo, client: Cl
 
 def test_check_job_validates_and_creates_no_job(zoo: FakeZoo, client: Client) -> None:
     client.check_job(BASE, "pets", kinds=["image_folder"], method="head", hyperparameters={"epochs": 5})
-    [checked] = zoo.calls["CreateJob.judged"]
+    [checked] = zoo.calls["CreateJob.validate"]
     assert (checked.validate_only, checked.spec.dataset_id, checked.dataset_kinds) == (True, "", [1])
     assert (checked.spec.method, dict(checked.spec.hyperparameters)) == (1, {"epochs": 5})
     client.check_job(BASE, "pets", dataset_id="d1")
-    assert zoo.calls["CreateJob.judged"][-1].spec.dataset_id == "d1"
+    assert zoo.calls["CreateJob.validate"][-1].spec.dataset_id == "d1"
     assert not zoo.calls["CreateJob"]
 
 
@@ -129,7 +129,7 @@ def test_watch_yields_the_events_after_any_sequence_to_the_end(zoo: FakeZoo, cli
 
 def test_broken_watch_continues_and_yields_each_event_once(zoo: FakeZoo, client: Client) -> None:
     job = client.create_job(BASE, "d1", "pets")
-    zoo.break_watches_after.extend([3, 0, 0, 4])
+    zoo.fine_tuning.break_watches_after.extend([3, 0, 0, 4])
     assert [event.sequence for event in client.watch_job(job.id)] == list(range(1, 12))
     assert [request.after for request in zoo.calls["WatchJob"]] == [0, 3, 3, 3, 7]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, InvalidRequest, NotFound, Retry, TensorSpec
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_models_are_listed_across_pages_in_order(zoo: FakeZoo, client: Client) -> None:

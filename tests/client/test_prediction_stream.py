@@ -23,9 +23,9 @@ from service.client import (
     Unavailable,
     ZooClientError,
 )
-from tests.support.cli_server import FakeZoo
 from tests.support.client_server import MODEL as ECHO
 from tests.support.client_server import EchoServer
+from tests.support.fake_zoo.server import FakeZoo
 
 MODEL = "efficientnet_lite0"
 PHOTOS = [f"photo {i}".encode() for i in range(10)]
@@ -36,16 +36,16 @@ def _names(outcomes: list[Outcome]) -> list[str]:
 
 
 def test_results_are_in_the_order_of_inputs_if_replies_are_not(zoo: FakeZoo, client: Client) -> None:
-    zoo.hold_back = 4
+    zoo.prediction.hold_back = 4
     assert _names(list(client.stream_predict(MODEL, PHOTOS))) == [photo.decode() for photo in PHOTOS]
     ids = [request.request_id for request in zoo.calls["StreamPredict.request"]]
     assert len(set(ids)) == len(PHOTOS)
 
 
 def test_inputs_without_a_reply_never_exceed_in_flight(zoo: FakeZoo, client: Client) -> None:
-    zoo.hold_back = 3
+    zoo.prediction.hold_back = 3
     list(client.stream_predict(MODEL, PHOTOS * 5, in_flight=3))
-    assert zoo.most_unanswered <= 3
+    assert zoo.prediction.most_unanswered <= 3
 
 
 def test_failed_input_leaves_other_inputs_unaffected(client: Client, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_exception_of_the_inputs_is_raised_after_the_results(client: Client) -> 
 
 
 def test_input_without_a_reply_gets_an_error(zoo: FakeZoo, client: Client) -> None:
-    zoo.hold_back, zoo.drop_last = 99, True
+    zoo.prediction.hold_back, zoo.prediction.drop_last = 99, True
     *answered, last = client.stream_predict(MODEL, [b"a", b"b"])
     assert _names(answered) == ["a"]
     assert isinstance(last, PredictionError)
@@ -131,7 +131,7 @@ def test_stream_without_a_server_raises_one_error(retry: Retry) -> None:
 async def test_async_stream_orders_results_and_raises_the_exception_of_the_inputs(
     zoo: FakeZoo, retry: Retry, tmp_path: Path
 ) -> None:
-    zoo.hold_back = 4
+    zoo.prediction.hold_back = 4
     async with AsyncClient(zoo.target, retry=retry) as client:
         answers = [answer async for answer in client.stream_predict(MODEL, PHOTOS, in_flight=4)]
         assert _names(answers) == [photo.decode() for photo in PHOTOS]
@@ -274,7 +274,7 @@ def test_timeout_covers_all_attempts_of_a_stream(kind: str) -> None:
 
 
 def test_stream_is_not_opened_again_after_a_reply(zoo: FakeZoo, client: Client) -> None:
-    zoo.break_streams_after.append(2)
+    zoo.prediction.break_streams_after.append(2)
     results = client.stream_predict(MODEL, PHOTOS)
     assert _names([next(results), next(results)]) == ["photo 0", "photo 1"]
     with pytest.raises(Unavailable, match="broke before the answer was there"):

@@ -12,7 +12,7 @@ from service.client import (
     PredictionError,
     Retry,
 )
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_failed_instance_is_an_error_among_the_results(client: Client) -> None:

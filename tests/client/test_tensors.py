@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.client import BadInput, Client, Tensors
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_object_array_is_sent_as_numbers_or_rejected_with_the_bad_element(zoo: FakeZoo, client: Client) -> None:

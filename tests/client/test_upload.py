@@ -7,7 +7,7 @@ import pytest
 
 from service.client import Client
 from service.client.upload import kinds_in, opened, silent
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_folder_is_packed_reproducibly_without_hidden_files(zoo: FakeZoo, client: Client, photos: Path) -> None:
@@ -15,7 +15,7 @@ def test_folder_is_packed_reproducibly_without_hidden_files(zoo: FakeZoo, client
     (photos / "cat" / "0.jpg").touch()
     assert client.upload_dataset(photos).existed
     packed = photos.parent / "packed.zip"
-    packed.write_bytes(zoo.uploads[first.sha256])
+    packed.write_bytes(zoo.fine_tuning.uploads[first.sha256])
     with zipfile.ZipFile(packed) as archive:
         assert archive.namelist() == ["cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg"]
     [header, again] = zoo.calls["UploadDataset.header"]

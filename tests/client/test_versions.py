@@ -3,7 +3,7 @@
 import pytest
 
 from service.client import Client, Unavailable
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 BASE = "efficientnet_lite0"
 
@@ -18,7 +18,7 @@ def pets(client: Client) -> Client:
 
 
 def test_versions_reports_aliases_and_traffic_are_read_and_changed(zoo: FakeZoo, pets: Client) -> None:
-    known = pets.versions("pets")
+    known = pets.model_service.versions("pets")
     assert [version.number for version in known.versions] == [2, 1]
     assert (known.versions[0].state, known.traffic.stable) == ("READY", 2)
     report = pets.report("pets")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from model_zoo.locking import try_lock
 from service.cli.main import app
-from service.doctor.checkup import examine
+from service.doctor.checkup import run_checkup
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import models_pb2
 from service.settings import HOME_LOCK, SettingsError, load_settings
@@ -224,7 +224,7 @@ def test_quarantine_while_a_server_runs_is_refused(home: Path) -> None:
             done = CliRunner().invoke(app, ["doctor", "--quarantine"])
             assert done.exit_code == 2
             assert "a server runs on" in done.output
-            assert any("a server runs on it" in note.reason for note in examine(home).notes)
+            assert any("a server runs on it" in note.reason for note in run_checkup(home).notes)
         finally:
             database.close()
 
@@ -237,7 +237,7 @@ def test_quarantine_while_another_machine_works_on_a_job_is_refused(home: Path) 
     execute(home, "UPDATE jobs SET state = 'running', lease_owner = 'elsewhere-1', lease_until = 9e12 WHERE id = 'c1'")
     done = CliRunner().invoke(app, ["doctor", "--quarantine"])
     assert done.exit_code == 2
-    assert "elsewhere-1 works on a job" in done.output
+    assert "elsewhere-1 runs a job" in done.output
     assert (home / "datasets" / HURT).exists()
 
 
@@ -274,7 +274,7 @@ def test_server_start_with_a_file_that_is_no_database_fails_with_a_sentence(home
 def test_doctor_on_a_missing_home_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "nowhere"))
     code, said = doctor("--quarantine")
-    assert (code, said["sound"], said["notes"][0]["reason"]) == (0, True, "is not there yet; a server makes it")
+    assert (code, said["sound"], said["notes"][0]["reason"]) == (0, True, "does not exist yet; a server creates it")
     assert not (tmp_path / "nowhere").exists()
     (tmp_path / "nowhere").write_text("x")
     assert doctor()[0] == 1

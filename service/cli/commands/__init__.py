@@ -1,1 +1,1 @@
-"""The commands of `zoo`, one file a command or group."""
+"""The commands of `zoo`: one file for a command, or for a group of related commands."""

@@ -1,4 +1,4 @@
-"""`zoo doctor`: a home and its database looked over, without a server."""
+"""`zoo doctor`: checks ZOO_HOME and the database without a server."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ import typer
 
 from service.cli.options import Json
 from service.cli.rendering.console import (
-    complain,
-    harmless,
+    escaped,
+    new_table,
+    print_error,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
+from service.cli.rendering.formatting import plural
 
 if TYPE_CHECKING:
     from service.doctor.findings import Finding, Report
 
 IN_USE = 2
-"""Exit code where a server holds the home, so that nothing was moved."""
+"""Exit code if a server uses the home, so that nothing was moved."""
 
 
 def doctor(
     digests: Annotated[
-        bool, typer.Option("--digests", help="Read every file, too, and compare it with its digest. Takes minutes.")
+        bool, typer.Option("--digests", help="Also read every file and compare it with its digest. Takes minutes.")
     ] = False,
     quarantine: Annotated[
         bool,
         typer.Option(
-            "--quarantine", help="Move what is damaged to ZOO_HOME/quarantine/. No server may run; nothing is deleted."
+            "--quarantine", help="Move damaged items to ZOO_HOME/quarantine/. No server may run; nothing is deleted."
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check ZOO_HOME and the database here, without a server. Exit code 0 if all is sound, 1 if not."""
-    from service.doctor.checkup import HomeInUseError, alone, examine
-    from service.doctor.quarantine import put_aside
+    """Check ZOO_HOME and the database without a server. Exit code 0 if nothing is damaged, 1 otherwise."""
+    from service.doctor.checkup import HomeInUseError, exclusive_access, run_checkup
+    from service.doctor.quarantine import move_to_quarantine
     from service.settings import load_settings
 
     settings = load_settings()
@@ -48,61 +49,58 @@ def doctor(
     folder: Path | None = None
     if quarantine and home.is_dir():
         try:
-            with alone(home, settings.database_url):
-                report = examine(home, settings.database_url, digests=digests)
+            with exclusive_access(home, settings.database_url):
+                report = run_checkup(home, settings.database_url, digests=digests)
                 if report.damaged:
-                    folder, moved = put_aside(home, settings.database_url, report.damaged)
-                    report = examine(home, settings.database_url, digests=digests)
+                    folder, moved = move_to_quarantine(home, settings.database_url, report.damaged)
+                    report = run_checkup(home, settings.database_url, digests=digests)
         except HomeInUseError as error:
-            complain(str(error))
+            print_error(str(error))
             raise typer.Exit(IN_USE) from None
         except OSError as error:
-            complain(f"nothing more can be moved in {home}: {(error.strerror or 'unknown reason').lower()}")
+            print_error(f"nothing more can be moved in {home}: {(error.strerror or 'unknown reason').lower()}")
             raise typer.Exit(1) from None
     else:
-        report = examine(home, settings.database_url, digests=digests)
+        report = run_checkup(home, settings.database_url, digests=digests)
     if as_json:
-        print_json(_document(home, report, moved, folder))
+        print_json(_json_document(home, report, moved, folder))
     else:
-        _print(home, report, moved, folder)
+        _print_report(home, report, moved, folder)
     raise typer.Exit(0 if report.sound else 1)
 
 
-def _document(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> dict[str, Any]:
+def _json_document(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> dict[str, Any]:
     return {
         "home": str(home),
         "sound": report.sound,
         "checked": report.checked,
-        "damaged": [finding.shown() for finding in report.damaged],
-        "notes": [finding.shown() for finding in report.notes],
-        "quarantined": [finding.shown() for finding in moved],
+        "damaged": [finding.as_dict() for finding in report.damaged],
+        "notes": [finding.as_dict() for finding in report.notes],
+        "quarantined": [finding.as_dict() for finding in moved],
         "quarantine": str(folder) if moved else "",
     }
 
 
-def _print(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> None:
-    looked = ", ".join(f"{number} {kind if number == 1 else several(kind)}" for kind, number in report.checked.items())
-    remark(f"looked at {home}: {looked or 'nothing is there'}")
+def _print_report(home: Path, report: Report, moved: list[Finding], folder: Path | None) -> None:
+    checked = ", ".join(f"{number} {kind if number == 1 else plural(kind)}" for kind, number in report.checked.items())
+    print_note(f"checked {home}: {checked or 'nothing is there'}")
     if moved:
-        say(f"moved to {folder}:")
-        _table(moved)
+        print_line(f"moved to {folder}:")
+        _print_findings(moved)
     if report.damaged:
-        say("damaged:", "red")
-        _table(report.damaged)
+        print_line("damaged:", "red")
+        _print_findings(report.damaged)
         if not moved:
-            remark("stop the server and run `zoo doctor --quarantine` to move these aside")
+            print_note("stop the server and run `zoo doctor --quarantine` to move these aside")
     for note in report.notes:
-        remark(f"note: {note.kind} {note.name}: {note.reason}")
-    say("all is sound" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red")
+        print_note(f"note: {note.kind} {note.name}: {note.reason}")
+    print_line(
+        "nothing is damaged" if report.sound else f"{len(report.damaged)} damaged", "green" if report.sound else "red"
+    )
 
 
-def several(noun: str) -> str:
-    """The plural of a kind of entry."""
-    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
-
-
-def _table(findings: list[Finding]) -> None:
-    rows = table("what", "name", "why", "where")
+def _print_findings(findings: list[Finding]) -> None:
+    rows = new_table("what", "name", "why", "where")
     for finding in findings:
-        rows.add_row(*map(harmless, (finding.kind, finding.name, finding.reason, str(finding.path or ""))))
-    show_table(rows)
+        rows.add_row(*map(escaped, (finding.kind, finding.name, finding.reason, str(finding.path or ""))))
+    print_table(rows)

@@ -1,4 +1,4 @@
-"""`zoo jobs`: the fine-tune jobs of the server, one by one and all together."""
+"""`zoo jobs`: the fine-tune jobs of the server."""
 
 from __future__ import annotations
 
@@ -6,38 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import DEFAULT_SERVER, Json, Server, verb_follows
-from service.cli.rendering.console import (
-    harmless,
-    megabytes,
-    print_json,
-    remark,
-    say,
-    show_table,
-    table,
-)
+from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
+from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
+from service.cli.rendering.formatting import format_age, format_duration, format_size, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import Checkpoint, Client, Job
 
-app = typer.Typer(help="List, show, watch, move and delete fine-tune jobs.", invoke_without_command=True)
+app = typer.Typer(
+    help="List, show, watch, pause, resume, cancel and delete fine-tune jobs.", invoke_without_command=True
+)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or how only one begins.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or the beginning of its id.")]
 
 
 @app.callback()
 def jobs(
     ctx: typer.Context,
-    state: Annotated[str, typer.Option(metavar="STATE", help="Only this state, for example running.")] = "",
-    model: Annotated[str, typer.Option(metavar="MODEL", help="Only jobs for this model.")] = "",
-    owner: Annotated[str, typer.Option(metavar="NAME", help="Only jobs of this owner.")] = "",
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help="List only jobs in this state, for example running.")
+    ] = "",
+    model: Annotated[str, typer.Option(metavar="MODEL", help="List only jobs for this model.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="List only jobs of this owner.")] = "",
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
     """List the jobs of the server, the newest first."""
-    if verb_follows(ctx):
+    if has_subcommand(ctx):
         return
-    from service.cli.rendering.formatting import ago, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -46,22 +42,21 @@ def jobs(
         print_json({"server": server, "jobs": jsonable(listed)})
         return
     if not listed:
-        remark("the server has no such jobs" if state or model or owner else "the server has no jobs")
+        print_note("the server has no such jobs" if state or model or owner else "the server has no jobs")
         return
-    owners = any(job.owner for job in listed)  # a column for nothing where callers do not say who they are
+    owners = any(job.owner for job in listed)  # no column if no caller gives a name
     head = ("id", *(["owner"] if owners else []), "model", "base", "method", "state", "done", "created", "")
-    rows = table(*head, right=("done",))
+    rows = new_table(*head, right=("done",))
     for job in listed:
-        words = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
+        cells = (job.id, *([job.owner] if owners else []), job.model, job.base, job.method, job.state)
         done = "" if job.has_ended else f"{job.progress.ratio:.0%}"
-        rows.add_row(*map(harmless, words), done, ago(job.created), harmless(_what_came(job)))
-    show_table(rows)
+        rows.add_row(*map(escaped, cells), done, format_age(job.created), escaped(_outcome(job)))
+    print_table(rows)
 
 
 @app.command("show")
 def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Show all that is known of a job."""
-    from service.cli.rendering.formatting import jsonable
+    """Show everything about a job."""
     from service.client import Client
 
     with Client(server) as client:
@@ -76,50 +71,52 @@ def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> Non
 @app.command("watch")
 def watch(
     job: Id,
-    after: Annotated[int, typer.Option(metavar="N", min=0, help="Only events with a greater number.")] = 0,
+    after: Annotated[int, typer.Option(metavar="N", min=0, help="Show only events with a greater number.")] = 0,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Show what happens to a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
-    from service.cli.rendering.job_outcome import finish
-    from service.cli.rendering.job_progress import follow
+    """Show the events of a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
+    from service.cli.rendering.job_outcome import print_outcome
+    from service.cli.rendering.job_progress import follow_job
     from service.client import Client
 
     with Client(server) as client:
-        ended = follow(client, find_job(client, job), server=server, as_json=as_json, after=after)
-        finish(client, ended, server=server, as_json=as_json)
+        ended = follow_job(client, find_job(client, job), server=server, as_json=as_json, after=after)
+        print_outcome(client, ended, server=server, as_json=as_json)
 
 
 @app.command("cancel")
 def cancel(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """End a job within a step."""
+    """Cancel a job; it ends within a step."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
+        _print_moved(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
 
 
 @app.command("pause")
 def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Let a job rest after a checkpoint; its place goes to the next."""
+    """Pause a job after its next checkpoint; the next queued job starts."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.pause_job(find_job(client, job).id), server, as_json, "; it rests after its next checkpoint")
+        _print_moved(
+            client.pause_job(find_job(client, job).id), server, as_json, "; it pauses after its next checkpoint"
+        )
 
 
 @app.command("resume")
 def resume(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Queue a paused job again, or one that failed and has a checkpoint."""
+    """Queue a paused job again, or a failed job that has a checkpoint."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.resume_job(find_job(client, job).id), server, as_json)
+        _print_moved(client.resume_job(find_job(client, job).id), server, as_json)
 
 
 @app.command("delete")
 def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Delete a job that has ended, with its log and TensorBoard files. The version that it became stays."""
+    """Delete a job that has ended, with its log and TensorBoard files. Its version of the model stays."""
     from service.client import Client
 
     with Client(server) as client:
@@ -128,36 +125,36 @@ def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> N
     if as_json:
         print_json({"server": server, "deleted": found.id, "freed_bytes": freed})
     else:
-        say(f"deleted job {found.id}, {megabytes(freed)} freed")
+        print_line(f"deleted job {found.id}, {format_size(freed)} freed")
 
 
 def find_job(client: Client, text: str) -> Job:
-    """The job of that id, or the only one whose id begins so. Raises NotFound, BadInput."""
+    """The job with this id, or the only one whose id begins with it. Raises NotFound, BadInput."""
     from service.client import BadInput, NotFound
 
     try:
         return client.job(text)
     except NotFound:
-        fitting = [one for one in client.jobs() if one.id.startswith(text)]
-        if not fitting:
+        matches = [job for job in client.jobs() if job.id.startswith(text)]
+        if not matches:
             raise
-    if len(fitting) > 1:
-        raise BadInput(f"{text!r} fits {len(fitting)} jobs: {', '.join(one.id for one in fitting[:5])}")
-    return fitting[0]
+    if len(matches) > 1:
+        raise BadInput(f"{text!r} matches {len(matches)} jobs: {', '.join(job.id for job in matches[:5])}")
+    return matches[0]
 
 
-def _tell(job: Job, server: str, as_json: bool, soon: str = "") -> None:
-    """`soon`: what is still to come while a worker has the job."""
-    from service.cli.rendering.formatting import jsonable
-
+def _print_moved(job: Job, server: str, as_json: bool, next_step: str = "") -> None:
+    """Prints the new state of a job. `next_step`: what follows while a worker runs the job."""
     if as_json:
         print_json({"server": server, "job": jsonable(job)})
     else:
-        what = soon if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
-        say(f"job {job.id} is {job.state}{what}")
+        detail = (
+            next_step if job.state in ("RUNNING", "CANCELLING") else f": {job.state_reason}" if job.state_reason else ""
+        )
+        print_line(f"job {job.id} is {job.state}{detail}")
 
 
-def _what_came(job: Job) -> str:
+def _outcome(job: Job) -> str:
     if job.damaged:
         return f"damaged: {job.damaged}"
     if job.version:
@@ -166,9 +163,7 @@ def _what_came(job: Job) -> str:
 
 
 def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
-    from service.cli.rendering.formatting import age, ago, figure
-
-    rows = table("", "")
+    rows = new_table("", "")
     rows.show_header = False
     took = (job.ended - job.started).total_seconds() if job.ended and job.started else None
     best = next((checkpoint for checkpoint in checkpoints if checkpoint.best), None)
@@ -187,22 +182,22 @@ def _print_job(job: Job, checkpoints: tuple[Checkpoint, ...]) -> None:
         "seed": str(job.seed),
         "priority": str(job.priority),
         "done": "" if job.has_ended or not job.progress.phase else f"{job.progress.ratio:.0%}, {job.progress.phase}",
-        "metrics": ", ".join(f"{name} {figure(value)}" for name, value in sorted(job.metrics.items())),
+        "metrics": ", ".join(f"{name} {format_value(value)}" for name, value in sorted(job.metrics.items())),
         "checkpoints": _checkpoints(checkpoints, best),
-        "created": ago(job.created),
-        "took": "" if took is None else age(took),
+        "created": format_age(job.created),
+        "took": "" if took is None else format_duration(took),
         "workers started": str(job.attempts) if job.attempts > 1 else "",
         "owner": job.owner,
     }
     for fact, text in facts.items():
         if text:
-            rows.add_row(fact, harmless(text))
-    show_table(rows)
+            rows.add_row(fact, escaped(text))
+    print_table(rows)
 
 
 def _checkpoints(checkpoints: tuple[Checkpoint, ...], best: Checkpoint | None) -> str:
     if not checkpoints:
         return ""
-    size = megabytes(sum(checkpoint.size_bytes for checkpoint in checkpoints))
+    size = format_size(sum(checkpoint.size_bytes for checkpoint in checkpoints))
     steps = ", ".join(f"{c.step} (damaged: {c.damaged})" if c.damaged else str(c.step) for c in checkpoints)
     return f"at step {steps} ({size})" + (f"; the best is {best.step}" if best else "")

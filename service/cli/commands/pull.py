@@ -1,4 +1,4 @@
-"""`zoo pull`: weights onto this machine, without a server."""
+"""`zoo pull`: fetches weights without a server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.rendering.console import (
-    complain,
-    err,
-    harmless,
-    megabytes,
-    say,
-)
+from service.cli.rendering.console import escaped, print_error, print_line, stderr_console
+from service.cli.rendering.formatting import format_size
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
@@ -22,9 +17,9 @@ if TYPE_CHECKING:
 
 def pull(
     model: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Names of models.")] = None,
-    default: Annotated[bool, typer.Option("--default", help="All models that are served when nobody chooses.")] = False,
+    default: Annotated[bool, typer.Option("--default", help="Fetch the models of the default set.")] = False,
 ) -> None:
-    """Fetch, check and convert the weights of models, so that a server starts without a network."""
+    """Fetch, check and convert weights, so that a server can start without a network."""
     from model_zoo.catalog import Catalog
     from model_zoo.errors import ZooModelError
     from model_zoo.store import Store
@@ -34,23 +29,23 @@ def pull(
     names = list(dict.fromkeys((model or []) + (catalog.default_names() if default else [])))
     if not names:
         raise typer.BadParameter("name one or more models, or give --default", param_hint="MODEL")
-    cards = [catalog.get(name) for name in names]  # a misspelt name is told before anything is fetched
+    cards = [catalog.get(name) for name in names]  # a misspelt name is an error before anything is fetched
     store, failed = Store(settings.home), False
     for card in cards:
         found = store.find(card)
         if found is None and settings.offline:
-            complain(f"{card.name} is not on this machine, and ZOO_OFFLINE says to fetch nothing")
+            print_error(f"{card.name} is not on this machine, and ZOO_OFFLINE forbids a fetch")
             failed = True
             continue
         try:
-            got = found or _fetch(store, card)
+            files = found or _fetch(store, card)
         except ZooModelError as error:
-            complain(str(error))
+            print_error(str(error))
             failed = True
             continue
-        size = megabytes(got.weights.stat().st_size)
-        say(f"{card.name}: {'already here' if found else 'fetched'}, {size} in {got.folder}")
-        say(f"  licence of the weights: {card.licence.weights}")
+        size = format_size(files.weights.stat().st_size)
+        print_line(f"{card.name}: {'already here' if found else 'fetched'}, {size} in {files.folder}")
+        print_line(f"  licence of the weights: {card.licence.weights}")
     if failed:
         raise typer.Exit(1)
 
@@ -58,7 +53,7 @@ def pull(
 def _fetch(store: Store, card: Card) -> Materialised:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = err()
+    console = stderr_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -70,6 +65,6 @@ def _fetch(store: Store, card: Card) -> Materialised:
         task = bar.add_task(card.name, total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total or None, description=harmless(what))
+            bar.update(task, completed=done, total=total or None, description=escaped(what))
 
         return store.materialise(card, progress)

@@ -1,4 +1,4 @@
-"""`zoo serve`."""
+"""`zoo serve`: starts a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", metavar="NAME", help="Model to load at start; may be repeated. Default: the zoo's set."
+            "--model", metavar="NAME", help="Model to load at start; may be repeated. Default: the default set."
         ),
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="H", help="Address to listen on. Default: 127.0.0.1.")] = None,
@@ -30,17 +30,17 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Start a server here. Every other setting is an environment variable, ZOO_ and its name."""
+    """Start a server on this machine. Other settings are environment variables: ZOO_ and the name."""
     from service.settings import load_settings, with_options
 
-    # Before the server is imported: a wrong setting is told at once, not after torch has been loaded.
-    given = {"models": tuple(model) if model else None, "host": host, "port": port, "http_port": http_port}
-    settings = load_settings(**given)
+    # Before the server is imported: a wrong setting is an error at once, not after torch has been loaded.
+    flags = {"models": tuple(model) if model else None, "host": host, "port": port, "http_port": http_port}
+    settings = load_settings(**flags)
     if assignments:
-        settings = load_settings(**given, model_options=with_options(settings.model_options, assignments))
+        settings = load_settings(**flags, model_options=with_options(settings.model_options, assignments))
 
-    # Importing torch takes seconds, in which nothing is served yet. A process that is a container's first ignores SIGTERM
-    # unless somebody handles it; the server takes over with a drain.
+    # The import of torch takes seconds. The first process of a container ignores SIGTERM unless it has a handler, so this one
+    # ends the process until the server installs its own, which drains.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
     from service import server

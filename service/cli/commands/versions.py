@@ -1,4 +1,4 @@
-"""`zoo versions`, `report`, `promote`, `rollback`, `canary`, `alias`: which version of a model answers, and why."""
+"""`zoo versions`, `report`, `promote`, `rollback`, `canary`, `alias`: the versions of a model and which of them serve."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
-from service.cli.rendering.console import (
-    complain,
-    harmless,
-    megabytes,
-    print_json,
-    say,
-    show_table,
-    table,
-)
+from service.cli.rendering.console import escaped, new_table, print_error, print_json, print_line, print_table
+from service.cli.rendering.formatting import format_age, format_size, format_value, jsonable
 
 if TYPE_CHECKING:
     from service.client import ModelInfo, ModelVersion, Traffic
@@ -26,7 +19,6 @@ Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of
 
 def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """List the versions of a model, the newest first."""
-    from service.cli.rendering.formatting import ago, jsonable
     from service.client import Client
 
     with Client(server) as client:
@@ -34,38 +26,37 @@ def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
     if as_json:
         print_json({"server": server, "model": model, **jsonable(found)})
         return
-    rows = table(
+    rows = new_table(
         "version", "aliases", "state", "base", "method", "metrics", "size", "published", right=("version", "size")
     )
     for version in found.versions:
         lineage = version.lineage
-        words = (
+        cells = (
             ", ".join(version.aliases),
             _state(version),
             lineage.base if lineage else "",
             lineage.method if lineage else "",
             _metrics(version),
         )
-        rows.add_row(str(version.number), *map(harmless, words), megabytes(version.size_bytes), ago(version.created))
-    show_table(rows)
+        rows.add_row(
+            str(version.number), *map(escaped, cells), format_size(version.size_bytes), format_age(version.created)
+        )
+    print_table(rows)
     _print_traffic(found.traffic)
 
 
 def report(
     model: Model,
-    version: Annotated[
-        str, typer.Option(metavar="V", help="Number or alias of a version; the stable one if left out.")
-    ] = "",
+    version: Annotated[str, typer.Option(metavar="V", help="Number or alias of a version. Default: stable.")] = "",
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the page with curves and mistakes.")
+        Path | None, typer.Option(metavar="FILE", help="Write the report with curves and mistakes to this file.")
     ] = None,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Show how a fine-tuned version did on held-out data."""
-    from service.cli.rendering.formatting import jsonable
-    from service.cli.rendering.job_outcome import figures
-    from service.cli.rendering.runtime_notes import served
+    """Show the evaluation of a fine-tuned version on held-out data."""
+    from service.cli.rendering.job_outcome import metrics_table
+    from service.cli.rendering.runtime_notes import report_lines
     from service.client import Client
 
     with Client(server) as client:
@@ -74,58 +65,59 @@ def report(
         try:
             html.write_bytes(found.html)
         except OSError as error:
-            complain(f"cannot write {str(html)!r}: {(error.strerror or 'unknown reason').lower()}")
+            print_error(f"cannot write {str(html)!r}: {(error.strerror or 'unknown reason').lower()}")
             raise typer.Exit(1) from None
     if as_json:
         print_json({"server": server, "model": model, "version": found.version, "report": jsonable(found.report)})
         return
-    say(f"{model} version {found.version}, {found.report.get('task', '')}")
-    show_table(figures(found.report))
+    print_line(f"{model} version {found.version}, {found.report.get('task', '')}")
+    print_table(metrics_table(found.report))
     if found.report.get("primary"):
-        say("* decides about promotion")
-    for line in served(found.report):
-        say(line)
+        print_line("* decides about promotion")
+    for line in report_lines(found.report):
+        print_line(line)
     if html is not None:
-        say(f"the whole report is in {html}")
+        print_line(f"the whole report is in {html}")
 
 
 def promote(model: Model, version: Number, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Make a version the stable one, whatever its report says."""
+    """Make a version stable, without regard to its report."""
     from service.client import Client
 
     with Client(server) as client:
-        _tell(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
+        _print_change(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
 
 
 def rollback(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
-    """Make the version stable again that was stable before."""
+    """Make the previous stable version stable again."""
     from service.client import Client
 
     with Client(server) as client:
         done = client.rollback(model)
     stable = done.model.aliases.get("stable", done.model.traffic.stable)
     sentence = f"version {stable} of {model} is stable again, {done.rolled_back} no more"
-    _tell(done.model, sentence, server, as_json)
+    _print_change(done.model, sentence, server, as_json)
 
 
 def canary(
     model: Model,
     version: Annotated[int, typer.Argument(metavar="[VERSION]", min=0, help="Number of a version.")] = 0,
     share: Annotated[
-        float, typer.Option(metavar="S", min=0, max=1, help="Of calls without a version; 0 ends it.")
+        float,
+        typer.Option(metavar="S", min=0, max=1, help="Share of the calls that name no version; 0 ends the canary."),
     ] = 0.1,
     server: Server = DEFAULT_SERVER,
     as_json: Json = False,
 ) -> None:
-    """Give a version a share of the calls that name none. It loses it by itself if it fails or is slow."""
+    """Send a share of the calls that name no version to a version. The server ends the canary if it fails or is slow."""
     from service.client import Client
 
     if share > 0 and not version:
-        raise typer.BadParameter("name the version to try out, or end the trial with --share 0", param_hint="VERSION")
+        raise typer.BadParameter("give the number of a version, or end the canary with --share 0", param_hint="VERSION")
     with Client(server) as client:
         changed = client.set_canary(model, version, share)
     sentence = f"version {version} of {model} gets {share:.0%} of the calls" if share else f"{model} has no canary now"
-    _tell(changed, sentence, server, as_json)
+    _print_change(changed, sentence, server, as_json)
 
 
 def alias(
@@ -143,26 +135,24 @@ def alias(
         raise typer.BadParameter("give the number of a version, or --delete", param_hint="VERSION")
     with Client(server) as client:
         if delete:
-            _tell(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
+            _print_change(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
         else:
             changed = client.set_alias(model, name, version)
-            _tell(changed, f"{name} is version {version} of {model} now", server, as_json)
+            _print_change(changed, f"{name} is version {version} of {model} now", server, as_json)
 
 
-def _tell(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
-    from service.cli.rendering.formatting import jsonable
-
+def _print_change(model: ModelInfo, sentence: str, server: str, as_json: bool) -> None:
     if as_json:
         print_json({"server": server, "model": jsonable(model)})
     else:
-        say(sentence)
+        print_line(sentence)
 
 
 def _print_traffic(traffic: Traffic) -> None:
     if traffic.canary and traffic.canary_share:
-        say(f"version {traffic.canary} is tried out with {traffic.canary_share:.0%} of the calls that name no version")
+        print_line(f"version {traffic.canary} gets {traffic.canary_share:.0%} of the calls that name no version")
     if traffic.rolled_back_reason:
-        say(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
+        print_line(f"the last canary lost its share: {traffic.rolled_back_reason}", "yellow")
 
 
 def _state(version: ModelVersion) -> str:
@@ -172,8 +162,7 @@ def _state(version: ModelVersion) -> str:
 
 
 def _metrics(version: ModelVersion) -> str:
-    from service.cli.rendering.formatting import figure
 
     if version.lineage is None:
         return ""
-    return ", ".join(f"{name} {figure(value)}" for name, value in sorted(version.lineage.metrics.items()))
+    return ", ".join(f"{name} {format_value(value)}" for name, value in sorted(version.lineage.metrics.items()))

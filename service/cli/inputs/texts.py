@@ -1,9 +1,9 @@
-"""What an argument of `zoo predict` means for a model of texts.
+"""Arguments of `zoo predict` for a model of texts.
 
-It is a path where it names a file or folder that is there, and has an ending or a folder in front: `notes.md`, `./LICENSE`,
+An argument is a path if it names a file or folder that exists and has a suffix or a folder before it: `notes.md`, `./LICENSE`,
 `mails/`. A file is one text; a table gives the text of each row; a folder or an archive gives a text for each file in it.
-Anything else is a text itself. A URL, and what has the form of a path and is not there, are refused: nobody wants to know what a
-model makes of a file's name. Any text may be sent through stdin.
+Any other argument is a text itself, except a URL or the path of a file that does not exist: they are refused, since a prediction
+for the name of a file is of no use. stdin takes any text.
 """
 
 from __future__ import annotations
@@ -11,112 +11,112 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from service.cli.inputs.files import content, opened
-from service.cli.inputs.known_columns import Known, Unreadable
-from service.cli.inputs.sources import (
-    ARCHIVES,
-    TABLES,
-    Source,
-    folder_of,
-    is_named_as_file,
-    unpacked,
-    what_is,
-)
-from service.cli.rendering.console import remark
+from service.cli.inputs.files import has_utf16_mark, open_table, read_bytes
+from service.cli.inputs.input_source import InputSource, UnreadableInput
+from service.cli.inputs.known_columns import KnownColumns
+from service.cli.inputs.paths import ARCHIVES, TABLES, extract_archive, folder_sources, looks_like_path, path_type
+from service.cli.rendering.console import print_note
 
-_PIPE = "to send it as a text, give it on stdin: echo TEXT | zoo predict MODEL -"
-_LONGEST_NAME = 4096
+if TYPE_CHECKING:
+    from service.datasets.readers.tables.table import Table
+
+_STDIN_HINT = "to send it as a text, give it on stdin: echo TEXT | zoo predict MODEL -"
+_LONGEST_PATH = 4096
+"""Characters."""
+_MOST_COLUMNS_SHOWN = 8
 
 
-def of_text_model(argument: str, known: Known, column: str) -> Iterator[Source]:
-    """The texts that an argument stands for; `column`: of a table, where that was named. Raises Unreadable."""
-    found = _path(argument)
+def text_sources(argument: str, columns: KnownColumns, text_column: str) -> Iterator[InputSource]:
+    """The texts that an argument stands for. Raises UnreadableInput. `text_column`: of a table, if the caller names it."""
+    found = _path_type(argument)
     path = Path(argument)
     if found == "folder":
-        for source in folder_of(path, "text", str(path)):
-            yield _whole(source.value, source.name)
+        for source in folder_sources(path, "text", str(path)):
+            yield _file_text(source.value, source.name)
     elif found == "file" and path.suffix.lower() in TABLES:
-        yield from _of_table(path, known, column)
+        yield from _table_texts(path, columns, text_column)
     elif found == "file" and path.name.lower().endswith(ARCHIVES):
-        for source in folder_of(unpacked(path), "text", str(path)):
-            yield _whole(source.value, source.name)
+        for source in folder_sources(extract_archive(path), "text", str(path)):
+            yield _file_text(source.value, source.name)
     elif found == "file":
-        source = _whole(path, argument)
-        remark(f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE")
+        source = _file_text(path, argument)
+        print_note(f"{argument!r} is read as one text; for a text a line, give it on stdin: zoo predict MODEL - < FILE")
         yield source
     elif not any(map(str.isspace, argument)) and "://" in argument:
-        raise Unreadable(f"is a URL, and is not fetched; give the text itself, or a file of it; {_PIPE}")
-    elif is_named_as_file(argument):
-        raise Unreadable(f"there is no file of that name; {_PIPE}")
+        raise UnreadableInput(f"is a URL, and is not fetched; give the text itself, or a file of it; {_STDIN_HINT}")
+    elif looks_like_path(argument):
+        raise UnreadableInput(f"there is no file of that name; {_STDIN_HINT}")
     else:
-        yield Source(argument, argument)
+        yield InputSource(argument, argument)
 
 
-def _path(argument: str) -> str:
-    """`file` or `folder` where an argument has the form of a path that is there."""
-    if not argument.strip() or len(argument) > _LONGEST_NAME or "\n" in argument:
-        return ""  # nothing in it is a text, too: the model says whether it takes one
+def _path_type(argument: str) -> str:
+    """`file` or `folder` if an argument is written as a path and exists, else empty."""
+    if not argument.strip() or len(argument) > _LONGEST_PATH or "\n" in argument:
+        return ""  # blank text is a text: the model decides whether it takes it
     try:
-        found = what_is(argument)
-    except Unreadable:  # a text like any other
+        found = path_type(argument)
+    except UnreadableInput:  # a text that cannot be a path
         return ""
-    formed = os.sep in argument or "/" in argument or (found == "file" and "." in argument)
-    if found and not formed:
-        inside = f"{argument}/" if found == "folder" else f"./{argument}"
-        remark(f"{argument!r} is sent as a text; for the {found} of that name, write {inside!r}")
+    written_as_path = os.sep in argument or "/" in argument or (found == "file" and "." in argument)
+    if found and not written_as_path:
+        as_path = f"{argument}/" if found == "folder" else f"./{argument}"
+        print_note(f"{argument!r} is sent as a text; for the {found} of that name, write {as_path!r}")
         return ""
     return found
 
 
-def _whole(path: Path, name: str) -> Source:
+def _file_text(path: Path, name: str) -> InputSource:
     """A file as one text."""
     try:
-        data = content(path)
-    except Unreadable as error:
-        return Source(name, problem=str(error))
+        data = read_bytes(path)
+    except UnreadableInput as error:
+        return InputSource(name, problem=str(error))
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = data.decode("utf-16" if has_utf16_mark(data) else "utf-8-sig")
     except UnicodeDecodeError:
-        return Source(name, problem="the file is not UTF-8 text")
+        return InputSource(name, problem="the file is not UTF-8 text")
     if not text.strip():
-        return Source(name, problem="the file is empty")
-    return Source(name, text)
+        return InputSource(name, problem="the file is empty")
+    return InputSource(name, text)
 
 
-def _of_table(path: Path, known: Known, column: str) -> Iterator[Source]:
+def _table_texts(path: Path, columns: KnownColumns, text_column: str) -> Iterator[InputSource]:
     """The text of each row."""
-    with opened(path, str(path)) as table:
-        name = column or known.role("text", table.columns) or _likely(table)
+    with open_table(path, str(path)) as table:
+        name = text_column or columns.column_of_role("text", table.columns) or _find_text_column(table)
         if name not in table.columns:
-            raise Unreadable(f"the file has no column {name!r}; it has {', '.join(map(repr, table.columns[:8]))}")
+            raise UnreadableInput(f"the file has no column {name!r}; it has {_listed(table.columns)}")
         others = [other for other in table.columns if other != name]
         if others:
-            remark(f"the text is column {name!r}; passed over: {', '.join(map(repr, others[:8]))}")
+            print_note(f"the text is column {name!r}; not used: {_listed(others)}")
         for row in table.rows():
-            at = f"{path}:{row.line or row.number}"
+            row_name = f"{path}:{row.line or row.number}"
             text = row.cells.get(name)
             if row.problem:
-                yield Source(at, problem=row.problem)
+                yield InputSource(row_name, problem=row.problem)
             elif isinstance(text, str) and text.strip():
-                yield Source(at, text)
+                yield InputSource(row_name, text)
             else:
-                yield Source(
-                    at, problem="the text is empty" if text in (None, "") else f"{str(text)[:80]!r} is no text"
-                )
+                problem = "the text is empty" if text in (None, "") else f"{str(text)[:80]!r} is not a text"
+                yield InputSource(row_name, problem=problem)
 
 
-def _likely(table: object) -> str:
-    """The column of the text, where nobody said which it is. Raises Unreadable."""
+def _find_text_column(table: Table) -> str:
+    """The column of the text of a table whose columns the caller and the model do not name. Raises UnreadableInput."""
     from service.datasets.readers.columns.column_roles import find_text_column
     from service.datasets.readers.columns.schema import summarize_columns
-    from service.datasets.readers.tables.table import Table
 
-    assert isinstance(table, Table)
     names = [name for name in table.columns if name not in table.unnamed]
     if len(names) == 1:
         return names[0]
     summaries = {name: summary for name, summary in summarize_columns(table).items() if name in names}
     if found := find_text_column(summaries, ""):
         return found
-    raise Unreadable(f"cannot tell which column is the text; name it with --text: {', '.join(map(repr, names[:8]))}")
+    raise UnreadableInput(f"cannot tell which column is the text; name it with --text: {_listed(names)}")
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names[:_MOST_COLUMNS_SHOWN]))

@@ -1,1 +1,1 @@
-"""Tables, progress views and sentences that the commands print."""
+"""What the commands print: tables, progress and sentences."""

@@ -1,4 +1,4 @@
-"""What is printed: consoles for people, JSON for programs, and text from elsewhere made harmless."""
+"""Output of the commands: consoles for people, JSON for programs. Text from elsewhere cannot steer the terminal."""
 
 from __future__ import annotations
 
@@ -9,75 +9,74 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-LONGEST_SHOWN = 100
-"""Characters of a name or a text that a line repeats."""
-_SMALL = 100_000
+LONGEST_QUOTED = 100
+"""Characters of a name or text that a line repeats."""
 _PIPE_WIDTH = 1000
-"""Columns where nobody looks: rows of a pipe are never wrapped or cut."""
+"""Columns of an output that is not a terminal, so that no row is wrapped or cut there."""
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories that move a cursor, reorder or hide text, or cannot be encoded."""
+"""Unicode categories that move the cursor, reorder or hide text, or cannot be encoded."""
 
 
-def harmless(text: object) -> str:
-    """`text` with every character that could steer a terminal shown as its escape, `\\x1b` for example."""
+def escaped(text: object) -> str:
+    """`text` with each character that could steer a terminal replaced by its escape, for example `\\x1b`."""
     return "".join(
         repr(character)[1:-1] if unicodedata.category(character) in _UNSAFE else character for character in str(text)
     )
 
 
-def shown(text: str) -> str:
-    """A name or a text in quotation marks, in one line and not too long."""
-    text = harmless(text)
-    return f"'{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + '…'}'"
+def quoted(text: str) -> str:
+    """A name or text in quotation marks, on one line and shortened if it is long."""
+    text = escaped(text)
+    return f"'{text if len(text) <= LONGEST_QUOTED else text[: LONGEST_QUOTED - 1] + '…'}'"
 
 
-def out() -> Console:
-    """The console on stdout. Markup is off, since names and labels are not ours."""
+def stdout_console() -> Console:
+    """The console on stdout. Markup is off, since names and labels come from elsewhere."""
     return _console(stderr=False)
 
 
-def err() -> Console:
-    """The console on stderr, for progress and sentences."""
+def stderr_console() -> Console:
+    """The console on stderr, for progress, notes and errors."""
     return _console(stderr=True)
 
 
-def say(text: str, style: str = "") -> None:
-    """One line on stdout for people."""
-    out().print(harmless(text), style=style, soft_wrap=True)
+def print_line(text: str, style: str = "") -> None:
+    """A line for people on stdout."""
+    stdout_console().print(escaped(text), style=style, soft_wrap=True)
 
 
-def complain(text: str) -> None:
-    """Red sentences on stderr, one a line."""
+def print_error(text: str) -> None:
+    """An error on stderr, in red. Each line of `text` is printed as a line."""
     for line in text.splitlines():
-        err().print(harmless(line), style="red", soft_wrap=True)
+        stderr_console().print(escaped(line), style="red", soft_wrap=True)
 
 
-def remark(text: str) -> None:
-    """A sentence on stderr that is no error, out of the way of what is piped."""
-    err().print(harmless(text), style="dim", soft_wrap=True)
+def print_note(text: str) -> None:
+    """A note on stderr that is not an error, so that it does not mix with piped output."""
+    stderr_console().print(escaped(text), style="dim", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line, at once. ASCII only, so it is harmless as it is. A figure that is not finite is null."""
+    """A JSON document on one line, flushed. It is ASCII, so it needs no escaping. A number that is not finite becomes null."""
     from model_zoo import strict_json
 
     print(strict_json.text(strict_json.with_nulls(value)), flush=True)  # noqa: T201
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table with these headings; those in `right` hold numbers."""
+def new_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table with these headings; the columns in `right` are aligned to the right."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD if out().is_terminal else None, header_style="bold", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD if stdout_console().is_terminal else None, header_style="bold", pad_edge=False)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
 
 
-def show_table(renderable: RenderableType) -> None:
-    """A table on stdout, without the blanks at the ends of lines where a program reads them."""
-    console = out()
+def print_table(renderable: RenderableType) -> None:
+    """A table on stdout. If stdout is not a terminal, lines have no blanks at their ends."""
+    console = stdout_console()
     if console.is_terminal:
         console.print(renderable)
         return
@@ -85,24 +84,6 @@ def show_table(renderable: RenderableType) -> None:
         console.print(renderable)
     for line in text.get().splitlines():
         print(line.rstrip())  # noqa: T201
-
-
-def megabytes(size: int) -> str:
-    """A size for people; of what is small, in kB."""
-    return f"{size / 1e6:.1f} MB" if size >= _SMALL or not size else f"{max(size / 1e3, 0.1):.1f} kB"
-
-
-def option_text(value: object) -> str:
-    """A value of an option, as `zoo set` takes it."""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def count(number: int) -> str:
-    """A number of parameters for people: 4.7 M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return str(number)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -1,4 +1,4 @@
-"""How a job ended: its figures beside the baseline's, what became of `stable`, and the line that calls the result."""
+"""The outcome of a job: its metrics beside the baseline's, the promotion, and the command that calls the result."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.cli.exit_codes import FAILED
 from service.cli.options import DEFAULT_SERVER, EXAMPLES
 from service.cli.rendering.console import (
-    complain,
-    harmless,
+    escaped,
+    new_table,
+    print_error,
     print_json,
-    remark,
-    say,
-    show_table,
-    table,
+    print_line,
+    print_note,
+    print_table,
 )
-from service.cli.rendering.formatting import age, jsonable
-from service.cli.rendering.runtime_notes import runs_on
+from service.cli.rendering.formatting import format_duration, jsonable
+from service.cli.rendering.runtime_notes import runtime_lines
 from service.client import NotFound, ZooClientError
 from service.rounding import format_apart
 
@@ -27,42 +28,41 @@ if TYPE_CHECKING:
 
     from service.client import Client, Job, VersionReport
 
-FAILED = 1
 
-
-def finish(client: Client, job: Job, *, server: str, as_json: bool) -> None:
-    """Prints how a job ended. Exit code 1 unless it succeeded."""
+def print_outcome(client: Client, job: Job, *, server: str, as_json: bool) -> None:
+    """Prints the outcome of a job that has ended. Exit code 1 unless it succeeded."""
     if as_json:
         found = _report(client, job)
         print_json({"result": jsonable(job), "report": None if found is None else jsonable(found.report)})
     elif job.state == "SUCCEEDED":
         _print_success(client, job, server)
     else:
-        complain(f"job {job.id} is {job.state}" + (f": {job.state_reason}" if job.state_reason else ""))
+        print_error(f"job {job.id} is {job.state}" + (f": {job.state_reason}" if job.state_reason else ""))
     if job.state != "SUCCEEDED":
         raise typer.Exit(FAILED)
 
 
-def figures(report: Mapping[str, Any]) -> Table:
-    """The metrics of a report with their intervals, beside the baseline's and those of what was stable."""
-    baseline, rival = report.get("baseline") or {}, report.get("rival") or {}
+def metrics_table(report: Mapping[str, Any]) -> Table:
+    """The metrics of a report with their intervals, beside those of the baseline and of the version that was stable."""
+    baseline = report.get("baseline") or {}
+    incumbent = report.get("rival") or {}  # the report's name for the version that was stable
     kind = str(baseline.get("kind") or "baseline").replace("_", " ")
     columns = ["held-out data", "result", "interval", f"baseline ({kind})"]
-    if rival:
-        columns.append(f"version {rival['version']}" if rival.get("version") else "stable before")
-    rows = table(*map(harmless, columns), right=("result",))
+    if incumbent:
+        columns.append(f"version {incumbent['version']}" if incumbent.get("version") else "stable before")
+    rows = new_table(*map(escaped, columns), right=("result",))
     primary = report.get("primary")
     metrics = report.get("metrics") or {}
-    for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct has no order
-        found = [_value(value) for value in (metrics[name], _of(baseline, name), _of(rival, name))]
-        known = iter(format_apart(*(value for value in found if value is not None)))
-        ours, base, before = ("" if value is None else next(known) for value in found)
-        cells = [harmless(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
-        rows.add_row(*cells, *([before] if rival else []))
+    for name in sorted(metrics, key=lambda name: (name != primary, name)):  # a Struct keeps no order
+        found = [_value(value) for value in (metrics[name], _metric(baseline, name), _metric(incumbent, name))]
+        texts = iter(format_apart(*(value for value in found if value is not None)))
+        ours, base, before = ("" if value is None else next(texts) for value in found)
+        cells = [escaped(f"{name} *" if name == primary else name), ours, _interval(metrics[name]), base]
+        rows.add_row(*cells, *([before] if incumbent else []))
     return rows
 
 
-def call_line(model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER) -> str:
+def predict_command(model: str, raw_input: str, *, version: int = 0, server: str = DEFAULT_SERVER) -> str:
     """The command that calls a model, or one of its versions."""
     where = "" if server == DEFAULT_SERVER else f"--server {server} "
     which = f"--version {version} " if version else ""
@@ -72,37 +72,39 @@ def call_line(model: str, raw_input: str, *, version: int = 0, server: str = DEF
 def _print_success(client: Client, job: Job, server: str) -> None:
     found = _report(client, job)
     if found is not None and found.report.get("metrics"):
-        show_table(figures(found.report))
-    took = f" after {age((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
-    say(f"{job.model} version {job.version} is there{took}", "green")
+        print_table(metrics_table(found.report))
+    took = f" after {format_duration((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
+    print_line(f"{job.model} version {job.version} is there{took}", "green")
     if job.promotion_outcome:
-        say(job.promotion_outcome)
+        print_line(job.promotion_outcome)
     for line in _runs(client, job):
-        say(line)
+        print_line(line)
     where = "" if server == DEFAULT_SERVER else f" --server {server}"
     if found is not None:
-        say("to look at its report:")
-        say(f"  zoo report {job.model} --version {job.version} --html report.html{where}")
+        print_line("to look at its report:")
+        print_line(f"  zoo report {job.model} --version {job.version} --html report.html{where}")
     try:
         model = client.model(job.model)
-    except ZooClientError as error:  # the result is there all the same
-        remark(error.message)
+    except ZooClientError as error:  # the result exists all the same
+        print_note(error.message)
         return
     is_stable = model.aliases.get("stable") == job.version
     if not is_stable:
-        say("to make it the stable one:")
-        say(f"  zoo promote {job.model} {job.version}{where}")
-    say("to call it:")
-    say(f"  {call_line(job.model, model.raw_input, version=0 if is_stable else job.version, server=server)}")
+        print_line("to make it the stable one:")
+        print_line(f"  zoo promote {job.model} {job.version}{where}")
+    print_line("to call it:")
+    print_line(
+        f"  {predict_command(job.model, model.raw_input, version=0 if is_stable else job.version, server=server)}"
+    )
 
 
 def _runs(client: Client, job: Job) -> list[str]:
-    """On what the result runs now."""
+    """Lines on the runtime that serves the result."""
     try:
         found = client.versions(job.model).versions
-    except ZooClientError:  # the result is there all the same
+    except ZooClientError:  # the result exists all the same
         return []
-    return next((runs_on(version) for version in found if version.number == job.version), [])
+    return next((runtime_lines(version) for version in found if version.number == job.version), [])
 
 
 def _report(client: Client, job: Job) -> VersionReport | None:
@@ -110,13 +112,14 @@ def _report(client: Client, job: Job) -> VersionReport | None:
         return None
     try:
         return client.report(job.model, job.version)
-    except NotFound:  # deleted meanwhile
+    except NotFound:  # deleted in the meantime
         return None
 
 
-def _of(figures: Mapping[str, Any], name: str) -> Any:
-    inner = figures.get("metrics")
-    return inner.get(name) if isinstance(inner, Mapping) else figures.get(name)
+def _metric(metrics: Mapping[str, Any], name: str) -> Any:
+    """A metric of a baseline or of an earlier version; a report may nest them as `metrics`."""
+    inner = metrics.get("metrics")
+    return inner.get(name) if isinstance(inner, Mapping) else metrics.get(name)
 
 
 def _value(value: Any) -> float | None:

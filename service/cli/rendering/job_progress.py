@@ -1,4 +1,4 @@
-"""A job as it goes on: a view that redraws itself on a terminal, plain lines where there is none, JSON for programs."""
+"""The progress of a job: a view that is redrawn on a terminal, plain lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from service.cli.exit_codes import INTERRUPTED
 from service.cli.options import DEFAULT_SERVER
 from service.cli.rendering.console import (
-    harmless,
-    out,
+    escaped,
     print_json,
-    remark,
-    say,
+    print_line,
+    print_note,
+    stdout_console,
 )
-from service.cli.rendering.formatting import age, figure, jsonable
+from service.cli.rendering.formatting import format_duration, format_value, jsonable
 from service.client import Checkpoint, Job, JobEvent, JobProgress, LogLine, MetricValue, StateChanged
 
 if TYPE_CHECKING:
@@ -30,51 +31,49 @@ if TYPE_CHECKING:
 
     from service.client import Client
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH, _BAR_WIDTH, _LAST_LINES = 32, 40, 4
 _TENTHS = 10
 
 
-def follow(client: Client, job: Job, *, server: str, as_json: bool, after: int = 0) -> Job:
-    """Shows what happens to a job until it has ended, and gives it as it is then.
+def follow_job(client: Client, job: Job, *, server: str, as_json: bool, after: int = 0) -> Job:
+    """Shows the events of a job until it has ended, and gives the job.
 
-    Ctrl-C leaves the job alone, says how to come back, and ends the command.
+    Ctrl-C leaves the job running, prints how to watch it again, and ends the command.
     """
     try:
         _show(client.watch_job(job.id, after=after), job, as_json=as_json)
     except KeyboardInterrupt:
         where = "" if server == DEFAULT_SERVER else f" --server {server}"
-        remark(f"detached; job {job.id} goes on")
-        remark(f"  zoo jobs watch {job.id}{where}    to come back")
-        remark(f"  zoo jobs cancel {job.id}{where}   to end it")
+        print_note(f"detached; job {job.id} continues")
+        print_note(f"  zoo jobs watch {job.id}{where}    to watch it again")
+        print_note(f"  zoo jobs cancel {job.id}{where}   to cancel it")
         raise typer.Exit(INTERRUPTED) from None
     return client.job(job.id)
 
 
 def _show(events: Iterator[JobEvent], job: Job, *, as_json: bool) -> None:
-    console = out()
+    console = stdout_console()
     if as_json:
         for event in events:
             print_json({"event": event_json(event)})
     elif console.is_terminal:
-        view = JobView(job, fancy=console.encoding.lower().startswith("utf"))
-        with Live(view.shown(), console=console, refresh_per_second=8, transient=False) as live:
+        view = JobView(job, unicode=console.encoding.lower().startswith("utf"))
+        with Live(view.render(), console=console, refresh_per_second=8, transient=False) as live:
             for event in events:
                 view.update(event)
-                live.update(view.shown())
+                live.update(view.render())
     else:
         lines = PlainLines()
         for event in events:
             for line in lines.of(event):
-                say(line)
+                print_line(line)
         for line in lines.rest():
-            say(line)
+            print_line(line)
 
 
 def event_json(event: JobEvent) -> dict[str, Any]:
-    """One event as an object, told apart by `kind`."""
+    """An event as an object; `kind` gives its type."""
     kind = {
         StateChanged: "state",
         JobProgress: "progress",
@@ -87,9 +86,9 @@ def event_json(event: JobEvent) -> dict[str, Any]:
 
 
 class PlainLines:
-    """Events as lines for a log: every state, phase and measured value, and progress in tenths.
+    """Events as lines of text: every state, phase and measured value, and progress in tenths.
 
-    What is measured at one step comes on one line, once it is known that no more follows.
+    The values of one step are one line, which is complete once another event follows.
     """
 
     def __init__(self) -> None:
@@ -97,7 +96,7 @@ class PlainLines:
         self._measured: list[MetricValue] = []
 
     def of(self, event: JobEvent) -> list[str]:
-        """None, one or two lines."""
+        """The lines of an event: none, one or two."""
         if isinstance(event.what, MetricValue):
             metric = event.what
             if metric.split == "train":
@@ -107,18 +106,18 @@ class PlainLines:
             lines = [] if same else self.rest()
             self._measured.append(metric)
             return lines
-        return self.rest() + self._other(event)
+        return self.rest() + self._event_lines(event)
 
     def rest(self) -> list[str]:
-        """What was measured and is not told yet."""
+        """The line of measured values that is not printed yet."""
         if not self._measured:
             return []
         last = self._measured[-1]
-        figures = ", ".join(f"{metric.name} {figure(metric.value)}" for metric in self._measured)
+        figures = ", ".join(f"{metric.name} {format_value(metric.value)}" for metric in self._measured)
         self._measured = []
-        return [f"{last.split} {figures} ({_place(last.step, last.epoch)})"]
+        return [f"{last.split} {figures} ({_position(last.step, last.epoch)})"]
 
-    def _other(self, event: JobEvent) -> list[str]:
+    def _event_lines(self, event: JobEvent) -> list[str]:
         match event.what:
             case StateChanged():
                 return [_state_line(event.what)]
@@ -138,20 +137,22 @@ class PlainLines:
 
 
 class JobView:
-    """What a terminal shows of a job: state, bar, a row for each metric with its curve, the last lines of the log."""
+    """A job on a terminal: state, progress bar, a row with a curve for each metric, the last lines of the log."""
 
-    def __init__(self, job: Job, *, fancy: bool = True) -> None:
-        """`fancy`: whether the terminal can show curves."""
-        self._title = f"job {job.id}: {job.base} → {job.model}" if fancy else f"job {job.id}: {job.base} to {job.model}"
+    def __init__(self, job: Job, *, unicode: bool = True) -> None:
+        """`unicode`: whether the terminal can show curves and arrows."""
+        self._title = (
+            f"job {job.id}: {job.base} → {job.model}" if unicode else f"job {job.id}: {job.base} to {job.model}"
+        )
         self._state = StateChanged(job.state, job.state_reason)
         self._progress = job.progress
         self._curves: dict[str, list[float]] = {}
         self._log: deque[LogLine] = deque(maxlen=_LAST_LINES)
         self._yielding = job.yielding
-        self._fancy = fancy
+        self._unicode = unicode
 
     def update(self, event: JobEvent) -> None:
-        """Something happened."""
+        """Takes an event into the view."""
         match event.what:
             case StateChanged():
                 self._state = event.what
@@ -164,44 +165,42 @@ class JobView:
         if event.job is not None:
             self._yielding = event.job.yielding
 
-    def shown(self) -> RenderableType:
-        """The view as it is now."""
-        parts: list[RenderableType] = [Text(harmless(self._title), style="bold"), self._line()]
+    def render(self) -> RenderableType:
+        """The current view."""
+        parts: list[RenderableType] = [Text(escaped(self._title), style="bold"), self._state_row()]
         if self._curves:
-            parts.append(self._table())
+            parts.append(self._metric_rows())
         for line in self._log:
             style = {"error": "red", "warning": "yellow"}.get(line.level, "dim")
-            parts.append(Text(harmless(line.text), style=style))
+            parts.append(Text(escaped(line.text), style=style))
         return Group(*parts)
 
-    def _line(self) -> RenderableType:
+    def _state_row(self) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
         style = {"SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "yellow"}.get(self._state.state, "cyan")
         words = _state_line(self._state)
         if self._yielding:
-            words += ", makes way for calls"
+            words += ", yields to requests"
         if self._state.state not in ("RUNNING", "CANCELLING") or not self._progress.phase:
-            return Text(harmless(words), style=style)
+            return Text(escaped(words), style=style)
         bar = ProgressBar(total=1.0, completed=self._progress.ratio, width=_BAR_WIDTH)
-        grid.add_row(Text(harmless(words), style=style), bar, Text(harmless(_progress_line(self._progress))))
+        grid.add_row(Text(escaped(words), style=style), bar, Text(escaped(_progress_line(self._progress))))
         return grid
 
-    def _table(self) -> Table:
+    def _metric_rows(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
         for name, values in sorted(self._curves.items()):
-            curve = sparkline(values) if self._fancy and len(values) > 1 else ""
-            table.add_row(harmless(name), Text(figure(values[-1]), justify="right"), Text(curve, style="cyan"))
+            curve = sparkline(values) if self._unicode and len(values) > 1 else ""
+            table.add_row(escaped(name), Text(format_value(values[-1]), justify="right"), Text(curve, style="cyan"))
         return table
 
 
 def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
-    """A curve in one line of text; each character is the mean of its stretch. What is no number leaves a gap."""
-    stretches = min(width, len(values))
+    """A curve as one line of text. Each character is the mean of a section; a section without finite values is a gap."""
+    sections = min(width, len(values))
     means: list[float] = []
-    for i in range(stretches):
-        part = [
-            v for v in values[i * len(values) // stretches : (i + 1) * len(values) // stretches] if math.isfinite(v)
-        ]
+    for i in range(sections):
+        part = [v for v in values[i * len(values) // sections : (i + 1) * len(values) // sections] if math.isfinite(v)]
         means.append(sum(part) / len(part) if part else math.nan)
     finite = [value for value in means if math.isfinite(value)]
     if not finite:
@@ -218,11 +217,11 @@ def _state_line(state: StateChanged) -> str:
 def _progress_line(progress: JobProgress) -> str:
     words = [f"{progress.phase} {progress.ratio:.0%}"]
     if progress.steps:
-        words.append(_place(progress.step, progress.epoch) + f" of {progress.steps}")
+        words.append(_position(progress.step, progress.epoch) + f" of {progress.steps}")
     if progress.remaining_s is not None:
-        words.append(f"about {age(progress.remaining_s)} left")
+        words.append(f"about {format_duration(progress.remaining_s)} left")
     return ", ".join(words)
 
 
-def _place(step: int, epoch: int) -> str:
+def _position(step: int, epoch: int) -> str:
     return f"epoch {epoch}, step {step}" if epoch else f"step {step}"

@@ -1,4 +1,4 @@
-"""Answers of `zoo predict`: tables for people, one JSON object a line for programs."""
+"""Answers of `zoo predict`: tables for people, a line of JSON for each input for programs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from service.cli.rendering.console import (
-    harmless,
-    out,
-    show_table,
-    table,
+    escaped,
+    new_table,
+    print_table,
+    stdout_console,
 )
 from service.client import (
     Classification,
@@ -33,22 +33,22 @@ from service.client import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Row = tuple[str, Outcome]
-"""How the input is called, and what came of it."""
+NamedOutcome = tuple[str, Outcome]
+"""The name of an input, and its result or error."""
 
 _BAR_WIDTH = 24
-_MATRIX_AT_MOST = 12
-"""Texts whose similarities fit on a screen; beyond, each is shown with the one most like it."""
+_MOST_IN_MATRIX = 12
+"""Texts whose matrix of similarities fits on a screen; with more, each text is shown with the one nearest to it."""
 _FIRST_VALUES = 6
-_NAME_AT_MOST = 80
-"""Characters of a path or text in front of its answer; --json has them all."""
-_STEPS_AT_MOST = 24
+_LONGEST_NAME = 80
+"""Characters of a path or text before its answer; --json has all of them."""
+_MOST_STEPS = 24
 _SCIENTIFIC = (1e-6, 1e12)
-"""Intervals that are narrower or wider are written with an exponent."""
+"""Widths of an interval outside these bounds are written with an exponent."""
 
 
-def problem_of(error: PredictionError) -> str:
-    """Why an input failed, without the path into a request that nobody on the command line wrote."""
+def error_text(error: PredictionError) -> str:
+    """Why an input failed, without the field path: the command builds the request, not the user."""
     if error.violations and error.field.startswith("instances[") and error.violations[0].description:
         return error.violations[0].description
     return error.message
@@ -86,53 +86,53 @@ def as_json(name: str, outcome: Outcome, timing: bool) -> dict[str, Any]:
     return line
 
 
-def print_answers(rows: Sequence[Row], timing: bool) -> None:
+def print_answers(rows: Sequence[NamedOutcome], timing: bool) -> None:
     """All rows as tables, in their order."""
     if not rows:
         return
     vectors = [(name, outcome.values) for name, outcome in rows if isinstance(outcome, Embedding)]
     compared = len(vectors) > 1 and len({len(values) for _, values in vectors}) == 1
     if compared:
-        show_table(_similarities(vectors))
+        print_table(_similarities(vectors))
     rows_left = [row for row in rows if not (compared and isinstance(row[1], Embedding)) or row[1].notes]
     if rows_left:
-        show_table(_answers(rows_left, compared, bars=out().is_terminal))
+        print_table(_answers(rows_left, compared, bars=stdout_console().is_terminal))
     if timing and any(isinstance(outcome, Result) for _, outcome in rows):
-        show_table(_timings(rows))
+        print_table(_timings(rows))
 
 
-def _answers(rows: Sequence[Row], compared: bool, bars: bool) -> RenderableType:
-    """A row for each answer and note; of vectors that were compared already, only what there is to note."""
+def _answers(rows: Sequence[NamedOutcome], compared: bool, bars: bool) -> RenderableType:
+    """A row for each answer and each note; vectors in the table of similarities have only their notes here."""
     scored = any(isinstance(outcome, Classification | Segments) for _, outcome in rows)
-    made = table("input", "answer", *(("score", "") if scored else ()), right=("score",))
+    answers = new_table("input", "answer", *(("score", "") if scored else ()), right=("score",))
     for name, outcome in rows:
-        first = harmless(_shortened(name))
-        for answer, score in () if compared and isinstance(outcome, Embedding) else _lines(outcome):
+        first = escaped(_shortened(name))
+        for answer, score in () if compared and isinstance(outcome, Embedding) else _answer_lines(outcome):
             bar: RenderableType = "" if score is None or not bars else _bar(score)
-            made.add_row(first, answer, *(("" if score is None else f"{score:.3f}", bar) if scored else ()))
+            answers.add_row(first, answer, *(("" if score is None else f"{score:.3f}", bar) if scored else ()))
             first = ""
         if isinstance(outcome, Result) and outcome.notes:
             notes = ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
-            made.add_row(first, Text(f"note: {harmless(notes)}", style="dim"))
-    return made
+            answers.add_row(first, Text(f"note: {escaped(notes)}", style="dim"))
+    return answers
 
 
 def _shortened(name: str) -> str:
-    """What a long path or text begins and ends with."""
-    if len(name) <= _NAME_AT_MOST:
+    """The beginning and the end of a long path or text."""
+    if len(name) <= _LONGEST_NAME:
         return name
-    half = (_NAME_AT_MOST - 3) // 2
+    half = (_LONGEST_NAME - 3) // 2
     return f"{name[:half]} … {name[-half:]}"
 
 
-def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
+def _answer_lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
     match outcome:
         case PredictionError():
-            return [(Text(harmless(problem_of(outcome)), style="red"), None)]
+            return [(Text(escaped(error_text(outcome)), style="red"), None)]
         case Classification(labels=()):
             return [(Text("no label reaches the threshold", style="dim"), None)]
         case Classification():
-            return [(Text(harmless(label.name)), label.score) for label in outcome.labels]
+            return [(Text(escaped(label.name)), label.score) for label in outcome.labels]
         case Segments(segments=()):
             return [(Text(f"nothing found in {outcome.duration_s:.2f} s", style="dim"), None)]
         case Segments():
@@ -141,20 +141,20 @@ def _lines(outcome: Outcome) -> list[tuple[Text, float | None]]:
             values = " ".join(f"{value:+.4f}" for value in outcome.values[:_FIRST_VALUES])
             return [(Text(f"{values} … ({len(outcome.values)} values)"), None)]
         case GeneratedText():
-            return [(Text(harmless(outcome.text)), None)]
+            return [(Text(escaped(outcome.text)), None)]
         case Regression():
-            return [(Text(_between(outcome.value, outcome.lower, outcome.upper)), None)]
+            return [(Text(format_interval(outcome.value, outcome.lower, outcome.upper)), None)]
         case Forecast():
             return [(Text(line), None) for line in _steps(outcome)]
         case Tensors():
             shapes = [(key, f"{array.dtype} {list(array.shape)}") for key, array in outcome.tensors.items()]
-            return [(Text(harmless(f"{key} {shape}")), None) for key, shape in shapes]
+            return [(Text(escaped(f"{key} {shape}")), None) for key, shape in shapes]
         case _:
-            return [(Text("this command does not know how to show the answer; try --json"), None)]
+            return [(Text("this command cannot show an answer of this kind; try --json"), None)]
 
 
-def _between(value: float, lower: float | None, upper: float | None) -> str:
-    """Digits as far as they mean something: to a hundredth of the interval's width."""
+def format_interval(value: float, lower: float | None, upper: float | None) -> str:
+    """A value and its interval with significant digits only: to a hundredth of the interval's width."""
     if lower is None or upper is None:
         return f"{value:.6g}"
     width = upper - lower
@@ -166,15 +166,15 @@ def _between(value: float, lower: float | None, upper: float | None) -> str:
 
 
 def _steps(outcome: Forecast) -> list[str]:
-    """A line for each step ahead, its channels side by side; of many steps the first, and how many more there are."""
+    """A line for each step ahead, with its channels side by side; of many steps the first, and the number of the others."""
     unknown = np.full(outcome.values.shape, None)
     lower = unknown if outcome.lower is None else outcome.lower
     upper = unknown if outcome.upper is None else outcome.upper
     lines = []
-    for ahead, step in enumerate(zip(outcome.values[:_STEPS_AT_MOST], lower, upper, strict=False), start=1):
-        channels = [_between(*channel) for channel in zip(*step, strict=True)]
+    for ahead, step in enumerate(zip(outcome.values[:_MOST_STEPS], lower, upper, strict=False), start=1):
+        channels = [format_interval(*channel) for channel in zip(*step, strict=True)]
         lines.append(f"{ahead:+d}  {'; '.join(channels)}")
-    rest = len(outcome.values) - _STEPS_AT_MOST
+    rest = len(outcome.values) - _MOST_STEPS
     return lines + ([f"and {rest} steps more; --json shows all"] if rest > 0 else [])
 
 
@@ -182,30 +182,30 @@ def _similarities(vectors: Sequence[tuple[str, Any]]) -> RenderableType:
     matrix = np.stack([values for _, values in vectors]).astype(np.float64)
     matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
     cosines = matrix @ matrix.T  # (texts, texts)
-    if len(vectors) > _MATRIX_AT_MOST:
-        made = table("#", "text", "most like", "cosine", right=("#", "cosine"))
+    if len(vectors) > _MOST_IN_MATRIX:
+        similarities = new_table("#", "text", "most like", "cosine", right=("#", "cosine"))
         np.fill_diagonal(cosines, -np.inf)
         for i, (name, _) in enumerate(vectors):
             nearest = int(np.argmax(cosines[i]))
-            made.add_row(str(i + 1), harmless(name), harmless(vectors[nearest][0]), f"{cosines[i, nearest]:.3f}")
-        return made
+            similarities.add_row(str(i + 1), escaped(name), escaped(vectors[nearest][0]), f"{cosines[i, nearest]:.3f}")
+        return similarities
     numbers = tuple(str(i + 1) for i in range(len(vectors)))
-    made = table("cosine", "text", *numbers, right=("cosine", *numbers))
+    similarities = new_table("cosine", "text", *numbers, right=("cosine", *numbers))
     for i, (name, _) in enumerate(vectors):
-        made.add_row(numbers[i], harmless(name), *(f"{cosine:.3f}" for cosine in cosines[i]))
-    return made
+        similarities.add_row(numbers[i], escaped(name), *(f"{cosine:.3f}" for cosine in cosines[i]))
+    return similarities
 
 
-def _timings(rows: Sequence[Row]) -> RenderableType:
+def _timings(rows: Sequence[NamedOutcome]) -> RenderableType:
     stages = ("preprocess ms", "queue ms", "execute ms", "postprocess ms", "batch rows", "padding")
-    made = table("input", *stages, "device", right=stages)
+    timings = new_table("input", *stages, "device", right=stages)
     for name, outcome in rows:
         if isinstance(outcome, Result):
             t = outcome.timing
             times = (f"{s * 1000:.1f}" for s in (t.preprocess_s, t.queue_s, t.execute_s, t.postprocess_s))
-            device = harmless(f"{t.device} {t.precision}")
-            made.add_row(harmless(name), *times, str(t.batch_rows), f"{t.padding_ratio:.0%}", device)
-    return made
+            device = escaped(f"{t.device} {t.precision}")
+            timings.add_row(escaped(name), *times, str(t.batch_rows), f"{t.padding_ratio:.0%}", device)
+    return timings
 
 
 def _bar(score: float) -> RenderableType:

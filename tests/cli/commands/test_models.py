@@ -9,12 +9,12 @@ from model_zoo.catalog import Catalog
 from model_zoo.materialised import Materialised
 from model_zoo.store import Store
 from service.pb import models_pb2
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
 
-def test_models_lists_the_servers_catalog_and_says_so(run: Run, zoo: FakeZoo) -> None:
+def test_models_with_a_server_lists_its_models_and_names_the_server(run: Run, zoo: FakeZoo) -> None:
     zoo.models["silero_vad"].state = models_pb2.MODEL_STATE_UNAVAILABLE
     zoo.models["silero_vad"].state_reason = "its weights are gone"
     done = run("models", "--server", zoo.target)
@@ -25,9 +25,7 @@ def test_models_lists_the_servers_catalog_and_says_so(run: Run, zoo: FakeZoo) ->
     assert "4.7 M" in done.stdout
 
 
-def test_without_a_server_models_lists_this_machines_catalog_and_says_so(
-    run: Run, nowhere: str, tmp_path: Path
-) -> None:
+def test_models_without_a_server_lists_the_local_catalog_with_a_note(run: Run, nowhere: str, tmp_path: Path) -> None:
     done = run("models", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)})
     assert done.exit_code == 0
     assert done.stderr == f"no server answers at {nowhere}, so this is the catalog of this machine\n"
@@ -35,7 +33,7 @@ def test_without_a_server_models_lists_this_machines_catalog_and_says_so(
     assert "not downloaded" in done.stdout
 
 
-def test_models_as_json_names_its_source(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> None:
+def test_models_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> None:
     served = json.loads(run("models", "--json", "--server", zoo.target).stdout)
     assert (served["source"], served["server"]) == ("server", zoo.target)
     assert served["models"][0]["state"] == "READY"
@@ -44,7 +42,7 @@ def test_models_as_json_names_its_source(run: Run, zoo: FakeZoo, nowhere: str, t
     assert [model["downloaded"] for model in local["models"]] == [False] * len(local["models"])
 
 
-def test_show_tells_card_state_and_a_line_that_works(run: Run, zoo: FakeZoo) -> None:
+def test_show_prints_card_state_and_a_command_that_works(run: Run, zoo: FakeZoo) -> None:
     done = run("show", "silero_vad", "--server", zoo.target)
     assert done.exit_code == 0
     for words in (
@@ -61,7 +59,7 @@ def test_show_tells_card_state_and_a_line_that_works(run: Run, zoo: FakeZoo) -> 
     assert done.stdout.splitlines()[-1] == f"  zoo predict --server {zoo.target} silero_vad speech.wav"
 
 
-def test_show_tells_what_was_done_to_make_it_fast(run: Run, zoo: FakeZoo) -> None:
+def test_show_prints_tier_speedup_and_errors_of_the_optimization(run: Run, zoo: FakeZoo) -> None:
     runtime = zoo.models["silero_vad"].runtime
     runtime.evidence.tier, runtime.evidence.precision, runtime.evidence.reason = "eager", "fp32", "optimize is off"
     assert "eager fp32: optimize is off" in run("show", "silero_vad", "--server", zoo.target).stdout
@@ -83,7 +81,7 @@ def test_show_tells_what_was_done_to_make_it_fast(run: Run, zoo: FakeZoo) -> Non
     assert "lengths just below a multiple of 16 are padded to it" in text
 
 
-def test_show_without_a_server_tells_the_card(run: Run, nowhere: str, tmp_path: Path) -> None:
+def test_show_without_a_server_prints_the_card(run: Run, nowhere: str, tmp_path: Path) -> None:
     done = run("show", "silero_vad", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)})
     assert done.exit_code == 0
     assert "this machine's catalog" in done.stderr
@@ -91,7 +89,7 @@ def test_show_without_a_server_tells_the_card(run: Run, nowhere: str, tmp_path: 
     assert "zoo serve --model silero_vad" in done.stdout
 
 
-def test_show_as_json(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> None:
+def test_show_as_json_names_server_or_catalog_as_source(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> None:
     served = json.loads(run("show", "silero_vad", "--json", "--server", zoo.target).stdout)
     assert (served["source"], served["model"]["labels"]) == ("server", ["cat", "dog"])
     local = json.loads(run("show", "silero_vad", "--json", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)}).stdout)
@@ -99,7 +97,9 @@ def test_show_as_json(run: Run, zoo: FakeZoo, nowhere: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("verb", ["show", "pull"])
-def test_a_misspelt_name_gets_near_names_of_the_catalog(run: Run, nowhere: str, tmp_path: Path, verb: str) -> None:
+def test_misspelt_model_without_a_server_suggests_names_of_the_catalog(
+    run: Run, nowhere: str, tmp_path: Path, verb: str
+) -> None:
     where = ("--server", nowhere) if verb == "show" else ()
     done = run(verb, "silero-vad2", *where, env={"ZOO_HOME": str(tmp_path)})
     assert (done.exit_code, done.stdout) == (1, "")
@@ -107,7 +107,7 @@ def test_a_misspelt_name_gets_near_names_of_the_catalog(run: Run, nowhere: str, 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_misspelt_name_gets_near_names_of_the_server(run: Run, zoo: FakeZoo) -> None:
+def test_misspelt_model_with_a_server_suggests_names_of_the_server(run: Run, zoo: FakeZoo) -> None:
     done = run("show", "silero", "--server", zoo.target)
     assert (done.exit_code, done.stderr) == (1, "unknown model 'silero'; did you mean 'silero_vad'?\n")
 
@@ -130,7 +130,7 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return made
 
 
-def test_pull_says_where_the_weights_are_and_their_licence(run: Run, weights: list[str], tmp_path: Path) -> None:
+def test_pull_prints_folder_and_licence_of_the_weights(run: Run, weights: list[str], tmp_path: Path) -> None:
     done = run("pull", "silero_vad", env={"ZOO_HOME": str(tmp_path)})
     assert done.exit_code == 0
     assert weights == ["silero_vad"]
@@ -138,25 +138,25 @@ def test_pull_says_where_the_weights_are_and_their_licence(run: Run, weights: li
     assert done.stderr == ""
 
 
-def test_pull_default_takes_what_is_served_when_nobody_chooses(run: Run, weights: list[str], tmp_path: Path) -> None:
+def test_pull_default_fetches_the_default_set(run: Run, weights: list[str], tmp_path: Path) -> None:
     assert run("pull", "--default", "silero_vad", env={"ZOO_HOME": str(tmp_path)}).exit_code == 0
     assert sorted(weights) == Catalog.from_package().default_names()
 
 
-def test_pull_of_nothing_is_a_question_of_usage(run: Run) -> None:
+def test_pull_without_names_is_a_usage_error(run: Run) -> None:
     done = run("pull")
     assert done.exit_code == 2
     assert "--default" in done.stderr
 
 
-def test_pull_fetches_nothing_when_told_to_stay_offline(run: Run, weights: list[str], tmp_path: Path) -> None:
+def test_pull_offline_fetches_nothing_and_fails(run: Run, weights: list[str], tmp_path: Path) -> None:
     done = run("pull", "silero_vad", env={"ZOO_HOME": str(tmp_path), "ZOO_OFFLINE": "1"})
     assert done.exit_code == 1
     assert "ZOO_OFFLINE" in done.stderr
     assert weights == []
 
 
-def test_pull_goes_on_after_one_that_fails(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pull_continues_after_a_model_that_fails(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from model_zoo.errors import SourceUnavailable
 
     def unreachable(self: Store, card: object, progress: object) -> Materialised:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 PHOTOS = "efficientnet_lite0"
@@ -29,7 +29,7 @@ def _lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_photo_gets_its_labels_and_scores(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_photo_prints_labels_with_scores(run: Run, zoo: FakeZoo, album: Path) -> None:
     done = run("predict", PHOTOS, str(album / "a.png"), "--server", zoo.target)
     assert done.exit_code == 0
     assert "content of a.png" in done.stdout
@@ -37,7 +37,7 @@ def test_a_photo_gets_its_labels_and_scores(run: Run, zoo: FakeZoo, album: Path)
     assert "0.500" in done.stdout
 
 
-def test_a_folder_is_searched_for_the_models_kind_of_files(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_folder_gives_the_files_of_the_models_input_kind(run: Run, zoo: FakeZoo, album: Path) -> None:
     done = run("predict", PHOTOS, str(album), "--json", "--server", zoo.target)
     named = [str(Path(line["input"]).relative_to(album)) for line in _lines(done)]
     assert named == ["a.png", "b.JPG", "inner/c.webp", "inner/x.jpg"]
@@ -46,7 +46,7 @@ def test_a_folder_is_searched_for_the_models_kind_of_files(run: Run, zoo: FakeZo
 
 
 @pytest.mark.parametrize("model", [PHOTOS, SOUNDS])
-def test_an_input_without_a_name_is_a_failed_row_and_the_current_folder_is_not_read(
+def test_blank_input_fails_and_the_current_folder_is_not_read(
     run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.chdir(album)
@@ -54,22 +54,20 @@ def test_an_input_without_a_name_is_a_failed_row_and_the_current_folder_is_not_r
         done = run("predict", model, blank, "--json", "--server", zoo.target)
         assert done.exit_code == 1
         [line] = _lines(done)
-        assert line["error"]["message"] == "is empty; give a file, a folder or what the model is to read"
+        assert line["error"]["message"] == "is empty; give a file, a folder or an input for the model"
 
 
-def test_an_empty_text_is_a_text_and_no_folder(
-    run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_text_is_sent_as_a_text(run: Run, zoo: FakeZoo, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album)
     done = run("predict", TEXTS, "", "--json", "--server", zoo.target)
     assert [instance.text for instance in zoo.calls["Predict"][-1].instances] == [""]
     assert "folder" not in done.stderr
 
 
-def test_one_failed_file_is_told_in_its_row_and_the_others_go_on(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_failed_file_is_an_error_in_its_row_and_others_are_answered(run: Run, zoo: FakeZoo, album: Path) -> None:
     inputs = [str(album / "a.png"), str(album / "inner/x.jpg"), str(album / "none.jpg"), str(album / "b.JPG")]
     for reverse in (False, True):
-        zoo.hold_back = 2 if reverse else 1
+        zoo.prediction.hold_back = 2 if reverse else 1
         done = run("predict", PHOTOS, *inputs, "--json", "--server", zoo.target)
         assert done.exit_code == 1
         good, bad, none, other = _lines(done)
@@ -92,13 +90,13 @@ def test_one_failed_file_is_told_in_its_row_and_the_others_go_on(run: Run, zoo: 
 
 
 @pytest.mark.parametrize("name", ["inner/x.jpg", "none.jpg"])
-def test_a_single_failed_file_is_a_row_too(run: Run, zoo: FakeZoo, album: Path, name: str) -> None:
+def test_single_failed_file_is_an_error_in_its_row(run: Run, zoo: FakeZoo, album: Path, name: str) -> None:
     done = run("predict", PHOTOS, str(album / name), "--json", "--server", zoo.target)
     assert done.exit_code == 1
     assert [set(line) for line in _lines(done)] == [{"input", "error"}]
 
 
-def test_a_folder_without_such_files_is_a_failed_row(run: Run, zoo: FakeZoo, album: Path, tmp_path: Path) -> None:
+def test_folder_without_suitable_files_fails_as_one_input(run: Run, zoo: FakeZoo, album: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     done = run("predict", PHOTOS, str(empty), str(album / "a.png"), str(empty), "--json", "--server", zoo.target)
@@ -109,7 +107,7 @@ def test_a_folder_without_such_files_is_a_failed_row(run: Run, zoo: FakeZoo, alb
     assert after["error"]["reason"] == "NOTHING_TO_SEND"
 
 
-def test_json_has_one_shape_a_task(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_json_output_has_the_fields_of_the_task(run: Run, zoo: FakeZoo, album: Path) -> None:
     ask = ("--json", "--server", zoo.target)
     [photo] = _lines(run("predict", PHOTOS, str(album / "a.png"), "--top-k", "1", *ask))
     assert photo == {
@@ -128,12 +126,12 @@ def test_json_has_one_shape_a_task(run: Run, zoo: FakeZoo, album: Path) -> None:
     assert (sound["duration_s"], sound["frame_probabilities"]) == (3.0, [0.25, 0.75])
 
 
-def test_segments_are_shown_in_seconds(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_segments_are_printed_in_seconds(run: Run, zoo: FakeZoo, album: Path) -> None:
     done = run("predict", SOUNDS, str(album / "speech.wav"), "--server", zoo.target)
     assert "0.50 to 2.00 s" in done.stdout
 
 
-def test_texts_are_compared_with_each_other(run: Run, zoo: FakeZoo) -> None:
+def test_few_texts_print_a_matrix_of_similarities(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", TEXTS, "a cat", "a kitten", "a tax form", "--server", zoo.target)
     first, second, third = (line.split() for line in done.stdout.splitlines()[1:4])
     assert first[-3:] == ["1.000", "0.800", "0.000"]
@@ -141,18 +139,18 @@ def test_texts_are_compared_with_each_other(run: Run, zoo: FakeZoo) -> None:
     assert third[-3:] == ["0.000", "0.600", "1.000"]
 
 
-def test_many_texts_are_shown_with_the_one_most_like_them(run: Run, zoo: FakeZoo) -> None:
+def test_many_texts_print_their_nearest_text(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", TEXTS, "a cat", "a kitten", *["a tax form"] * 13, "--server", zoo.target)
     row = next(line for line in done.stdout.splitlines() if line.split()[:3] == ["1", "a", "cat"])
     assert row.split()[3:] == ["a", "kitten", "0.800"]
 
 
-def test_one_text_shows_its_first_values(run: Run, zoo: FakeZoo) -> None:
+def test_single_text_prints_its_first_values(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", TEXTS, "a kitten", "--server", zoo.target)
     assert "+0.8000 +0.6000 … (2 values)" in done.stdout
 
 
-def test_a_dash_reads_texts_line_by_line(run: Run, zoo: FakeZoo) -> None:
+def test_dash_reads_a_text_for_each_line_of_stdin(run: Run, zoo: FakeZoo) -> None:
     stdin = "a cat\n\na kitten\r\nb\xff\n".encode("latin-1")
     done = run("predict", TEXTS, "-", "--json", "--server", zoo.target, stdin=stdin)
     cat, kitten, broken = _lines(done)
@@ -161,30 +159,30 @@ def test_a_dash_reads_texts_line_by_line(run: Run, zoo: FakeZoo) -> None:
     assert done.exit_code == 1
 
 
-def test_a_dash_is_one_file_for_other_models(run: Run, zoo: FakeZoo) -> None:
+def test_dash_reads_one_file_from_stdin_for_other_models(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", PHOTOS, "-", "--json", "--server", zoo.target, stdin=b"a cat")
     assert _lines(done)[0]["labels"][0]["name"] == "a cat"
 
 
-def test_many_inputs_ride_one_stream(run: Run, zoo: FakeZoo) -> None:
+def test_many_inputs_share_one_stream(run: Run, zoo: FakeZoo) -> None:
     run("predict", TEXTS, *["a cat"] * 100, "--server", zoo.target)
     assert len(zoo.calls["StreamPredict"]) == 1
     assert len(zoo.calls["StreamPredict.request"]) == 100
 
 
-def test_options_reach_the_model(run: Run, zoo: FakeZoo) -> None:
+def test_predict_options_reach_the_server(run: Run, zoo: FakeZoo) -> None:
     run("predict", TEXTS, "a", "--top-k", "2", "--threshold", "0.5", "--version", "canary", "--server", zoo.target)
     [request] = zoo.calls["Predict"]
     assert (request.options.top_k, request.options.threshold, request.version) == (2, 0.5, "canary")
 
 
-def test_timing_shows_stages_and_batch_rows(run: Run, zoo: FakeZoo) -> None:
+def test_timing_option_prints_stages_and_batch_rows(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", TEXTS, "a cat", "--timing", "--server", zoo.target)
     last = done.stdout.splitlines()[-1].split()
     assert last == ["a", "cat", "2.0", "0.0", "30.5", "0.0", "7", "0%", "cpu", "fp32"]
 
 
-def test_labels_and_names_cannot_steer_the_terminal(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
+def test_control_characters_in_labels_and_names_are_escaped(run: Run, zoo: FakeZoo, tmp_path: Path) -> None:
     evil = tmp_path / "\x1b[31mred\u202e[bold].jpg"
     evil.write_bytes("\x1b]0;title\x07\r[red]\u009b".encode())
     done = run("predict", PHOTOS, str(evil), "--server", zoo.target)
@@ -196,24 +194,24 @@ def test_labels_and_names_cannot_steer_the_terminal(run: Run, zoo: FakeZoo, tmp_
     assert "\x1b" not in as_json.stdout
 
 
-def test_notes_of_preprocessing_are_shown(run: Run, zoo: FakeZoo) -> None:
+def test_preprocessing_notes_are_printed(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", TEXTS, "a text that is much too long", "--server", zoo.target)
     assert "note: " in done.stdout
     assert "truncated: True" in done.stdout
 
 
-def test_no_bars_in_a_pipe(run: Run, zoo: FakeZoo, album: Path) -> None:
+def test_output_to_a_pipe_has_no_bars(run: Run, zoo: FakeZoo, album: Path) -> None:
     done = run("predict", PHOTOS, str(album), "--server", zoo.target)
     assert not set(done.stdout + done.stderr) & set("━─█\x1b")
 
 
-def test_an_unknown_model_is_the_servers_sentence(run: Run, zoo: FakeZoo) -> None:
+def test_unknown_model_prints_the_message_of_the_server(run: Run, zoo: FakeZoo) -> None:
     done = run("predict", "silero", "x.wav", "--server", zoo.target)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "unknown model 'silero'; did you mean 'silero_vad'?\n"
 
 
-def test_no_server_is_one_sentence(run: Run, nowhere: str) -> None:
+def test_predict_without_a_server_prints_one_sentence(run: Run, nowhere: str) -> None:
     done = run("predict", PHOTOS, "x.jpg", "--server", nowhere)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == f"no server answers at {nowhere}; start one with `zoo serve`\n"

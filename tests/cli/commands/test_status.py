@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typer.testing import Result
 
 from service.pb import models_pb2
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
 
-def test_a_ready_server_is_0_and_lists_its_models(run: Run, zoo: FakeZoo) -> None:
+def test_status_of_ready_server_exits_with_zero_and_lists_models(run: Run, zoo: FakeZoo) -> None:
     done = run("status", "--server", zoo.target)
     assert done.exit_code == 0
     assert f"{zoo.target} is live and ready" in done.stdout
@@ -17,7 +17,7 @@ def test_a_ready_server_is_0_and_lists_its_models(run: Run, zoo: FakeZoo) -> Non
     assert done.stdout.splitlines()[-1] == "3 loaded, 55.8 MB in all"
 
 
-def test_a_server_that_is_not_ready_is_1_and_says_why(run: Run, zoo: FakeZoo) -> None:
+def test_status_of_server_that_is_not_ready_exits_with_one_and_gives_the_reason(run: Run, zoo: FakeZoo) -> None:
     zoo.set_ready(False)
     zoo.models["silero_vad"].state = models_pb2.MODEL_STATE_UNAVAILABLE
     zoo.models["silero_vad"].state_reason = "its weights do not fit"
@@ -27,13 +27,13 @@ def test_a_server_that_is_not_ready_is_1_and_says_why(run: Run, zoo: FakeZoo) ->
     assert "its weights do not fit" in done.stdout
 
 
-def test_no_server_is_2_and_one_sentence(run: Run, nowhere: str) -> None:
+def test_status_without_a_server_exits_with_two_and_one_sentence(run: Run, nowhere: str) -> None:
     done = run("status", "--server", nowhere)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"no server answers at {nowhere}; start one with `zoo serve`\n"
 
 
-def test_status_as_json_keeps_the_exit_codes(run: Run, zoo: FakeZoo, nowhere: str) -> None:
+def test_status_as_json_has_the_same_exit_codes(run: Run, zoo: FakeZoo, nowhere: str) -> None:
     done = run("status", "--json", "--server", zoo.target)
     status = json.loads(done.stdout)
     assert (done.exit_code, status["live"], status["ready"], len(status["models"])) == (0, True, True, 3)
@@ -42,7 +42,7 @@ def test_status_as_json_keeps_the_exit_codes(run: Run, zoo: FakeZoo, nowhere: st
     assert (done.exit_code, status["live"], status["models"]) == (2, False, [])
 
 
-def test_load_and_unload_tell_the_new_state(run: Run, zoo: FakeZoo) -> None:
+def test_load_and_unload_print_the_new_state(run: Run, zoo: FakeZoo) -> None:
     done = run("unload", "silero_vad", "--server", zoo.target)
     assert done.exit_code == 0
     assert done.stdout == "silero_vad is UNAVAILABLE: it was unloaded\nfreed 19.5 MB of 20.0 MB\n"
@@ -50,14 +50,14 @@ def test_load_and_unload_tell_the_new_state(run: Run, zoo: FakeZoo) -> None:
     assert (done.exit_code, done.stdout) == (0, "silero_vad is READY, fp32 on cpu, 18.6 MB\n")
 
 
-def test_a_load_that_the_server_refuses_is_its_sentence(run: Run, zoo: FakeZoo) -> None:
+def test_load_rejected_by_the_server_prints_its_message(run: Run, zoo: FakeZoo) -> None:
     zoo.fail_next("LoadModel", "FAILED_PRECONDITION", "model 'silero_vad' is UNLOADING\x1b[2J")
     done = run("load", "silero_vad", "--server", zoo.target)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "model 'silero_vad' is UNLOADING\\x1b[2J\n"
 
 
-def test_load_and_unload_as_json(run: Run, zoo: FakeZoo) -> None:
+def test_load_and_unload_as_json_print_the_model(run: Run, zoo: FakeZoo) -> None:
     unloaded = json.loads(run("unload", "silero_vad", "--json", "--server", zoo.target).stdout)["model"]
     assert (unloaded["state"], unloaded["held_bytes"], unloaded["freed_bytes"]) == (
         "UNAVAILABLE",
@@ -67,7 +67,7 @@ def test_load_and_unload_as_json(run: Run, zoo: FakeZoo) -> None:
     assert json.loads(run("load", "silero_vad", "--json", "--server", zoo.target).stdout)["model"]["state"] == "READY"
 
 
-def test_set_changes_options_and_tells_what_waits_for_the_next_load(run: Run, zoo: FakeZoo) -> None:
+def test_set_changes_options_and_names_those_that_wait_for_a_load(run: Run, zoo: FakeZoo) -> None:
     done = run(
         *(
             "set",
@@ -93,19 +93,19 @@ def test_set_changes_options_and_tells_what_waits_for_the_next_load(run: Run, zo
     assert not request.model.options.HasField("max_queue_size")
 
 
-def test_set_takes_an_option_back_to_its_default(run: Run, zoo: FakeZoo) -> None:
+def test_set_with_default_restores_the_default(run: Run, zoo: FakeZoo) -> None:
     assert run("set", "silero_vad", "weight=default", "--server", zoo.target).exit_code == 0
     [request] = zoo.calls["UpdateModel"]
     assert list(request.update_mask.paths) == ["options.weight"]
     assert not request.model.options.HasField("weight")
 
 
-def test_set_as_json(run: Run, zoo: FakeZoo) -> None:
+def test_set_as_json_prints_the_model(run: Run, zoo: FakeZoo) -> None:
     model = json.loads(run("set", "silero_vad", "precision=fp32", "--json", "--server", zoo.target).stdout)["model"]
     assert (model["options"]["precision"], model["at_next_load"]) == ("fp32", ["precision"])
 
 
-def test_set_of_what_cannot_be_is_one_sentence(run: Run, zoo: FakeZoo) -> None:
+def test_set_with_unknown_option_or_malformed_value_is_rejected(run: Run, zoo: FakeZoo) -> None:
     for text, code, sentence in (
         ("weight", 2, "no OPTION=VALUE"),
         ("=2", 2, "no OPTION=VALUE"),

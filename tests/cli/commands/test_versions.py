@@ -6,7 +6,7 @@ import pytest
 from typer.testing import Result
 
 from service.client import Client
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 Run = Callable[..., Result]
 
@@ -20,13 +20,13 @@ def pets(zoo: FakeZoo) -> FakeZoo:
     return zoo
 
 
-def test_versions_are_listed_with_aliases_and_figures(run: Run, pets: FakeZoo) -> None:
+def test_versions_list_aliases_and_metrics(run: Run, pets: FakeZoo) -> None:
     done = run("versions", "pets", "--server", pets.target)
     assert done.exit_code == 0, done.output
     _, second, first = done.stdout.splitlines()
     assert second.split()[:6] == ["2", "stable", "READY", "efficientnet_lite0", "head", "accuracy"]
     assert first.split()[:3] == ["1", "READY", "efficientnet_lite0"]
-    pets.versions["pets"][0].lineage.metrics.update({"ece": 0.05, "log_loss": 0.3, "macro_f1": 0.875})
+    pets.model_service.versions["pets"][0].lineage.metrics.update({"ece": 0.05, "log_loss": 0.3, "macro_f1": 0.875})
     assert (
         "accuracy 0.9375, ece 0.05, log_loss 0.3, macro_f1 0.875"
         in run("versions", "pets", "--server", pets.target).stdout
@@ -36,7 +36,7 @@ def test_versions_are_listed_with_aliases_and_figures(run: Run, pets: FakeZoo) -
     assert listed["versions"][0]["lineage"]["base"] == "efficientnet_lite0"
 
 
-def test_a_canary_is_told_and_why_the_last_one_went(run: Run, pets: FakeZoo) -> None:
+def test_versions_print_canary_share_and_last_rollback_reason(run: Run, pets: FakeZoo) -> None:
     done = run("canary", "pets", "1", "--share", "0.25", "--server", pets.target)
     assert done.stdout == "version 1 of pets gets 25% of the calls\n"
     assert "version 1 is tried out with 25% of the calls" in run("versions", "pets", "--server", pets.target).stdout
@@ -51,7 +51,7 @@ def test_a_canary_is_told_and_why_the_last_one_went(run: Run, pets: FakeZoo) -> 
         assert f"Invalid value for '--share': expected a number{wanted}\n" in refused.stderr
 
 
-def test_a_report_is_shown_and_its_page_written(run: Run, pets: FakeZoo, tmp_path: Path) -> None:
+def test_report_prints_metrics_and_writes_html(run: Run, pets: FakeZoo, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     done = run("report", "pets", "--html", str(page), "--server", pets.target)
     assert done.exit_code == 0, done.output
@@ -68,7 +68,7 @@ def test_a_report_is_shown_and_its_page_written(run: Run, pets: FakeZoo, tmp_pat
     assert "no such file or directory" in done.stderr
 
 
-def test_promote_and_rollback_tell_what_is_stable(run: Run, pets: FakeZoo) -> None:
+def test_promote_and_rollback_print_the_stable_version(run: Run, pets: FakeZoo) -> None:
     assert run("promote", "pets", "1", "--server", pets.target).stdout == "version 1 of pets is stable now\n"
     assert run("promote", "pets", "2", "--server", pets.target).exit_code == 0
     done = run("rollback", "pets", "--server", pets.target)
@@ -78,7 +78,7 @@ def test_promote_and_rollback_tell_what_is_stable(run: Run, pets: FakeZoo) -> No
     assert run("promote", "pets", "0", "--server", pets.target).exit_code == 2
 
 
-def test_aliases_are_set_and_removed(run: Run, pets: FakeZoo) -> None:
+def test_alias_is_set_and_deleted(run: Run, pets: FakeZoo) -> None:
     assert run("alias", "pets", "best", "2", "--server", pets.target).stdout == "best is version 2 of pets now\n"
     assert run("alias", "pets", "best", "--delete", "--server", pets.target).stdout == "pets has no alias best now\n"
     assert run("alias", "pets", "best", "--server", pets.target).exit_code == 2
@@ -87,6 +87,6 @@ def test_aliases_are_set_and_removed(run: Run, pets: FakeZoo) -> None:
     assert (done.exit_code, done.stderr) == (1, "unknown version '9'; model 'pets' has versions 1 and 2\n")
 
 
-def test_an_unknown_model_is_one_sentence(run: Run, pets: FakeZoo) -> None:
+def test_versions_of_unknown_model_print_one_sentence(run: Run, pets: FakeZoo) -> None:
     done = run("versions", "petz", "--server", pets.target)
     assert (done.exit_code, done.stderr) == (1, "unknown model 'petz'\n")

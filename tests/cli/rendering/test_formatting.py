@@ -1,20 +1,19 @@
-"""Counts and ages as people say them."""
+"""Plurals and ages for people."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from service.cli.commands.doctor import several
-from service.cli.rendering.formatting import ago
+from service.cli.rendering.formatting import format_age, plural
 
 
 @pytest.mark.parametrize(
     ("noun", "many"), [("alias", "aliases"), ("card", "cards"), ("job folder", "job folders"), ("home", "homes")]
 )
-def test_kinds_of_entries_have_their_plural(noun: str, many: str) -> None:
-    assert several(noun) == many
+def test_plural_of_each_kind_of_finding_is_regular(noun: str, many: str) -> None:
+    assert plural(noun) == many
 
 
-def test_an_age_that_nobody_knows_is_left_out() -> None:
-    assert ago(None) == ago(datetime.fromtimestamp(0, UTC)) == ""
-    assert ago(datetime.now(UTC)) == "0 s ago"
+def test_age_of_an_unknown_moment_is_empty() -> None:
+    assert format_age(None) == format_age(datetime.fromtimestamp(0, UTC)) == ""
+    assert format_age(datetime.now(UTC)) == "0 s ago"

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, PredictionError
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 class Colour(enum.Enum):

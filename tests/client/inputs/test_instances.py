@@ -15,7 +15,7 @@ from service.client import (
     Segments,
     Tensors,
 )
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def test_path_is_sent_as_the_raw_input_of_the_model(zoo: FakeZoo, client: Client, tmp_path: Path) -> None:

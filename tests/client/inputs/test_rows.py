@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from service.client import AsyncClient, BadInput, Client, Forecast, PredictionError, Regression
-from tests.support.cli_server import FakeZoo
+from tests.support.fake_zoo.server import FakeZoo
 
 
 def sent(zoo: FakeZoo) -> Any:

@@ -1,4 +1,4 @@
-"""Whatever a model was trained on can be given to `zoo predict`: each row comes to the server as the task takes it."""
+"""`zoo predict` takes the files that a model was trained on; each row reaches the server as the task takes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import RowRecipe
 from model_zoo.cards.weight_source import TrainedColumns, TunedSource
-from service.cli.inputs.sources import Source, sources
+from service.cli.inputs.input_source import InputSource
+from service.cli.inputs.read_inputs import input_sources
 from service.client.models import ModelInfo, read_model
 from service.datasets.dataset import DatasetKind
 from service.datasets.examples import StoredExamples
@@ -60,8 +61,8 @@ def text_model(**columns: Any) -> ModelInfo:
     return read_model(model)
 
 
-def asked(path: Path | str, model: ModelInfo, **more: str) -> list[Source]:
-    return list(sources([str(path)], model, **more))
+def asked(path: Path | str, model: ModelInfo, **more: str) -> list[InputSource]:
+    return list(input_sources([str(path)], model, **more))
 
 
 def put(folder: Path, name: str, data: bytes | str) -> Path:
@@ -99,7 +100,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_of_the_table_that_a_model_was_trained_on_is_taken(tmp_path: Path, name: str) -> None:
+def test_rows_of_a_training_table_are_encoded_as_in_training(tmp_path: Path, name: str) -> None:
     examples = read(tmp_path, name, TABLES[name], DatasetKind.TABLE, target="rent")
     card, model = trained(examples)
     recipe = card.recipe
@@ -126,7 +127,7 @@ SERIES = {
 
 
 @pytest.mark.parametrize("name", SERIES)
-def test_every_series_that_a_model_was_trained_on_is_taken(tmp_path: Path, name: str) -> None:
+def test_series_of_a_training_table_are_read_as_in_training(tmp_path: Path, name: str) -> None:
     examples = read(tmp_path, name, SERIES[name])
     assert examples.info.kind is DatasetKind.SERIES
     given = asked(put(tmp_path, name, SERIES[name]), trained(examples)[1])
@@ -137,7 +138,7 @@ def test_every_series_that_a_model_was_trained_on_is_taken(tmp_path: Path, name:
         assert source.value == series.values.tolist()
 
 
-def test_the_channels_of_a_series_come_in_the_models_order_whatever_else_the_file_holds(tmp_path: Path) -> None:
+def test_series_channels_come_in_the_order_of_the_model(tmp_path: Path) -> None:
     _, model = trained(read(tmp_path, "shops.csv", SHOPS.encode()))
     lines = [line.split(",") for line in SHOPS.splitlines()]
     turned = "\n".join(f"{d},{s},{p},9,{n}" for d, s, n, p in lines).replace("price,9,sold", "Price,stock,sold")
@@ -148,7 +149,7 @@ def test_the_channels_of_a_series_come_in_the_models_order_whatever_else_the_fil
     assert missing.problem == "the file has no column 'price', which the model forecasts; it has 'date', 'sold'"
 
 
-def test_a_row_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path) -> None:
+def test_unreadable_row_is_a_problem_with_its_line_number(tmp_path: Path) -> None:
     _, model = trained(read(tmp_path, "a.csv", TABLES["train_pipe.csv"], target="rent"))
     lines = TABLES["train_pipe.csv"].decode().splitlines()
     lines[3] = "44|Köln"
@@ -158,16 +159,14 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path) -> 
     assert [source.problem for source in given if source.problem] == ["expected 5 cells as in the header, got 2"]
 
 
-def test_columns_that_the_model_does_not_know_are_passed_over_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_column_is_not_sent_and_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, model = trained(read(tmp_path, "a.csv", TABLES["train_index.csv"], target="rent"))
     [one] = asked(put(tmp_path, "a.csv", "agent,Area,TOWN,lift,zip\nX,70,Köln,true,10115\n"), model)
     assert one.value == {"area": "70", "town": "Köln", "lift": "true", "zip": "10115"}
-    assert "column 'agent' is none that the model knows; it is passed over" in capsys.readouterr().err
+    assert "the model does not know column 'agent'; it is not sent" in capsys.readouterr().err
 
 
-def test_a_column_that_is_spelled_nearly_as_a_missing_one_is_refused(tmp_path: Path) -> None:
+def test_misspelt_column_is_rejected(tmp_path: Path) -> None:
     _, model = trained(read(tmp_path, "a.csv", TABLES["train_index.csv"], target="rent"))
     [wrong] = asked(put(tmp_path, "a.csv", "aera,town,lift,zip\n70,Köln,true,10115\n"), model)
     assert wrong.problem == "the model has no column 'aera'; it takes 'area', 'zip', 'town', 'lift'"
@@ -188,7 +187,7 @@ TOPICS = "id,message,label\n" + "".join(f'{i},"Hello, number {i} here",{"ab"[i %
         ),
     ],
 )
-def test_the_texts_of_a_table_are_asked_row_by_row(tmp_path: Path, name: str, data: str) -> None:
+def test_text_table_gives_a_text_for_each_row(tmp_path: Path, name: str, data: str) -> None:
     path = put(tmp_path, name, data)
     for model, more in (
         (text_model(text="message", target="label"), {}),
@@ -200,7 +199,7 @@ def test_the_texts_of_a_table_are_asked_row_by_row(tmp_path: Path, name: str, da
         assert len({source.name for source in given}) == 20
 
 
-def test_a_table_whose_text_nobody_can_tell_asks_for_its_column(tmp_path: Path) -> None:
+def test_text_table_with_ambiguous_columns_asks_for_the_text_option(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", "a,b\nx,y\nv,w\n")
     [one] = asked(path, text_model())
     assert one.problem == "cannot tell which column is the text; name it with --text: 'a', 'b'"
@@ -208,7 +207,7 @@ def test_a_table_whose_text_nobody_can_tell_asks_for_its_column(tmp_path: Path) 
     assert other.problem == "the file has no column 'c'; it has 'a', 'b'"
 
 
-def test_a_file_is_one_text_and_a_remark_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_file_is_one_text_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = put(tmp_path, "README.md", "# Title\n\nWords.\n")
     [one] = asked(path, text_model())
     assert (one.value, one.problem) == ("# Title\n\nWords.\n", "")
@@ -216,13 +215,13 @@ def test_a_file_is_one_text_and_a_remark_says_so(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\xff\x00", b"", b"  \n"])
-def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+def test_binary_or_empty_text_file_is_rejected(tmp_path: Path, data: bytes) -> None:
     [one] = asked(put(tmp_path, "a.txt", data), text_model())
     assert one.problem in ("the file is not UTF-8 text", "the file is empty")
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_folder_or_archive_of_texts_is_a_text_a_file(tmp_path: Path, packed: bool) -> None:
+def test_folder_or_archive_gives_a_text_for_each_text_file(tmp_path: Path, packed: bool) -> None:
     files = {"mails/b/2.txt": "second", "mails/a/1.md": "first", "mails/c.png": b"x"}
     if packed:
         path = put(tmp_path, "mails.zip", zipped(files))
@@ -244,7 +243,7 @@ def test_a_folder_or_archive_of_texts_is_a_text_a_file(tmp_path: Path, packed: b
         ("reports/none.md", "there is no file of that name"),
     ],
 )
-def test_a_url_or_the_name_of_no_file_is_refused_by_a_text_model_with_the_cure(argument: str, says: str) -> None:
+def test_url_or_missing_path_is_rejected_for_text_model_with_the_stdin_hint(argument: str, says: str) -> None:
     [one] = asked(argument, text_model())
     assert one.problem.startswith(says)
     assert "echo TEXT | zoo predict MODEL -" in one.problem
@@ -267,11 +266,11 @@ def test_a_url_or_the_name_of_no_file_is_refused_by_a_text_model_with_the_cure(a
         "",
     ],
 )
-def test_a_text_is_a_text(text: str) -> None:
+def test_text_that_is_not_a_path_is_sent_as_it_is(text: str) -> None:
     assert [(source.value, source.problem) for source in asked(text, text_model())] == [(text, "")]
 
 
-def test_a_word_that_is_also_a_folder_or_file_is_a_text_unless_it_is_written_as_a_path(
+def test_word_that_names_a_file_is_a_text_unless_written_as_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -291,7 +290,7 @@ def image_model() -> ModelInfo:
     return read_model(pb.Model(name="mine", raw_input="image"))
 
 
-def test_the_archive_of_pictures_that_a_model_was_trained_on_is_a_picture_a_file(tmp_path: Path) -> None:
+def test_archive_of_training_pictures_gives_each_picture(tmp_path: Path) -> None:
     given = asked(put(tmp_path, "pets.zip", zipped(photos({"cat": 2, "dog": 1}))), image_model())
     assert [source.name for source in given] == [
         f"{tmp_path}/pets.zip/{name}" for name in ("cat/0.jpg", "cat/1.jpg", "dog/0.jpg")
@@ -299,7 +298,7 @@ def test_the_archive_of_pictures_that_a_model_was_trained_on_is_a_picture_a_file
     assert given[2].value.read_bytes() == picture(2)
 
 
-def test_records_of_a_folder_or_archive_find_their_table_and_pictures(tmp_path: Path) -> None:
+def test_record_archive_gives_rows_of_its_table_with_pictures(tmp_path: Path) -> None:
     table = "file,area,price\na.jpg,70,1\nb.jpg,80,2\n"
     packed = put(
         tmp_path, "homes.zip", zipped({"homes/a.jpg": picture(0), "homes/b.jpg": picture(1), "homes/t.csv": table})
@@ -315,24 +314,24 @@ def test_records_of_a_folder_or_archive_find_their_table_and_pictures(tmp_path: 
     ("argument", "says"),
     [
         ("https://example.org/cat.jpg", "is a URL; download it, and give the file"),
-        ("iVBORw0KGgo" * 100, "is no file, and too long for the name of one"),
-        ("x" * 300, "is no file, and too long for the name of one"),
+        ("iVBORw0KGgo" * 100, "is no file, and is too long for the name of one"),
+        ("x" * 300, "is no file, and is too long for the name of one"),
         ("a\0b", "holds a NUL character"),
     ],
 )
-def test_what_cannot_be_a_file_is_said_in_a_sentence(raw_input: str, argument: str, says: str) -> None:
+def test_argument_that_cannot_be_a_file_is_rejected(raw_input: str, argument: str, says: str) -> None:
     [one] = asked(argument, read_model(pb.Model(name="mine", raw_input=raw_input)))
     assert one.problem.startswith(says)
 
 
-def test_a_large_table_is_read_while_it_is_sent(tmp_path: Path) -> None:
+def test_large_table_is_read_lazily(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", "area\n" + "70\n" * 5000)
-    given = sources([str(path)], read_model(pb.Model(name="mine", raw_input="row")))
+    given = input_sources([str(path)], read_model(pb.Model(name="mine", raw_input="row")))
     assert next(iter(given)).value == {"area": "70"}
     path.write_text("area\n")  # what was not read yet is gone
 
 
-def test_a_file_whose_name_is_not_utf8_is_read_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_whose_name_is_not_utf8_is_read_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
     Path(f"{name}.txt").write_text("Words.")
     Path(f"{name}.csv").write_text("area\n70\n")

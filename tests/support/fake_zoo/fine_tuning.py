@@ -1,4 +1,4 @@
-"""The half of the small server that knows datasets, jobs and versions. Mixed into FakeZoo."""
+"""The FineTuning service of the fake server: uploads that may break off, and jobs that follow a script."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-from google.protobuf import duration_pb2, struct_pb2
+from google.protobuf import duration_pb2
 
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import fine_tuning_pb2_grpc, models_pb2
+from tests.support.fake_zoo.calls import FakeCalls
+from tests.support.fake_zoo.models import FakeModels
 
-REPORT = {
-    "task": "image-classification",
-    "metrics": {
-        "accuracy": {"value": 0.9375, "low": 0.85, "high": 1.0},
-        "macro_f1": {"value": 0.93, "low": 0.84, "high": 0.99},
-    },
-    "baseline": {"kind": "majority_class", "accuracy": 0.3125, "macro_f1": 0.16},
-    "rival": None,
-    "primary": "accuracy",
-    "higher_is_better": True,
-}
+BASE = "efficientnet_lite0"
+"""A model that jobs start from."""
 
 
 def state(value: pb.JobState.ValueType, reason: str = "") -> dict[str, Any]:
@@ -44,7 +37,7 @@ def log(level: str, text: str) -> dict[str, Any]:
     return {"log": pb.LogLine(level=level, text=text)}
 
 
-WELL: tuple[dict[str, Any], ...] = (
+SUCCEEDING_JOB: tuple[dict[str, Any], ...] = (
     state(pb.JOB_STATE_QUEUED),
     state(pb.JOB_STATE_RUNNING),
     progress("training", 0.25, 5, 20, 75),
@@ -57,71 +50,65 @@ WELL: tuple[dict[str, Any], ...] = (
     progress("evaluation", 0.9),
     state(pb.JOB_STATE_SUCCEEDED),
 )
-BADLY = (*WELL[:4], state(pb.JOB_STATE_FAILED, "training diverges: the loss is no number after step 5"))
+FAILING_JOB = (*SUCCEEDING_JOB[:4], state(pb.JOB_STATE_FAILED, "training diverges: the loss is no number after step 5"))
 
 
-class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
-    """Takes uploads that may break off, plays jobs from a script, keeps versions."""
-
-    calls: dict[str, list[Any]]
-    models: dict[str, models_pb2.Model]
-
-    def set_up_tuning(self) -> None:
+class FakeFineTuning(fine_tuning_pb2_grpc.FineTuningServicer):
+    def __init__(self, calls: FakeCalls, models: FakeModels) -> None:
+        self._calls, self._models = calls, models
         self.uploads: dict[str, bytearray] = {}
         self.break_uploads_at: deque[int] = deque()
         """Numbers of bytes at which the next uploads lose their connection."""
         self.datasets: dict[str, pb.Dataset] = {}
         self.jobs: dict[str, pb.Job] = {}
         self.events: dict[str, list[pb.JobEvent]] = {}
-        self.script = WELL
-        """What happens to jobs that are created from now on."""
+        self.script = SUCCEEDING_JOB
+        """Events of jobs that are created from now on."""
         self.break_watches_after: deque[int] = deque()
         """Numbers of events after which the next watchers lose their connection."""
         self.watch_gate = threading.Event()
-        """Cleared, a watcher waits before a job's last event."""
+        """While it is cleared, a watcher waits before a job's last event."""
         self.watch_gate.set()
         self.watching = threading.Event()
-        """A watcher waits there."""
-        self.versions: dict[str, list[models_pb2.ModelVersion]] = {}
-        self.stable_before: dict[str, int] = {}
+        """Set while a watcher waits there."""
 
     # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def UploadDataset(self, requests: Iterator[pb.UploadDatasetRequest], context: Any) -> pb.UploadDatasetResponse:
-        self._enter("UploadDataset", None, context)
+        self._calls.enter("UploadDataset", None, context)
         header = next(requests).header
         copy = pb.UploadHeader()
         copy.CopyFrom(header)
-        self.calls["UploadDataset.header"].append(copy)
+        self._calls.by_method["UploadDataset.header"].append(copy)
         if header.uri:
             return pb.UploadDatasetResponse(dataset=self._store(header, b"from elsewhere"))
-        kept = self.uploads.setdefault(header.sha256, bytearray())
-        assert header.offset == len(kept), "an upload goes on where it stopped"
+        received = self.uploads.setdefault(header.sha256, bytearray())
+        assert header.offset == len(received), "an upload continues where it stopped"
         breaks_at = self.break_uploads_at.popleft() if self.break_uploads_at else -1
         for request in requests:
             assert len(request.chunk) <= 4 * 1024 * 1024
-            kept += request.chunk
-            if 0 <= breaks_at <= len(kept):
+            received += request.chunk
+            if 0 <= breaks_at <= len(received):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        assert hashlib.sha256(kept).hexdigest() == header.sha256
-        assert len(kept) == header.size_bytes
+        assert hashlib.sha256(received).hexdigest() == header.sha256
+        assert len(received) == header.size_bytes
         existed = header.sha256[:16] in self.datasets
-        return pb.UploadDatasetResponse(dataset=self._store(header, bytes(kept)), existed=existed)
+        return pb.UploadDatasetResponse(dataset=self._store(header, bytes(received)), existed=existed)
 
     def GetUpload(self, request: pb.GetUploadRequest, context: Any) -> pb.GetUploadResponse:
-        self._enter("GetUpload", request, context)
+        self._calls.enter("GetUpload", request, context)
         return pb.GetUploadResponse(received_bytes=len(self.uploads.get(request.sha256, b"")))
 
     def GetDataset(self, request: pb.GetDatasetRequest, context: Any) -> pb.GetDatasetResponse:
-        self._enter("GetDataset", request, context)
+        self._calls.enter("GetDataset", request, context)
         return pb.GetDatasetResponse(dataset=self._one(self.datasets, request.id, "dataset", context))
 
     def ListDatasets(self, request: pb.ListDatasetsRequest, context: Any) -> pb.ListDatasetsResponse:
-        self._enter("ListDatasets", request, context)
+        self._calls.enter("ListDatasets", request, context)
         return pb.ListDatasetsResponse(datasets=self.datasets.values())
 
     def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: Any) -> pb.DeleteDatasetResponse:
-        self._enter("DeleteDataset", request, context)
+        self._calls.enter("DeleteDataset", request, context)
         self._one(self.datasets, request.id, "dataset", context)
         return pb.DeleteDatasetResponse(freed_bytes=self.datasets.pop(request.id).size_bytes)
 
@@ -153,9 +140,9 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
 
     def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
         if request.validate_only:
-            self._enter("CreateJob.judged", request, context)
+            self._calls.enter("CreateJob.validate", request, context)
             return pb.CreateJobResponse(job=pb.Job(spec=request.spec))
-        self._enter("CreateJob", request, context)
+        self._calls.enter("CreateJob", request, context)
         owner = dict(context.invocation_metadata()).get("zoo-owner", "")
         job = pb.Job(id=f"{len(self.jobs) + 10}abcdef", spec=request.spec, state=pb.JOB_STATE_QUEUED, owner=owner)
         job.create_time.seconds = 1_700_000_000
@@ -167,11 +154,11 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         return pb.CreateJobResponse(job=job)
 
     def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
-        self._enter("GetJob", request, context)
+        self._calls.enter("GetJob", request, context)
         return pb.GetJobResponse(job=self._one(self.jobs, request.id, "job", context))
 
     def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
-        self._enter("ListJobs", request, context)
+        self._calls.enter("ListJobs", request, context)
         mine = [job for job in self.jobs.values() if request.owner in ("", job.owner)]
         found = [job for job in mine if request.state in (0, job.state)]
         start = int(request.page_token or 0)
@@ -179,23 +166,23 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         return pb.ListJobsResponse(jobs=found[start : start + 2], next_page_token=more)
 
     def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
-        return pb.CancelJobResponse(job=self._moved("CancelJob", request, pb.JOB_STATE_CANCELLING, context))
+        return pb.CancelJobResponse(job=self._set_state("CancelJob", request, pb.JOB_STATE_CANCELLING, context))
 
     def PauseJob(self, request: pb.PauseJobRequest, context: Any) -> pb.PauseJobResponse:
-        return pb.PauseJobResponse(job=self._moved("PauseJob", request, pb.JOB_STATE_PAUSED, context))
+        return pb.PauseJobResponse(job=self._set_state("PauseJob", request, pb.JOB_STATE_PAUSED, context))
 
     def ResumeJob(self, request: pb.ResumeJobRequest, context: Any) -> pb.ResumeJobResponse:
-        return pb.ResumeJobResponse(job=self._moved("ResumeJob", request, pb.JOB_STATE_QUEUED, context))
+        return pb.ResumeJobResponse(job=self._set_state("ResumeJob", request, pb.JOB_STATE_QUEUED, context))
 
     def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
-        self._enter("DeleteJob", request, context)
+        self._calls.enter("DeleteJob", request, context)
         if self._one(self.jobs, request.id, "job", context).state < pb.JOB_STATE_SUCCEEDED:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "a job that is QUEUED cannot be deleted")
         del self.jobs[request.id]
         return pb.DeleteJobResponse(freed_bytes=2_000_000)
 
     def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> Iterator[pb.WatchJobResponse]:
-        self._enter("WatchJob", request, context)
+        self._calls.enter("WatchJob", request, context)
         job = self._one(self.jobs, request.id, "job", context)
         breaks_after = self.break_watches_after.popleft() if self.break_watches_after else -1
         events = self.events[job.id]
@@ -206,16 +193,16 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
             if last:
                 self.watching.set()
                 self.watch_gate.wait()
-            self._happen(job, event)
+            self._apply(job, event)
             yield pb.WatchJobResponse(event=event, job=job if last else None)
 
     def ListCheckpoints(self, request: pb.ListCheckpointsRequest, context: Any) -> pb.ListCheckpointsResponse:
-        self._enter("ListCheckpoints", request, context)
+        self._calls.enter("ListCheckpoints", request, context)
         self._one(self.jobs, request.job_id, "job", context)
         found = [event.checkpoint for event in self.events[request.job_id] if event.HasField("checkpoint")]
         return pb.ListCheckpointsResponse(checkpoints=found)
 
-    def _happen(self, job: pb.Job, event: pb.JobEvent) -> None:
+    def _apply(self, job: pb.Job, event: pb.JobEvent) -> None:
         job.last_event = max(job.last_event, event.sequence)
         if event.HasField("state"):
             job.state, job.state_reason = event.state.state, event.state.reason
@@ -224,61 +211,14 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         if job.state == pb.JOB_STATE_SUCCEEDED and not job.version:
             self._publish(job)
 
-    def _moved(self, method: str, request: Any, to: pb.JobState.ValueType, context: Any) -> pb.Job:
-        self._enter(method, request, context)
+    def _set_state(self, method: str, request: Any, to: pb.JobState.ValueType, context: Any) -> pb.Job:
+        self._calls.enter(method, request, context)
         job = self._one(self.jobs, request.id, "job", context)
         job.state = to
         return job
 
-    # ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def ListVersions(self, request: models_pb2.ListVersionsRequest, context: Any) -> models_pb2.ListVersionsResponse:
-        self._enter("ListVersions", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        versions = self.versions.get(request.model, [])
-        for version in versions:
-            version.aliases[:] = sorted(alias for alias, number in model.aliases.items() if number == version.number)
-        return models_pb2.ListVersionsResponse(versions=versions, traffic=model.traffic)
-
-    def GetReport(self, request: models_pb2.GetReportRequest, context: Any) -> models_pb2.GetReportResponse:
-        self._enter("GetReport", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        report = struct_pb2.Struct()
-        report.update(REPORT)
-        number = int(request.version) if request.version.isdecimal() else model.aliases[request.version or "stable"]
-        return models_pb2.GetReportResponse(report=report, html=b"<html>curves</html>", version=number)
-
-    def DeleteVersion(self, request: models_pb2.DeleteVersionRequest, context: Any) -> models_pb2.DeleteVersionResponse:
-        self._enter("DeleteVersion", request, context)
-        return models_pb2.DeleteVersionResponse(freed_bytes=1234)
-
-    def SetAlias(self, request: models_pb2.SetAliasRequest, context: Any) -> models_pb2.SetAliasResponse:
-        self._enter("SetAlias", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        model.aliases[request.alias] = request.version
-        return models_pb2.SetAliasResponse(model=model)
-
-    def DeleteAlias(self, request: models_pb2.DeleteAliasRequest, context: Any) -> models_pb2.DeleteAliasResponse:
-        self._enter("DeleteAlias", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        del model.aliases[request.alias]
-        return models_pb2.DeleteAliasResponse(model=model)
-
-    def RollbackModel(self, request: models_pb2.RollbackModelRequest, context: Any) -> models_pb2.RollbackModelResponse:
-        self._enter("RollbackModel", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        was = model.aliases["stable"]
-        model.aliases["stable"] = was - 1
-        return models_pb2.RollbackModelResponse(model=model, rolled_back=was)
-
-    def SetTraffic(self, request: models_pb2.SetTrafficRequest, context: Any) -> models_pb2.SetTrafficResponse:
-        self._enter("SetTraffic", request, context)
-        model = self._one(self.models, request.model, "model", context)
-        model.traffic.canary, model.traffic.canary_share = request.canary, request.canary_share
-        return models_pb2.SetTrafficResponse(model=model)
-
     def _publish(self, job: pb.Job) -> None:
-        made = self.versions.setdefault(job.spec.model, [])
+        made = self._models.versions.setdefault(job.spec.model, [])
         job.version = len(made) + 1
         job.promotion_outcome = f"stable is version {job.version} now: better than the baseline"
         job.start_time.seconds, job.end_time.seconds = 1_700_000_001, 1_700_000_041
@@ -294,12 +234,9 @@ class FakeTuning(fine_tuning_pb2_grpc.FineTuningServicer):
         )
         model.state = models_pb2.MODEL_STATE_READY
         model.traffic.stable = job.version
-        self.models[job.spec.model] = model
+        self._models.by_name[job.spec.model] = model
 
     def _one(self, known: dict[str, Any], name: str, what: str, context: Any) -> Any:
         if name not in known:
             context.abort(grpc.StatusCode.NOT_FOUND, f"unknown {what} {name!r}")
         return known[name]
-
-    def _enter(self, method: str, request: Any, context: Any) -> None:
-        raise NotImplementedError
