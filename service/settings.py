@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     """Memory that a running job may use before it is stopped; 0 means half of the memory of the machine or container."""
 
     job_worker_ready_s: float = Field(default=600.0, ge=0.0, le=86_400.0)
-    """Seconds after an upload or a job for which a prewarmed worker, with torch imported, waits for the next job; 0 keeps none."""
+    """Seconds after an upload or a job for which a prewarmed worker, with torch imported, waits for a job; 0 keeps none."""
 
     jobs_per_owner: int = Field(default=16, ge=1, le=1_000_000)
     """Most jobs of one caller that have not ended, paused jobs included; further jobs are rejected."""
@@ -320,7 +320,7 @@ def usable_cores() -> int:
 
 
 def _cgroup_cores(fallback: int) -> int:
-    """Whole cores of the cgroup's CPU quota (v2, else v1). torch and os.cpu_count() count the host's cores, which are too many."""
+    """Whole cores of the cgroup's CPU quota (v2, else v1). torch and os.cpu_count() count all cores of the host."""
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             quota, period = " ".join((Path("/sys/fs/cgroup") / file).read_text() for file in files).split()
