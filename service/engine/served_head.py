@@ -101,7 +101,7 @@ class ServedHead:
 
     def admit(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
         """See `LoadedModel`. The rows of all heads on a base, and its own, count together."""
-        self.base.admit_as(self.name, rows, deadline, priority, length)
+        self.base.admit(rows, deadline, priority, length, self.name)
         self.rows_in_flight += rows
         self._idle.clear()
 

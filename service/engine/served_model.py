@@ -96,17 +96,17 @@ class ServedModel:
         """Itself. See `LoadedModel`."""
         return self
 
-    def admit(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
+    def admit(
+        self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None, name: str = ""
+    ) -> None:
         """See `LoadedModel`. A request larger than the whole limit is admitted when no other is inside: it is split into
-        batches."""
-        self.admit_as(self.name, rows, deadline, priority, length)
-
-    def admit_as(self, name: str, rows: int, deadline: float, priority: int, length: float | None) -> None:
-        """As `admit`, for a request that knows the model by `name`: that of a head on this network, where it asked for one."""
+        batches. `name`: of the head on this network that was asked for."""
         if self.rows_in_flight:
             over = self.rows_in_flight + rows - self.limits.max_queue_size
             if over > 0:
-                raise QueueFull(name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(over))
+                raise QueueFull(
+                    name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(over)
+                )
         pending = self.preprocess.pending
         before = pending.count_before(self.effective_deadline(deadline, priority)) if pending else 0
         retry_after_s = self._network.refuse(rows, self._device_deadline(deadline), priority, before, length)

@@ -186,22 +186,27 @@ class CountedCall:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self.cancelled()
+        zoo_error: ZooError | None = None
+        if error is None:
+            code = self.finished("OK")
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            code = self.cancelled()
         elif isinstance(error, aio.AbortError):
-            self.finished("UNKNOWN" if self._context is None else _name(self._context.code()))
+            code = self.finished("UNKNOWN" if self._context is None else _name(self._context.code()))
         elif isinstance(error, Exception):
             zoo_error = self.failed(error)
-            if zoo_error is not error:
-                raise zoo_error from None
+            code = code_of(zoo_error).name
         else:
-            self.finished("OK")
-
-    def finished(self, code: str) -> None:
-        """The call ended with the status code of this name."""
+            code = self.finished("OK")
         call, seconds = self.call, time.monotonic() - self._began
-        self._recorder.call_finished(call, self._method, code, seconds)
         log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
+        if zoo_error is not None and zoo_error is not error:
+            raise zoo_error from None
+
+    def finished(self, code: str) -> str:
+        """The call ended with the status code of this name; gives the name."""
+        self._recorder.call_finished(self.call, self._method, code, time.monotonic() - self._began)
+        return code
 
     def failed(self, error: Exception) -> ZooError:
         """The call ended with an error; gives it as clients may see it."""
@@ -209,11 +214,11 @@ class CountedCall:
         self.finished(code_of(zoo_error).name)
         return zoo_error
 
-    def cancelled(self) -> None:
+    def cancelled(self) -> str:
         """The call ended without an answer. gRPC cancels a call whose deadline has passed as it does one whose caller left; for
-        the caller they differ."""
+        the caller they differ. Gives the name of the status code."""
         remaining = None if self._context is None else self._context.time_remaining()
-        self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
+        return self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
 
 
 async def abort(context: Context, error: ZooError) -> None:
