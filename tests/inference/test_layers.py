@@ -21,6 +21,7 @@ from service.wire.zoo_v1.prediction import PredictionServicer
 from tests.support.layer_trace import LayerTrace, traced
 from tests.support.paths import REPOSITORY
 from tests.support.registry_fakes import FakeLoader, world
+from tests.support.scheduler_fakes import until
 from tests.support.source import imported_by, module_name
 from tests.support.wire_open_inference import asks, servicer
 
@@ -69,6 +70,7 @@ async def trace_of(call: Callable[[aio.Channel], Awaitable[object]]) -> LayerTra
             try:
                 async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                     await call(channel)
+                    await until(lambda: cast(Any, w.scheduler._work)._waiters)  # the lane has done with it
                     trace.on = True
                     await call(channel)
                     trace.on = False
