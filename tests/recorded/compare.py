@@ -53,7 +53,8 @@ def compare(
     """All differences. `tolerant`: floats of networks need only be near each other, as on another processor."""
     old, new = _by_name(was), _by_name(now)
     found: list[Difference] = []
-    order = [name for name in old if name in new], [name for name in new if name in old]
+    both = [name for name in old if name in new and old[name]["kind"] != "log"], [name for name in new if name in old]
+    order = both[0], [name for name in both[1] if new[name]["kind"] != "log"]
     if order[0] != order[1]:
         at = next(i for i, (a, b) in enumerate(zip(*order, strict=True)) if a != b)
         found.append(Difference("order of records", f"[{at}]", order[0][at], order[1][at]))

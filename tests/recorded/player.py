@@ -23,7 +23,7 @@ from service.pb import fine_tuning_pb2, models_pb2, open_inference_pb2, predicti
 
 from .metrics import Scrape
 from .normal import everywhere, free_json, message_as_json, words
-from .server import PATIENCE_S, Server
+from .server import PATIENCE_S, REPOSITORY, Server
 
 SERVICES: dict[str, ServiceDescriptor] = {
     service.full_name: service
@@ -289,6 +289,7 @@ class Player:
         for value, name in (
             (str(self.server.home), "<home>"),
             (str(self.server.tree), "<tree>"),
+            (str(REPOSITORY), "<tree>"),  # of the examples
             (f":{self.server.port}", ":<port>"),
             (f":{self.server.http_port}", ":<http-port>"),
         ):

@@ -74,6 +74,8 @@ def _files(player: Player) -> None:
     """Names of the home's files. Those that differ in a number or a random part alone are one."""
     home = player.server.home
     names = (player.named(str(path.relative_to(home))) for path in home.rglob("*") if not path.is_dir())
-    plain = (re.sub(r"tfevents\.[\w.-]+", "tfevents.<run>", name) for name in names if not name.startswith("weights/"))
+    # Links to weights, and what a worker that was ended midway had begun to write.
+    kept = (name for name in names if not name.startswith("weights/") and "/.staging-" not in name)
+    plain = (re.sub(r"tfevents\.[\w.-]+", "tfevents.<run>", name) for name in kept)
     numbers = re.compile(r"(?<=/)(?:step-)?\d+(?=[./-]|$)|(?<=-)\d+(?=\.)")
     player.fact("files", dict.fromkeys(sorted({numbers.sub("N", name) for name in plain}), "file"))

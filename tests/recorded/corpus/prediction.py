@@ -155,7 +155,7 @@ def play(player: Player) -> None:
         many = [_streamed(f"{i}", ask(TRANSFORMER, {"text": f"text {i}"})) for i in range(4)]
         many += [_streamed(f"bad {i}", ask(TRANSFORMER, {"text": ""})) for i in range(2)]
         player.talk("four texts at once", STREAM_PREDICT, many, one_by_one=False)
-    with player.group("predict and leave"):
+    with player.group("predict and leave", floats=CLOSE):  # its batch runs or not
         player.cancelled(
             "a caller leaves", PREDICT, ask(RNN, samples(np.zeros(100 * 16_000, np.float32))), _busy(player)
         )
