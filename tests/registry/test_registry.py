@@ -7,6 +7,7 @@ work that it ends later.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -294,11 +295,12 @@ async def test_close_ends_looks_then_what_follows_from_them_then_memory_work_the
 ) -> None:
     storage = SlowAliases()
     never = asyncio.Event()
+    now = time.monotonic()  # a clock that stands: the look that a caller asks for waits until the test ends
 
     async def sleep(seconds: float) -> None:
         await never.wait()
 
-    async with served(tmp_path, storage, ledger=Ledger(budget_mib=128), sleep=sleep, load=True) as w:
+    async with served(tmp_path, storage, ledger=Ledger(budget_mib=128), sleep=sleep, clock=lambda: now, load=True) as w:
         await grow(w, tmp_path, "mood", 1.0)
         w.registry.follow(2.0)
         looking = asyncio.create_task(w.registry.seek("unknown"), name="caller")
