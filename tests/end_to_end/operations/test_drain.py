@@ -43,7 +43,7 @@ def in_flight(server: ServerProcess) -> float:
     return Scrape(server).value("zoo_in_flight_requests", model=RNN)
 
 
-def test_sigterm_in_a_burst_answers_every_taken_call_and_refuses_new_ones() -> None:
+def test_sigterm_answers_accepted_calls_and_rejects_new_ones() -> None:
     with ServerProcess("--model", RNN, **PATIENT) as server, stubs_of(server.ready()) as stubs:
         watched = watch(stubs)
         plain = [stubs.prediction.Predict.future(SOUND, timeout=PATIENCE_S) for _ in range(3)]
@@ -73,7 +73,7 @@ def test_sigterm_in_a_burst_answers_every_taken_call_and_refuses_new_ones() -> N
         assert server.wait_for("stopped")["all_answered"] is True
 
 
-def test_notice_is_given_while_work_is_still_taken_and_an_idle_stream_keeps_nobody() -> None:
+def test_drain_notice_reports_not_ready_while_calls_are_accepted() -> None:
     requests: queue.SimpleQueue[open_inference_pb2.ModelInferRequest | None] = queue.SimpleQueue()
     with ServerProcess("--model", RNN, ZOO_DRAIN_NOTICE_S="4") as server, stubs_of(server.ready()) as stubs:
         stream = stubs.inference.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE_S)
@@ -90,7 +90,7 @@ def test_notice_is_given_while_work_is_still_taken_and_an_idle_stream_keeps_nobo
         requests.put(None)
 
 
-def test_calls_that_outlast_the_grace_period_end_as_unavailable() -> None:
+def test_calls_beyond_the_grace_period_end_as_unavailable() -> None:
     settings = {"ZOO_MAX_QUEUE_DELAY_MS": "10000", "ZOO_DRAIN_GRACE_S": "0.2"}
     with ServerProcess("--model", RNN, **settings) as server, stubs_of(server.ready()) as stubs:
         plain = stubs.prediction.Predict.future(SOUND, timeout=PATIENCE_S)

@@ -50,7 +50,7 @@ def test_grpcurl_describes_a_request(grpcurl: str, server: ServerProcess) -> Non
     assert "rpc ModelInfer" in described
 
 
-def test_grpcurl_asks_whether_it_is_live_and_healthy(grpcurl: str, server: ServerProcess) -> None:
+def test_grpcurl_reads_liveness_and_health(grpcurl: str, server: ServerProcess) -> None:
     assert call(grpcurl, server, "inference.GRPCInferenceService/ServerLive") == {"live": True}
     assert call(grpcurl, server, "grpc.health.v1.Health/Check") == {"status": "SERVING"}
     assert call(grpcurl, server, "grpc.health.v1.Health/Check", service=RNN) == {"status": "SERVING"}
@@ -68,7 +68,7 @@ def test_grpcurl_gets_a_vector_for_a_text(grpcurl: str, server: ServerProcess) -
     assert prediction["embedding"]["values"][:3] == pytest.approx([0.02166, -0.00486, -0.00965], abs=1e-3)
 
 
-def test_prometheus_has_no_complaint_about_the_metrics(server: ServerProcess) -> None:
+def test_promtool_accepts_the_metrics(server: ServerProcess) -> None:
     promtool = component("promtool", None, "the apt package prometheus")
     page = server.get("/metrics")
     ended = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)

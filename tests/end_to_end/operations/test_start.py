@@ -54,7 +54,7 @@ def weights_held_back(home: Path, model: str) -> Iterator[None]:
         (home / "weights" / "by-card" / pointer.name).write_text(pointer.read_text())
 
 
-def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
+def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
     home, held_back = home_with(tmp_path, present=[]), ExitStack()
     held_back.enter_context(weights_held_back(home, RNN))
     with (
@@ -100,7 +100,7 @@ def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}
 
 
-def test_it_stops_when_told_to_although_a_model_still_waits_for_its_weights(tmp_path: Path) -> None:
+def test_sigterm_during_a_weight_fetch_stops_the_server(tmp_path: Path) -> None:
     home = home_with(tmp_path, present=[])
     with weights_held_back(home, RNN), ServerProcess("--model", RNN, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server:
         with stubs_of(server.live()) as stubs:
@@ -110,7 +110,7 @@ def test_it_stops_when_told_to_although_a_model_still_waits_for_its_weights(tmp_
         assert server.wait() == 0
 
 
-def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others_serve(tmp_path: Path) -> None:
+def test_models_with_unusable_weights_are_unavailable_while_others_serve(tmp_path: Path) -> None:
     home = home_with(tmp_path, present=[RNN], damaged={CNN: b"\xff" * 4096})
     with ServerProcess(ZOO_HOME=str(home)) as server:
         server.ready()
@@ -152,7 +152,7 @@ def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others
         assert f" predict --server {server.target} {CNN}" not in said
 
 
-def test_it_stays_live_and_not_ready_when_no_model_can_be_loaded(tmp_path: Path) -> None:
+def test_server_without_loadable_model_is_live_and_not_ready(tmp_path: Path) -> None:
     with ServerProcess("--model", RNN, ZOO_HOME=str(tmp_path)) as server:
         server.live().wait_for("no model could be loaded")
         with stubs_of(server) as stubs:
@@ -188,17 +188,17 @@ def taken_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def test_a_grpc_port_in_use_is_told(taken_port: int) -> None:
+def test_grpc_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", str(taken_port), "--http-port", "0")
     assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for gRPC; is another server running there?"
 
 
-def test_an_http_port_in_use_is_told(taken_port: int) -> None:
+def test_http_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", "0", "--http-port", str(taken_port))
     assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for /metrics; is another server running there?"
 
 
-def test_an_unknown_model_is_told_with_a_near_name() -> None:
+def test_unknown_model_is_rejected_with_a_similar_name() -> None:
     sentence = refuses_to_start("--model", "eficientnet_lite0", "--port", "0", "--http-port", "0")
     assert "eficientnet_lite0" in sentence
     assert f"did you mean {CNN}?" in sentence
@@ -207,12 +207,12 @@ def test_an_unknown_model_is_told_with_a_near_name() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("PORT", "eighty"), ("PORT", "70000"), ("LOG_FORMAT", "xml"), ("DRAIN_GRACE_S", "-1")]
 )
-def test_a_wrong_setting_is_told_by_its_name_and_value(name: str, value: str) -> None:
+def test_wrong_setting_is_rejected_with_its_name_and_value(name: str, value: str) -> None:
     sentence = refuses_to_start(**{f"ZOO_{name}": value})
     assert f"ZOO_{name}" in sentence
     assert value in sentence
 
 
-def test_a_host_that_is_not_this_machine_is_told() -> None:
+def test_host_of_another_machine_is_rejected() -> None:
     sentence = refuses_to_start("--host", "192.0.2.1", "--port", "0", "--http-port", "0")
     assert sentence == "cannot listen on 192.0.2.1:0 for gRPC: cannot assign requested address"

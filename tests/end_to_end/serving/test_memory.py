@@ -46,7 +46,7 @@ def ready(calls: Stubs) -> set[str]:
     return {model.name for model in calls.models.ListModels(listing, timeout=PATIENCE_S).models}
 
 
-def test_models_make_room_for_each_other_and_come_back_when_they_are_called(small: ServerProcess, calls: Stubs) -> None:
+def test_evicted_model_is_loaded_again_by_a_request(small: ServerProcess, calls: Stubs) -> None:
     pixels = np.zeros((1, 3, 224, 224), np.float32)
     assert ready(calls) == {RNN}
     assert calls.infer(infer(CNN, pixel_values=pixels)).model_version == "1"
@@ -65,7 +65,7 @@ def test_models_make_room_for_each_other_and_come_back_when_they_are_called(smal
     assert 0 < page.value("zoo_model_memory_bytes") == page.value("zoo_device_memory_bytes", kind="models") <= budget
 
 
-def test_what_was_unloaded_by_hand_stays_away_and_the_command_tells_what_came_back(
+def test_model_unloaded_by_a_user_stays_unloaded_and_freed_memory_is_printed(
     small: ServerProcess, calls: Stubs
 ) -> None:
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
@@ -79,7 +79,7 @@ def test_what_was_unloaded_by_hand_stays_away_and_the_command_tells_what_came_ba
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
 
 
-def test_options_change_while_it_serves_and_a_pinned_model_is_in_the_way(small: ServerProcess, calls: Stubs) -> None:
+def test_pinned_model_is_not_evicted_after_an_option_change(small: ServerProcess, calls: Stubs) -> None:
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
     ended = run_zoo("set", CNN, "pinned=true", "max_batch_size=2", "--server", small.target)
     assert ended.stdout == f"{CNN}: pinned is true\n{CNN}: max_batch_size is 2\n", ended.stderr

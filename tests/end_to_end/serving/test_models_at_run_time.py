@@ -80,7 +80,7 @@ def by_command(stubs: Stubs, server: ServerProcess, verb: str) -> None:
 
 
 @pytest.mark.parametrize("do", [by_zoo, by_triton, by_kserve, by_command])
-def test_a_model_is_unloaded_and_loaded_again(
+def test_model_is_unloaded_and_loaded_again(
     server: ServerProcess, stubs: Stubs, do: Callable[[Stubs, ServerProcess, str], None]
 ) -> None:
     watched = stubs.health.Watch(health_pb2.HealthCheckRequest(service=RNN), timeout=PATIENCE_S)
@@ -104,7 +104,7 @@ def test_a_model_is_unloaded_and_loaded_again(
 
 
 @pytest.mark.parametrize("do", [by_zoo, by_triton, by_kserve])
-def test_loading_what_is_loaded_and_unloading_what_is_not_change_nothing(
+def test_load_of_loaded_and_unload_of_unloaded_model_change_nothing(
     server: ServerProcess, stubs: Stubs, do: Callable[[Stubs, ServerProcess, str], None]
 ) -> None:
     do(stubs, server, "load")
@@ -113,14 +113,14 @@ def test_loading_what_is_loaded_and_unloading_what_is_not_change_nothing(
     do(stubs, server, "unload")
 
 
-def test_a_load_is_waited_for_by_all_who_ask_for_it(stubs: Stubs, server: ServerProcess) -> None:
+def test_concurrent_loads_of_a_model_share_one_load(stubs: Stubs, server: ServerProcess) -> None:
     by_zoo(stubs, server, "unload")
     request = models_pb2.LoadModelRequest(name=RNN)
     calls = [stubs.models.LoadModel.future(request, timeout=PATIENCE_S) for _ in range(4)]
     assert {call.result().model.state for call in calls} == {models_pb2.MODEL_STATE_READY}
 
 
-def test_calls_in_flight_are_answered_before_a_model_is_unloaded(stubs: Stubs, server: ServerProcess) -> None:
+def test_unload_waits_for_calls_in_flight(stubs: Stubs, server: ServerProcess) -> None:
     until(lambda: Scrape(server).value("zoo_in_flight_requests", model=RNN) == 0, "an idle server")
     long = infer(RNN, samples=np.zeros((1, 240 * 16_000), np.float32))
     call = stubs.inference.ModelInfer.future(long, timeout=PATIENCE_S)
@@ -135,7 +135,7 @@ def test_calls_in_flight_are_answered_before_a_model_is_unloaded(stubs: Stubs, s
     assert unload.result().model.state == models_pb2.MODEL_STATE_UNAVAILABLE
 
 
-def test_unknown_models_cannot_be_loaded(stubs: Stubs) -> None:
+def test_load_of_unknown_model_is_not_found(stubs: Stubs) -> None:
     load = models_pb2.LoadModelRequest(name="silero_vat")
     assert "did you mean 'silero_vad'?" in refused(lambda: stubs.models.LoadModel(load)).message
     for request in ({"model_name": "silero_vat"}, {"repository_name": "silero_vat"}):
@@ -146,14 +146,14 @@ def test_unknown_models_cannot_be_loaded(stubs: Stubs) -> None:
     assert (nameless.code, nameless.field) == ("INVALID_ARGUMENT", "name")
 
 
-def test_a_model_is_loaded_as_the_catalog_has_it_or_not_at_all(stubs: Stubs) -> None:
+def test_load_with_another_config_than_the_catalogs_is_rejected(stubs: Stubs) -> None:
     load = open_inference_pb2.RepositoryModelLoadRequest(model_name=RNN)
     load.parameters["config"].string_param = '{"backend": "python"}'
     refusal = refused(lambda: stubs.inference.RepositoryModelLoad(load))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "parameters[config]")
 
 
-def test_the_catalog_comes_in_pages(stubs: Stubs) -> None:
+def test_model_list_is_paged(stubs: Stubs) -> None:
     names, token = [], ""
     for _ in range(10):
         page = stubs.models.ListModels(models_pb2.ListModelsRequest(page_size=1, page_token=token))

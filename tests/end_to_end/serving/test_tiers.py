@@ -48,7 +48,7 @@ def tier(process: ServerProcess) -> dict[str, float]:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing")
-def test_a_model_becomes_faster_while_it_serves_and_stays_so(
+def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     card = tmp_path / "card.json"
@@ -91,7 +91,7 @@ def test_a_model_becomes_faster_while_it_serves_and_stays_so(
             assert process.wait() == 0
 
 
-def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_stop_during_a_compile_leaves_no_process(tmp_path: Path) -> None:
     import psutil
 
     card = tmp_path / "card.json"
@@ -110,7 +110,7 @@ def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memfd_create")
-def test_a_network_that_stays_eager_runs_in_processes_of_its_own_and_outlives_them(tmp_path: Path) -> None:
+def test_eager_network_runs_in_lane_processes_and_survives_their_death(tmp_path: Path) -> None:
     import psutil
 
     card = tmp_path / "card.json"
