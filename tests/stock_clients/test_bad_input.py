@@ -21,7 +21,7 @@ from tests.stock_clients.triton_calls import (
     inputs,
     refused,
 )
-from tests.support.server_process import PATIENCE_S
+from tests.support.server_process import TIMEOUT_S
 
 ROW = 3 * 224 * 224
 """Elements in a row of pixels."""
@@ -52,7 +52,7 @@ def bytes_of(*elements: bytes) -> bytes:
 def refuse(client: triton.InferenceServerClient, message: service_pb2.ModelInferRequest) -> Refusal:
     def call() -> object:
         try:
-            return client._client_stub.ModelInfer(message, timeout=PATIENCE_S)
+            return client._client_stub.ModelInfer(message, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise InferenceServerException(msg=error.details(), status=str(error.code())) from None
 
@@ -323,13 +323,13 @@ def test_typed_contents_are_accepted(client: triton.InferenceServerClient) -> No
     message = with_contents(
         request(TRANSFORMER, ("text", "BYTES", [2, 1])), bytes_contents=[b"one text", b"and another one"]
     )
-    reply = client._client_stub.ModelInfer(message, timeout=PATIENCE_S)
+    reply = client._client_stub.ModelInfer(message, timeout=TIMEOUT_S)
     typed = np.frombuffer(reply.raw_output_contents[0], np.float32).reshape(2, 384)
     raw = client.infer(TRANSFORMER, inputs(text=[b"one text", b"and another one"])).as_numpy("embedding")
     np.testing.assert_allclose(typed, raw, atol=1e-5)
 
 
 def test_class_count_above_the_number_of_classes_gives_all(client: triton.InferenceServerClient) -> None:
-    reply = client._client_stub.ModelInfer(class_count(5000), timeout=PATIENCE_S)
+    reply = client._client_stub.ModelInfer(class_count(5000), timeout=TIMEOUT_S)
     assert list(reply.outputs[0].shape) == [1, 1000]
     assert reply.outputs[0].datatype == "BYTES"

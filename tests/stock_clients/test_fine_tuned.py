@@ -70,7 +70,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
         said["pets again"] = finetune("pets again")
         with triton.InferenceServerClient(server.target) as client:
             yield Tuned(server, client, said)
-    server.complains_of_nothing()
+    server.assert_log_is_clean()
 
 
 def classify(tuned: Tuned, model: str, name: str, data: Sequence[bytes], version: str = "") -> list[list[str]]:

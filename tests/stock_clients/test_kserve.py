@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.stock_clients.triton_calls import CNN, RNN
-from tests.support.server_process import EXAMPLES, PATIENCE_S, ServerProcess
+from tests.support.server_process import EXAMPLES, TIMEOUT_S, ServerProcess
 
 
 @pytest.fixture(scope="module")
 def seen(server: ServerProcess) -> dict[str, Any]:
     script = Path(__file__).with_name("kserve_calls.py")
     command = [sys.executable, str(script), server.target, str(EXAMPLES / "cat.jpg")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found

@@ -19,7 +19,7 @@ from tests.support.user_data import (
     photos_zip,
     topics_csv,
 )
-from tests.support.workshop import Workshop
+from tests.support.workshop import RestartableServer
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
@@ -58,7 +58,7 @@ def digits_zip(path: Path) -> Path:
 class Models:
     """What was tuned, and on which server it is."""
 
-    workshop: Workshop
+    workshop: RestartableServer
 
     @property
     def client(self) -> Client:
@@ -97,7 +97,7 @@ def _best(answer: object) -> str:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     """Four models that were tuned while their bases ran in fp32, on a server that has since been started anew in bf16."""
     folder = tmp_path_factory.mktemp("reduced")
-    with Workshop(folder / "home") as workshop:
+    with RestartableServer(folder / "home") as workshop:
         client, made = workshop.client, Models(workshop)
         photos = client.upload_dataset(photos_zip(folder / "photos.zip"))
         written = client.upload_dataset(digits_zip(folder / "digits.zip"))

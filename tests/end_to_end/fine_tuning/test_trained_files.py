@@ -12,14 +12,14 @@ import pytest
 from tests.support.server_process import REPOSITORY, run_zoo
 from tests.support.stubs import TRANSFORMER
 from tests.support.user_data import topics_csv
-from tests.support.workshop import Workshop
+from tests.support.workshop import RestartableServer
 
 DATA = REPOSITORY / "tests" / "data_sets" / "data"
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Workshop(tmp_path_factory.mktemp("user") / "home", settings={"ZOO_MODELS": TRANSFORMER}) as workshop:
+    with RestartableServer(tmp_path_factory.mktemp("user") / "home", settings={"ZOO_MODELS": TRANSFORMER}) as workshop:
         yield workshop.server.target
 
 

@@ -15,7 +15,7 @@ from service.client import Client, SamplesInstance
 from tests.end_to_end.operations.test_start import refuses_to_start
 from tests.support.bare_server import BareServer
 from tests.support.server_process import (
-    PATIENCE_S,
+    TIMEOUT_S,
     ZOO,
     ServerProcess,
     environment,
@@ -187,9 +187,7 @@ def test_user_without_home_is_asked_for_zoo_home(tmp_path: Path) -> None:
     variables = environment(PYTHONPATH=str(nobody(tmp_path)))
     for name in ("ZOO_HOME", "HOME", "XDG_DATA_HOME"):
         variables.pop(name, None)
-    done = subprocess.run(
-        [ZOO, "serve"], env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run([ZOO, "serve"], env=variables, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 2
     [sentence] = done.stderr.splitlines()
     assert "there is no home folder of this user; set ZOO_HOME to a folder" in sentence

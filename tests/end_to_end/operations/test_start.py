@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from service.pb import models_pb2, open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
 from tests.support.server_process import (
-    PATIENCE_S,
+    TIMEOUT_S,
     ServerProcess,
     home_with,
     run_zoo,
@@ -28,8 +28,8 @@ from tests.support.stubs import (
     RNN,
     TRANSFORMER,
     ask,
-    leaks_nothing,
-    refused,
+    assert_leaks_nothing,
+    expect_error,
     samples,
 )
 
@@ -63,7 +63,7 @@ def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> N
         stubs_of(server.live()) as stubs,
     ):
         watches = [
-            stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
+            stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
             for name in ("", RNN, "zoo.v1.Models")
         ]
         assert [HEALTH[next(watch).status] for watch in watches] == ["NOT_SERVING"] * 3
@@ -79,12 +79,12 @@ def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> N
         loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
         until(lambda: [m.name for m in stubs.models.ListModels(loading).models] == [RNN], "the load")
 
-        refusal = refused(lambda: stubs.predict(SOUND))
+        refusal = expect_error(lambda: stubs.predict(SOUND))
         assert (refusal.code, refusal.message) == ("UNAVAILABLE", "model 'silero_vad' is loading")
         assert refusal.retry_s is not None
-        assert refused(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
+        assert expect_error(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
         unload = models_pb2.UnloadModelRequest(name=RNN)
-        assert refused(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
+        assert expect_error(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
 
         held_back.close()
 
@@ -119,12 +119,12 @@ def test_models_with_unusable_weights_are_unavailable_while_others_serve(tmp_pat
             assert (stubs.serving(), stubs.serving(RNN)) == (True, True)
             assert (stubs.serving(CNN), stubs.serving(TRANSFORMER)) == (False, False)
 
-            missing = refused(lambda: stubs.predict(ask(TRANSFORMER, {"text": "hello"})))
+            missing = expect_error(lambda: stubs.predict(ask(TRANSFORMER, {"text": "hello"})))
             assert missing.code == "UNAVAILABLE"
             assert "its weights are not on this machine and the server is offline" in missing.message
             assert f"zoo pull {TRANSFORMER}" in missing.message
 
-            damaged = refused(lambda: stubs.predict(ask(CNN, {"image": b"photo"})))
+            damaged = expect_error(lambda: stubs.predict(ask(CNN, {"image": b"photo"})))
             assert damaged.code == "UNAVAILABLE"
             assert damaged.message.startswith(f"model '{CNN}' is unavailable: ")
 
@@ -133,12 +133,12 @@ def test_models_with_unusable_weights_are_unavailable_while_others_serve(tmp_pat
                 assert shown.state == models_pb2.MODEL_STATE_UNAVAILABLE
                 assert shown.state_reason
                 assert shown.state_reason in words
-                again = refused(lambda m=model: stubs.models.LoadModel(models_pb2.LoadModelRequest(name=m)))
+                again = expect_error(lambda m=model: stubs.models.LoadModel(models_pb2.LoadModelRequest(name=m)))
                 assert again.code == "UNAVAILABLE"
                 assert shown.state_reason in again.message
             index = stubs.inference.RepositoryIndex(open_inference_pb2.RepositoryIndexRequest()).models
             for entry in index:
-                leaks_nothing(entry.reason)
+                assert_leaks_nothing(entry.reason)
             assert {entry.name: entry.state for entry in index}.items() >= {
                 CNN: "UNAVAILABLE",
                 RNN: "READY",
@@ -160,7 +160,7 @@ def test_server_without_loadable_model_is_live_and_not_ready(tmp_path: Path) -> 
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
         home_with(tmp_path, present=[RNN])
         with stubs_of(server) as stubs:
-            loaded = stubs.models.LoadModel(models_pb2.LoadModelRequest(name=RNN), timeout=PATIENCE_S).model
+            loaded = stubs.models.LoadModel(models_pb2.LoadModelRequest(name=RNN), timeout=TIMEOUT_S).model
             assert loaded.state == models_pb2.MODEL_STATE_READY
             until(lambda: stubs.serving(), "readiness")
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}

@@ -10,18 +10,18 @@ import pytest
 from model_zoo.golden.golden_case import golden_path
 from service.pb import prediction_pb2 as pb
 from tests.support import samples as made
-from tests.support.server_process import PATIENCE_S
+from tests.support.server_process import TIMEOUT_S
 from tests.support.stubs import (
     CNN,
     RNN,
     TRANSFORMER,
-    Refusal,
+    CallError,
     Stubs,
     ask,
-    leaks_nothing,
+    assert_leaks_nothing,
+    expect_error,
     read_status,
     read_tensors,
-    refused,
     samples,
     tensors,
 )
@@ -41,14 +41,14 @@ def tensor(name: str, datatype: str, shape: list[int], data: bytes) -> dict[str,
 
 
 def test_unknown_model_is_not_found_with_similar_names(stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.predict(ask("efficientnet_lite", CAT)))
+    refusal = expect_error(lambda: stubs.predict(ask("efficientnet_lite", CAT)))
     assert refusal.code == "NOT_FOUND"
     assert refusal.message == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite0'?"
     assert refusal.resource == "model efficientnet_lite"
 
 
 def test_dissimilar_model_name_is_not_found_with_all_names(stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.predict(ask("q" * 5000, CAT)))
+    refusal = expect_error(lambda: stubs.predict(ask("q" * 5000, CAT)))
     assert refusal.code == "NOT_FOUND"
     assert CNN in refusal.message
     assert len(refusal.message) < 500
@@ -58,7 +58,7 @@ def test_dissimilar_model_name_is_not_found_with_all_names(stubs: Stubs) -> None
 def test_unknown_version_is_not_found_with_known_versions(stubs: Stubs, version: str) -> None:
     request = ask(CNN, CAT)
     request.version = version
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert refusal.code == "NOT_FOUND"
     assert (
         refusal.message == f"unknown version '{version}'; model 'efficientnet_lite0' has version 1, which is 'stable'"
@@ -167,7 +167,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.parametrize("what", WRONG)
 def test_invalid_request_is_rejected_with_its_field(stubs: Stubs, what: str) -> None:
     request, field, text = WRONG[what]
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert (refusal.code, refusal.field, refusal.reason) == ("INVALID_ARGUMENT", field, "INVALID_INPUT")
     assert text in refusal.message
     assert refusal.message.startswith(f"{field}: ")
@@ -176,7 +176,7 @@ def test_invalid_request_is_rejected_with_its_field(stubs: Stubs, what: str) -> 
 def test_long_request_id_is_rejected(stubs: Stubs) -> None:
     request = ask(TRANSFORMER, {"text": "hello"})
     request.request_id = "i" * 257
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "request_id")
 
 
@@ -184,7 +184,7 @@ def test_text_that_is_not_utf8_is_rejected(stubs: Stubs) -> None:
     # The stubs cannot write such a message, so it is written by hand: a good one, with a byte replaced.
     good = ask(TRANSFORMER, {"text": "caf~ au lait"}).SerializeToString()
     call = stubs.channel.unary_unary("/zoo.v1.Prediction/Predict")
-    refusal = refused(lambda: call(good.replace(b"~", b"\xff"), timeout=PATIENCE_S))
+    refusal = expect_error(lambda: call(good.replace(b"~", b"\xff"), timeout=TIMEOUT_S))
     assert refusal.code == "INVALID_ARGUMENT"
     assert "UTF-8" in refusal.message
 
@@ -194,13 +194,13 @@ def test_text_that_is_not_utf8_is_rejected(stubs: Stubs) -> None:
     "method", ["zoo.v1.Prediction/Predict", "zoo.v1.Models/GetModel", "inference.GRPCInferenceService/ModelInfer"]
 )
 def test_bytes_that_are_not_a_message_are_rejected(stubs: Stubs, method: str, junk: bytes) -> None:
-    refusal = refused(lambda: stubs.channel.unary_unary(f"/{method}")(junk, timeout=PATIENCE_S))
+    refusal = expect_error(lambda: stubs.channel.unary_unary(f"/{method}")(junk, timeout=TIMEOUT_S))
     assert refusal.code == "INVALID_ARGUMENT"
 
 
 def test_bytes_that_are_not_a_message_end_a_stream_as_invalid(stubs: Stubs) -> None:
     call = stubs.channel.stream_stream("/zoo.v1.Prediction/StreamPredict")
-    refusal = refused(lambda: list(call(iter([b"\xff\xff\xff"]), timeout=PATIENCE_S)))
+    refusal = expect_error(lambda: list(call(iter([b"\xff\xff\xff"]), timeout=TIMEOUT_S)))
     assert refusal.code == "INVALID_ARGUMENT"
 
 
@@ -208,14 +208,14 @@ def test_too_many_instances_are_rejected_before_any_is_decoded(stubs: Stubs) -> 
     # A few bytes each: a message within the limit could hold millions, and every one becomes objects and errors.
     message = ask(TRANSFORMER).SerializeToString() + b"\x22\x02\x12\x00" * 70_000
     call = stubs.channel.unary_unary("/zoo.v1.Prediction/Predict")
-    refusal = refused(lambda: call(message, timeout=PATIENCE_S))
+    refusal = expect_error(lambda: call(message, timeout=TIMEOUT_S))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "instances")
     assert "got 70000" in refusal.message
 
 
 def test_message_above_the_limit_is_rejected(stubs: Stubs) -> None:
     request = ask(CNN, {"image": bytes(65 * 1024 * 1024)})
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert refusal.code == "RESOURCE_EXHAUSTED"
     assert "larger than max" in refusal.message
     assert stubs.predict(ask(TRANSFORMER, {"text": "still here"})).version == 1
@@ -232,7 +232,7 @@ def test_bad_instance_fails_alone(stubs: Stubs) -> None:
     assert [refusal.code for refusal in refusals] == ["INVALID_ARGUMENT"] * 3
     assert [refusal.field for refusal in refusals] == ["instances[1]", "instances[2]", "instances[3].pixel_values"]
     for refusal in refusals:
-        leaks_nothing(refusal.message)
+        assert_leaks_nothing(refusal.message)
     assert reply.predictions[0] == reply.predictions[4]
 
 
@@ -246,12 +246,12 @@ def test_bad_request_on_a_stream_fails_alone(stubs: Stubs) -> None:
     for name, request in requests.items():
         request.request_id = name
     messages = [pb.StreamPredictRequest(request=request) for request in requests.values()]
-    replies = {r.request_id: r for r in stubs.prediction.StreamPredict(iter(messages), timeout=PATIENCE_S)}
+    replies = {r.request_id: r for r in stubs.prediction.StreamPredict(iter(messages), timeout=TIMEOUT_S)}
     assert replies.keys() == requests.keys()
     assert replies["good"].response.predictions[0].embedding.values
     assert replies["good again"].response.predictions[0].embedding.values
     assert read_status(replies["unknown"].error).code == "NOT_FOUND"
-    empty: Refusal = read_status(replies["empty"].error)
+    empty: CallError = read_status(replies["empty"].error)
     assert (empty.code, empty.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 

@@ -18,7 +18,7 @@ from service.pb import open_inference_pb2, open_inference_pb2_grpc, prediction_p
 from tests.support import samples as made
 from tests.support.server_process import (
     EXAMPLES,
-    PATIENCE_S,
+    TIMEOUT_S,
     ServerProcess,
     until,
 )
@@ -131,7 +131,7 @@ async def _all_at_once(target: str, requests: list[Any]) -> list[Any]:
         calls: list[Callable[..., Any]] = [
             predict if isinstance(request, prediction_pb2.PredictRequest) else model_infer for request in requests
         ]
-        pending = [call(request, timeout=PATIENCE_S) for call, request in zip(calls, requests, strict=True)]
+        pending = [call(request, timeout=TIMEOUT_S) for call, request in zip(calls, requests, strict=True)]
         return await asyncio.gather(*pending)
 
 

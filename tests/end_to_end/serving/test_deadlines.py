@@ -15,10 +15,10 @@ from tests.support.stubs import (
     Scrape,
     Stubs,
     ask,
+    expect_error,
     infer,
     outputs,
-    read_refusal,
-    refused,
+    read_error,
 )
 
 SHORT = infer(RNN, samples=np.zeros((1, 512), np.float32))
@@ -83,7 +83,7 @@ def test_call_whose_deadline_passes_in_the_queue_is_not_executed(
 
 def test_timeout_parameter_sets_the_deadline(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
     late = stubs.inference.ModelInfer.future(infer(RNN, 100_000, samples=np.zeros((1, 512), np.float32)), timeout=120)
-    refusal = read_refusal(late.exception())
+    refusal = read_error(late.exception())
     # Told at once, where the server knows that the batch before takes longer; else when the time is over.
     assert refusal.code == "DEADLINE_EXCEEDED"
     reason = {"TOO_LATE": "too_late", "DEADLINE_EXCEEDED": "deadline"}[refusal.reason]
@@ -92,7 +92,7 @@ def test_timeout_parameter_sets_the_deadline(server: ServerProcess, stubs: Stubs
 
 
 def test_timeout_that_has_passed_on_arrival_is_rejected(server: ServerProcess, stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.infer(infer(TRANSFORMER, 1, text=[b"hello"])))
+    refusal = expect_error(lambda: stubs.infer(infer(TRANSFORMER, 1, text=[b"hello"])))
     assert refusal.code == "DEADLINE_EXCEEDED"
 
 
@@ -117,7 +117,7 @@ def test_row_beyond_the_queue_limit_is_rejected_with_a_retry_delay(
     rows = infer(RNN, samples=np.zeros((limit - 1, 512), np.float32))
     filler = stubs.inference.ModelInfer.future(rows, timeout=120)
     until(lambda: in_flight(server) == 2, "a full queue")
-    refusal = refused(lambda: stubs.infer(SHORT))
+    refusal = expect_error(lambda: stubs.infer(SHORT))
     assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert refusal.message == "model 'silero_vad' has 512 rows in flight and its limit is 512; try again later"
     assert refusal.retry_s is not None

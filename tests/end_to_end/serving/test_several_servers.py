@@ -69,8 +69,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             with here, there:
                 dataset = here.upload_dataset(data, columns={"target": "rent"})
                 yield Pair(here, there, dataset.id)
-        one.complains_of_nothing()
-        other.complains_of_nothing()
+        one.assert_log_is_clean()
+        other.assert_log_is_clean()
 
 
 def test_version_trained_by_one_server_serves_at_both_and_aliases_follow(pair: Pair) -> None:
