@@ -19,12 +19,14 @@ def status(name: str, raw_input: str) -> Any:
 
 
 @pytest.mark.parametrize("raw_input", [*RAW_INPUTS, ""])
-def test_a_model_of_any_input_gets_a_line_that_calls_it(raw_input: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_banner_prints_a_predict_command_for_a_model_of_any_input(
+    raw_input: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     banner.show_ready([status("mine", raw_input)], DevicePlan("cpu", 2, 1), "127.0.0.1", 8001)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "Serving on cpu, 2 × 1 threads:"
     assert said[-1].split(" predict mine ")[1].strip()
 
 
-def test_every_kind_of_input_of_a_card_is_among_those_tried() -> None:
+def test_raw_inputs_of_the_test_are_those_of_cards() -> None:
     assert {"image", "text", "audio", "row", "series", "record"} <= {*RAW_INPUTS}

@@ -16,7 +16,7 @@ from service.training.hyperparameters import Hyperparameters
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_every_setting_is_listed_with_its_default() -> None:
+def test_operations_page_lists_every_setting_with_its_default() -> None:
     rows = dict(
         re.findall(r"^\| `(ZOO_\w+)`[^|]*\| ([^|]*) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     )
@@ -35,7 +35,7 @@ def test_every_setting_is_listed_with_its_default() -> None:
         ), name
 
 
-def test_every_metric_is_listed_with_its_labels() -> None:
+def test_metrics_page_lists_every_metric_with_its_labels() -> None:
     listed = {
         name: tuple(labels.replace(" ", "").split(","))
         for name, labels in re.findall(
@@ -47,7 +47,7 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     assert listed == made
 
 
-def test_every_hyperparameter_is_listed_in_order() -> None:
+def test_finetune_page_lists_every_hyperparameter_in_order() -> None:
     page = (ROOT / "docs/finetune.md").read_text().rpartition("## Hyperparameters")[2]
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(Hyperparameters.model_fields)
 
@@ -57,7 +57,7 @@ def test_the_readme_names_every_model_with_its_task(card) -> None:
     assert re.search(rf"^\| `{card.name}` \| \S+ \| {card.task} \|", (ROOT / "README.md").read_text(), re.MULTILINE)
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_have_targets() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 # ── defaults ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_defaults_are_the_documented_ones() -> None:
     s = load_settings()
     assert (s.host, s.port, s.http_port) == ("127.0.0.1", 8001, 8002), "ports as Triton's, bound to loopback"
     assert s.max_queue_delay_ms == 0, "an idle device never waits unless it is asked to"
@@ -37,7 +37,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert s.home.is_absolute()
 
 
-def test_every_setting_has_a_default_and_a_sentence() -> None:
+def test_every_setting_has_a_default_and_a_docstring() -> None:
     tree = ast.parse(Path(module.__file__).read_text())
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
     for i, node in enumerate(body):
@@ -48,7 +48,7 @@ def test_every_setting_has_a_default_and_a_sentence() -> None:
     assert all(not field.is_required() for field in Settings.model_fields.values())
 
 
-def test_settings_do_not_change_once_they_are_made() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(Exception, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]
 
@@ -75,14 +75,14 @@ ENVIRONMENT: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "text", "value"), ENVIRONMENT)
-def test_a_setting_can_be_given_in_the_environment(
+def test_setting_in_the_environment_is_read(
     clean_environment: pytest.MonkeyPatch, name: str, text: str, value: Any
 ) -> None:
     clean_environment.setenv(f"ZOO_{name.upper()}", text)
     assert getattr(load_settings(), name) == value
 
 
-def test_a_flag_stands_above_the_environment_and_an_absent_one_does_not(clean_environment: pytest.MonkeyPatch) -> None:
+def test_flag_overrides_the_environment_unless_it_is_absent(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_PORT", "9001")
     clean_environment.setenv("ZOO_MODELS", "a,b")
     assert load_settings(port=9002, models=("c",)).port == 9002
@@ -91,14 +91,14 @@ def test_a_flag_stands_above_the_environment_and_an_absent_one_does_not(clean_en
     assert load_settings(port=None, models=None).models == ("a", "b")
 
 
-def test_what_is_not_zoos_is_ignored(clean_environment: pytest.MonkeyPatch) -> None:
+def test_variable_without_the_prefix_is_ignored(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("PORT", "1")
     clean_environment.setenv("ZOO_SERVER", "127.0.0.1:8001")  # the client's own
     assert load_settings().port == 8001
 
 
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name != "models"])
-def test_an_empty_variable_means_the_default(clean_environment: pytest.MonkeyPatch, name: str) -> None:
+def test_empty_variable_means_the_default(clean_environment: pytest.MonkeyPatch, name: str) -> None:
     """As a compose file sets it with `ZOO_HOST=${ZOO_HOST:-}`. An empty host would listen on every interface."""
     expected = getattr(load_settings(), name)
     clean_environment.setenv(f"ZOO_{name.upper()}", "")
@@ -150,7 +150,7 @@ def assert_one_sentence(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), WRONG)
-def test_a_wrong_variable_is_told_in_one_sentence_that_names_it(
+def test_wrong_variable_is_rejected_in_one_sentence_with_its_name(
     clean_environment: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
     clean_environment.setenv(f"ZOO_{name.upper()}", text)
@@ -162,19 +162,19 @@ def test_a_wrong_variable_is_told_in_one_sentence_that_names_it(
 
 
 @pytest.mark.parametrize(("name", "text"), WRONG)
-def test_a_wrong_flag_is_told_by_the_flags_name(name: str, text: str) -> None:
+def test_wrong_flag_is_rejected_with_the_name_of_the_flag(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(**{name: text})
     assert_one_sentence(str(caught.value), "--" + name.replace("_", "-"))
 
 
-def test_an_empty_host_is_not_every_interface() -> None:
+def test_empty_host_does_not_listen_on_every_interface() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(host="")
     assert_one_sentence(str(caught.value), "--host")
 
 
-def test_each_of_several_wrong_settings_has_its_line(clean_environment: pytest.MonkeyPatch) -> None:
+def test_several_wrong_settings_have_a_line_each(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_PORT", "x")
     clean_environment.setenv("ZOO_LANES", "y")
     with pytest.raises(SettingsError) as caught:
@@ -185,7 +185,7 @@ def test_each_of_several_wrong_settings_has_its_line(clean_environment: pytest.M
     assert_one_sentence(third, "ZOO_PORT")
 
 
-def test_a_value_without_end_is_not_repeated_without_end(clean_environment: pytest.MonkeyPatch) -> None:
+def test_long_value_is_shortened_in_its_error(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_PORT", "x" * 100_000)
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -200,9 +200,7 @@ def test_a_value_without_end_is_not_repeated_without_end(clean_environment: pyte
         ({"ZOO_DEVICE": "gpu"}, [], "ZOO_DEVICE is 'gpu'"),
     ],
 )
-def test_zoo_serve_ends_with_the_sentence_and_exit_code_2(
-    environment: dict[str, str], flags: list[str], names: str
-) -> None:
+def test_zoo_serve_with_wrong_setting_exits_with_two(environment: dict[str, str], flags: list[str], names: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from service.cli.main import main; main()", "serve", *flags],
         env={**os.environ, **environment},
@@ -218,14 +216,14 @@ def test_zoo_serve_ends_with_the_sentence_and_exit_code_2(
 # ── options of single models ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_options_of_models_come_as_json(clean_environment: pytest.MonkeyPatch) -> None:
+def test_model_options_are_read_as_json(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_MODEL_OPTIONS", '{"a": {"weight": 2, "pinned": true}, "b": {}}')
     options = load_settings().model_options
     assert (options["a"].weight, options["a"].pinned, options["a"].max_batch_size) == (2, True, None)
     assert options["b"] == ModelOptions()
 
 
-def test_assignments_stand_above_the_environment_option_by_option(clean_environment: pytest.MonkeyPatch) -> None:
+def test_option_assignment_overrides_the_environment_for_that_option(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ZOO_MODEL_OPTIONS", '{"a": {"weight": 2, "pinned": true}}')
     merged = with_options(
         load_settings().model_options, ["a.weight=3", "b.precision=fp32", "a.max_queue_delay_ms = 2.5"]
@@ -249,7 +247,7 @@ WRONG_OPTIONS = [
 
 
 @pytest.mark.parametrize(("text", "says"), WRONG_OPTIONS, ids=[text[:30] for text, _ in WRONG_OPTIONS])
-def test_a_wrong_option_is_told_in_one_sentence(clean_environment: pytest.MonkeyPatch, text: str, says: str) -> None:
+def test_wrong_option_is_rejected_in_one_sentence(clean_environment: pytest.MonkeyPatch, text: str, says: str) -> None:
     clean_environment.setenv("ZOO_MODEL_OPTIONS", text)
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -262,7 +260,7 @@ def test_a_wrong_option_is_told_in_one_sentence(clean_environment: pytest.Monkey
 
 
 @pytest.mark.parametrize("text", ["a", "a.weight", "weight=2", ".weight=2", "a.=2", "=", ""])
-def test_an_assignment_of_another_form_is_told_what_is_expected(text: str) -> None:
+def test_malformed_assignment_is_rejected_with_the_expected_form(text: str) -> None:
     with pytest.raises(
         SettingsError, match=r"--set is .* expected MODEL.OPTION=VALUE, for example silero_vad.weight=2"
     ):
@@ -287,7 +285,7 @@ def test_an_assignment_of_another_form_is_told_what_is_expected(text: str) -> No
         ({"ZOO_MODEL_OPTIONS": "{"}, [], "ZOO_MODEL_OPTIONS is '{'"),
     ],
 )
-def test_zoo_serve_does_not_start_with_wrong_options(environment: dict[str, str], flags: list[str], says: str) -> None:
+def test_zoo_serve_with_wrong_options_does_not_start(environment: dict[str, str], flags: list[str], says: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from service.cli.main import main; main()", "serve", "--port", "0", *flags],
         env={**os.environ, **environment},
@@ -303,7 +301,7 @@ def test_zoo_serve_does_not_start_with_wrong_options(environment: dict[str, str]
 # ── cores ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_cores_are_what_was_set_or_what_there_is() -> None:
+def test_cores_are_the_setting_or_the_usable_cores() -> None:
     assert load_settings(cpu_threads=7).cores == 7
     assert load_settings().cores == usable_cores() >= 1
 
@@ -319,13 +317,13 @@ def test_cores_are_what_was_set_or_what_there_is() -> None:
         ("x", 8),
     ],
 )
-def test_a_containers_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
+def test_container_quota_limits_the_cores(monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(module.Path, "read_text", lambda self: f"{quota}\n")
     assert usable_cores() == cores
 
 
-def test_a_machine_without_a_quota_uses_what_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_without_quota_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(self: Path) -> str:
         raise FileNotFoundError
 
@@ -339,7 +337,7 @@ def test_a_machine_without_a_quota_uses_what_it_may(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", ["tcp", "udp", "sctp"])
 @pytest.mark.parametrize("name", ["ZOO_PORT", "ZOO_HTTP_PORT", "zoo_port"])
-def test_a_service_variable_of_kubernetes_means_the_default(
+def test_kubernetes_service_variable_means_the_default_port(
     clean_environment: pytest.MonkeyPatch, kind: str, name: str
 ) -> None:
     clean_environment.setenv(name, f"{kind}://10.96.0.12:8001")
@@ -352,7 +350,7 @@ def test_a_service_variable_of_kubernetes_means_the_default(
 @pytest.mark.parametrize(
     "value", ["tcp://", "tcp://10.96.0.12", "http://10.96.0.12:8001", "10.96.0.12:8001", "tcp:8001"]
 )
-def test_any_other_port_that_is_none_is_an_error(clean_environment: pytest.MonkeyPatch, value: str) -> None:
+def test_malformed_port_is_rejected(clean_environment: pytest.MonkeyPatch, value: str) -> None:
     clean_environment.setenv("ZOO_PORT", value)
     with pytest.raises(SettingsError, match=r"^ZOO_PORT is "):
         load_settings()
@@ -360,9 +358,7 @@ def test_any_other_port_that_is_none_is_an_error(clean_environment: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["ZOO_LANES", "ZOO_HOST", "ZOO_DRAIN_GRACE_S"])
-def test_a_service_url_in_a_setting_that_no_service_sets_is_an_error(
-    clean_environment: pytest.MonkeyPatch, name: str
-) -> None:
+def test_service_url_in_another_setting_is_rejected(clean_environment: pytest.MonkeyPatch, name: str) -> None:
     clean_environment.setenv(name, "tcp://10.96.0.12:8001")
     with pytest.raises(SettingsError, match=rf"^{name} is "):
         load_settings()
@@ -382,7 +378,7 @@ def test_a_service_url_in_a_setting_that_no_service_sets_is_an_error(
         ("zoo_server", "zoo_server"),
     ],
 )
-def test_a_host_is_an_address_or_a_name_with_or_without_brackets(given: str, host: str) -> None:
+def test_host_is_accepted_as_name_or_address_with_or_without_brackets(given: str, host: str) -> None:
     assert load_settings(host=given).host == host
 
 
@@ -390,20 +386,20 @@ def test_a_host_is_an_address_or_a_name_with_or_without_brackets(given: str, hos
     "host",
     ["127.0.0.1:8001", "[::1]:8001", "[::1", "::1]", "[]", "[localhost]", ":", "a b", "http://x", "x/", "a\nb", "\0"],
 )
-def test_a_host_with_anything_else_is_an_error(host: str) -> None:
+def test_malformed_host_is_rejected(host: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(host=host)
     assert_one_sentence(str(caught.value), "--host")
 
 
-def test_a_relative_home_is_absolute_from_then_on(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_relative_home_becomes_absolute(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Children work in folders of their own."""
     clean_environment.chdir(tmp_path)
     clean_environment.setenv("ZOO_HOME", "a/../é 100%")
     assert load_settings().home == tmp_path / "a/../é 100%"
 
 
-def test_a_home_below_a_working_folder_that_is_gone_is_an_error(
+def test_relative_home_in_a_deleted_working_folder_is_rejected(
     clean_environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "gone").mkdir()

@@ -10,27 +10,27 @@ from service.startup import open_database
 
 
 @pytest.mark.parametrize("below", ["", "further/down"])
-def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, below: str) -> None:
+def test_home_that_cannot_be_written_is_rejected_with_its_path(tmp_path: Path, below: str) -> None:
     (tmp_path / "home").write_text("a file")
     settings = load_settings(home=tmp_path / "home" / below)
     with pytest.raises(SettingsError, match=r"^ZOO_HOME: nothing can be written in .*home.*: [a-z ]+$"):
         asyncio.run(open_database(settings))
 
 
-def test_a_database_that_cannot_be_opened_in_a_good_home_is_named(tmp_path: Path) -> None:
+def test_database_in_home_that_cannot_be_opened_is_rejected_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "zoo.db").mkdir()
     with pytest.raises(SettingsError, match=r"^ZOO_HOME: the database sqlite:.*zoo\.db cannot be opened"):
         asyncio.run(open_database(load_settings(home=tmp_path)))
 
 
-def test_a_database_of_ones_own_that_cannot_be_opened_is_named_by_its_setting(tmp_path: Path) -> None:
+def test_database_url_that_cannot_be_opened_is_rejected_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("")
     url = f"sqlite:///{tmp_path}/a file/zoo.db"
     with pytest.raises(SettingsError, match=r"^ZOO_DATABASE_URL: the database .* cannot be opened"):
         asyncio.run(open_database(load_settings(home=tmp_path, database_url=url)))
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_rejected_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "zoo.db").write_bytes(b"not a database" * 100)
     with pytest.raises(SettingsError, match=r"^ZOO_HOME: the database .*zoo\.db cannot be used"):
         asyncio.run(open_database(load_settings(home=tmp_path)))

@@ -19,6 +19,8 @@ _EXPECTED = (
     ("model_zoo.errors", "ZooModelError", FAILED),
     ("service.settings", "SettingsError", MISUSED),
 )
+_OUT_OF_RANGE = "Value out of range: "
+"""protobuf's error of a number that does not fit its field."""
 _OWN_PACKAGES = ("service", "model_zoo")
 _BOUNDS = {"ge": "of at least", "le": "of at most", "gt": "above", "lt": "below"}
 """Keys of a bound in the error of an option → words."""
@@ -39,6 +41,8 @@ def error_message(error: BaseException) -> tuple[str, int] | None:
             return f"{quoted(error.object)} is not valid UTF-8", FAILED
         case ValueError() if "embedded null" in str(error):
             return "the name of a file cannot hold a NUL character", FAILED
+        case ValueError() if str(error).startswith(_OUT_OF_RANGE):
+            return f"{quoted(str(error).removeprefix(_OUT_OF_RANGE))} is out of range", FAILED
         case OSError() if error.filename is not None:
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
             return f"{quoted(name)}: {describe_os_error(error)}", FAILED

@@ -142,7 +142,7 @@ def _delete_rows(connection: Connection, finding: Finding) -> None:
         case "job":
             connection.execute(
                 delete(jobs).where(jobs.c.id == finding.rows[0])
-            )  # the database deletes its events and checkpoints
+            )  # its events and checkpoints go with it
         case "event":
             condition = (events.c.job_id == finding.rows[0]) & (events.c.sequence == finding.rows[1])
             connection.execute(

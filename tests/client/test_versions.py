@@ -18,7 +18,7 @@ def pets(client: Client) -> Client:
 
 
 def test_versions_reports_aliases_and_traffic_are_read_and_changed(zoo: FakeZoo, pets: Client) -> None:
-    known = pets.model_service.versions("pets")
+    known = pets.versions("pets")
     assert [version.number for version in known.versions] == [2, 1]
     assert (known.versions[0].state, known.traffic.stable) == ("READY", 2)
     report = pets.report("pets")

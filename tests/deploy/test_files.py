@@ -77,12 +77,12 @@ def test_image_keeps_its_state_in_a_volume(
     assert [rest for word, rest in final_stage if word == "VOLUME"] == [image_environment["ZOO_HOME"]]
 
 
-def test_image_ends_as_a_number_that_is_not_root(final_stage: list[tuple[str, str]]) -> None:
+def test_image_user_is_numeric_and_not_root(final_stage: list[tuple[str, str]]) -> None:
     user = [rest for word, rest in final_stage if word == "USER"][-1]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
-def test_server_gets_the_signal_itself(final_stage: list[tuple[str, str]]) -> None:
+def test_entrypoint_is_exec_form_so_that_the_server_gets_signals(final_stage: list[tuple[str, str]]) -> None:
     said = dict(final_stage)
     assert said["STOPSIGNAL"] == "SIGTERM"
     assert said["ENTRYPOINT"].startswith("[")
@@ -95,7 +95,7 @@ def test_build_needs_no_buildkit(instructions: list[tuple[str, str]]) -> None:
     assert not [rest for word, rest in instructions if "<<" in rest]
 
 
-def test_every_file_that_the_build_copies_may_pass_dockerignore(instructions: list[tuple[str, str]]) -> None:
+def test_files_copied_by_the_build_are_not_in_dockerignore(instructions: list[tuple[str, str]]) -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied: set[str] = set()
     for word, rest in instructions:
@@ -113,7 +113,7 @@ def test_compose_publishes_the_default_ports_on_loopback(services: dict[str, dic
     assert all(resolved(port).startswith("127.0.0.1:") for port in services["prometheus"]["ports"])
 
 
-def test_compose_sets_only_what_exists(
+def test_compose_sets_only_settings_that_exist(
     services: dict[str, dict[str, Any]], instructions: list[tuple[str, str]]
 ) -> None:
     zoo = services["zoo"]
@@ -136,7 +136,7 @@ def test_compose_keeps_models_in_the_volume_of_the_image(
 
 
 @pytest.mark.parametrize("name", ["zoo", "prometheus"])
-def test_compose_gives_no_privileges(services: dict[str, dict[str, Any]], name: str) -> None:
+def test_compose_drops_all_privileges(services: dict[str, dict[str, Any]], name: str) -> None:
     service = services[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]

@@ -1,4 +1,4 @@
-"""One server for all tests that leave it as they found it; tests of its life start their own."""
+"""One server for all tests that do not change it; tests of start, stop and restart start their own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.user_data import (
     styles_csv,
     topics_csv,
 )
-from tests.support.workshop import Made, Workshop
+from tests.support.workshop import RestartableServer, TunedModels
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these need the zoo's weights on this machine."""
+    """Skips these tests if the weights are not on this machine."""
     if any((zoo_home() / "weights" / "by-card").glob("*.json")) or os.environ.get("ZOO_REQUIRE_COMPONENTS") == "1":
         return
     missing = pytest.mark.skip(reason=f"no weights in {zoo_home()}; `make unit` fetches them")
@@ -33,11 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
-    # One lane: a long call then keeps the device busy, however many cores there are. Other tests' servers choose themselves.
+    """A ready server with the default models. At the end its log must be clean."""
+    # One lane: a long call then keeps the device busy on any number of cores. Servers of other tests use the default.
     with ServerProcess(ZOO_LANES="1") as process:
         yield process.ready()
-    process.complains_of_nothing()
+    process.assert_log_is_clean()
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +62,8 @@ def stubs_of(server: ServerProcess) -> Stubs:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """A CNN tuned to photos, a Transformer to topics, an RNN to styles, on a server of their own; and a table, uploaded."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TunedModels]:
+    """A CNN tuned on photos, a Transformer on topics, an RNN on styles, and an uploaded table, on a server of their own."""
     folder = tmp_path_factory.mktemp("user")
     files = {
         "pets": photos_zip(folder / "photos.zip"),
@@ -71,10 +71,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         "styles": styles_csv(folder / "styles.csv"),
         "flats": flats_csv(folder / "flats.csv"),
     }
-    with Workshop(folder / "home") as workshop:
+    with RestartableServer(folder / "home") as workshop:
         client = workshop.client
         columns = {"flats": {"target": "rent"}}
         data = {name: client.upload_dataset(path, columns=columns.get(name)) for name, path in files.items()}
         bases = {"pets": CNN, "topics": TRANSFORMER, "styles": "char_lstm"}
         jobs = {name: client.create_job(base, data[name].id, name) for name, base in bases.items()}
-        yield Made(workshop, data, {name: workshop.succeeded(job) for name, job in jobs.items()})
+        yield TunedModels(workshop, data, {name: workshop.succeeded(job) for name, job in jobs.items()})

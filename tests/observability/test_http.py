@@ -44,7 +44,7 @@ def get(port: HttpPort, path: str, method: str = "GET", host: str = "127.0.0.1")
         connection.close()
 
 
-def test_metrics_are_served_as_prometheus_reads_them() -> None:
+def test_metrics_are_served_in_the_prometheus_format() -> None:
     with serving() as (port, recorder):
         recorder.call_finished(Call("m", "1"), "Predict", "OK", 0.1)
         status, kind, page = get(port, "/metrics")
@@ -103,7 +103,7 @@ PLAIN, OPEN = "text/plain", "application/openmetrics-text"
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_metrics_answer_200_whatever_a_client_says_it_accepts(method: str, accept: list[str], kind: str) -> None:
+def test_metrics_respond_with_200_for_any_accept_header(method: str, accept: list[str], kind: str) -> None:
     with serving() as (port, recorder):
         recorder.call_finished(Call("m", "1"), "Predict", "OK", 0.1)
         status, headers, page = exchange(port, "/metrics", method, [("Accept", value) for value in accept])
@@ -122,7 +122,7 @@ def test_metrics_answer_200_whatever_a_client_says_it_accepts(method: str, accep
     ("accepted", "packed"),
     [("gzip", True), ("deflate, gzip;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("", False)],
 )
-def test_metrics_are_packed_for_those_who_want_them_so(accepted: str, packed: bool) -> None:
+def test_metrics_are_compressed_if_the_client_accepts_gzip(accepted: str, packed: bool) -> None:
     with serving() as (port, _):
         status, headers, page = exchange(port, "/metrics", headers=[("Accept-Encoding", accepted)])
         assert status == 200
@@ -132,13 +132,13 @@ def test_metrics_are_packed_for_those_who_want_them_so(accepted: str, packed: bo
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "NONSENSE"])
-def test_a_method_that_would_change_something_is_refused_with_those_that_are_allowed(path: str, method: str) -> None:
+def test_unsafe_method_is_rejected_with_the_allowed_methods(path: str, method: str) -> None:
     with serving() as (port, _):
         status, headers, _ = exchange(port, path, method)
         assert (status, headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_head_of_health_has_the_status_and_no_body() -> None:
+def test_head_request_of_health_has_status_without_body() -> None:
     health = [True]
     with serving(lambda: (health[0], health[0])) as (port, _):
         assert exchange(port, "/healthz", "HEAD")[::2] == (200, b"")
@@ -147,7 +147,7 @@ def test_head_of_health_has_the_status_and_no_body() -> None:
         assert exchange(port, "/elsewhere", "HEAD")[::2] == (404, b"")
 
 
-def test_a_page_that_cannot_be_made_is_500_without_a_trace(capfd: pytest.CaptureFixture[str]) -> None:
+def test_failing_page_responds_with_500_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def broken() -> tuple[bool, bool]:
         raise RuntimeError("a secret")
 
@@ -161,14 +161,14 @@ def test_a_page_that_cannot_be_made_is_500_without_a_trace(capfd: pytest.Capture
 @pytest.mark.parametrize(
     ("health", "status"), [((True, True), 200), ((True, False), 200), ((False, False), 503), ((False, True), 503)]
 )
-def test_health_tells_live_and_ready(health: tuple[bool, bool], status: int) -> None:
+def test_health_status_reflects_live_and_ready(health: tuple[bool, bool], status: int) -> None:
     with serving(lambda: health) as (port, _):
         code, kind, page = get(port, "/healthz")
         assert (code, kind) == (status, "application/json")
         assert json.loads(page) == {"live": health[0], "ready": health[1]}
 
 
-def test_health_is_asked_every_time() -> None:
+def test_health_is_evaluated_at_every_request() -> None:
     ready = [False]
     with serving(lambda: (True, ready[0])) as (port, _):
         assert not json.loads(get(port, "/healthz")[2])["ready"]
@@ -177,24 +177,24 @@ def test_health_is_asked_every_time() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/metricsx", "/healthz/../etc/passwd", "/favicon.ico"])
-def test_every_other_path_is_not_found(path: str) -> None:
+def test_unknown_path_responds_with_404(path: str) -> None:
     with serving() as (port, _):
         status, _, page = get(port, path)
         assert status == 404
         assert "/metrics and /healthz" in page
 
 
-def test_a_path_from_a_stranger_is_not_repeated() -> None:
+def test_unknown_path_is_not_echoed_in_the_response() -> None:
     with serving() as (port, _):
         assert "script" not in get(port, "/<script>")[2]
 
 
-def test_a_port_in_use_is_known_before_anything_starts() -> None:
+def test_port_in_use_is_an_error_at_construction() -> None:
     with serving() as (port, _), pytest.raises(OSError, match="in use"):
         HttpPort("127.0.0.1", port.port, CollectorRegistry(), lambda: (True, True))
 
 
-def test_stopping_closes_the_port_whether_or_not_it_was_started() -> None:
+def test_stop_closes_the_port_even_without_start() -> None:
     never = HttpPort("127.0.0.1", 0, CollectorRegistry(), lambda: (True, True))
     with serving() as (port, _):
         get(port, "/healthz")
@@ -204,13 +204,13 @@ def test_stopping_closes_the_port_whether_or_not_it_was_started() -> None:
             socket.create_connection(("127.0.0.1", stopped.port), timeout=PATIENCE_S)
 
 
-def test_a_slow_reader_does_not_hold_up_another() -> None:
+def test_slow_client_does_not_block_another() -> None:
     with serving() as (port, _), socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as silent:
         silent.sendall(b"GET /metr")
         assert get(port, "/healthz")[0] == 200
 
 
-def test_who_connects_and_says_nothing_is_let_go_without_a_trace(
+def test_silent_connection_is_closed_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module._Handler, "timeout", 0.05)
@@ -221,7 +221,7 @@ def test_who_connects_and_says_nothing_is_let_go_without_a_trace(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_who_hangs_up_in_the_middle_leaves_no_trace(capfd: pytest.CaptureFixture[str]) -> None:
+def test_connection_reset_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     asked = threading.Event()
 
     def health() -> tuple[bool, bool]:
@@ -238,7 +238,7 @@ def test_who_hangs_up_in_the_middle_leaves_no_trace(capfd: pytest.CaptureFixture
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_an_address_of_ipv6_is_served() -> None:
+def test_ipv6_address_is_served() -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))

@@ -32,7 +32,7 @@ def lines(level: str, style: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_json_has_one_object_a_line() -> None:
+def test_json_log_has_one_object_for_each_line() -> None:
     *ours, other = lines("info", "auto")
     served, failed = (json.loads(line) for line in ours)
     assert (served["event"], served["level"], served["model"], served["rows"]) == ("served", "info", "m", 3)
@@ -43,12 +43,12 @@ def test_json_has_one_object_a_line() -> None:
 
 
 @pytest.mark.parametrize(("level", "events"), [("debug", 3), ("info", 2), ("error", 1)])
-def test_the_level_is_kept(level: str, events: int) -> None:
+def test_events_below_the_level_are_dropped(level: str, events: int) -> None:
     assert len([line for line in lines(level, "json") if line.startswith("{")]) == events
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_an_error_is_logged_without_what_the_caller_sent(style: str) -> None:
+def test_logged_error_does_not_contain_request_data(style: str) -> None:
     text = "\n".join(lines("info", style))
     assert "broken" in text
     assert "the caller's secret" not in text.replace('predict("the caller\'s secret")', "")
@@ -66,6 +66,6 @@ log.error("Unexpected event loop")
 """
 
 
-def test_an_answer_for_a_caller_who_just_left_is_no_error_in_the_log() -> None:
+def test_response_to_a_cancelled_call_is_not_logged_as_an_error() -> None:
     done = subprocess.run([sys.executable, "-c", OF_GRPC], capture_output=True, text=True, check=True)
     assert done.stderr == "ERROR grpc._cython.cygrpc: Unexpected event loop\n"

@@ -77,7 +77,7 @@ def everything_happens(r: Recorder) -> None:
     r.job_metric("j1", "flowers", "loss", "train", 0.7)
 
 
-def test_every_documented_metric_is_there_with_its_labels(books: Books) -> None:
+def test_every_documented_metric_exists_with_its_labels(books: Books) -> None:
     everything_happens(books.recorder)
     page = books.page()
     assert page.keys() == DOCUMENTED.keys()
@@ -89,7 +89,7 @@ def test_every_documented_metric_is_there_with_its_labels(books: Books) -> None:
                 assert set(sample.labels) - {"le"} == set(labels), sample
 
 
-def test_a_call_is_counted_by_its_code_and_timed(books: Books) -> None:
+def test_call_is_counted_by_code_and_timed(books: Books) -> None:
     for code in ("OK", "OK", "NOT_FOUND"):
         books.recorder.call_finished(Call("m", "1"), "Predict", code, 0.3)
     labels = {"model": "m", "version": "1", "method": "Predict"}
@@ -99,7 +99,7 @@ def test_a_call_is_counted_by_its_code_and_timed(books: Books) -> None:
     assert books.value("zoo_request_duration_seconds_sum", **labels) == pytest.approx(0.9)
 
 
-def test_stages_are_told_apart_and_only_of_calls_that_succeeded(books: Books) -> None:
+def test_stage_times_are_recorded_for_successful_calls_only(books: Books) -> None:
     timing = Timing(0.1, 0.2, 0.3, 0.4)
     for ok in (True, False):
         books.recorder.inference_started("m", 1)
@@ -111,7 +111,7 @@ def test_stages_are_told_apart_and_only_of_calls_that_succeeded(books: Books) ->
     assert books.value("zoo_in_flight_requests", model="m", version="1") == 0
 
 
-def test_what_a_batch_was_taken_to_need_stands_beside_what_it_took(books: Books) -> None:
+def test_batch_records_predicted_and_actual_time(books: Books) -> None:
     books.recorder.batch_executed("m", 1, "cpu", 4, 0.0, 0.001, 0.01, 0.002)
     books.recorder.batch_executed("m", 1, "cpu", 4, 0.0, 0.001, 0.01, 0.002, 0.012)
     labels = {"model": "m", "version": "1"}
@@ -120,14 +120,14 @@ def test_what_a_batch_was_taken_to_need_stands_beside_what_it_took(books: Books)
         assert books.value(f"zoo_{name}_execute_seconds_sum", **labels) == pytest.approx(seconds)
 
 
-def test_a_call_in_flight_is_counted_until_it_is_answered(books: Books) -> None:
+def test_call_in_flight_is_counted_until_its_end(books: Books) -> None:
     for _ in range(3):
         books.recorder.inference_started("m", 1)
     books.recorder.inference_finished("m", 1, 1, False, 0.1, Timing())
     assert books.value("zoo_in_flight_requests", model="m", version="1") == 2
 
 
-def test_a_batch_is_counted_with_its_rows_and_the_devices_time(books: Books) -> None:
+def test_batch_adds_its_rows_and_device_time(books: Books) -> None:
     for rows in (1, 8, 8):
         books.recorder.batch_executed("m", 1, "cpu", rows, 0.5, 0.001, 0.01, 0.002)
     assert books.value("zoo_batch_size_bucket", model="m", version="1", le="1.0") == 1
@@ -137,7 +137,7 @@ def test_a_batch_is_counted_with_its_rows_and_the_devices_time(books: Books) -> 
     assert books.value("zoo_device_busy_seconds_total", device="cpu") == pytest.approx(3 * 0.013)
 
 
-def test_a_model_is_in_one_state_at_a_time(books: Books) -> None:
+def test_model_state_gauge_has_one_state_at_a_time(books: Books) -> None:
     for state in STATES:
         books.recorder.model_state("m", state, STATES)
         assert {s: books.value("zoo_model_state", model="m", state=s) for s in STATES} == {
@@ -145,7 +145,7 @@ def test_a_model_is_in_one_state_at_a_time(books: Books) -> None:
         }
 
 
-def test_a_model_runs_in_one_tier_at_a_time_and_in_none_once_it_is_unloaded(books: Books) -> None:
+def test_tier_gauge_has_one_tier_and_none_after_unload(books: Books) -> None:
     eager, compiled = ({"tier": t, "precision": p} for t, p in (("eager", "fp32"), ("compiled", "bf16")))
     labels = {"model": "m", "version": "1"}
     books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: 0)
@@ -160,7 +160,7 @@ def test_a_model_runs_in_one_tier_at_a_time_and_in_none_once_it_is_unloaded(book
     assert books.value("zoo_model_speedup_ratio", **labels) is None
 
 
-def test_the_queue_is_asked_at_every_scrape_until_the_model_is_unloaded(books: Books) -> None:
+def test_queue_length_is_read_at_every_scrape_until_unload(books: Books) -> None:
     depth = [5]
     labels = {"model": "m", "version": "1"}
     books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: depth[0])
@@ -179,25 +179,25 @@ def test_the_queue_is_asked_at_every_scrape_until_the_model_is_unloaded(books: B
     assert books.value("zoo_model_memory_bytes", **labels) == 2000
 
 
-def test_a_refusal_without_a_version_has_an_empty_label(books: Books) -> None:
+def test_rejection_without_version_has_an_empty_label(books: Books) -> None:
     books.recorder.rejected("", 0, "draining")
     assert books.value("zoo_rejected_total", model="", version="", reason="draining") == 1
 
 
-def test_two_recorders_do_not_share_their_books(books: Books) -> None:
+def test_recorders_have_separate_registries(books: Books) -> None:
     other = Books()
     everything_happens(books.recorder)
     assert other.value("zoo_requests_total", model="m", version="1", method="Predict", code="OK") is None
 
 
-def test_counting_remembers_no_more_series_than_it_has_shown(books: Books) -> None:
+def test_cache_of_label_lookups_is_bounded(books: Books) -> None:
     """The short cut from labels to series is bounded, whatever it is asked."""
     for i in range(6000):
         books.recorder._labels(books.recorder._metrics.in_flight, "m", str(i))
     assert books.recorder._labels.cache_info().currsize <= 4096  # type: ignore[attr-defined]
 
 
-def test_a_job_that_has_left_leaves_no_series(books: Books) -> None:
+def test_ended_job_leaves_no_series(books: Books) -> None:
     """Jobs come and go without end; only those that run now may have series."""
     books.recorder.job_progress("j1", "flowers", 0.5)
     books.recorder.job_metric("j1", "flowers", "loss", "train", 0.7)
@@ -210,7 +210,7 @@ def test_a_job_that_has_left_leaves_no_series(books: Books) -> None:
     assert not page["zoo_job_metric"].samples
 
 
-def test_a_job_cannot_grow_the_number_of_series(books: Books) -> None:
+def test_metric_series_of_a_job_are_limited(books: Books) -> None:
     for number in range(1000):
         books.recorder.job_metric("j1", "flowers", f"m{number}", "train", 1.0)
     assert len(books.page()["zoo_job_metric"].samples) == 32

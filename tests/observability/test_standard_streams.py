@@ -36,7 +36,7 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
-def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int], lost: LostLines) -> None:
+def test_lines_arrive_complete_and_in_order(pipe: tuple[int, int], lost: LostLines) -> None:
     stream = Stream(Queued(pipe[1]), "utf-8")
     for i in range(100):
         print("line", i, "é…", file=stream)
@@ -46,7 +46,7 @@ def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int], lost: LostLines)
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_reader_that_died_are_counted(
+def test_lines_for_a_dead_reader_are_counted_as_lost(
     kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines
 ) -> None:
     stream = Stream(kind(pipe[1]), "utf-8")
@@ -58,7 +58,7 @@ def test_lines_for_a_reader_that_died_are_counted(
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: LostLines) -> None:
+def test_lines_for_a_full_disk_are_counted_as_lost(kind: type[Queued | Direct], lost: LostLines) -> None:
     with Path("/dev/full").open("wb") as full:
         stream = Stream(kind(full.fileno()), "utf-8")
         stream.line("one")
@@ -67,7 +67,7 @@ def test_lines_for_a_full_disk_are_counted(kind: type[Queued | Direct], lost: Lo
 
 
 @pytest.mark.parametrize("kind", [Queued, Direct])
-def test_lines_for_a_closed_stream_are_counted(
+def test_lines_for_a_closed_stream_are_counted_as_lost(
     kind: type[Queued | Direct], pipe: tuple[int, int], lost: LostLines
 ) -> None:
     os.close(pipe[1])
@@ -77,7 +77,7 @@ def test_lines_for_a_closed_stream_are_counted(
     assert lost.lines == 1
 
 
-def test_a_reader_who_does_not_read_holds_up_nobody(
+def test_stalled_reader_does_not_block_the_writer(
     pipe: tuple[int, int], lost: LostLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 1 << 20)
@@ -100,14 +100,14 @@ def test_a_reader_who_does_not_read_holds_up_nobody(
     assert done.wait(PATIENCE_S), "what waited arrives once somebody reads"
 
 
-def test_a_child_loses_what_its_full_pipe_does_not_take(pipe: tuple[int, int], lost: LostLines) -> None:
+def test_child_drops_lines_that_its_full_pipe_does_not_take(pipe: tuple[int, int], lost: LostLines) -> None:
     stream = Stream(Direct(pipe[1]), "ascii")
     for _ in range(200):
         stream.line("x" * 999)
     assert lost.lines >= 200 - 66
 
 
-def test_a_line_after_a_broken_one_begins_anew(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_after_a_partial_line_starts_on_a_new_line(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     wrote: list[bytes] = []
     room = [3, 0, 100, 100]
 
@@ -136,7 +136,7 @@ def test_a_line_after_a_broken_one_begins_anew(pipe: tuple[int, int], monkeypatc
         ("no-such-encoding", b"\\u2026 \\xe9 \\udcff\n"),
     ],
 )
-def test_what_an_encoding_does_not_have_is_escaped(pipe: tuple[int, int], encoding: str, arrives: bytes) -> None:
+def test_characters_outside_the_encoding_are_escaped(pipe: tuple[int, int], encoding: str, arrives: bytes) -> None:
     Stream(Direct(pipe[1]), encoding).line("… é \udcff")
     assert os.read(pipe[0], 100) == arrives
 
@@ -156,7 +156,7 @@ CLOSED = ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "0<&- 2>&-", "1>&- 2>&-", "0<&- 1
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_closed_standard_streams_are_no_files_of_ours(closed: str, tmp_path: Path) -> None:
+def test_closed_standard_streams_are_not_reused_by_opened_files(closed: str, tmp_path: Path) -> None:
     done = script(
         f"""
         import sys
@@ -196,7 +196,7 @@ open({result!r}, "w").write(str(lost.lines))
 
 @pytest.mark.parametrize("style", ["json", "console"])
 @pytest.mark.parametrize("streams", ["", ">/dev/full 2>&1", "1>&- 2>&-"])
-def test_no_line_of_a_log_raises_where_it_is_logged(style: str, streams: str, tmp_path: Path) -> None:
+def test_log_call_never_raises_whatever_the_streams_are(style: str, streams: str, tmp_path: Path) -> None:
     done = script(LOGGING.format(style=style, result=str(tmp_path / "lost")), streams)
     assert done.returncode == 0, done.stderr
     lines = int((tmp_path / "lost").read_text())

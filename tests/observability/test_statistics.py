@@ -5,7 +5,7 @@ import threading
 from service.observability.statistics import BatchStatistics, ModelStatisticsSnapshot, Statistics, Total
 
 
-def test_a_request_counts_its_rows_and_where_its_time_went() -> None:
+def test_request_adds_its_rows_and_stage_times() -> None:
     statistics = Statistics(lambda: 99)
     statistics.request_finished("m", 1, True, 4, 100, queue_ns=1, input_ns=2, infer_ns=3, output_ns=4)
     statistics.request_finished("m", 1, True, 1, 50, queue_ns=1)
@@ -16,13 +16,13 @@ def test_a_request_counts_its_rows_and_where_its_time_went() -> None:
     assert (one.compute_infer, one.compute_output) == (Total(2, 3), Total(2, 4))
 
 
-def test_a_failed_request_counts_as_failed_only() -> None:
+def test_failed_request_counts_only_as_failed() -> None:
     statistics = Statistics(lambda: 99)
     statistics.request_finished("m", 1, False, 4, 100, queue_ns=1)
     assert statistics.snapshot() == [ModelStatisticsSnapshot("m", 1, fail=Total(1, 100))]
 
 
-def test_batches_are_counted_by_their_size() -> None:
+def test_batches_are_counted_by_size() -> None:
     statistics = Statistics()
     for rows in (4, 1, 4):
         statistics.batch_executed("m", 1, rows, 1, 2, 3)
@@ -34,7 +34,7 @@ def test_batches_are_counted_by_their_size() -> None:
     )
 
 
-def test_models_and_versions_are_told_apart() -> None:
+def test_statistics_are_kept_for_each_model_and_version() -> None:
     statistics = Statistics()
     for model, version in (("b", 1), ("a", 2), ("a", 1)):
         statistics.batch_executed(model, version, 1, 0, 0, 0)
@@ -44,7 +44,7 @@ def test_models_and_versions_are_told_apart() -> None:
     assert statistics.snapshot("c") == []
 
 
-def test_nothing_is_lost_between_threads() -> None:
+def test_concurrent_requests_are_all_counted() -> None:
     statistics = Statistics()
 
     def work() -> None:

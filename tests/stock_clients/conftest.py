@@ -12,8 +12,8 @@ import tritonclient.grpc as triton
 
 from tests.support.server_process import (
     EXAMPLES,
-    PATIENCE_S,
     REPOSITORY,
+    TIMEOUT_S,
     ServerProcess,
 )
 
@@ -23,7 +23,7 @@ def server() -> Iterator[ServerProcess]:
     """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
     with ServerProcess() as process:
         yield process.ready()
-    process.complains_of_nothing()
+    process.assert_log_is_clean()
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("samples")
     python = REPOSITORY / ".venv" / "bin" / "python"
     command = [str(python), "-m", "tests.support.samples", str(folder)]
-    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=PATIENCE_S)
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=TIMEOUT_S)
     return {
         path.name: path.read_bytes() for path in [*folder.iterdir(), *EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.flac")]
     }

@@ -21,7 +21,7 @@ from tests.stock_clients.triton_calls import (
     inputs,
     refused,
 )
-from tests.support.server_process import PATIENCE_S
+from tests.support.server_process import TIMEOUT_S
 
 ROW = 3 * 224 * 224
 """Elements in a row of pixels."""
@@ -52,7 +52,7 @@ def bytes_of(*elements: bytes) -> bytes:
 def refuse(client: triton.InferenceServerClient, message: service_pb2.ModelInferRequest) -> Refusal:
     def call() -> object:
         try:
-            return client._client_stub.ModelInfer(message, timeout=PATIENCE_S)
+            return client._client_stub.ModelInfer(message, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise InferenceServerException(msg=error.details(), status=str(error.code())) from None
 
@@ -273,9 +273,7 @@ WRONG: dict[str, tuple[Callable[[], service_pb2.ModelInferRequest], str, str]] =
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_request_is_an_invalid_argument_that_names_the_field(
-    client: triton.InferenceServerClient, what: str
-) -> None:
+def test_invalid_triton_request_is_rejected_with_its_field(client: triton.InferenceServerClient, what: str) -> None:
     make, field, words = WRONG[what]
     refusal = refuse(client, make())
     assert refusal.code == "INVALID_ARGUMENT"
@@ -292,7 +290,7 @@ def test_a_wrong_request_is_an_invalid_argument_that_names_the_field(
         (RNN, "audio", "sound.aiff", "expected a WAV, FLAC or OGG file, got AIFF"),
     ],
 )
-def test_a_hostile_file_is_an_invalid_argument(
+def test_hostile_file_is_rejected(
     client: triton.InferenceServerClient, sample: dict[str, bytes], model: str, name: str, file: str, words: str
 ) -> None:
     refusal = refused(lambda: client.infer(model, inputs(**{name: [sample[file]]})))
@@ -301,13 +299,13 @@ def test_a_hostile_file_is_an_invalid_argument(
     assert words in refusal.message
 
 
-def test_an_unknown_model_is_not_found_and_near_names_are_told(client: triton.InferenceServerClient) -> None:
+def test_unknown_triton_model_is_not_found_with_similar_names(client: triton.InferenceServerClient) -> None:
     refusal = refuse(client, request("silero", ("audio", "BYTES", [1, 1]), raw=[bytes_of(b"")]))
     assert (refusal.code, refusal.message) == ("NOT_FOUND", f"unknown model 'silero'; did you mean '{RNN}'?")
 
 
 @pytest.mark.parametrize("version", ["2", "0", "01", "latest"])
-def test_an_unknown_version_is_not_found(client: triton.InferenceServerClient, version: str) -> None:
+def test_unknown_triton_version_is_not_found(client: triton.InferenceServerClient, version: str) -> None:
     message = text(b"hello")
     message.model_version = version
     refusal = refuse(client, message)
@@ -315,23 +313,23 @@ def test_an_unknown_version_is_not_found(client: triton.InferenceServerClient, v
     assert refusal.message == f"unknown version '{version}'; model '{TRANSFORMER}' has version 1, which is 'stable'"
 
 
-def test_a_message_above_the_limit_is_refused_and_the_next_is_served(client: triton.InferenceServerClient) -> None:
+def test_message_above_the_limit_is_rejected_and_the_next_is_served(client: triton.InferenceServerClient) -> None:
     too_large = inputs(image=[bytes(65 * 1024 * 1024)])
     assert refused(lambda: client.infer(CNN, too_large)).code == "RESOURCE_EXHAUSTED"
     assert client.infer(TRANSFORMER, inputs(text=[b"still here"])).as_numpy("embedding").shape == (1, 384)
 
 
-def test_typed_contents_are_taken_as_well(client: triton.InferenceServerClient) -> None:
+def test_typed_contents_are_accepted(client: triton.InferenceServerClient) -> None:
     message = with_contents(
         request(TRANSFORMER, ("text", "BYTES", [2, 1])), bytes_contents=[b"one text", b"and another one"]
     )
-    reply = client._client_stub.ModelInfer(message, timeout=PATIENCE_S)
+    reply = client._client_stub.ModelInfer(message, timeout=TIMEOUT_S)
     typed = np.frombuffer(reply.raw_output_contents[0], np.float32).reshape(2, 384)
     raw = client.infer(TRANSFORMER, inputs(text=[b"one text", b"and another one"])).as_numpy("embedding")
     np.testing.assert_allclose(typed, raw, atol=1e-5)
 
 
-def test_more_classes_than_there_are_gives_all(client: triton.InferenceServerClient) -> None:
-    reply = client._client_stub.ModelInfer(class_count(5000), timeout=PATIENCE_S)
+def test_class_count_above_the_number_of_classes_gives_all(client: triton.InferenceServerClient) -> None:
+    reply = client._client_stub.ModelInfer(class_count(5000), timeout=TIMEOUT_S)
     assert list(reply.outputs[0].shape) == [1, 1000]
     assert reply.outputs[0].datatype == "BYTES"

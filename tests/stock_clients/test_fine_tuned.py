@@ -70,7 +70,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
         said["pets again"] = finetune("pets again")
         with triton.InferenceServerClient(server.target) as client:
             yield Tuned(server, client, said)
-    server.complains_of_nothing()
+    server.assert_log_is_clean()
 
 
 def classify(tuned: Tuned, model: str, name: str, data: Sequence[bytes], version: str = "") -> list[list[str]]:
@@ -82,14 +82,14 @@ def classify(tuned: Tuned, model: str, name: str, data: Sequence[bytes], version
     return [[element.decode().split(":", 2)[2] for element in row] for row in found]
 
 
-def test_each_line_of_the_shell_says_how_good_it_is_and_how_to_call_it(tuned: Tuned) -> None:
+def test_finetune_command_prints_metrics_and_the_predict_command(tuned: Tuned) -> None:
     for name in LABELS:
         assert "version 1 is stable: accuracy " in tuned.said[name]
         assert f"zoo predict {name} " in tuned.said[name] or f" {name} " in tuned.said[name]
     assert "version 2" in tuned.said["pets again"]
 
 
-def test_photos_get_the_strangers_own_labels(tuned: Tuned) -> None:
+def test_photos_get_the_labels_of_the_dataset(tuned: Tuned) -> None:
     photos = [(label, path.read_bytes()) for label, paths in new_photos().items() for path in paths]
     answers = classify(tuned, "pets", "image", [data for _, data in photos])
     assert all(sorted(labels) == LABELS["pets"] for labels in answers)
@@ -97,19 +97,19 @@ def test_photos_get_the_strangers_own_labels(tuned: Tuned) -> None:
     assert sum(right) >= 0.9 * len(right)
 
 
-def test_sentences_get_the_strangers_own_labels(tuned: Tuned) -> None:
+def test_sentences_get_the_labels_of_the_dataset(tuned: Tuned) -> None:
     answers = classify(tuned, "topics", "text", [text.encode() for text in NEW_SENTENCES.values()])
     assert [labels[0] for labels in answers] == list(NEW_SENTENCES)
 
 
-def test_an_rnn_that_reads_letters_gives_them_too(tuned: Tuned) -> None:
+def test_char_rnn_gives_the_labels_of_the_dataset(tuned: Tuned) -> None:
     unseen = [(style, text) for style in STYLES for text in texts(style)[STYLED : STYLED + 20]]
     answers = classify(tuned, "styles", "text", [text.encode() for _, text in unseen])
     right = [labels[0] == style for labels, (style, _) in zip(answers, unseen, strict=True)]
     assert sum(right) >= 0.7 * len(right)
 
 
-def test_logits_without_the_extension_are_numbers(tuned: Tuned) -> None:
+def test_logits_without_classification_extension_are_floats(tuned: Tuned) -> None:
     photo = new_photos()["birds"][0].read_bytes()
     logits = tuned.client.infer("pets", inputs(image=[photo, photo])).as_numpy("logits")
     assert (logits.dtype, logits.shape) == (np.float32, (2, 3))
@@ -117,7 +117,7 @@ def test_logits_without_the_extension_are_numbers(tuned: Tuned) -> None:
 
 
 @pytest.mark.parametrize(("version", "number"), [("", "1"), ("1", "1"), ("2", "2"), ("stable", "1")])
-def test_a_version_is_called_by_number_and_by_alias(tuned: Tuned, version: str, number: str) -> None:
+def test_tuned_version_is_called_by_number_and_alias(tuned: Tuned, version: str, number: str) -> None:
     photo = new_photos()["coins"][0].read_bytes()
     reply = tuned.client.infer("pets", inputs(image=[photo]), model_version=version).get_response()
     assert (reply.model_name, reply.model_version) == ("pets", number)
@@ -125,7 +125,7 @@ def test_a_version_is_called_by_number_and_by_alias(tuned: Tuned, version: str, 
     assert tuned.client.is_model_ready("pets", version)
 
 
-def test_a_version_that_is_not_there_is_not_found(tuned: Tuned) -> None:
+def test_missing_tuned_version_is_not_found(tuned: Tuned) -> None:
     photo = new_photos()["coins"][0].read_bytes()
     refusal = refused(lambda: tuned.client.infer("pets", inputs(image=[photo]), model_version="9"))
     assert refusal.code == "NOT_FOUND"
@@ -133,13 +133,13 @@ def test_a_version_that_is_not_there_is_not_found(tuned: Tuned) -> None:
     assert refused(lambda: tuned.client.get_model_metadata("pets", "9")).code == "NOT_FOUND"
 
 
-def test_too_many_classes_are_no_more_than_there_are(tuned: Tuned) -> None:
+def test_class_count_is_limited_to_the_classes_of_the_dataset(tuned: Tuned) -> None:
     photo = new_photos()["coins"][0].read_bytes()
     output = triton.InferRequestedOutput("logits", class_count=50)
     assert tuned.client.infer("pets", inputs(image=[photo]), outputs=[output]).as_numpy("logits").shape == (1, 3)
 
 
-def test_metadata_show_its_tensors_and_versions(tuned: Tuned) -> None:
+def test_metadata_of_tuned_model_has_tensors_and_versions(tuned: Tuned) -> None:
     metadata = tuned.client.get_model_metadata("pets")
     assert sorted(metadata.versions) == ["1", "2"]
     assert [(o.name, o.datatype, list(o.shape)) for o in metadata.outputs] == [("logits", "FP32", [-1, 3])]
@@ -148,13 +148,13 @@ def test_metadata_show_its_tensors_and_versions(tuned: Tuned) -> None:
     assert [(o.name, list(o.shape)) for o in of_text.outputs] == [("logits", [-1, 3])]
 
 
-def test_the_repository_lists_every_version_with_its_state(tuned: Tuned) -> None:
+def test_repository_index_lists_every_version_with_its_state(tuned: Tuned) -> None:
     index = tuned.client.get_model_repository_index().models
     found = {(m.name, m.version, m.state) for m in index if m.name in LABELS}
     assert found == {(name, "1", "READY") for name in LABELS} | {("pets", "2", "READY")}
 
 
-def test_its_configuration_names_the_output_and_its_classes(tuned: Tuned) -> None:
+def test_config_of_tuned_model_names_output_and_label_count(tuned: Tuned) -> None:
     config = tuned.client.get_model_config("pets").config
     assert config.name == "pets"
     [output] = config.output
@@ -162,7 +162,7 @@ def test_its_configuration_names_the_output_and_its_classes(tuned: Tuned) -> Non
     assert config.max_batch_size > 0
 
 
-def test_statistics_are_kept_by_version(tuned: Tuned) -> None:
+def test_statistics_are_kept_for_each_version(tuned: Tuned) -> None:
     photo = new_photos()["coins"][0].read_bytes()
 
     def count(version: str) -> int:
@@ -174,13 +174,13 @@ def test_statistics_are_kept_by_version(tuned: Tuned) -> None:
     assert (count("1"), count("2")) == (before[0], before[1] + 1)
 
 
-def test_pixels_and_tokens_go_in_as_tensors_too(tuned: Tuned) -> None:
+def test_tuned_models_accept_tensors(tuned: Tuned) -> None:
     """As for the base: who prepares his own input may."""
     pixels = np.zeros((2, 3, 224, 224), np.float32)
     assert tuned.client.infer("pets", inputs(pixel_values=pixels)).as_numpy("logits").shape == (2, 3)
 
 
-def test_the_report_is_a_page_that_a_shell_can_save(tuned: Tuned, tmp_path: Path) -> None:
+def test_report_command_saves_an_html_page(tuned: Tuned, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     done = run_zoo("report", "pets", "--html", page, "--server", tuned.server.target)
     assert done.returncode == 0, done.stderr
@@ -188,7 +188,7 @@ def test_the_report_is_a_page_that_a_shell_can_save(tuned: Tuned, tmp_path: Path
     assert "accuracy" in done.stdout
 
 
-def test_a_rollback_from_a_shell_is_seen_by_the_stock_client(tuned: Tuned) -> None:
+def test_rollback_command_is_seen_by_the_triton_client(tuned: Tuned) -> None:
     photo = new_photos()["coins"][0].read_bytes()
 
     def answering() -> str:

@@ -25,7 +25,7 @@ from tests.support.server_process import ServerProcess
 WAIT_S = 60
 
 
-def test_many_calls_of_an_asyncio_client_are_answered_each_to_its_own(server: ServerProcess) -> None:
+def test_concurrent_asyncio_calls_get_their_own_answers(server: ServerProcess) -> None:
     texts = [f"this is text number {i}{' with a tail' * (i % 5)}".encode() for i in range(60)]
 
     async def run() -> tuple[list[Any], list[Any]]:
@@ -43,7 +43,7 @@ def test_many_calls_of_an_asyncio_client_are_answered_each_to_its_own(server: Se
         np.testing.assert_allclose(one, other, atol=TOLERANCE[TRANSFORMER])
 
 
-def test_a_refusal_reaches_an_asyncio_client(server: ServerProcess) -> None:
+def test_error_status_reaches_an_asyncio_client(server: ServerProcess) -> None:
     async def run() -> triton.InferenceServerException:
         async with triton_aio.InferenceServerClient(server.target) as client:
             try:
@@ -56,7 +56,7 @@ def test_a_refusal_reaches_an_asyncio_client(server: ServerProcess) -> None:
     assert (refusal.code, refusal.message) == ("INVALID_ARGUMENT", "inputs[0][0]: is empty; expected a text")
 
 
-def test_an_asyncio_stream_ties_replies_to_requests_and_outlives_an_error(server: ServerProcess) -> None:
+def test_asyncio_stream_matches_replies_by_id_and_survives_an_error(server: ServerProcess) -> None:
     async def requests() -> AsyncIterator[dict[str, Any]]:
         yield {"model_name": TRANSFORMER, "inputs": inputs(text=[b"one"]), "request_id": "one"}
         yield {"model_name": TRANSFORMER, "inputs": inputs(text=[b""]), "request_id": "empty"}
@@ -75,7 +75,7 @@ def test_an_asyncio_stream_ties_replies_to_requests_and_outlives_an_error(server
     assert read(error).message == "inputs[0][0]: is empty; expected a text"
 
 
-def test_a_stream_outlives_errors_and_ids_tie(client: triton.InferenceServerClient) -> None:
+def test_callback_stream_matches_replies_by_id_and_survives_errors(client: triton.InferenceServerClient) -> None:
     replies: queue.Queue[tuple[Any, Any]] = queue.Queue()
     client.start_stream(lambda result, error: replies.put((result, error)), stream_timeout=WAIT_S)
     try:
@@ -105,7 +105,7 @@ def test_a_stream_outlives_errors_and_ids_tie(client: triton.InferenceServerClie
         np.testing.assert_allclose(by_id[f"text {i}"].as_numpy("embedding"), alone, atol=TOLERANCE[TRANSFORMER])
 
 
-def test_a_stream_that_asks_for_an_empty_final_response_gets_its_answers(client: triton.InferenceServerClient) -> None:
+def test_stream_with_empty_final_response_gets_its_answers(client: triton.InferenceServerClient) -> None:
     replies: queue.Queue[tuple[Any, Any]] = queue.Queue()
     client.start_stream(lambda result, error: replies.put((result, error)), stream_timeout=WAIT_S)
     try:
@@ -119,7 +119,7 @@ def test_a_stream_that_asks_for_an_empty_final_response_gets_its_answers(client:
     assert result.get_response().parameters["triton_final_response"].bool_param is True
 
 
-def test_a_stream_may_be_cancelled(client: triton.InferenceServerClient) -> None:
+def test_stream_can_be_cancelled(client: triton.InferenceServerClient) -> None:
     replies: queue.Queue[tuple[Any, Any]] = queue.Queue()
     client.start_stream(lambda result, error: replies.put((result, error)))
     client.async_stream_infer(RNN, inputs(samples=np.zeros((1, 240 * 16_000), np.float32)))

@@ -30,7 +30,7 @@ Client = triton.InferenceServerClient
 # ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_it_is_live_and_ready(client: Client) -> None:
+def test_triton_client_sees_server_live_and_ready(client: Client) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     for model in (CNN, RNN, TRANSFORMER):
@@ -41,7 +41,7 @@ def test_it_is_live_and_ready(client: Client) -> None:
     assert not client.is_model_ready(CNN, "7")
 
 
-def test_only_extensions_that_work_are_advertised(client: Client) -> None:
+def test_only_supported_extensions_are_advertised(client: Client) -> None:
     metadata = client.get_server_metadata()
     assert metadata.name == "zoo"
     assert metadata.version
@@ -63,7 +63,7 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("model", SIGNATURES)
-def test_metadata_tells_a_models_tensors(client: Client, model: str) -> None:
+def test_metadata_lists_the_tensors_of_a_model(client: Client, model: str) -> None:
     metadata = client.get_model_metadata(model)
     taken, given = SIGNATURES[model]
     assert (metadata.name, list(metadata.versions), metadata.platform) == (model, ["1"], "pytorch")
@@ -73,7 +73,7 @@ def test_metadata_tells_a_models_tensors(client: Client, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", SIGNATURES)
-def test_configuration_leaves_the_rows_out_and_batches(client: Client, model: str) -> None:
+def test_config_has_dims_without_batch_and_batching(client: Client, model: str) -> None:
     config = client.get_model_config(model).config
     taken, given = SIGNATURES[model]
     assert (config.name, config.backend) == (model, "zoo")
@@ -85,7 +85,7 @@ def test_configuration_leaves_the_rows_out_and_batches(client: Client, model: st
     assert not config.model_transaction_policy.decoupled
 
 
-def test_what_is_not_there_is_not_found(client: Client) -> None:
+def test_metadata_of_unknown_model_or_version_is_not_found(client: Client) -> None:
     for ask in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refusal = refused(lambda ask=ask: ask("efficientnet_lite"))
         assert refusal.code == "NOT_FOUND"
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_not_found(client: Client) -> None:
         assert refused(lambda ask=ask: ask(CNN, "2")).code == "NOT_FOUND"
 
 
-def test_what_is_not_advertised_is_unimplemented(client: Client) -> None:
+def test_unsupported_extension_is_unimplemented(client: Client) -> None:
     for call in (
         client.get_system_shared_memory_status,
         client.get_cuda_shared_memory_status,
@@ -107,7 +107,7 @@ def test_what_is_not_advertised_is_unimplemented(client: Client) -> None:
 # ── inference ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_photo_as_bytes_is_a_cat(client: Client) -> None:
+def test_encoded_photo_of_a_cat_is_classified_as_cat(client: Client) -> None:
     result = client.infer(CNN, inputs(image=[CAT]), request_id="photo 1")
     logits = result.as_numpy("logits")
     assert (logits.shape, logits.dtype) == ((1, 1000), np.float32)
@@ -116,9 +116,7 @@ def test_a_photo_as_bytes_is_a_cat(client: Client) -> None:
     assert (response.model_name, response.model_version, response.id) == (CNN, "1", "photo 1")
 
 
-def test_the_same_photo_through_the_command_has_the_same_labels_and_scores(
-    client: Client, server: ServerProcess
-) -> None:
+def test_predict_command_gives_the_same_labels_and_scores(client: Client, server: ServerProcess) -> None:
     ended = run_zoo("predict", CNN, EXAMPLES / "cat.jpg", "--json", "--server", server.target)
     assert ended.returncode == 0, ended.stderr
     labels = json.loads(ended.stdout)["labels"]
@@ -135,7 +133,7 @@ def test_the_same_photo_through_the_command_has_the_same_labels_and_scores(
     assert labels[0]["name"] in CATS
 
 
-def test_the_classification_extension_names_the_best(client: Client) -> None:
+def test_classification_extension_returns_the_best_labels(client: Client) -> None:
     ask = triton.InferRequestedOutput("logits", class_count=3)
     result = client.infer(CNN, inputs(image=[CAT, (EXAMPLES / "coffee.jpg").read_bytes()]), outputs=[ask])
     classes = result.as_numpy("logits")
@@ -149,7 +147,7 @@ def test_the_classification_extension_names_the_best(client: Client) -> None:
     assert classes[1][0].decode().endswith(":espresso")
 
 
-def test_texts_have_vectors(client: Client) -> None:
+def test_texts_have_embeddings(client: Client) -> None:
     texts = [b"A cat sleeps on the sofa.", b"A kitten naps on the couch.", b"Stocks fell sharply."]
     vectors = client.infer(TRANSFORMER, inputs(text=texts)).as_numpy("embedding")
     assert (vectors.shape, vectors.dtype) == ((3, 384), np.float32)
@@ -157,7 +155,7 @@ def test_texts_have_vectors(client: Client) -> None:
     assert vectors[0] @ vectors[1] > 0.5 > 0.2 > vectors[0] @ vectors[2]
 
 
-def test_texts_may_come_as_a_vector_or_a_column(client: Client) -> None:
+def test_texts_are_accepted_as_vector_or_column(client: Client) -> None:
     flat = triton.InferInput("text", [2], "BYTES")
     flat.set_data_from_numpy(np.array([b"one", b"two words"], np.object_))
     column = inputs(text=[b"one", b"two words"])
@@ -168,14 +166,14 @@ def test_texts_may_come_as_a_vector_or_a_column(client: Client) -> None:
     )
 
 
-def test_token_tensors_are_taken_in_place_of_text(client: Client) -> None:
+def test_token_tensors_are_accepted_instead_of_text(client: Client) -> None:
     ids = np.array([[101, 1037, 2158, 2003, 2652, 1037, 2858, 1012, 102]], np.int64)  # a man is playing a guitar.
     tokens = client.infer(TRANSFORMER, inputs(input_ids=ids, attention_mask=np.ones_like(ids)))
     text = client.infer(TRANSFORMER, inputs(text=[b"A man is playing a guitar."]))
     np.testing.assert_allclose(tokens.as_numpy("embedding"), text.as_numpy("embedding"), atol=TOLERANCE[TRANSFORMER])
 
 
-def test_sound_as_bytes_holds_speech_and_noise_none(client: Client, sample: dict[str, bytes]) -> None:
+def test_encoded_sound_gives_speech_and_noise_gives_none(client: Client, sample: dict[str, bytes]) -> None:
     result = client.infer(RNN, inputs(audio=[SPEECH, sample["noise.wav"]]))
     probabilities, frames = result.as_numpy("probabilities"), result.as_numpy("frames")
     assert (probabilities.dtype, frames.dtype) == (np.float32, np.int64)
@@ -186,14 +184,14 @@ def test_sound_as_bytes_holds_speech_and_noise_none(client: Client, sample: dict
     assert not (noise > 0.5).any()
 
 
-def test_sound_as_tensors(client: Client) -> None:
+def test_sound_is_accepted_as_tensor(client: Client) -> None:
     result = client.infer(RNN, inputs(samples=np.zeros((3, 1000), np.float32)))
     assert result.as_numpy("frames").tolist() == [[2], [2], [2]]
     assert result.as_numpy("probabilities").shape == (3, 2)
     assert (result.as_numpy("probabilities") < 0.5).all()
 
 
-def test_only_the_outputs_asked_for_come_back_in_that_order(client: Client) -> None:
+def test_requested_outputs_are_returned_in_their_order(client: Client) -> None:
     taken = inputs(samples=np.zeros((1, 512), np.float32))
     only = client.infer(RNN, taken, outputs=[triton.InferRequestedOutput("frames")])
     assert [output.name for output in only.get_response().outputs] == ["frames"]
@@ -206,12 +204,12 @@ def test_only_the_outputs_asked_for_come_back_in_that_order(client: Client) -> N
 
 
 @pytest.mark.parametrize("version", ["", "1", "stable"])
-def test_the_reply_carries_the_number_of_the_version(client: Client, version: str) -> None:
+def test_reply_has_the_version_number(client: Client, version: str) -> None:
     result = client.infer(TRANSFORMER, inputs(text=[b"hello"]), model_version=version)
     assert result.get_response().model_version == "1"
 
 
-def test_forty_rows_of_pixels_are_split_and_answered_in_order(client: Client) -> None:
+def test_forty_rows_of_pixels_are_answered_in_order(client: Client) -> None:
     rows = np.random.default_rng(1).standard_normal((40, 3, 224, 224)).astype(np.float32)
     together = client.infer(CNN, inputs(pixel_values=rows)).as_numpy("logits")
     assert together.shape == (40, 1000)
@@ -220,7 +218,7 @@ def test_forty_rows_of_pixels_are_split_and_answered_in_order(client: Client) ->
         np.testing.assert_allclose(together[i], alone[0], atol=TOLERANCE[CNN])
 
 
-def test_a_hundred_texts_are_split_and_answered_in_order(client: Client) -> None:
+def test_hundred_texts_are_answered_in_order(client: Client) -> None:
     texts = [f"sentence number {i}{' and so on' * (i % 9)}".encode() for i in range(100)]
     together = client.infer(TRANSFORMER, inputs(text=texts)).as_numpy("embedding")
     assert together.shape == (100, 384)
@@ -230,7 +228,7 @@ def test_a_hundred_texts_are_split_and_answered_in_order(client: Client) -> None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_are_served_and_spoil_no_neighbour(client: Client, value: float) -> None:
+def test_non_finite_numbers_do_not_affect_their_batch(client: Client, value: float) -> None:
     rows = np.zeros((2, 3, 224, 224), np.float32)
     alone = client.infer(CNN, inputs(pixel_values=rows[:1])).as_numpy("logits")
     rows[0] = value
@@ -240,13 +238,13 @@ def test_numbers_that_are_not_finite_are_served_and_spoil_no_neighbour(client: C
 
 
 @pytest.mark.parametrize("odd", ["cmyk.jpg", "16-bit.png", "palette.png", "lying.jpg"])
-def test_an_odd_image_of_a_cat_is_a_cat(client: Client, sample: dict[str, bytes], odd: str) -> None:
+def test_unusual_triton_image_of_a_cat_is_classified_as_cat(client: Client, sample: dict[str, bytes], odd: str) -> None:
     ask = triton.InferRequestedOutput("logits", class_count=1)
     [[best]] = client.infer(CNN, inputs(image=[sample[odd]]), outputs=[ask]).as_numpy("logits")
     assert best.decode().split(":", 2)[2] in CATS
 
 
-def test_a_very_long_text_is_cut_and_the_reply_tells(client: Client) -> None:
+def test_long_triton_text_is_truncated_with_a_note(client: Client) -> None:
     result = client.infer(TRANSFORMER, inputs(text=[b"the cat sat on the mat " * 4348]))
     parameters = result.get_response().parameters
     assert parameters["truncated"].bool_param is True
@@ -255,12 +253,12 @@ def test_a_very_long_text_is_cut_and_the_reply_tells(client: Client) -> None:
     assert result.as_numpy("embedding").shape == (1, 384)
 
 
-def test_compressed_messages_are_taken(client: Client) -> None:
+def test_compressed_messages_are_accepted(client: Client) -> None:
     result = client.infer(TRANSFORMER, inputs(text=[b"hello " * 100]), compression_algorithm="gzip")
     assert result.as_numpy("embedding").shape == (1, 384)
 
 
-def test_the_parameter_of_the_cpp_client_is_accepted(client: Client) -> None:
+def test_empty_final_response_parameter_of_the_cpp_client_is_accepted(client: Client) -> None:
     from tritonclient.grpc import service_pb2
 
     request = service_pb2.ModelInferRequest(model_name=TRANSFORMER)
@@ -270,7 +268,7 @@ def test_the_parameter_of_the_cpp_client_is_accepted(client: Client) -> None:
     assert client._client_stub.ModelInfer(request).outputs[0].name == "embedding"
 
 
-def test_a_call_in_the_background_is_answered(client: Client) -> None:
+def test_async_infer_call_is_answered(client: Client) -> None:
     came, box = threading.Event(), list[Any]()
 
     def callback(result: Any, error: Any) -> None:
@@ -286,7 +284,7 @@ def test_a_call_in_the_background_is_answered(client: Client) -> None:
 # ── too late ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_timeout_in_microseconds_is_a_deadline(client: Client) -> None:
+def test_timeout_in_microseconds_sets_the_deadline(client: Client) -> None:
     refusal = refused(lambda: client.infer(TRANSFORMER, inputs(text=[b"hello"]), timeout=1))
     assert refusal.code == "DEADLINE_EXCEEDED"
     assert client.infer(TRANSFORMER, inputs(text=[b"hello"]), timeout=60_000_000).as_numpy("embedding").shape == (
@@ -295,14 +293,14 @@ def test_a_timeout_in_microseconds_is_a_deadline(client: Client) -> None:
     )
 
 
-def test_a_client_timeout_is_a_deadline(client: Client) -> None:
+def test_client_timeout_sets_the_deadline(client: Client) -> None:
     four_minutes = np.zeros((1, 240 * 16_000), np.float32)
     refusal = refused(lambda: client.infer(RNN, inputs(samples=four_minutes), client_timeout=0.05))
     assert refusal.code == "DEADLINE_EXCEEDED"
     assert client.infer(RNN, inputs(samples=four_minutes[:, :512])).as_numpy("frames").tolist() == [[1]]
 
 
-def test_a_cancelled_call_is_cancelled(client: Client) -> None:
+def test_cancelled_call_ends_as_cancelled(client: Client) -> None:
     came, box = threading.Event(), list[Any]()
 
     def callback(result: Any, error: Any) -> None:
@@ -323,7 +321,7 @@ def statistics(client: Client, model: str) -> Any:
     return found
 
 
-def test_statistics_count_what_happened(client: Client) -> None:
+def test_statistics_count_requests_and_batches(client: Client) -> None:
     before = statistics(client, TRANSFORMER)
     for rows in (1, 1, 3, 40):
         client.infer(TRANSFORMER, inputs(text=[b"count me"] * rows))
@@ -347,17 +345,17 @@ def test_statistics_count_what_happened(client: Client) -> None:
     assert after.memory_usage[0].type == "CPU"
 
 
-def test_statistics_of_all_models_come_together(client: Client) -> None:
+def test_statistics_without_name_cover_all_models(client: Client) -> None:
     assert {stats.name for stats in client.get_inference_statistics().model_stats} >= {CNN, RNN, TRANSFORMER}
 
 
-def test_the_index_lists_the_catalog(client: Client) -> None:
+def test_repository_index_lists_the_catalog(client: Client) -> None:
     index = {model.name: model for model in client.get_model_repository_index().models}
     for name in (CNN, RNN, TRANSFORMER):
         assert (index[name].version, index[name].state, index[name].reason) == ("1", "READY", "")
 
 
-def test_a_model_is_unloaded_and_loaded_again(client: Client) -> None:
+def test_triton_client_unloads_and_loads_a_model(client: Client) -> None:
     client.unload_model(RNN)
     try:
         assert not client.is_model_ready(RNN)
@@ -372,7 +370,7 @@ def test_a_model_is_unloaded_and_loaded_again(client: Client) -> None:
     assert client.infer(RNN, inputs(samples=np.zeros((1, 512), np.float32))).as_numpy("frames").tolist() == [[1]]
 
 
-def test_a_model_cannot_be_loaded_in_another_way_than_the_catalogs(client: Client) -> None:
+def test_triton_load_with_another_config_is_rejected(client: Client) -> None:
     refusal = refused(lambda: client.load_model(RNN, config='{"max_batch_size": 4}'))
     assert refusal.code == "INVALID_ARGUMENT"
     assert refusal.message.startswith("parameters[config]: ")

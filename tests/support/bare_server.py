@@ -1,4 +1,4 @@
-"""`zoo serve` whose output nobody can read: known by its ports alone."""
+"""`zoo serve` without readable output, observed through its ports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from tests.support.server_process import (
-    PATIENCE_S,
     REPOSITORY,
+    TIMEOUT_S,
     ZOO,
     environment,
     until,
@@ -23,18 +23,18 @@ from tests.support.server_process import (
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody has at this moment."""
-    held = [socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) for _ in range(count)]
-    for one in held:
+    """Ports that are free now."""
+    sockets = [socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) for _ in range(count)]
+    for one in sockets:
         one.bind((host, 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
         one.close()
     return ports
 
 
 class BareServer:
-    """Leaving the context ends it by SIGTERM and demands exit code 0."""
+    """Leaving the context sends SIGTERM and checks that the exit code is 0."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class BareServer:
         without: Sequence[str] = (),
         **streams: Any,
     ) -> None:
-        """`before` goes in front of the command; `without` leaves the environment; `streams` are Popen's."""
+        """`before`: words in front of the command; `without`: variables to remove; `streams`: arguments of Popen."""
         self.port, self.http_port = free_ports(2, host)
         self.address = f"[{host}]" if ":" in host else host
         variables = environment(**(settings or {}))
@@ -61,7 +61,7 @@ class BareServer:
 
     def get(self, path: str) -> str:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://{self.address}:{self.http_port}{path}", timeout=PATIENCE_S) as reply:
+        with direct.open(f"http://{self.address}:{self.http_port}{path}", timeout=TIMEOUT_S) as reply:
             text: str = reply.read().decode()
         return text
 
@@ -71,12 +71,12 @@ class BareServer:
         return self
 
     def ready(self) -> BareServer:
-        """Returns once a model answers."""
+        """Returns once a model serves."""
         until(lambda: (self._health() or {}).get("ready") is True, "a ready server")
         return self
 
     def lost_lines(self) -> float:
-        """What the metric says."""
+        """The metric of lost log lines."""
         [line] = [line for line in self.get("/metrics").splitlines() if line.startswith("zoo_log_lines_lost_total ")]
         return float(line.split()[1])
 
@@ -95,7 +95,7 @@ class BareServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(PATIENCE_S)
+            code = self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -1,6 +1,6 @@
-"""Inputs that the tests make themselves: odd images, sounds, hostile files.
+"""Generated inputs: unusual images, sounds and hostile files.
 
-Also a command, `python samples.py FOLDER`, which writes them all: the stock clients' environment has no Pillow.
+As a command, `python samples.py FOLDER`, it writes all of them: the environment of the stock clients has no Pillow.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ def cat() -> Image.Image:
 
 
 def cat_as_cmyk() -> bytes:
-    """As a printer's JPEG."""
+    """A CMYK JPEG, as printers use it."""
     return _encoded(cat().convert("CMYK"), "JPEG", quality=95)
 
 
 def cat_as_16_bit() -> bytes:
-    """As a PNG of 16 bits a pixel, grey."""
+    """A grey PNG of 16 bits a pixel."""
     grey = np.asarray(cat().convert("L"), np.uint16) * 257
     return _encoded(Image.fromarray(grey), "PNG")
 
 
 def cat_as_palette() -> bytes:
-    """As a PNG of 256 colours."""
+    """A PNG of 256 colours."""
     return _encoded(cat().quantize(256), "PNG")
 
 
 def cat_lying() -> bytes:
-    """As a phone held sideways takes it: pixels turned, and EXIF tells how to turn them back."""
+    """A photo of a phone that was held sideways: the pixels are rotated, and EXIF gives the orientation."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be seen upright, turn clockwise by 90°
+    exif[0x0112] = 6  # rotate clockwise by 90° for display
     return _encoded(cat().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=exif)
 
 
 def cat_lying_untold() -> bytes:
-    """The same turned pixels without the EXIF entry."""
+    """The same rotated pixels without the EXIF entry."""
     return _encoded(cat().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95)
 
 
 def cat_as_webp() -> bytes:
-    """As a browser would have it."""
+    """A WebP image."""
     return _encoded(cat(), "WEBP", quality=95)
 
 
 def cat_as_mpo() -> bytes:
-    """As many phones take it: a JPEG with a second picture behind it."""
+    """A JPEG with a second picture behind it, as many phones write it."""
     return _encoded(cat(), "MPO", save_all=True, append_images=[cat()])
 
 
@@ -70,7 +70,7 @@ def truncated_jpeg() -> bytes:
 
 
 def bomb() -> bytes:
-    """A PNG of a few bytes whose header promises 60,000 × 60,000 pixels."""
+    """A PNG of a few bytes whose header claims 60,000 × 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0")) + _chunk(b"IEND", b"")
 
@@ -92,7 +92,7 @@ def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
 
 
 def aiff() -> bytes:
-    """A sound in a format that is not taken."""
+    """A sound in a format that is not supported."""
     import soundfile
 
     buffer = io.BytesIO()
@@ -111,7 +111,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def files() -> dict[str, bytes]:
-    """Every sample under the name of a file."""
+    """Every sample by file name."""
     return {
         "cmyk.jpg": cat_as_cmyk(),
         "16-bit.png": cat_as_16_bit(),

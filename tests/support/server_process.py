@@ -1,7 +1,7 @@
-"""The real server as a process: started by its command, known by its log, ended by its own signal.
+"""The real server as a process: started by its command, observed through its log, stopped by SIGTERM.
 
-Imports nothing but the standard library, since both suites use it: this one, and the stock clients' in an environment
-without Zoo. Nothing here sleeps; it waits for lines, for the end of the process, or for a condition.
+Imports only the standard library, since the stock clients use it in an environment without Zoo. No function sleeps for a
+fixed time; each waits for lines, for the end of the process, or for a condition.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ZOO = REPOSITORY / ".venv" / "bin" / "zoo"
 EXAMPLES = REPOSITORY / "examples"
 
-PATIENCE_S = 120.0
-"""For whatever must happen sooner or later. Not a promise of speed: the machine may be busy with other things."""
+TIMEOUT_S = 120.0
+"""Of anything that must happen. It is long, since the machine may be busy."""
 
 
 def zoo_home() -> Path:
-    """Where the weights are that the tests share; `make` fetches them there."""
+    """Folder of the weights that the tests share; `make` fetches them."""
     return Path(os.environ.get("ZOO_TEST_HOME") or REPOSITORY / ".cache" / "zoo-home")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The caller's environment without any setting of Zoo's, offline, and with `settings`."""
+    """The environment of this process without settings of Zoo, offline, with `settings`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
     inherited.pop("FORCE_COLOR", None)
-    # Compiling networks, and a process more a lane, would take the machine from the tests; those of tiers turn it on.
+    # Compiles and lane processes would slow the tests down; the tests of tiers turn them on.
     always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off", "ZOO_LANE_PROCESSES": "off"}
     return inherited | {"ZOO_HOME": str(zoo_home())} | always | settings
 
@@ -43,19 +43,19 @@ def run_zoo(*arguments: str | Path, cwd: Path = REPOSITORY, **settings: str) -> 
     """Runs the `zoo` command to its end."""
     command = [str(ZOO), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, env=environment(**settings), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command, cwd=cwd, env=environment(**settings), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Asks until the answer is yes; fails after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Waits until a condition is true; fails after TIMEOUT_S."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S:.0f} s in vain for {what}"
+        assert time.monotonic() < deadline, f"waited {TIMEOUT_S:.0f} s for {what}"
 
 
 class ServerProcess:
-    """`zoo serve` on free ports of the loopback. Leaving the context ends it and demands exit code 0."""
+    """`zoo serve` on free ports of the loopback interface. Leaving the context stops it and checks that its exit code is 0."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ServerProcess:
         self.out: list[str] = []
         self.err: list[str] = []
         self.events: list[dict[str, Any]] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._open_pipes = 2
         self.process = subprocess.Popen(
             [*map(str, command), "--port", "0", "--http-port", "0", *arguments],
@@ -84,26 +84,26 @@ class ServerProcess:
         for reader in self._readers:
             reader.start()
 
-    # ── what it says ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── output ──────────────────────────────────────────────────────────────────────────────────────────
 
     def wait_for(self, *names: str, **fields: object) -> dict[str, Any]:
         """The first event of the log with one of these names and these fields."""
 
         def found() -> dict[str, Any] | None:
-            wanted = (e for e in self.events if e.get("event") in names and fields.items() <= e.items())
-            return next(wanted, None)
+            matching = (e for e in self.events if e.get("event") in names and fields.items() <= e.items())
+            return next(matching, None)
 
-        with self._news:
-            came = self._news.wait_for(lambda: found() or not self._open_pipes, PATIENCE_S)
+        with self._changed:
+            in_time = self._changed.wait_for(lambda: found() or not self._open_pipes, TIMEOUT_S)
             event = found()
-        assert event is not None, f"no {names} {fields or ''} {'at its end' if came else 'in time'}:\n{self.said}"
+        assert event is not None, f"no {names} {fields or ''} {'at its end' if in_time else 'in time'}:\n{self.output}"
         return event
 
     def wait_for_line(self, text: str) -> None:
         """Returns once a line of stdout holds `text`."""
-        with self._news:
-            self._news.wait_for(lambda: any(text in line for line in self.out) or not self._open_pipes, PATIENCE_S)
-        assert any(text in line for line in self.out), f"stdout never said {text!r}:\n{self.said}"
+        with self._changed:
+            self._changed.wait_for(lambda: any(text in line for line in self.out) or not self._open_pipes, TIMEOUT_S)
+        assert any(text in line for line in self.out), f"stdout never said {text!r}:\n{self.output}"
 
     def live(self) -> ServerProcess:
         """Returns once the ports are open."""
@@ -112,7 +112,7 @@ class ServerProcess:
         return self
 
     def ready(self) -> ServerProcess:
-        """Returns once every model has loaded or failed, and one answers."""
+        """Returns once every model has loaded or failed, and at least one serves."""
         self.live()
         self.wait_for("ready")
         return self
@@ -122,40 +122,40 @@ class ServerProcess:
         return f"127.0.0.1:{self.port}"
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return "".join([*self.out, *self.err])
 
     def get(self, path: str) -> str:
         """A page of the HTTP port."""
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://127.0.0.1:{self.http_port}{path}", timeout=PATIENCE_S) as reply:
+        with direct.open(f"http://127.0.0.1:{self.http_port}{path}", timeout=TIMEOUT_S) as reply:
             text: str = reply.read().decode()
         return text
 
-    def complains_of_nothing(self) -> None:
-        """Its log holds no error, and its stderr nothing but its log: whatever callers did was foreseen."""
+    def assert_log_is_clean(self) -> None:
+        """Checks that the log holds no error, and that stderr holds only the log."""
         errors = [event for event in self.events if event["level"] == "error"]
         assert not errors, errors
         strays = [line for line in self.err if _event(line) is None]
         assert not strays, "".join(strays)
 
-    # ── how it ends ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── end ───────────────────────────────────────────────────────────────────────────────────────────
 
     def terminate(self) -> None:
-        """Says stop, as a container runtime does."""
+        """Sends SIGTERM, as a container runtime does."""
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended and everything it said is read."""
+        """The exit code, once the process has ended and its output is read."""
         try:
-            code = self.process.wait(PATIENCE_S)
+            code = self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"the server did not end:\n{self.said}") from None
+            raise AssertionError(f"the server did not end:\n{self.output}") from None
         finally:
             for reader in self._readers:
-                reader.join(PATIENCE_S)
+                reader.join(TIMEOUT_S)
         return code
 
     def __enter__(self) -> ServerProcess:
@@ -166,20 +166,20 @@ class ServerProcess:
             self.terminate()
         code = self.wait()
         if kind is None:
-            assert code == 0, f"exit code {code}:\n{self.said}"
+            assert code == 0, f"exit code {code}:\n{self.output}"
 
     def _read(self, pipe: Any, lines: list[str]) -> None:
         with pipe:
             for line in pipe:
                 event = _event(line)
-                with self._news:
+                with self._changed:
                     lines.append(line)
                     if event is not None:
                         self.events.append(event)
-                    self._news.notify_all()
-        with self._news:
+                    self._changed.notify_all()
+        with self._changed:
             self._open_pipes -= 1
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 def _event(line: str) -> dict[str, Any] | None:

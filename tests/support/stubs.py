@@ -1,4 +1,4 @@
-"""Raw calls and what comes back, for tests that look closer than the SDK lets them."""
+"""Raw requests, replies, errors and metrics, for tests that check more than the client shows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
-from tests.support.server_process import PATIENCE_S, ServerProcess
+from tests.support.server_process import TIMEOUT_S, ServerProcess
 
 CNN, RNN, TRANSFORMER = "efficientnet_lite0", "silero_vad", "all_minilm_l6_v2"
 
@@ -46,14 +46,14 @@ class Stubs:
     def __exit__(self, *_: object) -> None:
         self.channel.close()
 
-    def predict(self, request: prediction_pb2.PredictRequest, timeout: float = PATIENCE_S) -> Any:
+    def predict(self, request: prediction_pb2.PredictRequest, timeout: float = TIMEOUT_S) -> Any:
         return self.prediction.Predict(request, timeout=timeout)
 
-    def infer(self, request: open_inference_pb2.ModelInferRequest, timeout: float = PATIENCE_S) -> Any:
+    def infer(self, request: open_inference_pb2.ModelInferRequest, timeout: float = TIMEOUT_S) -> Any:
         return self.inference.ModelInfer(request, timeout=timeout)
 
     def serving(self, name: str = "") -> bool:
-        reply = self.health.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
+        reply = self.health.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -116,12 +116,12 @@ def read_tensors(message: prediction_pb2.TensorMap) -> dict[str, np.ndarray]:
     }
 
 
-# ── refusals ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """How a call failed, as a program sees it."""
+class CallError:
+    """The error of a call as a program reads it."""
 
     code: str
     message: str
@@ -134,37 +134,37 @@ class Refusal:
 _LEAKS = re.compile(r"/|\\|Traceback|site-packages|\.py\b|0x[0-9a-f]{6}|Error\b|Exception|\bobject at\b|<class|None\b")
 
 
-def leaks_nothing(text: str, *own: str) -> None:
-    """No paths, no traces, no words of foreign exceptions. `own`: the caller's own words, which may come back to him."""
+def assert_leaks_nothing(text: str, *own: str) -> None:
+    """Checks that an error text has no path, traceback or text of a foreign exception. `own`: words of the request itself."""
     for word in own:
         text = text.replace(word, "…")
     found = _LEAKS.search(text)
     assert found is None, f"{text!r} leaks {found.group()!r}"
 
 
-def refused(call: Callable[[], object], *own: str) -> Refusal:
-    """The status of a call that must fail, looked through for leaks; `own` as in `leaks_nothing`."""
+def expect_error(call: Callable[[], object], *own: str) -> CallError:
+    """The status of a call that must fail, looked through for leaks; `own` as in `assert_leaks_nothing`."""
     try:
         answer = call()
     except grpc.RpcError as error:
-        refusal = read_refusal(error, *own)
+        found = read_error(error, *own)
     else:
-        raise AssertionError(f"expected a refusal, got {answer}")
-    leaks_nothing(refusal.message, *own)
-    return refusal
+        raise AssertionError(f"expected an error, got {answer}")
+    assert_leaks_nothing(found.message, *own)
+    return found
 
 
-def read_refusal(error: Any, *own: str) -> Refusal:
+def read_error(error: Any, *own: str) -> CallError:
     """Code, text and google.rpc details of an error."""
     status = rpc_status.from_call(error)
     if status is None:
-        return Refusal(error.code().name, error.details() or "")
+        return CallError(error.code().name, error.details() or "")
     assert status.message == error.details()
     return read_status(status, *own)
 
 
-def read_status(status: Any, *own: str) -> Refusal:
-    """The same from a google.rpc.Status."""
+def read_status(status: Any, *own: str) -> CallError:
+    """The error that a google.rpc.Status describes."""
     found: dict[str, Any] = {}
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     resource, retry = error_details_pb2.ResourceInfo(), error_details_pb2.RetryInfo()
@@ -174,13 +174,13 @@ def read_status(status: Any, *own: str) -> Refusal:
             assert info.domain == "zoo"
         elif detail.Unpack(bad):
             found["field"] = bad.field_violations[0].field
-            leaks_nothing(bad.field_violations[0].description, *own)
+            assert_leaks_nothing(bad.field_violations[0].description, *own)
         elif detail.Unpack(resource):
             found["resource"] = f"{resource.resource_type} {resource.resource_name}"
         elif detail.Unpack(retry):
             found["retry_s"] = retry.retry_delay.ToNanoseconds() / 1e9
     code = next(c.name for c in grpc.StatusCode if c.value[0] == status.code)
-    return Refusal(code, status.message, **found)
+    return CallError(code, status.message, **found)
 
 
 # ── metrics ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +194,7 @@ class Scrape:
         self._samples = [sample for family in self.families.values() for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float:
-        """Sum over all series of that name with at least these labels; 0 where there is none."""
+        """Sum over all series of that name with at least these labels; 0 if there is none."""
         return sum(s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items())
 
     def buckets(self, name: str, **labels: str) -> dict[float, float]:

@@ -1,6 +1,6 @@
-"""`python tiny_server.py --port P --http-port P`: the real server with one model, the tiny encoder that lies in ZOO_HOME.
+"""`python tiny_server.py --port P --http-port P`: the real server with one model, the tiny encoder in ZOO_HOME.
 
-Its card is read from the file that ZOO_TINY_CARD names: no catalog has it.
+Its card is not in the catalog; it is read from the file that ZOO_TINY_CARD names.
 """
 
 import os

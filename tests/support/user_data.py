@@ -1,6 +1,6 @@
-"""What users bring: photos by class, texts by topic, a table. Real ones, from the packages that hold them; and one that is made.
+"""Data of users: photos by class, texts by topic, a table. Photos and texts come from apt packages; the table is generated.
 
-Imports nothing but the standard library and pytest: the stock clients' environment uses it too.
+Imports only the standard library and pytest, since the environment of the stock clients uses it too.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.components import component_folder
+from tests.support.components import find_folder
 
 PHOTO_CLASSES = {"birds": "animals/birds", "coins": "symbols/money", "vehicles": "vehicles"}
 TOPICS = ("computers", "food", "startrek")
 STYLES = ("songs-poems", "startrek")
 NO_PHOTO = ("cartoon", "toys", "_mirror", "_flip")
-"""Parts of the paths of drawings, toys, and pictures that are there a second time."""
+"""Parts of the paths of drawings, toys and duplicates."""
 PHOTOS, TEXTS, STYLED = 12, 30, 45
-"""Of each class to learn from; what follows them has not been seen."""
+"""Training examples of each class; later ones are not trained on."""
 
 NEW_SENTENCES = {
     "computers": "The compiler found a bug in the operating system of my computer, so I wrote the program anew.",
     "food": "Bake the bread with butter and serve it with cheese, soup and a glass of milk for dinner.",
     "startrek": "Captain Kirk beamed up to the Enterprise, and Spock raised an eyebrow at the Klingons.",
 }
-"""Written for these tests; a model of words should know what they are about."""
+"""Sentences written for these tests, by topic."""
 
 
 def photos() -> dict[str, list[Path]]:
-    """Photos by class in order of name: the first PHOTOS are to learn from."""
-    stamps = component_folder(Path("/usr/share/tuxpaint/stamps"), "tuxpaint-stamps-default")
+    """Photos by class in order of name: the first PHOTOS are for training."""
+    stamps = find_folder(Path("/usr/share/tuxpaint/stamps"), "tuxpaint-stamps-default")
     found = {}
     for name, inside in PHOTO_CLASSES.items():
         paths = sorted((stamps / inside).rglob("*.png"))
@@ -43,19 +43,19 @@ def photos() -> dict[str, list[Path]]:
 
 
 def new_photos(most: int = 5) -> dict[str, list[Path]]:
-    """Photos by class that nobody learned from."""
+    """Photos by class that are not trained on."""
     return {name: paths[PHOTOS : PHOTOS + most] for name, paths in photos().items()}
 
 
 def texts(topic: str) -> list[str]:
-    """Texts of a topic; none twice."""
-    folder = component_folder(Path("/usr/share/games/fortunes"), "fortunes")
+    """Texts of a topic without duplicates."""
+    folder = find_folder(Path("/usr/share/games/fortunes"), "fortunes")
     whole = (folder / topic).read_text("utf-8", "replace")
     return list(dict.fromkeys(text.strip() for text in re.split(r"^%+\s*$", whole, flags=re.M) if text.strip()))
 
 
 def photos_zip(path: Path, also: Mapping[str, bytes] | None = None) -> Path:
-    """A folder of PHOTOS pictures for each class, and whatever else goes into the archive."""
+    """A folder of PHOTOS pictures for each class, and the files of `also`."""
     with zipfile.ZipFile(path, "w") as archive:
         for label, paths in photos().items():
             for i, photo in enumerate(paths[:PHOTOS]):
@@ -85,7 +85,7 @@ def styles_csv(path: Path) -> Path:
 
 
 def flats_csv(path: Path, rows: int = 400) -> Path:
-    """A table: what flats cost by their size, age and part of the town. Seeded, with noise."""
+    """A table of rents by size, age and part of the town, seeded and with noise."""
     dice = random.Random(0)
     made = []
     for _ in range(rows):

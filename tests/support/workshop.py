@@ -1,4 +1,4 @@
-"""A home of its own with a server on it that can be ended in any way and started anew, where it was."""
+"""A server with its own home that can be stopped or killed and restarted on the same port."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.client import Checkpoint, Client, Dataset, Job, JobEvent, StateChanged
-from tests.support.server_process import PATIENCE_S, ServerProcess, zoo_home
+from tests.support.server_process import TIMEOUT_S, ServerProcess, zoo_home
 
 SETTINGS = {
-    # The RNN's and the tables' bases are loaded when somebody needs them.
+    # The bases of the RNN and of tables are loaded on demand.
     "ZOO_MODELS": "efficientnet_lite0,all_minilm_l6_v2",
     "ZOO_JOBS_PER_DEVICE": "3",
 }
 
 
 @dataclass
-class Workshop:
-    """Enter it first; `server` is then the process, `client` talks to whichever process is there."""
+class RestartableServer:
+    """As a context manager: `server` is the current process, `client` calls the current process."""
 
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Workshop:
     _port: str = "0"
 
     def start(self) -> None:
-        """A server, ready. After the first time on the port where it was."""
+        """Starts the server and waits until it is ready. A restart uses the same port."""
         weights = self.home / "weights"
         if not weights.exists():
             self.home.mkdir(parents=True, exist_ok=True)
@@ -42,18 +42,18 @@ class Workshop:
             self.client = Client(self.server.target)
 
     def stop(self) -> None:
-        """As an operator stops it: a clean end, and nothing in the log to complain of."""
+        """Stops the server with SIGTERM, and checks its exit code and its log."""
         self.server.terminate()
         code = self.server.wait()
-        assert code == 0, f"exit code {code}:\n{self.server.said}"
-        self.server.complains_of_nothing()
+        assert code == 0, f"exit code {code}:\n{self.server.output}"
+        self.server.assert_log_is_clean()
 
     def kill(self) -> None:
-        """As the machine may end it: without a word."""
+        """Kills the server with SIGKILL."""
         self.server.process.kill()
         assert self.server.wait() == -signal.SIGKILL
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> RestartableServer:
         self.start()
         return self
 
@@ -67,20 +67,20 @@ class Workshop:
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def ended(self, job: Job) -> Job:
-        """The job at its end."""
+        """The job, once it has ended."""
         for _ in self.client.watch_job(job.id):
             pass
         return self.client.job(job.id)
 
     def succeeded(self, job: Job) -> Job:
-        """The job at its end, which has to be a good one."""
+        """The job, once it has succeeded."""
         job = self.ended(job)
         assert job.state == "SUCCEEDED", job
         return job
 
 
 class Watcher:
-    """Follows a job in a thread of its own, as somebody does who looks on, whatever happens to the server meanwhile."""
+    """Watches a job in a thread, across restarts of the server."""
 
     def __init__(self, client: Client, job: Job) -> None:
         self.events: list[JobEvent] = []
@@ -89,21 +89,21 @@ class Watcher:
         self._pool = ThreadPoolExecutor(1)
         self._end = self._pool.submit(self._follow, client.watch_job(job.id))
 
-    def until(self, wanted: Callable[[JobEvent], bool], what: str) -> JobEvent:
-        """The first event that is `wanted`, once it is there."""
+    def until(self, matches: Callable[[JobEvent], bool], what: str) -> JobEvent:
+        """The first event that matches, once it has arrived."""
         with self._news:
-            self._news.wait_for(lambda: self._over or any(map(wanted, self.events)), PATIENCE_S)
-            found = next(filter(wanted, self.events), None)
+            self._news.wait_for(lambda: self._over or any(map(matches, self.events)), TIMEOUT_S)
+            found = next(filter(matches, self.events), None)
         assert found is not None, f"no {what}: {self.states}"
         return found
 
     def until_step(self, step: int) -> None:
-        """Returns once there is a checkpoint of that step or a later one."""
+        """Returns once a checkpoint of this step or a later one exists."""
         self.until(lambda e: isinstance(e.what, Checkpoint) and e.what.step >= step, f"checkpoint of step {step}")
 
     def end(self) -> list[JobEvent]:
         """All events, once the job has ended."""
-        self._end.result(PATIENCE_S)
+        self._end.result(TIMEOUT_S)
         self._pool.shutdown()
         return self.events
 
@@ -125,10 +125,10 @@ class Watcher:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What the workshop's first hour brought forth: a CNN, a Transformer and an RNN on a user's data."""
+class TunedModels:
+    """A CNN, a Transformer and an RNN, fine-tuned on user data, on a server that can be restarted."""
 
-    workshop: Workshop
+    workshop: RestartableServer
     data: dict[str, Dataset]
     jobs: dict[str, Job]
 

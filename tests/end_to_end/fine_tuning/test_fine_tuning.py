@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from service.client import Classification, JobProgress, MetricValue, ZooClientError
-from tests.support.components import component
+from tests.support.components import find_command
 from tests.support.server_process import EXAMPLES, run_zoo, until
 from tests.support.stubs import (
     CNN,
     TRANSFORMER,
     Scrape,
-    leaks_nothing,
+    assert_leaks_nothing,
 )
 from tests.support.user_data import (
     NEW_SENTENCES,
@@ -31,7 +31,7 @@ from tests.support.user_data import (
     texts,
     topics_csv,
 )
-from tests.support.workshop import Made, Watcher
+from tests.support.workshop import TunedModels, Watcher
 
 LABELS = {"pets": set(PHOTO_CLASSES), "topics": set(TOPICS), "styles": set(STYLES)}
 BASES = {"pets": CNN, "topics": TRANSFORMER, "styles": "char_lstm"}
@@ -51,7 +51,7 @@ def share(right: Sequence[bool]) -> float:
 
 
 @pytest.mark.parametrize("name", LABELS)
-def test_each_family_becomes_a_served_version_that_is_better_than_its_baseline(made: Made, name: str) -> None:
+def test_tuned_version_of_each_family_serves_and_beats_its_baseline(made: TunedModels, name: str) -> None:
     job = made.jobs[name]
     assert (job.state, job.version, job.method) == ("SUCCEEDED", 1, "head")
     assert job.promotion_outcome.startswith("version 1 is stable: accuracy ")
@@ -64,7 +64,7 @@ def test_each_family_becomes_a_served_version_that_is_better_than_its_baseline(m
 
 
 @pytest.mark.parametrize("name", LABELS)
-def test_its_lineage_tells_from_what_and_how_it_was_made(made: Made, name: str) -> None:
+def test_lineage_names_base_dataset_and_method(made: TunedModels, name: str) -> None:
     [version] = [v for v in made.client.versions(name).versions if v.number == 1]
     lineage, data = version.lineage, made.data[name]
     assert lineage is not None
@@ -75,7 +75,7 @@ def test_its_lineage_tells_from_what_and_how_it_was_made(made: Made, name: str) 
     assert lineage.hyperparameters["head"] == "linear"
 
 
-def test_its_report_has_figures_with_intervals_and_is_a_page_to_look_at(made: Made) -> None:
+def test_report_has_metrics_with_intervals_and_an_html_page(made: TunedModels) -> None:
     report = made.client.report("pets", 1)
     accuracy = report.report["metrics"]["accuracy"]
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -90,24 +90,24 @@ def test_its_report_has_figures_with_intervals_and_is_a_page_to_look_at(made: Ma
 # ── called by name ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_new_photos_are_told_apart_by_the_users_own_classes(made: Made) -> None:
+def test_new_photos_get_the_classes_of_the_dataset(made: TunedModels) -> None:
     photos = [(label, path) for label, paths in new_photos().items() for path in paths]
     told = best(made.client.predict("pets", [path for _, path in photos]))
     assert share([label == said for (label, _), said in zip(photos, told, strict=True)]) >= 0.9
 
 
-def test_new_sentences_are_told_apart_by_topic(made: Made) -> None:
+def test_new_sentences_get_their_topic(made: TunedModels) -> None:
     told = best(made.client.predict("topics", list(NEW_SENTENCES.values()), version="1"))
     assert told == list(NEW_SENTENCES)
 
 
-def test_new_texts_are_told_apart_by_style(made: Made) -> None:
+def test_new_texts_get_their_style(made: TunedModels) -> None:
     unseen = [(style, text) for style in STYLES for text in texts(style)[STYLED : STYLED + 20]]
     told = best(made.client.predict("styles", [text for _, text in unseen]))
     assert share([style == said for (style, _), said in zip(unseen, told, strict=True)]) >= 0.7
 
 
-def test_a_shell_calls_it_by_name_and_lists_its_versions(made: Made) -> None:
+def test_shell_calls_the_tuned_model_and_lists_its_versions(made: TunedModels) -> None:
     photo = new_photos()["birds"][0]
     done = run_zoo("predict", "pets", photo, "--json", "--server", made.server.target)
     assert done.returncode == 0, done.stderr
@@ -116,7 +116,7 @@ def test_a_shell_calls_it_by_name_and_lists_its_versions(made: Made) -> None:
     assert done.stdout.splitlines()[1].split()[:4] == ["1", "stable", "READY", CNN]
 
 
-def test_heads_of_two_models_and_their_base_at_once_give_each_caller_his_own_labels(made: Made) -> None:
+def test_concurrent_calls_of_two_heads_and_their_base_get_their_own_labels(made: TunedModels) -> None:
     """Pictures for a tuned CNN and for its base ride through the same network; so do texts."""
     client = made.client
     imagenet = set(client.model(CNN).labels)
@@ -147,13 +147,13 @@ def test_heads_of_two_models_and_their_base_at_once_give_each_caller_his_own_lab
         assert all(call.result() for call in calls)
 
 
-def test_a_head_takes_no_memory_for_a_network_of_its_own(made: Made) -> None:
+def test_head_uses_no_memory_for_a_second_network(made: TunedModels) -> None:
     [version] = [v for v in made.client.versions("pets").versions if v.number == 1]
     assert 0 < version.memory_bytes < 1_000_000
     assert made.client.model(CNN).memory_bytes > 10_000_000
 
 
-def test_versions_of_all_weights_and_of_low_rank_updates_are_served_like_heads(made: Made) -> None:
+def test_full_and_lora_versions_serve_like_heads(made: TunedModels) -> None:
     """One epoch each: enough to serve, not to be good."""
     client, briefly = made.client, {"hyperparameters": {"epochs": 1}, "promote": False}
     full = client.create_job(CNN, made.data["pets"].id, "pets_whole", method="full", **briefly)
@@ -162,7 +162,7 @@ def test_versions_of_all_weights_and_of_low_rank_updates_are_served_like_heads(m
         assert made.workshop.succeeded(job).version == 1
         with pytest.raises(ZooClientError) as nowhere:
             client.predict(job.model, what)
-        leaks_nothing(nowhere.value.message)
+        assert_leaks_nothing(nowhere.value.message)
         [answer] = client.predict(job.model, what, version="1")
         assert {label.name for label in answer.labels} == LABELS[name]
         assert sum(label.score for label in answer.labels) == pytest.approx(1, abs=1e-3)
@@ -175,7 +175,7 @@ def test_versions_of_all_weights_and_of_low_rank_updates_are_served_like_heads(m
 # ── what can be seen from outside ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_metrics_tell_of_a_job_while_it_runs_and_of_its_end(made: Made) -> None:
+def test_metrics_show_a_running_job_and_its_end(made: TunedModels) -> None:
     before = Scrape(made.server)
     assert before.value("zoo_jobs", state="succeeded") >= 3
     slow = {"epochs": 10_000, "patience": 0, "checkpoint_steps": 50}
@@ -199,8 +199,8 @@ def test_metrics_tell_of_a_job_while_it_runs_and_of_its_end(made: Made) -> None:
 
 
 @pytest.mark.component
-def test_prometheus_has_no_complaint_about_the_metrics_of_jobs_and_versions(made: Made) -> None:
-    promtool = component("promtool", None, "the apt package prometheus")
+def test_promtool_accepts_the_metrics_of_jobs_and_versions(made: TunedModels) -> None:
+    promtool = find_command("promtool", None, "the apt package prometheus")
     job = made.client.create_job("tabular_mlp", made.data["flats"].id, "checked", hyperparameters={"epochs": 10_000})
     Watcher(made.client, job).until(lambda e: isinstance(e.what, MetricValue), "metric")
     page = made.server.get("/metrics")
@@ -210,13 +210,13 @@ def test_prometheus_has_no_complaint_about_the_metrics_of_jobs_and_versions(made
     made.client.cancel_job(job.id)
 
 
-def test_calls_are_counted_by_the_version_that_answered(made: Made) -> None:
+def test_calls_are_counted_by_version(made: TunedModels) -> None:
     before = Scrape(made.server).value("zoo_requests_total", model="pets", version="1")
     made.client.predict("pets", EXAMPLES / "cat.jpg")
     assert Scrape(made.server).value("zoo_requests_total", model="pets", version="1") == before + 1
 
 
-def test_who_comes_back_to_a_job_hears_only_what_he_has_not_heard(made: Made) -> None:
+def test_resumed_watch_sends_only_later_events(made: TunedModels) -> None:
     job = made.jobs["pets"]
     events = list(made.client.watch_job(job.id))
     assert [event.sequence for event in events] == list(range(1, job.last_event + 1))
@@ -228,12 +228,12 @@ def test_who_comes_back_to_a_job_hears_only_what_he_has_not_heard(made: Made) ->
     assert list(made.client.watch_job(job.id, after=job.last_event)) == []
 
 
-def test_a_job_leaves_its_curves_for_tensorboard(made: Made) -> None:
+def test_job_writes_tensorboard_files(made: TunedModels) -> None:
     for job in made.jobs.values():
         assert list((made.workshop.home / "jobs" / job.id / "tensorboard").glob("events.out.tfevents.*"))
 
 
-def test_the_same_data_sent_again_are_one_dataset(made: Made, tmp_path: Path) -> None:
+def test_repeated_upload_gives_the_same_dataset(made: TunedModels, tmp_path: Path) -> None:
     again = made.client.upload_dataset(topics_csv(tmp_path / "topics.csv"))
     assert (again.id, again.existed) == (made.data["topics"].id, True)
     assert sum(dataset.id == again.id for dataset in made.client.datasets()) == 1

@@ -12,23 +12,23 @@ import pytest
 from service.client import Dataset, IllegalMove, Job, NotFound
 from service.pb import fine_tuning_pb2 as pb
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import PATIENCE_S
+from tests.support.server_process import TIMEOUT_S
 from tests.support.stubs import (
     CNN,
     TRANSFORMER,
-    Refusal,
+    CallError,
     Stubs,
-    leaks_nothing,
-    refused,
+    assert_leaks_nothing,
+    expect_error,
 )
 from tests.support.user_data import flats_csv, photos_zip, zip_of
-from tests.support.workshop import Made, Watcher
+from tests.support.workshop import TunedModels, Watcher
 
 ENDLESS = {"epochs": 10_000, "patience": 0, "checkpoint_steps": 50}
 
 
 @pytest.fixture
-def raw(made: Made) -> Iterator[Stubs]:
+def raw(made: TunedModels) -> Iterator[Stubs]:
     with stubs_of(made.server) as stubs:
         yield stubs
 
@@ -42,7 +42,7 @@ def upload(raw: Stubs, data: bytes, file_name: str, *, chunk: int = 65_536, **he
         for start in range(header.get("offset", 0), len(data), chunk):
             yield pb.UploadDatasetRequest(chunk=data[start : start + chunk])
 
-    return raw.fine_tuning.UploadDataset(messages(), timeout=PATIENCE_S)
+    return raw.fine_tuning.UploadDataset(messages(), timeout=TIMEOUT_S)
 
 
 def texts(*rows: str, columns: str = "text,topic") -> bytes:
@@ -52,7 +52,7 @@ def texts(*rows: str, columns: str = "text,topic") -> bytes:
 def create(raw: Stubs, dataset: Dataset | pb.Dataset, base: str, **more: Any) -> pb.Job:
     spec = pb.JobSpec(base=base, dataset_id=dataset.id, model=more.pop("model", "wrong"), task=more.pop("task", ""))
     spec.hyperparameters.update(more)
-    return raw.fine_tuning.CreateJob(pb.CreateJobRequest(spec=spec), timeout=PATIENCE_S).job
+    return raw.fine_tuning.CreateJob(pb.CreateJobRequest(spec=spec), timeout=TIMEOUT_S).job
 
 
 # ── data that cannot be used ──────────────────────────────────────────────────────────────────────────────────────
@@ -102,17 +102,17 @@ OWN = ("../outside/1.png", "../pets", "cat/0.jpg", "file:///etc/passwd")
 
 
 @pytest.mark.parametrize("what", DATA)
-def test_data_that_cannot_be_learned_from_are_refused_with_the_reason(raw: Stubs, what: str) -> None:
+def test_unusable_dataset_is_rejected_with_the_reason(raw: Stubs, what: str) -> None:
     data, file_name, header, field, said = DATA[what]
     if "uri" in header:
         header = header | {"sha256": "", "size_bytes": 0}
-    refusal = refused(lambda: upload(raw, data, file_name, **header), *OWN)
+    refusal = expect_error(lambda: upload(raw, data, file_name, **header), *OWN)
     assert refusal.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED"), refusal
     assert refusal.field == field, refusal
     assert said in refusal.message
 
 
-def test_ten_bytes_called_jpg_are_left_out_with_the_reason(made: Made, tmp_path: Path) -> None:
+def test_invalid_image_is_skipped_with_the_reason(made: TunedModels, tmp_path: Path) -> None:
     report = made.client.upload_dataset(photos_zip(tmp_path / "odd.zip", {"birds/x.jpg": b"0123456789"})).report
     [skipped] = report.skipped
     assert (skipped.file, report.skipped_count) == ("birds/x.jpg", 1)
@@ -121,7 +121,7 @@ def test_ten_bytes_called_jpg_are_left_out_with_the_reason(made: Made, tmp_path:
     assert skipped.reason == "is no JPEG, PNG or WebP picture"
 
 
-def test_a_row_whose_target_is_no_number_is_left_out_with_its_row(made: Made, tmp_path: Path) -> None:
+def test_row_with_invalid_target_is_skipped_with_its_number(made: TunedModels, tmp_path: Path) -> None:
     path = flats_csv(tmp_path / "flats.csv", rows=60)
     lines = path.read_text().splitlines()
     lines[3] = lines[3].rpartition(",")[0] + ",nan"
@@ -134,19 +134,19 @@ def test_a_row_whose_target_is_no_number_is_left_out_with_its_row(made: Made, tm
         assert row.reason.startswith("the target is")
 
 
-def test_a_task_decides_over_what_whole_numbers_look_like(raw: Stubs) -> None:
+def test_task_decides_whether_integers_are_classes_or_values(raw: Stubs) -> None:
     data = texts(*(f"a text about topic {i % 30} for time {i},{i % 30}" for i in range(240)))
     guessed = upload(raw, data, "topics.csv").dataset
     [line] = [line for line in guessed.report.inferred if line.startswith("task: ")]
     assert line.endswith("more than 20; --task text-classification decides otherwise")
-    refusal = refused(lambda: create(raw, guessed, TRANSFORMER, task="text-classification"))
+    refusal = expect_error(lambda: create(raw, guessed, TRANSFORMER, task="text-classification"))
     assert (refusal.field, "upload them with this task" in refusal.message) == ("spec.task", True)
     decided = upload(raw, data, "topics.csv", task="text-classification").dataset
     assert len(decided.report.class_counts) == 30
     assert decided.id != guessed.id
 
 
-def test_a_file_name_that_is_a_path_leads_nowhere(raw: Stubs, made: Made) -> None:
+def test_file_name_with_path_is_not_followed(raw: Stubs, made: TunedModels) -> None:
     """Of it nothing but the ending is looked at."""
     reply = upload(raw, texts(*GOOD_ROWS, "one more,sea"), "../../led_out.csv")
     assert reply.dataset.report.example_count == len(GOOD_ROWS) + 1
@@ -156,7 +156,7 @@ def test_a_file_name_that_is_a_path_leads_nowhere(raw: Stubs, made: Made) -> Non
 # ── uploads that go wrong on the way ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_upload_that_was_cut_off_goes_on_where_it_stopped(raw: Stubs) -> None:
+def test_interrupted_upload_continues_from_its_offset(raw: Stubs) -> None:
     data = texts(*(f"the {word} of number {i},{word}" for word in ("moon", "sun") for i in range(3000)))
     sha256, half = hashlib.sha256(data).hexdigest(), len(data) // 2
 
@@ -165,27 +165,27 @@ def test_an_upload_that_was_cut_off_goes_on_where_it_stopped(raw: Stubs) -> None
         yield pb.UploadDatasetRequest(header=header)
         yield pb.UploadDatasetRequest(chunk=data[:half])
 
-    refusal = refused(lambda: raw.fine_tuning.UploadDataset(cut_off(), timeout=PATIENCE_S))
+    refusal = expect_error(lambda: raw.fine_tuning.UploadDataset(cut_off(), timeout=TIMEOUT_S))
     assert refusal.code == "INVALID_ARGUMENT"
-    received = raw.fine_tuning.GetUpload(pb.GetUploadRequest(sha256=sha256), timeout=PATIENCE_S).received_bytes
+    received = raw.fine_tuning.GetUpload(pb.GetUploadRequest(sha256=sha256), timeout=TIMEOUT_S).received_bytes
     assert received == half
-    wrong = refused(lambda: upload(raw, data, "sky.csv", offset=half - 1))
+    wrong = expect_error(lambda: upload(raw, data, "sky.csv", offset=half - 1))
     assert (wrong.code, wrong.field) == ("INVALID_ARGUMENT", "header.offset")
     whole = upload(raw, data, "sky.csv", offset=half)
     assert not whole.existed
     assert whole.dataset.report.example_count == 6000
 
 
-def test_bytes_that_are_not_what_the_digest_says_are_refused_and_forgotten(raw: Stubs) -> None:
+def test_upload_with_wrong_digest_is_rejected_and_deleted(raw: Stubs) -> None:
     data, other = texts(*GOOD_ROWS), hashlib.sha256(b"other").hexdigest()
-    refusal = refused(lambda: upload(raw, data, "texts.csv", sha256=other))
+    refusal = expect_error(lambda: upload(raw, data, "texts.csv", sha256=other))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "header.sha256")
-    assert raw.fine_tuning.GetUpload(pb.GetUploadRequest(sha256=other), timeout=PATIENCE_S).received_bytes == 0
+    assert raw.fine_tuning.GetUpload(pb.GetUploadRequest(sha256=other), timeout=TIMEOUT_S).received_bytes == 0
 
 
 # ── jobs that cannot be ───────────────────────────────────────────────────────────────────────────────────────────
 
-JOBS: dict[str, tuple[Callable[[Stubs, Made], object], str, str, str]] = {
+JOBS: dict[str, tuple[Callable[[Stubs, TunedModels], object], str, str, str]] = {
     "an unknown base": (
         lambda raw, made: create(raw, made.data["pets"], "efficientnet_lite1"),
         "NOT_FOUND",
@@ -238,25 +238,25 @@ JOBS: dict[str, tuple[Callable[[Stubs, Made], object], str, str, str]] = {
 
 
 @pytest.mark.parametrize("what", JOBS)
-def test_a_job_that_cannot_be_is_refused_before_it_is_queued(raw: Stubs, made: Made, what: str) -> None:
+def test_invalid_job_is_rejected_before_it_is_queued(raw: Stubs, made: TunedModels, what: str) -> None:
     call, code, field, said = JOBS[what]
     jobs = len(list(made.client.jobs()))
-    refusal: Refusal = refused(lambda: call(raw, made), *OWN)
+    refusal: CallError = expect_error(lambda: call(raw, made), *OWN)
     assert (refusal.code, refusal.field) == (code, field), refusal
     assert said in refusal.message
     assert len(list(made.client.jobs())) == jobs
 
 
-def test_an_unknown_job_is_told_by_its_name(made: Made) -> None:
+def test_unknown_job_is_not_found_by_its_id(made: TunedModels) -> None:
     for call in (made.client.job, made.client.cancel_job, made.client.resume_job, made.client.checkpoints):
         with pytest.raises(NotFound, match="nobody") as found:
             call("nobody")
-        leaks_nothing(found.value.message)
+        assert_leaks_nothing(found.value.message)
     with pytest.raises(NotFound, match="nobody"):
         list(made.client.watch_job("nobody"))
 
 
-def test_the_same_request_id_makes_one_job(made: Made) -> None:
+def test_repeated_request_id_creates_one_job(made: TunedModels) -> None:
     spec: dict[str, Any] = {"hyperparameters": {"epochs": 1}, "request_id": "just once"}
     first, again = (made.client.create_job("tabular_mlp", made.data["flats"].id, "once", **spec) for _ in range(2))
     assert first.id == again.id
@@ -267,38 +267,36 @@ def test_the_same_request_id_makes_one_job(made: Made) -> None:
 # ── jobs that go wrong ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_learning_rate_of_a_billion_diverges_and_leaves_the_last_good_checkpoint(made: Made) -> None:
+def test_diverging_job_fails_and_keeps_the_last_good_checkpoint(made: TunedModels) -> None:
     job = made.client.create_job(
         "tabular_mlp", made.data["flats"].id, "wild", hyperparameters={"learning_rate": 1e9, "epochs": 50}
     )
     ended = made.workshop.ended(job)
     assert ended.state == "FAILED"
     assert "diverge" in ended.state_reason
-    leaks_nothing(ended.state_reason)
+    assert_leaks_nothing(ended.state_reason)
     assert made.client.checkpoints(job.id)
     with pytest.raises(NotFound):
         made.client.model("wild")
 
 
-def test_data_of_a_running_job_are_deleted_only_by_force_and_the_job_then_fails_with_that_reason(
-    made: Made, tmp_path: Path
-) -> None:
+def test_forced_delete_of_a_dataset_in_use_fails_the_job_with_that_reason(made: TunedModels, tmp_path: Path) -> None:
     data = made.client.upload_dataset(flats_csv(tmp_path / "flats.csv", rows=300), columns={"target": "rent"})
     job = made.client.create_job("tabular_mlp", data.id, "orphan", hyperparameters=ENDLESS)
     watcher = Watcher(made.client, job)
     watcher.until_step(50)
     with pytest.raises(IllegalMove) as refusal:
         made.client.delete_dataset(data.id)
-    leaks_nothing(refusal.value.message)
+    assert_leaks_nothing(refusal.value.message)
     assert made.client.delete_dataset(data.id, force=True) > 0
     watcher.end()
     ended = made.client.job(job.id)
     assert (ended.state, watcher.states[-1]) == ("FAILED", "FAILED")
     assert "deleted" in ended.state_reason
-    leaks_nothing(ended.state_reason)
+    assert_leaks_nothing(ended.state_reason)
 
 
-def test_two_jobs_for_one_name_at_once_become_two_versions(made: Made) -> None:
+def test_concurrent_jobs_for_one_model_become_two_versions(made: TunedModels) -> None:
     jobs: list[Job] = [
         made.client.create_job(
             "tabular_mlp", made.data["flats"].id, "twins", seed=seed, hyperparameters={"epochs": 2}, promote=False

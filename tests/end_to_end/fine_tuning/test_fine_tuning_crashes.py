@@ -11,7 +11,7 @@ import pytest
 from service.client import Job, StateChanged
 from tests.support.server_process import until
 from tests.support.user_data import NEW_SENTENCES
-from tests.support.workshop import Made, Watcher
+from tests.support.workshop import TunedModels, Watcher
 
 LONG = {"epochs": 100, "patience": 0, "checkpoint_steps": 40, "batch_size": 16}
 """Some 1,800 steps: it can be ended in the middle on any machine. Seeded, so that the weights can be compared."""
@@ -20,16 +20,16 @@ MIDWAY = 80
 
 
 @pytest.fixture(scope="module")
-def weights(made: Made) -> bytes:
+def weights(made: TunedModels) -> bytes:
     """Of a job that nobody disturbed."""
     return weights_of(made, made.workshop.succeeded(begin(made, "undisturbed")))
 
 
-def begin(made: Made, model: str) -> Job:
+def begin(made: TunedModels, model: str) -> Job:
     return made.client.create_job("tabular_mlp", made.data["flats"].id, model, hyperparameters=LONG)
 
 
-def weights_of(made: Made, job: Job) -> bytes:
+def weights_of(made: TunedModels, job: Job) -> bytes:
     return (made.workshop.home / "versions" / job.model / str(job.version) / "model.safetensors").read_bytes()
 
 
@@ -54,7 +54,7 @@ def sees_each_event_once(watcher: Watcher) -> None:
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
 
 
-def test_a_server_that_is_killed_midway_finishes_the_job_after_its_restart(made: Made, weights: bytes) -> None:
+def test_killed_server_finishes_the_job_after_its_restart(made: TunedModels, weights: bytes) -> None:
     job = begin(made, "killed_server")
     watcher = Watcher(made.client, job)
     watcher.until_step(MIDWAY)
@@ -73,9 +73,7 @@ def test_a_server_that_is_killed_midway_finishes_the_job_after_its_restart(made:
     assert answer.labels[0].name == "food", "what was tuned before the crash is served after it"
 
 
-def test_a_server_that_is_stopped_midway_rests_the_job_and_finishes_it_after_its_restart(
-    made: Made, weights: bytes
-) -> None:
+def test_stopped_server_pauses_the_job_and_finishes_it_after_its_restart(made: TunedModels, weights: bytes) -> None:
     job = begin(made, "stopped_server")
     watcher = Watcher(made.client, job)
     watcher.until_step(MIDWAY)
@@ -89,7 +87,7 @@ def test_a_server_that_is_stopped_midway_rests_the_job_and_finishes_it_after_its
     assert weights_of(made, ended) == weights, "resumed equals uninterrupted"
 
 
-def test_a_worker_that_is_killed_is_replaced(made: Made, weights: bytes) -> None:
+def test_killed_worker_is_replaced(made: TunedModels, weights: bytes) -> None:
     job = begin(made, "killed_worker")
     watcher = Watcher(made.client, job)
     watcher.until_step(MIDWAY)
@@ -102,7 +100,7 @@ def test_a_worker_that_is_killed_is_replaced(made: Made, weights: bytes) -> None
     assert weights_of(made, ended) == weights, "resumed equals uninterrupted"
 
 
-def test_a_job_that_was_paused_goes_on_when_it_is_resumed(made: Made, weights: bytes) -> None:
+def test_paused_job_continues_after_resume(made: TunedModels, weights: bytes) -> None:
     job = begin(made, "paused")
     watcher = Watcher(made.client, job)
     watcher.until_step(MIDWAY)

@@ -7,15 +7,15 @@ from collections import Counter
 import pytest
 
 from service.client import Client, IllegalMove, Job, NotFound
-from tests.support.stubs import TRANSFORMER, leaks_nothing
+from tests.support.stubs import TRANSFORMER, assert_leaks_nothing
 from tests.support.user_data import NEW_SENTENCES
-from tests.support.workshop import Made
+from tests.support.workshop import TunedModels
 
 FOOD = NEW_SENTENCES["food"]
 
 
 @pytest.fixture(scope="module")
-def later(made: Made) -> dict[int, Job]:
+def later(made: TunedModels) -> dict[int, Job]:
     """Versions 2 (as good as the first) and 3 (an RNN that knows letters, where words are what matters) of `topics`."""
     bases = {2: TRANSFORMER, 3: "char_lstm"}
     jobs = {}
@@ -25,7 +25,7 @@ def later(made: Made) -> dict[int, Job]:
 
 
 @pytest.fixture(autouse=True)
-def second_is_stable(made: Made, later: dict[int, Job]) -> None:
+def second_is_stable(made: TunedModels, later: dict[int, Job]) -> None:
     """As the gate left it, whatever the test before did."""
     made.client.set_canary("topics", 0, 0.0)
     if made.client.versions("topics").traffic.stable != 2:
@@ -37,7 +37,7 @@ def answered(client: Client, calls: int, version: str = "") -> Counter[int]:
     return Counter(client.predict("topics", FOOD, version=version)[0].version for _ in range(calls))
 
 
-def test_the_gate_moves_stable_to_a_version_that_is_not_worse(made: Made, later: dict[int, Job]) -> None:
+def test_gate_promotes_a_version_that_is_not_worse(made: TunedModels, later: dict[int, Job]) -> None:
     assert later[2].version == 2
     assert later[2].promotion_outcome.startswith("version 2 is stable: accuracy ")
     assert "and not worse than" in later[2].promotion_outcome
@@ -47,9 +47,7 @@ def test_the_gate_moves_stable_to_a_version_that_is_not_worse(made: Made, later:
     assert answered(made.client, 3) == {2: 3}
 
 
-def test_the_gate_keeps_stable_from_one_that_is_worse_which_is_still_there_by_number(
-    made: Made, later: dict[int, Job]
-) -> None:
+def test_gate_does_not_promote_a_worse_version_which_serves_by_number(made: TunedModels, later: dict[int, Job]) -> None:
     assert later[3].version == 3
     assert "is worse than the" in later[3].promotion_outcome
     assert "of version 2, which stays stable" in later[3].promotion_outcome
@@ -59,13 +57,13 @@ def test_the_gate_keeps_stable_from_one_that_is_worse_which_is_still_there_by_nu
     assert answered(made.client, 3, version="3") == {3: 3}
 
 
-def test_a_rollback_makes_the_version_stable_that_was_so_before(made: Made) -> None:
+def test_rollback_restores_the_previous_stable_version(made: TunedModels) -> None:
     back = made.client.rollback("topics")
     assert (back.rolled_back, back.model.aliases["stable"]) == (2, 1)
     assert answered(made.client, 3) == {1: 3}
 
 
-def test_a_canary_gets_its_share_of_the_calls_that_name_no_version(made: Made) -> None:
+def test_canary_gets_its_share_of_requests_without_version(made: TunedModels) -> None:
     made.client.set_canary("topics", 3, 0.25)
     assert made.client.model("topics").aliases["canary"] == 3
     assert answered(made.client, 40) == {2: 30, 3: 10}
@@ -75,19 +73,19 @@ def test_a_canary_gets_its_share_of_the_calls_that_name_no_version(made: Made) -
     assert answered(made.client, 8) == {2: 8}
 
 
-def test_a_version_that_an_alias_names_is_not_deleted(made: Made) -> None:
+def test_delete_of_an_aliased_version_is_rejected(made: TunedModels) -> None:
     for alias, number in (("stable", 2), ("favourite", 3)):
         made.client.set_alias("topics", alias, number)
         with pytest.raises(IllegalMove, match=alias) as refused:
             made.client.delete_version("topics", number)
-        leaks_nothing(refused.value.message)
+        assert_leaks_nothing(refused.value.message)
     assert answered(made.client, 2, version="favourite") == {3: 2}
     made.client.delete_alias("topics", "favourite")
     with pytest.raises(NotFound):
         made.client.predict("topics", FOOD, version="favourite")
 
 
-def test_a_version_that_is_unknown_is_told_by_name(made: Made) -> None:
+def test_unknown_version_is_not_found_by_its_number(made: TunedModels) -> None:
     for call in (
         lambda: made.client.predict("topics", FOOD, version="77"),
         lambda: made.client.promote("topics", 77),
@@ -97,10 +95,10 @@ def test_a_version_that_is_unknown_is_told_by_name(made: Made) -> None:
     ):
         with pytest.raises(NotFound, match="77") as refused:
             call()
-        leaks_nothing(refused.value.message)
+        assert_leaks_nothing(refused.value.message)
 
 
-def test_aliases_and_the_canary_survive_a_restart_and_so_do_rollbacks(made: Made) -> None:
+def test_restart_keeps_aliases_canary_and_rollbacks(made: TunedModels) -> None:
     made.client.set_alias("topics", "favourite", 1)
     made.client.set_canary("topics", 3, 0.5)
     made.workshop.stop()
@@ -114,7 +112,7 @@ def test_aliases_and_the_canary_survive_a_restart_and_so_do_rollbacks(made: Made
     assert back.model.aliases["stable"] == 1
 
 
-def test_a_version_that_nobody_names_can_be_deleted_and_its_number_is_not_given_again(made: Made) -> None:
+def test_deleted_version_number_is_not_reused(made: TunedModels) -> None:
     made.client.promote("topics", 2)
     assert made.client.delete_version("topics", 3) > 0
     assert 3 not in made.client.model("topics").versions

@@ -19,7 +19,7 @@ from tests.support.user_data import (
     photos_zip,
     topics_csv,
 )
-from tests.support.workshop import Workshop
+from tests.support.workshop import RestartableServer
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
@@ -58,7 +58,7 @@ def digits_zip(path: Path) -> Path:
 class Models:
     """What was tuned, and on which server it is."""
 
-    workshop: Workshop
+    workshop: RestartableServer
 
     @property
     def client(self) -> Client:
@@ -97,7 +97,7 @@ def _best(answer: object) -> str:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     """Four models that were tuned while their bases ran in fp32, on a server that has since been started anew in bf16."""
     folder = tmp_path_factory.mktemp("reduced")
-    with Workshop(folder / "home") as workshop:
+    with RestartableServer(folder / "home") as workshop:
         client, made = workshop.client, Models(workshop)
         photos = client.upload_dataset(photos_zip(folder / "photos.zip"))
         written = client.upload_dataset(digits_zip(folder / "digits.zip"))
@@ -119,7 +119,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
         yield made
 
 
-def test_models_that_were_tuned_in_fp32_serve_on_bases_in_bf16(models: Models) -> None:
+def test_models_tuned_in_fp32_serve_on_bf16_bases(models: Models) -> None:
     for name in ("digits", "photos", "topics", "adapted"):
         version = models.version(name, 1)
         assert version.state == "READY", (name, version.state_reason)
@@ -140,19 +140,19 @@ def test_models_that_were_tuned_in_fp32_serve_on_bases_in_bf16(models: Models) -
             assert not version.decisions[-1].problem
 
 
-def test_bases_keep_their_precision_whatever_heads_they_carry(models: Models) -> None:
+def test_base_keeps_its_precision_with_heads(models: Models) -> None:
     for base in (CNN, TRANSFORMER):
         assert models.client.model(base).precision == "bf16"
 
 
-def test_answers_stay_as_good_as_they_were(models: Models) -> None:
+def test_predictions_on_bf16_are_as_good_as_on_fp32(models: Models) -> None:
     assert models.digits_right() >= 0.55
     assert models.photos_right() >= 0.75
     assert models.texts_right("topics") >= 0.75
     assert models.texts_right("adapted") >= 0.5
 
 
-def test_a_report_has_what_servers_measured(models: Models) -> None:
+def test_report_contains_the_measurements_of_servers(models: Models) -> None:
     report = models.client.report("digits", 1)
     [served] = report.report["serving"]
     assert (served["runs"], served["metric"]) == ("eager bf16", "accuracy")
@@ -160,7 +160,7 @@ def test_a_report_has_what_servers_measured(models: Models) -> None:
     assert models.client.model("digits").decisions[-1].metric == "accuracy"
 
 
-def test_a_canary_that_is_tuned_on_a_base_in_bf16_serves_there_and_after_a_restart_in_fp32(models: Models) -> None:
+def test_canary_tuned_on_bf16_base_serves_on_it_and_on_fp32_after_restart(models: Models) -> None:
     data = models.version("digits", 1).lineage
     assert data is not None
     job = models.client.create_job(CNN, data.dataset_id, "digits", seed=1, promote=False)

@@ -12,14 +12,14 @@ import pytest
 from tests.support.server_process import REPOSITORY, run_zoo
 from tests.support.stubs import TRANSFORMER
 from tests.support.user_data import topics_csv
-from tests.support.workshop import Workshop
+from tests.support.workshop import RestartableServer
 
 DATA = REPOSITORY / "tests" / "data_sets" / "data"
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Workshop(tmp_path_factory.mktemp("user") / "home", settings={"ZOO_MODELS": TRANSFORMER}) as workshop:
+    with RestartableServer(tmp_path_factory.mktemp("user") / "home", settings={"ZOO_MODELS": TRANSFORMER}) as workshop:
         yield workshop.server.target
 
 
@@ -37,7 +37,7 @@ def asked(target: str, name: str, *inputs: str | Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["train_space", "train_index"])
-def test_every_row_of_a_training_table_gets_its_number(target: str, name: str) -> None:
+def test_predict_command_answers_every_row_of_a_training_table(target: str, name: str) -> None:
     taught(target, "tabular_mlp", DATA / f"{name}.csv", name, "--target", "rent", "--set", "epochs=3")
     lines = asked(target, name, DATA / f"{name}.csv")
     assert len(lines) == 160
@@ -46,7 +46,7 @@ def test_every_row_of_a_training_table_gets_its_number(target: str, name: str) -
 
 
 @pytest.mark.parametrize("name", ["dst_local", "scale_1e19"])
-def test_a_training_series_gets_its_forecast_in_its_own_units(target: str, name: str) -> None:
+def test_predict_command_forecasts_a_training_series_in_its_units(target: str, name: str) -> None:
     taught(target, "series_gru", DATA / f"{name}.csv", name, "--set", "epochs=2", "--set", "hidden=8")
     [line] = asked(target, name, DATA / f"{name}.csv")
     numbers = [float(row.split(",")[1]) for row in (DATA / f"{name}.csv").read_text().splitlines()[1:]]
@@ -54,7 +54,7 @@ def test_a_training_series_gets_its_forecast_in_its_own_units(target: str, name:
     assert line["lower"] is not None
 
 
-def test_every_text_of_a_training_table_gets_its_class(target: str, tmp_path: Path) -> None:
+def test_predict_command_classifies_every_text_of_a_training_table(target: str, tmp_path: Path) -> None:
     file = topics_csv(tmp_path / "topics.csv")
     taught(target, TRANSFORMER, file, "topics")
     lines = asked(target, "topics", file)
@@ -63,7 +63,7 @@ def test_every_text_of_a_training_table_gets_its_class(target: str, tmp_path: Pa
     assert all(line["labels"] for line in lines + texts)
 
 
-def test_a_url_or_the_name_of_no_file_is_a_sentence(target: str) -> None:
+def test_predict_command_rejects_url_and_missing_file(target: str) -> None:
     for argument in ("https://example.org/a.txt", "nothing.md"):
         [line] = asked(target, TRANSFORMER, argument)
         assert line["error"]["reason"] == "NOTHING_TO_SEND"

@@ -69,7 +69,7 @@ def zoo(server: ServerProcess, home: Path, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_server_over_a_damaged_home_serves_the_rest_and_lets_the_damaged_go(home: Path) -> None:
+def test_server_on_a_damaged_home_serves_intact_items_and_deletes_damaged_ones(home: Path) -> None:
     with ServerProcess("--model", "char_lstm", ZOO_HOME=str(home), ZOO_JOBS_PER_DEVICE="0") as server:
         server.live()
         assert not any(one["damaged"] for one in zoo(server, home, "datasets")["datasets"])

@@ -12,16 +12,16 @@ from grpc_health.v1 import health_pb2
 
 from service.pb import open_inference_pb2, prediction_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import PATIENCE_S, ServerProcess, until
+from tests.support.server_process import TIMEOUT_S, ServerProcess, until
 from tests.support.stubs import (
     RNN,
     Scrape,
     Stubs,
     ask,
+    expect_error,
     infer,
     outputs,
-    read_refusal,
-    refused,
+    read_error,
     samples,
 )
 
@@ -34,7 +34,7 @@ PATIENT = {"ZOO_MAX_QUEUE_DELAY_MS": "6000"}
 
 
 def watch(stubs: Stubs, name: str = "") -> grpc.Future:
-    watched = stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
+    watched = stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
     assert next(watched).status == SERVING
     return watched
 
@@ -43,14 +43,14 @@ def in_flight(server: ServerProcess) -> float:
     return Scrape(server).value("zoo_in_flight_requests", model=RNN)
 
 
-def test_sigterm_in_a_burst_answers_every_taken_call_and_refuses_new_ones() -> None:
+def test_sigterm_answers_accepted_calls_and_rejects_new_ones() -> None:
     with ServerProcess("--model", RNN, **PATIENT) as server, stubs_of(server.ready()) as stubs:
         watched = watch(stubs)
-        plain = [stubs.prediction.Predict.future(SOUND, timeout=PATIENCE_S) for _ in range(3)]
+        plain = [stubs.prediction.Predict.future(SOUND, timeout=TIMEOUT_S) for _ in range(3)]
         tensors = infer(RNN, samples=FRAME[None])
-        tensor_calls = [stubs.inference.ModelInfer.future(tensors, timeout=PATIENCE_S) for _ in range(2)]
+        tensor_calls = [stubs.inference.ModelInfer.future(tensors, timeout=TIMEOUT_S) for _ in range(2)]
         requests = [prediction_pb2.StreamPredictRequest(request=SOUND) for _ in range(2)]
-        stream = stubs.prediction.StreamPredict(iter(requests), timeout=PATIENCE_S)
+        stream = stubs.prediction.StreamPredict(iter(requests), timeout=TIMEOUT_S)
         until(lambda: in_flight(server) == 7, "seven calls in flight")
 
         server.terminate()
@@ -59,7 +59,7 @@ def test_sigterm_in_a_burst_answers_every_taken_call_and_refuses_new_ones() -> N
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
         assert not any(call.done() for call in (*plain, *tensor_calls))
         for attempt in (lambda: stubs.predict(SOUND), lambda: stubs.infer(tensors)):
-            refusal = refused(attempt)
+            refusal = expect_error(attempt)
             assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DRAINING")
             assert refusal.message == "the server is shutting down and takes no more requests"
 
@@ -73,10 +73,10 @@ def test_sigterm_in_a_burst_answers_every_taken_call_and_refuses_new_ones() -> N
         assert server.wait_for("stopped")["all_answered"] is True
 
 
-def test_notice_is_given_while_work_is_still_taken_and_an_idle_stream_keeps_nobody() -> None:
+def test_drain_notice_reports_not_ready_while_calls_are_accepted() -> None:
     requests: queue.SimpleQueue[open_inference_pb2.ModelInferRequest | None] = queue.SimpleQueue()
     with ServerProcess("--model", RNN, ZOO_DRAIN_NOTICE_S="4") as server, stubs_of(server.ready()) as stubs:
-        stream = stubs.inference.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE_S)
+        stream = stubs.inference.ModelStreamInfer(iter(requests.get, None), timeout=TIMEOUT_S)
         requests.put(infer(RNN, samples=FRAME[None]))
         assert not next(stream).error_message
         watched, of_service, of_model = watch(stubs), watch(stubs, "zoo.v1.Prediction"), watch(stubs, RNN)
@@ -90,14 +90,14 @@ def test_notice_is_given_while_work_is_still_taken_and_an_idle_stream_keeps_nobo
         requests.put(None)
 
 
-def test_calls_that_outlast_the_grace_period_end_as_unavailable() -> None:
+def test_calls_beyond_the_grace_period_end_as_unavailable() -> None:
     settings = {"ZOO_MAX_QUEUE_DELAY_MS": "10000", "ZOO_DRAIN_GRACE_S": "0.2"}
     with ServerProcess("--model", RNN, **settings) as server, stubs_of(server.ready()) as stubs:
-        plain = stubs.prediction.Predict.future(SOUND, timeout=PATIENCE_S)
-        tensors = stubs.inference.ModelInfer.future(infer(RNN, samples=FRAME[None]), timeout=PATIENCE_S)
+        plain = stubs.prediction.Predict.future(SOUND, timeout=TIMEOUT_S)
+        tensors = stubs.inference.ModelInfer.future(infer(RNN, samples=FRAME[None]), timeout=TIMEOUT_S)
         until(lambda: in_flight(server) == 2, "two calls in flight")
         server.terminate()
-        codes = [read_refusal(call.exception()).code for call in (plain, tensors)]
+        codes = [read_error(call.exception()).code for call in (plain, tensors)]
         assert codes == ["UNAVAILABLE", "UNAVAILABLE"]
         assert server.wait() == 0
         assert server.wait_for("stopped")["all_answered"] is False

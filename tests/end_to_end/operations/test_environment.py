@@ -15,7 +15,7 @@ from service.client import Client, SamplesInstance
 from tests.end_to_end.operations.test_start import refuses_to_start
 from tests.support.bare_server import BareServer
 from tests.support.server_process import (
-    PATIENCE_S,
+    TIMEOUT_S,
     ZOO,
     ServerProcess,
     environment,
@@ -76,7 +76,7 @@ def strange_home(folder: Path) -> Path:
     return home
 
 
-def test_closed_streams_a_bare_locale_and_a_strange_home_serve_and_train(tmp_path: Path) -> None:
+def test_server_with_closed_streams_c_locale_and_unusual_home_serves_and_trains(tmp_path: Path) -> None:
     home = strange_home(tmp_path)
     odd = ["sh", "-c", 'umask 077; ulimit -n 256; exec "$@" 0<&- 1>&- 2>&-', "sh"]
     with (
@@ -106,7 +106,7 @@ def test_closed_streams_a_bare_locale_and_a_strange_home_serve_and_train(tmp_pat
     assert (home / "zoo.db").is_file()
 
 
-def test_service_variables_of_kubernetes_are_ignored_with_a_warning_that_says_why(tmp_path: Path) -> None:
+def test_kubernetes_service_variables_are_ignored_with_a_warning(tmp_path: Path) -> None:
     out, err = tmp_path / "out", tmp_path / "err"
     with (
         out.open("wb") as stdout,
@@ -126,7 +126,7 @@ def test_service_variables_of_kubernetes_are_ignored_with_a_warning_that_says_wh
     assert " × " in banner, "and has that one"
 
 
-def test_brackets_and_ipv6_are_understood_and_printed(tmp_path: Path) -> None:
+def test_ipv6_address_with_brackets_is_accepted_and_printed(tmp_path: Path) -> None:
     if not has_ipv6():
         pytest.skip("this machine has no IPv6")
     with ServerProcess("--model", RNN, "--host", "[::]") as server:
@@ -155,7 +155,7 @@ def test_brackets_and_ipv6_are_understood_and_printed(tmp_path: Path) -> None:
         ("a" * 300, "for gRPC: "),
     ],
 )
-def test_a_host_that_is_none_is_told(host: str, says: str) -> None:
+def test_malformed_host_is_rejected_at_start(host: str, says: str) -> None:
     assert says in refuses_to_start("--model", RNN, "--host", host, "--port", "0", "--http-port", "0")
 
 
@@ -173,7 +173,7 @@ def test_a_host_that_is_none_is_told(host: str, says: str) -> None:
         ("{folder}/file\nx/y", "ZOO_HOME"),
     ],
 )
-def test_a_home_that_cannot_be_used_is_told(tmp_path: Path, home: str, says: str) -> None:
+def test_unusable_home_is_rejected_at_start(tmp_path: Path, home: str, says: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "file\nx").write_text("")
     (tmp_path / "dangling").symlink_to("/proc/nowhere/x")
@@ -183,13 +183,11 @@ def test_a_home_that_cannot_be_used_is_told(tmp_path: Path, home: str, says: str
     assert says.format(folder=tmp_path) in said
 
 
-def test_a_user_without_a_home_is_told_to_name_a_folder(tmp_path: Path) -> None:
+def test_user_without_home_is_asked_for_zoo_home(tmp_path: Path) -> None:
     variables = environment(PYTHONPATH=str(nobody(tmp_path)))
     for name in ("ZOO_HOME", "HOME", "XDG_DATA_HOME"):
         variables.pop(name, None)
-    done = subprocess.run(
-        [ZOO, "serve"], env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run([ZOO, "serve"], env=variables, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 2
     [sentence] = done.stderr.splitlines()
     assert "there is no home folder of this user; set ZOO_HOME to a folder" in sentence

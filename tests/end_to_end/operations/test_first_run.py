@@ -15,8 +15,8 @@ from service.client import Client
 from tests.support import samples
 from tests.support.server_process import (
     EXAMPLES,
-    PATIENCE_S,
     REPOSITORY,
+    TIMEOUT_S,
     ServerProcess,
     environment,
     run_zoo,
@@ -34,18 +34,18 @@ def zoo_json(*arguments: str | Path, server: ServerProcess) -> list[dict]:
 
 
 @pytest.mark.parametrize("model", [CNN, RNN, TRANSFORMER])
-def test_the_lines_that_the_server_offers_at_start_work_as_pasted(server: ServerProcess, model: str) -> None:
+def test_commands_printed_at_start_work_as_pasted(server: ServerProcess, model: str) -> None:
     server.wait_for_line("Call it from another terminal")
     server.wait_for_line(f" {RNN} ")
     line = next(line.strip() for line in server.out if " predict " in line and f" {model} " in line)
     ended = subprocess.run(
-        shlex.split(line), cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        shlex.split(line), cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
 
 
-def test_it_says_where_it_listens_and_what_it_loads(server: ServerProcess) -> None:
+def test_start_prints_addresses_and_models(server: ServerProcess) -> None:
     said = "".join(server.out)
     assert f"127.0.0.1:{server.port}" in said
     assert f"http://127.0.0.1:{server.http_port}/metrics" in said
@@ -53,7 +53,7 @@ def test_it_says_where_it_listens_and_what_it_loads(server: ServerProcess) -> No
     assert all(model in said for model in (CNN, RNN, TRANSFORMER))
 
 
-def test_a_cat_is_called_a_cat(server: ServerProcess) -> None:
+def test_predict_of_a_cat_photo_prints_cat_first(server: ServerProcess) -> None:
     ended = run_zoo("predict", CNN, EXAMPLES / "cat.jpg", "--server", server.target)
     assert ended.returncode == 0, ended.stderr
     best = ended.stdout.splitlines()[1]
@@ -68,7 +68,7 @@ def test_a_cat_is_called_a_cat(server: ServerProcess) -> None:
     assert all(0 < score < 1 for score in scores)
 
 
-def test_speech_is_found_in_speech_and_none_in_noise(server: ServerProcess, tmp_path: Path) -> None:
+def test_voice_activity_finds_speech_and_none_in_noise(server: ServerProcess, tmp_path: Path) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(samples.wav(samples.noise_samples()))
     spoken, silent = zoo_json("predict", RNN, EXAMPLES / "speech.flac", noise, server=server)
@@ -81,7 +81,7 @@ def test_speech_is_found_in_speech_and_none_in_noise(server: ServerProcess, tmp_
     assert max(silent["frame_probabilities"]) < 0.5
 
 
-def test_a_paraphrase_is_nearer_than_an_unrelated_sentence(server: ServerProcess) -> None:
+def test_paraphrase_is_nearer_than_an_unrelated_sentence(server: ServerProcess) -> None:
     texts = ("A cat sleeps on the sofa.", "A kitten naps on the couch.", "Stocks fell sharply.")
     vectors = [np.array(line["embedding"]) for line in zoo_json("predict", TRANSFORMER, *texts, server=server)]
     assert [np.linalg.norm(vector) for vector in vectors] == pytest.approx([1, 1, 1], abs=1e-5)
@@ -89,7 +89,7 @@ def test_a_paraphrase_is_nearer_than_an_unrelated_sentence(server: ServerProcess
     assert paraphrase > 0.5 > 0.2 > unrelated
 
 
-def test_a_folder_is_answered_file_by_file_in_order(server: ServerProcess) -> None:
+def test_folder_is_answered_in_order_of_its_files(server: ServerProcess) -> None:
     lines = zoo_json("predict", CNN, EXAMPLES, server=server)
     assert [Path(line["input"]).name for line in lines] == ["cat.jpg", "coffee.jpg", "rocket.jpg"]
     best = [line["labels"][0]["name"] for line in lines]
@@ -98,7 +98,7 @@ def test_a_folder_is_answered_file_by_file_in_order(server: ServerProcess) -> No
     assert best[2] == "missile" or "projectile" in best[2]
 
 
-def test_one_bad_file_of_many_fails_alone(server: ServerProcess, tmp_path: Path) -> None:
+def test_bad_file_of_many_fails_alone(server: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes((EXAMPLES / "cat.jpg").read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"not an image")
     (tmp_path / "c.jpg").write_bytes((EXAMPLES / "coffee.jpg").read_bytes())
@@ -110,7 +110,7 @@ def test_one_bad_file_of_many_fails_alone(server: ServerProcess, tmp_path: Path)
     assert last["labels"][0]["name"] == "espresso"
 
 
-def test_status_tells_what_runs(server: ServerProcess) -> None:
+def test_status_command_lists_the_loaded_models(server: ServerProcess) -> None:
     people = run_zoo("status", "--server", server.target)
     assert people.returncode == 0
     assert f"{server.target} is live and ready" in people.stdout
@@ -122,7 +122,7 @@ def test_status_tells_what_runs(server: ServerProcess) -> None:
     assert states.items() >= dict.fromkeys((CNN, RNN, TRANSFORMER), "READY").items()
 
 
-def test_models_and_show_tell_what_a_model_is(server: ServerProcess) -> None:
+def test_models_and_show_commands_describe_a_model(server: ServerProcess) -> None:
     [listed] = zoo_json("models", server=server)
     assert listed["source"] == "server"
     families = {model["name"]: model["family"] for model in listed["models"]}
@@ -140,7 +140,7 @@ def test_models_and_show_tell_what_a_model_is(server: ServerProcess) -> None:
     assert f"zoo predict --server {server.target} {CNN}" in people.stdout
 
 
-def test_the_sdk_says_the_same(server: ServerProcess) -> None:
+def test_client_gives_the_same_answers_as_the_command(server: ServerProcess) -> None:
     with Client(server.target) as zoo:
         [cat] = zoo.predict(CNN, EXAMPLES / "cat.jpg", top_k=1)
         assert [label.name in CATS for label in cat.labels] == [True]

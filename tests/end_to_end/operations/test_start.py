@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from service.pb import models_pb2, open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
 from tests.support.server_process import (
-    PATIENCE_S,
+    TIMEOUT_S,
     ServerProcess,
     home_with,
     run_zoo,
@@ -28,8 +28,8 @@ from tests.support.stubs import (
     RNN,
     TRANSFORMER,
     ask,
-    leaks_nothing,
-    refused,
+    assert_leaks_nothing,
+    expect_error,
     samples,
 )
 
@@ -54,7 +54,7 @@ def weights_held_back(home: Path, model: str) -> Iterator[None]:
         (home / "weights" / "by-card" / pointer.name).write_text(pointer.read_text())
 
 
-def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
+def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
     home, held_back = home_with(tmp_path, present=[]), ExitStack()
     held_back.enter_context(weights_held_back(home, RNN))
     with (
@@ -63,7 +63,7 @@ def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
         stubs_of(server.live()) as stubs,
     ):
         watches = [
-            stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
+            stubs.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
             for name in ("", RNN, "zoo.v1.Models")
         ]
         assert [HEALTH[next(watch).status] for watch in watches] == ["NOT_SERVING"] * 3
@@ -79,12 +79,12 @@ def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
         loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
         until(lambda: [m.name for m in stubs.models.ListModels(loading).models] == [RNN], "the load")
 
-        refusal = refused(lambda: stubs.predict(SOUND))
+        refusal = expect_error(lambda: stubs.predict(SOUND))
         assert (refusal.code, refusal.message) == ("UNAVAILABLE", "model 'silero_vad' is loading")
         assert refusal.retry_s is not None
-        assert refused(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
+        assert expect_error(lambda: stubs.predict(ask(CNN, {"image": b""}))).code == "UNAVAILABLE"
         unload = models_pb2.UnloadModelRequest(name=RNN)
-        assert refused(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
+        assert expect_error(lambda: stubs.models.UnloadModel(unload)).code == "FAILED_PRECONDITION"
 
         held_back.close()
 
@@ -100,7 +100,7 @@ def test_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> None:
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}
 
 
-def test_it_stops_when_told_to_although_a_model_still_waits_for_its_weights(tmp_path: Path) -> None:
+def test_sigterm_during_a_weight_fetch_stops_the_server(tmp_path: Path) -> None:
     home = home_with(tmp_path, present=[])
     with weights_held_back(home, RNN), ServerProcess("--model", RNN, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server:
         with stubs_of(server.live()) as stubs:
@@ -110,7 +110,7 @@ def test_it_stops_when_told_to_although_a_model_still_waits_for_its_weights(tmp_
         assert server.wait() == 0
 
 
-def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others_serve(tmp_path: Path) -> None:
+def test_models_with_unusable_weights_are_unavailable_while_others_serve(tmp_path: Path) -> None:
     home = home_with(tmp_path, present=[RNN], damaged={CNN: b"\xff" * 4096})
     with ServerProcess(ZOO_HOME=str(home)) as server:
         server.ready()
@@ -119,12 +119,12 @@ def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others
             assert (stubs.serving(), stubs.serving(RNN)) == (True, True)
             assert (stubs.serving(CNN), stubs.serving(TRANSFORMER)) == (False, False)
 
-            missing = refused(lambda: stubs.predict(ask(TRANSFORMER, {"text": "hello"})))
+            missing = expect_error(lambda: stubs.predict(ask(TRANSFORMER, {"text": "hello"})))
             assert missing.code == "UNAVAILABLE"
             assert "its weights are not on this machine and the server is offline" in missing.message
             assert f"zoo pull {TRANSFORMER}" in missing.message
 
-            damaged = refused(lambda: stubs.predict(ask(CNN, {"image": b"photo"})))
+            damaged = expect_error(lambda: stubs.predict(ask(CNN, {"image": b"photo"})))
             assert damaged.code == "UNAVAILABLE"
             assert damaged.message.startswith(f"model '{CNN}' is unavailable: ")
 
@@ -133,12 +133,12 @@ def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others
                 assert shown.state == models_pb2.MODEL_STATE_UNAVAILABLE
                 assert shown.state_reason
                 assert shown.state_reason in words
-                again = refused(lambda m=model: stubs.models.LoadModel(models_pb2.LoadModelRequest(name=m)))
+                again = expect_error(lambda m=model: stubs.models.LoadModel(models_pb2.LoadModelRequest(name=m)))
                 assert again.code == "UNAVAILABLE"
                 assert shown.state_reason in again.message
             index = stubs.inference.RepositoryIndex(open_inference_pb2.RepositoryIndexRequest()).models
             for entry in index:
-                leaks_nothing(entry.reason)
+                assert_leaks_nothing(entry.reason)
             assert {entry.name: entry.state for entry in index}.items() >= {
                 CNN: "UNAVAILABLE",
                 RNN: "READY",
@@ -152,7 +152,7 @@ def test_models_with_unusable_weights_are_unavailable_with_a_reason_while_others
         assert f" predict --server {server.target} {CNN}" not in said
 
 
-def test_it_stays_live_and_not_ready_when_no_model_can_be_loaded(tmp_path: Path) -> None:
+def test_server_without_loadable_model_is_live_and_not_ready(tmp_path: Path) -> None:
     with ServerProcess("--model", RNN, ZOO_HOME=str(tmp_path)) as server:
         server.live().wait_for("no model could be loaded")
         with stubs_of(server) as stubs:
@@ -160,7 +160,7 @@ def test_it_stays_live_and_not_ready_when_no_model_can_be_loaded(tmp_path: Path)
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": False}
         home_with(tmp_path, present=[RNN])
         with stubs_of(server) as stubs:
-            loaded = stubs.models.LoadModel(models_pb2.LoadModelRequest(name=RNN), timeout=PATIENCE_S).model
+            loaded = stubs.models.LoadModel(models_pb2.LoadModelRequest(name=RNN), timeout=TIMEOUT_S).model
             assert loaded.state == models_pb2.MODEL_STATE_READY
             until(lambda: stubs.serving(), "readiness")
         assert json.loads(server.get("/healthz")) == {"live": True, "ready": True}
@@ -188,17 +188,17 @@ def taken_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def test_a_grpc_port_in_use_is_told(taken_port: int) -> None:
+def test_grpc_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", str(taken_port), "--http-port", "0")
     assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for gRPC; is another server running there?"
 
 
-def test_an_http_port_in_use_is_told(taken_port: int) -> None:
+def test_http_port_in_use_is_reported(taken_port: int) -> None:
     sentence = refuses_to_start("--port", "0", "--http-port", str(taken_port))
     assert sentence == f"cannot listen on 127.0.0.1:{taken_port} for /metrics; is another server running there?"
 
 
-def test_an_unknown_model_is_told_with_a_near_name() -> None:
+def test_unknown_model_is_rejected_with_a_similar_name() -> None:
     sentence = refuses_to_start("--model", "eficientnet_lite0", "--port", "0", "--http-port", "0")
     assert "eficientnet_lite0" in sentence
     assert f"did you mean {CNN}?" in sentence
@@ -207,12 +207,12 @@ def test_an_unknown_model_is_told_with_a_near_name() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("PORT", "eighty"), ("PORT", "70000"), ("LOG_FORMAT", "xml"), ("DRAIN_GRACE_S", "-1")]
 )
-def test_a_wrong_setting_is_told_by_its_name_and_value(name: str, value: str) -> None:
+def test_wrong_setting_is_rejected_with_its_name_and_value(name: str, value: str) -> None:
     sentence = refuses_to_start(**{f"ZOO_{name}": value})
     assert f"ZOO_{name}" in sentence
     assert value in sentence
 
 
-def test_a_host_that_is_not_this_machine_is_told() -> None:
+def test_host_of_another_machine_is_rejected() -> None:
     sentence = refuses_to_start("--host", "192.0.2.1", "--port", "0", "--http-port", "0")
     assert sentence == "cannot listen on 192.0.2.1:0 for gRPC: cannot assign requested address"

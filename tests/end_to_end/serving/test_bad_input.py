@@ -10,18 +10,18 @@ import pytest
 from model_zoo.golden.golden_case import golden_path
 from service.pb import prediction_pb2 as pb
 from tests.support import samples as made
-from tests.support.server_process import PATIENCE_S
+from tests.support.server_process import TIMEOUT_S
 from tests.support.stubs import (
     CNN,
     RNN,
     TRANSFORMER,
-    Refusal,
+    CallError,
     Stubs,
     ask,
-    leaks_nothing,
+    assert_leaks_nothing,
+    expect_error,
     read_status,
     read_tensors,
-    refused,
     samples,
     tensors,
 )
@@ -40,25 +40,25 @@ def tensor(name: str, datatype: str, shape: list[int], data: bytes) -> dict[str,
 # ── which model, which version ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_unknown_model_is_not_found_and_near_names_are_told(stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.predict(ask("efficientnet_lite", CAT)))
+def test_unknown_model_is_not_found_with_similar_names(stubs: Stubs) -> None:
+    refusal = expect_error(lambda: stubs.predict(ask("efficientnet_lite", CAT)))
     assert refusal.code == "NOT_FOUND"
     assert refusal.message == "unknown model 'efficientnet_lite'; did you mean 'efficientnet_lite0'?"
     assert refusal.resource == "model efficientnet_lite"
 
 
-def test_a_name_like_no_other_brings_the_list_of_models(stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.predict(ask("q" * 5000, CAT)))
+def test_dissimilar_model_name_is_not_found_with_all_names(stubs: Stubs) -> None:
+    refusal = expect_error(lambda: stubs.predict(ask("q" * 5000, CAT)))
     assert refusal.code == "NOT_FOUND"
     assert CNN in refusal.message
     assert len(refusal.message) < 500
 
 
 @pytest.mark.parametrize("version", ["2", "canary", "-1", "1.0", "99999999999999999999999"])
-def test_an_unknown_version_is_not_found_and_the_known_ones_are_told(stubs: Stubs, version: str) -> None:
+def test_unknown_version_is_not_found_with_known_versions(stubs: Stubs, version: str) -> None:
     request = ask(CNN, CAT)
     request.version = version
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert refusal.code == "NOT_FOUND"
     assert (
         refusal.message == f"unknown version '{version}'; model 'efficientnet_lite0' has version 1, which is 'stable'"
@@ -67,7 +67,7 @@ def test_an_unknown_version_is_not_found_and_the_known_ones_are_told(stubs: Stub
 
 
 @pytest.mark.parametrize("version", ["", "1", "stable"])
-def test_the_version_may_be_a_number_an_alias_or_empty(stubs: Stubs, version: str) -> None:
+def test_version_is_accepted_as_number_alias_or_empty(stubs: Stubs, version: str) -> None:
     request = ask(TRANSFORMER, {"text": "hello"})
     request.version = version
     assert stubs.predict(request).version == 1
@@ -165,26 +165,26 @@ WRONG: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_request_is_an_invalid_argument_that_names_the_field(stubs: Stubs, what: str) -> None:
+def test_invalid_request_is_rejected_with_its_field(stubs: Stubs, what: str) -> None:
     request, field, text = WRONG[what]
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert (refusal.code, refusal.field, refusal.reason) == ("INVALID_ARGUMENT", field, "INVALID_INPUT")
     assert text in refusal.message
     assert refusal.message.startswith(f"{field}: ")
 
 
-def test_an_endless_request_id_is_refused(stubs: Stubs) -> None:
+def test_long_request_id_is_rejected(stubs: Stubs) -> None:
     request = ask(TRANSFORMER, {"text": "hello"})
     request.request_id = "i" * 257
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "request_id")
 
 
-def test_a_text_that_is_no_utf_8_is_an_invalid_argument(stubs: Stubs) -> None:
+def test_text_that_is_not_utf8_is_rejected(stubs: Stubs) -> None:
     # The stubs cannot write such a message, so it is written by hand: a good one, with a byte replaced.
     good = ask(TRANSFORMER, {"text": "caf~ au lait"}).SerializeToString()
     call = stubs.channel.unary_unary("/zoo.v1.Prediction/Predict")
-    refusal = refused(lambda: call(good.replace(b"~", b"\xff"), timeout=PATIENCE_S))
+    refusal = expect_error(lambda: call(good.replace(b"~", b"\xff"), timeout=TIMEOUT_S))
     assert refusal.code == "INVALID_ARGUMENT"
     assert "UTF-8" in refusal.message
 
@@ -193,29 +193,29 @@ def test_a_text_that_is_no_utf_8_is_an_invalid_argument(stubs: Stubs) -> None:
 @pytest.mark.parametrize(
     "method", ["zoo.v1.Prediction/Predict", "zoo.v1.Models/GetModel", "inference.GRPCInferenceService/ModelInfer"]
 )
-def test_bytes_that_are_no_message_are_an_invalid_argument(stubs: Stubs, method: str, junk: bytes) -> None:
-    refusal = refused(lambda: stubs.channel.unary_unary(f"/{method}")(junk, timeout=PATIENCE_S))
+def test_bytes_that_are_not_a_message_are_rejected(stubs: Stubs, method: str, junk: bytes) -> None:
+    refusal = expect_error(lambda: stubs.channel.unary_unary(f"/{method}")(junk, timeout=TIMEOUT_S))
     assert refusal.code == "INVALID_ARGUMENT"
 
 
-def test_bytes_that_are_no_message_end_a_stream_with_an_invalid_argument(stubs: Stubs) -> None:
+def test_bytes_that_are_not_a_message_end_a_stream_as_invalid(stubs: Stubs) -> None:
     call = stubs.channel.stream_stream("/zoo.v1.Prediction/StreamPredict")
-    refusal = refused(lambda: list(call(iter([b"\xff\xff\xff"]), timeout=PATIENCE_S)))
+    refusal = expect_error(lambda: list(call(iter([b"\xff\xff\xff"]), timeout=TIMEOUT_S)))
     assert refusal.code == "INVALID_ARGUMENT"
 
 
-def test_more_instances_than_a_request_may_hold_are_refused_before_any_is_looked_at(stubs: Stubs) -> None:
+def test_too_many_instances_are_rejected_before_any_is_decoded(stubs: Stubs) -> None:
     # A few bytes each: a message within the limit could hold millions, and every one becomes objects and errors.
     message = ask(TRANSFORMER).SerializeToString() + b"\x22\x02\x12\x00" * 70_000
     call = stubs.channel.unary_unary("/zoo.v1.Prediction/Predict")
-    refusal = refused(lambda: call(message, timeout=PATIENCE_S))
+    refusal = expect_error(lambda: call(message, timeout=TIMEOUT_S))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "instances")
     assert "got 70000" in refusal.message
 
 
-def test_a_message_above_the_limit_is_refused(stubs: Stubs) -> None:
+def test_message_above_the_limit_is_rejected(stubs: Stubs) -> None:
     request = ask(CNN, {"image": bytes(65 * 1024 * 1024)})
-    refusal = refused(lambda: stubs.predict(request))
+    refusal = expect_error(lambda: stubs.predict(request))
     assert refusal.code == "RESOURCE_EXHAUSTED"
     assert "larger than max" in refusal.message
     assert stubs.predict(ask(TRANSFORMER, {"text": "still here"})).version == 1
@@ -224,7 +224,7 @@ def test_a_message_above_the_limit_is_refused(stubs: Stubs) -> None:
 # ── the bad among the good ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_bad_instance_fails_alone(stubs: Stubs) -> None:
+def test_bad_instance_fails_alone(stubs: Stubs) -> None:
     reply = stubs.predict(ask(CNN, CAT, {"image": b"junk"}, {"text": "cat"}, tensors(pixel_values=PIXELS[:1]), CAT))
     kinds = [prediction.WhichOneof("result") for prediction in reply.predictions]
     assert kinds == ["classification", "error", "error", "error", "classification"]
@@ -232,11 +232,11 @@ def test_a_bad_instance_fails_alone(stubs: Stubs) -> None:
     assert [refusal.code for refusal in refusals] == ["INVALID_ARGUMENT"] * 3
     assert [refusal.field for refusal in refusals] == ["instances[1]", "instances[2]", "instances[3].pixel_values"]
     for refusal in refusals:
-        leaks_nothing(refusal.message)
+        assert_leaks_nothing(refusal.message)
     assert reply.predictions[0] == reply.predictions[4]
 
 
-def test_a_bad_request_on_a_stream_fails_alone_and_the_stream_goes_on(stubs: Stubs) -> None:
+def test_bad_request_on_a_stream_fails_alone(stubs: Stubs) -> None:
     requests = {
         "good": ask(TRANSFORMER, {"text": "one"}),
         "unknown": ask("no_such_model", {"text": "two"}),
@@ -246,12 +246,12 @@ def test_a_bad_request_on_a_stream_fails_alone_and_the_stream_goes_on(stubs: Stu
     for name, request in requests.items():
         request.request_id = name
     messages = [pb.StreamPredictRequest(request=request) for request in requests.values()]
-    replies = {r.request_id: r for r in stubs.prediction.StreamPredict(iter(messages), timeout=PATIENCE_S)}
+    replies = {r.request_id: r for r in stubs.prediction.StreamPredict(iter(messages), timeout=TIMEOUT_S)}
     assert replies.keys() == requests.keys()
     assert replies["good"].response.predictions[0].embedding.values
     assert replies["good again"].response.predictions[0].embedding.values
     assert read_status(replies["unknown"].error).code == "NOT_FOUND"
-    empty: Refusal = read_status(replies["empty"].error)
+    empty: CallError = read_status(replies["empty"].error)
     assert (empty.code, empty.field) == ("INVALID_ARGUMENT", "instances[0]")
 
 
@@ -276,18 +276,18 @@ def cat_likeness(found: dict[str, float]) -> float:
     "odd",
     [made.cat_as_cmyk, made.cat_as_16_bit, made.cat_as_palette, made.cat_lying, made.cat_as_webp, made.cat_as_mpo],
 )
-def test_an_odd_image_of_a_cat_is_a_cat(stubs: Stubs, odd: Any) -> None:
+def test_unusual_image_encoding_of_a_cat_is_classified_as_cat(stubs: Stubs, odd: Any) -> None:
     assert cat_likeness(labels(stubs, odd())) > 0.5
 
 
-def test_what_exif_says_of_a_photo_is_heeded(stubs: Stubs) -> None:
+def test_exif_orientation_of_a_photo_is_applied(stubs: Stubs) -> None:
     upright, told, untold = (
         logits(stubs, image) for image in (CAT["image"], made.cat_lying(), made.cat_lying_untold())
     )
     assert 3 * np.abs(told - upright).max() < np.abs(untold - upright).max()
 
 
-def test_a_very_long_text_is_cut_and_the_reply_tells(stubs: Stubs) -> None:
+def test_long_text_is_truncated_with_a_note(stubs: Stubs) -> None:
     text = "the cat sat on the mat " * 4348  # 100,004 characters
     long, short = stubs.predict(ask(TRANSFORMER, {"text": text}, {"text": "the cat sat"})).predictions
     assert dict(long.notes) == {"truncated": True, "tokens": 256, "characters": len(text)}
@@ -298,13 +298,13 @@ def test_a_very_long_text_is_cut_and_the_reply_tells(stubs: Stubs) -> None:
 
 
 @pytest.mark.parametrize("text", ["\0", "🐱", "中文", "a\u0301", "\ufffd", "x" * 2000])
-def test_any_text_that_is_utf_8_has_a_vector(stubs: Stubs, text: str) -> None:
+def test_any_utf8_text_has_an_embedding(stubs: Stubs, text: str) -> None:
     [prediction] = stubs.predict(ask(TRANSFORMER, {"text": text})).predictions
     assert np.linalg.norm(prediction.embedding.values) == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_tensors_of_no_finite_number_are_served_and_spoil_no_neighbour(stubs: Stubs, value: float) -> None:
+def test_non_finite_tensor_does_not_affect_its_batch(stubs: Stubs, value: float) -> None:
     odd, whole = np.full_like(PIXELS, value), ask(CNN, tensors(pixel_values=PIXELS))
     [alone] = stubs.predict(whole).predictions
     strange, neighbour = stubs.predict(ask(CNN, tensors(pixel_values=odd), tensors(pixel_values=PIXELS))).predictions
@@ -318,14 +318,14 @@ def test_tensors_of_no_finite_number_are_served_and_spoil_no_neighbour(stubs: St
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_sound_of_no_finite_number_is_served_and_spoils_no_neighbour(stubs: Stubs, value: float) -> None:
+def test_non_finite_sound_does_not_affect_its_batch(stubs: Stubs, value: float) -> None:
     good = made.noise_samples(0.5)
     [alone] = stubs.predict(ask(RNN, samples(good))).predictions
     _, neighbour = stubs.predict(ask(RNN, samples(np.full(8000, value)), samples(good))).predictions
     np.testing.assert_allclose(neighbour.segments.frame_probabilities, alone.segments.frame_probabilities, atol=1e-5)
 
 
-def test_more_texts_than_a_batch_holds_are_answered_in_their_order(stubs: Stubs) -> None:
+def test_texts_beyond_a_batch_are_answered_in_order(stubs: Stubs) -> None:
     texts = [f"sentence number {i} " + "and more of it " * (i % 7) for i in range(100)]
     many = stubs.predict(ask(TRANSFORMER, *({"text": text} for text in texts))).predictions
     assert len(many) == 100
@@ -334,7 +334,7 @@ def test_more_texts_than_a_batch_holds_are_answered_in_their_order(stubs: Stubs)
         np.testing.assert_allclose(many[i].embedding.values, one.embedding.values, atol=1e-5)
 
 
-def test_a_sound_of_any_rate_is_the_same_speech(stubs: Stubs) -> None:
+def test_speech_of_any_sample_rate_is_found_alike(stubs: Stubs) -> None:
     [speech] = stubs.predict(ask(RNN, {"audio": golden_path("speech.flac").read_bytes()})).predictions
     import soundfile
     import soxr

@@ -18,7 +18,7 @@ from service.pb import open_inference_pb2, open_inference_pb2_grpc, prediction_p
 from tests.support import samples as made
 from tests.support.server_process import (
     EXAMPLES,
-    PATIENCE_S,
+    TIMEOUT_S,
     ServerProcess,
     until,
 )
@@ -131,18 +131,18 @@ async def _all_at_once(target: str, requests: list[Any]) -> list[Any]:
         calls: list[Callable[..., Any]] = [
             predict if isinstance(request, prediction_pb2.PredictRequest) else model_infer for request in requests
         ]
-        pending = [call(request, timeout=PATIENCE_S) for call, request in zip(calls, requests, strict=True)]
+        pending = [call(request, timeout=TIMEOUT_S) for call, request in zip(calls, requests, strict=True)]
         return await asyncio.gather(*pending)
 
 
-def test_every_answer_equals_its_single_answer(burst: Burst) -> None:
+def test_batched_answers_equal_single_answers(burst: Burst) -> None:
     assert len(burst.replies) == CALLS
     for question, reply in zip(burst.asked, burst.replies, strict=True):
         equal(question.model, question.read(reply), burst.singles[id(question)])
 
 
 @pytest.mark.parametrize("model", [CNN, RNN, TRANSFORMER])
-def test_calls_rode_together(burst: Burst, model: str) -> None:
+def test_calls_of_a_burst_are_batched(burst: Burst, model: str) -> None:
     before, after = (scrape.buckets("zoo_batch_size", model=model) for scrape in (burst.before, burst.after))
     alone = after[1.0] - before.get(1.0, 0)
     batches = burst.moved("zoo_batch_size_count", model=model)
@@ -160,7 +160,7 @@ def test_calls_rode_together(burst: Burst, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", [CNN, RNN, TRANSFORMER])
-def test_every_call_is_counted_and_timed(burst: Burst, model: str) -> None:
+def test_every_call_of_a_burst_is_counted_and_timed(burst: Burst, model: str) -> None:
     for method, kind in (
         ("Predict", prediction_pb2.PredictRequest),
         ("ModelInfer", open_inference_pb2.ModelInferRequest),
@@ -180,13 +180,13 @@ def test_every_call_is_counted_and_timed(burst: Burst, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", [CNN, RNN, TRANSFORMER])
-def test_nothing_is_left_behind(burst: Burst, server: ServerProcess, model: str) -> None:
+def test_burst_leaves_nothing_queued_or_in_flight(burst: Burst, server: ServerProcess, model: str) -> None:
     assert burst.after.value("zoo_in_flight_requests", model=model, version="1") == 0
     assert burst.after.value("zoo_queue_depth", model=model, version="1") == 0
     assert burst.moved("zoo_rejected_total") == 0
 
 
-def test_padding_is_told_of_every_batch_and_is_small(burst: Burst) -> None:
+def test_padding_ratio_of_every_batch_is_reported_and_small(burst: Burst) -> None:
     for model in (CNN, RNN, TRANSFORMER):
         batches = burst.moved("zoo_batch_size_count", model=model)
         assert burst.moved("zoo_batch_padding_ratio_count", model=model) == batches > 0
@@ -196,7 +196,7 @@ def test_padding_is_told_of_every_batch_and_is_small(burst: Burst) -> None:
     assert burst.moved("zoo_batch_padding_ratio_sum", model=CNN) == 0
 
 
-def test_the_device_and_the_models_are_told(burst: Burst) -> None:
+def test_metrics_report_memory_and_state_of_device_and_models(burst: Burst) -> None:
     assert burst.moved("zoo_device_busy_seconds_total", device="cpu") > 0
     held = 0.0
     for model in (CNN, RNN, TRANSFORMER):
@@ -210,7 +210,7 @@ def test_the_device_and_the_models_are_told(burst: Burst) -> None:
     assert "process_resident_memory_bytes" in burst.after.families
 
 
-def test_more_rows_than_a_batch_holds_are_split_and_come_back_in_order(stubs: Stubs) -> None:
+def test_rows_beyond_a_batch_are_split_and_answered_in_order(stubs: Stubs) -> None:
     rows = np.random.default_rng(5).standard_normal((40, 3, 224, 224)).astype(np.float32)
     together = outputs(stubs.infer(infer(CNN, pixel_values=rows)))["logits"]
     assert together.shape == (40, 1000)

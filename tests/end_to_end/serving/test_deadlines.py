@@ -15,10 +15,10 @@ from tests.support.stubs import (
     Scrape,
     Stubs,
     ask,
+    expect_error,
     infer,
     outputs,
-    read_refusal,
-    refused,
+    read_error,
 )
 
 SHORT = infer(RNN, samples=np.zeros((1, 512), np.float32))
@@ -46,7 +46,9 @@ def busy(server: ServerProcess, stubs: Stubs) -> Iterator[grpc.Future]:
     assert Scrape(server).value("zoo_queue_depth", model=RNN) == 0
 
 
-def test_a_cancelled_call_never_runs_and_harms_nobody(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
+def test_cancelled_call_is_not_executed_and_others_are_answered(
+    server: ServerProcess, stubs: Stubs, busy: grpc.Future
+) -> None:
     before = batches(server)
     leaver = stubs.inference.ModelInfer.future(SHORT)
     stayer = stubs.inference.ModelInfer.future(SHORT)
@@ -61,7 +63,7 @@ def test_a_cancelled_call_never_runs_and_harms_nobody(server: ServerProcess, stu
     assert sizes >= 1
 
 
-def test_a_call_whose_client_deadline_passes_in_the_queue_is_too_late(
+def test_call_whose_deadline_passes_in_the_queue_is_not_executed(
     server: ServerProcess, stubs: Stubs, busy: grpc.Future
 ) -> None:
     # Whether the server's own clock or the client's farewell comes first, it is one of these two codes, once a call.
@@ -79,9 +81,9 @@ def test_a_call_whose_client_deadline_passes_in_the_queue_is_too_late(
     until(lambda: counted() == before + 5, "five calls to be counted")
 
 
-def test_the_timeout_parameter_is_a_deadline(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
+def test_timeout_parameter_sets_the_deadline(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
     late = stubs.inference.ModelInfer.future(infer(RNN, 100_000, samples=np.zeros((1, 512), np.float32)), timeout=120)
-    refusal = read_refusal(late.exception())
+    refusal = read_error(late.exception())
     # Told at once, where the server knows that the batch before takes longer; else when the time is over.
     assert refusal.code == "DEADLINE_EXCEEDED"
     reason = {"TOO_LATE": "too_late", "DEADLINE_EXCEEDED": "deadline"}[refusal.reason]
@@ -89,20 +91,18 @@ def test_the_timeout_parameter_is_a_deadline(server: ServerProcess, stubs: Stubs
     assert Scrape(server).value("zoo_rejected_total", model=RNN, version="1", reason=reason) >= 1
 
 
-def test_a_timeout_that_is_over_on_arrival_is_told_at_once(server: ServerProcess, stubs: Stubs) -> None:
-    refusal = refused(lambda: stubs.infer(infer(TRANSFORMER, 1, text=[b"hello"])))
+def test_timeout_that_has_passed_on_arrival_is_rejected(server: ServerProcess, stubs: Stubs) -> None:
+    refusal = expect_error(lambda: stubs.infer(infer(TRANSFORMER, 1, text=[b"hello"])))
     assert refusal.code == "DEADLINE_EXCEEDED"
 
 
-def test_a_long_timeout_changes_nothing(stubs: Stubs) -> None:
+def test_long_timeout_has_no_effect(stubs: Stubs) -> None:
     patient = outputs(stubs.infer(infer(TRANSFORMER, 60_000_000, text=[b"hello"])))
     plain = outputs(stubs.infer(infer(TRANSFORMER, text=[b"hello"])))
     np.testing.assert_allclose(patient["embedding"], plain["embedding"], atol=1e-5)
 
 
-def test_a_stream_that_is_cancelled_leaves_nothing_in_flight(
-    server: ServerProcess, stubs: Stubs, busy: grpc.Future
-) -> None:
+def test_cancelled_stream_leaves_nothing_in_flight(server: ServerProcess, stubs: Stubs, busy: grpc.Future) -> None:
     stream = stubs.inference.ModelStreamInfer(iter([SHORT, SHORT, SHORT]))
     until(lambda: in_flight(server) == 4, "four calls in flight")
     stream.cancel()
@@ -110,14 +110,14 @@ def test_a_stream_that_is_cancelled_leaves_nothing_in_flight(
     assert not busy.done()
 
 
-def test_one_row_too_many_is_refused_with_a_hint_when_to_try_again(
+def test_row_beyond_the_queue_limit_is_rejected_with_a_retry_delay(
     server: ServerProcess, stubs: Stubs, busy: grpc.Future
 ) -> None:
     limit = 512
     rows = infer(RNN, samples=np.zeros((limit - 1, 512), np.float32))
     filler = stubs.inference.ModelInfer.future(rows, timeout=120)
     until(lambda: in_flight(server) == 2, "a full queue")
-    refusal = refused(lambda: stubs.infer(SHORT))
+    refusal = expect_error(lambda: stubs.infer(SHORT))
     assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert refusal.message == "model 'silero_vad' has 512 rows in flight and its limit is 512; try again later"
     assert refusal.retry_s is not None

@@ -9,7 +9,7 @@ import pytest
 
 from service.pb import models_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import PATIENCE_S, ServerProcess, run_zoo
+from tests.support.server_process import TIMEOUT_S, ServerProcess, run_zoo
 from tests.support.stubs import (
     CNN,
     RNN,
@@ -17,8 +17,8 @@ from tests.support.stubs import (
     Scrape,
     Stubs,
     ask,
+    expect_error,
     infer,
-    refused,
     samples,
 )
 
@@ -32,7 +32,7 @@ def small() -> Iterator[ServerProcess]:
     settings = {"ZOO_MEMORY_BUDGET_MIB": "100", "ZOO_LOAD_ON_DEMAND": "1", "ZOO_OPTIMIZE": "off"}
     with ServerProcess("--model", RNN, "--set", f"{RNN}.pinned=true", **settings) as process:
         yield process.ready()
-    process.complains_of_nothing()
+    process.assert_log_is_clean()
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def calls(small: ServerProcess) -> Iterator[Stubs]:
 
 def ready(calls: Stubs) -> set[str]:
     listing = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_READY)
-    return {model.name for model in calls.models.ListModels(listing, timeout=PATIENCE_S).models}
+    return {model.name for model in calls.models.ListModels(listing, timeout=TIMEOUT_S).models}
 
 
-def test_models_make_room_for_each_other_and_come_back_when_they_are_called(small: ServerProcess, calls: Stubs) -> None:
+def test_evicted_model_is_loaded_again_by_a_request(small: ServerProcess, calls: Stubs) -> None:
     pixels = np.zeros((1, 3, 224, 224), np.float32)
     assert ready(calls) == {RNN}
     assert calls.infer(infer(CNN, pixel_values=pixels)).model_version == "1"
@@ -65,7 +65,7 @@ def test_models_make_room_for_each_other_and_come_back_when_they_are_called(smal
     assert 0 < page.value("zoo_model_memory_bytes") == page.value("zoo_device_memory_bytes", kind="models") <= budget
 
 
-def test_what_was_unloaded_by_hand_stays_away_and_the_command_tells_what_came_back(
+def test_model_unloaded_by_a_user_stays_unloaded_and_freed_memory_is_printed(
     small: ServerProcess, calls: Stubs
 ) -> None:
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
@@ -73,17 +73,17 @@ def test_what_was_unloaded_by_hand_stays_away_and_the_command_tells_what_came_ba
     assert ended.returncode == 0, ended.stderr
     assert f"{CNN} is UNAVAILABLE: unloaded\nfreed " in ended.stdout
     assert (
-        refused(lambda: calls.infer(infer(CNN, pixel_values=np.zeros((1, 3, 224, 224), np.float32)))).code
+        expect_error(lambda: calls.infer(infer(CNN, pixel_values=np.zeros((1, 3, 224, 224), np.float32)))).code
         == "UNAVAILABLE"
     )
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
 
 
-def test_options_change_while_it_serves_and_a_pinned_model_is_in_the_way(small: ServerProcess, calls: Stubs) -> None:
+def test_pinned_model_is_not_evicted_after_an_option_change(small: ServerProcess, calls: Stubs) -> None:
     assert run_zoo("load", CNN, "--server", small.target).returncode == 0
     ended = run_zoo("set", CNN, "pinned=true", "max_batch_size=2", "--server", small.target)
     assert ended.stdout == f"{CNN}: pinned is true\n{CNN}: max_batch_size is 2\n", ended.stderr
-    refusal = refused(lambda: calls.predict(ask(TRANSFORMER, SENTENCE)))
+    refusal = expect_error(lambda: calls.predict(ask(TRANSFORMER, SENTENCE)))
     assert (refusal.code, refusal.reason, refusal.retry_s) == ("RESOURCE_EXHAUSTED", "MEMORY_FULL", None)
     assert f"(pinned: {CNN}, {RNN})" in refusal.message
     wrong = run_zoo("set", CNN, "weight=0", "--server", small.target)

@@ -69,11 +69,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             with here, there:
                 dataset = here.upload_dataset(data, columns={"target": "rent"})
                 yield Pair(here, there, dataset.id)
-        one.complains_of_nothing()
-        other.complains_of_nothing()
+        one.assert_log_is_clean()
+        other.assert_log_is_clean()
 
 
-def test_what_one_trains_both_serve_and_names_move_at_both(pair: Pair) -> None:
+def test_version_trained_by_one_server_serves_at_both_and_aliases_follow(pair: Pair) -> None:
     first = pair.ended(pair.job(pair.here, epochs=30))
     assert (first.version, first.promotion_outcome[:20]) == (1, "version 1 is stable:")
     assert answered_by(pair.here) == answered_by(pair.there) == 1, (
@@ -95,7 +95,7 @@ def test_what_one_trains_both_serve_and_names_move_at_both(pair: Pair) -> None:
     pair.agree(1)
 
 
-def test_a_version_that_one_deletes_is_gone_at_both(pair: Pair) -> None:
+def test_version_deleted_at_one_server_is_gone_at_both(pair: Pair) -> None:
     with pytest.raises(IllegalMove, match="'quick'"):
         pair.here.delete_version("flats", 2)
     pair.there.delete_alias("flats", "quick")
@@ -106,7 +106,7 @@ def test_a_version_that_one_deletes_is_gone_at_both(pair: Pair) -> None:
             answered_by(client, "2")
 
 
-def test_two_jobs_that_publish_under_one_name_at_once_get_two_numbers(pair: Pair) -> None:
+def test_concurrent_publishing_at_two_servers_gets_two_numbers(pair: Pair) -> None:
     jobs = [pair.job(client, epochs=5, seed=seed) for seed, client in enumerate((pair.here, pair.there))]
     ended = [pair.ended(job) for job in jobs]
     assert sorted(job.version or 0 for job in ended) == [3, 4]

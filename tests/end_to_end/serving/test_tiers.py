@@ -15,7 +15,7 @@ import pytest
 
 from service.pb import open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import PATIENCE_S, ServerProcess, zoo_home
+from tests.support.server_process import TIMEOUT_S, ServerProcess, zoo_home
 from tests.support.stubs import Scrape, Stubs, ask
 from tests.support.tiny_model import (
     NAME,
@@ -39,7 +39,7 @@ def embeddings(stubs: Stubs) -> list[np.ndarray]:
 
 
 def parameters(stubs: Stubs) -> dict[str, str]:
-    config = stubs.inference.ModelConfig(open_inference_pb2.ModelConfigRequest(name=NAME), timeout=PATIENCE_S).config
+    config = stubs.inference.ModelConfig(open_inference_pb2.ModelConfigRequest(name=NAME), timeout=TIMEOUT_S).config
     return {name: value.string_value for name, value in config.parameters.items()}
 
 
@@ -48,7 +48,7 @@ def tier(process: ServerProcess) -> dict[str, float]:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing")
-def test_a_model_becomes_faster_while_it_serves_and_stays_so(
+def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     card = tmp_path / "card.json"
@@ -78,7 +78,7 @@ def test_a_model_becomes_faster_while_it_serves_and_stays_so(
             for answers in (eager, embeddings(stubs)):
                 for got, want in zip(answers, expected, strict=True):
                     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
-        process.complains_of_nothing()
+        process.assert_log_is_clean()
         assert [path.name for path in (tmp_path / "compiled").iterdir() if path.name.startswith(".")] == []
 
     shutil.copytree(tmp_path / "compiled", tmp_path_factory.getbasetemp() / ONCE_COMPILED)
@@ -91,7 +91,7 @@ def test_a_model_becomes_faster_while_it_serves_and_stays_so(
             assert process.wait() == 0
 
 
-def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_stop_during_a_compile_leaves_no_process(tmp_path: Path) -> None:
     import psutil
 
     card = tmp_path / "card.json"
@@ -110,7 +110,7 @@ def test_a_stop_while_it_compiles_leaves_no_process_behind(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memfd_create")
-def test_a_network_that_stays_eager_runs_in_processes_of_its_own_and_outlives_them(tmp_path: Path) -> None:
+def test_eager_network_runs_in_lane_processes_and_survives_their_death(tmp_path: Path) -> None:
     import psutil
 
     card = tmp_path / "card.json"
@@ -125,7 +125,7 @@ def test_a_network_that_stays_eager_runs_in_processes_of_its_own_and_outlives_th
 
         def lanes() -> list[psutil.Process]:
             alive = [child for child in me.children() if child.status() != psutil.STATUS_ZOMBIE]
-            return [child for child in alive if "lane_worker" in " ".join(child.cmdline())]
+            return [child for child in alive if "lanes.process_worker" in " ".join(child.cmdline())]
 
         first = lanes()
         assert len(first) == 2
