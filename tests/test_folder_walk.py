@@ -7,10 +7,7 @@ import pytest
 
 from service.client.upload import opened, silent
 from service.folder_walk import look_into
-from tests.support.dataset_files import (
-    photos,
-    read,
-)
+from tests.support.datasets.dataset_files import photos, read
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from service.client import (
     Unavailable,
     ZooClientError,
 )
-from tests.support.client_server import MODEL as ECHO
-from tests.support.client_server import EchoServer
 from tests.support.fake_zoo.server import FakeZoo
+from tests.support.wire.client_server import MODEL as ECHO
+from tests.support.wire.client_server import EchoServer
 
 MODEL = "efficientnet_lite0"
 PHOTOS = [f"photo {i}".encode() for i in range(10)]

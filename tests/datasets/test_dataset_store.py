@@ -13,7 +13,7 @@ from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging, uploads, validator_process
 from service.errors import StorageFull
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     accept_everything,
     header,
     leftovers,

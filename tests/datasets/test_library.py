@@ -9,7 +9,7 @@ from service.datasets.dataset_store import DatasetStore
 from service.datasets.examples import open_dataset
 from service.datasets.upload import staging
 from service.errors import IllegalMove, NotFound
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     accept_everything,
     leftovers,
     lines,

@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from service.datasets.dataset import DatasetKind
 from service.datasets.splits import split_examples
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     read,
     tarred,

@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.datasets.split_names import split_from_folder
-from tests.support.dataset_files import (
-    read,
-    sentences,
-)
+from tests.support.datasets.dataset_files import read, sentences
 
 
 @pytest.mark.parametrize("word", ["eval", "Evaluation", "holdout", "held_out", "Testdaten", "prueba"])

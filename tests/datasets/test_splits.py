@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.datasets.dataset import DatasetInfo, DatasetKind, DatasetReport, Example
 from service.datasets.splits import NAMES, cut_series, split_examples
 from service.types import TextInstance
-from tests.support.dataset_files import lines, read, sentences
+from tests.support.datasets.dataset_files import lines, read, sentences
 
 
 @dataclass

@@ -10,15 +10,15 @@ import pytest
 from grpc_health.v1 import health_pb2_grpc
 
 from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, open_inference_pb2_grpc, prediction_pb2_grpc
-from tests.support.server_process import ServerProcess, zoo_home
-from tests.support.stubs import CNN, TRANSFORMER, Stubs
-from tests.support.user_data import (
+from tests.support.end_to_end.server_process import ServerProcess, zoo_home
+from tests.support.end_to_end.stubs import CNN, TRANSFORMER, Stubs
+from tests.support.end_to_end.user_data import (
     flats_csv,
     photos_zip,
     styles_csv,
     topics_csv,
 )
-from tests.support.workshop import RestartableServer, TunedModels
+from tests.support.end_to_end.workshop import RestartableServer, TunedModels
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

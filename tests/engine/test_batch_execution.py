@@ -11,7 +11,7 @@ import torch
 from service.engine.tier_report import Tier, TierReport
 from service.errors import InternalError, OutOfMemory
 from service.types import InferReply, Item, Prediction, TensorInstance, Tensors
-from tests.support.registry_fakes import World, world
+from tests.support.registry.fakes import World, world
 
 pytestmark = pytest.mark.asyncio
 

@@ -16,16 +16,16 @@ from service.engine.served_model import ServedModel
 from service.errors import IllegalMove, InternalError, InvalidInput, NotReady, QueueFull
 from service.registry.states import ModelState
 from service.types import Embedding, Prediction
-from tests.support.registry_fakes import FakeRuntime, World, world
-from tests.support.registry_internals import begin_unload, use_versions, version_of
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_versions import (
+from tests.support.registry.fakes import FakeRuntime, World, world
+from tests.support.registry.internals import begin_unload, use_versions, version_of
+from tests.support.registry.tuned_versions import (
     TunedLoader,
     publish,
     result_folder,
     with_tuned,
     write_manifest,
 )
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -302,7 +302,7 @@ async def test_requests_in_flight_on_a_head_are_answered_before_its_base_unloads
 
 
 async def test_head_uses_the_faster_runtime_when_its_base_is_swapped(tmp_path: Path) -> None:
-    from tests.support.registry_fakes import FakeRuntime
+    from tests.support.registry.fakes import FakeRuntime
 
     async with world() as w:
         await serve(w, tmp_path, 2.0)

@@ -13,8 +13,13 @@ import pytest
 from service.engine.served_model import PREPARED_AHEAD
 from service.errors import QueueFull, TooLate
 from service.types import InferReply, Prediction, TensorInstance
-from tests.support.registry_fakes import PATIENCE_S, FakeRuntime, World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import (
+    PATIENCE_S,
+    FakeRuntime,
+    World,
+    world,
+)
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,8 +17,8 @@ from service.engine.served_model import PREPARED_AHEAD
 from service.errors import ZooError
 from service.types import InferReply, Instance, Item, Prediction, TensorInstance, Tensors
 from service.wire.streams import Stream
-from tests.support.registry_fakes import World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,7 +14,7 @@ import pytest
 from service.datasets.dataset import DatasetInfo
 from service.errors import Damaged
 from service.pb import fine_tuning_pb2 as pb
-from tests.support.damaged_home import (
+from tests.support.registry.damaged_home import (
     HURT,
     WHOLE,
     code_of,
@@ -194,7 +194,7 @@ async def test_readable_parts_of_a_damaged_dataset_are_shown(home: Path) -> None
 @pytest.mark.parametrize("damage", ["info cut", "examples missing", "folder a file"])
 async def test_upload_of_the_same_bytes_replaces_a_damaged_dataset(home: Path, damage: str, tmp_path: Path) -> None:
     from service.datasets.dataset_store import DatasetStore
-    from tests.support.dataset_files import lines, sentences, upload
+    from tests.support.datasets.dataset_files import lines, sentences, upload
 
     store = DatasetStore(home)
     data = lines(sentences())

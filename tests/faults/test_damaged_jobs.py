@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from service.pb import fine_tuning_pb2 as pb
-from tests.support.damaged_home import (
+from tests.support.registry.damaged_home import (
     clone_job,
     code_of,
     database_at,

@@ -15,7 +15,7 @@ from model_zoo.catalog import Catalog
 from model_zoo.versions import Versions
 from service.errors import NotFound
 from service.pb import models_pb2 as pb
-from tests.support.damaged_home import (
+from tests.support.registry.damaged_home import (
     MODEL,
     code_of,
     database_at,
@@ -26,8 +26,8 @@ from tests.support.damaged_home import (
     make_datasets,
     make_versions,
 )
-from tests.support.registry_internals import aliases_of, set_damaged_cards
-from tests.support.tuned_versions import write_manifest
+from tests.support.registry.internals import aliases_of, set_damaged_cards
+from tests.support.registry.tuned_versions import write_manifest
 
 pytestmark = pytest.mark.asyncio
 

@@ -21,7 +21,7 @@ from service.pb import fine_tuning_pb2 as pb
 from service.pb import models_pb2
 from service.settings import HOME_LOCK, SettingsError, load_settings
 from service.startup import open_database
-from tests.support.damaged_home import (
+from tests.support.registry.damaged_home import (
     HURT,
     MODEL,
     WHOLE,

@@ -18,12 +18,12 @@ from service.runtime.network import NetworkRuntime
 from service.wire.calls import CountedServer
 from service.wire.open_inference.servicer import add_to_server
 from service.wire.zoo_v1.prediction import PredictionServicer
-from tests.support.layer_trace import LayerTrace, traced
 from tests.support.paths import REPOSITORY
-from tests.support.registry_fakes import FakeLoader, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import FakeLoader, world
+from tests.support.scheduler.fakes import until
 from tests.support.source import imported_by, module_name
-from tests.support.wire_open_inference import asks, servicer
+from tests.support.wire.layer_trace import LayerTrace, traced
+from tests.support.wire.open_inference import asks, servicer
 
 MOST_ENTRANCES = 12
 MOST_MODULES = 30
@@ -54,7 +54,7 @@ class TorchLoader(FakeLoader):
 
 @pytest.fixture(autouse=True)
 def torch_loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.registry_fakes.FakeLoader", TorchLoader)
+    monkeypatch.setattr("tests.support.registry.fakes.FakeLoader", TorchLoader)
 
 
 async def trace_of(call: Callable[[aio.Channel], Awaitable[object]]) -> LayerTrace:

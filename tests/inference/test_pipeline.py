@@ -25,8 +25,8 @@ from service.errors import (
 from service.inference import current_call
 from service.observability.recorder import Call
 from service.types import Embedding, InferReply, Options, Prediction, TensorInstance
-from tests.support.registry_fakes import PATIENCE_S, World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import PATIENCE_S, World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,8 +13,8 @@ from service.inference.results import mean_length
 from service.scheduler.queue import NetworkQueue
 from service.scheduler.queued_row import Arrival
 from service.types import InferReply, Instance, Item, TensorInstance, TextInstance
-from tests.support.registry_fakes import FakeTask, World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import FakeTask, World, world
+from tests.support.scheduler.fakes import until
 
 
 def begin(w: World, instance: str | TensorInstance, **changes: Any) -> asyncio.Task[InferReply]:

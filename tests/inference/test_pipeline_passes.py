@@ -10,8 +10,8 @@ import pytest
 
 from service.errors import DeadlineExceeded, InternalError
 from service.types import Embedding, InferReply, Item, Options, Prediction, TensorInstance, Tensors
-from tests.support.registry_fakes import World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

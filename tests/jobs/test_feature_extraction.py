@@ -14,8 +14,8 @@ from service.jobs.feature_extraction import FeatureExtraction
 from service.registry.states import ModelState
 from service.training.data.feature_cache import CHUNK, FeatureCache, features_folder
 from service.types import TextInstance
-from tests.support.registry_fakes import FakeTask, World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import FakeTask, World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,13 +13,13 @@ from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from tests.support.local_index import (
+from tests.support.model_zoo.local_index import (
     Index,
     make_card,
     make_wheel,
     served,
 )
-from tests.support.real_models import Real, or_skip
+from tests.support.model_zoo.real_models import Real, or_skip
 
 
 @pytest.fixture

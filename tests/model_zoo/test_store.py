@@ -16,7 +16,7 @@ from model_zoo.formats import convert as conversion
 from model_zoo.materialised import Materialised
 from model_zoo.sources.digest import sha256_of_file
 from model_zoo.store import Store
-from tests.support.local_index import (
+from tests.support.model_zoo.local_index import (
     ARTIFACT,
     Index,
     make_card,

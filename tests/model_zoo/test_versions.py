@@ -11,7 +11,7 @@ from model_zoo.cards.card import Card
 from model_zoo.errors import StoreUnusable, UnknownVersion, VersionDamaged
 from model_zoo.store import Store
 from model_zoo.versions import Versions
-from tests.support.tuned_versions import publish, result_folder, write_manifest
+from tests.support.registry.tuned_versions import publish, result_folder, write_manifest
 
 
 def test_publish_numbers_versions_from_one(tmp_path: Path) -> None:

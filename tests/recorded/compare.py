@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .player import CLOSE, EXACT, TRAINED
-from .record import read, write
+from tests.recorded.player import CLOSE, EXACT, TRAINED
+from tests.recorded.record import read, write
 
 RELATIVE, ABSOLUTE = 2e-3, 2e-4
 """By which numbers of the same network may differ between processors, or between arrangements of its batches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .server import Server
+from tests.recorded.server import Server
 
 SAMPLE = re.compile(r"^(zoo_\w+?)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')

@@ -20,10 +20,14 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from service.pb import fine_tuning_pb2, models_pb2, open_inference_pb2, prediction_pb2
-
-from .metrics import Scrape
-from .normal import everywhere, free_json, message_as_json, words
-from .server import PATIENCE_S, REPOSITORY, Server
+from tests.recorded.metrics import Scrape
+from tests.recorded.normal import (
+    everywhere,
+    free_json,
+    message_as_json,
+    words,
+)
+from tests.recorded.server import PATIENCE_S, REPOSITORY, Server
 
 SERVICES: dict[str, ServiceDescriptor] = {
     service.full_name: service

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .corpus import CHAPTERS
-from .player import Player
-from .server import REPOSITORY, Server, link_weights
+from tests.recorded.corpus import CHAPTERS
+from tests.recorded.player import Player
+from tests.recorded.server import REPOSITORY, Server, link_weights
 
 FORMAT = 1
 LARGE = 200

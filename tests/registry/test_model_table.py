@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import NotFound
-from tests.support.registry_fakes import world
+from tests.support.registry.fakes import world
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,10 +8,10 @@ import pytest
 
 from service.errors import InvalidInput, NotFound, QueueFull
 from service.registry.states import ModelState
-from tests.support.registry_fakes import world
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_versions import publish
-from tests.support.tuned_worlds import served
+from tests.support.registry.fakes import world
+from tests.support.registry.tuned_versions import publish
+from tests.support.registry.tuned_worlds import served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 WRONG: list[tuple[dict[str, object], str, str]] = [

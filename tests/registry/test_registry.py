@@ -22,11 +22,16 @@ from service.registry.rollout.canary import Bounds
 from service.registry.states import ModelState
 from service.registry.versions.aliases import STABLE, AliasSet
 from service.registry.versions.revisioned_aliases import RevisionedAliases
-from tests.support.registry_fakes import FakeRuntime, World, world
-from tests.support.registry_internals import begin_unload, use_versions, version_of
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_versions import publish, report, with_tuned
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.registry.fakes import FakeRuntime, World, world
+from tests.support.registry.internals import begin_unload, use_versions, version_of
+from tests.support.registry.tuned_versions import publish, report, with_tuned
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
+)
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

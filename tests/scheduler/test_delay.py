@@ -4,7 +4,7 @@ import pytest
 
 from service.scheduler.cost import KnownCost, Law
 from service.scheduler.policy import Batch
-from tests.support.scheduler_queues import (
+from tests.support.scheduler.queues import (
     BY_LENGTH,
     World,
     push,

@@ -1,7 +1,7 @@
 """How many rows fit into a device, learned from batches that did not."""
 
 from service.scheduler.memory_limit import RECOVERY_BATCHES, RECOVERY_STEPS
-from tests.support.scheduler_queues import (
+from tests.support.scheduler.queues import (
     BY_LENGTH,
     World,
     push,

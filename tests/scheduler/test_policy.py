@@ -18,8 +18,8 @@ from service.scheduler.policy import (
     QueuedRow,
 )
 from service.types import Item
-from tests.support.scheduler_fakes import item
-from tests.support.scheduler_queues import (
+from tests.support.scheduler.fakes import item
+from tests.support.scheduler.queues import (
     BY_LENGTH,
     KNOWN,
     NEVER,

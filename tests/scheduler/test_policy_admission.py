@@ -14,7 +14,7 @@ from service.scheduler.policy import (
     DevicePolicy,
     NetworkQueue,
 )
-from tests.support.scheduler_queues import (
+from tests.support.scheduler.queues import (
     KNOWN,
     NEVER,
     UNKNOWN,

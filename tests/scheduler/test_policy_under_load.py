@@ -8,7 +8,7 @@ import pytest
 
 from service.scheduler.cost import KnownCost, Law, LearnedCost
 from service.scheduler.policy import BORROW_S, BatchLimits, DevicePolicy
-from tests.support.scheduler_simulation import (
+from tests.support.scheduler.simulation import (
     Arrival,
     Run,
     poisson,

@@ -12,7 +12,7 @@ from service.scheduler.policy import (
     BatchLimits,
     DevicePolicy,
 )
-from tests.support.scheduler_queues import (
+from tests.support.scheduler.queues import (
     BY_LENGTH,
     KNOWN,
     LAW,

@@ -17,7 +17,7 @@ from service.runtime.lanes.threads import Lanes
 from service.scheduler.policy import BatchLimits
 from service.scheduler.scheduler import DeviceScheduler, ScheduledNetwork
 from service.types import Item, Row
-from tests.support.scheduler_fakes import PATIENCE_S, REPORT, Clock
+from tests.support.scheduler.fakes import PATIENCE_S, REPORT, Clock
 
 LIMITS = {
     "images": BatchLimits(4, 64),

@@ -15,7 +15,7 @@ from service.scheduler.policy import BORROW_S, BatchLimits
 from service.scheduler.queued_row import Arrival
 from service.scheduler.scheduler import DeviceScheduler
 from service.types import Item, Row
-from tests.support.scheduler_fakes import (
+from tests.support.scheduler.fakes import (
     PATIENCE_S,
     Clock,
     double,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tritonclient.grpc as triton
 
-from tests.support.server_process import (
+from tests.support.end_to_end.server_process import (
     EXAMPLES,
     REPOSITORY,
     TIMEOUT_S,
@@ -38,7 +38,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Odd images, sounds and hostile files by name, made by Zoo's own environment; photos and speech beside them."""
     folder = tmp_path_factory.mktemp("samples")
     python = REPOSITORY / ".venv" / "bin" / "python"
-    command = [str(python), "-m", "tests.support.samples", str(folder)]
+    command = [str(python), "-m", "tests.support.end_to_end.samples", str(folder)]
     subprocess.run(command, cwd=REPOSITORY, check=True, timeout=TIMEOUT_S)
     return {
         path.name: path.read_bytes() for path in [*folder.iterdir(), *EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.flac")]

@@ -21,7 +21,7 @@ from tests.stock_clients.triton_calls import (
     inputs,
     refused,
 )
-from tests.support.server_process import TIMEOUT_S
+from tests.support.end_to_end.server_process import TIMEOUT_S
 
 ROW = 3 * 224 * 224
 """Elements in a row of pixels."""

@@ -17,8 +17,8 @@ from tests.stock_clients.triton_calls import (
     inputs,
     refused,
 )
-from tests.support.server_process import ServerProcess, run_zoo, zoo_home
-from tests.support.user_data import (
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo, zoo_home
+from tests.support.end_to_end.user_data import (
     NEW_SENTENCES,
     PHOTO_CLASSES,
     STYLED,

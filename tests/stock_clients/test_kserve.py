@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.stock_clients.triton_calls import CNN, RNN
-from tests.support.server_process import EXAMPLES, TIMEOUT_S, ServerProcess
+from tests.support.end_to_end.server_process import EXAMPLES, TIMEOUT_S, ServerProcess
 
 
 @pytest.fixture(scope="module")

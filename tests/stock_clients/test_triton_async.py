@@ -20,7 +20,7 @@ from tests.stock_clients.triton_calls import (
     inputs,
     read,
 )
-from tests.support.server_process import ServerProcess
+from tests.support.end_to_end.server_process import ServerProcess
 
 WAIT_S = 60
 

@@ -22,7 +22,7 @@ from tests.stock_clients.triton_calls import (
     read,
     refused,
 )
-from tests.support.server_process import EXAMPLES, ServerProcess, run_zoo
+from tests.support.end_to_end.server_process import EXAMPLES, ServerProcess, run_zoo
 
 Client = triton.InferenceServerClient
 

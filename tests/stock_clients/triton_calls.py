@@ -11,7 +11,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.support.server_process import EXAMPLES
+from tests.support.end_to_end.server_process import EXAMPLES
 
 CNN, RNN, TRANSFORMER = "efficientnet_lite0", "silero_vad", "all_minilm_l6_v2"
 TOLERANCE = {CNN: 1e-3, RNN: 1e-5, TRANSFORMER: 1e-5}

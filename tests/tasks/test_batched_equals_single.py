@@ -10,8 +10,8 @@ import pytest
 
 from service.errors import InvalidInput
 from service.types import AudioInstance, ImageInstance, Item, SamplesInstance, TensorInstance, TextInstance
-from tests.support.pictures import encoded, photo
-from tests.support.sounds import speech
+from tests.support.tasks.pictures import encoded, photo
+from tests.support.tasks.sounds import speech
 
 pytestmark = pytest.mark.weights
 

@@ -24,9 +24,9 @@ from service.types import (
     SamplesInstance,
     TextInstance,
 )
-from tests.support.pictures import encoded, photo
-from tests.support.sounds import speech
-from tests.support.tuned_heads import Tuned, tuned
+from tests.support.tasks.pictures import encoded, photo
+from tests.support.tasks.sounds import speech
+from tests.support.tasks.tuned_heads import Tuned, tuned
 
 pytestmark = pytest.mark.weights
 

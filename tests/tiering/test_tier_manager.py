@@ -11,16 +11,16 @@ from service.engine.tier_report import TierReport
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
 from service.types import Prediction
-from tests.support.registry_fakes import PATIENCE_S
-from tests.support.scheduler_fakes import until
-from tests.support.tier_fakes import (
+from tests.support.registry.fakes import PATIENCE_S
+from tests.support.registry.tier_fakes import (
     Clock,
     Network,
     Processes,
     TieredWorld,
     tiered,
 )
-from tests.support.tuned_versions import publish
+from tests.support.registry.tuned_versions import publish
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

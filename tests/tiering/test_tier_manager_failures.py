@@ -11,15 +11,15 @@ import pytest
 from service.registry.loading.memory_ledger import MIB, Ledger
 from service.registry.states import ModelState
 from service.runtime.compilers.compiled_cache import CannotCompile
-from tests.support.registry_fakes import PATIENCE_S
-from tests.support.scheduler_fakes import until
-from tests.support.tier_fakes import (
+from tests.support.registry.fakes import PATIENCE_S
+from tests.support.registry.tier_fakes import (
     Clock,
     Network,
     Processes,
     TieredWorld,
     tiered,
 )
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

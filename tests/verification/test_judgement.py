@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.engine.decisions import Decisions
 from service.verification.judgement import MAX_FLIPS, decides, judge
-from tests.support.registry_fakes import card
+from tests.support.registry.fakes import card
 
 Floats = NDArray[np.float32]
 

@@ -19,7 +19,7 @@ from service.verification.probes import (
     invariance_problem,
     probe_items,
 )
-from tests.support.registry_fakes import FakeTask, card
+from tests.support.registry.fakes import FakeTask, card
 
 
 class Task(FakeTask):

@@ -15,7 +15,7 @@ from service.errors import InternalError, InvalidInput, NotFound
 from service.observability.recorder import Call
 from service.pb import prediction_pb2 as pb
 from service.wire.calls import to_zoo_error
-from tests.support.wire_calls import (
+from tests.support.wire.calls import (
     detail,
     echo,
     request,

@@ -18,7 +18,7 @@ from service.observability.statistics import Statistics
 from service.registry.states import ModelState
 from service.wire.calls import CountedServer
 from service.wire.health import Health
-from tests.support.wire_calls import PATIENCE_S
+from tests.support.wire.calls import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio
 SERVING, NOT_SERVING = pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING

@@ -24,7 +24,7 @@ from service.errors import (
     ZooError,
 )
 from service.wire.status import LONGEST_MESSAGE, code_of, status_of, trailers_of
-from tests.support.wire_calls import (
+from tests.support.wire.calls import (
     detail,
     request,
     status_in,

@@ -33,7 +33,7 @@ from service.wire.open_inference.requests import infer_request
 from service.wire.open_inference.tensors import encode
 from service.wire.structured import LONGEST_ROW, LONGEST_SERIES, MOST_TOGETHER, parse_record, parse_row, parse_series
 from service.wire.zoo_v1.prediction_convert import read_request, write_response
-from tests.support.wire_fakes import card, spec
+from tests.support.wire.fakes import card, spec
 
 FLATS = card("flats", "row", "raw", [spec("numbers", "FP32", -1, 1)], [spec("value", "FP32", -1, 1)])
 SALES = card("sales", "series", "raw", [spec("context", "FP32", -1, 2, 1)], [spec("forecast", "FP32", -1, 1, 1)])

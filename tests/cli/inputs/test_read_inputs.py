@@ -23,14 +23,14 @@ from service.tasks.tabular.row_input import encode_row
 from service.training.data.columns import row_recipe
 from service.types import RowInstance, SeriesInstance
 from service.wire.zoo_v1.models_convert import write_columns
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,
     zipped,
 )
 from tests.support.paths import DATASET_FILES
-from tests.support.structured_cards import series_card, table_card
+from tests.support.tasks.structured_cards import series_card, table_card
 
 DATA = DATASET_FILES
 

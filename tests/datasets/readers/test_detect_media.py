@@ -11,7 +11,7 @@ import pytest
 from service.datasets.dataset import DatasetKind
 from service.datasets.readers.file_types import file_type
 from service.errors import InvalidInput
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,

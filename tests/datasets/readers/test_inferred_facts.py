@@ -13,7 +13,7 @@ from service.datasets.readers.parsed_example import TargetKind
 from service.datasets.upload.header import check_header, dataset_id_of
 from service.errors import InvalidInput
 from service.training.compatibility import tasks
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     header,
     lines,
     read,

@@ -8,7 +8,7 @@ import pytest
 
 from service.datasets.dataset import DatasetKind
 from service.types import TextInstance
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     read,
     sentences,

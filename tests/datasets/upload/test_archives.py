@@ -11,7 +11,7 @@ import pytest
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.upload.archives import extract, safe_path
 from service.errors import InvalidInput
-from tests.support.dataset_files import tarred, zipped
+from tests.support.datasets.dataset_files import tarred, zipped
 
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ from service.datasets import dataset_store as store_module
 from service.datasets.dataset import Columns
 from service.datasets.dataset_store import DatasetStore
 from service.errors import InvalidInput
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     accept_everything,
     leftovers,
     lines,

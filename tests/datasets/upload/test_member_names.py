@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,

@@ -15,14 +15,14 @@ from service.datasets.dataset_store import DatasetStore
 from service.datasets.upload import validator_process
 from service.datasets.validation.validate import REQUEST_FILE, ValidationRequest
 from service.errors import InvalidInput, StorageFull, ZooError
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     header,
     lines,
     refused,
     sentences,
     upload,
 )
-from tests.support.scheduler_fakes import until
+from tests.support.scheduler.fakes import until
 
 DATA = lines(sentences(40))
 

@@ -20,8 +20,7 @@ from service.datasets.examples import open_dataset
 from service.datasets.upload import remote, validator_process
 from service.datasets.upload.remote import check_allowed
 from service.errors import InvalidInput, NotFound, NotReady
-from tests.support.components import find_command
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     photos,
     picture,
@@ -29,6 +28,7 @@ from tests.support.dataset_files import (
     upload,
     zipped,
 )
+from tests.support.end_to_end.components import find_command
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from service.datasets import dataset_store as store_module
 from service.datasets.dataset_store import DatasetStore
 from service.errors import InvalidInput, NotReady
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     accept_everything,
     header,
     leftovers,

@@ -6,7 +6,7 @@ import pytest
 
 from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,

@@ -15,7 +15,7 @@ from service.datasets.dataset import DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.examples import StoredExamples
 from service.types import SeriesInstance, TextInstance
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     picture,
     read,
     sound,

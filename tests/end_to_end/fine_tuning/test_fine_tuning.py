@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from service.client import Classification, JobProgress, MetricValue, ZooClientError
-from tests.support.components import find_command
-from tests.support.server_process import EXAMPLES, run_zoo, until
-from tests.support.stubs import (
+from tests.support.end_to_end.components import find_command
+from tests.support.end_to_end.server_process import EXAMPLES, run_zoo, until
+from tests.support.end_to_end.stubs import (
     CNN,
     TRANSFORMER,
     Scrape,
     assert_leaks_nothing,
 )
-from tests.support.user_data import (
+from tests.support.end_to_end.user_data import (
     NEW_SENTENCES,
     PHOTO_CLASSES,
     STYLED,
@@ -31,7 +31,7 @@ from tests.support.user_data import (
     texts,
     topics_csv,
 )
-from tests.support.workshop import TunedModels, Watcher
+from tests.support.end_to_end.workshop import TunedModels, Watcher
 
 LABELS = {"pets": set(PHOTO_CLASSES), "topics": set(TOPICS), "styles": set(STYLES)}
 BASES = {"pets": CNN, "topics": TRANSFORMER, "styles": "char_lstm"}

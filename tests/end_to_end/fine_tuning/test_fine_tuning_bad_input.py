@@ -12,8 +12,8 @@ import pytest
 from service.client import Dataset, IllegalMove, Job, NotFound
 from service.pb import fine_tuning_pb2 as pb
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import TIMEOUT_S
-from tests.support.stubs import (
+from tests.support.end_to_end.server_process import TIMEOUT_S
+from tests.support.end_to_end.stubs import (
     CNN,
     TRANSFORMER,
     CallError,
@@ -21,8 +21,8 @@ from tests.support.stubs import (
     assert_leaks_nothing,
     expect_error,
 )
-from tests.support.user_data import flats_csv, photos_zip, zip_of
-from tests.support.workshop import TunedModels, Watcher
+from tests.support.end_to_end.user_data import flats_csv, photos_zip, zip_of
+from tests.support.end_to_end.workshop import TunedModels, Watcher
 
 ENDLESS = {"epochs": 10_000, "patience": 0, "checkpoint_steps": 50}
 

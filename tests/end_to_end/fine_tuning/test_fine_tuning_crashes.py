@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from service.client import Job, StateChanged
-from tests.support.server_process import until
-from tests.support.user_data import NEW_SENTENCES
-from tests.support.workshop import TunedModels, Watcher
+from tests.support.end_to_end.server_process import until
+from tests.support.end_to_end.user_data import NEW_SENTENCES
+from tests.support.end_to_end.workshop import TunedModels, Watcher
 
 LONG = {"epochs": 100, "patience": 0, "checkpoint_steps": 40, "batch_size": 16}
 """Some 1,800 steps: it can be ended in the middle on any machine. Seeded, so that the weights can be compared."""

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from service.client import Client, IllegalMove, Job, NotFound
-from tests.support.stubs import TRANSFORMER, assert_leaks_nothing
-from tests.support.user_data import NEW_SENTENCES
-from tests.support.workshop import TunedModels
+from tests.support.end_to_end.stubs import TRANSFORMER, assert_leaks_nothing
+from tests.support.end_to_end.user_data import NEW_SENTENCES
+from tests.support.end_to_end.workshop import TunedModels
 
 FOOD = NEW_SENTENCES["food"]
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from service.client import Classification, Client, ModelVersion
-from tests.support.stubs import CNN, TRANSFORMER
-from tests.support.user_data import (
+from tests.support.end_to_end.stubs import CNN, TRANSFORMER
+from tests.support.end_to_end.user_data import (
     NEW_SENTENCES,
     new_photos,
     photos_zip,
     topics_csv,
 )
-from tests.support.workshop import RestartableServer
+from tests.support.end_to_end.workshop import RestartableServer
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.server_process import REPOSITORY, run_zoo
-from tests.support.stubs import TRANSFORMER
-from tests.support.user_data import topics_csv
-from tests.support.workshop import RestartableServer
+from tests.support.end_to_end.server_process import REPOSITORY, run_zoo
+from tests.support.end_to_end.stubs import TRANSFORMER
+from tests.support.end_to_end.user_data import topics_csv
+from tests.support.end_to_end.workshop import RestartableServer
 
 DATA = REPOSITORY / "tests" / "data_sets" / "data"
 

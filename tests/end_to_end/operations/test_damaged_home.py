@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from service.client import Client, ZooClientError
-from tests.support.damaged_home import (
+from tests.support.end_to_end.server_process import ServerProcess, run_zoo
+from tests.support.paths import DATASET_FILES
+from tests.support.registry.damaged_home import (
     HURT,
     MODEL,
     WHOLE,
@@ -21,8 +23,6 @@ from tests.support.damaged_home import (
     make_jobs,
     make_versions,
 )
-from tests.support.paths import DATASET_FILES
-from tests.support.server_process import ServerProcess, run_zoo
 
 DATA = DATASET_FILES
 

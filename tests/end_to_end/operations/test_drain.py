@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2
 
 from service.pb import open_inference_pb2, prediction_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import TIMEOUT_S, ServerProcess, until
-from tests.support.stubs import (
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until
+from tests.support.end_to_end.stubs import (
     RNN,
     Scrape,
     Stubs,

@@ -13,16 +13,16 @@ import pytest
 
 from service.client import Client, SamplesInstance
 from tests.end_to_end.operations.test_start import refuses_to_start
-from tests.support.bare_server import BareServer
-from tests.support.server_process import (
+from tests.support.end_to_end.bare_server import BareServer
+from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ZOO,
     ServerProcess,
     environment,
     zoo_home,
 )
-from tests.support.stubs import RNN
-from tests.support.user_data import flats_csv
+from tests.support.end_to_end.stubs import RNN
+from tests.support.end_to_end.user_data import flats_csv
 
 SOUND = SamplesInstance(np.zeros(512, np.float32), 16_000)
 KUBERNETES = {

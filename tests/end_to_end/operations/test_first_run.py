@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from service.client import Client
-from tests.support import samples
-from tests.support.server_process import (
+from tests.support.end_to_end import samples
+from tests.support.end_to_end.server_process import (
     EXAMPLES,
     REPOSITORY,
     TIMEOUT_S,
@@ -21,7 +21,7 @@ from tests.support.server_process import (
     environment,
     run_zoo,
 )
-from tests.support.stubs import CNN, RNN, TRANSFORMER
+from tests.support.end_to_end.stubs import CNN, RNN, TRANSFORMER
 
 CATS = {"tabby, tabby cat", "tiger cat", "Egyptian cat", "Persian cat", "Siamese cat, Siamese"}
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from service.client import Client, SamplesInstance
-from tests.support.bare_server import BareServer
-from tests.support.server_process import zoo_home
-from tests.support.stubs import RNN
-from tests.support.user_data import flats_csv
+from tests.support.end_to_end.bare_server import BareServer
+from tests.support.end_to_end.server_process import zoo_home
+from tests.support.end_to_end.stubs import RNN
+from tests.support.end_to_end.user_data import flats_csv
 
 SMALLEST_PIPE = 4096
 SOUND = SamplesInstance(np.zeros(512, np.float32), 16_000)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.components import find_command
-from tests.support.server_process import TIMEOUT_S, ServerProcess
-from tests.support.stubs import RNN, TRANSFORMER
+from tests.support.end_to_end.components import find_command
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
+from tests.support.end_to_end.stubs import RNN, TRANSFORMER
 
 pytestmark = pytest.mark.component
 

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import (
+from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ServerProcess,
     home_with,
@@ -23,7 +23,7 @@ from tests.support.server_process import (
     until,
     zoo_home,
 )
-from tests.support.stubs import (
+from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
     TRANSFORMER,

@@ -9,9 +9,9 @@ import pytest
 
 from model_zoo.golden.golden_case import golden_path
 from service.pb import prediction_pb2 as pb
-from tests.support import samples as made
-from tests.support.server_process import TIMEOUT_S
-from tests.support.stubs import (
+from tests.support.end_to_end import samples as made
+from tests.support.end_to_end.server_process import TIMEOUT_S
+from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
     TRANSFORMER,

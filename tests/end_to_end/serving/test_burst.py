@@ -15,14 +15,14 @@ import pytest
 from model_zoo.catalog import Catalog
 from model_zoo.golden.golden_case import golden_path
 from service.pb import open_inference_pb2, open_inference_pb2_grpc, prediction_pb2, prediction_pb2_grpc
-from tests.support import samples as made
-from tests.support.server_process import (
+from tests.support.end_to_end import samples as made
+from tests.support.end_to_end.server_process import (
     EXAMPLES,
     TIMEOUT_S,
     ServerProcess,
     until,
 )
-from tests.support.stubs import (
+from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
     TRANSFORMER,

@@ -8,8 +8,8 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.support.server_process import ServerProcess, until
-from tests.support.stubs import (
+from tests.support.end_to_end.server_process import ServerProcess, until
+from tests.support.end_to_end.stubs import (
     RNN,
     TRANSFORMER,
     Scrape,

@@ -9,8 +9,8 @@ import pytest
 
 from service.pb import models_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import TIMEOUT_S, ServerProcess, run_zoo
-from tests.support.stubs import (
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
+from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
     TRANSFORMER,

@@ -9,13 +9,13 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
-from tests.support.server_process import (
+from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ServerProcess,
     run_zoo,
     until,
 )
-from tests.support.stubs import (
+from tests.support.end_to_end.stubs import (
     CNN,
     RNN,
     TRANSFORMER,

@@ -9,8 +9,8 @@ import pytest
 
 from service.client import Client, IllegalMove, Job, NotFound
 from tests.support.database.postgres import running
-from tests.support.server_process import ServerProcess, until, zoo_home
-from tests.support.user_data import flats_csv
+from tests.support.end_to_end.server_process import ServerProcess, until, zoo_home
+from tests.support.end_to_end.user_data import flats_csv
 
 pytestmark = pytest.mark.component
 

@@ -15,9 +15,9 @@ import pytest
 
 from service.pb import open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
-from tests.support.server_process import TIMEOUT_S, ServerProcess, zoo_home
-from tests.support.stubs import Scrape, Stubs, ask
-from tests.support.tiny_model import (
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, zoo_home
+from tests.support.end_to_end.stubs import Scrape, Stubs, ask
+from tests.support.model_zoo.tiny_model import (
     NAME,
     ONCE_COMPILED,
     SENTENCE,
@@ -30,7 +30,7 @@ TEXTS = [SENTENCE, "Yes.", "word " * 400, "Stocks fell sharply."]
 
 
 def server(home: Path, card: Path, **settings: str) -> ServerProcess:
-    command = (sys.executable, "-m", "tests.support.tiny_server")
+    command = (sys.executable, "-m", "tests.support.end_to_end.tiny_server")
     return ServerProcess(command=command, ZOO_HOME=str(home), ZOO_TINY_CARD=str(card), **settings)
 
 

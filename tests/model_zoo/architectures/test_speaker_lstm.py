@@ -9,7 +9,7 @@ from torch import nn
 
 from model_zoo.architectures.speaker_lstm import SpeakerLstm
 from model_zoo.sources.source_table import source_for
-from tests.support.real_models import Real, or_skip
+from tests.support.model_zoo.real_models import Real, or_skip
 
 
 @pytest.fixture

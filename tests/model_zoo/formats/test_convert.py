@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.convert import convert
-from tests.support.local_index import make_card
+from tests.support.model_zoo.local_index import make_card
 
 State = dict[str, torch.Tensor]
 

@@ -14,7 +14,7 @@ from torch import nn
 from model_zoo.errors import ConversionFailed
 from model_zoo.formats.convert import convert
 from model_zoo.formats.keras_h5 import state_dict_of
-from tests.support.local_index import make_card
+from tests.support.model_zoo.local_index import make_card
 
 Array = np.ndarray[Any, Any]
 INPUTS, UNITS = 3, 5

@@ -7,7 +7,7 @@ import pytest
 
 from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources.download import ExpectedFile, download
-from tests.support.local_index import Index
+from tests.support.model_zoo.local_index import Index
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from model_zoo.cards.weight_source import SourceFile
 from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources.pypi import locate
 from model_zoo.sources.source_table import source_for
-from tests.support.local_index import ARTIFACT, Index
+from tests.support.model_zoo.local_index import ARTIFACT, Index
 
 
 @pytest.fixture

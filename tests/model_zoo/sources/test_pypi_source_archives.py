@@ -14,7 +14,7 @@ from model_zoo.errors import DigestMismatch, SourceUnavailable
 from model_zoo.sources import pypi
 from model_zoo.sources.pypi import locate
 from model_zoo.sources.source_table import source_for
-from tests.support.local_index import PACKAGE, VERSION
+from tests.support.model_zoo.local_index import PACKAGE, VERSION
 
 ARTIFACT = "zoo-tiny-1.0.tar.gz"
 CONTENT = b"weights" * 100

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.recorded.corpus import (
+    budget,
+    catalog,
+    command,
+    datasets,
+    ending,
+    inference,
+    jobs,
+    prediction,
+    run_time,
+    versions,
+)
 from tests.recorded.player import Player
-
-from . import budget, catalog, command, datasets, ending, inference, jobs, prediction, run_time, versions
 
 CHAPTERS: tuple[Callable[[Player], None], ...] = (
     catalog.play,

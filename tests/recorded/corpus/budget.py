@@ -9,11 +9,22 @@ import numpy as np
 from service.pb import models_pb2 as pb
 from service.pb import open_inference_pb2 as open_pb
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import (
+    CNN,
+    INFER,
+    MODELS,
+    OPEN,
+    PREDICT,
+    RNN,
+    STREAM_INFER,
+    TRANSFORMER,
+    ask,
+    infer,
+    samples,
+)
+from tests.recorded.corpus.run_time import update
 from tests.recorded.player import Player
 from tests.recorded.server import Server, link_weights
-
-from .messages import CNN, INFER, MODELS, OPEN, PREDICT, RNN, STREAM_INFER, TRANSFORMER, ask, infer, samples
-from .run_time import update
 
 SETTINGS = {"ZOO_MODELS": RNN, "ZOO_MEMORY_BUDGET_MIB": "24", "ZOO_LOAD_ON_DEMAND": "true"}
 PHOTO = {"image": payloads.CAT}

@@ -6,9 +6,15 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from service.pb import models_pb2, open_inference_pb2
+from tests.recorded.corpus.messages import (
+    ALL,
+    CNN,
+    MODELS,
+    OPEN,
+    RNN,
+    TRANSFORMER,
+)
 from tests.recorded.player import SERVICES, Player
-
-from .messages import ALL, CNN, MODELS, OPEN, RNN, TRANSFORMER
 
 HEALTH = "grpc.health.v1.Health"
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import CNN, RNN, TRANSFORMER
 from tests.recorded.player import Player
 from tests.recorded.server import python_of
-
-from .messages import CNN, RNN, TRANSFORMER
 
 VERBS = (
     "serve", "models", "show", "pull", "predict", "status", "load", "unload", "set", "doctor", "finetune", "versions",

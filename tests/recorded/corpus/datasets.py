@@ -6,9 +6,8 @@ from typing import Any
 
 from service.pb import fine_tuning_pb2 as pb
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import TUNING, upload
 from tests.recorded.player import Player
-
-from .messages import TUNING, upload
 
 UPLOAD = f"{TUNING}/UploadDataset"
 

@@ -7,12 +7,11 @@ import urllib.error
 from contextlib import closing
 
 from service.pb import fine_tuning_pb2 as pb
+from tests.recorded.corpus.datasets import dataset_id
+from tests.recorded.corpus.messages import TUNING
 from tests.recorded.metrics import Scrape
 from tests.recorded.normal import words
 from tests.recorded.player import TRAINED, Player, all_methods
-
-from .datasets import dataset_id
-from .messages import TUNING
 
 NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 

@@ -10,9 +10,17 @@ import numpy as np
 
 from service.pb import open_inference_pb2 as pb
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import (
+    CNN,
+    INFER,
+    OPEN,
+    RNN,
+    STREAM_INFER,
+    TRANSFORMER,
+    infer,
+    set_parameter,
+)
 from tests.recorded.player import ARRANGED, CLOSE, Player
-
-from .messages import CNN, INFER, OPEN, RNN, STREAM_INFER, TRANSFORMER, infer, set_parameter
 
 PIXELS = np.zeros((1, 3, 224, 224), np.float32)
 IDS = np.array([[101, 2023, 102]], np.int64)

@@ -8,10 +8,14 @@ from google.protobuf.struct_pb2 import Struct
 
 from service.pb import fine_tuning_pb2 as pb
 from service.pb import models_pb2
+from tests.recorded.corpus.datasets import dataset_id
+from tests.recorded.corpus.messages import (
+    CNN,
+    TRANSFORMER,
+    TUNING,
+    job_spec,
+)
 from tests.recorded.player import TRAINED, UNFINISHED, Player
-
-from .datasets import dataset_id
-from .messages import CNN, TRANSFORMER, TUNING, job_spec
 
 CREATE = f"{TUNING}/CreateJob"
 ENDLESS = {"epochs": 10_000, "patience": 0, "checkpoint_steps": 20, "batch_size": 16}

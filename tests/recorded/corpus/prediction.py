@@ -9,10 +9,22 @@ import numpy as np
 from service.pb import open_inference_pb2 as open_pb
 from service.pb import prediction_pb2 as pb
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import (
+    CNN,
+    OPEN,
+    PREDICT,
+    RNN,
+    STREAM_PREDICT,
+    TRANSFORMER,
+    ask,
+    row,
+    samples,
+    series,
+    tensor,
+    tensors,
+)
 from tests.recorded.metrics import Scrape
 from tests.recorded.player import CLOSE, Player
-
-from .messages import CNN, OPEN, PREDICT, RNN, STREAM_PREDICT, TRANSFORMER, ask, row, samples, series, tensor, tensors
 
 CAT = {"image": payloads.CAT}
 HELLO = {"text": "hello"}

@@ -13,11 +13,8 @@ from grpc_health.v1 import health_pb2
 from service.pb import models_pb2 as pb
 from service.pb import open_inference_pb2 as open_pb
 from tests.recorded import payloads
-from tests.recorded.metrics import Scrape
-from tests.recorded.player import CLOSE, Player
-
-from .inference import told
-from .messages import (
+from tests.recorded.corpus.inference import told
+from tests.recorded.corpus.messages import (
     CNN,
     INFER,
     MODELS,
@@ -32,6 +29,8 @@ from .messages import (
     set_parameter,
     tensors,
 )
+from tests.recorded.metrics import Scrape
+from tests.recorded.player import CLOSE, Player
 
 NOISE = payloads.noise(0.5)
 TONE = payloads.tone(440.0, 1.0, 0)

@@ -7,10 +7,22 @@ from google.protobuf.message import Message
 from service.pb import models_pb2 as pb
 from service.pb import open_inference_pb2 as open_pb
 from tests.recorded import payloads
+from tests.recorded.corpus.messages import (
+    CNN,
+    INFER,
+    MODELS,
+    OPEN,
+    PREDICT,
+    TRANSFORMER,
+    ask,
+    infer,
+    record,
+    row,
+    samples,
+    series,
+)
+from tests.recorded.corpus.run_time import outdate
 from tests.recorded.player import CLOSE, TRAINED, Player
-
-from .messages import CNN, INFER, MODELS, OPEN, PREDICT, TRANSFORMER, ask, infer, record, row, samples, series
-from .run_time import outdate
 
 FLAT = row(size=80.0, age=10.0, part="centre")
 WEEKS = [100.0 + i + 20.0 * (i % 7 in (5, 6)) for i in range(21)]

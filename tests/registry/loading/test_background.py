@@ -14,8 +14,8 @@ from service.errors import NotReady
 from service.registry.loading.background import in_daemon
 from service.registry.loading.loader import Loader
 from service.registry.states import ModelState
-from tests.support.registry_fakes import world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,8 +9,8 @@ from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
 from service.runtime.network import SharedPart
 from service.settings import ModelOptions
-from tests.support.registry_fakes import World, world
-from tests.support.scheduler_fakes import Clock, until
+from tests.support.registry.fakes import World, world
+from tests.support.scheduler.fakes import Clock, until
 
 pytestmark = pytest.mark.asyncio
 

@@ -34,7 +34,7 @@ from service.runtime.lanes.threads import Lanes
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings
 from service.types import ImageInstance, Item, Row, TextInstance
-from tests.support.real_tuned import publish_real, torch_answer, torch_features
+from tests.support.registry.real_tuned import publish_real, torch_answer, torch_features
 
 pytestmark = [pytest.mark.weights, pytest.mark.asyncio]
 

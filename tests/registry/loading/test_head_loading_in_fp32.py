@@ -17,11 +17,11 @@ from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
 from service.types import Prediction, TextInstance
 from service.verification import held_out_trial
-from tests.support.registry_fakes import FakeRuntime, World, world
-from tests.support.registry_internals import begin_unload, use_versions, version_of
-from tests.support.scheduler_fakes import until
-from tests.support.tier_fakes import Network, TieredWorld, tiered
-from tests.support.tuned_versions import publish, with_tuned
+from tests.support.registry.fakes import FakeRuntime, World, world
+from tests.support.registry.internals import begin_unload, use_versions, version_of
+from tests.support.registry.tier_fakes import Network, TieredWorld, tiered
+from tests.support.registry.tuned_versions import publish, with_tuned
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,9 +8,9 @@ import pytest
 from service.errors import DeadlineExceeded, MemoryFull, NotFound, NotReady
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
-from tests.support.registry_fakes import PATIENCE_S, World, world
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_worlds import ask, grow, served
+from tests.support.registry.fakes import PATIENCE_S, World, world
+from tests.support.registry.tuned_worlds import ask, grow, served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 LOADING, READY, UNLOADING, UNAVAILABLE = (

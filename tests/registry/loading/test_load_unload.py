@@ -40,7 +40,7 @@ from service.runtime.memory import memory_reading, trimmed_bytes
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings
 from service.types import InferRequest, SamplesInstance
-from tests.support.registry_fakes import PATIENCE_S
+from tests.support.registry.fakes import PATIENCE_S
 
 NAME = "silero_vad"
 TIMES, FIRST = 100, 5

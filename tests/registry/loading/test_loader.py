@@ -14,7 +14,7 @@ from model_zoo.materialised import Materialised
 from model_zoo.store import Store
 from service.errors import NotReady
 from service.registry.loading.loader import Loader, golden_problem
-from tests.support.loader_fakes import FakeStore, loader
+from tests.support.registry.loader_fakes import FakeStore, loader
 
 VAD = Catalog.from_package().get("silero_vad")
 

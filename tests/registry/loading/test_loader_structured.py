@@ -19,8 +19,8 @@ from model_zoo.version_folder import GOLDEN
 from service.errors import NotReady
 from service.tasks.table import task_for
 from service.types import Forecast, Item, Options, Regression, RowInstance, SeriesInstance
-from tests.support.loader_fakes import FakeStore, loader
-from tests.support.structured_cards import (
+from tests.support.registry.loader_fakes import FakeStore, loader
+from tests.support.tasks.structured_cards import (
     CATEGORIES_ALONE,
     FLATS,
     NUMBERS_ALONE,

@@ -17,7 +17,7 @@ from service.registry.loading.memory_ledger import (
     freed,
 )
 from service.runtime.network import SharedPart
-from tests.support.registry_fakes import card
+from tests.support.registry.fakes import card
 
 
 class Device:

@@ -12,8 +12,8 @@ from service.errors import NotReady
 from service.registry.loading.loaded import Loaded
 from service.registry.states import ModelState
 from service.runtime.lanes.threads import NICENESS
-from tests.support.registry_fakes import World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 LOADING, READY, UNLOADING, UNAVAILABLE = (

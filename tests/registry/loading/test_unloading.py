@@ -7,8 +7,8 @@ import pytest
 from service.errors import IllegalMove, NotReady
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
-from tests.support.registry_fakes import PATIENCE_S, World, world
-from tests.support.scheduler_fakes import until
+from tests.support.registry.fakes import PATIENCE_S, World, world
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 LOADING, READY, UNLOADING, UNAVAILABLE = (

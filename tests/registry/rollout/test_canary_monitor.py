@@ -12,15 +12,16 @@ from service.database import DatabaseUnavailable
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.registry.rollout.canary import Bounds
 from service.registry.versions.revisioned_aliases import InMemoryAliases
-from tests.support.registry_internals import record_of
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
-    READY,
-    states,
-    two,
+from tests.support.registry.internals import record_of
+from tests.support.registry.several_servers import READY, states, two
+from tests.support.registry.tuned_versions import publish
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
 )
-from tests.support.tuned_versions import publish
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.registry.rollout.promotion import decide
-from tests.support.tuned_versions import report
+from tests.support.registry.tuned_versions import report
 
 
 def test_first_version_better_than_the_baseline_is_promoted() -> None:

@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 
 from service.errors import NotFound
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
+from tests.support.registry.several_servers import (
     READY,
     stable_at,
     states,
     two,
 )
-from tests.support.tuned_versions import publish, report
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.registry.tuned_versions import publish, report
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
+)
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from service.registry.states import ModelState
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_worlds import ask, grow, served
+from tests.support.registry.tuned_worlds import ask, grow, served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE

@@ -9,13 +9,16 @@ import pytest
 
 from model_zoo.versions import Versions
 from service.errors import IllegalMove, InvalidInput, NotFound, NotReady
-from tests.support.registry_internals import skip_looks, writes_in_progress
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
-    two,
+from tests.support.registry.internals import skip_looks, writes_in_progress
+from tests.support.registry.several_servers import two
+from tests.support.registry.tuned_versions import publish
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
 )
-from tests.support.tuned_versions import publish
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
-    two,
-)
-from tests.support.tuned_worlds import SlowAliases, grow, served
+from tests.support.registry.several_servers import two
+from tests.support.registry.tuned_worlds import SlowAliases, grow, served
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

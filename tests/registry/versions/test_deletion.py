@@ -15,17 +15,22 @@ from service.errors import IllegalMove, NotFound, NotReady
 from service.registry.states import ModelState
 from service.registry.versions.aliases import AliasMove, AliasSet
 from service.registry.versions.revisioned_aliases import InMemoryAliases, do_nothing
-from tests.support.registry_fakes import FakeRuntime
-from tests.support.registry_internals import version_of
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
+from tests.support.registry.fakes import FakeRuntime
+from tests.support.registry.internals import version_of
+from tests.support.registry.several_servers import (
     READY,
     at_the_gate,
     states,
     two,
 )
-from tests.support.tuned_versions import publish, report
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.registry.tuned_versions import publish, report
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
+)
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,8 +9,8 @@ from model_zoo.versions import Versions
 from service.errors import IllegalMove, InvalidInput, NotFound
 from service.registry.states import ModelState
 from service.registry.versions.revisioned_aliases import InMemoryAliases
-from tests.support.tuned_versions import publish, report
-from tests.support.tuned_worlds import ask, grow, served
+from tests.support.registry.tuned_versions import publish, report
+from tests.support.registry.tuned_worlds import ask, grow, served
 
 pytestmark = pytest.mark.asyncio
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE

@@ -16,18 +16,23 @@ from service.database import DatabaseUnavailable
 from service.errors import NotFound, NotReady, ZooError
 from service.registry.states import ModelState
 from service.registry.versions.revisioned_aliases import InMemoryAliases
-from tests.support.registry_fakes import World, world
-from tests.support.registry_internals import record_of, reported_damage
-from tests.support.scheduler_fakes import until
-from tests.support.several_servers import (
+from tests.support.registry.fakes import World, world
+from tests.support.registry.internals import record_of, reported_damage
+from tests.support.registry.several_servers import (
     READY,
     at_the_gate,
     stable_at,
     states,
     two,
 )
-from tests.support.tuned_versions import publish, report, with_tuned
-from tests.support.tuned_worlds import SlowAliases, ask, grow, served
+from tests.support.registry.tuned_versions import publish, report, with_tuned
+from tests.support.registry.tuned_worlds import (
+    SlowAliases,
+    ask,
+    grow,
+    served,
+)
+from tests.support.scheduler.fakes import until
 
 pytestmark = pytest.mark.asyncio
 

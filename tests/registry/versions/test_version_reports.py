@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import NotFound
 from service.registry.states import ModelState
-from tests.support.tuned_worlds import grow, served
+from tests.support.registry.tuned_worlds import grow, served
 
 pytestmark = pytest.mark.asyncio
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE

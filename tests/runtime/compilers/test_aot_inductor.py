@@ -19,7 +19,7 @@ from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
 from service.runtime.network import NetworkRuntime
-from tests.support.tiny_model import ONCE_COMPILED, WIDTH, make_tiny
+from tests.support.model_zoo.tiny_model import ONCE_COMPILED, WIDTH, make_tiny
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(400)]
 

@@ -24,7 +24,7 @@ from service.runtime.compilers import compiler as module
 from service.runtime.compilers.compiled_cache import CannotCompile, CompilationSpec, CompiledCache
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
-from tests.support.tiny_model import tiny_card
+from tests.support.model_zoo.tiny_model import tiny_card
 
 PATIENCE_S = 60.0
 CARD = tiny_card()

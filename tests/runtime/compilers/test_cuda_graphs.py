@@ -13,7 +13,7 @@ from service.runtime.compilers import cuda_graphs
 from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache
 from service.runtime.compilers.compiler import compiler_for
 from service.runtime.device import DevicePlan
-from tests.support.tiny_model import tiny_card
+from tests.support.model_zoo.tiny_model import tiny_card
 
 CARD = tiny_card()
 STORE = cast(Store, SimpleNamespace(find=lambda card: SimpleNamespace(weights=Path("/weights"), digest="a" * 64)))

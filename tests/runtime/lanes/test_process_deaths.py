@@ -22,7 +22,7 @@ from service.runtime.lanes import processes as module
 from service.runtime.lanes.arena import available
 from service.runtime.lanes.processes import LaneProcesses, LaneRuntime, ProcessEnded
 from service.types import Prediction
-from tests.support.registry_fakes import FakeTask, card, world
+from tests.support.registry.fakes import FakeTask, card, world
 
 pytestmark = pytest.mark.skipif(not available(), reason="this system has no memfd_create")
 

@@ -29,7 +29,7 @@ from service.runtime.lanes.processes import (
     should_use_processes,
 )
 from service.runtime.network import NetworkRuntime
-from tests.support.tiny_model import make_tiny
+from tests.support.model_zoo.tiny_model import make_tiny
 
 LANES = 2
 PLAN = DevicePlan("cpu", LANES, 1)

@@ -14,7 +14,7 @@ from service.tasks.audio.spectrogram import MelSpectrogram, SpectrogramInput, me
 from service.tasks.composed import SequenceTask
 from service.tasks.embedding import EmbeddingAnswers
 from service.types import AudioInstance, Embedding, Item, Options, SamplesInstance, TensorInstance, TextInstance
-from tests.support.sounds import at_rate, encoded, speech
+from tests.support.tasks.sounds import at_rate, encoded, speech
 
 CARD = Catalog.from_package().get("speaker_lstm")
 PATH = "instances[0]"

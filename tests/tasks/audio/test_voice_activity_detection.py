@@ -26,7 +26,7 @@ from service.types import (
     TensorInstance,
     TextInstance,
 )
-from tests.support.sounds import at_rate, encoded, speech
+from tests.support.tasks.sounds import at_rate, encoded, speech
 
 CARD = Catalog.from_package().get("silero_vad")
 RECIPE = CARD.recipe

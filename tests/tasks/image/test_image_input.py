@@ -20,7 +20,7 @@ from service.tasks.composed import ComposedTask
 from service.tasks.image import image_input
 from service.tasks.image.image_input import ImageInput, UprightImage, decode_image, resize_and_crop
 from service.types import AudioInstance, ImageInstance, Item, Options, TensorInstance, TextInstance
-from tests.support.pictures import (
+from tests.support.tasks.pictures import (
     encoded,
     jpeg_with_size,
     photo,

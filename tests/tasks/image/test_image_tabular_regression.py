@@ -19,8 +19,8 @@ from service.tasks.image.image_input import ImageInput
 from service.tasks.image.image_tabular_regression import ImageTabularRegression
 from service.tasks.table import task_for
 from service.types import ImageInstance, Instance, Item, Options, RecordInstance, Regression, RowInstance, TextInstance
-from tests.support.pictures import encoded, photo
-from tests.support.structured_cards import record_card
+from tests.support.tasks.pictures import encoded, photo
+from tests.support.tasks.structured_cards import record_card
 
 ROW = RowInstance({"area": 90, "rooms": 4, "town": "Köln", "lift": True})
 

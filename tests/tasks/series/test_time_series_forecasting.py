@@ -14,7 +14,7 @@ from service.runtime.network import NetworkRuntime
 from service.tasks.series.time_series_forecasting import TimeSeriesForecasting, series_arguments, spread_of
 from service.tasks.table import task_for
 from service.types import Forecast, ImageInstance, Item, Options, SeriesInstance
-from tests.support.structured_cards import series_card
+from tests.support.tasks.structured_cards import series_card
 
 SCALE = ForecastScale(lower=((-1.0,), (-1.5,), (-2.0,)), upper=((1.0,), (1.5,), (2.5,)))
 

@@ -26,7 +26,7 @@ from service.tasks.tabular.row_input import (
     row_inputs,
     row_notes,
 )
-from tests.support.structured_cards import CATEGORIES_ALONE, FLATS, NUMBERS_ALONE
+from tests.support.tasks.structured_cards import CATEGORIES_ALONE, FLATS, NUMBERS_ALONE
 
 FLAT = {"area": 90, "rooms": 4, "town": "Köln", "lift": True}
 

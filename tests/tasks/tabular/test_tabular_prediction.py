@@ -20,7 +20,7 @@ from service.tasks.regression import NumberAnswers
 from service.tasks.table import task_for
 from service.tasks.tabular.tabular_prediction import TabularPrediction
 from service.types import Classification, Item, Options, Regression, RowInstance, TensorInstance, TextInstance
-from tests.support.structured_cards import (
+from tests.support.tasks.structured_cards import (
     CATEGORIES_ALONE,
     FLATS,
     NUMBERS_ALONE,

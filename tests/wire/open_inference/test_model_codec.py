@@ -16,8 +16,8 @@ from service.pb import open_inference_pb2 as pb
 from service.tasks.base import Task
 from service.types import Item, TensorInstance
 from service.wire.open_inference.tensors import encode
-from tests.support.registry_fakes import FakeTask
-from tests.support.wire_open_inference import (
+from tests.support.registry.fakes import FakeTask
+from tests.support.wire.open_inference import (
     PATHS,
     all_replies,
     asks,

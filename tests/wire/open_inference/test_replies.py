@@ -11,9 +11,7 @@ from service.types import InferReply, Prediction, Timing
 from service.wire.open_inference.replies import infer_response, stack
 from service.wire.open_inference.requests import wanted_outputs
 from service.wire.open_inference.tensors import decode_raw
-from tests.support.wire_fakes import (
-    PICTURES,
-)
+from tests.support.wire.fakes import PICTURES
 
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
 Parameter = pb.InferParameter

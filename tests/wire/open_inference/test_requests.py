@@ -11,7 +11,7 @@ from service.pb import open_inference_pb2 as pb
 from service.types import AudioInstance, ImageInstance, TensorInstance, TextInstance
 from service.wire.open_inference.requests import infer_request, wanted_outputs
 from service.wire.open_inference.tensors import encode
-from tests.support.wire_fakes import (
+from tests.support.wire.fakes import (
     PICTURES,
     SENTENCES,
     SOUNDS,

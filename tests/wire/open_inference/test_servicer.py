@@ -10,7 +10,7 @@ from grpc import aio
 
 from service.pb import open_inference_pb2 as pb
 from service.wire.open_inference.tensors import encode
-from tests.support.wire_fakes import Wired, wired
+from tests.support.wire.fakes import Wired, wired
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,9 +6,9 @@ import grpc
 import pytest
 from grpc import aio
 
-from tests.support.registry_fakes import world
-from tests.support.scheduler_fakes import until
-from tests.support.wire_open_inference import (
+from tests.support.registry.fakes import world
+from tests.support.scheduler.fakes import until
+from tests.support.wire.open_inference import (
     Caller,
     all_replies,
     asks,

@@ -14,8 +14,8 @@ from grpc import aio
 from service.datasets.dataset import Columns, DatasetKind
 from service.datasets.dataset_store import CHUNK, DatasetStore
 from service.pb import fine_tuning_pb2 as pb
-from tests.support.wire_calls import detail, status_in, until
-from tests.support.wire_fine_tuning import dataset, tuning
+from tests.support.wire.calls import detail, status_in, until
+from tests.support.wire.fine_tuning import dataset, tuning
 
 pytestmark = pytest.mark.asyncio
 SHA = "a" * 64

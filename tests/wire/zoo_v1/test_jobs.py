@@ -14,8 +14,8 @@ from service.jobs.types import JobState, Log, Metric, Progress, StateChanged
 from service.pb import fine_tuning_pb2 as pb
 from service.training.job_spec import Method, Promotion
 from service.wire.zoo_v1.pages import write_token
-from tests.support.wire_calls import detail, status_in, until
-from tests.support.wire_fine_tuning import CHECKPOINT, NOW, tuning
+from tests.support.wire.calls import detail, status_in, until
+from tests.support.wire.fine_tuning import CHECKPOINT, NOW, tuning
 
 pytestmark = pytest.mark.asyncio
 OWNER = (("zoo-owner", "ann@shop"),)

@@ -20,8 +20,8 @@ from service.registry.composition import build_registry
 from service.registry.loading.memory_ledger import Ledger
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.models_convert import write_columns
-from tests.support.registry_fakes import World, card, world
-from tests.support.wire_calls import (
+from tests.support.registry.fakes import World, card, world
+from tests.support.wire.calls import (
     detail,
     status_in,
     until,

@@ -15,7 +15,7 @@ from service.errors import InvalidInput, NotFound, QueueFull
 from service.pb import prediction_pb2 as pb
 from service.types import InferReply, InferRequest, Prediction, Timing
 from service.wire.zoo_v1.prediction import STREAM_WINDOW, PredictionServicer
-from tests.support.wire_calls import (
+from tests.support.wire.calls import (
     PATIENCE_S,
     detail,
     echo,
@@ -24,7 +24,7 @@ from tests.support.wire_calls import (
     until,
     wired,
 )
-from tests.support.wire_open_inference import Caller
+from tests.support.wire.open_inference import Caller
 
 pytestmark = pytest.mark.asyncio
 GOOD = Prediction({"y": np.zeros(1, np.float32)})

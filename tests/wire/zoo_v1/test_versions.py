@@ -22,8 +22,8 @@ from service.registry.model_status import (
 from service.registry.states import ModelState
 from service.wire.open_inference.model_config import index
 from service.wire.zoo_v1.models_convert import write_model
-from tests.support.wire_calls import detail, status_in, wired
-from tests.support.wire_fakes import status
+from tests.support.wire.calls import detail, status_in, wired
+from tests.support.wire.fakes import status
 
 pytestmark = pytest.mark.asyncio
 NOW = 1_770_000_000.5

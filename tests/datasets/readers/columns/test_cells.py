@@ -12,7 +12,7 @@ import pytest
 from service.datasets.dataset import DatasetKind
 from service.tasks.tabular.row_input import category_cell, encode_row
 from service.training.data.columns import row_recipe
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     photos,
     read,

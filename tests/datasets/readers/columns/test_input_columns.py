@@ -16,7 +16,7 @@ from service.datasets.dataset import DatasetKind
 from service.datasets.readers.columns.cells import LARGEST_NUMBER, NUMBER_RANGE
 from service.errors import InvalidInput
 from service.types import RowInstance, SeriesInstance
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     picture,
     read,

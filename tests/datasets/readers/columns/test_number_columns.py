@@ -12,7 +12,7 @@ from service.datasets.readers.columns.number_format import Notation
 from service.errors import InvalidInput
 from service.tasks.tabular.row_input import encode_row
 from service.training.data.columns import row_recipe
-from tests.support.dataset_files import lines, read
+from tests.support.datasets.dataset_files import lines, read
 from tests.support.paths import DATASET_FILES
 
 DATA = DATASET_FILES

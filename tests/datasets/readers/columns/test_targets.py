@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.datasets.dataset import DatasetInfo
-from tests.support.dataset_files import lines, read
+from tests.support.datasets.dataset_files import lines, read
 
 LARGE = 2**60
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.errors import InvalidInput
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,

@@ -11,7 +11,7 @@ import soundfile
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.datasets.readers.media.folder_layout import folder_labels
 from service.errors import InvalidInput
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     photos,
     picture,
     read,

@@ -9,7 +9,7 @@ from service.datasets.dataset import DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
 from service.types import AudioInstance, ImageInstance, RecordInstance, RowInstance
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     photos,
     picture,

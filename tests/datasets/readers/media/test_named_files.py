@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.datasets.dataset import DatasetInfo
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     photos,
     picture,

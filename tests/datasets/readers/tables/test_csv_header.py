@@ -7,7 +7,7 @@ import pytest
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
-from tests.support.table_rows import cells, rows_of
+from tests.support.datasets.table_rows import cells, rows_of
 
 
 @pytest.mark.parametrize(

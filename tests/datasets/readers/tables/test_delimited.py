@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.table_rows import as_csv, cells, rows_of
+from tests.support.datasets.table_rows import as_csv, cells, rows_of
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidInput
-from tests.support.table_rows import cells, rows_of
+from tests.support.datasets.table_rows import cells, rows_of
 
 
 def test_json_column_that_appears_late_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.table import Table
 from service.errors import InvalidInput
-from tests.support.dataset_files import read
+from tests.support.datasets.dataset_files import read
 from tests.support.paths import DATASET_FILES
 
 DATA = DATASET_FILES

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from service.datasets.readers.tables import quote_repair
 from service.errors import InvalidInput
+from tests.support.datasets.table_rows import (
+    HEAD,
+    as_csv,
+    cells,
+    rows_of,
+)
 from tests.support.paths import DATASET_FILES
-from tests.support.table_rows import HEAD, as_csv, cells, rows_of
 
 DATA = DATASET_FILES
 

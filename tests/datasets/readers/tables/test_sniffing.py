@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from service.errors import InvalidInput
-from tests.support.dataset_files import picture, read, zipped
+from tests.support.datasets.dataset_files import picture, read, zipped
 from tests.support.paths import DATASET_FILES
 
 DATA = DATASET_FILES

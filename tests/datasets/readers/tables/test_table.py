@@ -13,7 +13,7 @@ from service.datasets.dataset import DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.errors import InvalidInput
 from service.types import RowInstance
-from tests.support.dataset_files import (
+from tests.support.datasets.dataset_files import (
     lines,
     read,
     sentences,

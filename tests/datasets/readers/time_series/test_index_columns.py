@@ -8,7 +8,7 @@ from service.datasets.dataset import Columns, DatasetInfo, DatasetKind
 from service.datasets.dataset_limits import DatasetLimits
 from service.datasets.readers.tables.table import Table
 from service.datasets.readers.time_series.series_columns import open_series
-from tests.support.dataset_files import read
+from tests.support.datasets.dataset_files import read
 
 
 def of(head: str, times: list[str], tmp_path: Path, **more: str) -> DatasetInfo:

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from tests.support.dataset_files import lines, read
+from tests.support.datasets.dataset_files import lines, read
+from tests.support.datasets.series_files import (
+    DAYS,
+    csv_of,
+    read_whole,
+    values,
+)
 from tests.support.paths import DATASET_FILES
-from tests.support.series_files import DAYS, csv_of, read_whole, values
 
 DATA = DATASET_FILES
 

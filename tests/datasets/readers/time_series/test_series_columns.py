@@ -9,10 +9,7 @@ import pytest
 from service.datasets.dataset import DatasetKind
 from service.errors import InvalidInput
 from service.types import SeriesInstance
-from tests.support.dataset_files import (
-    lines,
-    read,
-)
+from tests.support.datasets.dataset_files import lines, read
 
 
 def refusal(tmp_path: Path, file_name: str, data: bytes | str, **how: Any) -> InvalidInput:

@@ -10,8 +10,16 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from tests.support.dataset_files import read
-from tests.support.series_files import BUSINESS, DAYS, csv_of, in_order, read_whole, refused, values
+from tests.support.datasets.dataset_files import read
+from tests.support.datasets.series_files import (
+    BUSINESS,
+    DAYS,
+    csv_of,
+    in_order,
+    read_whole,
+    refused,
+    values,
+)
 
 
 def month_end(i: int) -> date:

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 from service.datasets.dataset import DatasetKind
-from tests.support.dataset_files import read
+from tests.support.datasets.dataset_files import read
+from tests.support.datasets.series_files import (
+    DAYS,
+    csv_of,
+    in_order,
+    read_whole,
+    refused,
+    values,
+)
 from tests.support.paths import DATASET_FILES
-from tests.support.series_files import DAYS, csv_of, in_order, read_whole, refused, values
 
 DATA = DATASET_FILES
 

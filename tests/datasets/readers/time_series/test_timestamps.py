@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from service.datasets.readers.time_series.timestamps import parse_time
-from tests.support.series_files import DAYS, csv_of, read_whole, refused
+from tests.support.datasets.series_files import (
+    DAYS,
+    csv_of,
+    read_whole,
+    refused,
+)
 
 
 @pytest.mark.parametrize(

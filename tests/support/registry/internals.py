@@ -13,7 +13,7 @@ from service.registry.model_version import ModelVersion
 from service.registry.versions.alias_writer import AliasWriter
 from service.registry.versions.revisioned_aliases import AliasStorage
 from service.registry.versions.version_folders import VersionFolders
-from tests.support.registry_fakes import World
+from tests.support.registry.fakes import World
 
 
 def _folders(w: World) -> VersionFolders:

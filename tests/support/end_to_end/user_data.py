@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.components import find_folder
+from tests.support.end_to_end.components import find_folder
 
 PHOTO_CLASSES = {"birds": "animals/birds", "coins": "symbols/money", "vehicles": "vehicles"}
 TOPICS = ("computers", "food", "startrek")

@@ -10,9 +10,9 @@ from typing import Any
 
 from service.registry.states import ModelState
 from service.registry.versions.revisioned_aliases import InMemoryAliases
-from tests.support.registry_fakes import World
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_worlds import ask, served
+from tests.support.registry.fakes import World
+from tests.support.registry.tuned_worlds import ask, served
+from tests.support.scheduler.fakes import until
 
 READY, UNAVAILABLE = ModelState.READY, ModelState.UNAVAILABLE
 

@@ -11,7 +11,7 @@ from service.scheduler.policy import (
     QueuedRow,
 )
 from service.types import Item
-from tests.support.scheduler_fakes import item
+from tests.support.scheduler.fakes import item
 
 NEVER = math.inf
 UNKNOWN = KnownCost(None)

@@ -36,10 +36,10 @@ from service.training.job_spec import JobSpec
 from service.wire.calls import CountedServer
 from service.wire.zoo_v1.fine_tuning import FineTuningServicer
 from service.wire.zoo_v1.models import ModelsServicer
-from tests.support.dataset_files import lines, sentences
+from tests.support.datasets.dataset_files import lines, sentences
 from tests.support.jobs.fakes import make_server, write_template
-from tests.support.registry_fakes import World, world
-from tests.support.tuned_versions import publish, with_tuned
+from tests.support.registry.fakes import World, world
+from tests.support.registry.tuned_versions import publish, with_tuned
 
 HURT, WHOLE = "a" * 32, "b" * 32
 """The dataset that is damaged, and its neighbour."""

@@ -1,7 +1,7 @@
 """A server process for the SDK's streams that a test can kill and start again on the same port.
 
-`python -m tests.support.client_server PORT REPLIES` answers the first REPLIES requests of each stream and no further ones, or
-all with REPLIES = -1. It prints its port, then a line for each request that it reads.
+`python -m tests.support.wire.client_server PORT REPLIES` answers the first REPLIES requests of each stream and no further ones,
+or all with REPLIES = -1. It prints its port, then a line for each request that it reads.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EchoServer:
     """The process. Leaving the context kills it."""
 
     def __init__(self, replies: int, port: int = 0) -> None:
-        command = [sys.executable, "-m", "tests.support.client_server", str(port), str(replies)]
+        command = [sys.executable, "-m", "tests.support.wire.client_server", str(port), str(replies)]
         self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._lines = self._process.stdout

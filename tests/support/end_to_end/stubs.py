@@ -22,7 +22,7 @@ from service.pb import (
     prediction_pb2,
     prediction_pb2_grpc,
 )
-from tests.support.server_process import TIMEOUT_S, ServerProcess
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 
 CNN, RNN, TRANSFORMER = "efficientnet_lite0", "silero_vad", "all_minilm_l6_v2"
 

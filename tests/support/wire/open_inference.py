@@ -16,7 +16,7 @@ from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.wire.calls import CountedServer
 from service.wire.open_inference.model_codec import ModelCodec
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
-from tests.support.registry_fakes import World, world
+from tests.support.registry.fakes import World, world
 
 
 def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: Any) -> pb.ModelInferRequest:

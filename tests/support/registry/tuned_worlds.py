@@ -12,8 +12,8 @@ from model_zoo.versions import Versions
 from service.registry.versions.aliases import AliasMove, AliasSet
 from service.registry.versions.revisioned_aliases import InMemoryAliases, do_nothing
 from service.types import Embedding, Prediction
-from tests.support.registry_fakes import World, world
-from tests.support.tuned_versions import publish, report, with_tuned
+from tests.support.registry.fakes import World, world
+from tests.support.registry.tuned_versions import publish, report, with_tuned
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 ZOO = REPOSITORY / ".venv" / "bin" / "zoo"
 EXAMPLES = REPOSITORY / "examples"
 

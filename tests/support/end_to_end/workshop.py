@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.client import Checkpoint, Client, Dataset, Job, JobEvent, StateChanged
-from tests.support.server_process import TIMEOUT_S, ServerProcess, zoo_home
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, zoo_home
 
 SETTINGS = {
     # The bases of the RNN and of tables are loaded on demand.

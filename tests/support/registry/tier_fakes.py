@@ -22,14 +22,14 @@ from service.settings import ModelOptions
 from service.tiering.tier_manager import TierManager
 from service.types import Answer, Instance, Prediction, Tensors, TextInstance
 from service.verification.probes import alone, probe_items
-from tests.support.registry_fakes import (
+from tests.support.registry.fakes import (
     PATIENCE_S,
     FakeTask,
     World,
     world,
 )
-from tests.support.scheduler_fakes import until
-from tests.support.tuned_versions import with_tuned
+from tests.support.registry.tuned_versions import with_tuned
+from tests.support.scheduler.fakes import until
 
 
 class Clock:

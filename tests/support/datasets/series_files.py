@@ -12,7 +12,7 @@ from service.datasets.dataset import DatasetKind
 from service.datasets.examples import StoredExamples
 from service.errors import InvalidInput
 from service.types import SeriesInstance
-from tests.support.dataset_files import read
+from tests.support.datasets.dataset_files import read
 
 DAYS = [date(2023, 1, 1) + timedelta(days=i) for i in range(120)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.server_process import (
+from tests.support.end_to_end.server_process import (
     REPOSITORY,
     TIMEOUT_S,
     ZOO,

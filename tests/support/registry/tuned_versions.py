@@ -21,13 +21,13 @@ from service.errors import NotReady
 from service.registry.loading.loaded import Loaded, LoadedHead
 from service.runtime.heads import HeadPool, PooledHead
 from service.types import Answer, Embedding, Item, Options, Tensors
-from tests.support.registry_fakes import (
+from tests.support.registry.fakes import (
     FakeLoader,
     FakeRuntime,
     FakeTask,
     World,
 )
-from tests.support.registry_fakes import card as base_card
+from tests.support.registry.fakes import card as base_card
 
 BASE_DIGEST = "b" * 64
 
