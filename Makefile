@@ -13,7 +13,7 @@ CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
-# Models to fine-tune that are not served unless somebody asks for them.
+# Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
 .PHONY: setup serve test test-fast unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
@@ -27,14 +27,17 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.server: pyproject.toml constraints.txt $(VENV)/.created
+	@echo "Installing torch and the other packages of the server into $(VENV): about three minutes, in which pip prints nothing."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
+	@echo "Installing the packages for tests and checks into $(VENV)."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
 	@touch $@
 
 $(CLIENTS)/.installed: constraints-clients.txt
+	@echo "Installing Triton's and KServe's clients into $(CLIENTS)."
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-clients.txt 'tritonclient[grpc]' kserve pytest
 	@touch $@
@@ -43,7 +46,7 @@ setup: $(VENV)/.server
 
 # ── the main job ────────────────────────────────────────────────────────────────────────────────────────────────
 
-# A model that cannot be fetched keeps nobody from the others: the server says of each what it does.
+# A model that cannot be fetched does not keep the others from being served; the server reports the state of each.
 serve: $(VENV)/.server
 	-@$(BIN)/zoo pull --default
 	@exec $(BIN)/zoo serve $(ARGS)
@@ -62,7 +65,7 @@ test: unit stock-clients
 test-fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/stock_clients $(ARGS)
 
-# The stock clients' tests come last and in an environment that has never heard of Zoo, save for the way to its command.
+# The stock clients' tests run last, in an environment without Zoo; they know only the path of its command.
 unit: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --ignore=tests/stock_clients $(ARGS)
@@ -81,7 +84,7 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Peers get environments of their own: their requirements contradict Zoo's, and each other's. torch they find in Zoo's.
+# Each peer has an environment of its own, because their requirements conflict with Zoo's and each other's. They use Zoo's torch.
 .venv-triton/.installed:
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check nvidia-pytriton==0.7.0
@@ -92,7 +95,7 @@ fix: $(VENV)/.dev
 	.venv-litserve/bin/python -m pip install --quiet --disable-pip-version-check litserve==0.2.19 numpy
 	@touch $@
 
-# uvloop: newer ones give MLServer's workers no event loop.
+# uvloop: with newer versions MLServer's workers have no event loop.
 .venv-mlserver/.installed:
 	$(PYTHON) -m venv .venv-mlserver
 	.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 'uvloop<0.22'
@@ -117,7 +120,7 @@ bench-peers: bench-setup
 bench-report: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.report $(ARGS)
 
-# The scheduler's policy and its rivals under a virtual clock: about three minutes of one core. Writes docs/simulation.md.
+# The scheduler's policy and others under a virtual clock: about three minutes of one core. Writes docs/simulation.md.
 simulate: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.simulate $(ARGS)
 

@@ -13,8 +13,9 @@ From a name to a network::
 * ``golden``           golden cases: known inputs with known answers, and their files
 * ``materialised``     the files of a card on this machine
 * ``store``            ``ZOO_HOME/weights``: materialise, find, verify
-* ``versions``         ``ZOO_HOME/versions``: fine-tuned versions; ``version_folder`` reads one of them,
-                       ``version_checks`` stores the measurements of servers
+* ``versions``         ``ZOO_HOME/versions``: publishes, lists and deletes fine-tuned versions
+* ``version_folder``   reads one version
+* ``version_checks``   stores the measurements of servers beside a version
 * ``locking``          lock files, between threads and between processes
 * ``strict_json``      JSON without NaN and infinity
 * ``sources``          artifacts of weights; today from Python package indexes
@@ -24,5 +25,5 @@ From a name to a network::
 * ``shared_weights``   weights in memory once for several networks
 
 This package never imports ``service``. Importing ``cards``, ``catalog`` or ``store`` does not import torch, so a client or
-``zoo --help`` may read the catalog cheaply.
+``zoo --help`` reads the catalog cheaply.
 """

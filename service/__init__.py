@@ -1,24 +1,31 @@
-"""Zoo: a model server with a pretrained zoo. The map of the corridor that every request walks:
+"""Zoo: a model server with a pretrained zoo. docs/architecture.md has threads, seams and "to change X, open Y".
 
-    wire/            a message comes in and becomes an InferRequest; errors and replies become messages again
-      └─ inference   resolve → admit → preprocess → submit → postprocess, in one screen
-          ├─ registry     which version answers, and may it
-          ├─ tasks        raw input → rows; rows → answer (CPU pool)
-          └─ scheduler    rows → batches, earliest deadline first
-              └─ runtime  batch → outputs, in a device lane
+The path of a request:
 
-and of the way from a user's data to the next version:
+    wire/            a message becomes an InferRequest; replies and errors become messages
+      └─ inference/      resolve → admit → preprocess → submit → postprocess, in one file
+          ├─ registry/       finds the loaded version that answers
+          ├─ tasks/          raw input → rows; rows → answer (CPU pool)
+          └─ engine/         the loaded model: admission, queue, execution of its batches
+              ├─ scheduler/      rows → batches, earliest effective deadline first
+              └─ runtime/        batch → outputs, in a lane of the device
+
+The path from a user's data to the next version:
 
     wire/            a dataset is uploaded, a job is created
-      ├─ datasets    bytes → examples that have been looked at, in a process of their own
-      └─ jobs        durable: a queue, a supervisor, a worker process for each running job
-          └─ training  in the worker: features, training, evaluation → a version folder
-              └─ registry  loads the version, and moves `stable` if it is better
+      ├─ datasets/       bytes → validated examples, in a process of their own
+      └─ jobs/           durable: a queue, a supervisor, a worker process for each running job
+          └─ training/       in the worker: features, training, evaluation → a version folder
+              └─ registry/       loads the version, and moves `stable` to it if it is better
 
-Imports point one way, `server, cli → wire → inference → jobs → registry → training → tasks → scheduler → runtime → datasets
-→ database → model_zoo`; `errors`, `types`, `settings`, `folder_walk` and `observability` are leaves. `server.py` alone wires
-objects together, with its parts `startup.py` and `fine_tuning.py`. grpc and protobuf live in `wire/`, `client` and `server.py`;
-torch in `training/`, `tasks/`, `runtime/` and `model_zoo/`.
+Around both: `verification/` checks networks and heads before they serve; `tiering/` compiles networks in the background and swaps
+them in; `database/` stores jobs and aliases; `client/`, `cli/` and `doctor/` are the SDK, the `zoo` command and `zoo doctor`.
+
+Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training → tasks →
+scheduler → runtime → datasets → database → model_zoo`; `errors`, `types`, `settings`, `observability`, `processes`, `disk`,
+`rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and `fine_tuning.py`. grpc and
+protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`, `tasks/`, `runtime/`, `tiering/`,
+`verification/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: settings, metrics and models are all listed, and nothing else is."""
+"""The documentation agrees with the code: it lists every setting, metric and model, and the paths that it names exist."""
 
 from __future__ import annotations
 
@@ -55,6 +55,39 @@ def test_finetune_page_lists_every_hyperparameter_in_order() -> None:
 @pytest.mark.parametrize("card", list(Catalog.from_package()), ids=lambda card: card.name)
 def test_the_readme_names_every_model_with_its_task(card) -> None:
     assert re.search(rf"^\| `{card.name}` \| \S+ \| {card.task} \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+PATHS = ("service/", "model_zoo/", "tests/", "protos/", "benchmarks/", "examples/", "scripts/", "docs/", ".ci/")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_contributor_page_names_exists(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    named = {path for path in re.findall(r"`([\w./-]+)`", text) if path.startswith(PATHS)}
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_path_in_the_diagrams_of_the_architecture_exists() -> None:
+    diagrams = re.findall(r"^```$(.*?)^```$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE | re.DOTALL)
+    named = {path for diagram in diagrams for path in re.findall(r"\b\w+(?:/\w+)*(?:\.py|/(?=\s|\)))", diagram)}
+    within = [ROOT, ROOT / "service", *(ROOT / "service").glob("*/")]
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not any((folder / path).exists() for folder in within)] == []
+
+
+def test_every_protocol_that_the_architecture_names_is_in_its_file() -> None:
+    seams = (ROOT / "docs/architecture.md").read_text().partition("## Seams")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \|", seams, re.MULTILINE)[1:]
+    for protocols, files in rows:
+        source = "".join((ROOT / path).read_text() for path in re.findall(r"`([^`]+\.py)`", files))
+        for name in re.findall(r"`(\w+)`", protocols):
+            assert f"class {name}" in source, name
+
+
+def test_every_page_is_in_the_index_of_the_documentation() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    assert [page.name for page in ROOT.glob("docs/*.md") if f"]({page.name})" not in index] == ["README.md"]
 
 
 def test_links_between_documents_have_targets() -> None:
