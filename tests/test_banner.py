@@ -1,4 +1,4 @@
-"""What the server says to the person who started it."""
+"""Lines that the server prints at start."""
 
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -23,9 +23,9 @@ def test_banner_prints_a_predict_command_for_a_model_of_any_input(
     raw_input: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     banner.show_ready([status("mine", raw_input)], DevicePlan("cpu", 2, 1), "127.0.0.1", 8001)
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "Serving on cpu, 2 × 1 threads:"
-    assert said[-1].split(" predict mine ")[1].strip()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Serving on cpu, 2 × 1 threads:"
+    assert lines[-1].split(" predict mine ")[1].strip()
 
 
 def test_raw_inputs_of_the_test_are_those_of_cards() -> None:

@@ -1,4 +1,4 @@
-"""A server that cannot work says so in one sentence before anything listens."""
+"""A server with an unusable home or database fails with one sentence before it listens."""
 
 import asyncio
 from pathlib import Path

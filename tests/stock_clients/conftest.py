@@ -1,4 +1,4 @@
-"""The server as a process, and nothing else of ours: what the clients know of Zoo they know over the wire."""
+"""The server as a process. No module of Zoo is imported: the clients know the server only through the protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.end_to_end.server_process import (
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The zoo's default models, ready. Whatever the tests do to it, it has nothing to complain of in the end."""
+    """A ready server with the default models. At the end its log must be clean."""
     with ServerProcess() as process:
         yield process.ready()
     process.assert_log_is_clean()
@@ -35,7 +35,7 @@ def client(server: ServerProcess) -> Iterator[triton.InferenceServerClient]:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Odd images, sounds and hostile files by name, made by Zoo's own environment; photos and speech beside them."""
+    """Unusual images, sounds and hostile files by name, generated in Zoo's own environment, with photos and speech."""
     folder = tmp_path_factory.mktemp("samples")
     python = REPOSITORY / ".venv" / "bin" / "python"
     command = [str(python), "-m", "tests.support.end_to_end.samples", str(folder)]
@@ -46,7 +46,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def _zoo_stays_unknown() -> Iterator[None]:
+def _no_module_of_zoo_is_imported() -> Iterator[None]:
     yield
     assert not {"service", "model_zoo"} & set(sys.modules)
 
