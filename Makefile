@@ -58,7 +58,7 @@ demo: $(VENV)/.server
 
 # Tests run in as many processes as there are cores, at most four: beyond that servers of end-to-end tests fight for memory.
 # One thread a process: two pools of threads on the same cores only wait for each other.
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n logical --maxprocesses 4 --dist loadscope
 
 test: unit stock-clients
 

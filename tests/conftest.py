@@ -32,23 +32,28 @@ def _drop(logger: object, method: str, event: object) -> Any:
 structlog.configure(processors=[_drop])
 
 
-SHARED_FIXTURES = ("server", "made")
-"""Fixtures of a session that start a server: all tests that ask for one run in the same process, one after another."""
-
-
 SLOW_FOLDERS = {"end_to_end", "recorded", "deploy"}
 """All tests in them start servers."""
 SLOW_MARKERS = ("weights", "component")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `pytest -n`: a module stays together, and so do all modules that share a server. Marks slow ones."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks slow tests. Where tests run in several processes, the longest groups come first."""
     for item in items:
-        fixtures: list[str] = getattr(item, "fixturenames", [])
-        shared = next((name for name in SHARED_FIXTURES if name in fixtures), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
         if SLOW_FOLDERS & {*item.path.parts} or any(item.get_closest_marker(name) for name in SLOW_MARKERS):
             item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.support.parallel import order_of
+
+        items.sort(key=lambda item: order_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Modules stay together, and so do those that share a server."""
+    from tests.support.parallel import GroupScheduling
+
+    return GroupScheduling(config, log)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tests.support.end_to_end.workshop import RestartableServer
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
 BF16 = {"ZOO_PRECISION": "bf16"}
-DIGITS, NEW_DIGITS = 400, 60
+DIGITS, NEW_DIGITS = 240, 40
 
 
 def picture(pixels: np.ndarray) -> bytes:
