@@ -16,7 +16,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit stock-clients check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit stock-clients recorded check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -63,16 +63,21 @@ PARALLEL := -n logical --maxprocesses 4 --dist loadscope
 test: unit stock-clients
 
 test-fast: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/stock_clients $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 # The stock clients' tests run last, in an environment without Zoo; they know only the path of its command.
 unit: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --ignore=tests/stock_clients $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	$(CLIENTS)/bin/python -m pytest -c tests/stock_clients/pytest.ini --durations=5 tests/stock_clients $(ARGS)
+
+# Plays a corpus of requests for every method and compares with what was recorded: for changes that are to change nothing.
+recorded: $(VENV)/.dev
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/recorded $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """How tests are spread over the processes of `pytest -n`: which stay together, and which begin first.
 
-pytest-xdist's own `loadgroup` puts the group into an item's node id, which pytest 9 does not take over; so groups are read from the
-path here.
+The `loadgroup` of pytest-xdist puts the group into an item's node id, which pytest 9 does not take over; so groups are read from
+the path here.
 """
 
 from typing import Any
