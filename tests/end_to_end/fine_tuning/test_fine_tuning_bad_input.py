@@ -62,7 +62,13 @@ GOOD_ROWS = [f"the {word} of number {i},{word}" for word in ("sea", "wood") for 
 
 DATA: dict[str, tuple[bytes, str, dict[str, Any], str, str]] = {
     "one class only": (texts(*GOOD_ROWS[:6]), "one.csv", {}, "data", "only one class, 'sea'"),
-    "a class of one example": (texts(*GOOD_ROWS, "alone,lake"), "texts.csv", {}, "data", "class 'lake' has 1 usable example"),
+    "a class of one example": (
+        texts(*GOOD_ROWS, "alone,lake"),
+        "texts.csv",
+        {},
+        "data",
+        "class 'lake' has 1 usable example",
+    ),
     "a label column that is missing": (
         texts(*GOOD_ROWS),
         "texts.csv",

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from service.client import Client, SamplesInstance
-from tests.end_to_end.operations.test_start import refuses_to_start
 from tests.support.end_to_end.bare_server import BareServer
+from tests.support.end_to_end.preloaded import refuses_to_start
 from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ZOO,

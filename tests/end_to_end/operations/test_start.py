@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
 from tests.end_to_end.conftest import stubs_of
+from tests.support.end_to_end.preloaded import refuses_to_start, sentence_of
 from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
     ServerProcess,
@@ -169,15 +170,10 @@ def test_server_without_loadable_model_is_live_and_not_ready(tmp_path: Path) -> 
 # ── wrong settings ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def refuses_to_start(*arguments: str, **settings: str) -> str:
-    """One sentence on stderr, exit code 2, and no trace."""
-    ended = run_zoo("serve", *arguments, **settings)
-    assert ended.returncode == 2, ended.stderr
-    sentences = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
-    assert "Traceback" not in ended.stderr
-    assert "live" not in ended.stdout
-    assert len(sentences) == 1, ended.stderr
-    return sentences[0]
+def test_wrong_setting_ends_a_process_of_its_own_alike() -> None:
+    """The other tests fork a process that has imported the server."""
+    sentence = sentence_of(run_zoo("serve", "--model", "eficientnet_lite0", "--port", "0", "--http-port", "0"))
+    assert "did you mean efficientnet_lite0?" in sentence
 
 
 @pytest.fixture
