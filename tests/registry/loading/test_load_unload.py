@@ -121,6 +121,9 @@ async def many_times(home: Path) -> dict[str, Any]:
     held, freed = 0, 0
     for _ in range(TIMES):
         await once()
+    for thread in threading.enumerate():
+        if thread.name not in threads:  # it has given its result, and ends
+            thread.join(PATIENCE_S)
     figures = {
         "grown": (trimmed_bytes() or 0) - before,
         "weights": weights,
