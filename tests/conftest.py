@@ -35,12 +35,51 @@ structlog.configure(processors=[_drop])
 SLOW_FOLDERS = {"end_to_end", "recorded", "deploy"}
 """All tests in them start servers."""
 SLOW_MARKERS = ("weights", "component")
+SLOW_MODULES = (
+    "tests/benchmarks/simulation/",
+    "tests/cli/test_command_lines.py",
+    "tests/cli/test_command_process.py",
+    "tests/client/test_prediction_stream.py",
+    "tests/database/",
+    "tests/datasets/upload/",
+    "tests/datasets/validation/test_validate.py",
+    "tests/engine/test_served_head.py",
+    "tests/engine/test_served_model_cancellation.py",
+    "tests/faults/test_damaged_datasets.py",
+    "tests/faults/test_damaged_jobs.py",
+    "tests/faults/test_damaged_versions.py",
+    "tests/faults/test_doctor.py",
+    "tests/jobs/",
+    "tests/model_zoo/sources/test_pypi.py",
+    "tests/model_zoo/test_store.py",
+    "tests/registry/loading/test_head_loading.py",
+    "tests/registry/loading/test_head_loading_in_fp32.py",
+    "tests/registry/loading/test_load_unload.py",
+    "tests/registry/loading/test_loader.py",
+    "tests/registry/versions/test_replica_sync.py",
+    "tests/runtime/compilers/",
+    "tests/runtime/lanes/test_process_deaths.py",
+    "tests/runtime/lanes/test_processes.py",
+    "tests/runtime/test_allocator.py",
+    "tests/scheduler/test_policy_under_load.py",
+    "tests/tasks/test_batched_equals_single.py",
+    "tests/test_settings.py",
+    "tests/training/data/test_features.py",
+    "tests/training/methods/",
+    "tests/training/test_worker.py",
+    "tests/verification/test_probes.py",
+    "tests/wire/test_generated_code.py",
+    "tests/wire/zoo_v1/test_models.py",
+    "tests/wire/zoo_v1/test_versions.py",
+)
+"""They start processes, compile, train or simulate, or load many networks."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks slow tests. Where tests run in several processes, the longest groups come first."""
     for item in items:
-        if SLOW_FOLDERS & {*item.path.parts} or any(item.get_closest_marker(name) for name in SLOW_MARKERS):
+        marked = any(item.get_closest_marker(name) for name in SLOW_MARKERS)
+        if marked or SLOW_FOLDERS & {*item.path.parts} or item.nodeid.startswith(SLOW_MODULES):
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:
         from tests.support.parallel import order_of
