@@ -185,3 +185,11 @@ def test_a_class_name_is_used_once_in_a_package() -> None:
                     seen.setdefault(node.name, set()).add(module)
     twice = {name: sorted(modules) for name, modules in seen.items() if len(modules) > 1}
     assert not twice
+
+
+def test_lists_of_slow_and_long_tests_name_what_exists() -> None:
+    """A renamed module would silently become a fast one, or leave its server's group."""
+    lists = [REPOSITORY / "tests" / "conftest.py", REPOSITORY / "tests" / "support" / "parallel.py"]
+    named = {path for file in lists for path in re.findall(r'"(tests/[\w/]+(?:\.py|/))"', file.read_text())}
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []

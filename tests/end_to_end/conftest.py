@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2_grpc
 
-from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, open_inference_pb2_grpc, prediction_pb2_grpc
 from tests.support.end_to_end.server_process import ServerProcess, zoo_home
-from tests.support.end_to_end.stubs import CNN, TRANSFORMER, Stubs
+from tests.support.end_to_end.stubs import CNN, TRANSFORMER, Stubs, stubs_of
 from tests.support.end_to_end.user_data import (
     flats_csv,
     photos_zip,
@@ -45,20 +42,6 @@ def stubs(server: ServerProcess) -> Iterator[Stubs]:
     """Raw stubs of every service over one channel to `server`."""
     with stubs_of(server) as made:
         yield made
-
-
-def stubs_of(server: ServerProcess) -> Stubs:
-    """Raw stubs over a channel of their own; leaving the context closes it."""
-    no_limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    channel = grpc.insecure_channel(server.target, [*no_limits, ("grpc.use_local_subchannel_pool", 1)])
-    return Stubs(
-        channel,
-        prediction_pb2_grpc.PredictionStub(channel),
-        models_pb2_grpc.ModelsStub(channel),
-        open_inference_pb2_grpc.GRPCInferenceServiceStub(channel),
-        health_pb2_grpc.HealthStub(channel),
-        fine_tuning_pb2_grpc.FineTuningStub(channel),
-    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import pytest
 
 from service.client import Dataset, IllegalMove, Job, NotFound
 from service.pb import fine_tuning_pb2 as pb
-from tests.end_to_end.conftest import stubs_of
 from tests.support.end_to_end.server_process import TIMEOUT_S
 from tests.support.end_to_end.stubs import (
     CNN,
@@ -20,6 +19,7 @@ from tests.support.end_to_end.stubs import (
     Stubs,
     assert_leaks_nothing,
     expect_error,
+    stubs_of,
 )
 from tests.support.end_to_end.user_data import flats_csv, photos_zip, zip_of
 from tests.support.end_to_end.workshop import TunedModels, Watcher

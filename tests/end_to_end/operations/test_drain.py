@@ -11,7 +11,6 @@ import numpy as np
 from grpc_health.v1 import health_pb2
 
 from service.pb import open_inference_pb2, prediction_pb2
-from tests.end_to_end.conftest import stubs_of
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until
 from tests.support.end_to_end.stubs import (
     RNN,
@@ -23,6 +22,7 @@ from tests.support.end_to_end.stubs import (
     outputs,
     read_error,
     samples,
+    stubs_of,
 )
 
 FRAME = np.zeros(512, np.float32)

@@ -14,7 +14,6 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from service.pb import models_pb2, open_inference_pb2
-from tests.end_to_end.conftest import stubs_of
 from tests.support.end_to_end.preloaded import refuses_to_start, sentence_of
 from tests.support.end_to_end.server_process import (
     TIMEOUT_S,
@@ -32,6 +31,7 @@ from tests.support.end_to_end.stubs import (
     assert_leaks_nothing,
     expect_error,
     samples,
+    stubs_of,
 )
 
 SOUND = ask(RNN, samples(np.zeros(512, np.float32)))

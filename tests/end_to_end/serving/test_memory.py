@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from service.pb import models_pb2
-from tests.end_to_end.conftest import stubs_of
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, run_zoo
 from tests.support.end_to_end.stubs import (
     CNN,
@@ -20,6 +19,7 @@ from tests.support.end_to_end.stubs import (
     expect_error,
     infer,
     samples,
+    stubs_of,
 )
 
 SOUND = ask(RNN, samples(np.zeros(512, np.float32)))

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from service.pb import open_inference_pb2
-from tests.end_to_end.conftest import stubs_of
 from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, zoo_home
-from tests.support.end_to_end.stubs import Scrape, Stubs, ask
+from tests.support.end_to_end.stubs import Scrape, Stubs, ask, stubs_of
 from tests.support.model_zoo.tiny_model import (
     NAME,
     ONCE_COMPILED,

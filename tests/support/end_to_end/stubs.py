@@ -209,3 +209,17 @@ class Scrape:
     def labels(self, name: str) -> set[str]:
         """Names of the labels of a metric's series."""
         return {key for s in self._samples if s.name == name for key in s.labels}
+
+
+def stubs_of(server: ServerProcess) -> Stubs:
+    """Raw stubs over a channel of their own; leaving the context closes it."""
+    no_limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    channel = grpc.insecure_channel(server.target, [*no_limits, ("grpc.use_local_subchannel_pool", 1)])
+    return Stubs(
+        channel,
+        prediction_pb2_grpc.PredictionStub(channel),
+        models_pb2_grpc.ModelsStub(channel),
+        open_inference_pb2_grpc.GRPCInferenceServiceStub(channel),
+        health_pb2_grpc.HealthStub(channel),
+        fine_tuning_pb2_grpc.FineTuningStub(channel),
+    )
