@@ -5,6 +5,7 @@ The cards are YAML files in the folder ``cards/`` beside this module, installed 
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ class Catalog:
         """Unreadable cards: name of the file → reason; see ``readable``."""
 
     @classmethod
+    @cache
     def from_package(cls) -> "Catalog":
-        """The catalog that ships with the package.
+        """The catalog that ships with the package. Its cards are read once in a process.
 
         Raises:
             InvalidCard: a card does not validate, or two share a name.

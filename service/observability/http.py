@@ -20,6 +20,8 @@ log = logger(__name__)
 
 TEXT = "text/plain; charset=utf-8"
 METHODS = ("GET", "HEAD")
+STOP_POLL_S = 0.05
+"""How often the thread looks whether the server stops: a stop waits so long at most."""
 Header = tuple[str, str]
 Answer = tuple[str, list[Header], bytes]
 """Status, headers, body."""
@@ -69,7 +71,9 @@ class HttpPort:
         self._metrics = make_wsgi_app(registry)
         self._server = make_server(host, port, self._respond, _family(host), _Handler)
         self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": STOP_POLL_S}, name="http", daemon=True
+        )
 
     def start(self) -> None:
         """Starts to answer."""

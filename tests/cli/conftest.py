@@ -9,9 +9,12 @@ from typer.testing import CliRunner, Result
 
 from service.cli import main as main_module
 from service.cli.main import app
+from tests.support.command_line import commands_built_once
 from tests.support.fake_zoo.models import add_columns, add_structured
 from tests.support.fake_zoo.sandbox import Sandbox, write_unusual_files
 from tests.support.fake_zoo.server import FakeZoo
+
+__all__ = ["commands_built_once"]
 
 
 @pytest.fixture

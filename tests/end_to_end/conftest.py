@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server() -> Iterator[ServerProcess]:
     """A ready server with the default models. At the end its log must be clean."""
     # One lane: a long call then keeps the device busy on any number of cores. Servers of other tests use the default.
-    with ServerProcess(ZOO_LANES="1") as process:
+    with ServerProcess(cold=True, ZOO_LANES="1") as process:
         yield process.ready()
     process.assert_log_is_clean()
 

@@ -21,7 +21,7 @@ from tests.support.end_to_end.server_process import (
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
     """A ready server with the default models. At the end its log must be clean."""
-    with ServerProcess() as process:
+    with ServerProcess(cold=True) as process:
         yield process.ready()
     process.assert_log_is_clean()
 

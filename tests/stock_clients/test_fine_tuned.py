@@ -64,7 +64,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
         return done.stdout
 
     settings = {"ZOO_HOME": str(home), "ZOO_MODELS": f"{CNN},{TRANSFORMER}", "ZOO_JOBS_PER_DEVICE": "3"}
-    with ServerProcess(**settings) as server, ThreadPoolExecutor(3) as shells:
+    with ServerProcess(cold=True, **settings) as server, ThreadPoolExecutor(3) as shells:
         server.ready()
         said = dict(zip(LABELS, shells.map(finetune, LABELS), strict=True))
         said["pets again"] = finetune("pets again")

@@ -20,6 +20,7 @@ from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.training.protocol import WAIT, Assignment, CheckpointWritten, Finished, Log, Metric, decode_message
 from service.training.stop_signal import StopSignal
 from service.training.worker import MessageWriter
+from tests.support.preloaded_process import PIPE, PreloadedProcess
 from tests.support.training.data_sets import add_dataset
 
 HPARAMS = {"epochs": 8, "checkpoint_steps": 6, "patience": 0, "learning_rate": 1e-2}
@@ -53,18 +54,18 @@ def order(home: Path, dataset: str, **more: Any) -> WorkOrder:
 class Worker:
     """A worker process and its messages, line by line."""
 
-    def __init__(self, folder: Path, given: WorkOrder | None = None, program: str = "") -> None:
-        """`program`: Python code that runs instead of the worker's module."""
+    def __init__(self, folder: Path, given: WorkOrder | None = None, program: str = "", cold: bool = False) -> None:
+        """`program`: Python code that runs instead of the worker's module. `cold`: not in a fork that has imported torch."""
         if folder != Path(WAIT):
             folder.mkdir(parents=True, exist_ok=True)
         if given is not None:
             (folder / "spec.json").write_text(given.model_dump_json())
-        self.process = subprocess.Popen(
-            [sys.executable, *(("-c", program) if program else ("-m", "service.training.worker")), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [*(("-c", program) if program else ("-m", "service.training.worker")), str(folder)]
+        self.process: PreloadedProcess | subprocess.Popen[str]
+        if cold:
+            self.process = subprocess.Popen([sys.executable, *command], stdin=PIPE, stdout=PIPE, text=True)
+        else:
+            self.process = PreloadedProcess(command, stdin=PIPE, stdout=PIPE)
 
     def lines(self) -> Iterator[dict[str, Any]]:
         assert self.process.stdout is not None
@@ -102,7 +103,7 @@ class Worker:
 @pytest.fixture(scope="module")
 def whole(home: Path, wine: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("whole")
-    worker = Worker(folder, order(home, wine))
+    worker = Worker(folder, order(home, wine), cold=True)
     return folder, worker.messages()
 
 
@@ -119,7 +120,7 @@ def test_prewarmed_worker_gives_same_result(
     home: Path, wine: str, whole: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     (tmp_path / "spec.json").write_text(order(home, wine).model_dump_json())
-    waiting = Worker(Path(WAIT))
+    waiting = Worker(Path(WAIT), cold=True)
     waiting.tell(Assignment(folder=tmp_path, lock=tmp_path / ".lock").model_dump_json())
     assert waiting.messages()[-1] == whole[1][-1]
     assert_same(weights(tmp_path), weights(whole[0]))

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.pb import open_inference_pb2
-from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, zoo_home
+from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess, until, zoo_home
 from tests.support.end_to_end.stubs import Scrape, Stubs, ask, stubs_of
 from tests.support.model_zoo.tiny_model import (
     NAME,
@@ -29,7 +28,7 @@ TEXTS = [SENTENCE, "Yes.", "word " * 400, "Stocks fell sharply."]
 
 
 def server(home: Path, card: Path, **settings: str) -> ServerProcess:
-    command = (sys.executable, "-m", "tests.support.end_to_end.tiny_server")
+    command = ("-m", "tests.support.end_to_end.tiny_server")
     return ServerProcess(command=command, ZOO_HOME=str(home), ZOO_TINY_CARD=str(card), **settings)
 
 
@@ -99,9 +98,13 @@ def test_stop_during_a_compile_leaves_no_process(tmp_path: Path) -> None:
         process.ready()
         me = psutil.Process(process.process.pid)
         workers: list[psutil.Process] = []
-        while not workers:  # it starts with readiness
+
+        def compiles() -> bool:  # it starts with readiness
             assert process.process.poll() is None
-            workers = [child for child in me.children() if "compile_worker" in " ".join(child.cmdline())]
+            workers[:] = [child for child in me.children() if "compile_worker" in " ".join(child.cmdline())]
+            return bool(workers)
+
+        until(compiles, "the compiler's process")
         process.terminate()
         assert process.wait() == 0
     for worker in workers:

@@ -1,5 +1,7 @@
 """The real server as a process: started by its command, observed through its log, stopped by SIGTERM.
 
+It starts in a fork of a process that has imported it (`preloaded_process.py`), or cold, as at a user's.
+
 Imports only the standard library, since the stock clients use it in an environment without Zoo. No function sleeps for a
 fixed time; each waits for lines, for the end of the process, or for a condition.
 """
@@ -17,12 +19,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.support.paths import EXAMPLES, REPOSITORY
+from tests.support.preloaded_process import PIPE, PYTHON, PreloadedProcess
+
+__all__ = ["EXAMPLES", "REPOSITORY"]
+
 ZOO = REPOSITORY / ".venv" / "bin" / "zoo"
-EXAMPLES = REPOSITORY / "examples"
 
 TIMEOUT_S = 120.0
 """Of anything that must happen. It is long, since the machine may be busy."""
+LOOK_S = 0.02
+"""Between two looks at what the server does not tell by itself."""
 
 
 def zoo_home() -> Path:
@@ -48,10 +55,11 @@ def run_zoo(*arguments: str | Path, cwd: Path = REPOSITORY, **settings: str) -> 
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits until a condition is true; fails after TIMEOUT_S."""
-    deadline = time.monotonic() + TIMEOUT_S
+    """Waits until a condition is true; fails after TIMEOUT_S. It leaves the cores to the server between two looks."""
+    deadline, pause = time.monotonic() + TIMEOUT_S, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"waited {TIMEOUT_S:.0f} s for {what}"
+        pause.wait(LOOK_S)
 
 
 class ServerProcess:
@@ -61,22 +69,24 @@ class ServerProcess:
         self,
         *arguments: str,
         cwd: Path = REPOSITORY,
-        command: Sequence[str | Path] = (ZOO, "serve"),
+        command: Sequence[str] = ("zoo", "serve"),
+        cold: bool = False,
         **settings: str,
     ) -> None:
+        """`command`: see PreloadedProcess. `cold`: a new interpreter and no fork."""
         self.out: list[str] = []
         self.err: list[str] = []
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         self._open_pipes = 2
-        self.process = subprocess.Popen(
-            [*map(str, command), "--port", "0", "--http-port", "0", *arguments],
-            cwd=cwd,
-            env=environment(**settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = [*command, "--port", "0", "--http-port", "0", *arguments]
+        given: Any = {"cwd": cwd, "env": environment(**settings), "stdout": PIPE, "stderr": PIPE}
+        self.process: PreloadedProcess | subprocess.Popen[str]
+        if cold:
+            start = [str(ZOO), *line[1:]] if line[0] == "zoo" else [str(PYTHON), *line]
+            self.process = subprocess.Popen(start, text=True, **given)
+        else:
+            self.process = PreloadedProcess(line, **given)
         self._readers = [
             threading.Thread(target=self._read, args=(self.process.stdout, self.out), daemon=True),
             threading.Thread(target=self._read, args=(self.process.stderr, self.err), daemon=True),
