@@ -30,7 +30,13 @@ from tests.support.paths import REPOSITORY
 PYTHON = REPOSITORY / ".venv" / "bin" / "python"
 PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 ORDER_BYTES = 1 << 20
-IMPORTED = ("service.server", "service.training.methods.tabular", "torch._dynamo")
+IMPORTED = (
+    "service.server",
+    "service.training.methods.tabular",
+    "timm",
+    "torch._dynamo",
+    "transformers.models.bert.modeling_bert",
+)
 """The modules of the preloaded process. Those that run as `-m` are not among them: they run as a new module."""
 
 
@@ -179,10 +185,8 @@ def _run(order: dict[str, Any], streams: list[int]) -> None:
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
-    # The interpreter's own streams have the settings of the preloaded process, and their descriptors must stay open.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    # The interpreter's own streams have the settings of the preloaded process.
+    sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w", errors="backslashreplace")
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -197,7 +201,12 @@ def _run(order: dict[str, Any], streams: list[int]) -> None:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case ["-c", code, *arguments]:
             sys.argv = ["-c", *arguments]
-            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
+def _text(number: int, mode: str, errors: str = "strict") -> Any:
+    """A standard stream. Its descriptor stays open where another object takes its place."""
+    return os.fdopen(number, mode, buffering=1, encoding="utf-8", errors=errors, closefd=False)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from tests.support.end_to_end.server_process import until
 from tests.support.end_to_end.user_data import NEW_SENTENCES
 from tests.support.end_to_end.workshop import TunedModels, Watcher
 
-LONG = {"epochs": 60, "patience": 0, "checkpoint_steps": 40, "batch_size": 16}
-"""Some 1,100 steps: it can be ended in the middle on any machine. Seeded, so that the weights can be compared."""
+LONG = {"epochs": 40, "patience": 0, "checkpoint_steps": 40, "batch_size": 16}
+"""Some 750 steps: it can be ended in the middle on any machine. Seeded, so that the weights can be compared."""
 MIDWAY = 80
 """By then there are several checkpoints."""
 

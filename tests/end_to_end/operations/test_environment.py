@@ -96,7 +96,7 @@ def test_server_with_closed_streams_c_locale_and_unusual_home_serves_and_trains(
         [outcome] = client.predict(RNN, [SOUND])
         assert outcome.model == RNN
         data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
-        job = client.create_job("tabular_mlp", data.id, "flats")
+        job = client.create_job("tabular_mlp", data.id, "flats", hyperparameters={"epochs": 2})
         for _ in client.watch_job(job.id):
             pass
         ended = client.job(job.id)

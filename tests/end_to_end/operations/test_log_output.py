@@ -61,6 +61,7 @@ def test_unwritable_log_does_not_fail_calls_jobs_or_drain(tmp_path: Path, stream
     home.mkdir()
     (home / "weights").symlink_to(zoo_home() / "weights")
     settings = {"ZOO_HOME": str(home), "ZOO_LOG_LEVEL": "debug", "ZOO_MAX_QUEUE_DELAY_MS": "3000"}
+    settings["ZOO_JOB_WORKER_READY_S"] = "0"
     with ExitStack() as opened:
         given, breaks = opened.enter_context(streams())
         server = opened.enter_context(BareServer("--model", RNN, settings=settings, **given))
@@ -71,7 +72,7 @@ def test_unwritable_log_does_not_fail_calls_jobs_or_drain(tmp_path: Path, stream
 
         # A dataset, read by a process of its own, and a job in another one.
         data = client.upload_dataset(flats_csv(tmp_path / "flats.csv"), columns={"target": "rent"})
-        job = client.create_job("tabular_mlp", data.id, "flats")
+        job = client.create_job("tabular_mlp", data.id, "flats", hyperparameters={"epochs": 2})
         for _ in client.watch_job(job.id):
             pass
         ended = client.job(job.id)

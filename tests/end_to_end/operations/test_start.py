@@ -103,7 +103,10 @@ def test_server_is_live_while_loading_and_ready_when_loaded(tmp_path: Path) -> N
 
 def test_sigterm_during_a_weight_fetch_stops_the_server(tmp_path: Path) -> None:
     home = home_with(tmp_path, present=[])
-    with weights_held_back(home, RNN), ServerProcess("--model", RNN, cold=True, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server:
+    with (
+        weights_held_back(home, RNN),
+        ServerProcess("--model", RNN, cold=True, ZOO_HOME=str(home), ZOO_OFFLINE="0") as server,
+    ):
         with stubs_of(server.live()) as stubs:
             loading = models_pb2.ListModelsRequest(state=models_pb2.MODEL_STATE_LOADING)
             until(lambda: len(stubs.models.ListModels(loading).models) == 1, "the load")

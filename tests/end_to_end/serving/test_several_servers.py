@@ -63,7 +63,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     data = flats_csv(folder / "flats.csv")
     with running() as postgres, postgres.fresh() as url:
         settings = {"ZOO_HOME": str(home), "ZOO_DATABASE_URL": url, "ZOO_MODELS": "silero_vad"}
-        settings["ZOO_FOLLOW_INTERVAL_S"] = "0.5"
+        settings |= {"ZOO_FOLLOW_INTERVAL_S": "0.5", "ZOO_JOB_WORKER_READY_S": "0"}
         with ServerProcess(**settings) as one, ServerProcess(**settings) as other:
             here, there = Client(one.ready().target), Client(other.ready().target)
             with here, there:

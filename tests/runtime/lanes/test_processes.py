@@ -3,8 +3,6 @@
 import os
 import select
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +28,7 @@ from service.runtime.lanes.processes import (
 )
 from service.runtime.network import NetworkRuntime
 from tests.support.model_zoo.tiny_model import make_tiny
+from tests.support.preloaded_process import PIPE, PreloadedProcess
 
 LANES = 2
 PLAN = DevicePlan("cpu", LANES, 1)
@@ -219,11 +218,10 @@ sys.stdin.read()
 
 
 def test_killed_server_leaves_no_lane_process(world: World) -> None:
-    command = [sys.executable, "-c", SERVER, str(world.home)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with PreloadedProcess(["-c", SERVER, world.home], stdin=PIPE, stdout=PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        server.stdin.write(world.card.model_dump_json().encode() + b"\n")
+        server.stdin.write(world.card.model_dump_json() + "\n")
         server.stdin.flush()
         lanes = [os.pidfd_open(int(pid)) for pid in server.stdout.readline().split()]
         server.kill()

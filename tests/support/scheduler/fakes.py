@@ -45,7 +45,7 @@ async def until(condition: Callable[[], object]) -> None:
     """Yields to other tasks and threads until a condition is true. Where there is an event, use `happened`."""
     async with asyncio.timeout(PATIENCE_S):
         looks = 0
-        while not condition():  # noqa: ASYNC110 - the condition has no event
+        while not condition():
             looks += 1
             await asyncio.sleep(0 if looks < QUICK_LOOKS else 0.001)  # what takes longer is in another thread
 
