@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV := .venv
 CLIENTS := .venv-clients
 BIN := $(VENV)/bin
+# The tests start hundreds of interpreters: each saves a second where Python may keep its compiled files.
+unexport PYTHONDONTWRITEBYTECODE
 export ZOO_TEST_HOME ?= $(CURDIR)/.cache/zoo-home
 ARGS ?=
 # Models to fine-tune that the default set does not serve.
@@ -56,9 +58,9 @@ demo: $(VENV)/.server
 
 # ── proof ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Tests run in as many processes as there are cores, at most four: beyond that servers of end-to-end tests fight for memory.
-# One thread a process: two pools of threads on the same cores only wait for each other.
-PARALLEL := -n logical --maxprocesses 4 --dist loadscope
+# Tests run in one process more than there are cores, since most wait for a server now and then; at most four, since each has some
+# servers in memory. One thread a process: two pools of threads on the same cores only wait for each other.
+PARALLEL := -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
 
 test: unit stock-clients
 

@@ -69,17 +69,31 @@ SLOW_MODULES = (
     "tests/training/test_worker.py",
     "tests/verification/test_probes.py",
     "tests/wire/test_generated_code.py",
+    "tests/wire/test_keepalive.py",
     "tests/wire/zoo_v1/test_models.py",
     "tests/wire/zoo_v1/test_versions.py",
 )
-"""They start processes, compile, train or simulate, or load many networks."""
+"""They start processes, compile, train or simulate, load many networks, or wait for pings."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Modules of slow tests are not even imported where no slow test is wanted."""
+    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(REPOSITORY / "tests"):
+        return None
+    path = collection_path.relative_to(REPOSITORY).as_posix() + ("/" if collection_path.is_dir() else "")
+    return True if _is_slow(path) else None
+
+
+def _is_slow(path: str) -> bool:
+    """Whether all tests below a path are slow."""
+    return bool(SLOW_FOLDERS & {*path.split("/")}) or path.startswith(SLOW_MODULES)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks slow tests. Where tests run in several processes, the longest groups come first."""
     for item in items:
         marked = any(item.get_closest_marker(name) for name in SLOW_MARKERS)
-        if marked or SLOW_FOLDERS & {*item.path.parts} or item.nodeid.startswith(SLOW_MODULES):
+        if marked or _is_slow(item.nodeid.partition("::")[0]):
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:
         from tests.support.parallel import order_of

@@ -28,6 +28,7 @@ from tests.support.end_to_end.user_data import (
     STYLES,
     TOPICS,
     new_photos,
+    photos_zip,
     texts,
     topics_csv,
 )
@@ -153,11 +154,13 @@ def test_head_uses_no_memory_for_a_second_network(made: TunedModels) -> None:
     assert made.client.model(CNN).memory_bytes > 10_000_000
 
 
-def test_full_and_lora_versions_serve_like_heads(made: TunedModels) -> None:
-    """One epoch each: enough to serve, not to be good."""
+def test_full_and_lora_versions_serve_like_heads(made: TunedModels, tmp_path: Path) -> None:
+    """One epoch on a few examples each: enough to serve, not to be good."""
     client, briefly = made.client, {"hyperparameters": {"epochs": 1}, "promote": False}
-    full = client.create_job(CNN, made.data["pets"].id, "pets_whole", method="full", **briefly)
-    lora = client.create_job(TRANSFORMER, made.data["topics"].id, "topics_lora", method="lora", **briefly)
+    photos = client.upload_dataset(photos_zip(tmp_path / "few.zip", count=5))
+    sentences = client.upload_dataset(topics_csv(tmp_path / "few.csv", count=8))
+    full = client.create_job(CNN, photos.id, "pets_whole", method="full", **briefly)
+    lora = client.create_job(TRANSFORMER, sentences.id, "topics_lora", method="lora", **briefly)
     for job, what, name in ((full, EXAMPLES / "cat.jpg", "pets"), (lora, NEW_SENTENCES["food"], "topics")):
         assert made.workshop.succeeded(job).version == 1
         with pytest.raises(ZooClientError) as nowhere:

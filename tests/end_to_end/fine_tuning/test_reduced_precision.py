@@ -102,12 +102,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
         photos = client.upload_dataset(photos_zip(folder / "photos.zip"))
         written = client.upload_dataset(digits_zip(folder / "digits.zip"))
         topics = client.upload_dataset(topics_csv(folder / "topics.csv"))
+        fewer = client.upload_dataset(topics_csv(folder / "fewer.csv", count=16))
         jobs = [
             client.create_job(CNN, written.id, "digits"),
             client.create_job(CNN, photos.id, "photos"),
             client.create_job(TRANSFORMER, topics.id, "topics"),
             client.create_job(
-                TRANSFORMER, topics.id, "adapted", method="lora", hyperparameters={"epochs": 1, "rank": 4}
+                TRANSFORMER, fewer.id, "adapted", method="lora", hyperparameters={"epochs": 1, "rank": 4}
             ),
         ]
         for job in jobs:

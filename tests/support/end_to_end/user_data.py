@@ -54,11 +54,11 @@ def texts(topic: str) -> list[str]:
     return list(dict.fromkeys(text.strip() for text in re.split(r"^%+\s*$", whole, flags=re.M) if text.strip()))
 
 
-def photos_zip(path: Path, also: Mapping[str, bytes] | None = None) -> Path:
-    """A folder of PHOTOS pictures for each class, and the files of `also`."""
+def photos_zip(path: Path, also: Mapping[str, bytes] | None = None, count: int = PHOTOS) -> Path:
+    """A folder of `count` pictures for each class, and the files of `also`."""
     with zipfile.ZipFile(path, "w") as archive:
         for label, paths in photos().items():
-            for i, photo in enumerate(paths[:PHOTOS]):
+            for i, photo in enumerate(paths[:count]):
                 archive.writestr(f"{label}/{i:03}-{photo.name}", photo.read_bytes())
         for name, data in (also or {}).items():
             archive.writestr(name, data)
@@ -74,9 +74,9 @@ def zip_of(files: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def topics_csv(path: Path) -> Path:
-    """TEXTS texts of each topic."""
-    return _csv(path, ("text", "topic"), [(text, topic) for topic in TOPICS for text in texts(topic)[:TEXTS]])
+def topics_csv(path: Path, count: int = TEXTS) -> Path:
+    """`count` texts of each topic."""
+    return _csv(path, ("text", "topic"), [(text, topic) for topic in TOPICS for text in texts(topic)[:count]])
 
 
 def styles_csv(path: Path) -> Path:
