@@ -78,6 +78,7 @@ def strange_home(folder: Path) -> Path:
 
 def test_server_with_closed_streams_c_locale_and_unusual_home_serves_and_trains(tmp_path: Path) -> None:
     home = strange_home(tmp_path)
+    own = {"ZOO_HOME": home.name, "PYTHONPATH": str(nobody(tmp_path)), "ZOO_JOB_WORKER_READY_S": "0"}
     odd = ["sh", "-c", 'umask 077; ulimit -n 256; exec "$@" 0<&- 1>&- 2>&-', "sh"]
     with (
         BareServer(
@@ -88,7 +89,7 @@ def test_server_with_closed_streams_c_locale_and_unusual_home_serves_and_trains(
             host="::1" if has_ipv6() else "127.0.0.1",
             cwd=tmp_path,
             before=odd,
-            settings=KUBERNETES | BARE_LOCALE | {"ZOO_HOME": home.name, "PYTHONPATH": str(nobody(tmp_path))},
+            settings=KUBERNETES | BARE_LOCALE | own,
             without=["HOME", "USER", "LOGNAME", "PATH"],
         ) as server,
         Client(server.ready().target) as client,

@@ -64,7 +64,7 @@ def test_unwritable_log_does_not_fail_calls_jobs_or_drain(tmp_path: Path, stream
     settings["ZOO_JOB_WORKER_READY_S"] = "0"
     with ExitStack() as opened:
         given, breaks = opened.enter_context(streams())
-        server = opened.enter_context(BareServer("--model", RNN, settings=settings, **given))
+        server = opened.enter_context(BareServer("--model", RNN, settings=settings, cold=False, **given))
         server.live()
         breaks()
         server.ready()

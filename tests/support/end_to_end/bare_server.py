@@ -20,6 +20,7 @@ from tests.support.end_to_end.server_process import (
     environment,
     until,
 )
+from tests.support.preloaded_process import PreloadedProcess
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
@@ -44,16 +45,22 @@ class BareServer:
         before: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         without: Sequence[str] = (),
+        cold: bool = True,
         **streams: Any,
     ) -> None:
-        """`before`: words in front of the command; `without`: variables to remove; `streams`: arguments of Popen."""
+        """`before`: words in front of the command; `without`: variables to remove; `streams`: arguments of Popen. `cold`: see
+        ServerProcess."""
         self.port, self.http_port = free_ports(2, host)
         self.address = f"[{host}]" if ":" in host else host
         variables = environment(**(settings or {}))
         for name in without:
             variables.pop(name, None)
-        command = [*before, str(ZOO), "serve", "--port", str(self.port), "--http-port", str(self.http_port), *arguments]
-        self.process = subprocess.Popen(command, cwd=cwd, env=variables, **streams)
+        line = ["serve", "--port", str(self.port), "--http-port", str(self.http_port), *arguments]
+        self.process: PreloadedProcess | subprocess.Popen[bytes]
+        if cold:
+            self.process = subprocess.Popen([*before, str(ZOO), *line], cwd=cwd, env=variables, **streams)
+        else:
+            self.process = PreloadedProcess(["zoo", *line], cwd=cwd, env=variables, **streams)
 
     @property
     def target(self) -> str:

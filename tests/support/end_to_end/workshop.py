@@ -16,6 +16,8 @@ SETTINGS = {
     # The bases of the RNN and of tables are loaded on demand.
     "ZOO_MODELS": "efficientnet_lite0,all_minilm_l6_v2",
     "ZOO_JOBS_PER_DEVICE": "3",
+    # A prewarmed worker would import torch for nothing at each restart. The stock clients' tests have one.
+    "ZOO_JOB_WORKER_READY_S": "0",
 }
 
 
