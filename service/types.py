@@ -174,6 +174,10 @@ class Units:
 class RunsOnFeatures(Protocol):
     """A head on a shared backbone."""
 
+    @property
+    def name(self) -> str:
+        """For logs."""
+
     def run(self, features: NDArray[np.float32], items: Sequence[Item]) -> dict[str, Array]:
         """Features of these items, `[rows, width]` → outputs by name, as many rows. Called in a lane; may raise anything."""
 

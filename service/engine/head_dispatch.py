@@ -59,5 +59,5 @@ def _run_head(head: RunsOnFeatures, features: NDArray[np.float32], items: Sequen
         return [{name: array[i] for name, array in outputs.items()} for i in range(len(items))]
     except Exception:  # an error of one head must not fail the other rows of the batch
         reference = uuid.uuid4().hex[:12]
-        log.exception("a head failed", head=getattr(head, "name", ""), reference=reference)
+        log.exception("a head failed", head=head.name, reference=reference)
         return [InternalError(reference) for _ in items]

@@ -158,6 +158,7 @@ class FeatureHead:
     """A head that returns the features: a job reads a frozen backbone through it, on the serving path."""
 
     OUTPUT = "features"
+    name = "features"
 
     def run(self, features: Floats, items: Sequence[Item]) -> dict[str, Array]:
         """(B, D) → the same."""
