@@ -19,6 +19,7 @@ from service.settings import (
     usable_cores,
     with_options,
 )
+from tests.support.end_to_end.preloaded import run_preloaded
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -286,13 +287,7 @@ def test_malformed_assignment_is_rejected_with_the_expected_form(text: str) -> N
     ],
 )
 def test_zoo_serve_with_wrong_options_does_not_start(environment: dict[str, str], flags: list[str], says: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from service.cli.main import main; main()", "serve", "--port", "0", *flags],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_preloaded("serve", "--port", "0", *flags, **environment)
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
