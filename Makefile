@@ -59,18 +59,20 @@ demo: $(VENV)/.server
 # ── proof ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # Tests run in one process more than there are cores, since most wait for a server now and then; at most four, since each has some
-# servers in memory. One thread a process: two pools of threads on the same cores only wait for each other.
+# servers in memory. One thread a process: two pools of threads on the same cores only wait for each other. gRPC's own log would hide
+# the tests' output.
+PYTEST := OMP_NUM_THREADS=1 GRPC_VERBOSITY=ERROR $(BIN)/python -m pytest
 PARALLEL := -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
 
 test: unit stock-clients
 
 test-fast: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 # The stock clients' tests run last, in an environment without Zoo; they know only the path of its command.
 unit: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
+	$(PYTEST) $(PARALLEL) --durations=20 --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
 
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
@@ -79,7 +81,7 @@ stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 # Plays a corpus of requests for every method and compares with what was recorded: for changes that are to change nothing.
 recorded: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/recorded $(ARGS)
+	$(PYTEST) tests/recorded $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 It starts a server on free ports, calls real networks with real photos, speech and sentences, sends concurrent calls and shows
 the sizes of their batches, fine-tunes a CNN, a Transformer and an RNN on new data and calls the results, prints the changed
-metrics, and stops the server.
+metrics, and stops the server. The server has a home of its own, which is removed at the end; it shares the weights of the user's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -28,6 +29,7 @@ from rich.table import Table
 
 from examples.fetch_data import MOODS, TOPICS, make_photos, make_texts
 from service.client import AsyncClient, Classification, Client, Embedding, SamplesInstance, Segments
+from service.settings import load_settings
 
 HERE = Path(__file__).parent
 PHOTOS = [HERE / name for name in ("cat.jpg", "coffee.jpg", "rocket.jpg")]
@@ -61,9 +63,20 @@ console = Console(highlight=False)
 
 
 @contextmanager
-def running_server() -> Iterator[dict[str, Any]]:
+def temporary_home() -> Iterator[Path]:
+    """A home in which only the weights are the user's, so that no data set and no tuned model stays behind."""
+    with tempfile.TemporaryDirectory(prefix="zoo-demo-") as folder:
+        for name in ("weights", "downloads"):
+            shared = load_settings().home / name
+            shared.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).symlink_to(shared)
+        yield Path(folder)
+
+
+@contextmanager
+def running_server(home: Path) -> Iterator[dict[str, Any]]:
     """A server on free ports until the block ends; yields the ports from its log."""
-    environment = {**os.environ, "ZOO_LOG_FORMAT": "json"}
+    environment = {**os.environ, "ZOO_LOG_FORMAT": "json", "ZOO_HOME": str(home), "ZOO_DATABASE_URL": ""}
     command = [str(Path(sys.executable).with_name("zoo")), "serve", "--port", "0", "--http-port", "0"]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
@@ -205,7 +218,7 @@ def show_changes(before: dict[tuple[str, str], float], after: dict[tuple[str, st
 
 def main() -> None:
     """The tour."""
-    with running_server() as ports:
+    with temporary_home() as home, running_server(home) as ports:
         server = f"127.0.0.1:{ports['grpc_port']}"
         before = read_metrics(ports["http_port"])
         with Client(server) as zoo:

@@ -39,7 +39,7 @@ SLOW_MODULES = (
     "tests/benchmarks/simulation/",
     "tests/cli/test_command_lines.py",
     "tests/cli/test_command_process.py",
-    "tests/client/test_prediction_stream.py",
+    "tests/client/_async/test_prediction_stream.py",
     "tests/database/",
     "tests/datasets/upload/",
     "tests/datasets/validation/test_validate.py",

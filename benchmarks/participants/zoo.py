@@ -111,7 +111,7 @@ def start_zoo(name: str, models: Sequence[str], home: Path) -> Zoo:
     return Zoo(name, models, home, EAGER if name == "zoo-eager" else {})
 
 
-PENDING = "it is about to be tried"
+PENDING = "it waits for the compiler"
 """The reason that a server gives for a model whose candidate tiers are not all tried."""
 
 

@@ -2,7 +2,7 @@
 
 A head has a card, a task with labels of its own, and a name for the metrics. Admission, queue and lanes are the base's, so that
 requests of all heads on a base, and of the base itself, share batches. A head belongs to one load of the base: when the base is
-loaded again, its heads are served anew. Rows inside a head count as rows inside the base, which waits for them before it closes.
+loaded again, its heads are served again. Rows inside a head count as rows inside the base, which waits for them before it closes.
 """
 
 from __future__ import annotations

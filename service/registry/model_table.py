@@ -170,7 +170,7 @@ class ModelTable:
         self._notify(record)
 
     def refresh(self, record: ModelRecord) -> None:
-        """Computes a model's status anew."""
+        """Computes a model's status again."""
         self._statuses[record.name] = record.status(self._ledger)
 
     def _notify(self, record: ModelRecord) -> None:

@@ -44,7 +44,7 @@ class CompiledCandidate:
                     served.card, precision, lambda: announce_memory_use(self._registry, measured)
                 )
                 unchanged = replace(unchanged, compile_s=compiled.compile_s, cached=compiled.cached)
-                return self._prove(served, compiled.runtime, unchanged)
+                return self._check_and_swap(served, compiled.runtime, unchanged)
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
             except Exception:  # the next candidate may succeed; a model that was unloaded meanwhile fails here
@@ -52,7 +52,7 @@ class CompiledCandidate:
                     log.exception("making a model faster failed", model=served.name, candidate=unchanged.candidate)
                 return replace(unchanged, reason="the attempt failed; the server's log says why")
 
-    def _prove(self, served: ServedModel, runtime: Runtime, unchanged: TierReport) -> TierReport:
+    def _check_and_swap(self, served: ServedModel, runtime: Runtime, unchanged: TierReport) -> TierReport:
         """Checks and times a runtime, and swaps it in, or frees it and says why."""
         try:
             found, problem, decisions = compare_with_reference(served, runtime)
@@ -61,7 +61,7 @@ class CompiledCandidate:
                 max_error=found.max_error,
                 cosine=found.cosine,
                 top1_agreement=found.top1_agreement,
-                reason="" if problem is None else f"it answers otherwise: {problem}",
+                reason="" if problem is None else f"it fails the check: {problem}",
             )
             if not report.reason:
                 report, timings = benchmark(served, served.runtime, runtime, report, self._clock)
@@ -70,7 +70,7 @@ class CompiledCandidate:
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))
                 if problem is None:
                     return serves
-                report = replace(report, length_step=0, reason=f"it answers otherwise: {problem}")
+                report = replace(report, length_step=0, reason=f"it fails the check: {problem}")
         except BaseException:  # such as of a model that was unloaded meanwhile; the compiled code stays on disk
             runtime.free()
             raise
@@ -111,7 +111,7 @@ class ProcessCandidate:
                 raise
             if problem is not None:
                 runtime.free()
-                reason = f"it answers otherwise: {problem}"
+                reason = f"it fails the check: {problem}"
                 log.warning("the network stays in this process", model=served.name, reason=reason)
         return served.runtime is runtime
 

@@ -11,7 +11,6 @@ from service.runtime.network import Runtime
 from service.tasks.base import Task
 from service.types import Item
 from service.verification.golden_check import golden_problem, items_of
-from service.verification.network_checks import decisions_of
 from service.verification.probes import (
     Comparison,
     alone,
@@ -20,6 +19,7 @@ from service.verification.probes import (
     invariance_problem,
     probe_items,
 )
+from service.verification.tuned_network_check import decisions_of
 
 
 def compare_with_reference(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None, Decisions | None]:

@@ -97,7 +97,7 @@ class RuntimeSwap:
             failed = {head: found for head, found in checks.items() if found.problem is not None}
             if failed and self._registry.is_fp32_runtime(served):
                 head, found = next(iter(failed.items()))
-                return f"version {head.version} of {head.name!r}, which rides on it: {found.problem}"
+                return f"version {head.version} of {head.name!r}, which runs on it: {found.problem}"
             if failed and not self._move_heads(served, checked.runtime, failed):
                 return "the server is shutting down"
             if self.report(served, report, _with_heads(checked, checks)):

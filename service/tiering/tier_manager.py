@@ -89,7 +89,7 @@ class TierManager:
         elif served.reference is None:
             reason = "there is no reference to check anything against"
         else:
-            reason = "it is about to be tried"
+            reason = "it waits for the compiler"
             precisions = self._precisions(options.precision or "auto")
         self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
         if precisions or self._may_move(served):

@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[Callable[[], service_pb2.ModelInferRequest], str, str]] =
     "contents of another type": (
         lambda: with_contents(request(CNN, ("pixel_values", "FP32", PIXELS)), int_contents=[1]),
         "inputs[0].contents",
-        "FP32 elements stand in fp32_contents, got int_contents",
+        "FP32 elements belong in fp32_contents, got int_contents",
     ),
     "raw and typed contents mixed": (
         lambda: with_contents(pixels("FP32", PIXELS, ROW * 4), fp32_contents=[0.5]),

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio
 
 async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None:
     async with tiered(start=False) as it:
-        assert it.report == TierReport("eager", "fp32", reason="it is about to be tried")
+        assert it.report == TierReport("eager", "fp32", reason="it waits for the compiler")
         assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
         it.tiers.start()
         got = await it.outcome()
@@ -52,7 +52,7 @@ async def test_candidate_with_wrong_answers_is_refused() -> None:
         it.tiers.start()
         got = await it.outcome()
         assert got.tier == "eager"
-        assert got.reason == "it answers otherwise: outputs differ by 0.5 from the reference; allowed is 1e-05"
+        assert got.reason == "it fails the check: outputs differ by 0.5 from the reference; allowed is 1e-05"
         assert got.speedup == 0.0, "what is wrong is not even timed"
         assert it.after.freed
         assert await it.ask("7") == 15.0
@@ -64,7 +64,7 @@ async def test_candidate_with_non_finite_answers_is_refused(off: float) -> None:
     async with tiered(start=False) as it:
         it.after.off = off
         it.tiers.start()
-        assert (await it.outcome()).reason.startswith("it answers otherwise: ")
+        assert (await it.outcome()).reason.startswith("it fails the check: ")
         assert it.after.freed
 
 

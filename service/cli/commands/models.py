@@ -123,7 +123,7 @@ def _runtime_facts(model: ModelInfo | LocalModel) -> dict[str, str]:
     runtime = f"{model.precision} on {model.device}, {format_size(model.memory_bytes)}, loaded in {model.load_s:.1f} s"
     return {
         "runs": runtime if model.device else "",
-        "made fast": _optimization(model.evidence) if model.evidence else "",
+        "tier": _optimization(model.evidence) if model.evidence else "",
         **runtime_notes.runtime_facts(model),
         "memory": _memory(model) if model.device else "",
         "options": ", ".join(f"{name}={format_option(value)}" for name, value in model.options.items()),

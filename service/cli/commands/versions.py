@@ -95,7 +95,7 @@ def rollback(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = Fals
     with Client(server) as client:
         done = client.rollback(model)
     stable = done.model.aliases.get("stable", done.model.traffic.stable)
-    sentence = f"version {stable} of {model} is stable again, {done.rolled_back} no more"
+    sentence = f"version {stable} of {model} is stable again, in place of version {done.rolled_back}"
     _print_change(done.model, sentence, server, as_json)
 
 

@@ -74,7 +74,7 @@ def _print_success(client: Client, job: Job, server: str) -> None:
     if found is not None and found.report.get("metrics"):
         print_table(metrics_table(found.report))
     took = f" after {format_duration((job.ended - job.started).total_seconds())}" if job.ended and job.started else ""
-    print_line(f"{job.model} version {job.version} is there{took}", "green")
+    print_line(f"{job.model} version {job.version} is published{took}", "green")
     if job.promotion_outcome:
         print_line(job.promotion_outcome)
     for line in _runs(client, job):

@@ -80,7 +80,7 @@ def _cause_of_death(number: int, log: str, limits: DatasetLimits) -> str:
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         return f"the process that read it was ended from outside ({name}); try again"
-    return f"the program that reads it crashed on it ({name}): the file is probably damaged; write it anew, or as another format"
+    return f"the program that reads it crashed on it ({name}): the file is probably damaged; write it again, or as another format"
 
 
 def _environment(staging: Path) -> dict[str, str]:

@@ -163,7 +163,7 @@ class JobStore:
                     and row.reason not in FULL_DISKS
                     and connection.execute(checkpoint).first() is None
                 ):
-                    raise IllegalMove("a job that FAILED and has no checkpoint cannot be resumed; create it anew")
+                    raise IllegalMove("a job that FAILED and has no checkpoint cannot be resumed; create it again")
                 check_move(state, JobState.QUEUED, "be resumed")
                 if state is JobState.FAILED:
                     _check_quotas(connection, row.owner, quotas)

@@ -200,7 +200,7 @@ class HeadLoader:
         even where there is no memory for the fp32 runtime: the next call loads it.
         """
         self._head_server.note_checks(served, runtime, checks)
-        moving = [head for head in self._head_server.carried_by(served) if head.served in checks]
+        moving = [head for head in self._head_server.versions_on(served) if head.served in checks]
         if not moving:
             return
         own_base = moving[0].own_base

@@ -29,8 +29,8 @@ from service.tasks.base import Task
 from service.tasks.table import task_for
 from service.types import Item, Tensors
 from service.verification.golden_check import golden_problem, items_of
-from service.verification.network_checks import decisions_of
 from service.verification.probes import Runs, alone, closeness_problem, compare, invariance_problem, probe_items
+from service.verification.tuned_network_check import decisions_of
 
 log = logger(__name__)
 

@@ -120,7 +120,7 @@ class NetworkLoader:
                 head.served = self._head_server.serve(head, head.head)
         self._table.move(version, ModelState.READY, "")
         for head in unchecked:
-            reason = "its base runs otherwise than before; a call has it checked anew"
+            reason = "its base has another runtime than before; the next call checks it again"
             self._unloader.begin(head, reason, reloads_on_call=True)
         log.info(
             "model is ready",

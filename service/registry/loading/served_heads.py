@@ -44,18 +44,18 @@ class HeadServer:
             version.check_record,
         )
 
-    def carried_by(self, served: ServedModel) -> list[ModelVersion]:
+    def versions_on(self, served: ServedModel) -> list[ModelVersion]:
         """Versions whose network this is; none where it does not answer any more. From any thread."""
         version = self._table.version_of(served)
         return [] if version is None or version.served is not served else [*version.heads]
 
     def heads_on(self, served: ServedModel) -> list[ServedHead]:
         """Heads that answer from a loaded base's features now. From any thread."""
-        return [head.served for head in self.carried_by(served) if isinstance(head.served, ServedHead)]
+        return [head.served for head in self.versions_on(served) if isinstance(head.served, ServedHead)]
 
     def note_checks(self, served: ServedModel, runtime: Runtime, checks: Mapping[ServedHead, HeadCheck]) -> None:
         """Notes the checks of heads on the runtime that is about to replace their base's."""
-        for head in self.carried_by(served):
+        for head in self.versions_on(served):
             found = checks.get(head.served) if isinstance(head.served, ServedHead) else None
             if found is not None:
                 head.head_checks[check_key(runtime)] = found

@@ -10,7 +10,7 @@ from service.errors import IllegalMove, NotFound, NotReady, ZooError
 from service.registry.loading.load_manager import LoadManager
 from service.registry.model_table import ModelTable
 from service.registry.model_version import ModelVersion
-from service.registry.rollout.promotion import decide
+from service.registry.rollout.promotion_rule import decide
 from service.registry.versions.alias_manager import AliasManager, AliasMovedError
 from service.registry.versions.aliases import STABLE
 from service.registry.versions.discovery import Discovery

@@ -129,7 +129,7 @@ class Checkpoints:
         _restore_moments(optimizer, load_file(folder / OPTIMIZER))
         restore_generators(load_file(folder / GENERATORS))
         if state.best_step != step and not self._is_complete(state.best_step, (MODEL,)):
-            # The best weights are lost: the best is chosen anew among the epochs to come.
+            # The best weights are lost: the best is chosen again among the epochs to come.
             self._remove_damaged(state.best_step)
             state.best, state.best_step, state.stale = None, step, 0
         return state

@@ -104,7 +104,7 @@ def decode_typed(tensor: pb.ModelInferRequest.InferInputTensor, field: str) -> A
         raise _unknown(datatype, field)
     for descriptor, _ in tensor.contents.ListFields():
         if descriptor.name != name:
-            raise InvalidInput(f"{field}.contents", f"{datatype} elements stand in {name}, got {descriptor.name}")
+            raise InvalidInput(f"{field}.contents", f"{datatype} elements belong in {name}, got {descriptor.name}")
     values = getattr(tensor.contents, name)
     if len(values) != count:
         raise InvalidInput(

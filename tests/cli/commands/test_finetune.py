@@ -33,7 +33,7 @@ def test_finetune_prints_report_progress_metrics_and_the_predict_command(run: Ru
     assert not any("train loss" in line for line in lines)
     [accuracy] = [line.split() for line in lines if line.startswith("accuracy")]
     assert accuracy == ["accuracy", "*", "0.9375", "0.85", "to", "1", "0.3125"]
-    assert "pets version 1 is there after 40 s" in lines
+    assert "pets version 1 is published after 40 s" in lines
     assert "stable is version 1 now: better than the baseline" in lines
     assert f"  zoo report pets --version 1 --html report.html --server {zoo.target}" in lines
     assert lines[-1] == f"  zoo predict --server {zoo.target} pets photo.jpg"

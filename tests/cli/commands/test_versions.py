@@ -75,7 +75,7 @@ def test_promote_and_rollback_print_the_stable_version(run: Run, pets: FakeZoo) 
     assert run("promote", "pets", "1", "--server", pets.target).stdout == "version 1 of pets is stable now\n"
     assert run("promote", "pets", "2", "--server", pets.target).exit_code == 0
     done = run("rollback", "pets", "--server", pets.target)
-    assert done.stdout == "version 1 of pets is stable again, 2 no more\n"
+    assert done.stdout == "version 1 of pets is stable again, in place of version 2\n"
     model = json.loads(run("promote", "pets", "2", "--json", "--server", pets.target).stdout)["model"]
     assert model["aliases"] == {"stable": 2}
     assert run("promote", "pets", "0", "--server", pets.target).exit_code == 2

@@ -29,7 +29,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def finetune(target: str, base: str, file: Path, name: str, *more: str) -> None:
     done = run_zoo("finetune", base, file, "--name", name, "--server", target, *more)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{name} version 1 is there" in done.stdout
+    assert f"{name} version 1 is published" in done.stdout
 
 
 def asked(target: str, name: str, *inputs: str | Path) -> list[dict[str, Any]]:

@@ -312,7 +312,7 @@ async def test_faster_fp32_runtime_that_fails_a_head_is_refused(
         it.after.off = 5e-6  # the base allows as much; the head multiplies it by 1,000
         await swapped(it, tmp_path)
         await until(
-            lambda: "rides on it" in cast(Any, it.world.registry.status("adder@fp32").runtime).tier_report.reason
+            lambda: "runs on it" in cast(Any, it.world.registry.status("adder@fp32").runtime).tier_report.reason
         )
         assert it.after.freed
         assert await ask(it.world, "near", "6") == [-0.00390625, 0.0]

@@ -195,7 +195,7 @@ class TieredWorld:
 
     async def outcome(self) -> TierReport:
         """The report after the attempt."""
-        await until(lambda: self.report.reason != "it is about to be tried")
+        await until(lambda: self.report.reason != "it waits for the compiler")
         return self.report
 
     async def ask(self, text: str) -> float:

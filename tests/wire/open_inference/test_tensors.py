@@ -159,13 +159,13 @@ def test_too_many_axes_are_refused() -> None:
             "INT64",
             [1],
             {"fp32_contents": [1]},
-            "inputs[0].contents: INT64 elements stand in int64_contents, got fp32_contents",
+            "inputs[0].contents: INT64 elements belong in int64_contents, got fp32_contents",
         ),
         (
             "INT8",
             [1],
             {"int_contents": [1], "bool_contents": [True]},
-            "inputs[0].contents: INT8 elements stand in int_contents, got bool_contents",
+            "inputs[0].contents: INT8 elements belong in int_contents, got bool_contents",
         ),
         (
             "FP32",

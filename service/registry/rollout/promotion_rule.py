@@ -1,4 +1,4 @@
-"""The promotion gate: whether a new version is good enough to be stable, by its report. Pure.
+"""The rule of promotion: whether a new version is good enough to be stable, by its report. Pure.
 
 Its primary metric on held-out data must be better than the baseline's, and not worse than that of the present stable version,
 measured on the same data. A difference below the tolerance counts as none; equal figures are not better.

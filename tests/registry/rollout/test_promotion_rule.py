@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.registry.rollout.promotion import decide
+from service.registry.rollout.promotion_rule import decide
 from tests.support.registry.tuned_versions import report
 
 
