@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from google.protobuf import struct_pb2
 from google.protobuf.duration_pb2 import Duration
+
+T = TypeVar("T")
+
+
+def sorted_items(entries: Mapping[str, T]) -> list[tuple[str, T]]:
+    """The entries of a map by their keys. protobuf gives them in a random order, and then the one that an error names, of several
+    wrong ones, would be random too."""
+    return [(key, entries[key]) for key in sorted(entries)]
 
 
 def seconds(duration: Duration) -> float:
@@ -15,7 +24,7 @@ def seconds(duration: Duration) -> float:
 
 def struct_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
     """A Struct as a dict. A Struct has no integers: 5 travels as 5.0 and becomes 5 again."""
-    return {key: _plain(value) for key, value in struct.fields.items()}
+    return {key: _plain(value) for key, value in sorted_items(struct.fields)}
 
 
 def _plain(value: struct_pb2.Value) -> Any:

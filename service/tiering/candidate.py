@@ -48,7 +48,7 @@ class CompiledCandidate:
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
             except Exception:  # the next candidate may succeed; a model that was unloaded meanwhile fails here
-                if self._registry.serves(served):
+                if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("making a model faster failed", model=served.name, candidate=unchanged.candidate)
                 return replace(unchanged, reason="the attempt failed; the server's log says why")
 

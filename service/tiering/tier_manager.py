@@ -116,7 +116,8 @@ class TierManager:
             try:
                 self._try_candidates(served, work.precisions)
             except Exception:  # the attempt must not harm the model; a model that was unloaded meanwhile fails here
-                if self._registry.serves(served):
+                # Where the server stops, its processes end under the attempt.
+                if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("moving a network failed", model=served.name)
             del served  # an unloaded model would stay in memory until the next one comes
 

@@ -20,6 +20,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from service.errors import InvalidInput
 from service.pb import prediction_pb2 as pb
+from service.protobuf_values import sorted_items
 from service.types import ImageInstance, Instance, RecordInstance, RowInstance, SeriesInstance
 
 LONGEST_ROW = 1 << 18
@@ -56,7 +57,7 @@ def read_row(message: Struct, path: str) -> RowInstance:
     if len(message.fields) > MOST_CELLS:
         raise InvalidInput(path, f"expected at most {MOST_CELLS:,} cells, got {len(message.fields):,}")
     cells: dict[str, float | str | bool | None] = {}
-    for name, value in message.fields.items():
+    for name, value in sorted_items(message.fields):
         match value.WhichOneof("kind"):
             case "number_value":
                 cells[name] = value.number_value
@@ -87,7 +88,7 @@ def read_record(message: pb.Record, path: str, read_part: Callable[[pb.Instance,
     if len(message.parts) > MOST_PARTS:
         raise InvalidInput(f"{path}.parts", f"expected at most {MOST_PARTS}, got {len(message.parts)}")
     parts = {}
-    for name, part in message.parts.items():
+    for name, part in sorted_items(message.parts):
         at = f"{path}.parts.{_shown(name)}"
         if part.WhichOneof("kind") == "record":
             raise InvalidInput(at, "a record cannot be a part of a record")

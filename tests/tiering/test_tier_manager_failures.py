@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.registry.loading.memory_ledger import MIB, Ledger
 from service.registry.states import ModelState
@@ -70,6 +71,23 @@ async def test_failed_move_keeps_the_network_and_its_report() -> None:
         await until(lambda: there.freed)
         assert (it.report.reason, it.report.processes) == ("no compiler", 0)
         assert await it.ask("1") == 3.0
+
+
+async def test_attempt_that_the_stop_of_the_server_ends_is_not_logged_as_an_error() -> None:
+    there = Network(Clock(), 0.010)
+    with capture_logs() as lines:
+        async with tiered(start=False, processes=Processes(there)) as it:
+
+            def end(*_: object) -> dict[str, Any]:
+                it.tiers.stop()
+                raise RuntimeError("the process was killed")
+
+            there.run = end  # type: ignore[method-assign]
+            it.compiler.offers["fp32"] = CannotCompile("no compiler")
+            it.tiers.start()
+            await until(lambda: there.freed)
+            await until(lambda: not it.tiers._thread.is_alive())
+    assert not [line for line in lines if line["log_level"] == "error"]
 
 
 # ── models that come and go ───────────────────────────────────────────────────────────────────────────────────────────

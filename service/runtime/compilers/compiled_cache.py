@@ -121,7 +121,7 @@ class CompiledCache:
             names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
             return CompiledPackage(folder / LIBRARY, *names, float(manifest["compile_s"]))
         except (OSError, ValueError, KeyError, TypeError):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             return None
 
     def staging(self) -> Path:
@@ -215,6 +215,15 @@ class CompiledCache:
                     *staging.name.split("-")[1:3]
                 ):
                     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file or link that stands in its place and would keep its key from ever being published."""
+    if path.is_symlink() or path.is_file():
+        with suppress(OSError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_owner(path: Path) -> None:

@@ -16,6 +16,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.signature import TensorSpec
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
+from service.protobuf_values import sorted_items
 from service.types import (
     Array,
     AudioInstance,
@@ -189,7 +190,7 @@ def checked_parameters(parameters: Parameters, deadline: float | None) -> tuple[
     """The earlier of the call's deadline and the parameter `timeout`; and `priority`, as Triton counts it: 1 goes first, 0 is
     the default. Raises InvalidInput for a parameter that is wrong or that would change the meaning of the call."""
     priority = 0
-    for key, value in parameters.items():
+    for key, value in sorted_items(parameters):
         field = f"parameters[{key}]"
         if key == "timeout":
             microseconds = _integer(value, field)
@@ -229,7 +230,7 @@ def _classes(parameters: Parameters, field: str) -> int | None:
 
 
 def _refuse_shared_memory(parameters: Parameters, field: str) -> None:
-    for key in parameters:
+    for key in sorted(parameters):
         if key.startswith("shared_memory_"):
             raise InvalidInput(
                 f"{field}.parameters[{key}]", "shared memory is not supported; send the bytes themselves"

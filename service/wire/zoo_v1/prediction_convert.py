@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from service.errors import InvalidInput, ZooError
 from service.pb import prediction_pb2 as pb
+from service.protobuf_values import sorted_items
 from service.types import (
     DTYPES,
     Answer,
@@ -102,7 +103,9 @@ def _read_instance(instance: pb.Instance, path: str) -> Instance:
             return SamplesInstance(values, instance.samples.sample_rate_hertz)
         case "tensors":
             tensors = instance.tensors.tensors
-            return TensorInstance({name: _read_tensor(t, f"{path}.tensors.{name}") for name, t in tensors.items()})
+            return TensorInstance(
+                {name: _read_tensor(t, f"{path}.tensors.{name}") for name, t in sorted_items(tensors)}
+            )
         case "row":
             return read_row(instance.row, f"{path}.row")
         case "series":

@@ -1,0 +1,193 @@
+"""The cache by itself: the parts of its keys, private folders, and packages that cannot be trusted or read.
+
+`test_compiler.py` tests it together with the compiler: damage, modes of the folders, sweeping, the other parts of the key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.runtime.compilers import compiled_cache as module
+from service.runtime.compilers.compiled_cache import (
+    ABANDONED_S,
+    LIBRARY,
+    MANIFEST,
+    CannotCompile,
+    CompilationSpec,
+    CompiledCache,
+    CompiledPackage,
+)
+from tests.support.model_zoo.tiny_model import tiny_card
+
+KEY, OTHER_KEY = "a" * 64, "b" * 64
+SPEC = CompilationSpec.of(tiny_card(), "a" * 64, "fp32", 2)
+DAMAGED_FIELDS: dict[str, Any] = {"sha256": "0" * 64, "inputs": 7, "outputs": None, "compile_s": "soon"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """New files may be written by everybody, unless the cache prevents it."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def publish(home: Path, key: str = KEY, code: str = "code") -> CompiledPackage:
+    cache = CompiledCache(home)
+    staging = cache.staging()
+    (staging / LIBRARY).write_text(code)
+    return cache.publish(key, staging, ["input_ids"], ["embedding"], 1.5)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ── the key ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("part", ["architecture", "keep_in_fp32", "signature", "recipe", "batching"])
+def test_key_depends_on_each_part_of_the_card_that_decides_the_code(part: str) -> None:
+    assert part in SPEC.network
+    changed = CompilationSpec(SPEC.weights, SPEC.network | {part: "other"}, SPEC.precision, SPEC.threads)
+    assert changed.key() != SPEC.key()
+
+
+def test_key_depends_on_the_format_of_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = SPEC.key()
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    assert SPEC.key() != before
+
+
+def test_key_is_a_digest_that_the_order_of_the_fields_does_not_change() -> None:
+    turned = CompilationSpec(SPEC.weights, dict(reversed(SPEC.network.items())), SPEC.precision, SPEC.threads)
+    assert turned.key() == SPEC.key()
+    assert len(SPEC.key()) == 64
+    assert not set(SPEC.key()) - set("0123456789abcdef")
+
+
+# ── packages ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_published_package_is_found_by_its_key_only(home: Path) -> None:
+    package = publish(home)
+    assert (package.inputs, package.outputs, package.compile_s) == (("input_ids",), ("embedding",), 1.5)
+    assert package.library.read_text() == "code"
+    assert CompiledCache(home).find(KEY) == package
+    assert CompiledCache(home).find(OTHER_KEY) is None
+
+
+def test_look_up_in_a_home_without_a_cache_finds_nothing_and_creates_nothing(home: Path) -> None:
+    assert CompiledCache(home).find(KEY) is None
+    assert not list(home.iterdir())
+
+
+def test_look_up_marks_a_package_as_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NETWORKS", 1)
+    older, newer = publish(home).library.parent, publish(home, OTHER_KEY).library.parent
+    os.utime(older, (100, 100))
+    os.utime(newer, (200, 200))
+    assert CompiledCache(home).find(KEY) is not None
+    CompiledCache(home).staging()
+    assert (older.exists(), newer.exists()) == (True, False)
+
+
+def test_package_that_another_server_published_first_stays(home: Path) -> None:
+    first = publish(home, code="of the first server")
+    assert publish(home, code="of the second server") == first
+    assert first.library.read_text() == "of the first server"
+
+
+@pytest.mark.parametrize("stray", ["a file", "a link"])
+def test_stray_file_or_link_in_the_place_of_a_package_gives_way_to_it(home: Path, stray: str) -> None:
+    CompiledCache(home).staging()  # makes the folder
+    place = home / "compiled" / KEY
+    place.write_text("") if stray == "a file" else place.symlink_to("nowhere")
+    assert CompiledCache(home).find(KEY) is None
+    assert publish(home).library.read_text() == "code"
+
+
+def test_worker_that_left_no_library_is_a_reason(home: Path) -> None:
+    cache = CompiledCache(home)
+    with pytest.raises(CannotCompile, match=r"^the compiled network could not be stored: No such file or directory$"):
+        cache.publish(KEY, cache.staging(), [], [], 1.5)
+    assert cache.find(KEY) is None
+
+
+@pytest.mark.parametrize("field", DAMAGED_FIELDS)
+@pytest.mark.parametrize("missing", [False, True])
+def test_package_whose_manifest_lacks_a_field_or_has_a_wrong_one_is_removed(
+    home: Path, field: str, missing: bool
+) -> None:
+    folder = publish(home).library.parent
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest[field]
+    (folder / MANIFEST).write_text(json.dumps(manifest if missing else manifest | {field: DAMAGED_FIELDS[field]}))
+    assert CompiledCache(home).find(KEY) is None
+    assert not folder.exists()
+
+
+def test_link_in_place_of_the_library_is_removed_and_its_target_stays(home: Path) -> None:
+    library = publish(home).library
+    elsewhere = library.rename(home / "elsewhere.so")
+    library.symlink_to(elsewhere)
+    assert CompiledCache(home).find(KEY) is None
+    assert not library.parent.exists()
+    assert elsewhere.read_text() == "code"
+
+
+# ── permissions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_folders_and_the_library_are_private_whatever_the_umask(home: Path, open_umask: None) -> None:
+    library = publish(home).library
+    cache = CompiledCache(home)
+    folders = [home / "compiled", library.parent, cache.staging(), cache.subfolder("triton")]
+    assert [mode(folder) for folder in folders] == [0o700] * 4
+    assert mode(library) == 0o600
+
+
+def test_home_that_every_user_may_write_is_accepted_with_the_sticky_bit(home: Path) -> None:
+    """As below /tmp: the sticky bit lets only the owner rename or remove."""
+    publish(home)
+    home.chmod(0o1777)
+    assert CompiledCache(home).find(KEY) is not None
+
+
+def test_subfolder_is_the_same_at_every_call_and_a_staging_folder_is_new(home: Path) -> None:
+    cache = CompiledCache(home)
+    assert cache.subfolder("triton") == cache.subfolder("triton") == home / "compiled" / "triton"
+    assert cache.staging() != cache.staging()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(None, True), (PermissionError, True), (ProcessLookupError, False)])
+def test_old_staging_folder_stays_while_a_process_with_its_id_lives(
+    home: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError] | None, kept: bool
+) -> None:
+    """Also where the process is another user's, which may not be signalled."""
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (12345678, 0)
+        if error is not None:
+            raise error
+
+    publish(home)
+    left = home / "compiled" / ".staging-12345678-server-x"
+    left.mkdir()
+    os.utime(left, (left.stat().st_mtime - ABANDONED_S - 60,) * 2)
+    monkeypatch.setattr(os, "kill", kill)
+    assert CompiledCache(home).find(KEY) is not None
+    assert left.exists() is kept
