@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
@@ -13,11 +14,25 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class _Servicer(health_aio.HealthServicer):  # type: ignore[misc]  # untyped upstream
+    """The servicer of grpcio-health-checking, which lacks `List`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: dict[str, health_pb2.HealthCheckResponse.ServingStatus] = {}
+        """By name; what was published last."""
+
+    async def List(self, request: object, context: Any) -> health_pb2.HealthListResponse:  # noqa: N802
+        """The health of all names, as health.proto of gRPC describes it."""
+        statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self.statuses.items()}
+        return health_pb2.HealthListResponse(statuses=statuses)
+
+
 class Health:
     """Keeps the health service up to date. One task publishes the changes in the order they happened."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        self.servicer = health_aio.HealthServicer()
+        self.servicer = _Servicer()
         self._services = services
         self._changes: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -53,5 +68,6 @@ class Health:
     async def _publish(self) -> None:
         while True:
             name, serving = await self._changes.get()
-            await self.servicer.set(name, SERVING if serving else NOT_SERVING)
+            status = self.servicer.statuses[name] = SERVING if serving else NOT_SERVING
+            await self.servicer.set(name, status)
             self._changes.task_done()

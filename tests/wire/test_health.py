@@ -72,6 +72,15 @@ async def test_a_model_serves_while_it_is_ready_and_only_then(state: ModelState)
         assert await check(stub, "") == NOT_SERVING, "a model does not speak for the server"
 
 
+async def test_list_has_the_health_of_every_name() -> None:
+    async with served() as (health, stub):
+        health.model_changed("m", ModelState.READY)
+        health.model_changed("n", ModelState.LOADING)
+        await health.settle()
+        statuses = {name: reply.status for name, reply in (await stub.List(pb.HealthListRequest())).statuses.items()}
+        assert statuses == dict.fromkeys(("", *SERVICES, "n"), NOT_SERVING) | {"m": SERVING}
+
+
 async def test_unknown_name_is_not_found() -> None:
     async with served() as (health, stub):
         await health.settle()

@@ -149,12 +149,13 @@ class JobStore:
         return await self._database.write(change)
 
     async def resume(self, job_id: str, quotas: Quotas) -> Job:
-        """QUEUED again. Raises NotFound, QuotaExceeded, and IllegalMove where the job has no checkpoint to resume from."""
+        """QUEUED again; a job that is QUEUED or RUNNING stays so. Raises NotFound, QuotaExceeded, and IllegalMove where the job
+        has no checkpoint to resume from."""
 
         def change(connection: Connection) -> Job:
             row = row_of(connection, job_id, lock=True)
             state = state_of(row)
-            if state is JobState.RUNNING and row.pause_wanted:  # not paused yet: takes the request back
+            if state is JobState.RUNNING:  # where it is to pause and has not yet, this takes the request back
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(pause_wanted=False))
             elif state is not JobState.QUEUED:
                 checkpoint = select(checkpoints.c.step).where(checkpoints.c.job_id == job_id).limit(1)
