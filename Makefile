@@ -62,7 +62,7 @@ demo: $(VENV)/.server
 # servers in memory. One thread a process: two pools of threads on the same cores only wait for each other. gRPC's own log would hide
 # the tests' output.
 PYTEST := OMP_NUM_THREADS=1 GRPC_VERBOSITY=ERROR $(BIN)/python -m pytest
-PARALLEL := -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
+PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
 
 test: unit stock-clients
 

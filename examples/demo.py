@@ -29,7 +29,7 @@ from rich.table import Table
 
 from examples.fetch_data import MOODS, TOPICS, make_photos, make_texts
 from service.client import AsyncClient, Classification, Client, Embedding, SamplesInstance, Segments
-from service.settings import load_settings
+from service.settings import SettingsError, load_settings
 
 HERE = Path(__file__).parent
 PHOTOS = [HERE / name for name in ("cat.jpg", "coffee.jpg", "rocket.jpg")]
@@ -65,9 +65,13 @@ console = Console(highlight=False)
 @contextmanager
 def temporary_home() -> Iterator[Path]:
     """A home in which only the weights are the user's, so that no data set and no tuned model stays behind."""
+    try:
+        users_home = load_settings().home
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="zoo-demo-") as folder:
         for name in ("weights", "downloads"):
-            shared = load_settings().home / name
+            shared = users_home / name
             shared.mkdir(parents=True, exist_ok=True)
             (Path(folder) / name).symlink_to(shared)
         yield Path(folder)

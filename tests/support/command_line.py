@@ -10,7 +10,7 @@ import typer.testing
 
 @pytest.fixture(scope="session", autouse=True)
 def commands_built_once() -> Iterator[None]:
-    """Typer builds all commands anew for every command line, which takes four times as long as to run one."""
+    """Typer would build all commands for every command line, which takes four times as long as to run one."""
     built = cache(typer.main.get_command)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", built)

@@ -3,8 +3,8 @@
     test ── order and descriptors over a socket ──► preloaded process ── fork ──► keeper ── fork ──► program
 
 The keeper waits for its program and sends its exit code back. `python -m tests.support.preloaded_process` is the preloaded
-process; there is one for each process of tests. What depends on how an interpreter starts (its environment, its locale,
-closed streams) or on memory is tested with a cold start.
+process; there is one for each process of tests. Tests that depend on how an interpreter starts (its environment, its locale,
+closed streams), or on memory, start it cold.
 
 Imports only the standard library, since the environment of the stock clients has nothing of Zoo.
 """

@@ -1,4 +1,4 @@
-"""Image augmentation by timm's transforms, again in each epoch."""
+"""Image augmentation by timm's transforms, different in each epoch."""
 
 from __future__ import annotations
 

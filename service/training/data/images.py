@@ -1,4 +1,4 @@
-"""Batches of images, augmented again in each epoch. A thread decodes ahead; augmentation runs between two steps.
+"""Batches of images, augmented differently in each epoch. A thread decodes ahead; augmentation runs between two steps.
 
 The seed, the epoch and the position of an image decide its variation, whatever came before: a resumed job sees the same images as
 one that was never interrupted. Decoding is slow and draws no random numbers. Augmenting an image takes a thirtieth of the time of

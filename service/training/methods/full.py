@@ -109,7 +109,7 @@ def feature_width(job: TrainingJob, base: Network) -> int:
 
 
 def training_batches(job: TrainingJob, data: SupervisedData) -> Batches:
-    """Training data: images are augmented again in each epoch if the job asks for it; all other inputs are prepared as in
+    """Training data: images are augmented differently in each epoch if the job asks for it; all other inputs are prepared as in
     serving."""
     hparams, seed, device = job.hparams, job.order.spec.seed, job.order.device
     indices, targets = data.splits["train"], data.targets.for_training("train")

@@ -90,7 +90,7 @@ class Remembering(Loader):
 
 async def many_times(home: Path) -> dict[str, Any]:
     full = Catalog.from_package().get(NAME)
-    # Two seconds of noise and no longer input: quicker checks at each load. What they check does not matter here.
+    # Inputs of two seconds at most make the checks at each load quick. The result of the checks does not matter here.
     short = full.batching.model_copy(update={"max_length": 32_000})
     card = full.model_copy(update={"golden": full.golden[1:2], "batching": short})
     metrics, settings = CollectorRegistry(), Settings(optimize="off")

@@ -46,8 +46,8 @@ def photo_job(home: Path, photos: str, tmp_path_factory: pytest.TempPathFactory)
 def test_paused_photo_job_gives_same_weights_as_uninterrupted_one(
     home: Path, photos: str, photo_job: Path, tmp_path: Path
 ) -> None:
-    """Images are augmented again in each epoch, and the resumed job must see the same ones. The incumbent has the same weights,
-    so its metrics on the same held-out photos are equal."""
+    """Images are augmented differently in each epoch, and the resumed job must see the same ones. The incumbent has
+    the same weights, so its metrics on the same held-out photos are equal."""
     incumbent = publish(home, photo_job).files.folder
     given = method_order(
         home, "efficientnet_lite0", photos, "image-classification", Method.FULL, incumbent, **PHOTO_KNOBS
