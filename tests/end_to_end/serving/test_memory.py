@@ -30,7 +30,7 @@ SENTENCE = {"text": "A cat sleeps on the sofa."}
 def small() -> Iterator[ServerProcess]:
     """One model at start, and room for the CNN or the Transformer beside it, not for both."""
     settings = {"ZOO_MEMORY_BUDGET_MIB": "100", "ZOO_LOAD_ON_DEMAND": "1", "ZOO_OPTIMIZE": "off"}
-    with ServerProcess("--model", RNN, "--set", f"{RNN}.pinned=true", **settings) as process:
+    with ServerProcess("--model", RNN, "--set", f"{RNN}.pinned=true", cold=True, **settings) as process:
         yield process.ready()
     process.assert_log_is_clean()
 
