@@ -6,6 +6,7 @@ ZooError                       its message is written by Zoo and safe to send to
 ├── NotReady                   the model is loading, unloading or failed to load; has the reason
 ├── Draining                   the server is shutting down and takes no more requests
 ├── QueueFull                  the model has as many rows in flight as it may; has when to try again
+├── ServerBusy                 requests of all models take all the memory that they may; has when to try again
 ├── MemoryFull                 the model does not fit beside models that must stay; has the figures
 ├── OutOfMemory                the device has no memory for this row, even alone
 ├── DeadlineExceeded           the deadline passed before the answer was there
@@ -85,6 +86,16 @@ class QueueFull(ZooError):
 
     def __init__(self, model: str, waiting: int, limit: int, retry_after_s: float) -> None:
         super().__init__(f"model {model!r} has {waiting} rows in flight and its limit is {limit}; try again later")
+        self.retry_after_s = retry_after_s
+
+
+class ServerBusy(ZooError):
+    """Requests that are being read or answered take all the memory that they may; this one is refused unread."""
+
+    reason = "SERVER_BUSY"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("the server holds as many requests as it may; try again later")
         self.retry_after_s = retry_after_s
 
 

@@ -78,6 +78,7 @@ from service.startup import (
 )
 from service.tiering.tier_manager import TierManager
 from service.wire.calls import CountedServer
+from service.wire.frontend.wiring import frontend_for
 from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.zoo_v1.models import ModelsServicer
@@ -255,6 +256,8 @@ class Server:
         await self._fine_tuning.start()
         self._http.start()
         await self._grpc.start()
+        if self._frontend is not None:
+            self._frontend.start()
         self._port = port
         log.info("live", grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid())
         banner.show_live(settings.host, port, self._http.port, self._wanted)
@@ -270,17 +273,19 @@ class Server:
             ],
         )
         counted: Any = CountedServer(server, self._recorder)  # generated code calls two methods of a server
-        prediction_pb2_grpc.add_PredictionServicer_to_server(
-            PredictionServicer(self._inference, self._recorder), counted
-        )
+        prediction = PredictionServicer(self._inference, self._recorder)
+        prediction_pb2_grpc.add_PredictionServicer_to_server(prediction, counted)
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
-        servicer.add_to_server(
-            servicer.OpenInferenceServicer(self._inference, self._registry, self._recorder, self, __version__),
-            counted,
+        open_inference = servicer.OpenInferenceServicer(
+            self._inference, self._registry, self._recorder, self, __version__
         )
+        servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
         reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+        self._frontend = frontend_for(
+            self._settings, server, self._recorder, self._inference, (prediction, open_inference.calls)
+        )
         return server
 
     async def _load_wanted(self) -> None:
@@ -342,6 +347,8 @@ class Server:
         await asyncio.sleep(settings.drain_notice_s)  # load balancers probe again; the server still takes work
         answered = await self._inference.drain(settings.drain_grace_s)
         await self._grpc.stop(LAST_REPLIES_S)
+        if self._frontend is not None:
+            await asyncio.to_thread(self._frontend.stop)
         await jobs_stopped
         await self._registry.close()
         self._scheduler.stop()

@@ -171,6 +171,13 @@ class Settings(BaseSettings):
     mlflow_uri: str = Field(default="", repr=False)
     """MLflow server that also tracks jobs; empty means none."""
 
+    frontend: Literal["auto", "aio"] = "auto"
+    """`auto` serves inference requests from a completion queue of their own, where this release of grpcio allows it; `aio` serves
+    them by grpc.aio, as all other methods."""
+
+    request_memory_mib: int = Field(default=512, ge=16, le=1_048_576)
+    """Memory of requests that are being read or answered. Beyond it requests are refused before their messages are read."""
+
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or response."""
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from model_zoo.cards.card import Card
 from service.engine.admission import PreprocessAdmission
-from service.errors import ZooError
+from service.errors import QueueFull, ZooError
 from service.scheduler.pending_result import OnDone
 from service.scheduler.policy import BatchLimits
 from service.scheduler.queued_row import Arrival
@@ -60,6 +60,9 @@ class LoadedModel(Protocol):
     @property
     def preprocess(self) -> PreprocessAdmission:
         """Bounds and orders the rows that are being preprocessed."""
+
+    def full(self) -> QueueFull | None:
+        """Why a request of one row would not be admitted now; None where its queue has room. From any thread."""
 
     def admit(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
         """Counts a request of `rows` in. Raises QueueFull; raises TooLate where the work ahead leaves it no time.

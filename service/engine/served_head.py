@@ -22,6 +22,7 @@ from service.engine.admission import PreprocessAdmission
 from service.engine.check_record import CheckRecord
 from service.engine.served_model import OnOutcome, ServedModel
 from service.engine.tier_report import TierReport
+from service.errors import QueueFull
 from service.observability.recorder import Recorder
 from service.runtime.heads import PooledHead
 from service.runtime.network import Runtime
@@ -98,6 +99,10 @@ class ServedHead:
     def preprocess(self) -> PreprocessAdmission:
         """The base's: one bound holds for a base and all its heads."""
         return self.base.preprocess
+
+    def full(self) -> QueueFull | None:
+        """See `LoadedModel`."""
+        return self.base.full(1, self.name)
 
     def admit(self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None) -> None:
         """See `LoadedModel`. The rows of all heads on a base, and its own, count together."""

@@ -96,17 +96,21 @@ class ServedModel:
         """Itself. See `LoadedModel`."""
         return self
 
+    def full(self, rows: int = 1, name: str = "") -> QueueFull | None:
+        """See `LoadedModel`. `name`: as for `admit`."""
+        over = self.rows_in_flight + rows - self.limits.max_queue_size
+        if over <= 0 or not self.rows_in_flight:
+            return None
+        return QueueFull(name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(over))
+
     def admit(
         self, rows: int, deadline: float = math.inf, priority: int = 0, length: float | None = None, name: str = ""
     ) -> None:
         """See `LoadedModel`. A request larger than the whole limit is admitted when no other is inside: it is split into
         batches. `name`: of the head on this network that was asked for."""
-        if self.rows_in_flight:
-            over = self.rows_in_flight + rows - self.limits.max_queue_size
-            if over > 0:
-                raise QueueFull(
-                    name or self.name, self.rows_in_flight, self.limits.max_queue_size, self._seconds_for(over)
-                )
+        full = self.full(rows, name)
+        if full is not None:
+            raise full
         pending = self.preprocess.pending
         before = pending.count_before(self.effective_deadline(deadline, priority)) if pending else 0
         retry_after_s = self._network.refuse(rows, self._device_deadline(deadline), priority, before, length)

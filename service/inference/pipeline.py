@@ -124,6 +124,17 @@ class Inference:
         except ZooError:
             return None
 
+    def refuse_unread(self, name: str, version: str) -> ZooError | None:
+        """Why a request for this model is refused, whatever it brings; None where its message decides. From any thread."""
+        try:
+            model = self.find_ready(name, version)
+        except RuntimeError:  # a table changed while it was read; the event loop will judge the request
+            return None
+        full = None if model is None else model.full()
+        if model is not None and full is not None:
+            self._recorder.rejected(model.name, model.version, "queue_full")
+        return full
+
     # ── the tensor path ───────────────────────────────────────────────────────────────────────────────────────
 
     def submit_tensors(

@@ -7,7 +7,7 @@ import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -23,6 +23,18 @@ from service.wire.status import code_of, status_of, trailers_of
 log = logger(__name__)
 
 Context = aio.ServicerContext[Any, Any]
+
+
+class CallContext(Protocol):
+    """What counting a call needs of it: a grpc.aio context, or a call of the frontend."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline, at least 0; None without one."""
+
+    def code(self) -> Any:
+        """The status code so far."""
+
+
 Handler = Any
 """A grpc.RpcMethodHandler: a named tuple whose fields the type stubs do not know."""
 
@@ -148,10 +160,13 @@ def _or_unreadable(deserializer: Callable[[bytes], Any] | None) -> Callable[[byt
 def readable(request: Any) -> Any:
     """The request itself. Raises InvalidInput where the bytes were no message."""
     if isinstance(request, _Unreadable):
-        raise InvalidInput(
-            "", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8"
-        )
+        raise unreadable()
     return request
+
+
+def unreadable() -> InvalidInput:
+    """The error of a request whose bytes are no message of the method's type."""
+    return InvalidInput("", "the request cannot be read: it is cut off, of another type, or a text in it is not UTF-8")
 
 
 def _read_any(request: Any) -> Any:
@@ -173,7 +188,7 @@ class CountedCall:
     __slots__ = ("_began", "_context", "_method", "_recorder", "call")
 
     def __init__(
-        self, recorder: Recorder, method: str, context: Context | None = None, call: Call | None = None
+        self, recorder: Recorder, method: str, context: CallContext | None = None, call: Call | None = None
     ) -> None:
         self.call = Call() if call is None else call
         self._recorder = recorder
@@ -186,27 +201,24 @@ class CountedCall:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        zoo_error: ZooError | None = None
         if error is None:
-            code = self.finished("OK")
+            self.finished("OK")
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-            code = self.cancelled()
+            self.cancelled()
         elif isinstance(error, aio.AbortError):
-            code = self.finished("UNKNOWN" if self._context is None else _name(self._context.code()))
+            self.finished("UNKNOWN" if self._context is None else _name(self._context.code()))
         elif isinstance(error, Exception):
             zoo_error = self.failed(error)
-            code = code_of(zoo_error).name
+            if zoo_error is not error:
+                raise zoo_error from None
         else:
-            code = self.finished("OK")
-        call, seconds = self.call, time.monotonic() - self._began
-        log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
-        if zoo_error is not None and zoo_error is not error:
-            raise zoo_error from None
+            self.finished("OK")
 
-    def finished(self, code: str) -> str:
-        """The call ended with the status code of this name; gives the name."""
-        self._recorder.call_finished(self.call, self._method, code, time.monotonic() - self._began)
-        return code
+    def finished(self, code: str) -> None:
+        """The call ended with the status code of this name."""
+        call, seconds = self.call, time.monotonic() - self._began
+        self._recorder.call_finished(call, self._method, code, seconds)
+        log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
 
     def failed(self, error: Exception) -> ZooError:
         """The call ended with an error; gives it as clients may see it."""
@@ -214,11 +226,11 @@ class CountedCall:
         self.finished(code_of(zoo_error).name)
         return zoo_error
 
-    def cancelled(self) -> str:
+    def cancelled(self) -> None:
         """The call ended without an answer. gRPC cancels a call whose deadline has passed as it does one whose caller left; for
-        the caller they differ. Gives the name of the status code."""
+        the caller they differ."""
         remaining = None if self._context is None else self._context.time_remaining()
-        return self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
+        self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
 
 
 async def abort(context: Context, error: ZooError) -> None:
@@ -227,7 +239,7 @@ async def abort(context: Context, error: ZooError) -> None:
     await context.abort(code_of(error), status.message, trailers_of(status))
 
 
-def deadline_of(context: Context) -> float | None:
+def deadline_of(context: CallContext) -> float | None:
     """The call's deadline on `time.monotonic()`'s clock, or None where the client set none."""
     remaining = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining

@@ -4,6 +4,7 @@
     NotFound          NOT_FOUND            ResourceInfo
     NotReady          UNAVAILABLE          RetryInfo while it loads
     QueueFull         RESOURCE_EXHAUSTED   RetryInfo
+    ServerBusy        RESOURCE_EXHAUSTED   RetryInfo
     MemoryFull        RESOURCE_EXHAUSTED   RetryInfo where other models are only in use
     OutOfMemory       RESOURCE_EXHAUSTED
     DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was refused before its deadline, if a wait helps
@@ -35,6 +36,7 @@ from service.errors import (
     OutOfMemory,
     QueueFull,
     QuotaExceeded,
+    ServerBusy,
     StorageFull,
     ZooError,
 )
@@ -55,6 +57,7 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (NotReady, grpc.StatusCode.UNAVAILABLE),
     (QueueFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (MemoryFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (OutOfMemory, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
@@ -63,6 +66,10 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
 )
+
+
+RETRYABLE = QueueFull | ServerBusy | MemoryFull | NotReady | DeadlineExceeded
+"""Errors that may say when a retry helps."""
 
 
 def code_of(error: ZooError) -> grpc.StatusCode:
@@ -86,7 +93,7 @@ def status_of(error: ZooError) -> status_pb2.Status:
                 resource_type=cut(error.kind, LONGEST_NAME), resource_name=cut(error.name, LONGEST_NAME)
             ),
         )
-    retry_s = error.retry_after_s if isinstance(error, QueueFull | MemoryFull | NotReady | DeadlineExceeded) else None
+    retry_s = error.retry_after_s if isinstance(error, RETRYABLE) else None
     if retry_s is not None:
         info = details.RetryInfo()
         info.retry_delay.FromNanoseconds(int(retry_s * 1e9))

@@ -8,10 +8,18 @@ from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.calls import Context, CountedCall, deadline_of, readable
+from service.wire.calls import CallContext, Context, CountedCall, deadline_of, readable
+from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
+from service.wire.frontend.calls import UnaryCall
+from service.wire.frontend.frontend import Frontend
+from service.wire.frontend.streams import StreamCall, StreamHandler
 from service.wire.status import status_of
 from service.wire.streams import Stream
 from service.wire.zoo_v1.prediction_convert import read_request, write_response
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Prediction"].full_name
+UNARY, STREAMED = "Predict", "StreamPredict"
+"""Each request of a stream is counted as a call of its method."""
 
 STREAM_WINDOW = 128
 """Requests of one stream that may be under way at once. Beyond it the stream is not read, so HTTP/2 slows the sender."""
@@ -41,12 +49,38 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
 
         await Stream(context, begin, STREAM_WINDOW).run()
 
+    # ── by a frontend ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def add_to_frontend(self, frontend: Frontend) -> None:
+        """Serves both methods there."""
+        frontend.add_unary(f"/{SERVICE}/{UNARY}", self._begin_unary)
+        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_WINDOW)
+
+    def _begin_unary(self, call: UnaryCall) -> None:
+        counted = CountedCall(self._recorder, UNARY, call)
+        try:
+            request = parsed(call, counted, pb.PredictRequest.FromString)
+            if request is None:
+                return
+            check_hint(call, request.model, request.version)
+            answer(call, counted, self._answer(request, call.deadline))
+        except Exception as error:
+            call.fail(counted.failed(error))
+
+    def _open_stream(self, stream: StreamCall) -> StreamHandler:
+        def begin(message: pb.StreamPredictRequest, stream: StreamCall) -> None:
+            stream.start(self._stream_answer(message.request, stream.deadline, stream))
+
+        return CountedStream(stream, self._recorder, STREAMED, pb.StreamPredictRequest.FromString, begin)
+
+    # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────
+
     async def _stream_answer(
-        self, request: pb.PredictRequest, deadline: float | None, context: Context
+        self, request: pb.PredictRequest, deadline: float | None, context: CallContext
     ) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
         try:
-            with CountedCall(self._recorder, "StreamPredict", context):
+            with CountedCall(self._recorder, STREAMED, context):
                 response = await self._answer(request, deadline)
                 return pb.StreamPredictResponse(request_id=response.request_id, response=response)
         except ZooError as error:

@@ -23,6 +23,7 @@ from service.types import InferReply, InferRequest, Prediction, Timing
 from service.wire.calls import CountedServer
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
+from tests.support.wire.frontends import served_port
 
 PATIENCE_S = 20.0
 
@@ -104,13 +105,8 @@ async def wired(
     if registry is not None:
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(cast(Any, registry)), counted)
     counted.add_registered_method_handlers("s", more or {})
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Wired(pipeline, metrics, recorder, channel)
-    finally:
-        await server.stop(None)
+    async with served_port(server, servicer) as port, port.channel() as channel:
+        yield Wired(pipeline, metrics, recorder, channel)
 
 
 def request(model: str = "m", *texts: str, **fields: Any) -> prediction_pb2.PredictRequest:

@@ -17,6 +17,7 @@ from service.wire.calls import CountedServer
 from service.wire.open_inference.model_codec import ModelCodec
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
 from tests.support.registry.fakes import World, world
+from tests.support.wire.frontends import served_port
 
 
 def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: Any) -> pb.ModelInferRequest:
@@ -36,14 +37,10 @@ async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
     async with world(**options) as w:
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder)
-        add_to_server(servicer(w), counted)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield w, pb_grpc.GRPCInferenceServiceStub(channel)
-        finally:
-            await server.stop(None)
+        behind = servicer(w)
+        add_to_server(behind, counted)
+        async with served_port(server, behind.calls, gate=w.inference.refuse_unread) as port, port.channel() as channel:
+            yield w, pb_grpc.GRPCInferenceServiceStub(channel)
 
 
 def without_codec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +51,7 @@ def without_codec(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_tensor_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request runs through `Inference.infer`."""
     without_codec(monkeypatch)
-    monkeypatch.setattr("service.wire.open_inference.servicer.tensor_call", lambda *_: None)
+    monkeypatch.setattr("service.wire.open_inference.infer_calls.tensor_call", lambda *_: None)
 
 
 PATHS = {"without codec": without_codec, "without tensor path": without_tensor_path}

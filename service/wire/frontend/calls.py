@@ -1,0 +1,224 @@
+"""One unary call, and what every call of the frontend has.
+
+The core's events come on the frontend's thread; replies and the caller's leaving are the event loop's. So no field has two
+writers, and a call needs no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from service.errors import NotReady, ZooError
+from service.wire.frontend.core import CoreCall, Event, Metadata, cancelled, message
+from service.wire.frontend.credit import ReadCredit
+from service.wire.status import code_of, status_of, trailers_of
+
+MODEL_KEY, VERSION_KEY = "zoo-model", "zoo-version"
+"""Metadata in which a client may repeat the model and the version of its message, so that it is refused before it is read."""
+
+UNIMPLEMENTED = 12
+"""The status code of a call with a wrong number of messages: https://grpc.github.io/grpc/core/md_doc_statuscodes.html"""
+
+
+class Host(Protocol):
+    """What a call needs of the frontend."""
+
+    credit: ReadCredit
+
+    def deliver(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Has the event loop call `function(argument)` soon. On the frontend's thread."""
+
+    def finished(self, call: AnyCall) -> None:
+        """The call has had its last event. On the frontend's thread."""
+
+    def arrived(self, call: UnaryCall) -> None:
+        """The message of a call was read, or will not come. On the frontend's thread."""
+
+    def left(self, call: AnyCall) -> None:
+        """The event loop knows that the caller has left. From the loop."""
+
+
+class AnyCall(Protocol):
+    """A call of either kind, as the frontend keeps it."""
+
+    def settled(self) -> bool:
+        """Whether its last event has come. On the frontend's thread."""
+
+    def cancel(self) -> None:
+        """Ends it at once."""
+
+
+class Caller:
+    """The caller's deadline."""
+
+    __slots__ = ("core", "deadline")
+
+    def __init__(self, core: CoreCall) -> None:
+        self.core = core
+        self.deadline = core.deadline
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None where the client set none. As a grpc.aio context says it."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def code(self) -> int:
+        """The status code so far; as a grpc.aio context says it."""
+        return 0
+
+
+class UnaryCall(Caller):
+    """One unary call. `message` is there when its handler is called; the handler sees to it that `reply` or `fail` is called
+    once, unless `on_cancel` was called before."""
+
+    __slots__ = (
+        "_answered",
+        "_charge",
+        "_closed",
+        "_delivered",
+        "_gone",
+        "_handler",
+        "_host",
+        "_read",
+        "_sent",
+        "hint",
+        "message",
+        "on_cancel",
+    )
+
+    def __init__(self, core: CoreCall, host: Host, handler: Callable[[UnaryCall], None]) -> None:
+        super().__init__(core)
+        self.hint = _hint(core.metadata)
+        """Model and version as the metadata name them; None where they name no model."""
+        self.message = b""
+        self.on_cancel: Callable[[], None] | None = None
+        """Called on the event loop when the caller has left before the answer. Set by the handler."""
+        self._host = host
+        self._handler = handler
+        self._charge = 0
+        # written on the frontend's thread
+        self._read = False  # no event of a read is to come
+        self._delivered = False  # the event loop knows the call
+        self._closed = False
+        self._sent = False
+        # written by the event loop, or by the frontend's thread before the loop knows the call
+        self._answered = False
+        self._gone = False
+
+    # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
+
+    def begin_read(self) -> None:
+        """Reads the message, which `credit` has room for."""
+        self._charge = self._host.credit.begin()
+        self.core.read(self._message_read)
+
+    def refuse(self, error: ZooError) -> None:
+        """Ends the call before its message was read."""
+        self._read = True
+        self.fail(error)
+
+    def abandon(self) -> None:
+        """The caller has left before its message was read."""
+        self._read = True
+        self._check_settled()
+
+    def watch(self) -> None:
+        """Waits for the end of the call."""
+        self.core.watch_close(self._call_closed)
+
+    def settled(self) -> bool:
+        """See AnyCall."""
+        return self._read and self._closed and (self._sent or (self._gone and not self._answered))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the caller has left, or has its answer."""
+        return self._closed
+
+    def late(self, error: NotReady) -> None:
+        """Ends the call, whose message has not come."""
+        if not self._answered:
+            self.fail(error)
+
+    def _message_read(self, event: Event) -> None:
+        self._read = True
+        data = message(event)
+        self._charge = self._host.credit.arrived(self._charge, 0 if data is None else len(data))
+        self._host.arrived(self)
+        if self._answered:  # it was late
+            self._check_settled()
+        elif data is not None and not self._gone:
+            self.message = data
+            self._delivered = True
+            self._host.deliver(self._handler, self)
+        elif self._closed:
+            self._check_settled()
+        else:
+            # The client has closed its side without a message, or the core ends the call for a message above the limit, or
+            # the caller leaves. The core's own status wins where it has one.
+            self._end(UNIMPLEMENTED, "the call has one request message; none came", ())
+
+    def _call_closed(self, event: Event) -> None:
+        self._closed = True
+        if not self._answered and cancelled(event):
+            if self._delivered:
+                self._host.deliver(UnaryCall._leave, self)
+            else:
+                self._gone = True  # a read that is under way still has its event to come
+        self._check_settled()
+
+    def _reply_sent(self, _: Event) -> None:
+        self._sent = True
+        self._check_settled()
+
+    def _check_settled(self) -> None:
+        if self.settled():
+            self._host.credit.release(self._charge)
+            self._charge = 0
+            self._host.finished(self)
+
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
+
+    def reply(self, data: bytes) -> None:
+        """Answers. Does nothing where the caller has left."""
+        if self._gone or self._answered:
+            return
+        self._answered = True
+        self.message, self.on_cancel = b"", None
+        self.core.reply(data, self._reply_sent)
+
+    def fail(self, error: ZooError) -> None:
+        """Answers with the error's status and details. Does nothing where the caller has left."""
+        status = status_of(error)
+        self._end(code_of(error).value[0], status.message, trailers_of(status))
+
+    def cancel(self) -> None:
+        """See AnyCall."""
+        self.core.cancel()
+
+    def _end(self, code: int, text: str, trailers: Metadata) -> None:
+        if self._gone or self._answered:
+            return
+        self._answered = True
+        self.message, self.on_cancel = b"", None
+        self.core.end(code, text, trailers, self._reply_sent, first=True)
+
+    def _leave(self) -> None:
+        if self._answered:
+            return
+        self._gone = True
+        on_cancel, self.on_cancel, self.message = self.on_cancel, None, b""
+        self._host.left(self)
+        if on_cancel is not None:
+            on_cancel()
+
+
+def _hint(metadata: Metadata) -> tuple[str, str] | None:
+    model = version = ""
+    for key, value in metadata:
+        if key == MODEL_KEY:
+            model = str(value)
+        elif key == VERSION_KEY:
+            version = str(value)
+    return (model, version) if model else None

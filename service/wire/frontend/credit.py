@@ -1,0 +1,65 @@
+"""Bounds the memory of requests that are being read or answered. Belongs to the frontend's thread.
+
+The core tells the size of a message only once it has been read. Until then a request is charged with the size that recent
+messages had. Of requests whose message has not arrived, only so many are read at once; the others wait unread, where flow
+control keeps their messages at the clients.
+"""
+
+from __future__ import annotations
+
+FIRST_GUESS = 1 << 20
+"""Bytes that a request is charged with before any message was read."""
+SMALLEST_CHARGE = 16 * 1024
+"""Bytes. A request holds its call and its arrays as well, and the transport holds a window of its stream."""
+DECAY = 0.98
+"""Of the guess, at each message that is smaller than it."""
+MAX_READING = 256
+"""Requests whose messages are read at once."""
+
+
+class ReadCredit:
+    """Counts bytes of requests, each from the start of its read to its last event."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.held_bytes = 0
+        """Charges of requests that are being read or answered."""
+        self.reading = 0
+        """Requests whose messages are being read."""
+        self._guess = float(FIRST_GUESS)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether another request would exceed the limit. Without any request, one of any size may be read."""
+        return self.held_bytes > 0 and self.held_bytes + self._charge() > self.limit_bytes
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many messages are being read as may be."""
+        return self.reading >= MAX_READING
+
+    def begin(self) -> int:
+        """A read begins; gives the charge, which the caller keeps."""
+        self.reading += 1
+        charge = self._charge()
+        self.held_bytes += charge
+        return charge
+
+    def arrived(self, charge: int, size: int) -> int:
+        """The message arrived; gives the charge that takes the place of the first one."""
+        self.reading -= 1
+        self._guess = max(float(size), self._guess * DECAY)
+        actual = max(size, SMALLEST_CHARGE)
+        self.held_bytes += actual - charge
+        return actual
+
+    def hold(self, size: int) -> None:
+        """Charges a message of a stream, which nobody announced."""
+        self.held_bytes += size
+
+    def release(self, charge: int) -> None:
+        """The request is over."""
+        self.held_bytes -= charge
+
+    def _charge(self) -> int:
+        return max(int(self._guess), SMALLEST_CHARGE)

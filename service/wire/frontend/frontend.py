@@ -1,0 +1,245 @@
+"""The frontend: a thread that accepts calls and reads their messages, and hands them to the event loop in bursts.
+
+Nothing on the thread may block: while it stands still, the core keeps some thousand calls and then cancels new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from grpc import aio
+
+from service.errors import NotReady, ServerBusy, ZooError
+from service.observability.log import logger
+from service.wire.frontend.calls import AnyCall, UnaryCall
+from service.wire.frontend.core import CoreCall, CoreQueue, Event
+from service.wire.frontend.credit import ReadCredit
+from service.wire.frontend.streams import StreamCall, StreamHandler
+
+log = logger(__name__)
+
+ARMED = 32
+"""Calls of each method that the core may hand over before the thread asks for more."""
+BURST = 64
+"""Events that the thread takes before it wakes the event loop, and messages that the loop handles before its other work."""
+POLL_S = 1.0
+"""Longest wait for an event."""
+STOPPING_POLL_S = 0.02
+"""The same once the server has stopped."""
+MAX_PARKED = 2048
+"""Calls that wait unread for their turn; more are refused."""
+READ_GRACE_S = 10.0
+"""A message may take any time to arrive, unless other calls wait to be read."""
+RETRY_S = 0.5
+"""When a call that was refused unread may try again."""
+
+Gate = Callable[[str, str], ZooError | None]
+"""Gets model and version as the metadata of a call name them; gives the reason for which the call is refused unread. Called on
+the frontend's thread."""
+OnRefused = Callable[[str, ZooError], None]
+"""Called on the frontend's thread with the method and the error of each call that was refused unread."""
+
+
+class Frontend:
+    """Serves methods of a grpc.aio server. Add the methods before the server starts; then `start`. After the server has
+    stopped, `stop`."""
+
+    def __init__(
+        self,
+        server: aio.Server,
+        loop: asyncio.AbstractEventLoop,
+        limit_bytes: int,
+        gate: Gate = lambda _model, _version: None,
+        on_refused: OnRefused = lambda _method, _error: None,
+    ) -> None:
+        """`limit_bytes`: of requests that are being read or answered. Raises Unsupported where this grpcio lacks what is
+        needed."""
+        self.credit = ReadCredit(limit_bytes)
+        self._queue = CoreQueue(server)
+        self._loop = loop
+        self._gate = gate
+        self._on_refused = on_refused
+        self._accept: dict[str, Callable[[CoreCall], None]] = {}
+        self._thread = threading.Thread(target=self._run, name="frontend", daemon=True)
+        # on the thread
+        self._armed = 0
+        self._open: set[AnyCall] = set()
+        self._reading: OrderedDict[UnaryCall, float] = OrderedDict()  # and since when
+        self._parked: deque[UnaryCall] = deque()
+        # shared, each an atomic operation of a deque or a flag
+        self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._woken = False
+        self._left: deque[AnyCall] = deque()
+        self._stopping = False
+
+    # ── life ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add_unary(self, method: str, handler: Callable[[UnaryCall], None]) -> None:
+        """Serves a unary method, `/package.Service/Method`. `handler` is called on the event loop with each call."""
+        self._queue.register(method)
+        self._accept[method] = partial(self._accept_unary, method, handler)
+
+    def add_stream(self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
+        """Serves a bidirectional method. `open_` is called on the event loop with each call; see StreamCall for `limit`."""
+        self._queue.register(method)
+        self._accept[method] = partial(self._accept_stream, open_, limit)
+
+    def start(self) -> None:
+        """Begins to serve. The server must have been started."""
+        for method in self._accept:
+            for _ in range(ARMED):
+                self._arm(method)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Ends the thread once every call is over. Blocks; the server must have been stopped, and the event loop must run."""
+        self._stopping = True
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.warning("the frontend did not end in time", calls=len(self._open))
+
+    # ── on the thread ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        taken = 0
+        while not (self._stopping and not self._armed and not self._open):
+            if self._inbox and not self._woken:
+                # Takes what has come already, so that the event loop wakes once for all of it.
+                event = self._queue.next(0.0) if taken < BURST else None
+                if event is None:
+                    taken = 0
+                    self._wake()
+                    continue
+                taken += 1
+            else:
+                event = self._queue.next(STOPPING_POLL_S if self._stopping else POLL_S)
+            if event is not None:
+                try:
+                    event.tag(event)
+                except Exception:
+                    log.exception("an event of a call failed")
+                event = None  # or it would keep its call, whose end the core waits for, until the next event
+            if self._left or self._parked:
+                self._look_after()
+        self._queue.shutdown()
+
+    def _wake(self) -> None:
+        self._woken = True
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:  # the loop has closed: the server is gone
+            self._inbox.clear()
+
+    def _look_after(self) -> None:
+        while self._left:
+            call = self._left.popleft()
+            if call.settled() and call in self._open:
+                self.finished(call)
+        if self._parked:
+            now = time.monotonic()
+            for call, since in [*self._reading.items()]:
+                if now - since < READ_GRACE_S:
+                    break
+                del self._reading[call]
+                call.late(NotReady("the message took too long to arrive while other requests waited to be read"))
+            self._read_parked()
+
+    def _arm(self, method: str) -> None:
+        try:
+            self._queue.request(method, partial(self._called, method))
+        except ValueError:  # the server stops
+            return
+        self._armed += 1
+
+    def _called(self, method: str, event: Event) -> None:
+        self._armed -= 1
+        if not event.success:  # the server stops
+            return
+        self._arm(method)
+        self._accept[method](CoreCall(event))
+
+    def _accept_unary(self, method: str, handler: Callable[[UnaryCall], None], core: CoreCall) -> None:
+        call = UnaryCall(core, self, handler)
+        self._open.add(call)
+        call.watch()
+        error = self._refusal(call)
+        if error is not None:
+            call.refuse(error)
+            self._on_refused(method, error)
+        elif self.credit.busy or self._parked:
+            self._parked.append(call)
+        else:
+            self._read(call)
+
+    def _refusal(self, call: UnaryCall) -> ZooError | None:
+        if self.credit.exhausted or len(self._parked) >= MAX_PARKED:
+            return ServerBusy(RETRY_S)
+        return None if call.hint is None else self._gate(*call.hint)
+
+    def _accept_stream(self, open_: Callable[[StreamCall], StreamHandler], limit: int, core: CoreCall) -> None:
+        call = StreamCall(core, self, open_, limit)
+        self._open.add(call)
+        call.begin()
+
+    def _read(self, call: UnaryCall) -> None:
+        self._reading[call] = time.monotonic()
+        call.begin_read()
+
+    def _read_parked(self) -> None:
+        while self._parked and not self.credit.busy:
+            call = self._parked.popleft()
+            if call.closed:
+                call.abandon()
+            elif self.credit.exhausted:
+                call.refuse(ServerBusy(RETRY_S))
+            else:
+                self._read(call)
+
+    # ── what calls need: see Host ─────────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, function: Callable[[Any], None], argument: Any) -> None:
+        """See Host."""
+        self._inbox.append((function, argument))
+
+    def arrived(self, call: UnaryCall) -> None:
+        """See Host."""
+        self._reading.pop(call, None)
+        if self._parked:
+            self._read_parked()
+
+    def finished(self, call: AnyCall) -> None:
+        """See Host."""
+        self._open.discard(call)
+
+    def left(self, call: AnyCall) -> None:
+        """See Host."""
+        self._left.append(call)
+
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _drain(self) -> None:
+        """Handles what has arrived. What is left after a burst comes after the loop's other work."""
+        self._woken = False
+        inbox = self._inbox
+        for _ in range(BURST):
+            if not inbox:
+                return
+            function, argument = inbox.popleft()
+            try:
+                function(argument)
+            except Exception:  # of one call: the others of the burst are handled all the same
+                log.exception("a call could not be handled")
+        if inbox and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._drain)

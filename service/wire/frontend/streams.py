@@ -1,0 +1,235 @@
+"""One call of a bidirectional stream.
+
+The frontend's thread reads messages and sends replies; the event loop gets each message and hands over each reply. The two
+share the queue of replies, which a lock guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from service.errors import DeadlineExceeded, ZooError
+from service.wire.frontend.calls import Caller, Host
+from service.wire.frontend.core import BUFFER_HINT, CoreCall, Event, Metadata, cancelled, message
+from service.wire.status import code_of, status_of, trailers_of
+from service.wire.streams import UnderWay
+
+
+class StreamHandler(Protocol):
+    """What serves one stream. Its methods are called on the event loop."""
+
+    def begin(self, data: bytes) -> None:
+        """A message has come: sees to it that the stream's `reply` is called once for it. A ZooError ends the stream."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The stream is over. `error`: what ended it; CancelledError where the caller has left."""
+
+
+class StreamCall(Caller):
+    """One stream. At most `limit` messages are read before their replies have been sent, so that neither a fast sender nor a
+    slow reader makes the server hold more."""
+
+    def __init__(self, core: CoreCall, host: Host, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
+        super().__init__(core)
+        self.under_way: set[UnderWay] = set()
+        """Requests that are being answered. Belongs to the event loop."""
+        self._host = host
+        self._open = open_
+        self._limit = limit
+        self._handler: StreamHandler | None = None
+        # on the frontend's thread
+        self._reading = False
+        self._closed = False
+        self._left = 0  # messages whose replies have not been sent
+        self._charges: deque[int] = deque()  # of these messages, the oldest first
+        # guarded by the lock
+        self._lock = threading.Lock()
+        self._replies: deque[bytes] = deque()
+        self._sending = False
+        self._half_closed = False  # the client sends no more
+        self._awaited = 0  # messages that the event loop has or will get, and that have no reply in the queue yet
+        self._ended = False  # a status was sent, or the caller has left
+        self._status_due = False
+        self._status_pending = False
+        # on the event loop
+        self._over = False
+
+    # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """The core has accepted the call."""
+        self.core.watch_close(self._call_closed)
+        self._sending = True
+        self.core.send_metadata(self._reply_sent)
+        self._host.deliver(StreamCall._start, self)
+        self._read_next()
+
+    def settled(self) -> bool:
+        """See AnyCall."""
+        return self._closed and not self._reading and not self._sending and not self._status_pending and self._over
+
+    def cancel(self) -> None:
+        """See AnyCall."""
+        self.core.cancel()
+
+    def _read_next(self) -> None:
+        if self._reading or self._half_closed or self._closed or self._left >= self._limit:
+            return
+        if self._left and self._host.credit.exhausted:  # a reply that is sent lets it go on
+            return
+        self._reading = True
+        self.core.read(self._message_read)
+
+    def _message_read(self, event: Event) -> None:
+        self._reading = False
+        data = message(event)
+        if data is None:
+            with self._lock:
+                self._half_closed = True
+            self._end_if_complete()
+        else:
+            self._left += 1
+            self._charges.append(len(data))
+            self._host.credit.hold(len(data))
+            with self._lock:
+                self._awaited += 1
+            self._host.deliver(self._begin, data)
+            self._read_next()
+        self._check_settled()
+
+    def _reply_sent(self, event: Event) -> None:
+        with self._lock:
+            self._sending = False
+            self._send_next()
+        self._end_if_complete()
+        self._check_settled()
+
+    def _message_sent(self, event: Event) -> None:
+        self._left -= 1
+        self._host.credit.release(self._charges.popleft())
+        self._reply_sent(event)
+        self._read_next()
+
+    def _status_sent(self, _: Event) -> None:
+        self._status_pending = False
+        self._check_settled()
+
+    def _call_closed(self, event: Event) -> None:
+        self._closed = True
+        if cancelled(event):
+            with self._lock:
+                answered, self._ended = self._ended, True
+                self._replies.clear()
+            if not answered:
+                self._host.deliver(StreamCall._leave, self)
+        self._check_settled()
+
+    def _end_if_complete(self) -> None:
+        """All requests have come and all replies are sent: the event loop decides about the status."""
+        with self._lock:
+            complete = self._half_closed and not self._sending and not self._awaited and not self._replies
+            if not complete or self._ended or self._status_due:
+                return
+            self._status_due = True
+        self._host.deliver(StreamCall._complete, self)
+
+    def _check_settled(self) -> None:
+        if self.settled():
+            while self._charges:
+                self._host.credit.release(self._charges.popleft())
+            self._host.finished(self)
+
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
+
+    def reply(self, reply: Any, request: UnderWay | None = None) -> None:
+        """Sends a reply; `request` is what was under way for it."""
+        if request is not None:
+            self.under_way.discard(request)
+        data: bytes = reply.SerializeToString()
+        with self._lock:
+            self._awaited -= 1
+            if not self._ended:
+                self._replies.append(data)
+                self._send_next()
+
+    def start(self, answer: Coroutine[Any, Any, Any]) -> None:
+        """Has a coroutine answer a request. An exception of it ends the stream."""
+        task = asyncio.get_running_loop().create_task(answer)
+        self.under_way.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled() or self._over:
+            return
+        error = task.exception()
+        if error is None:
+            self.reply(task.result(), task)
+        else:
+            self.under_way.discard(task)
+            self._fail(error)
+
+    def _start(self) -> None:
+        self._handler = self._open(self)
+
+    def _begin(self, data: bytes) -> None:
+        if self._over:
+            return
+        assert self._handler is not None
+        try:
+            self._handler.begin(data)
+        except Exception as error:
+            self._fail(error)
+
+    def _complete(self) -> None:
+        if self._over:
+            return
+        remaining = self.time_remaining()
+        if remaining is not None and not remaining:  # the core, which cancels the call for that, may be a moment late
+            self._fail(DeadlineExceeded("before the stream had ended"))
+        else:
+            self._end(None)
+
+    def _leave(self) -> None:
+        if not self._over:
+            self._finish(asyncio.CancelledError())
+        self._host.left(self)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Sends the status: OK, or that of an error as the handler shows it."""
+        try:
+            self._finish(error)
+            code, text = 0, ""
+            trailers: Metadata = ()
+        except ZooError as shown:
+            status = status_of(shown)
+            code, text, trailers = code_of(shown).value[0], status.message, trailers_of(status)
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._replies.clear()
+            self._status_pending = True
+            self.core.end(code, text, trailers, self._status_sent, first=False)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._over = True
+        left, self.under_way = tuple(self.under_way), set()
+        for request in left:
+            request.cancel()
+        if self._handler is not None:
+            self._handler.ended(error)
+
+    def _send_next(self) -> None:
+        """Sends the oldest reply, if none is being sent. With the lock."""
+        if not self._sending and self._replies and not self._ended:
+            self._sending = True
+            data = self._replies.popleft()
+            self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)

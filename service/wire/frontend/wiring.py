@@ -1,0 +1,54 @@
+"""Decides whether the frontend serves the inference methods, and connects it with the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from grpc import aio
+
+from service.errors import ZooError
+from service.inference import Inference
+from service.observability.log import logger
+from service.observability.recorder import Call, Recorder
+from service.settings import Settings
+from service.wire.frontend.core import Unsupported
+from service.wire.frontend.frontend import Frontend
+from service.wire.status import code_of
+
+log = logger(__name__)
+
+MIB = 1024 * 1024
+
+
+class InferenceMethods(Protocol):
+    """Methods that a frontend can serve."""
+
+    def add_to_frontend(self, frontend: Frontend) -> None:
+        """Adds them."""
+
+
+def frontend_for(
+    settings: Settings,
+    server: aio.Server,
+    recorder: Recorder,
+    inference: Inference,
+    methods: Sequence[InferenceMethods],
+) -> Frontend | None:
+    """The frontend of a server that has not started, on the running event loop; None where grpc.aio serves all methods."""
+    if settings.frontend == "aio":
+        return None
+
+    def refused(method: str, error: ZooError) -> None:
+        recorder.call_finished(Call(), method.rpartition("/")[2], code_of(error).name, 0.0)
+
+    try:
+        loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
+        frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused)
+    except Unsupported as error:
+        log.warning("grpc.aio serves the inference methods", reason=str(error))
+        return None
+    for each in methods:
+        each.add_to_frontend(frontend)
+    return frontend

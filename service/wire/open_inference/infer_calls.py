@@ -1,0 +1,141 @@
+"""Answers requests of ModelInfer and ModelStreamInfer, whichever frontend they come by.
+
+A request of tensors for a loaded model takes the tensor path (`Inference.submit_tensors`); `answer` is for the others.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from weakref import WeakKeyDictionary
+
+from service.engine.loaded_model import LoadedModel
+from service.errors import InvalidInput, ZooError
+from service.inference import Inference, current_call
+from service.observability.recorder import Call, Recorder
+from service.pb import open_inference_pb2 as pb
+from service.wire.calls import CallContext, CountedCall
+from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
+from service.wire.frontend.calls import UnaryCall
+from service.wire.frontend.frontend import Frontend
+from service.wire.frontend.streams import StreamCall, StreamHandler
+from service.wire.open_inference.model_codec import ModelCodec, TensorCall, tensor_call
+from service.wire.open_inference.raw_contents import Received, read
+from service.wire.open_inference.replies import infer_response, stream_error, stream_reply
+from service.wire.open_inference.requests import checked_parameters, infer_request, wanted_outputs
+from service.wire.open_inference.submitted_tensors import Replies, StreamReply, SubmittedTensors, UnaryReply
+
+STREAM_LIMIT = 64
+"""Requests of one stream that may be unanswered at once; beyond it the stream is not read."""
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+UNARY, STREAMED = "ModelInfer", "ModelStreamInfer"
+"""Each request of a stream is counted as a call of its method."""
+
+
+class InferCalls:
+    """Belongs to the event loop."""
+
+    def __init__(self, inference: Inference, recorder: Recorder) -> None:
+        self._inference = inference
+        self._recorder = recorder
+        self._codecs: WeakKeyDictionary[LoadedModel, ModelCodec] = WeakKeyDictionary()
+
+    def add_to_frontend(self, frontend: Frontend) -> None:
+        """Serves both methods there."""
+        frontend.add_unary(f"/{SERVICE}/{UNARY}", self._begin_unary)
+        frontend.add_stream(f"/{SERVICE}/{STREAMED}", self._open_stream, STREAM_LIMIT)
+
+    # ── by a coroutine ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def infer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
+        """The reply to one request. Raises a ZooError."""
+        tensors = self._read_tensors(incoming, deadline)
+        if tensors is None:
+            return await self.answer(incoming, deadline)
+        about = current_call.get()
+        about.model, about.version, about.request_id = _about(tensors)
+        model, items = tensors.model, tensors.items
+        return tensors.response(await self._inference.infer_tensors(model, items, tensors.deadline, tensors.priority))
+
+    async def answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
+        """Waits for a model that is loading, says what is wrong with a request, and takes raw input. Raises a ZooError."""
+        request, arrived = incoming.message, time.monotonic()
+        # A `timeout` runs while the model loads, too. `infer_request` reports a wrong parameter when the model is known.
+        with suppress(InvalidInput):
+            deadline, _ = checked_parameters(request.parameters, deadline)
+        # An error of the model is reported before a bad tensor, which only the model's card can tell.
+        model = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
+        wanted = wanted_outputs(request, model.card)
+        parsed_request = infer_request(request, model.card, deadline, incoming.raws)
+        tensors = tensor_call(model, parsed_request, wanted)
+        if tensors is not None:
+            return tensors.response(
+                await self._inference.infer_tensors(model, tensors.items, tensors.deadline, tensors.priority, arrived)
+            )
+        reply = await self._inference.infer(parsed_request, answers=False, model=model, arrived=arrived)
+        return infer_response(request, wanted, model.task.labels, reply)
+
+    # ── by callbacks ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin_streamed(self, incoming: Received, stream: Replies, deadline: float | None, context: CallContext) -> None:
+        """Begins to answer one request of a stream; see `Stream` for the contract."""
+        tensors = self._read_tensors(incoming, deadline)
+        if tensors is None:
+            stream.start(self._stream_answer(incoming, deadline, context))
+        else:
+            counted = CountedCall(self._recorder, STREAMED, context, Call(*_about(tensors)))
+            reply = StreamReply(stream, incoming.message, tensors)
+            SubmittedTensors(tensors, counted, reply).submit(self._inference)
+
+    def _begin_unary(self, call: UnaryCall) -> None:
+        counted = CountedCall(self._recorder, UNARY, call)
+        try:
+            incoming = parsed(call, counted, read)
+            if incoming is None:
+                return
+            message = incoming.message
+            if call.hint is not None:
+                check_hint(call, message.model_name, message.model_version)
+            tensors = self._read_tensors(incoming, call.deadline)
+            if tensors is None:
+                answer(call, counted, self.answer(incoming, call.deadline))
+                return
+        except Exception as error:
+            call.fail(counted.failed(error))
+            return
+        counted.call = Call(*_about(tensors))
+        SubmittedTensors(tensors, counted, UnaryReply(call, tensors)).submit(self._inference)
+
+    def _open_stream(self, stream: StreamCall) -> StreamHandler:
+        def begin(incoming: Received, stream: StreamCall) -> None:
+            self.begin_streamed(incoming, stream, stream.deadline, stream)
+
+        return CountedStream(stream, self._recorder, STREAMED, read, begin)
+
+    async def _stream_answer(
+        self, incoming: Received, deadline: float | None, context: CallContext
+    ) -> pb.ModelStreamInferResponse:
+        try:
+            with CountedCall(self._recorder, STREAMED, context):
+                return stream_reply(await self.answer(incoming, deadline))
+        except ZooError as error:
+            return stream_error(incoming.message, error)
+
+    # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_tensors(self, incoming: Received, deadline: float | None) -> TensorCall | None:
+        """A request of raw tensors for a model that is loaded. None for every other request: `answer` takes those."""
+        request = incoming.message
+        model = self._inference.find_ready(request.model_name, request.model_version)
+        if model is None:
+            return None
+        codec = self._codecs.get(model)
+        if codec is None:
+            codec = self._codecs[model] = ModelCodec(model)
+        return codec.read(request, model, incoming.raws, deadline)
+
+
+def _about(tensors: TensorCall) -> tuple[str, str, str]:
+    """Model, version and request id, for `Call`."""
+    return tensors.model.name, str(tensors.model.version), tensors.request_id

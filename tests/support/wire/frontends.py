@@ -1,0 +1,55 @@
+"""A server on a free port whose inference methods are served by the frontend or by grpc.aio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import aio
+
+from service.wire.frontend.frontend import Frontend
+from service.wire.frontend.wiring import InferenceMethods
+
+LIMIT_BYTES = 64 * 1024 * 1024
+
+chosen: ContextVar[str] = ContextVar("chosen", default="auto")
+"""`auto` or `aio`; the fixture `each_frontend` sets it."""
+
+
+@dataclass
+class Port:
+    """Where the server listens."""
+
+    number: int
+    frontend: Frontend | None
+
+    def channel(self, *options: tuple[str, Any]) -> aio.Channel:
+        """A new connection."""
+        return aio.insecure_channel(f"127.0.0.1:{self.number}", options=options)
+
+
+@asynccontextmanager
+async def served_port(
+    server: aio.Server, *methods: InferenceMethods, limit_bytes: int = LIMIT_BYTES, **hooks: Any
+) -> AsyncIterator[Port]:
+    """Starts a server to which all servicers were added; stops it at the end. `hooks`: see Frontend."""
+    frontend = None
+    if chosen.get() == "auto":
+        frontend = Frontend(server, asyncio.get_running_loop(), limit_bytes, **hooks)
+        for each in methods:
+            each.add_to_frontend(frontend)
+    number = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    if frontend is not None:
+        frontend.start()
+    try:
+        yield Port(number, frontend)
+    finally:
+        await server.stop(None)
+        if frontend is not None:
+            await asyncio.to_thread(frontend.stop)
+            assert not frontend.running, "the frontend did not end"
