@@ -78,7 +78,8 @@ from service.startup import (
 )
 from service.tiering.tier_manager import TierManager
 from service.wire.calls import CountedServer
-from service.wire.frontend.wiring import frontend_for
+from service.wire.frontend.frontend import Frontend
+from service.wire.frontend.wiring import is_supported, make_frontend
 from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.zoo_v1.models import ModelsServicer
@@ -154,6 +155,7 @@ class Server:
         wanted = settings.lane_processes == "auto" and not settings.memory_budget_mib
         if wanted and should_use_processes(self._plan, usable_memory_bytes()):
             self._processes = LaneProcesses(self._store, self._plan)
+        self._frontend: Frontend | None = None
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -193,6 +195,7 @@ class Server:
     async def _start(self) -> None:
         """Constructs every part, binds both ports, and starts to answer."""
         settings, plan = self._settings, self._plan
+        frontend_supported = asyncio.create_task(is_supported(settings))  # it may try in a child process meanwhile
         self._database: Database = await open_database(settings)
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
@@ -241,7 +244,7 @@ class Server:
             self._recorder,
             plan,
         )
-        self._grpc = self._grpc_server()
+        self._grpc = self._grpc_server(await frontend_supported)
         _watch_device_memory(self._recorder, plan, self._registry)
 
         port = bind(self._grpc, settings)
@@ -262,7 +265,7 @@ class Server:
         log.info("live", grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid())
         banner.show_live(settings.host, port, self._http.port, self._wanted)
 
-    def _grpc_server(self) -> aio.Server:
+    def _grpc_server(self, use_frontend: bool) -> aio.Server:
         limit = self._settings.max_message_mib * 1024 * 1024
         server = aio.server(
             options=[
@@ -283,9 +286,9 @@ class Server:
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
         reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
-        self._frontend = frontend_for(
-            self._settings, server, self._recorder, self._inference, (prediction, open_inference.calls)
-        )
+        if use_frontend:
+            methods = (prediction, open_inference.calls)
+            self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods)
         return server
 
     async def _load_wanted(self) -> None:

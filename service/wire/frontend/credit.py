@@ -22,35 +22,40 @@ class ReadCredit:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.held_bytes = 0
-        """Charges of requests that are being read or answered."""
         self.reading = 0
         """Requests whose messages are being read."""
+        self.reading_bytes = 0
+        """What they are charged with."""
+        self.held_bytes = 0
+        """Of messages that have arrived and are not answered."""
         self._guess = float(FIRST_GUESS)
 
     @property
     def exhausted(self) -> bool:
-        """Whether another request would exceed the limit. Without any request, one of any size may be read."""
+        """Whether the messages that have arrived leave no room for another. Without any, one of any size may be read."""
         return self.held_bytes > 0 and self.held_bytes + self._charge() > self.limit_bytes
 
     @property
     def busy(self) -> bool:
         """Whether as many messages are being read as may be."""
-        return self.reading >= MAX_READING
+        if self.reading >= MAX_READING:
+            return True
+        return self.reading > 0 and self.held_bytes + self.reading_bytes + self._charge() > self.limit_bytes
 
     def begin(self) -> int:
         """A read begins; gives the charge, which the caller keeps."""
         self.reading += 1
         charge = self._charge()
-        self.held_bytes += charge
+        self.reading_bytes += charge
         return charge
 
     def arrived(self, charge: int, size: int) -> int:
         """The message arrived; gives the charge that takes the place of the first one."""
         self.reading -= 1
+        self.reading_bytes -= charge
         self._guess = max(float(size), self._guess * DECAY)
         actual = max(size, SMALLEST_CHARGE)
-        self.held_bytes += actual - charge
+        self.held_bytes += actual
         return actual
 
     def hold(self, size: int) -> None:

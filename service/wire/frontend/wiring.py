@@ -13,7 +13,7 @@ from service.inference import Inference
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
 from service.settings import Settings
-from service.wire.frontend.core import Unsupported
+from service.wire.frontend import probe
 from service.wire.frontend.frontend import Frontend
 from service.wire.status import code_of
 
@@ -29,26 +29,30 @@ class InferenceMethods(Protocol):
         """Adds them."""
 
 
-def frontend_for(
+async def is_supported(settings: Settings) -> bool:
+    """Whether the frontend serves the inference methods: the settings allow it, and it works with this grpcio. Logs why not."""
+    if settings.frontend == "aio":
+        return False
+    problem = await probe.works(settings.home)
+    if problem:
+        log.warning("grpc.aio serves the inference methods: the frontend does not work here", reason=problem)
+    return not problem
+
+
+def make_frontend(
     settings: Settings,
     server: aio.Server,
     recorder: Recorder,
     inference: Inference,
     methods: Sequence[InferenceMethods],
-) -> Frontend | None:
-    """The frontend of a server that has not started, on the running event loop; None where grpc.aio serves all methods."""
-    if settings.frontend == "aio":
-        return None
+) -> Frontend:
+    """The frontend of a server that has not started, on the running event loop. Raises Unsupported."""
 
     def refused(method: str, error: ZooError) -> None:
         recorder.call_finished(Call(), method.rpartition("/")[2], code_of(error).name, 0.0)
 
-    try:
-        loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
-        frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused)
-    except Unsupported as error:
-        log.warning("grpc.aio serves the inference methods", reason=str(error))
-        return None
+    loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
+    frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused)
     for each in methods:
         each.add_to_frontend(frontend)
     return frontend

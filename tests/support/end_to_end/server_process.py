@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,17 @@ def environment(**settings: str) -> dict[str, str]:
     inherited.pop("FORCE_COLOR", None)
     # Compiles and lane processes would slow the tests down; the tests of tiers turn them on.
     always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off", "ZOO_LANE_PROCESSES": "off"}
-    return inherited | {"ZOO_HOME": str(zoo_home())} | always | settings
+    chosen = inherited | {"ZOO_HOME": str(zoo_home())} | always | settings
+    _share_probe(Path(chosen["ZOO_HOME"]))
+    return chosen
+
+
+def _share_probe(home: Path) -> None:
+    """A server tries its frontend once for each home. It is the same one for all homes of the tests."""
+    result, shared = home / "frontend.json", zoo_home() / "frontend.json"
+    if home.is_dir() and shared.is_file() and not result.exists():
+        with suppress(OSError):
+            shutil.copy(shared, result)
 
 
 def run_zoo(*arguments: str | Path, cwd: Path = REPOSITORY, **settings: str) -> subprocess.CompletedProcess[str]:
