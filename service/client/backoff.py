@@ -26,9 +26,14 @@ class Backoff:
         self._max_attempts = MAX_RECONNECTS if self._retry.attempts > 1 else 1
 
     def next_pause(self, error: ZooClientError) -> float:
-        """Seconds to wait before the next attempt. Raises `error` if a retry cannot help or no attempts are left."""
+        """Seconds to wait before the next attempt: as the server says, else by the count of failures.
+
+        Raises `error` if a retry cannot help or no attempts are left.
+        """
         self._failures += 1
         if not isinstance(error, Unavailable) or self._failures >= self._max_attempts:
             raise error
+        if error.retry_after_s is not None:
+            return error.retry_after_s * random.uniform(1.0, 1.2)  # noqa: S311 (as below)
         longest = min(self._retry.initial_backoff_s * 2.0 ** (self._failures - 1), self._retry.max_backoff_s)
         return longest * random.uniform(0.8, 1.2)  # noqa: S311 (spreads callers in time, guards nothing)

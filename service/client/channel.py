@@ -1,7 +1,8 @@
 """Channel options of the SDK: message sizes, retries, proxies, default timeouts.
 
-gRPC itself retries UNAVAILABLE, and no other status, with exponential backoff and jitter, by service config (gRFC A6). It
-does not retry:
+gRPC itself retries UNAVAILABLE with exponential backoff and jitter, by service config (gRFC A6), and Predict on
+RESOURCE_EXHAUSTED as well. Where the server says when to try again, or that a retry does not help, gRPC does as it says. It does
+not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
 - LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
@@ -13,6 +14,8 @@ does not retry:
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.client.errors import BadInput
@@ -26,7 +29,8 @@ LOAD_TIMEOUT_S = 1800.0
 HEALTH_TIMEOUT_S = 5.0
 """For health checks, which a live server answers in milliseconds."""
 
-_RETRIED = ({"service": "zoo.v1.Prediction"}, {"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
+_RETRIED_WHEN_FULL = ({"service": "zoo.v1.Prediction", "method": "Predict"},)
+_RETRIED = ({"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
 _NOT_RETRIED = (  # the entry of a method has precedence over the entry of its service
     {"service": "zoo.v1.Prediction", "method": "StreamPredict"},
     {"service": "zoo.v1.Models", "method": "LoadModel"},
@@ -34,12 +38,13 @@ _NOT_RETRIED = (  # the entry of a method has precedence over the entry of its s
     {"service": "zoo.v1.FineTuning", "method": "UploadDataset"},
     {"service": "zoo.v1.FineTuning", "method": "WatchJob"},
 )
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When and how often a call that ends with UNAVAILABLE is retried. The defaults give up after about three seconds."""
+    """When and how often a call that failed for the moment is retried. The defaults give up after about three seconds."""
 
     attempts: int = 5
     """Attempts including the first; gRPC allows at most 5. 1 means no retry."""
@@ -58,6 +63,13 @@ def call_metadata(owner: str) -> Metadata:
     if not (owner.isascii() and owner.isprintable()):
         raise BadInput(f"owner: expected letters, digits and . _ - + @, got {owner[:64]!r}")
     return (("zoo-owner", owner),) if owner else ()
+
+
+def model_metadata(model: str, version: str) -> Metadata:
+    """Metadata that repeats what a Predict message is for, so that a server without room refuses it before it reads it."""
+    values = (("zoo-model", model), ("zoo-version", version))
+    named = tuple((key, value) for key, value in values if value)
+    return named if all(_NAME.fullmatch(value) for _, value in named) and model else ()
 
 
 def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
@@ -80,16 +92,22 @@ def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
 
 
 def _service_config(retry: Retry) -> str:
-    method: dict[str, object] = {"name": _RETRIED}
-    if retry.attempts > 1:
-        method["retryPolicy"] = {
+    def retried(methods: Sequence[Mapping[str, str]], *codes: str) -> dict[str, object]:
+        policy = {
             "maxAttempts": retry.attempts,
             "initialBackoff": f"{retry.initial_backoff_s:g}s",
             "maxBackoff": f"{retry.max_backoff_s:g}s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": codes,
         }
-    return json.dumps({"methodConfig": [method, {"name": _NOT_RETRIED}]}, allow_nan=False)
+        return {"name": methods} | ({"retryPolicy": policy} if retry.attempts > 1 else {})
+
+    methods = [
+        retried(_RETRIED_WHEN_FULL, "UNAVAILABLE", "RESOURCE_EXHAUSTED"),
+        retried(_RETRIED, "UNAVAILABLE"),
+        {"name": _NOT_RETRIED},
+    ]
+    return json.dumps({"methodConfig": methods}, allow_nan=False)
 
 
 def _is_loopback(target: str) -> bool:

@@ -43,6 +43,9 @@ from service.errors import (
 
 DOMAIN = "zoo"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+NO_RETRY = "-1"
+"""In place of milliseconds: a retry does not help."""
 LONGEST_MESSAGE = 2000
 LONGEST_PROBLEM = 512
 LONGEST_NAME = 256
@@ -101,9 +104,18 @@ def status_of(error: ZooError) -> status_pb2.Status:
     return status
 
 
-def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries a status's details to clients that read them."""
-    return ((DETAILS_KEY, status.SerializeToString()),)
+def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
+    """The trailing metadata of a status: its details, and when a client of gRPC's own retries may try again.
+
+    See `grpc-retry-pushback-ms` in https://github.com/grpc/proposal/blob/master/A6-client-retries.md.
+    """
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    retry = details.RetryInfo()
+    if any(detail.Unpack(retry) for detail in status.details):
+        trailers.append((PUSHBACK_KEY, str(max(0, retry.retry_delay.ToMilliseconds()))))
+    elif status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]:
+        trailers.append((PUSHBACK_KEY, NO_RETRY))
+    return tuple(trailers)
 
 
 def cut(text: str, most: int) -> str:

@@ -19,6 +19,8 @@ from service.errors import (
     NotReady,
     OutOfMemory,
     QueueFull,
+    QuotaExceeded,
+    ServerBusy,
     StorageFull,
     TooLate,
     ZooError,
@@ -140,8 +142,7 @@ async def test_an_error_that_repeats_a_long_text_still_arrives(character: str, k
 def test_a_status_is_bounded_in_bytes(character: str) -> None:
     text = character * LONG
     for error in (IllegalMove(text), InvalidInput(text, text), NotFound(text, text, [text])):
-        ((key, value),) = trailers_of(status_of(error))
-        assert key == "grpc-status-details-bin"
+        value = dict(trailers_of(status_of(error)))["grpc-status-details-bin"]
         assert len(value) < 6000
         assert status_of(error).message.endswith("…")
 
@@ -153,5 +154,22 @@ def test_message_that_fits_is_sent_whole() -> None:
 
 def test_a_status_survives_its_trailer() -> None:
     status = status_of(QueueFull("m", 9, 8, 0.25))
-    ((_, value),) = trailers_of(status)
+    value = dict(trailers_of(status))["grpc-status-details-bin"]
+    assert isinstance(value, bytes)
     assert status_pb2.Status.FromString(value) == status
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback"),
+    [
+        (QueueFull("m", 9, 8, 0.25), "250"),
+        (ServerBusy(0.5), "500"),
+        (NotReady("it loads", 2.0), "2000"),
+        (NotReady("it failed"), None),
+        (OutOfMemory(), "-1"),
+        (QuotaExceeded("too many"), "-1"),
+        (InvalidInput("f", "p"), None),
+    ],
+)
+def test_trailers_of_an_error_say_when_a_client_may_retry(error: ZooError, pushback: str | None) -> None:
+    assert dict(trailers_of(status_of(error))).get("grpc-retry-pushback-ms") == pushback

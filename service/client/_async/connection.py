@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from service.client.channel import Retry, call_metadata, channel_options
+from service.client.channel import Metadata, Retry, call_metadata, channel_options
 from service.client.concurrency import async_channel
 from service.client.errors import call_error
 from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
@@ -27,13 +27,15 @@ class AsyncConnection:
         self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(self._channel)
         self.health = health_pb2_grpc.HealthStub(self._channel)
 
-    async def call(self, method: Callable[..., Any], request: Any, timeout: float | None) -> Any:
+    async def call(
+        self, method: Callable[..., Any], request: Any, timeout: float | None, metadata: Metadata = ()
+    ) -> Any:
         """The reply of a call with one reply. `request` is a message or, for a client stream, an iterator of messages.
 
         Raises ZooClientError.
         """
         try:
-            return await method(request, timeout=timeout, metadata=self.metadata)
+            return await method(request, timeout=timeout, metadata=self.metadata + metadata)
         except grpc.RpcError as error:
             raise call_error(error, self.target) from None
 

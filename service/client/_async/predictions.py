@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from service.client._async.connection import AsyncConnection
 from service.client._async.input_encoder import AsyncInputEncoder
 from service.client._async.prediction_stream import AsyncPredictionStream
+from service.client.channel import model_metadata
 from service.client.inputs.instances import Input, as_list
 from service.client.inputs.options import PredictOptions
 from service.client.results import Outcome, raise_if_all_failed, read_response
@@ -30,7 +31,8 @@ class AsyncPredictions:
         """One result for each input, in their order. Raises the first error if all inputs fail."""
         values = as_list(inputs)
         request = await self._encoder.request(model, values, version, options.message(), timeout)
-        response = await self._connection.call(self._connection.prediction.Predict, request, timeout)
+        metadata = model_metadata(model, version)
+        response = await self._connection.call(self._connection.prediction.Predict, request, timeout, metadata)
         outcomes = read_response(response, len(values))
         raise_if_all_failed(outcomes)
         return outcomes

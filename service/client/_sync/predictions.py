@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from service.client._sync.connection import SyncConnection
 from service.client._sync.input_encoder import SyncInputEncoder
 from service.client._sync.prediction_stream import SyncPredictionStream
+from service.client.channel import model_metadata
 from service.client.inputs.instances import Input, as_list
 from service.client.inputs.options import PredictOptions
 from service.client.results import Outcome, raise_if_all_failed, read_response
@@ -31,7 +32,8 @@ class SyncPredictions:
         """One result for each input, in their order. Raises the first error if all inputs fail."""
         values = as_list(inputs)
         request = self._encoder.request(model, values, version, options.message(), timeout)
-        response = self._connection.call(self._connection.prediction.Predict, request, timeout)
+        metadata = model_metadata(model, version)
+        response = self._connection.call(self._connection.prediction.Predict, request, timeout, metadata)
         outcomes = read_response(response, len(values))
         raise_if_all_failed(outcomes)
         return outcomes

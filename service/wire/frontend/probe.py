@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -27,6 +28,7 @@ from service.wire.frontend.calls import MODEL_KEY, UnaryCall
 from service.wire.frontend.core import Unsupported
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall
+from service.wire.status import DETAILS_KEY
 
 RESULT = "frontend.json"
 """In ZOO_HOME."""
@@ -122,7 +124,7 @@ class _Other(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         async def other(request: bytes, _: object) -> bytes:
             return b"other " + request
 
-        return grpc.unary_unary_rpc_method_handler(other) if details.method == OTHER else None  # type: ignore[arg-type]
+        return grpc.unary_unary_rpc_method_handler(other) if details.method == OTHER else None
 
 
 async def probe() -> None:
@@ -172,13 +174,17 @@ async def _step(name: str, work: Awaitable[None]) -> None:
         raise Failed(f"{name} ends as {error.code().name}") from None
 
 
+def _unary_call(channel: aio.Channel, method: str) -> Any:
+    return channel.unary_unary(method, None, None)  # bytes as they are
+
+
 def _expect(condition: bool, problem: str) -> None:
     if not condition:
         raise Failed(problem)
 
 
 async def _unary(channel: aio.Channel) -> None:
-    call = channel.unary_unary(ECHO)
+    call = _unary_call(channel, ECHO)
     for message, timeout in ((b"", None), (b"x" * 100_000, 60.0)):
         _expect(await call(message, timeout=timeout) == message, "a unary call gives another message back")
     together = [b"%d" % i for i in range(100)]
@@ -186,21 +192,21 @@ async def _unary(channel: aio.Channel) -> None:
 
 
 async def _beside(channel: aio.Channel) -> None:
-    _expect(await channel.unary_unary(OTHER)(b"x") == b"other x", "a method of grpc.aio gives another answer")
+    _expect(await _unary_call(channel, OTHER)(b"x") == b"other x", "a method of grpc.aio gives another answer")
 
 
 async def _stream(channel: aio.Channel) -> None:
     sent = [b"%d" % i for i in range(40)]
-    call = channel.stream_stream(STREAM)(iter(sent))
+    call = channel.stream_stream(STREAM, None, None)(iter(sent))
     _expect([message async for message in call] == sent, "a stream gives other messages back")
 
 
 async def _refusal(channel: aio.Channel) -> None:
     try:
-        await channel.unary_unary(ECHO)(b"x", metadata=((MODEL_KEY, "full"),))
+        await _unary_call(channel, ECHO)(b"x", metadata=((MODEL_KEY, "full"),))
     except aio.AioRpcError as error:
-        trailers = dict(error.trailing_metadata() or ())
-        ok = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "grpc-status-details-bin" in trailers
+        names = [key for key, _ in error.trailing_metadata()]
+        ok = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and DETAILS_KEY in names
         _expect(ok, "a refusal loses its status or its details")
     else:
         raise Failed("a refused call is answered")
@@ -208,7 +214,7 @@ async def _refusal(channel: aio.Channel) -> None:
 
 async def _too_large(channel: aio.Channel) -> None:
     try:
-        await channel.unary_unary(ECHO)(b"x" * (2 * LARGEST_MESSAGE))
+        await _unary_call(channel, ECHO)(b"x" * (2 * LARGEST_MESSAGE))
     except aio.AioRpcError as error:
         _expect(error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message above the limit is {error.code().name}")
     else:
@@ -217,7 +223,7 @@ async def _too_large(channel: aio.Channel) -> None:
 
 async def _deadline(channel: aio.Channel, left: asyncio.Event) -> None:
     try:
-        await channel.unary_unary(WAIT)(b"x", timeout=0.05)
+        await _unary_call(channel, WAIT)(b"x", timeout=0.05)
     except aio.AioRpcError as error:
         _expect(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED, f"a passed deadline is {error.code().name}")
     await left.wait()  # the server hears that the caller has left
@@ -232,7 +238,8 @@ def main() -> None:
         said = str(error)
     except Exception as error:  # names that are gone, and the like
         said = f"it fails with {type(error).__name__}"
-    print(said, flush=True)
+    sys.stdout.write(f"{said}\n")
+    sys.stdout.flush()
     os._exit(said != "ok")
 
 
