@@ -43,19 +43,20 @@ class StreamCall(Caller):
         self._handler: StreamHandler | None = None
         # on the frontend's thread
         self._reading = False
+        self._half_closed = False  # the client sends no more
         self._closed = False
         self._left = 0  # messages whose replies have not been sent
         self._charges: deque[int] = deque()  # of these messages, the oldest first
-        # guarded by the lock
+        self._completed = False  # the event loop has been told that all replies are sent
+        # shared
+        self._replies: deque[bytes] = deque()  # the event loop appends, and whoever holds the lock takes
         self._lock = threading.Lock()
-        self._replies: deque[bytes] = deque()
+        # guarded by the lock
         self._sending = False
-        self._half_closed = False  # the client sends no more
-        self._awaited = 0  # messages that the event loop has or will get, and that have no reply in the queue yet
         self._ended = False  # a status was sent, or the caller has left
-        self._status_due = False
         self._status_pending = False
         # on the event loop
+        self._flush_due = False
         self._over = False
 
     # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
@@ -64,7 +65,7 @@ class StreamCall(Caller):
         """The core has accepted the call."""
         self.core.watch_close(self._call_closed)
         self._sending = True
-        self.core.send_metadata(self._reply_sent)
+        self.core.send_metadata(self._metadata_sent)
         self._host.deliver(StreamCall._start, self)
         self._read_next()
 
@@ -88,31 +89,28 @@ class StreamCall(Caller):
         self._reading = False
         data = message(event)
         if data is None:
-            with self._lock:
-                self._half_closed = True
-            self._end_if_complete()
+            self._half_closed = True
+            self._tell_if_complete()
         else:
             self._left += 1
             self._charges.append(len(data))
             self._host.credit.hold(len(data))
-            with self._lock:
-                self._awaited += 1
             self._host.deliver(self._begin, data)
             self._read_next()
         self._check_settled()
 
-    def _reply_sent(self, event: Event) -> None:
-        with self._lock:
-            self._sending = False
-            self._send_next()
-        self._end_if_complete()
+    def _metadata_sent(self, _: Event) -> None:
+        self._send_next()
+        self._tell_if_complete()
         self._check_settled()
 
-    def _message_sent(self, event: Event) -> None:
+    def _message_sent(self, _: Event) -> None:
+        self._send_next()
         self._left -= 1
         self._host.credit.release(self._charges.popleft())
-        self._reply_sent(event)
+        self._tell_if_complete()
         self._read_next()
+        self._check_settled()
 
     def _status_sent(self, _: Event) -> None:
         self._status_pending = False
@@ -123,19 +121,26 @@ class StreamCall(Caller):
         if cancelled(event):
             with self._lock:
                 answered, self._ended = self._ended, True
-                self._replies.clear()
             if not answered:
                 self._host.deliver(StreamCall._leave, self)
         self._check_settled()
 
-    def _end_if_complete(self) -> None:
-        """All requests have come and all replies are sent: the event loop decides about the status."""
+    def _send_next(self) -> None:
+        """Sends the oldest reply, now that the one before is sent."""
         with self._lock:
-            complete = self._half_closed and not self._sending and not self._awaited and not self._replies
-            if not complete or self._ended or self._status_due:
-                return
-            self._status_due = True
-        self._host.deliver(StreamCall._complete, self)
+            self._sending = bool(self._replies) and not self._ended
+            if self._sending:
+                self._send_oldest()
+
+    def _send_oldest(self) -> None:
+        data = self._replies.popleft()
+        self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
+
+    def _tell_if_complete(self) -> None:
+        """All requests have come and all replies are sent: the event loop decides about the status."""
+        if self._half_closed and not self._left and not self._completed:
+            self._completed = True
+            self._host.deliver(StreamCall._complete, self)
 
     def _check_settled(self) -> None:
         if self.settled():
@@ -149,12 +154,18 @@ class StreamCall(Caller):
         """Sends a reply; `request` is what was under way for it."""
         if request is not None:
             self.under_way.discard(request)
-        data: bytes = reply.SerializeToString()
+        self._replies.append(reply.SerializeToString())
+        if not self._flush_due:
+            # Once for all replies of this turn of the loop: the core puts them into one packet.
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
         with self._lock:
-            self._awaited -= 1
-            if not self._ended:
-                self._replies.append(data)
-                self._send_next()
+            if self._replies and not self._sending and not self._ended:
+                self._sending = True
+                self._send_oldest()
 
     def start(self, answer: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine answer a request. An exception of it ends the stream."""
@@ -170,7 +181,7 @@ class StreamCall(Caller):
             self.reply(task.result(), task)
         else:
             self.under_way.discard(task)
-            self._fail(error)
+            self._end(error)
 
     def _start(self) -> None:
         self._handler = self._open(self)
@@ -182,41 +193,35 @@ class StreamCall(Caller):
         try:
             self._handler.begin(data)
         except Exception as error:
-            self._fail(error)
+            self._end(error)
 
     def _complete(self) -> None:
-        if self._over:
-            return
         remaining = self.time_remaining()
-        if remaining is not None and not remaining:  # the core, which cancels the call for that, may be a moment late
-            self._fail(DeadlineExceeded("before the stream had ended"))
-        else:
-            self._end(None)
+        late = (
+            remaining is not None and not remaining
+        )  # the core, which cancels the call for that, may be a moment late
+        self._end(DeadlineExceeded("before the stream had ended") if late else None)
 
     def _leave(self) -> None:
         if not self._over:
             self._finish(asyncio.CancelledError())
         self._host.left(self)
 
-    def _fail(self, error: BaseException) -> None:
-        if not self._over:
-            self._end(error)
-
     def _end(self, error: BaseException | None) -> None:
         """Sends the status: OK, or that of an error as the handler shows it."""
+        if self._over:
+            return
+        code, text = 0, ""
+        trailers: Metadata = ()
         try:
             self._finish(error)
-            code, text = 0, ""
-            trailers: Metadata = ()
         except ZooError as shown:
             status = status_of(shown)
             code, text, trailers = code_of(shown).value[0], status.message, trailers_of(status)
         with self._lock:
             if self._ended:
                 return
-            self._ended = True
-            self._replies.clear()
-            self._status_pending = True
+            self._ended = self._status_pending = True
             self.core.end(code, text, trailers, self._status_sent, first=False)
 
     def _finish(self, error: BaseException | None) -> None:
@@ -226,10 +231,3 @@ class StreamCall(Caller):
             request.cancel()
         if self._handler is not None:
             self._handler.ended(error)
-
-    def _send_next(self) -> None:
-        """Sends the oldest reply, if none is being sent. With the lock."""
-        if not self._sending and self._replies and not self._ended:
-            self._sending = True
-            data = self._replies.popleft()
-            self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
