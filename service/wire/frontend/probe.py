@@ -205,7 +205,8 @@ async def _refusal(channel: aio.Channel) -> None:
     try:
         await _unary_call(channel, ECHO)(b"x", metadata=((MODEL_KEY, "full"),))
     except aio.AioRpcError as error:
-        names = [key for key, _ in error.trailing_metadata()]
+        trailers: Any = error.trailing_metadata()  # pairs, which the stubs do not know
+        names = [key for key, _ in trailers]
         ok = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and DETAILS_KEY in names
         _expect(ok, "a refusal loses its status or its details")
     else:

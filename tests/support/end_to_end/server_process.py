@@ -53,8 +53,8 @@ def environment(**settings: str) -> dict[str, str]:
 def _share_probe(home: Path) -> None:
     """A server tries its frontend once for each home. It is the same one for all homes of the tests."""
     result, shared = home / "frontend.json", zoo_home() / "frontend.json"
-    if home.is_dir() and shared.is_file() and not result.exists():
-        with suppress(OSError):
+    with suppress(OSError):
+        if home.is_dir() and shared.is_file() and not result.exists():
             shutil.copy(shared, result)
 
 
