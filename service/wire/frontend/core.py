@@ -24,6 +24,8 @@ _NO_FLAGS = 0
 _NO_METADATA: Metadata = ()
 _FAR_FUTURE_S = 1e15
 """Seconds since the epoch. The core gives a deadline beyond this for a call without one."""
+_LONG_AGO_S = 1.0
+"""The same. A deadline of now would wait up to a millisecond, since the core rounds it up."""
 BUFFER_HINT = 1
 """Flag of a message that another one follows at once: the core may send both in one packet."""
 
@@ -55,8 +57,8 @@ class CoreQueue:
         self._server.request_registered_call(self._queue, self._queue, method, tag)
 
     def next(self, timeout_s: float) -> Event | None:
-        """The next completed operation; None after a timeout."""
-        event = self._queue.poll(time.time() + timeout_s)
+        """The next completed operation; None after a timeout. With 0 it does not wait."""
+        event = self._queue.poll(time.time() + timeout_s if timeout_s else _LONG_AGO_S)
         return None if event.completion_type == cygrpc.CompletionType.queue_timeout else event
 
     def shutdown(self) -> None:
