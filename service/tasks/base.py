@@ -13,6 +13,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.signature import FEATURES
 from model_zoo.golden.golden_case import Expectation, GoldenInput
 from service.errors import InvalidInput, ZooError
+from service.tasks.image.pixels import PIXELS, pixels_input
 from service.types import DTYPES, Answer, Array, Instance, Item, Options, TensorInstance, Tensors, TextInstance
 
 MAX_NEW_TOKENS = 2000
@@ -43,6 +44,13 @@ class Task(ABC):
         self.labels = tuple(labels)
         self.files = files
         self._specs = {spec.name: (spec, DTYPES[spec.datatype], spec.shape[1:]) for spec in card.signature.inputs}
+        self.pixels = pixels_input(card)
+        """The input that callers may send in place of the normalised image; None for a model without one."""
+        self._specs_with_pixels = self._specs
+        if (pixels := self.pixels) is not None:
+            spec = pixels.spec
+            others = {name: known for name, known in self._specs.items() if name != pixels.replaces}
+            self._specs_with_pixels = {PIXELS: (spec, DTYPES[spec.datatype], spec.shape[1:]), **others}
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -53,13 +61,16 @@ class Task(ABC):
     def row(self, instance: TensorInstance, path: str) -> Item:
         """One row of the network's input tensors → item. Checks names, dtypes and shapes; copies nothing.
 
-        Raises InvalidInput whose field begins with `path`.
+        An image model takes `pixels` in place of its normalised image. Raises InvalidInput whose field begins with `path`.
         """
         tensors = instance.tensors
-        if tensors.keys() != self._specs.keys():
-            self._refuse_names(tensors, path)
+        specs = self._specs
+        if tensors.keys() != specs.keys():
+            specs = self._specs_with_pixels
+            if tensors.keys() != specs.keys():
+                self._refuse_names(tensors, path)
         length = 1
-        for name, (spec, dtype, shape) in self._specs.items():
+        for name, (spec, dtype, shape) in specs.items():
             array = tensors[name]
             if array.dtype != dtype:
                 raise InvalidInput(f"{path}.{name}", f"expected {spec.datatype}, got {array.dtype.name}")
@@ -71,11 +82,17 @@ class Task(ABC):
         return Item(tensors, length)
 
     def _refuse_names(self, tensors: Tensors, path: str) -> None:
-        want = ", ".join(self._specs)
+        want, specs, pixels = ", ".join(self._specs), self._specs, self.pixels
+        if pixels is not None:
+            want += f", and {PIXELS} in place of {pixels.replaces}"
+            if PIXELS in tensors:
+                if pixels.replaces in tensors:
+                    raise InvalidInput(f"{path}.{PIXELS}", f"expected {PIXELS} or {pixels.replaces}, got both")
+                specs = self._specs_with_pixels
         for name in tensors:
-            if name not in self._specs:
+            if name not in specs:
                 raise InvalidInput(f"{path}.{name}", f"the model has no such input; it takes {want}")
-        missing = [name for name in self._specs if name not in tensors]
+        missing = [name for name in specs if name not in tensors]
         raise InvalidInput(path, f"input {missing[0]} is missing; the model takes {want}")
 
     def _check_length(self, length: int, path: str) -> None:
@@ -94,7 +111,13 @@ class Task(ABC):
 
         Sequences under a mask are padded to the longest one, or to `least_length` elements if that is more.
         """
-        return {name: np.stack([item.tensors[name] for item in items]) for name in self._specs}, 0.0
+        pixels = self.pixels
+        return {
+            name: pixels.stack(items)
+            if pixels is not None and name == pixels.replaces
+            else np.stack([item.tensors[name] for item in items])
+            for name in self._specs
+        }, 0.0
 
     def split(self, outputs: Tensors, items: Sequence[Item]) -> list[Tensors]:
         """A batch's outputs → rows, in order, without what padding added and without the features, which only heads use.

@@ -26,6 +26,7 @@ from tests.support.end_to_end.server_process import TIMEOUT_S
 ROW = 3 * 224 * 224
 """Elements in a row of pixels."""
 PIXELS = [1, 3, 224, 224]
+HWC = [1, 224, 224, 3]
 
 
 def request(
@@ -98,9 +99,32 @@ THREE = np.array([101, 2023, 102], np.int64).tobytes()
 WRONG: dict[str, tuple[Callable[[], service_pb2.ModelInferRequest], str, str]] = {
     "no inputs": (lambda: request(CNN), "inputs", "got none"),
     "a wrong input name": (
-        lambda: request(CNN, ("pixels", "FP32", PIXELS), raw=[bytes(ROW * 4)]),
+        lambda: request(CNN, ("photo", "FP32", PIXELS), raw=[bytes(ROW * 4)]),
         "inputs[0].name",
-        "expected 'pixel_values' FP32 [-1, 3, 224, 224], or 'image' BYTES [-1, 1] alone, got 'pixels'",
+        "expected 'pixel_values' FP32 [-1, 3, 224, 224] (or 'pixels' UINT8 [-1, 224, 224, 3] in its place), "
+        "or 'image' BYTES [-1, 1] alone, got 'photo'",
+    ),
+    "pixels and pixel_values": (
+        lambda: request(
+            CNN, ("pixels", "UINT8", HWC), ("pixel_values", "FP32", PIXELS), raw=[bytes(ROW), bytes(ROW * 4)]
+        ),
+        "inputs[1].name",
+        "expected 'pixel_values' or 'pixels', got both",
+    ),
+    "pixels as floats": (
+        lambda: request(CNN, ("pixels", "FP32", HWC), raw=[bytes(ROW * 4)]),
+        "inputs[0].datatype",
+        "'pixels' takes UINT8, got FP32",
+    ),
+    "pixels of another size": (
+        lambda: request(CNN, ("pixels", "UINT8", [1, 256, 256, 3]), raw=[bytes(256 * 256 * 3)]),
+        "inputs[0].shape",
+        "model takes [-1, 224, 224, 3], got [1, 256, 256, 3]",
+    ),
+    "pixels for a text model": (
+        lambda: request(TRANSFORMER, ("pixels", "UINT8", HWC), raw=[bytes(ROW)]),
+        "inputs[0].name",
+        "expected 'input_ids' INT64",
     ),
     "an input twice": (
         lambda: request(TRANSFORMER, IDS, IDS, raw=[THREE, THREE]),

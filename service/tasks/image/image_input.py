@@ -25,6 +25,7 @@ from service.datasets.readers.media.images import (
 )
 from service.errors import InvalidInput, ZooError
 from service.tasks.base import NO_FILES
+from service.tasks.image.pixels import normalisation
 from service.tasks.instances import reject_kind
 from service.types import ImageInstance, Instance, Item
 
@@ -41,10 +42,8 @@ class ImageReader:
 
     def __init__(self, recipe: ImageRecipe) -> None:
         self.recipe = recipe
-        # (x / 255 - mean) / std as one multiplication and one addition a pixel
-        std = np.asarray(recipe.std, np.float32)
-        self._scale = (1.0 / (255.0 * std)).astype(np.float32)[:, None, None]
-        self._shift = (-np.asarray(recipe.mean, np.float32) / std).astype(np.float32)[:, None, None]
+        scale, shift = normalisation(recipe)
+        self._scale, self._shift = scale[:, None, None], shift[:, None, None]
 
     def decode(self, data: bytes, path: str) -> UprightImage:
         """The upright RGB image, perhaps at a smaller scale. Raises InvalidInput."""

@@ -70,6 +70,11 @@ class ModelCodec:
         card = model.card
         self._specs = {spec.name: spec for spec in card.signature.inputs}
         self._count = len(self._specs)
+        # Inputs that replace each other; no request has both. A name that no input has stands for a model without `pixels`.
+        self._image = self._pixels = ""
+        if (pixels := model.task.pixels) is not None:
+            self._specs[pixels.spec.name] = pixels.spec
+            self._image, self._pixels = pixels.replaces, pixels.spec.name
         # Elements of these datatypes need no check each; those of BOOL, BYTES and BF16 do.
         self._fixed_size = all(spec.datatype in DTYPES and spec.datatype != "BOOL" for spec in card.signature.inputs)
         self._outputs = {spec.name: WantedOutput(spec.name, spec.datatype) for spec in card.signature.outputs}
@@ -98,7 +103,7 @@ class ModelCodec:
             if rows != known.shape[0]:
                 return None
             arrays[known.name] = np.frombuffer(raw, known.dtype).reshape(known.shape)
-        if len(arrays) != self._count:
+        if len(arrays) != self._count or (self._pixels in arrays and self._image in arrays):
             return None
         wanted = self._wanted(request) if request.outputs else self._all_outputs
         if wanted is None:

@@ -9,6 +9,7 @@ from service.errors import InvalidInput
 from service.observability.statistics import BatchStatistics, ModelStatisticsSnapshot, Total
 from service.pb import open_inference_pb2 as pb
 from service.registry.states import ModelState
+from service.tasks.image.pixels import pixels_input
 
 if TYPE_CHECKING:
     from model_zoo.cards.card import Card
@@ -61,6 +62,11 @@ def config(status: ModelStatus) -> pb.ModelConfig:
     """How a model is batched and where it runs. Dims leave out the rows axis, which `max_batch_size` > 0 implies."""
     card = status.card
     parameters = {"family": card.family, "task": card.task}
+    if (pixels := pixels_input(card)) is not None:  # no input of the config: tools send every input that they see
+        spec = pixels.spec
+        parameters["alternative_input"] = (
+            f"{spec.name} {spec.datatype} {list(spec.shape)} in place of {pixels.replaces}"
+        )
     if status.runtime is not None:
         parameters |= {"device": status.runtime.device, "precision": status.runtime.precision}
         parameters |= _tier_parameters(status.runtime.tier_report)

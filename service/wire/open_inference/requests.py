@@ -1,9 +1,9 @@
 """Reads a ModelInferRequest of any kind into the pipeline's types. Every mistake of a caller is named by its path.
 
 A request brings either the network's own tensors or the model's raw input (`image`, `text` or `audio`, or, as JSON, `row`,
-`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance. Names, types and shapes are checked
-against the model's signature before any element is read. Requests of raw fixed-size tensors mostly do not come here: see
-`model_codec.py`.
+`series` or `record`: BYTES `[n]` or `[n, 1]`); each of its rows becomes one instance. Image models take `pixels` in place of
+their normalised image. Names, types and shapes are checked against the model's signature before any element is read. Requests of
+raw fixed-size tensors mostly do not come here: see `model_codec.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from model_zoo.cards.signature import TensorSpec
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.protobuf_values import sorted_items
+from service.tasks.image.pixels import PIXELS, pixels_input
 from service.types import (
     Array,
     AudioInstance,
@@ -142,12 +143,14 @@ def _check_raw_input(tensor: InputTensor) -> None:
 
 
 def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
-    specs = card.signature.inputs
+    specs = _specs_taken(inputs, card)
     seen: set[str] = set()
     rows = None
     for i, tensor in enumerate(inputs):
         spec = next((spec for spec in specs if spec.name == tensor.name), None)
         if spec is None:
+            if any(tensor.name == known.name for known in card.signature.inputs):
+                raise InvalidInput(f"inputs[{i}].name", f"expected {tensor.name!r} or {PIXELS!r}, got both")
             if tensor.name == card.raw_input and len(inputs) == 1:
                 raise InvalidInput(f"inputs[{i}].datatype", f"{tensor.name!r} takes BYTES, got {tensor.datatype}")
             raise InvalidInput(f"inputs[{i}].name", f"expected {_accepted(card)}, got {tensor.name!r}")
@@ -155,7 +158,8 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
             raise InvalidInput(f"inputs[{i}].name", f"expected each input once, got {tensor.name!r} again")
         seen.add(tensor.name)
         if tensor.datatype != spec.datatype:
-            raise InvalidInput(f"inputs[{i}].datatype", f"model takes {spec.datatype}, got {tensor.datatype}")
+            taker = "model" if spec in card.signature.inputs else repr(spec.name)
+            raise InvalidInput(f"inputs[{i}].datatype", f"{taker} takes {spec.datatype}, got {tensor.datatype}")
         _check_shape(tensor.shape, spec, f"inputs[{i}].shape")
         if rows is None:
             rows = tensor.shape[0]
@@ -165,6 +169,14 @@ def _check_tensors(inputs: Sequence[InputTensor], card: Card) -> None:
         for spec in specs:
             if spec.name not in seen:
                 raise InvalidInput("inputs", f"expected {_accepted(card)}, got no {spec.name!r}")
+
+
+def _specs_taken(inputs: Sequence[InputTensor], card: Card) -> Sequence[TensorSpec]:
+    """The tensors that a request must bring: those of the signature, or those with `pixels` in place of the image."""
+    specs = card.signature.inputs
+    if all(tensor.name != PIXELS for tensor in inputs) or (pixels := pixels_input(card)) is None:
+        return specs
+    return [pixels.spec if spec.name == pixels.replaces else spec for spec in specs]
 
 
 def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
@@ -179,8 +191,10 @@ def _check_shape(shape: Sequence[int], spec: TensorSpec, field: str) -> None:
 
 def _accepted(card: Card) -> str:
     """The inputs that a model takes, for error texts."""
-    tensors = " and ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs)
-    return f"{tensors}, or {card.raw_input!r} BYTES [-1, 1] alone"
+    tensors = [f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in card.signature.inputs]
+    if (pixels := pixels_input(card)) is not None:
+        tensors[0] += f" (or {pixels.spec.name!r} {pixels.spec.datatype} {list(pixels.spec.shape)} in its place)"
+    return f"{' and '.join(tensors)}, or {card.raw_input!r} BYTES [-1, 1] alone"
 
 
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -41,6 +41,7 @@ def card(name: str, raw_input: str, canonical: str, inputs: list[TensorSpec], ou
         raw_input=raw_input,  # type: ignore[arg-type]
         canonical=canonical,  # type: ignore[arg-type]
         signature=Signature(inputs=tuple(inputs), outputs=tuple(outputs)),
+        recipe=None,  # type: ignore[arg-type]
     )
 
 

@@ -405,7 +405,7 @@ def test_row_of_tensors_is_accepted_unchanged(task: ComposedTask) -> None:
     ("tensors", "says"),
     [
         ({}, "input pixel_values is missing"),
-        ({"pixels": np.zeros(1)}, ".pixels: the model has no such input; it takes pixel_values"),
+        ({"image": np.zeros(1)}, ".image: the model has no such input; it takes pixel_values, and pixels in place of"),
         ({"pixel_values": np.zeros((3, 224, 224))}, "expected FP32, got float64"),
         ({"pixel_values": np.zeros((224, 224, 3), np.float32)}, r"expected shape [3, 224, 224] a row"),
         ({"pixel_values": np.zeros((1, 3, 224, 224), np.float32)}, "got [1, 3, 224, 224]"),

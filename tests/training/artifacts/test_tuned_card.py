@@ -8,6 +8,7 @@ from model_zoo.cards.card import Card
 from model_zoo.cards.recipes import ImageRecipe, NumberColumn, RecordRecipe, RowRecipe, SeriesRecipe
 from model_zoo.cards.tuned_parts import HeadSpec, TargetScale
 from model_zoo.catalog import Catalog
+from service.tasks.image.pixels import pixels_input
 from service.training.artifacts.tuned_card import tuned_card
 from service.training.job_spec import JobSpec, Method, WorkOrder
 from service.verification.probes import Comparison, closeness_problem
@@ -87,3 +88,15 @@ def test_reduced_precision_of_number_is_bounded_by_its_error(tmp_path: Path, out
         for error, fine in ((0.9 * allowed, True), (1.1 * allowed, False)):
             found = Comparison(error, -1.0, None)  # the opposite sign
             assert (closeness_problem(card, precision, found) is None) == fine
+
+
+@pytest.mark.parametrize("method", [Method.HEAD, Method.FULL])
+def test_tuned_classifier_takes_the_pixels_of_its_base(tmp_path: Path, method: Method) -> None:
+    head = HEAD if method is Method.HEAD else None
+    card = tuned_card(
+        base(), order(tmp_path, method), task="image-classification", labels=LABELS, head=head, parameters=5
+    )
+    of_base, own = pixels_input(base()), pixels_input(card)
+    assert of_base is not None
+    assert own is not None
+    assert (own.spec, own.replaces, card.recipe) == (of_base.spec, of_base.replaces, base().recipe)

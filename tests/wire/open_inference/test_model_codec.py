@@ -1,9 +1,11 @@
 """Every path of a tensor request gives the same replies, the same errors and the same metrics."""
 
 import asyncio
+import math
 import random
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -11,10 +13,16 @@ import numpy as np
 import pytest
 from grpc import aio
 
+from model_zoo.catalog import Catalog
 from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.tasks.base import Task
+from service.tasks.classification import LabelAnswers
+from service.tasks.composed import ComposedTask
+from service.tasks.image.image_input import ImageInput
 from service.types import Item, TensorInstance
+from service.wire.open_inference.model_codec import ModelCodec, tensor_call
+from service.wire.open_inference.requests import infer_request
 from service.wire.open_inference.tensors import encode
 from tests.support.registry.fakes import FakeTask
 from tests.support.wire.open_inference import (
@@ -308,3 +316,76 @@ async def test_a_full_queue_refuses_on_both_kinds_of_call() -> None:
         await stream.done_writing()
         assert {(await stream.read()).infer_response.id for _ in range(2)} == {"0", "1"}
         assert await stream.read() is aio.EOF
+
+
+# ── pixels in place of the normalised image ───────────────────────────────────────────────────────────────────────
+
+
+def image_model() -> Any:
+    card = Catalog.from_package().get("efficientnet_lite0")
+    task = ComposedTask(ImageInput, LabelAnswers, card, ["a"] * 1000)
+    return SimpleNamespace(name=card.name, version=1, card=card, task=task)
+
+
+def images(*inputs: tuple[str, str, list[int]]) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name="efficientnet_lite0")
+    for name, datatype, shape in inputs:
+        request.inputs.add(name=name, datatype=datatype, shape=shape)
+        request.raw_input_contents.append(bytes(math.prod(shape) * (4 if datatype == "FP32" else 1)))
+    return request
+
+
+PIXELS, VALUES = ("pixels", "UINT8", [2, 224, 224, 3]), ("pixel_values", "FP32", [2, 3, 224, 224])
+
+
+async def test_codec_reads_pixels() -> None:
+    model = image_model()
+    for given in (PIXELS, VALUES, PIXELS):
+        request = images(given)
+        call = ModelCodec(model).read(request, model, request.raw_input_contents, None)
+        assert call is not None
+        assert [(name, array.shape) for item in call.items for name, array in item.tensors.items()] == [
+            (given[0], tuple(given[2][1:]))
+        ] * 2
+        slow = tensor_call(model, infer_request(request, model.card, None), call.wanted)
+        assert slow is not None
+        assert [item.tensors.keys() for item in slow.items] == [item.tensors.keys() for item in call.items]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([PIXELS, VALUES], "inputs[1].name: expected 'pixel_values' or 'pixels', got both"),
+        ([VALUES, PIXELS], "inputs[0].name: expected 'pixel_values' or 'pixels', got both"),
+        ([("pixels", "FP32", [1, 224, 224, 3])], "inputs[0].datatype: 'pixels' takes UINT8, got FP32"),
+        (
+            [("pixels", "UINT8", [1, 3, 224, 224])],
+            "inputs[0].shape: model takes [-1, 224, 224, 3], got [1, 3, 224, 224]",
+        ),
+        (
+            [("pixels", "UINT8", [1, 200, 224, 3])],
+            "inputs[0].shape: model takes [-1, 224, 224, 3], got [1, 200, 224, 3]",
+        ),
+        (
+            [("image", "UINT8", [1, 224, 224, 3])],
+            "inputs[0].datatype: 'image' takes BYTES, got UINT8",
+        ),
+        (
+            [("photo", "UINT8", [1, 224, 224, 3])],
+            "inputs[0].name: expected 'pixel_values' FP32 [-1, 3, 224, 224] (or 'pixels' UINT8 [-1, 224, 224, 3] in its "
+            "place), or 'image' BYTES [-1, 1] alone, got 'photo'",
+        ),
+    ],
+)
+async def test_codec_leaves_wrong_pixels_to_an_error(inputs: list[Any], message: str) -> None:
+    model, request = image_model(), images(*inputs)
+    assert ModelCodec(model).read(request, model, request.raw_input_contents, None) is None
+    with pytest.raises(InvalidInput) as raised:
+        infer_request(request, model.card, None)
+    assert raised.value.message == message
+
+
+async def test_pixels_for_a_text_model_are_rejected() -> None:
+    card = Catalog.from_package().get("all_minilm_l6_v2")
+    with pytest.raises(InvalidInput, match=r"^inputs\[0\]\.name: expected 'input_ids' INT64 .* got 'pixels'$"):
+        infer_request(images(PIXELS), card, None)
