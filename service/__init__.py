@@ -22,10 +22,10 @@ Around both: `verification/` checks networks and heads before they serve; `tieri
 them in; `database/` stores jobs and aliases; `client/`, `cli/` and `doctor/` are the SDK, the `zoo` command and `zoo doctor`.
 
 Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training → tasks →
-scheduler → runtime → datasets → database → model_zoo`; `errors`, `types`, `settings`, `observability`, `processes`, `disk`,
-`rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and `fine_tuning.py`. grpc and
-protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`, `tasks/`, `runtime/`, `tiering/`,
-`verification/` and `model_zoo/`.
+scheduler → runtime → datasets → database → model_zoo`; `errors`, `types`, `settings`, `addresses`, `observability`, `processes`,
+`disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and `fine_tuning.py`. grpc
+and protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`, `tasks/`, `runtime/`,
+`tiering/`, `verification/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

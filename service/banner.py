@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service import __version__
+from service.addresses import host_and_port, is_unix
 from service.cli.options import EXAMPLES as INPUTS
 from service.registry.model_status import ModelStatus
 from service.registry.states import ModelState
 from service.runtime.device import DevicePlan
-from service.settings import host_and_port
 
 EXAMPLES = {
     "image": "examples/cat.jpg",
@@ -23,8 +23,8 @@ EXAMPLES = {
 
 
 def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
-    """Prints the addresses once the ports are open and models load."""
-    web = host_and_port(host, http_port)
+    """Prints the addresses once the ports are open and models load. `host`: as the setting has it."""
+    web = host_and_port("127.0.0.1" if is_unix(host) else host, http_port)
     _print(
         f"Zoo {__version__} is live.",
         f"  gRPC     {host_and_port(host, port)}",

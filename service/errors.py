@@ -3,6 +3,7 @@
 ZooError                       its message is written by Zoo and safe to send to any client
 ├── InvalidInput               the request is wrong: field, what was expected, what was sent
 ├── NotFound                   no such model or version; has similar names
+│   └── RegionNotFound         no such region of shared memory; names none
 ├── NotReady                   the model is loading, unloading or failed to load; has the reason
 ├── Draining                   the server is shutting down and takes no more requests
 ├── QueueFull                  the model has as many rows in flight as it may; has when to try again
@@ -58,6 +59,14 @@ class NotFound(ZooError):
         self.kind = kind
         self.name = name
         self.near = tuple(near)
+
+
+class RegionNotFound(NotFound):
+    """No region of shared memory has the requested name. The text does not repeat the name."""
+
+    def __init__(self) -> None:
+        ZooError.__init__(self, "no shared memory region of this name is registered")
+        self.kind, self.name, self.near = "shared memory region", "", ()
 
 
 class NotReady(ZooError):

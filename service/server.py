@@ -29,6 +29,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service import __version__, banner
+from service.addresses import host_and_port
 from service.database import Database
 from service.errors import ZooError
 from service.fine_tuning import FineTuning
@@ -70,6 +71,7 @@ from service.startup import (
     bind,
     check_models,
     check_options,
+    check_shared_memory,
     device_plan,
     keepalive,
     open_database,
@@ -77,11 +79,13 @@ from service.startup import (
     warn_of_service_variables,
 )
 from service.tiering.tier_manager import TierManager
+from service.unix_socket import UnixSocket
 from service.wire.calls import CountedServer
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.wiring import is_supported, make_frontend
 from service.wire.health import Health
 from service.wire.open_inference import servicer
+from service.wire.open_inference.regions import Regions
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
 
@@ -138,6 +142,7 @@ class Server:
             log.error("a card of the catalog is damaged and is left out", model=name, reason=reason)
         self._wanted = check_models(settings.models, self._catalog)
         check_options(settings, self._catalog)
+        check_shared_memory(settings)
         self._plan = device_plan(settings)
         self._store = Store(settings.home)
         self._versions = Versions(settings.home)
@@ -156,6 +161,7 @@ class Server:
         if wanted and should_use_processes(self._plan, usable_memory_bytes()):
             self._processes = LaneProcesses(self._store, self._plan)
         self._frontend: Frontend | None = None
+        self._socket: UnixSocket | None = None
         self._draining = False
         self._started = False
         self._began = time.monotonic()
@@ -183,7 +189,11 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await self._start()
+        try:
+            await self._start()
+        except BaseException:
+            self._remove_socket()
+            raise
         loading = asyncio.create_task(self._load_wanted())
         loading.add_done_callback(_log_failure)
         try:
@@ -247,7 +257,7 @@ class Server:
         self._grpc = self._grpc_server(await frontend_supported)
         _watch_device_memory(self._recorder, plan, self._registry)
 
-        port = bind(self._grpc, settings)
+        port, self._socket = bind(self._grpc, settings)
         self._http = open_http(settings, metrics, lambda: (self.live, self.ready))
         self._lanes.start()
         self._health.start()
@@ -262,7 +272,10 @@ class Server:
         if self._frontend is not None:
             self._frontend.start()
         self._port = port
-        log.info("live", grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid())
+        address = host_and_port(settings.host, port)
+        log.info(
+            "live", grpc_address=address, grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid()
+        )
         banner.show_live(settings.host, port, self._http.port, self._wanted)
 
     def _grpc_server(self, use_frontend: bool) -> aio.Server:
@@ -281,7 +294,7 @@ class Server:
         models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
         open_inference = servicer.OpenInferenceServicer(
-            self._inference, self._registry, self._recorder, self, __version__
+            self._inference, self._registry, self._recorder, self, __version__, self._regions(limit)
         )
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
@@ -290,6 +303,14 @@ class Server:
             methods = (prediction, open_inference.calls)
             self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods)
         return server
+
+    def _remove_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.remove()
+
+    def _regions(self, most_bytes: int) -> Regions | None:
+        """The regions of shared memory; None where the extension is off."""
+        return None if self._settings.shared_memory == "off" else Regions(most_bytes)
 
     async def _load_wanted(self) -> None:
         """Loads the models of the settings one after another, then sets the server ready."""
@@ -352,6 +373,7 @@ class Server:
         await self._grpc.stop(LAST_REPLIES_S)
         if self._frontend is not None:
             await asyncio.to_thread(self._frontend.stop)
+        self._remove_socket()
         await jobs_stopped
         await self._registry.close()
         self._scheduler.stop()

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.addresses import is_unix, unix_address
+
 LONGEST_SHOWN = 100
 """Characters of a wrong value that its error repeats."""
 
@@ -81,7 +83,11 @@ class Settings(BaseSettings):
     """Models to load at start, separated by commas; empty means the default set. Fewer models start faster."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
-    """Address that both ports listen on. `0.0.0.0` opens them to the network: put a proxy that authenticates before them."""
+    """Address that both ports listen on. `0.0.0.0` opens them to the network: put a proxy that authenticates before them. With
+    `unix:/run/zoo.sock` gRPC listens on that socket instead of a port, and HTTP on 127.0.0.1."""
+
+    socket_mode: Literal["0600", "0660"] = "0600"
+    """Permissions of the socket of a `unix:` host: `0600` lets only the server's user connect, `0660` also its group."""
 
     port: int = Field(default=8001, ge=0, le=65535)
     """gRPC port; 0 picks a free one, which the server prints at start."""
@@ -177,6 +183,11 @@ class Settings(BaseSettings):
 
     request_memory_mib: int = Field(default=512, ge=16, le=1_048_576)
     """Memory of requests that are being read or answered. Beyond it requests are refused before their messages are read."""
+
+    shared_memory: Literal["off", "system"] = "off"
+    """`system` lets clients on this machine pass tensors in POSIX shared memory, as Triton does. They reach every shared memory
+    object that the server's user may open, so turn it on only if you trust all who can connect; Linux, and a loopback address
+    or a Unix socket as `ZOO_HOST`."""
 
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or response."""
@@ -282,6 +293,11 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _address(cls, value: str) -> str:
+        if is_unix(value):
+            try:
+                return unix_address(value)
+            except ValueError as error:
+                raise PydanticCustomError("not_a_socket", "{problem}", {"problem": str(error)}) from None
         inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
         if ":" in inner or inner != value:  # an IPv6 address, with or without the brackets of a URL
             try:
@@ -296,6 +312,11 @@ class Settings(BaseSettings):
         return inner
 
     @property
+    def http_host(self) -> str:
+        """Address of the HTTP port: the loopback interface where gRPC listens on a Unix socket."""
+        return "127.0.0.1" if is_unix(self.host) else self.host
+
+    @property
     def cores(self) -> int:
         """Cores for networks: the setting, or else all cores that this process may use."""
         return self.cpu_threads or usable_cores()
@@ -307,11 +328,6 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:  # the environment held bytes that are not UTF-8
         return False
     return True
-
-
-def host_and_port(host: str, port: int) -> str:
-    """An address with its port; an IPv6 address gets brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def printable_path(path: Path) -> str:

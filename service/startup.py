@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import errno
+import ipaddress
 import os
 import resource
 import socket
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
 from model_zoo.locking import try_lock
+from service.addresses import UNIX, host_and_port, is_unix
 from service.database import Database, DatabaseError, database_url
 from service.observability.http import HttpPort
 from service.observability.log import logger
@@ -25,10 +28,11 @@ from service.settings import (
     HOME_LOCK,
     Settings,
     SettingsError,
-    host_and_port,
     printable_path,
     service_variables,
 )
+from service.unix_socket import SocketTaken, UnixSocket
+from service.wire.open_inference.regions import OBJECTS
 
 log = logger(__name__)
 
@@ -143,8 +147,32 @@ def _hold_home(settings: Settings) -> None:
         raise SettingsError(f"ZOO_HOME: `zoo doctor --quarantine` works on {home}; start again when it has ended")
 
 
-def bind(server: aio.Server, settings: Settings) -> int:
-    """Opens the gRPC port and returns its number. The server answers once it is started."""
+def check_shared_memory(settings: Settings) -> None:
+    """Raises SettingsError if shared memory is on where callers of other machines can connect, or where the system has none."""
+    if settings.shared_memory == "off":
+        return
+    if not OBJECTS.is_dir():
+        raise SettingsError(f"ZOO_SHARED_MEMORY is 'system': this system has no {OBJECTS}")
+    if not is_unix(settings.host) and not _is_loopback(settings.host):
+        raise SettingsError(
+            f"ZOO_SHARED_MEMORY is 'system': expected a loopback address or a unix: socket as ZOO_HOST, got {settings.host!r}, "
+            "where callers of other machines can connect"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether all addresses of a host are this machine's own."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # `bind` says so
+        return False
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
+def bind(server: aio.Server, settings: Settings) -> tuple[int, UnixSocket | None]:
+    """Opens the gRPC port and returns its number, or 0 and the Unix socket. The server answers once it is started."""
+    if is_unix(settings.host):
+        return 0, _bind_socket(server, settings)
     where = f"{host_and_port(settings.host, settings.port)} for gRPC"
     try:
         _try_to_bind(settings.host, settings.port)  # gRPC writes to stderr itself and does not give the reason
@@ -155,7 +183,20 @@ def bind(server: aio.Server, settings: Settings) -> int:
         port = 0
     if not port:
         raise SettingsError(f"cannot listen on {where}; is another server running there?")
-    return port
+    return port, None
+
+
+def _bind_socket(server: aio.Server, settings: Settings) -> UnixSocket:
+    found = UnixSocket(Path(settings.host.removeprefix(UNIX)), int(settings.socket_mode, 8))
+    try:
+        found.bind(lambda: server.add_insecure_port(settings.host))
+    except SocketTaken as taken:
+        raise SettingsError(f"cannot listen on {settings.host} for gRPC{taken}") from None
+    except RuntimeError:
+        raise SettingsError(f"cannot listen on {settings.host} for gRPC; may this user write in its folder?") from None
+    except OSError as error:
+        raise SettingsError(_cannot_listen(f"{settings.host} for gRPC", error)) from None
+    return found
 
 
 def _try_to_bind(host: str, port: int) -> None:
@@ -177,7 +218,7 @@ def _cannot_listen(where: str, error: Exception) -> str:
 def open_http(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
     """The port of `/metrics` and `/healthz`. It answers once it is started."""
     try:
-        return HttpPort(settings.host, settings.http_port, metrics, health)  # type: ignore[arg-type]
+        return HttpPort(settings.http_host, settings.http_port, metrics, health)  # type: ignore[arg-type]
     except (OSError, UnicodeError) as error:
-        where = f"{host_and_port(settings.host, settings.http_port)} for /metrics"
+        where = f"{host_and_port(settings.http_host, settings.http_port)} for /metrics"
         raise SettingsError(_cannot_listen(where, error)) from None

@@ -32,8 +32,17 @@ ORDER = (
     "model_zoo",
 )
 """Left may import right. Two of one layer are one folder, or know each other anyway."""
-TOP = ("service.server", "service.startup", "service.fine_tuning", "service.banner", "service.cli", "service.doctor")
+TOP = (
+    "service.server",
+    "service.startup",
+    "service.fine_tuning",
+    "service.unix_socket",
+    "service.banner",
+    "service.cli",
+    "service.doctor",
+)
 LEAVES = (
+    "service.addresses",
     "service.errors",
     "service.types",
     "service.settings",

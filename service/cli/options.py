@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.addresses import is_unix, unix_address
 from service.cli.rendering.console import quoted
 
 DEFAULT_PORT = "8001"
@@ -22,11 +23,18 @@ EXAMPLES = {
 """An argument for `zoo predict MODEL`, by the kind of input that the model takes."""
 
 
-def _host_and_port(value: str) -> str:
-    """An address with its port, as gRPC takes it: `::1` → `[::1]:8001`."""
+def _address(value: str) -> str:
+    """An address as gRPC takes it: `::1` → `[::1]:8001`; a Unix socket by its absolute path."""
+    if is_unix(value.strip()):
+        try:
+            return unix_address(value.strip())
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}, got {quoted(value)}") from None
     host, port = _split_address(value.strip())
     if not _is_host(host) or not _is_port(port):
-        raise typer.BadParameter(f"expected HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001, got {quoted(value)}")
+        raise typer.BadParameter(
+            f"expected HOST:PORT, for example {DEFAULT_SERVER} or [::1]:8001, or unix:PATH, got {quoted(value)}"
+        )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -66,7 +74,7 @@ def _is_port(port: str) -> bool:
 
 Server = Annotated[
     str,
-    typer.Option("--server", metavar="HOST:PORT", envvar="ZOO_SERVER", callback=_host_and_port, help="Server to call."),
+    typer.Option("--server", metavar="HOST:PORT", envvar="ZOO_SERVER", callback=_address, help="Server to call."),
 ]
 Owner = Annotated[
     str,

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from service.addresses import is_unix
 from service.client.errors import BadInput
 
 DEFAULT_TARGET = "127.0.0.1:8001"
@@ -73,7 +74,7 @@ def model_metadata(model: str, version: str) -> Metadata:
 
 
 def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
-    """Channel arguments for `target` (`host:port`), the same for both clients."""
+    """Channel arguments for `target` (`host:port` or `unix:PATH`), the same for both clients."""
     options: list[tuple[str, str | int]] = [
         ("grpc.service_config", _service_config(retry)),
         # The server limits message sizes and reports it; the client adds no limit.
@@ -111,5 +112,7 @@ def _service_config(retry: Retry) -> str:
 
 
 def _is_loopback(target: str) -> bool:
+    if is_unix(target):
+        return True
     host = target.rpartition(":")[0].strip("[]")
     return host in ("localhost", "::1") or host.startswith("127.")

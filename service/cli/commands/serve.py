@@ -16,7 +16,9 @@ def serve(
             "--model", metavar="NAME", help="Model to load at start; may be repeated. Default: the default set."
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(metavar="H", help="Address to listen on. Default: 127.0.0.1.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="H", help="Address to listen on, or unix:PATH. Default: 127.0.0.1.")
+    ] = None,
     port: Annotated[int | None, typer.Option(metavar="P", help="gRPC port; 0 picks one. Default: 8001.")] = None,
     http_port: Annotated[
         int | None, typer.Option(metavar="P", help="Port of /metrics and /healthz; 0 picks one. Default: 8002.")

@@ -28,7 +28,7 @@ from service.client.versions import FineTuned, RolledBack, VersionReport, Versio
 
 
 class AsyncClient:
-    """Calls one server. Raises ZooClientError.
+    """Calls one server, at `host:port` or `unix:PATH`. Raises ZooClientError.
 
     A timeout is in seconds over all attempts; None waits for ever. Methods that return an iterator start the call at its first
     step. Threads may share a `Client`; an `AsyncClient` belongs to the event loop in which it is made.

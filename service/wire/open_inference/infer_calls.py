@@ -5,8 +5,11 @@ A request of tensors for a loaded model takes the tensor path (`Inference.submit
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from service.engine.loaded_model import LoadedModel
@@ -21,9 +24,13 @@ from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.streams import StreamCall, StreamHandler
 from service.wire.open_inference.model_codec import ModelCodec, TensorCall, tensor_call
 from service.wire.open_inference.raw_contents import Received, read
+from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.replies import infer_response, stream_error, stream_reply
 from service.wire.open_inference.requests import checked_parameters, infer_request, wanted_outputs
+from service.wire.open_inference.shared_tensors import is_cheap
 from service.wire.open_inference.submitted_tensors import Replies, StreamReply, SubmittedTensors, UnaryReply
+
+T = TypeVar("T")
 
 STREAM_LIMIT = 64
 """Requests of one stream that may be unanswered at once; beyond it the stream is not read."""
@@ -36,9 +43,11 @@ UNARY, STREAMED = "ModelInfer", "ModelStreamInfer"
 class InferCalls:
     """Belongs to the event loop."""
 
-    def __init__(self, inference: Inference, recorder: Recorder) -> None:
+    def __init__(self, inference: Inference, recorder: Recorder, regions: Regions | None = None) -> None:
+        """`regions`: of shared memory; None where the extension is off."""
         self._inference = inference
         self._recorder = recorder
+        self._regions = regions
         self._codecs: WeakKeyDictionary[LoadedModel, ModelCodec] = WeakKeyDictionary()
 
     def add_to_frontend(self, frontend: Frontend) -> None:
@@ -66,15 +75,19 @@ class InferCalls:
             deadline, _ = checked_parameters(request.parameters, deadline)
         # An error of the model is reported before a bad tensor, which only the model's card can tell.
         model = await self._inference.resolve(request.model_name, request.model_version, deadline, request.id)
-        wanted = wanted_outputs(request, model.card)
-        parsed_request = infer_request(request, model.card, deadline, incoming.raws)
+        regions = self._regions
+        wanted = wanted_outputs(request, model.card, regions)
+        # Copies of much shared memory take milliseconds, which the event loop does not have.
+        copy = _run_here if regions is None or is_cheap(request) else asyncio.to_thread
+        parsed_request = await copy(infer_request, request, model.card, deadline, incoming.raws, regions)
         tensors = tensor_call(model, parsed_request, wanted)
         if tensors is not None:
-            return tensors.response(
-                await self._inference.infer_tensors(model, tensors.items, tensors.deadline, tensors.priority, arrived)
+            rows = await self._inference.infer_tensors(
+                model, tensors.items, tensors.deadline, tensors.priority, arrived
             )
+            return await copy(tensors.response, rows)
         reply = await self._inference.infer(parsed_request, answers=False, model=model, arrived=arrived)
-        return infer_response(request, wanted, model.task.labels, reply)
+        return await copy(infer_response, request, wanted, model.task.labels, reply)
 
     # ── by callbacks ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,8 +145,13 @@ class InferCalls:
             return None
         codec = self._codecs.get(model)
         if codec is None:
-            codec = self._codecs[model] = ModelCodec(model)
+            codec = self._codecs[model] = ModelCodec(model, self._regions)
         return codec.read(request, model, incoming.raws, deadline)
+
+
+async def _run_here(work: Callable[..., T], *arguments: Any) -> T:
+    """As `asyncio.to_thread`, without a thread."""
+    return work(*arguments)
 
 
 def _about(tensors: TensorCall) -> tuple[str, str, str]:

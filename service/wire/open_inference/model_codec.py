@@ -18,8 +18,10 @@ from service.pb import open_inference_pb2 as pb
 from service.tasks.base import Task
 from service.types import DTYPES, Array, InferRequest, Item, TensorInstance, Tensors
 from service.wire.open_inference.raw_contents import Raws
+from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.replies import FINAL_RESPONSE, add_outputs, write_head
-from service.wire.open_inference.requests import MAX_ROWS, WantedOutput, checked_parameters
+from service.wire.open_inference.requests import MAX_ROWS, Parameters, WantedOutput, checked_parameters
+from service.wire.open_inference.shared_tensors import CHEAP, SharedSpan, cheap_sources, shared_span
 
 MOST_SHAPES = 256
 """Shapes of inputs that are remembered."""
@@ -66,8 +68,10 @@ class KnownInput(NamedTuple):
 class ModelCodec:
     """The parts of a model's messages that its signature decides, computed once."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, regions: Regions | None = None) -> None:
+        """`regions`: of shared memory; None where the extension is off."""
         card = model.card
+        self._regions = regions
         self._specs = {spec.name: spec for spec in card.signature.inputs}
         self._count = len(self._specs)
         # Inputs that replace each other; no request has both. A name that no input has stands for a model without `pixels`.
@@ -90,15 +94,30 @@ class ModelCodec:
     ) -> TensorCall | None:
         """None where the request is of another kind, or wrong."""
         inputs = request.inputs
-        if not self._fixed_size or len(inputs) != self._count or len(raws) != self._count:
+        if not self._fixed_size or len(inputs) != self._count:
+            return None
+        sources = raws if len(raws) == self._count else cheap_sources(request, raws, self._regions)
+        if sources is None:
             return None
         arrays: dict[str, Array] = {}
         rows = 0
-        for tensor, raw in zip(inputs, raws, strict=True):
+        for tensor, source in zip(inputs, sources, strict=True):
             announced: tuple[Any, ...] = (tensor.name, tensor.datatype, *tensor.shape)
             known = self._known.get(announced) or self._check(announced)
-            if known is None or known.bytes != len(raw) or tensor.parameters or tensor.HasField("contents"):
+            if known is None or tensor.HasField("contents"):
                 return None
+            raw: bytes | memoryview
+            if isinstance(source, SharedSpan):
+                if known.bytes != source.size:
+                    return None
+                try:
+                    raw = source.read()
+                except InvalidInput:
+                    return None
+            elif known.bytes != len(source) or tensor.parameters:
+                return None
+            else:
+                raw = source
             rows = rows or known.shape[0]
             if rows != known.shape[0]:
                 return None
@@ -145,10 +164,28 @@ class ModelCodec:
         return known
 
     def _wanted(self, request: pb.ModelInferRequest) -> Sequence[WantedOutput] | None:
-        outputs, known = request.outputs, self._outputs
-        if any(output.parameters or output.name not in known for output in outputs):
+        wanted = []
+        for i, output in enumerate(request.outputs):
+            known = self._outputs.get(output.name)
+            if known is None:
+                return None
+            if output.parameters:
+                span = self._shared_output(output.parameters, i)
+                if span is None:
+                    return None
+                known = known._replace(span=span)
+            wanted.append(known)
+        return wanted
+
+    def _shared_output(self, parameters: Parameters, index: int) -> SharedSpan | None:
+        """Where an output goes that has no other parameter and is small enough for the event loop; else None."""
+        if self._regions is None or "classification" in parameters:
             return None
-        return [known[output.name] for output in outputs]
+        try:
+            span = shared_span(parameters, f"outputs[{index}]", self._regions)
+        except InvalidInput:
+            return None
+        return span if span is not None and span.size <= CHEAP else None
 
 
 def tensor_call(model: LoadedModel, request: InferRequest, wanted: Sequence[WantedOutput]) -> TensorCall | None:

@@ -29,7 +29,9 @@ EXTENSIONS = (
     "parameters",
     "statistics",
 )
-"""Triton's names of the extensions that work here; tools decide by them which methods to call."""
+"""Triton's names of the extensions that always work here; tools decide by them which methods to call."""
+SHARED_MEMORY = "system_shared_memory"
+"""The extension that a setting turns on."""
 
 
 # ── metadata and configuration ────────────────────────────────────────────────────────────────────────────────

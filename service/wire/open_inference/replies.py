@@ -42,8 +42,9 @@ def write_head(response: pb.ModelInferResponse, model: str, version: int, reques
 def add_outputs(
     response: pb.ModelInferResponse, wanted: Sequence[WantedOutput], rows: Sequence[Tensors], labels: Sequence[str]
 ) -> None:
-    """Stacks the rows of every wanted output. Raises InvalidInput where classes of an output of BYTES are wanted."""
-    for i, (name, datatype, classes) in enumerate(wanted):
+    """Stacks the rows of every wanted output, and copies those for shared memory there. Raises InvalidInput where classes of an
+    output of BYTES are wanted, or where an output does not fit into its shared memory."""
+    for i, (name, datatype, classes, span) in enumerate(wanted):
         if classes is not None:
             if datatype == "BYTES":
                 raise InvalidInput(
@@ -58,7 +59,11 @@ def add_outputs(
             array = stack([row[name] for row in rows])
             shape = array.shape
         response.outputs.add(name=name, datatype=datatype, shape=shape)
-        response.raw_output_contents.append(encode(array, datatype))
+        data = encode(array, datatype)
+        if span is not None:
+            span.write(data)
+            data = b""  # as Triton: clients find the raw contents of the other outputs by position
+        response.raw_output_contents.append(data)
 
 
 def stream_reply(response: pb.ModelInferResponse) -> pb.ModelStreamInferResponse:

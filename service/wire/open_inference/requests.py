@@ -28,6 +28,8 @@ from service.types import (
     TextInstance,
 )
 from service.wire.open_inference.raw_contents import Raws
+from service.wire.open_inference.regions import Regions
+from service.wire.open_inference.shared_tensors import SharedSpan, input_spans, shared_span
 from service.wire.open_inference.tensors import decode_inputs
 from service.wire.structured import JSON_INPUTS, parse_elements
 
@@ -52,26 +54,29 @@ class WantedOutput(NamedTuple):
     datatype: str
     """Of the tensor that the network gives."""
     classes: int | None = None
+    span: SharedSpan | None = None
+    """The shared memory that it is written to; None for the reply."""
 
 
 # ── request ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def infer_request(
-    request: pb.ModelInferRequest, card: Card, deadline: float | None, raws: Raws | None = None
+    request: pb.ModelInferRequest,
+    card: Card,
+    deadline: float | None,
+    raws: Raws | None = None,
+    regions: Regions | None = None,
 ) -> InferRequest:
     """Checks a request against the model and splits it into rows. `deadline`: of the call, where it has one.
 
-    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`).
+    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`). `regions`: of shared memory;
+    None where the extension is off. Blocks while shared memory is copied.
     """
     priority = 0
     if request.parameters:
         deadline, priority = checked_parameters(request.parameters, deadline)
-    inputs = request.inputs
-    for i, tensor in enumerate(inputs):
-        if tensor.parameters:
-            _refuse_shared_memory(tensor.parameters, f"inputs[{i}]")
-    instances = _rows(request, card, raws)
+    instances = _rows(request, card, raws, input_spans(request, regions))
     return InferRequest(
         model=request.model_name,
         version=request.model_version,
@@ -83,8 +88,8 @@ def infer_request(
     )
 
 
-def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutput]:
-    """The outputs to return, in order: those that the caller names, or all of the model's."""
+def wanted_outputs(request: pb.ModelInferRequest, card: Card, regions: Regions | None = None) -> list[WantedOutput]:
+    """The outputs to return, in order: those that the caller names, or all of the model's. `regions`: see `infer_request`."""
     specs = card.signature.outputs
     if not request.outputs:
         return [WantedOutput(spec.name, spec.datatype) for spec in specs]
@@ -94,15 +99,17 @@ def wanted_outputs(request: pb.ModelInferRequest, card: Card) -> list[WantedOutp
         if spec is None:
             known = ", ".join(repr(spec.name) for spec in specs)
             raise InvalidInput(f"outputs[{i}].name", f"model {card.name!r} gives {known}, got {output.name!r}")
-        classes = None
+        classes = span = None
         if output.parameters:
-            _refuse_shared_memory(output.parameters, f"outputs[{i}]")
+            span = shared_span(output.parameters, f"outputs[{i}]", regions)
             classes = _classes(output.parameters, f"outputs[{i}]")
-        wanted.append(WantedOutput(spec.name, spec.datatype, classes))
+        wanted.append(WantedOutput(spec.name, spec.datatype, classes, span))
     return wanted
 
 
-def _rows(request: pb.ModelInferRequest, card: Card, raws: Raws | None) -> list[Instance]:
+def _rows(
+    request: pb.ModelInferRequest, card: Card, raws: Raws | None, spans: Mapping[int, SharedSpan]
+) -> list[Instance]:
     inputs = request.inputs
     if not inputs:
         raise InvalidInput("inputs", f"expected {_accepted(card)}, got none")
@@ -116,7 +123,7 @@ def _rows(request: pb.ModelInferRequest, card: Card, raws: Raws | None) -> list[
         raise InvalidInput("inputs[0].shape", f"expected at least one row, got {_shown(inputs[0].shape)}")
     if rows > MAX_ROWS:
         raise InvalidInput("inputs[0].shape", f"expected at most {MAX_ROWS} rows in one request, got {rows}")
-    arrays = decode_inputs(request, raws)
+    arrays = decode_inputs(request, raws, spans)
     if raw:
         elements: list[bytes] = arrays[0].ravel().tolist()
         if card.raw_input in JSON_INPUTS:
@@ -241,11 +248,3 @@ def _classes(parameters: Parameters, field: str) -> int | None:
     if classes < 1:
         raise InvalidInput(field, f"expected 1 class or more, got {classes}")
     return classes
-
-
-def _refuse_shared_memory(parameters: Parameters, field: str) -> None:
-    for key in sorted(parameters):
-        if key.startswith("shared_memory_"):
-            raise InvalidInput(
-                f"{field}.parameters[{key}]", "shared memory is not supported; send the bytes themselves"
-            )

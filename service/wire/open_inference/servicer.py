@@ -21,6 +21,7 @@ from service.wire.calls import Context, deadline_of, readable
 from service.wire.open_inference import model_config
 from service.wire.open_inference.infer_calls import STREAM_LIMIT, InferCalls
 from service.wire.open_inference.raw_contents import ViewsServer, received
+from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.submitted_tensors import Incoming
 from service.wire.streams import Stream
 
@@ -47,9 +48,17 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     """Tensors in, tensors out."""
 
     def __init__(
-        self, inference: Inference, registry: Registry, recorder: Recorder, state: ServerState, release: str
+        self,
+        inference: Inference,
+        registry: Registry,
+        recorder: Recorder,
+        state: ServerState,
+        release: str,
+        regions: Regions | None = None,
     ) -> None:
-        self.calls = InferCalls(inference, recorder)
+        """`regions`: of shared memory; None where the extension is off."""
+        self._regions = regions
+        self.calls = InferCalls(inference, recorder, regions)
         """Answers ModelInfer and ModelStreamInfer; a frontend may take them from here."""
         self._registry = registry
         self._recorder = recorder
@@ -74,7 +83,9 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             return pb.ModelReadyResponse(ready=False)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(name="zoo", version=self._release, extensions=model_config.EXTENSIONS)
+        shared = () if self._regions is None else (model_config.SHARED_MEMORY,)
+        extensions = (*model_config.EXTENSIONS, *shared)
+        return pb.ServerMetadataResponse(name="zoo", version=self._release, extensions=extensions)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
         await self._registry.seek(request.name, request.version)
@@ -131,11 +142,41 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
             return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
         return pb.RepositoryModelUnloadResponse()
 
+    # ── shared memory ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def SystemSharedMemoryStatus(
+        self, request: pb.SystemSharedMemoryStatusRequest, context: Context
+    ) -> pb.SystemSharedMemoryStatusResponse:
+        regions = await self._shared_memory(context)
+        response = pb.SystemSharedMemoryStatusResponse()
+        for name, region in regions.status(request.name).items():
+            shown = response.regions[name]
+            shown.name, shown.key, shown.offset, shown.byte_size = name, region.key, region.offset, region.byte_size
+        return response
+
+    async def SystemSharedMemoryRegister(
+        self, request: pb.SystemSharedMemoryRegisterRequest, context: Context
+    ) -> pb.SystemSharedMemoryRegisterResponse:
+        regions = await self._shared_memory(context)
+        regions.register(request.name, request.key, request.offset, request.byte_size)
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    async def SystemSharedMemoryUnregister(
+        self, request: pb.SystemSharedMemoryUnregisterRequest, context: Context
+    ) -> pb.SystemSharedMemoryUnregisterResponse:
+        (await self._shared_memory(context)).unregister(request.name)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+    async def _shared_memory(self, context: Context) -> Regions:
+        if self._regions is None:
+            await self._unimplemented(None, context)
+            raise AssertionError  # `abort` raises
+        return self._regions
+
     # ── not supported ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _unimplemented(self, request: object, context: Context) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not supported, nor advertised in ServerMetadata.extensions")
 
-    SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _unimplemented
     CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _unimplemented
     TraceSetting = LogSettings = _unimplemented

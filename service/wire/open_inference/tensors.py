@@ -10,7 +10,7 @@ Every mistake of a caller raises InvalidInput with the path of the field, what w
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from service.errors import InvalidInput
 from service.pb import open_inference_pb2 as pb
 from service.types import DTYPES, Array
 from service.wire.open_inference.raw_contents import Raws
+from service.wire.open_inference.shared_tensors import BYTE_SIZE, SharedSpan
 
 CONTENTS_FIELD = {
     "BOOL": "bool_contents",
@@ -47,27 +48,49 @@ LENGTH = struct.Struct("<I")
 # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decode_inputs(request: pb.ModelInferRequest, raws: Raws | None = None) -> list[Array]:
-    """The arrays of all inputs, in order. Either all inputs are raw or all are typed.
+def decode_inputs(
+    request: pb.ModelInferRequest, raws: Raws | None = None, spans: Mapping[int, SharedSpan] | None = None
+) -> list[Array]:
+    """The arrays of all inputs, in order. Those in the message are either all raw or all typed.
 
-    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`).
+    `raws`: the raw contents, where they were taken out of the message before (`raw_contents.py`). `spans`: the inputs in shared
+    memory, by index; the raw contents leave them out. Blocks while shared memory is copied.
     """
     inputs = request.inputs
     if raws is None:
         raws = request.raw_input_contents
+    spans = spans or {}
+    sent = [i for i in range(len(inputs)) if i not in spans]
+    arrays = {i: decode_shared(inputs[i], span) for i, span in spans.items()}
     if not raws:
-        return [decode_typed(tensor, f"inputs[{i}]") for i, tensor in enumerate(inputs)]
-    for i, tensor in enumerate(inputs):
-        if tensor.HasField("contents"):
+        arrays |= {i: decode_typed(inputs[i], f"inputs[{i}]") for i in sent}
+        return [arrays[i] for i in range(len(inputs))]
+    for i in sent:
+        if inputs[i].HasField("contents"):
             raise InvalidInput(f"inputs[{i}].contents", "must be unset, since raw_input_contents is used")
-    if len(raws) != len(inputs):
+    if len(raws) != len(sent):
+        where = " that are not in shared memory" if spans else ""
         raise InvalidInput(
-            "raw_input_contents", f"expected one entry for each of {len(inputs)} inputs, got {len(raws)}"
+            "raw_input_contents", f"expected one entry for each of {len(sent)} inputs{where}, got {len(raws)}"
         )
-    return [
-        decode_raw(tensor.datatype, tensor.shape, raws[i], f"inputs[{i}]", f"raw_input_contents[{i}]")
-        for i, tensor in enumerate(inputs)
-    ]
+    for at, i in enumerate(sent):
+        tensor = inputs[i]
+        arrays[i] = decode_raw(tensor.datatype, tensor.shape, raws[at], f"inputs[{i}]", f"raw_input_contents[{at}]")
+    return [arrays[i] for i in range(len(inputs))]
+
+
+def decode_shared(tensor: pb.ModelInferRequest.InferInputTensor, span: SharedSpan) -> Array:
+    """The array of an input in shared memory. The size is compared with the shape before anything is copied. Blocks."""
+    datatype, shape, field = tensor.datatype, tensor.shape, span.field
+    size_field = f"{field}.parameters[{BYTE_SIZE}]"
+    if datatype != "BYTES":
+        if datatype not in DTYPES and datatype != "BF16":
+            raise _unknown(datatype, field)
+        itemsize = 2 if datatype == "BF16" else DTYPES[datatype].itemsize
+        size = element_count(shape, f"{field}.shape") * itemsize
+        if span.size != size:
+            raise _wrong_size(size, datatype, shape, size_field, span.size)
+    return decode_raw(datatype, shape, span.read(), field, size_field)
 
 
 def decode_raw(datatype: str, shape: Sequence[int], data: bytes | memoryview, field: str, data_field: str) -> Array:
@@ -141,7 +164,11 @@ def element_count(shape: Sequence[int], field: str) -> int:
 
 def _expect_size(data: bytes | memoryview, size: int, datatype: str, shape: Sequence[int], field: str) -> None:
     if len(data) != size:
-        raise InvalidInput(field, f"expected {size} bytes for {datatype} {list(shape)}, got {len(data)}")
+        raise _wrong_size(size, datatype, shape, field, len(data))
+
+
+def _wrong_size(size: int, datatype: str, shape: Sequence[int], field: str, came: int) -> InvalidInput:
+    return InvalidInput(field, f"expected {size} bytes for {datatype} {list(shape)}, got {came}")
 
 
 def _split_bytes(data: bytes | memoryview, count: int, shape: Sequence[int], field: str) -> NDArray[np.object_]:

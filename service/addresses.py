@@ -1,0 +1,46 @@
+"""Addresses of a server: `host:port`, and `unix:PATH` for a Unix socket, as gRPC writes both."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+UNIX = "unix:"
+LONGEST_PATH = 103
+"""Bytes of the path of a socket. Linux allows 107, other systems 103."""
+
+# gRPC reads the address as a URI, in which other characters have a meaning, and people paste it into a shell.
+_PLAIN = re.compile(r"[A-Za-z0-9._~@+=,:/-]+")
+
+
+def is_unix(address: str) -> bool:
+    """Whether an address or host is that of a Unix socket."""
+    return address.startswith(UNIX)
+
+
+def host_and_port(host: str, port: int) -> str:
+    """An address with its port; an IPv6 address gets brackets. A Unix socket has no port."""
+    if is_unix(host):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unix_address(text: str) -> str:
+    """`unix:PATH` or `unix:///PATH` with its absolute path, as `unix:/PATH`. Raises ValueError, whose text says what is wrong."""
+    path = text.removeprefix(UNIX)
+    if path.startswith("//"):
+        path = path[2:]
+        if not path.startswith("/"):
+            raise ValueError("expected unix:PATH or unix:///PATH, for example unix:/run/zoo.sock")
+    if not path or path.endswith("/"):
+        raise ValueError("expected the path of a socket, for example unix:/run/zoo.sock")
+    try:
+        path = str(Path(path).expanduser().absolute())
+    except (OSError, RuntimeError):  # no home folder, or no working folder
+        raise ValueError("expected an absolute path, for example unix:/run/zoo.sock") from None
+    if not _PLAIN.fullmatch(path):
+        raise ValueError("expected a path of letters, digits and . _ - ~ @ + = , : only")
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ValueError(f"expected a path of at most {LONGEST_PATH} bytes, which the system allows for a socket")
+    return UNIX + path
