@@ -21,7 +21,7 @@ from service.wire.open_inference.raw_contents import Raws
 from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.replies import FINAL_RESPONSE, add_outputs, write_head
 from service.wire.open_inference.requests import MAX_ROWS, Parameters, WantedOutput, checked_parameters
-from service.wire.open_inference.shared_tensors import CHEAP, SharedSpan, cheap_sources, shared_span
+from service.wire.open_inference.shared_tensors import SharedSpan, cheap_sources, is_cheap, shared_span
 
 MOST_SHAPES = 256
 """Shapes of inputs that are remembered."""
@@ -170,7 +170,7 @@ class ModelCodec:
             if known is None:
                 return None
             if output.parameters:
-                span = self._shared_output(output.parameters, i)
+                span = self._shared_output(output.parameters, i) if is_cheap(request) else None
                 if span is None:
                     return None
                 known = known._replace(span=span)
@@ -178,14 +178,13 @@ class ModelCodec:
         return wanted
 
     def _shared_output(self, parameters: Parameters, index: int) -> SharedSpan | None:
-        """Where an output goes that has no other parameter and is small enough for the event loop; else None."""
+        """The shared memory of an output that is no classification; None where it has none, or a wrong one."""
         if self._regions is None or "classification" in parameters:
             return None
         try:
-            span = shared_span(parameters, f"outputs[{index}]", self._regions)
+            return shared_span(parameters, f"outputs[{index}]", self._regions)
         except InvalidInput:
             return None
-        return span if span is not None and span.size <= CHEAP else None
 
 
 def tensor_call(model: LoadedModel, request: InferRequest, wanted: Sequence[WantedOutput]) -> TensorCall | None:

@@ -115,13 +115,13 @@ def cheap_sources(
 ) -> Sequence[bytes | memoryview | SharedSpan] | None:
     """Where the bytes of each input are: in the message, or in shared memory. None where that is wrong, or more than the event
     loop copies, or where the extension is off."""
-    if regions is None:
+    if regions is None or not is_cheap(request):
         return None
     try:
         spans = input_spans(request, regions)
     except InvalidInput:
         return None
-    if len(spans) + len(raws) != len(request.inputs) or sum(span.size for span in spans.values()) > CHEAP:
+    if len(spans) + len(raws) != len(request.inputs):
         return None
     sent = iter(raws)
     return [spans[i] if i in spans else next(sent) for i in range(len(request.inputs))]

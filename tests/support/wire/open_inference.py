@@ -15,6 +15,7 @@ from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
 from service.wire.calls import CountedServer
 from service.wire.open_inference.model_codec import ModelCodec
+from service.wire.open_inference.regions import Regions
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
 from tests.support.registry.fakes import World, world
 from tests.support.wire.frontends import served_port
@@ -27,17 +28,17 @@ def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: 
     return request
 
 
-def servicer(w: World) -> OpenInferenceServicer:
-    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1")
+def servicer(w: World, regions: Regions | None = None) -> OpenInferenceServicer:
+    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1", regions)
 
 
 @asynccontextmanager
-async def served(**options: Any) -> AsyncIterator[tuple[World, Any]]:
-    """A world behind a port, and a stub that calls it."""
+async def served(regions: Regions | None = None, **options: Any) -> AsyncIterator[tuple[World, Any]]:
+    """A world behind a port, and a stub that calls it. `regions`: turns shared memory on."""
     async with world(**options) as w:
         server = aio.server()
         counted: Any = CountedServer(server, w.recorder)
-        behind = servicer(w)
+        behind = servicer(w, regions)
         add_to_server(behind, counted)
         async with served_port(server, behind.calls, gate=w.inference.refuse_unread) as port, port.channel() as channel:
             yield w, pb_grpc.GRPCInferenceServiceStub(channel)
