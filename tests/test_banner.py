@@ -30,3 +30,12 @@ def test_banner_prints_a_predict_command_for_a_model_of_any_input(
 
 def test_raw_inputs_of_the_test_are_those_of_cards() -> None:
     assert {"image", "text", "audio", "row", "series", "record"} <= {*RAW_INPUTS}
+
+
+def test_banner_names_a_unix_socket_for_grpc_and_loopback_for_http(capsys: pytest.CaptureFixture[str]) -> None:
+    banner.show_live("unix:/run/zoo.sock", 0, 8002, ["mine"])
+    banner.show_ready([status("mine", "image")], DevicePlan("cpu", 2, 1), "unix:/run/zoo.sock", 0)
+    shown = capsys.readouterr().out
+    assert "  gRPC     unix:/run/zoo.sock\n" in shown
+    assert "http://127.0.0.1:8002/metrics" in shown
+    assert " predict --server unix:/run/zoo.sock mine " in shown

@@ -34,6 +34,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (s.device, s.lanes, s.max_batch_size) == ("auto", 0, 0)
     assert s.max_queue_size >= 1, "queues are bounded"
     assert s.models == ()
+    assert s.shared_memory == "off", "callers reach memory of other programs with it"
+    assert s.socket_mode == "0600"
     assert not s.offline
     assert s.home.is_absolute()
 
@@ -61,6 +63,8 @@ ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("port", "0", 0),
     ("port", "65535", 65535),
     ("host", "0.0.0.0", "0.0.0.0"),
+    ("socket_mode", "0660", "0660"),
+    ("shared_memory", "system", "system"),
     ("device", "cuda:3", "cuda:3"),
     ("max_queue_delay_ms", "2.5", 2.5),
     ("offline", "1", True),
@@ -371,15 +375,37 @@ def test_service_url_in_another_setting_is_rejected(clean_environment: pytest.Mo
         ("localhost", "localhost"),
         ("0.0.0.0", "0.0.0.0"),
         ("zoo_server", "zoo_server"),
+        ("unix:/run/zoo.sock", "unix:/run/zoo.sock"),
+        ("unix:///run/zoo.sock", "unix:/run/zoo.sock"),
     ],
 )
 def test_host_is_accepted_as_name_or_address_with_or_without_brackets(given: str, host: str) -> None:
     assert load_settings(host=given).host == host
 
 
+def test_http_stays_on_loopback_beside_a_unix_socket() -> None:
+    assert load_settings(host="unix:/run/zoo.sock").http_host == "127.0.0.1"
+    assert load_settings(host="0.0.0.0").http_host == "0.0.0.0"
+
+
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1:8001", "[::1]:8001", "[::1", "::1]", "[]", "[localhost]", ":", "a b", "http://x", "x/", "a\nb", "\0"],
+    [
+        "127.0.0.1:8001",
+        "[::1]:8001",
+        "[::1",
+        "::1]",
+        "[]",
+        "[localhost]",
+        ":",
+        "a b",
+        "http://x",
+        "x/",
+        "a\nb",
+        "\0",
+        "unix:",
+        "unix:/a b",
+    ],
 )
 def test_malformed_host_is_rejected(host: str) -> None:
     with pytest.raises(SettingsError) as caught:

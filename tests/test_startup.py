@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import SettingsError, load_settings
-from service.startup import open_database
+from service.startup import check_shared_memory, open_database
 
 
 @pytest.mark.parametrize("below", ["", "further/down"])
@@ -34,3 +34,18 @@ def test_file_that_is_not_a_database_is_rejected_with_its_path(tmp_path: Path) -
     (tmp_path / "zoo.db").write_bytes(b"not a database" * 100)
     with pytest.raises(SettingsError, match=r"^ZOO_HOME: the database .*zoo\.db cannot be used"):
         asyncio.run(open_database(load_settings(home=tmp_path)))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs the shared memory of Linux")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost", "unix:/run/zoo.sock"])
+def test_shared_memory_is_accepted_where_only_this_machine_connects(host: str) -> None:
+    check_shared_memory(load_settings(host=host, shared_memory="system"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "::ffff:192.0.2.7"])
+def test_shared_memory_beyond_loopback_is_rejected(host: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^ZOO_SHARED_MEMORY is 'system': expected a loopback address or a unix: socket"
+    ):
+        check_shared_memory(load_settings(host=host, shared_memory="system"))
+    check_shared_memory(load_settings(host=host))

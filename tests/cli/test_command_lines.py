@@ -117,6 +117,9 @@ ADDRESSES = [
     "127.0.0.1:99999",
     "\udcff:1",
     "a b",
+    "unix:",
+    "unix:\udcff",
+    "unix:/nowhere/zoo.sock",
     LONG,
 ]
 

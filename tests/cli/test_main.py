@@ -100,6 +100,13 @@ def test_server_address_from_environment_is_used_unless_the_option_is_given(run:
     assert run("status", "--server", zoo.target, env={"ZOO_SERVER": "127.0.0.1:1"}).exit_code == 0
 
 
+@pytest.mark.parametrize("address", ["unix:", "unix:/a b", "unix://run/zoo.sock"])
+def test_malformed_socket_is_rejected_before_any_call(run: Run, address: str) -> None:
+    done = run("status", "--server", address)
+    assert done.exit_code == 2
+    assert "expected" in done.stderr
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8001", "a/b", " "])
 def test_malformed_server_address_is_rejected_before_any_call(run: Run, address: str) -> None:
     done = run("status", "--server", address)

@@ -131,6 +131,7 @@ class ServerProcess:
         """Returns once the ports are open."""
         event = self.wait_for("live")
         self.port, self.http_port = event["grpc_port"], event["http_port"]
+        self._address = event["grpc_address"]
         return self
 
     def ready(self) -> ServerProcess:
@@ -141,7 +142,7 @@ class ServerProcess:
 
     @property
     def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return self._address if self._address.startswith("unix:") else f"127.0.0.1:{self.port}"
 
     @property
     def output(self) -> str:

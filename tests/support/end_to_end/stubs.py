@@ -26,7 +26,7 @@ from tests.support.end_to_end.server_process import TIMEOUT_S, ServerProcess
 
 CNN, RNN, TRANSFORMER = "efficientnet_lite0", "silero_vad", "all_minilm_l6_v2"
 
-DATATYPES = {"float32": "FP32", "int64": "INT64", "float64": "FP64", "int32": "INT32"}
+DATATYPES = {"float32": "FP32", "int64": "INT64", "float64": "FP64", "int32": "INT32", "uint8": "UINT8"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""Addresses of servers, as people write them and as gRPC takes them."""
+
+from pathlib import Path
+
+import pytest
+
+from service.addresses import LONGEST_PATH, host_and_port, is_unix, unix_address
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1:8001"),
+        ("::1", "[::1]:8001"),
+        ("localhost", "localhost:8001"),
+        ("unix:/run/zoo.sock", "unix:/run/zoo.sock"),
+    ],
+)
+def test_address_has_a_port_unless_it_is_a_socket(host: str, address: str) -> None:
+    assert host_and_port(host, 8001) == address
+    assert is_unix(address) is address.startswith("unix:")
+
+
+@pytest.mark.parametrize("text", ["unix:/run/zoo.sock", "unix:///run/zoo.sock"])
+def test_socket_has_one_form(text: str) -> None:
+    assert unix_address(text) == "unix:/run/zoo.sock"
+
+
+def test_relative_socket_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert unix_address("unix:zoo.sock") == f"unix:{tmp_path}/zoo.sock"
+    assert unix_address("unix:~/zoo.sock") == "unix:/home/me/zoo.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("unix:", "expected the path of a socket"),
+        ("unix:/run/", "expected the path of a socket"),
+        ("unix://run/zoo.sock", "expected unix:PATH or unix:///PATH"),
+        ("unix://", "expected unix:PATH or unix:///PATH"),
+        ("unix:~nobody-of-this-name/zoo.sock", "expected an absolute path"),
+        ("unix:/run/a b.sock", "expected a path of letters, digits"),
+        ("unix:/run/%41.sock", "expected a path of letters, digits"),
+        ("unix:/run/zoo.sock?x", "expected a path of letters, digits"),
+        ("unix:/run/zoo\n.sock", "expected a path of letters, digits"),
+        ("unix:/run/\0", "expected a path of letters, digits"),
+        ("unix:/run/\udcff", "expected a path of letters, digits"),
+        ("unix:/run/zoö.sock", "expected a path of letters, digits"),
+        ("unix:/" + "x" * LONGEST_PATH, "expected a path of at most 103 bytes"),
+    ],
+)
+def test_path_that_is_no_socket_is_rejected(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        unix_address(text)
+    assert unix_address("unix:/" + "x" * (LONGEST_PATH - 1))
