@@ -234,21 +234,21 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryStatus(self, request, context):
-        """UNIMPLEMENTED.
+        """One region of shared memory, or all. UNIMPLEMENTED unless a setting of the server turns shared memory on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryRegister(self, request, context):
-        """UNIMPLEMENTED.
+        """Registers a part of a POSIX shared memory object by name. UNIMPLEMENTED unless a setting turns shared memory on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryUnregister(self, request, context):
-        """UNIMPLEMENTED.
+        """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,11 +71,11 @@ class GRPCInferenceServiceStub:
     RepositoryModelUnload: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
     SystemSharedMemoryStatus: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryStatusRequest, _open_inference_pb2.SystemSharedMemoryStatusResponse]
-    """UNIMPLEMENTED."""
+    """One region of shared memory, or all. UNIMPLEMENTED unless a setting of the server turns shared memory on."""
     SystemSharedMemoryRegister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryRegisterRequest, _open_inference_pb2.SystemSharedMemoryRegisterResponse]
-    """UNIMPLEMENTED."""
+    """Registers a part of a POSIX shared memory object by name. UNIMPLEMENTED unless a setting turns shared memory on."""
     SystemSharedMemoryUnregister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryUnregisterRequest, _open_inference_pb2.SystemSharedMemoryUnregisterResponse]
-    """UNIMPLEMENTED."""
+    """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryStatus: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryStatusRequest, _open_inference_pb2.CudaSharedMemoryStatusResponse]
     """UNIMPLEMENTED."""
     CudaSharedMemoryRegister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryRegisterRequest, _open_inference_pb2.CudaSharedMemoryRegisterResponse]
@@ -125,11 +125,11 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     RepositoryModelUnload: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]  # type: ignore[assignment]
     """Takes a model out of service: requests in flight are answered, then its memory is freed."""
     SystemSharedMemoryStatus: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryStatusRequest, _open_inference_pb2.SystemSharedMemoryStatusResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED."""
+    """One region of shared memory, or all. UNIMPLEMENTED unless a setting of the server turns shared memory on."""
     SystemSharedMemoryRegister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryRegisterRequest, _open_inference_pb2.SystemSharedMemoryRegisterResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED."""
+    """Registers a part of a POSIX shared memory object by name. UNIMPLEMENTED unless a setting turns shared memory on."""
     SystemSharedMemoryUnregister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryUnregisterRequest, _open_inference_pb2.SystemSharedMemoryUnregisterResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED."""
+    """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryStatus: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryStatusRequest, _open_inference_pb2.CudaSharedMemoryStatusResponse]  # type: ignore[assignment]
     """UNIMPLEMENTED."""
     CudaSharedMemoryRegister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryRegisterRequest, _open_inference_pb2.CudaSharedMemoryRegisterResponse]  # type: ignore[assignment]
@@ -241,21 +241,21 @@ class GRPCInferenceServiceServicer:
         request: _open_inference_pb2.SystemSharedMemoryStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.SystemSharedMemoryStatusResponse, _abc.Awaitable[_open_inference_pb2.SystemSharedMemoryStatusResponse]]:
-        """UNIMPLEMENTED."""
+        """One region of shared memory, or all. UNIMPLEMENTED unless a setting of the server turns shared memory on."""
 
     def SystemSharedMemoryRegister(
         self,
         request: _open_inference_pb2.SystemSharedMemoryRegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.SystemSharedMemoryRegisterResponse, _abc.Awaitable[_open_inference_pb2.SystemSharedMemoryRegisterResponse]]:
-        """UNIMPLEMENTED."""
+        """Registers a part of a POSIX shared memory object by name. UNIMPLEMENTED unless a setting turns shared memory on."""
 
     def SystemSharedMemoryUnregister(
         self,
         request: _open_inference_pb2.SystemSharedMemoryUnregisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.SystemSharedMemoryUnregisterResponse, _abc.Awaitable[_open_inference_pb2.SystemSharedMemoryUnregisterResponse]]:
-        """UNIMPLEMENTED."""
+        """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on."""
 
     def CudaSharedMemoryStatus(
         self,
