@@ -10,9 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from service.client import Classification, JobProgress, MetricValue, ZooClientError
+from model_zoo.cards.recipes import ImageRecipe
+from model_zoo.catalog import Catalog
+from service.client import Classification, JobProgress, MetricValue, Tensors, ZooClientError
+from service.tasks.image.image_input import ImageReader
 from tests.support.end_to_end.components import find_command
 from tests.support.end_to_end.server_process import EXAMPLES, run_zoo, until
 from tests.support.end_to_end.stubs import (
@@ -240,3 +245,20 @@ def test_repeated_upload_gives_the_same_dataset(made: TunedModels, tmp_path: Pat
     again = made.client.upload_dataset(topics_csv(tmp_path / "topics.csv"))
     assert (again.id, again.existed) == (made.data["topics"].id, True)
     assert sum(dataset.id == again.id for dataset in made.client.datasets()) == 1
+
+
+def test_tuned_head_takes_pixels_as_its_base_does(made: TunedModels) -> None:
+    images = np.random.default_rng(7).integers(0, 256, (4, 224, 224, 3), np.uint8)
+    recipe = Catalog.from_package().get(CNN).recipe
+    assert isinstance(recipe, ImageRecipe)
+    reader = ImageReader(recipe)
+    rows: list[Any] = [{"pixels": image} for image in images]
+    rows += [{"pixel_values": reader.normalise(Image.fromarray(image))} for image in images]
+    for model, classes in (("pets", len(PHOTO_CLASSES)), (CNN, 1000)):
+        results = made.client.predict(model, rows)
+        assert all(isinstance(result, Tensors) for result in results), results
+        logits = np.stack(
+            [np.asarray(result.tensors["logits"], np.float32) for result in results if isinstance(result, Tensors)]
+        )
+        assert logits.shape == (8, classes)
+        np.testing.assert_allclose(logits[:4], logits[4:], rtol=0, atol=1e-3)
