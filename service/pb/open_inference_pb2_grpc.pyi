@@ -77,11 +77,11 @@ class GRPCInferenceServiceStub:
     SystemSharedMemoryUnregister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryUnregisterRequest, _open_inference_pb2.SystemSharedMemoryUnregisterResponse]
     """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryStatus: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryStatusRequest, _open_inference_pb2.CudaSharedMemoryStatusResponse]
-    """UNIMPLEMENTED."""
+    """No region. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryRegister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryRegisterRequest, _open_inference_pb2.CudaSharedMemoryRegisterResponse]
     """UNIMPLEMENTED."""
     CudaSharedMemoryUnregister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryUnregisterRequest, _open_inference_pb2.CudaSharedMemoryUnregisterResponse]
-    """UNIMPLEMENTED."""
+    """Nothing to forget. UNIMPLEMENTED unless a setting turns shared memory on."""
     TraceSetting: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]
     """UNIMPLEMENTED; tracing is set where the server starts."""
     LogSettings: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]
@@ -131,11 +131,11 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     SystemSharedMemoryUnregister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryUnregisterRequest, _open_inference_pb2.SystemSharedMemoryUnregisterResponse]  # type: ignore[assignment]
     """Forgets one region, or all without a name. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryStatus: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryStatusRequest, _open_inference_pb2.CudaSharedMemoryStatusResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED."""
+    """No region. UNIMPLEMENTED unless a setting turns shared memory on."""
     CudaSharedMemoryRegister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryRegisterRequest, _open_inference_pb2.CudaSharedMemoryRegisterResponse]  # type: ignore[assignment]
     """UNIMPLEMENTED."""
     CudaSharedMemoryUnregister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.CudaSharedMemoryUnregisterRequest, _open_inference_pb2.CudaSharedMemoryUnregisterResponse]  # type: ignore[assignment]
-    """UNIMPLEMENTED."""
+    """Nothing to forget. UNIMPLEMENTED unless a setting turns shared memory on."""
     TraceSetting: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]  # type: ignore[assignment]
     """UNIMPLEMENTED; tracing is set where the server starts."""
     LogSettings: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]  # type: ignore[assignment]
@@ -262,7 +262,7 @@ class GRPCInferenceServiceServicer:
         request: _open_inference_pb2.CudaSharedMemoryStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.CudaSharedMemoryStatusResponse, _abc.Awaitable[_open_inference_pb2.CudaSharedMemoryStatusResponse]]:
-        """UNIMPLEMENTED."""
+        """No region. UNIMPLEMENTED unless a setting turns shared memory on."""
 
     def CudaSharedMemoryRegister(
         self,
@@ -276,7 +276,7 @@ class GRPCInferenceServiceServicer:
         request: _open_inference_pb2.CudaSharedMemoryUnregisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.CudaSharedMemoryUnregisterResponse, _abc.Awaitable[_open_inference_pb2.CudaSharedMemoryUnregisterResponse]]:
-        """UNIMPLEMENTED."""
+        """Nothing to forget. UNIMPLEMENTED unless a setting turns shared memory on."""
 
     def TraceSetting(
         self,

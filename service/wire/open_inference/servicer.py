@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from service.errors import NotFound
+from service.errors import NotFound, RegionNotFound
 from service.inference import Inference
 from service.observability.recorder import Recorder
 from service.pb import open_inference_pb2 as pb
@@ -167,6 +167,22 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         (await self._shared_memory(context)).unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
+    async def CudaSharedMemoryStatus(
+        self, request: pb.CudaSharedMemoryStatusRequest, context: Context
+    ) -> pb.CudaSharedMemoryStatusResponse:
+        """No region can be registered. perf_analyzer asks all the same where it uses system shared memory."""
+        await self._shared_memory(context)
+        if request.name:
+            raise RegionNotFound
+        return pb.CudaSharedMemoryStatusResponse()
+
+    async def CudaSharedMemoryUnregister(
+        self, request: pb.CudaSharedMemoryUnregisterRequest, context: Context
+    ) -> pb.CudaSharedMemoryUnregisterResponse:
+        """See `CudaSharedMemoryStatus`."""
+        await self._shared_memory(context)
+        return pb.CudaSharedMemoryUnregisterResponse()
+
     async def _shared_memory(self, context: Context) -> Regions:
         if self._regions is None:
             await self._unimplemented(None, context)
@@ -178,5 +194,4 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def _unimplemented(self, request: object, context: Context) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not supported, nor advertised in ServerMetadata.extensions")
 
-    CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _unimplemented
-    TraceSetting = LogSettings = _unimplemented
+    CudaSharedMemoryRegister = TraceSetting = LogSettings = _unimplemented

@@ -334,6 +334,18 @@ async def test_regions_are_registered_shown_and_unregistered(shared: SharedObjec
         assert not (await zoo.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest())).regions
         metadata = await zoo.ServerMetadata(pb.ServerMetadataRequest())
         assert "system_shared_memory" in metadata.extensions
+        assert "cuda_shared_memory" not in metadata.extensions
+
+
+async def test_there_are_no_cuda_regions_to_unregister(shared: SharedObject) -> None:
+    """perf_analyzer unregisters regions of both kinds, whichever it uses."""
+    async with registered(shared) as (_, zoo):
+        await zoo.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest())
+        assert not (await zoo.CudaSharedMemoryStatus(pb.CudaSharedMemoryStatusRequest())).regions
+        assert "hush" in (await zoo.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest())).regions
+        with pytest.raises(aio.AioRpcError) as raised:
+            await zoo.CudaSharedMemoryRegister(pb.CudaSharedMemoryRegisterRequest(name="hush"))
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_server_without_shared_memory_does_not_have_its_methods() -> None:
@@ -342,6 +354,7 @@ async def test_server_without_shared_memory_does_not_have_its_methods() -> None:
             stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest()),
             stub.SystemSharedMemoryRegister(pb.SystemSharedMemoryRegisterRequest()),
             stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest()),
+            stub.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest()),
         ):
             with pytest.raises(aio.AioRpcError) as raised:
                 await call
