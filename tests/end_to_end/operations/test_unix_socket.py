@@ -99,3 +99,10 @@ def test_second_server_is_refused_and_the_first_keeps_its_socket(server: ServerP
 def test_socket_where_no_folder_is_is_refused_with_its_reason(path: Path) -> None:
     ended = refuses_to_start(ZOO_HOST=f"unix:{path.parent}/no/zoo.sock")
     assert ended == f"cannot listen on unix:{path.parent}/no/zoo.sock for gRPC: no such file or directory"
+
+
+def test_shared_memory_beyond_this_machine_is_refused_at_the_start() -> None:
+    assert refuses_to_start(ZOO_HOST="0.0.0.0", ZOO_SHARED_MEMORY="system") == (
+        "ZOO_SHARED_MEMORY is 'system': expected a loopback address or a unix: socket as ZOO_HOST, got '0.0.0.0', where callers "
+        "of other machines can connect"
+    )
