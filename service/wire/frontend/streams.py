@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from service.errors import DeadlineExceeded, ZooError
+from service.observability.recorder import Call
+from service.wire.calls import to_zoo_error
 from service.wire.frontend.calls import Caller, Host
 from service.wire.frontend.core import BUFFER_HINT, CoreCall, Event, Metadata, cancelled, message
 from service.wire.status import code_of, status_of, trailers_of
@@ -69,8 +71,7 @@ class StreamCall(Caller):
         self._host.deliver(StreamCall._start, self)
         self._read_next()
 
-    def settled(self) -> bool:
-        """See AnyCall."""
+    def _settled(self) -> bool:
         return self._closed and not self._reading and not self._sending and not self._status_pending and self._over
 
     def cancel(self) -> None:
@@ -97,12 +98,12 @@ class StreamCall(Caller):
             self._host.credit.hold(len(data))
             self._host.deliver(self._begin, data)
             self._read_next()
-        self._check_settled()
+        self.settle()
 
     def _metadata_sent(self, _: Event) -> None:
         self._send_next()
         self._tell_if_complete()
-        self._check_settled()
+        self.settle()
 
     def _message_sent(self, _: Event) -> None:
         self._send_next()
@@ -110,11 +111,11 @@ class StreamCall(Caller):
         self._host.credit.release(self._charges.popleft())
         self._tell_if_complete()
         self._read_next()
-        self._check_settled()
+        self.settle()
 
     def _status_sent(self, _: Event) -> None:
         self._status_pending = False
-        self._check_settled()
+        self.settle()
 
     def _call_closed(self, event: Event) -> None:
         self._closed = True
@@ -123,7 +124,7 @@ class StreamCall(Caller):
                 answered, self._ended = self._ended, True
             if not answered:
                 self._host.deliver(StreamCall._leave, self)
-        self._check_settled()
+        self.settle()
 
     def _send_next(self) -> None:
         """Sends the oldest reply, now that the one before is sent."""
@@ -142,8 +143,9 @@ class StreamCall(Caller):
             self._completed = True
             self._host.deliver(StreamCall._complete, self)
 
-    def _check_settled(self) -> None:
-        if self.settled():
+    def settle(self) -> None:
+        """See AnyCall."""
+        if self._settled():
             while self._charges:
                 self._host.credit.release(self._charges.popleft())
             self._host.finished(self)
@@ -184,7 +186,10 @@ class StreamCall(Caller):
             self._end(error)
 
     def _start(self) -> None:
-        self._handler = self._open(self)
+        try:
+            self._handler = self._open(self)
+        except Exception as error:
+            self._end(error)
 
     def _begin(self, data: bytes) -> None:
         if self._over:
@@ -207,15 +212,14 @@ class StreamCall(Caller):
             self._finish(asyncio.CancelledError())
         self._host.left(self)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         """Sends the status: OK, or that of an error as the handler shows it."""
         if self._over:
             return
         code, text = 0, ""
         trailers: Metadata = ()
-        try:
-            self._finish(error)
-        except ZooError as shown:
+        shown = self._finish(error)
+        if shown is not None:
             status = status_of(shown)
             code, text, trailers = code_of(shown).value[0], status.message, trailers_of(status)
         with self._lock:
@@ -224,10 +228,15 @@ class StreamCall(Caller):
             self._ended = self._status_pending = True
             self.core.end(code, text, trailers, self._status_sent, first=False)
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None) -> ZooError | None:
+        """Cancels what is under way; gives the error as clients may see it."""
         self._over = True
         left, self.under_way = tuple(self.under_way), set()
-        for request in left:
-            request.cancel()
-        if self._handler is not None:
-            self._handler.ended(error)
+        try:
+            for request in left:
+                request.cancel()
+            if self._handler is not None:
+                self._handler.ended(error)
+        except Exception as raised:  # by design a ZooError; any other must not leave the caller without a status
+            error = raised
+        return to_zoo_error(error, "stream", Call()) if isinstance(error, Exception) else None
