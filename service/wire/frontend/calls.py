@@ -36,6 +36,9 @@ class Host(Protocol):
     def arrived(self, call: UnaryCall) -> None:
         """The message of a call was read, or will not come. On the frontend's thread."""
 
+    def left_unread(self, call: UnaryCall) -> None:
+        """The caller has left before the message was read. On the frontend's thread."""
+
     def left(self, call: AnyCall) -> None:
         """The event loop knows that the caller has left. From the loop."""
 
@@ -132,11 +135,6 @@ class UnaryCall(Caller):
     def _settled(self) -> bool:
         return self._read and self._closed and (self._sent or (self._gone and not self._answered))
 
-    @property
-    def closed(self) -> bool:
-        """Whether the caller has left, or has its answer."""
-        return self._closed
-
     def late(self, error: NotReady) -> None:
         """Ends the call, whose message has not come."""
         if not self._answered:
@@ -167,6 +165,7 @@ class UnaryCall(Caller):
                 self._host.deliver(UnaryCall._leave, self)
             else:
                 self._gone = True  # a read that is under way still has its event to come
+                self._host.left_unread(self)
         self.settle()
 
     def _reply_sent(self, _: Event) -> None:

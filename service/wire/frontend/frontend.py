@@ -59,6 +59,7 @@ class Frontend:
         limit_bytes: int,
         gate: Gate = lambda _model, _version: None,
         on_refused: OnRefused = lambda _method, _error: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`limit_bytes`: of requests that are being read or answered. Raises Unsupported where this grpcio lacks what is
         needed."""
@@ -67,13 +68,14 @@ class Frontend:
         self._loop = loop
         self._gate = gate
         self._on_refused = on_refused
+        self._clock = clock
         self._accept: dict[str, Callable[[CoreCall], None]] = {}
         self._thread = threading.Thread(target=self._run, name="frontend", daemon=True)
         # on the thread
         self._armed = 0
         self._open: set[AnyCall] = set()
         self._reading: OrderedDict[UnaryCall, float] = OrderedDict()  # and since when
-        self._parked: deque[UnaryCall] = deque()
+        self._parked: OrderedDict[UnaryCall, None] = OrderedDict()  # an ordered set
         # shared, each an atomic operation of a deque or a flag
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
@@ -147,7 +149,7 @@ class Frontend:
         while self._left:
             self._left.popleft().settle()
         if self._parked:
-            now = time.monotonic()
+            now = self._clock()
             for call, since in [*self._reading.items()]:
                 if now - since < READ_GRACE_S:
                     break
@@ -179,7 +181,7 @@ class Frontend:
         if error is not None:
             self._refuse(call, error)
         elif self.credit.busy or self._parked:
-            self._parked.append(call)
+            self._parked[call] = None
         else:
             self._read(call)
 
@@ -204,15 +206,13 @@ class Frontend:
         self._on_refused(call.method, error)
 
     def _read(self, call: UnaryCall) -> None:
-        self._reading[call] = time.monotonic()
+        self._reading[call] = self._clock()
         call.begin_read()
 
     def _read_parked(self) -> None:
         while self._parked and not self.credit.busy:
-            call = self._parked.popleft()
-            if call.closed:
-                call.abandon()
-            elif self.credit.exhausted:
+            call, _ = self._parked.popitem(last=False)
+            if self.credit.exhausted:
                 self._refuse(call, ServerBusy(RETRY_S))
             else:
                 self._read(call)
@@ -228,6 +228,12 @@ class Frontend:
         self._reading.pop(call, None)
         if self._parked:
             self._read_parked()
+
+    def left_unread(self, call: UnaryCall) -> None:
+        """See Host."""
+        if call in self._parked:
+            del self._parked[call]
+            call.abandon()
 
     def finished(self, call: AnyCall) -> None:
         """See Host."""

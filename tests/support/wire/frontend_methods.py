@@ -27,7 +27,7 @@ class Bytes:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def SerializeToString(self) -> bytes:  # noqa: N802  # as protobuf names it
+    def SerializeToString(self) -> bytes:  # as protobuf names it
         return self._data
 
 

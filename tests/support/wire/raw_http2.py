@@ -1,4 +1,4 @@
-"""HTTP/2 frames made by hand (RFC 9113), for calls that no gRPC library sends: cut off, malformed, or headers and nothing more."""
+"""HTTP/2 frames made by hand (RFC 9113), for calls that no gRPC library sends: cut off, malformed, without a message."""
 
 from __future__ import annotations
 
