@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from service.errors import InvalidInput, ZooError
+from service.errors import InvalidInput, NotReady, ZooError
 from service.observability.recorder import Recorder
 from service.wire.calls import CountedCall, unreadable
 from service.wire.frontend.calls import UnaryCall
@@ -26,10 +26,14 @@ def answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any,
 async def _answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any, Message]) -> None:
     try:
         with counted:
-            reply = await coroutine
-        call.reply(reply.SerializeToString())
+            data = (await coroutine).SerializeToString()
     except ZooError as error:
         call.fail(error)
+    except asyncio.CancelledError:
+        call.fail(NotReady("the server ended the request; try again"))  # does nothing where the caller has left
+        raise
+    else:
+        call.reply(data)
 
 
 def parsed(call: UnaryCall, counted: CountedCall, parse: Callable[[bytes], Request]) -> Request | None:

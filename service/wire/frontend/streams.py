@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from service.errors import DeadlineExceeded, ZooError
+from service.errors import DeadlineExceeded, NotReady, ZooError
 from service.observability.recorder import Call
 from service.wire.calls import to_zoo_error
 from service.wire.frontend.calls import Caller, Host
@@ -156,7 +156,12 @@ class StreamCall(Caller):
         """Sends a reply; `request` is what was under way for it."""
         if request is not None:
             self.under_way.discard(request)
-        self._replies.append(reply.SerializeToString())
+        try:
+            data = reply.SerializeToString()
+        except Exception as error:
+            self._end(error)
+            return
+        self._replies.append(data)
         if not self._flush_due:
             # Once for all replies of this turn of the loop: the core puts them into one packet.
             self._flush_due = True
@@ -176,9 +181,11 @@ class StreamCall(Caller):
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled() or self._over:
+        if self._over:
             return
-        error = task.exception()
+        error = (
+            NotReady("the server ended a request of the stream; try again") if task.cancelled() else task.exception()
+        )
         if error is None:
             self.reply(task.result(), task)
         else:
@@ -201,6 +208,8 @@ class StreamCall(Caller):
             self._end(error)
 
     def _complete(self) -> None:
+        if self._ended:  # a caller who leaves also sends no more; `_leave` follows
+            return
         remaining = self.time_remaining()
         late = (
             remaining is not None and not remaining

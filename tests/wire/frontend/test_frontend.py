@@ -70,6 +70,7 @@ async def test_call_for_a_full_model_is_refused_before_its_message_is_sent() -> 
         assert retry is not None
         assert retry.retry_delay.ToMilliseconds() == 250
         assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "250"
+        await until(lambda: refused)  # the caller may be told first
         assert [(method, type(error)) for method, error in refused] == [(UNARY, QueueFull)]
         assert await s.call(b"x", metadata=(("zoo-model", "free"),)) == b"x"
         await s.until_idle()
@@ -196,12 +197,16 @@ async def test_calls_that_waited_unread_are_refused_and_counted_where_the_memory
     kept, refused = KeptCalls(), list[str]()
     hooks: dict[str, Any] = {"on_refused": lambda method, _: refused.append(method)}
     async with served(Methods(kept), limit_bytes=1 << 20, **hooks) as s:
-        large, *others = [s.begun() for _ in range(4)]
-        await until(lambda: s.frontend.credit.reading == 2 and len(s.frontend._parked) == 2)
+        large = s.begun()
+        await until(lambda: s.frontend.credit.reading == 1)
+        others = [s.begun()]
+        await until(lambda: s.frontend.credit.reading == 2)
+        others += [s.begun(), s.begun()]
+        await until(lambda: len(s.frontend._parked) == 2)
         await large.write(b"x" * (1 << 20))
         await others[0].write(b"it was being read")
         assert {await code(call) for call in others[1:]} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert refused == [UNARY] * 2
+        await until(lambda: refused == [UNARY] * 2)
         for call in await kept.come(2):
             call.reply(b"ok")
         assert [await large, await others[0]] == [b"ok"] * 2
