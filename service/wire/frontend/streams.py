@@ -221,7 +221,7 @@ class StreamCall(Caller):
             self._finish(asyncio.CancelledError())
         self._host.left(self)
 
-    def _end(self, error: Exception | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
         """Sends the status: OK, or that of an error as the handler shows it."""
         if self._over:
             return

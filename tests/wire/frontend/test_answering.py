@@ -113,8 +113,8 @@ async def test_reply_that_cannot_be_written_is_internal() -> None:
         await s.until_idle()
 
 
-@pytest.mark.parametrize(("timeout", "code"), [(None, "CANCELLED"), (0.05, "DEADLINE_EXCEEDED")])
-async def test_caller_who_leaves_cancels_the_coroutine(timeout: float | None, code: str) -> None:
+@pytest.mark.parametrize(("timeout_s", "code"), [(None, "CANCELLED"), (0.05, "DEADLINE_EXCEEDED")])
+async def test_caller_who_leaves_cancels_the_coroutine(timeout_s: float | None, code: str) -> None:
     began, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(_: StringValue) -> Message:
@@ -127,9 +127,9 @@ async def test_caller_who_leaves_cancels_the_coroutine(timeout: float | None, co
 
     counted = Counted(wait)
     async with served(counted.methods) as s:
-        call = s.call(TEXT, timeout=timeout)
+        call = s.call(TEXT, timeout=timeout_s)
         await began.wait()
-        if timeout is None:
+        if timeout_s is None:
             call.cancel()
         await cancelled.wait()
         await until(lambda: counted.count("Unary", code) == 1)

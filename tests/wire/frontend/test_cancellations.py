@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-import os
 import random
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -89,7 +89,7 @@ async def _connection(s: Served, count: int, chance: random.Random) -> None:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len([*Path("/proc/self/fd").iterdir()])
 
 
 async def test_cancellations_at_random_moments_leave_memory_descriptors_and_credit_unchanged() -> None:
