@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,14 @@ Request = TypeVar("Request")
 def answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any, Message]) -> None:
     """Has a task answer a call; the task is cancelled when the caller leaves."""
     task = asyncio.get_running_loop().create_task(_answer(call, counted, coroutine))
-    call.on_cancel = task.cancel  # type: ignore[assignment]  # its result is of no use; this also keeps the task alive
+
+    def cancel() -> None:  # also keeps the task alive
+        task.cancel()
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # the task will never begin
+            coroutine.close()
+            counted.cancelled()
+
+    call.on_cancel = cancel
 
 
 async def _answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any, Message]) -> None:

@@ -136,6 +136,30 @@ async def test_caller_who_leaves_cancels_the_coroutine(timeout_s: float | None, 
         await s.until_idle()
 
 
+async def test_caller_who_leaves_before_the_coroutine_begins_is_counted_and_nothing_is_left_unawaited() -> None:
+    async def never(_: StringValue) -> Message:
+        raise AssertionError
+
+    counted, handled = Counted(never), asyncio.Event()
+    unary = counted.methods.unary
+
+    def handle(call: UnaryCall) -> None:
+        unary(call)
+        assert call.on_cancel is not None
+        call.on_cancel()  # in the same turn of the loop
+        call.on_cancel = None
+        handled.set()
+
+    counted.methods.unary = handle
+    async with served(counted.methods) as s:
+        call = asyncio.ensure_future(s.call(TEXT))
+        await handled.wait()
+        assert counted.count("Unary", "CANCELLED") == 1
+        call.cancel()
+        await asyncio.wait([call])
+        await s.until_idle()
+
+
 # ── hints ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
