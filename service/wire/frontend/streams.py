@@ -56,6 +56,7 @@ class StreamCall(Caller):
         # guarded by the lock
         self._sending = False
         self._ended = False  # a status was sent, or the caller has left
+        self._status: tuple[int, str, Metadata] | None = None  # to be sent after the replies
         self._status_pending = False
         # on the event loop
         self._flush_due = False
@@ -101,12 +102,14 @@ class StreamCall(Caller):
         self.settle()
 
     def _metadata_sent(self, _: Event) -> None:
-        self._send_next()
+        with self._lock:
+            self._send_next()
         self._tell_if_complete()
         self.settle()
 
     def _message_sent(self, _: Event) -> None:
-        self._send_next()
+        with self._lock:
+            self._send_next()
         self._left -= 1
         self._host.credit.release(self._charges.popleft())
         self._tell_if_complete()
@@ -127,15 +130,14 @@ class StreamCall(Caller):
         self.settle()
 
     def _send_next(self) -> None:
-        """Sends the oldest reply, now that the one before is sent."""
-        with self._lock:
-            self._sending = bool(self._replies) and not self._ended
-            if self._sending:
-                self._send_oldest()
-
-    def _send_oldest(self) -> None:
-        data = self._replies.popleft()
-        self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
+        """Sends the oldest reply, or the status after the last. Nothing may be under way; the caller holds the lock."""
+        self._sending = bool(self._replies) and not self._ended
+        if self._sending:
+            data = self._replies.popleft()
+            self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
+        elif self._status is not None and not self._ended:
+            self._ended = self._status_pending = True
+            self.core.end(*self._status, self._status_sent, first=False)
 
     def _tell_if_complete(self) -> None:
         """All requests have come and all replies are sent: the event loop decides about the status."""
@@ -156,6 +158,8 @@ class StreamCall(Caller):
         """Sends a reply; `request` is what was under way for it."""
         if request is not None:
             self.under_way.discard(request)
+        if self._over:
+            return
         try:
             data = reply.SerializeToString()
         except Exception as error:
@@ -170,9 +174,8 @@ class StreamCall(Caller):
     def _flush(self) -> None:
         self._flush_due = False
         with self._lock:
-            if self._replies and not self._sending and not self._ended:
-                self._sending = True
-                self._send_oldest()
+            if not self._sending:
+                self._send_next()
 
     def start(self, answer: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine answer a request. An exception of it ends the stream."""
@@ -222,7 +225,7 @@ class StreamCall(Caller):
         self._host.left(self)
 
     def _end(self, error: BaseException | None) -> None:
-        """Sends the status: OK, or that of an error as the handler shows it."""
+        """Sends the status after the replies so far: OK, or that of an error as the handler shows it."""
         if self._over:
             return
         code, text = 0, ""
@@ -232,10 +235,9 @@ class StreamCall(Caller):
             status = status_of(shown)
             code, text, trailers = code_of(shown).value[0], status.message, trailers_of(status)
         with self._lock:
-            if self._ended:
-                return
-            self._ended = self._status_pending = True
-            self.core.end(code, text, trailers, self._status_sent, first=False)
+            self._status = (code, text, trailers)
+            if not self._sending:
+                self._send_next()
 
     def _finish(self, error: BaseException | None) -> ZooError | None:
         """Cancels what is under way; gives the error as clients may see it."""
