@@ -88,8 +88,8 @@ async def _cancel_at_random(s: Served, count: int, chance: random.Random) -> Non
 
 async def _connection(s: Served, count: int, chance: random.Random) -> None:
     async with connected(s.port.number) as raw:
-        for start in range(0, count, 25):
-            await asyncio.gather(*(_play(raw, 2 * i + 1, chance) for i in range(start, start + 25)))
+        for start in range(0, count, 50):
+            await asyncio.gather(*(_play(raw, 2 * i + 1, chance) for i in range(start, start + 50)))
         if chance.random() < 0.5:  # else the connection breaks with calls on it
             async with asyncio.timeout(20.0):
                 raw.call(2 * count + 1, UNARY, b"", grpc_timeout="1S")
@@ -118,7 +118,10 @@ async def test_cancellations_at_random_moments_leave_memory_descriptors_and_cred
             tracemalloc.stop()
     grown = after.compare_to(before, "filename")
     assert sum(each.size_diff for each in grown) < 100_000, grown[:10]
-    assert sum(each.count_diff for each in grown if "service/wire/frontend" in each.traceback[0].filename) < 20, grown[:10]
+    assert (
+        sum(each.count_diff for each in grown if "service/wire/frontend" in each.traceback[0].filename)
+        < CANCELLATIONS / 20
+    )
     assert _descriptors() <= descriptors
     assert handlers.ends["cancelled"] > CANCELLATIONS / 20  # the moments are of every kind
     assert handlers.ends["left"] > CANCELLATIONS / 20
