@@ -18,7 +18,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit stock-clients recorded check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients recorded check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,9 +62,13 @@ demo: $(VENV)/.server
 # servers in memory. One thread a process: two pools of threads on the same cores only wait for each other. gRPC's own log would hide
 # the tests' output.
 PYTEST := OMP_NUM_THREADS=1 GRPC_VERBOSITY=ERROR $(BIN)/python -m pytest
+# Tests of inference that also run with ZOO_FRONTEND=aio: a server of the tests takes its frontend from ZOO_TEST_FRONTEND.
+BOTH_FRONTENDS := $(addprefix tests/end_to_end/,serving/test_bad_input.py serving/test_burst.py serving/test_deadlines.py \
+	operations/test_drain.py)
+BOTH_FRONTENDS_CLIENTS := $(addprefix tests/stock_clients/,test_triton_sync.py test_triton_async.py test_kserve.py)
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
 
-test: unit stock-clients
+test: unit aio stock-clients
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
@@ -77,6 +81,12 @@ unit: $(VENV)/.dev
 stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	$(CLIENTS)/bin/python -m pytest -c tests/stock_clients/pytest.ini --durations=5 tests/stock_clients $(ARGS)
+	ZOO_TEST_FRONTEND=aio $(CLIENTS)/bin/python -m pytest -c tests/stock_clients/pytest.ini $(BOTH_FRONTENDS_CLIENTS) $(ARGS)
+
+# Inference over grpc.aio, as where the frontend does not work; the other tests run over the frontend.
+aio: $(VENV)/.dev
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
+	ZOO_TEST_FRONTEND=aio $(PYTEST) $(BOTH_FRONTENDS) $(ARGS)
 
 # Plays a corpus of requests for every method and compares with what was recorded: for changes that are to change nothing.
 recorded: $(VENV)/.dev

@@ -24,7 +24,7 @@ from tests.support.wire.calls import (
     wired,
 )
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 SECRET = "password=hunter2 in /a/path"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from service.errors import InvalidInput, ZooError
+from service.errors import InvalidInput, NotReady, ZooError
 from service.observability.recorder import Recorder
 from service.wire.calls import CountedCall, unreadable
 from service.wire.frontend.calls import UnaryCall
@@ -20,16 +21,27 @@ Request = TypeVar("Request")
 def answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any, Message]) -> None:
     """Has a task answer a call; the task is cancelled when the caller leaves."""
     task = asyncio.get_running_loop().create_task(_answer(call, counted, coroutine))
-    call.on_cancel = task.cancel  # type: ignore[assignment]  # its result is of no use; this also keeps the task alive
+
+    def cancel() -> None:  # also keeps the task alive
+        task.cancel()
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # the task will never begin
+            coroutine.close()
+            counted.cancelled()
+
+    call.on_cancel = cancel
 
 
 async def _answer(call: UnaryCall, counted: CountedCall, coroutine: Coroutine[Any, Any, Message]) -> None:
     try:
         with counted:
-            reply = await coroutine
-        call.reply(reply.SerializeToString())
+            data = (await coroutine).SerializeToString()
     except ZooError as error:
         call.fail(error)
+    except asyncio.CancelledError:
+        call.fail(NotReady("the server ended the request; try again"))  # does nothing where the caller has left
+        raise
+    else:
+        call.reply(data)
 
 
 def parsed(call: UnaryCall, counted: CountedCall, parse: Callable[[bytes], Request]) -> Request | None:

@@ -36,6 +36,9 @@ class Host(Protocol):
     def arrived(self, call: UnaryCall) -> None:
         """The message of a call was read, or will not come. On the frontend's thread."""
 
+    def left_unread(self, call: UnaryCall) -> None:
+        """The caller has left before the message was read. On the frontend's thread."""
+
     def left(self, call: AnyCall) -> None:
         """The event loop knows that the caller has left. From the loop."""
 
@@ -43,8 +46,8 @@ class Host(Protocol):
 class AnyCall(Protocol):
     """A call of either kind, as the frontend keeps it."""
 
-    def settled(self) -> bool:
-        """Whether its last event has come. On the frontend's thread."""
+    def settle(self) -> None:
+        """Gives back what the call holds, if its last event has come. On the frontend's thread."""
 
     def cancel(self) -> None:
         """Ends it at once."""
@@ -84,11 +87,13 @@ class UnaryCall(Caller):
         "_sent",
         "hint",
         "message",
+        "method",
         "on_cancel",
     )
 
-    def __init__(self, core: CoreCall, host: Host, handler: Callable[[UnaryCall], None]) -> None:
+    def __init__(self, method: str, core: CoreCall, host: Host, handler: Callable[[UnaryCall], None]) -> None:
         super().__init__(core)
+        self.method = method
         self.hint = _hint(core.metadata)
         """Model and version as the metadata name them; None where they name no model."""
         self.message = b""
@@ -121,20 +126,14 @@ class UnaryCall(Caller):
     def abandon(self) -> None:
         """The caller has left before its message was read."""
         self._read = True
-        self._check_settled()
+        self.settle()
 
     def watch(self) -> None:
         """Waits for the end of the call."""
         self.core.watch_close(self._call_closed)
 
-    def settled(self) -> bool:
-        """See AnyCall."""
+    def _settled(self) -> bool:
         return self._read and self._closed and (self._sent or (self._gone and not self._answered))
-
-    @property
-    def closed(self) -> bool:
-        """Whether the caller has left, or has its answer."""
-        return self._closed
 
     def late(self, error: NotReady) -> None:
         """Ends the call, whose message has not come."""
@@ -147,13 +146,13 @@ class UnaryCall(Caller):
         self._charge = self._host.credit.arrived(self._charge, 0 if data is None else len(data))
         self._host.arrived(self)
         if self._answered:  # it was late
-            self._check_settled()
+            self.settle()
         elif data is not None and not self._gone:
             self.message = data
             self._delivered = True
             self._host.deliver(self._handler, self)
         elif self._closed:
-            self._check_settled()
+            self.settle()
         else:
             # The client has closed its side without a message, or the core ends the call for a message above the limit, or
             # the caller leaves. The core's own status wins where it has one.
@@ -166,14 +165,16 @@ class UnaryCall(Caller):
                 self._host.deliver(UnaryCall._leave, self)
             else:
                 self._gone = True  # a read that is under way still has its event to come
-        self._check_settled()
+                self._host.left_unread(self)
+        self.settle()
 
     def _reply_sent(self, _: Event) -> None:
         self._sent = True
-        self._check_settled()
+        self.settle()
 
-    def _check_settled(self) -> None:
-        if self.settled():
+    def settle(self) -> None:
+        """See AnyCall."""
+        if self._settled():
             self._host.credit.release(self._charge)
             self._charge = 0
             self._host.finished(self)

@@ -67,4 +67,5 @@ class ReadCredit:
         self.held_bytes -= charge
 
     def _charge(self) -> int:
-        return max(int(self._guess), SMALLEST_CHARGE)
+        # At most half of the limit, or one message of nearly that size would have the small ones after it refused.
+        return max(min(int(self._guess), self.limit_bytes // 2), SMALLEST_CHARGE)

@@ -17,6 +17,8 @@ from grpc import aio
 
 from service.errors import NotReady, ServerBusy, ZooError
 from service.observability.log import logger
+from service.observability.recorder import Call
+from service.wire.calls import to_zoo_error
 from service.wire.frontend.calls import AnyCall, UnaryCall
 from service.wire.frontend.core import CoreCall, CoreQueue, Event
 from service.wire.frontend.credit import ReadCredit
@@ -28,8 +30,8 @@ ARMED = 32
 """Calls of each method that the core may hand over before the thread asks for more."""
 BURST = 64
 """Events that the thread takes before it wakes the event loop, and messages that the loop handles before its other work."""
-POLL_S = 1.0
-"""Longest wait for an event."""
+POLL_S = 0.1
+"""Longest wait for an event: what a departed caller held is given back after it at the latest, and so is the thread."""
 STOPPING_POLL_S = 0.02
 """The same once the server has stopped."""
 MAX_PARKED = 2048
@@ -57,6 +59,7 @@ class Frontend:
         limit_bytes: int,
         gate: Gate = lambda _model, _version: None,
         on_refused: OnRefused = lambda _method, _error: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`limit_bytes`: of requests that are being read or answered. Raises Unsupported where this grpcio lacks what is
         needed."""
@@ -65,13 +68,14 @@ class Frontend:
         self._loop = loop
         self._gate = gate
         self._on_refused = on_refused
+        self._clock = clock
         self._accept: dict[str, Callable[[CoreCall], None]] = {}
         self._thread = threading.Thread(target=self._run, name="frontend", daemon=True)
         # on the thread
         self._armed = 0
         self._open: set[AnyCall] = set()
         self._reading: OrderedDict[UnaryCall, float] = OrderedDict()  # and since when
-        self._parked: deque[UnaryCall] = deque()
+        self._parked: OrderedDict[UnaryCall, None] = OrderedDict()  # an ordered set
         # shared, each an atomic operation of a deque or a flag
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
@@ -124,14 +128,14 @@ class Frontend:
                 taken += 1
             else:
                 event = self._queue.next(STOPPING_POLL_S if self._stopping else POLL_S)
-            if event is not None:
-                try:
+            try:
+                if event is not None:
                     event.tag(event)
-                except Exception:
-                    log.exception("an event of a call failed")
-                event = None  # or it would keep its call, whose end the core waits for, until the next event
-            if self._left or self._parked:
-                self._look_after()
+                if self._left or self._parked:
+                    self._look_after()
+            except Exception:  # of one call: the thread serves the others
+                log.exception("an event of a call failed")
+            event = None  # or it would keep its call, whose end the core waits for, until the next event
         self._queue.shutdown()
 
     def _wake(self) -> None:
@@ -143,16 +147,16 @@ class Frontend:
 
     def _look_after(self) -> None:
         while self._left:
-            call = self._left.popleft()
-            if call.settled() and call in self._open:
-                self.finished(call)
+            self._left.popleft().settle()
         if self._parked:
-            now = time.monotonic()
+            now = self._clock()
             for call, since in [*self._reading.items()]:
                 if now - since < READ_GRACE_S:
                     break
                 del self._reading[call]
-                call.late(NotReady("the message took too long to arrive while other requests waited to be read"))
+                error = NotReady("the message took too long to arrive while other requests waited to be read")
+                call.late(error)
+                self._on_refused(call.method, error)
             self._read_parked()
 
     def _arm(self, method: str) -> None:
@@ -170,39 +174,46 @@ class Frontend:
         self._accept[method](CoreCall(event))
 
     def _accept_unary(self, method: str, handler: Callable[[UnaryCall], None], core: CoreCall) -> None:
-        call = UnaryCall(core, self, handler)
+        call = UnaryCall(method, core, self, handler)
         self._open.add(call)
         call.watch()
         error = self._refusal(call)
         if error is not None:
-            call.refuse(error)
-            self._on_refused(method, error)
+            self._refuse(call, error)
         elif self.credit.busy or self._parked:
-            self._parked.append(call)
+            self._parked[call] = None
         else:
             self._read(call)
 
     def _refusal(self, call: UnaryCall) -> ZooError | None:
         if self.credit.exhausted or len(self._parked) >= MAX_PARKED:
             return ServerBusy(RETRY_S)
-        return None if call.hint is None else self._gate(*call.hint)
+        if call.hint is None:
+            return None
+        try:
+            return self._gate(*call.hint)
+        except Exception:  # must not leave the call without an answer
+            log.exception("a call could not be judged by its metadata")
+            return None
 
     def _accept_stream(self, open_: Callable[[StreamCall], StreamHandler], limit: int, core: CoreCall) -> None:
         call = StreamCall(core, self, open_, limit)
         self._open.add(call)
         call.begin()
 
+    def _refuse(self, call: UnaryCall, error: ZooError) -> None:
+        call.refuse(error)
+        self._on_refused(call.method, error)
+
     def _read(self, call: UnaryCall) -> None:
-        self._reading[call] = time.monotonic()
+        self._reading[call] = self._clock()
         call.begin_read()
 
     def _read_parked(self) -> None:
         while self._parked and not self.credit.busy:
-            call = self._parked.popleft()
-            if call.closed:
-                call.abandon()
-            elif self.credit.exhausted:
-                call.refuse(ServerBusy(RETRY_S))
+            call, _ = self._parked.popitem(last=False)
+            if self.credit.exhausted:
+                self._refuse(call, ServerBusy(RETRY_S))
             else:
                 self._read(call)
 
@@ -217,6 +228,12 @@ class Frontend:
         self._reading.pop(call, None)
         if self._parked:
             self._read_parked()
+
+    def left_unread(self, call: UnaryCall) -> None:
+        """See Host."""
+        if call in self._parked:
+            del self._parked[call]
+            call.abandon()
 
     def finished(self, call: AnyCall) -> None:
         """See Host."""
@@ -238,8 +255,10 @@ class Frontend:
             function, argument = inbox.popleft()
             try:
                 function(argument)
-            except Exception:  # of one call: the others of the burst are handled all the same
-                log.exception("a call could not be handled")
+            except Exception as error:  # of one call: the others of the burst are handled all the same
+                shown = to_zoo_error(error, "", Call())
+                if isinstance(argument, UnaryCall):
+                    argument.fail(shown)
         if inbox and not self._woken:
             self._woken = True
             self._loop.call_soon(self._drain)

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from service.errors import DeadlineExceeded, ZooError
+from service.errors import DeadlineExceeded, NotReady, ZooError
+from service.observability.recorder import Call
+from service.wire.calls import to_zoo_error
 from service.wire.frontend.calls import Caller, Host
 from service.wire.frontend.core import BUFFER_HINT, CoreCall, Event, Metadata, cancelled, message
 from service.wire.status import code_of, status_of, trailers_of
@@ -54,6 +56,7 @@ class StreamCall(Caller):
         # guarded by the lock
         self._sending = False
         self._ended = False  # a status was sent, or the caller has left
+        self._status: tuple[int, str, Metadata] | None = None  # to be sent after the replies
         self._status_pending = False
         # on the event loop
         self._flush_due = False
@@ -69,8 +72,7 @@ class StreamCall(Caller):
         self._host.deliver(StreamCall._start, self)
         self._read_next()
 
-    def settled(self) -> bool:
-        """See AnyCall."""
+    def _settled(self) -> bool:
         return self._closed and not self._reading and not self._sending and not self._status_pending and self._over
 
     def cancel(self) -> None:
@@ -97,24 +99,26 @@ class StreamCall(Caller):
             self._host.credit.hold(len(data))
             self._host.deliver(self._begin, data)
             self._read_next()
-        self._check_settled()
+        self.settle()
 
     def _metadata_sent(self, _: Event) -> None:
-        self._send_next()
+        with self._lock:
+            self._send_next()
         self._tell_if_complete()
-        self._check_settled()
+        self.settle()
 
     def _message_sent(self, _: Event) -> None:
-        self._send_next()
+        with self._lock:
+            self._send_next()
         self._left -= 1
         self._host.credit.release(self._charges.popleft())
         self._tell_if_complete()
         self._read_next()
-        self._check_settled()
+        self.settle()
 
     def _status_sent(self, _: Event) -> None:
         self._status_pending = False
-        self._check_settled()
+        self.settle()
 
     def _call_closed(self, event: Event) -> None:
         self._closed = True
@@ -123,18 +127,17 @@ class StreamCall(Caller):
                 answered, self._ended = self._ended, True
             if not answered:
                 self._host.deliver(StreamCall._leave, self)
-        self._check_settled()
+        self.settle()
 
     def _send_next(self) -> None:
-        """Sends the oldest reply, now that the one before is sent."""
-        with self._lock:
-            self._sending = bool(self._replies) and not self._ended
-            if self._sending:
-                self._send_oldest()
-
-    def _send_oldest(self) -> None:
-        data = self._replies.popleft()
-        self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
+        """Sends the oldest reply, or the status after the last. Nothing may be under way; the caller holds the lock."""
+        self._sending = bool(self._replies) and not self._ended
+        if self._sending:
+            data = self._replies.popleft()
+            self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
+        elif self._status is not None and not self._ended:
+            self._ended = self._status_pending = True
+            self.core.end(*self._status, self._status_sent, first=False)
 
     def _tell_if_complete(self) -> None:
         """All requests have come and all replies are sent: the event loop decides about the status."""
@@ -142,8 +145,9 @@ class StreamCall(Caller):
             self._completed = True
             self._host.deliver(StreamCall._complete, self)
 
-    def _check_settled(self) -> None:
-        if self.settled():
+    def settle(self) -> None:
+        """See AnyCall."""
+        if self._settled():
             while self._charges:
                 self._host.credit.release(self._charges.popleft())
             self._host.finished(self)
@@ -154,7 +158,14 @@ class StreamCall(Caller):
         """Sends a reply; `request` is what was under way for it."""
         if request is not None:
             self.under_way.discard(request)
-        self._replies.append(reply.SerializeToString())
+        if self._over:
+            return
+        try:
+            data = reply.SerializeToString()
+        except Exception as error:
+            self._end(error)
+            return
+        self._replies.append(data)
         if not self._flush_due:
             # Once for all replies of this turn of the loop: the core puts them into one packet.
             self._flush_due = True
@@ -163,9 +174,8 @@ class StreamCall(Caller):
     def _flush(self) -> None:
         self._flush_due = False
         with self._lock:
-            if self._replies and not self._sending and not self._ended:
-                self._sending = True
-                self._send_oldest()
+            if not self._sending:
+                self._send_next()
 
     def start(self, answer: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine answer a request. An exception of it ends the stream."""
@@ -174,9 +184,11 @@ class StreamCall(Caller):
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled() or self._over:
+        if self._over:
             return
-        error = task.exception()
+        error = (
+            NotReady("the server ended a request of the stream; try again") if task.cancelled() else task.exception()
+        )
         if error is None:
             self.reply(task.result(), task)
         else:
@@ -184,7 +196,10 @@ class StreamCall(Caller):
             self._end(error)
 
     def _start(self) -> None:
-        self._handler = self._open(self)
+        try:
+            self._handler = self._open(self)
+        except Exception as error:
+            self._end(error)
 
     def _begin(self, data: bytes) -> None:
         if self._over:
@@ -196,6 +211,8 @@ class StreamCall(Caller):
             self._end(error)
 
     def _complete(self) -> None:
+        if self._ended:  # a caller who leaves also sends no more; `_leave` follows
+            return
         remaining = self.time_remaining()
         late = (
             remaining is not None and not remaining
@@ -208,26 +225,29 @@ class StreamCall(Caller):
         self._host.left(self)
 
     def _end(self, error: BaseException | None) -> None:
-        """Sends the status: OK, or that of an error as the handler shows it."""
+        """Sends the status after the replies so far: OK, or that of an error as the handler shows it."""
         if self._over:
             return
         code, text = 0, ""
         trailers: Metadata = ()
-        try:
-            self._finish(error)
-        except ZooError as shown:
+        shown = self._finish(error)
+        if shown is not None:
             status = status_of(shown)
             code, text, trailers = code_of(shown).value[0], status.message, trailers_of(status)
         with self._lock:
-            if self._ended:
-                return
-            self._ended = self._status_pending = True
-            self.core.end(code, text, trailers, self._status_sent, first=False)
+            self._status = (code, text, trailers)
+            if not self._sending:
+                self._send_next()
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None) -> ZooError | None:
+        """Cancels what is under way; gives the error as clients may see it."""
         self._over = True
         left, self.under_way = tuple(self.under_way), set()
-        for request in left:
-            request.cancel()
-        if self._handler is not None:
-            self._handler.ended(error)
+        try:
+            for request in left:
+                request.cancel()
+            if self._handler is not None:
+                self._handler.ended(error)
+        except Exception as raised:  # by design a ZooError; any other must not leave the caller without a status
+            error = raised
+        return to_zoo_error(error, "stream", Call()) if isinstance(error, Exception) else None

@@ -40,12 +40,13 @@ def zoo_home() -> Path:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of this process without settings of Zoo, offline, with `settings`."""
+    """The environment of this process without settings of Zoo, offline, with `settings`. ZOO_TEST_FRONTEND: see the Makefile."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
     inherited.pop("FORCE_COLOR", None)
     # Compiles and lane processes would slow the tests down; the tests of tiers turn them on.
     always = {"ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", "ZOO_OPTIMIZE": "off", "ZOO_LANE_PROCESSES": "off"}
-    chosen = inherited | {"ZOO_HOME": str(zoo_home())} | always | settings
+    frontend = {"ZOO_FRONTEND": os.environ.get("ZOO_TEST_FRONTEND", "auto")}
+    chosen = inherited | {"ZOO_HOME": str(zoo_home())} | always | frontend | settings
     _share_probe(Path(chosen["ZOO_HOME"]))
     return chosen
 

@@ -26,6 +26,7 @@ from service.scheduler.policy import BatchLimits
 from service.types import InferReply, InferRequest, Instance, Prediction, TensorInstance, Timing
 from service.wire.calls import CountedServer
 from service.wire.open_inference.servicer import OpenInferenceServicer, add_to_server
+from tests.support.wire.frontends import served_port
 
 
 def spec(name: str, datatype: str, *shape: int) -> TensorSpec:
@@ -236,11 +237,5 @@ async def wired(answer: Callable[[Instance], Prediction | ZooError] = echo) -> A
     server = aio.server()
     counted: Any = CountedServer(server, recorder)
     add_to_server(servicer, counted)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stub = pb_grpc.GRPCInferenceServiceStub(channel)
-            yield Wired(stub, inference, registry, recorder, state, channel)
-    finally:
-        await server.stop(None)
+    async with served_port(server, servicer.calls) as port, port.channel() as channel:
+        yield Wired(pb_grpc.GRPCInferenceServiceStub(channel), inference, registry, recorder, state, channel)

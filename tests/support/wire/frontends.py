@@ -26,6 +26,7 @@ class Port:
 
     number: int
     frontend: Frontend | None
+    server: aio.Server
 
     def channel(self, *options: tuple[str, Any]) -> aio.Channel:
         """A new connection."""
@@ -47,7 +48,7 @@ async def served_port(
     if frontend is not None:
         frontend.start()
     try:
-        yield Port(number, frontend)
+        yield Port(number, frontend, server)
     finally:
         await server.stop(None)
         if frontend is not None:

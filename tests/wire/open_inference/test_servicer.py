@@ -12,7 +12,7 @@ from service.pb import open_inference_pb2 as pb
 from service.wire.open_inference.tensors import encode
 from tests.support.wire.fakes import Wired, wired
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 
 
 def infer(*elements: bytes, request_id: str = "", model: str = "pictures", **fields: Any) -> pb.ModelInferRequest:

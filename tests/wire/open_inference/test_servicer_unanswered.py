@@ -17,7 +17,7 @@ from tests.support.wire.open_inference import (
     without_codec,
 )
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 
 LABELS = {"model": "adder", "version": "1"}
 

@@ -26,7 +26,7 @@ from tests.support.wire.calls import (
 )
 from tests.support.wire.open_inference import Caller
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("each_frontend")]
 GOOD = Prediction({"y": np.zeros(1, np.float32)})
 
 

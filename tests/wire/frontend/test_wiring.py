@@ -1,0 +1,79 @@
+"""Which server answers the inference methods, and what a refusal counts as."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc import aio
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from service.errors import QueueFull, ZooError
+from service.observability.metrics import Metrics
+from service.observability.recorder import Recorder
+from service.observability.statistics import Statistics
+from service.settings import load_settings
+from service.wire.frontend import wiring
+from service.wire.frontend.wiring import MIB, is_supported, make_frontend
+from tests.support.wire.frontend_methods import UNARY, Methods, code
+
+pytestmark = pytest.mark.asyncio
+
+
+def probe_says(problem: str, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    asked: list[Path] = []
+
+    async def works(home: Path) -> str:
+        asked.append(home)
+        return problem
+
+    monkeypatch.setattr(wiring.probe, "works", works)
+    return asked
+
+
+async def test_working_frontend_serves_the_inference_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = probe_says("", monkeypatch)
+    assert await is_supported(load_settings(home=tmp_path))
+    assert asked == [tmp_path]
+
+
+async def test_frontend_that_does_not_work_is_logged_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe_says("a stream has no answer", monkeypatch)
+    with capture_logs() as logs:
+        assert not await is_supported(load_settings(home=tmp_path))
+    assert [(entry["log_level"], entry["reason"]) for entry in logs] == [("warning", "a stream has no answer")]
+
+
+async def test_setting_aio_asks_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = probe_says("", monkeypatch)
+    assert not await is_supported(load_settings(home=tmp_path, frontend="aio"))
+    assert asked == []
+
+
+async def test_refusal_by_metadata_is_counted_under_its_method_and_code(tmp_path: Path) -> None:
+    def refuse_unread(model: str, version: str) -> ZooError | None:
+        return QueueFull(model, 1, 1, 0.25)
+
+    metrics = CollectorRegistry()
+    recorder = Recorder(Metrics(metrics), Statistics(lambda: 0))
+    inference: Any = SimpleNamespace(refuse_unread=refuse_unread)
+    settings = load_settings(home=tmp_path, request_memory_mib=17)
+    server = aio.server()
+    frontend = make_frontend(settings, server, recorder, cast(Any, inference), [Methods()])
+    assert frontend.credit.limit_bytes == 17 * MIB
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    frontend.start()
+    try:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            refused = channel.unary_unary(UNARY)(b"", metadata=(("zoo-model", "m"),))
+            assert await code(refused) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        await server.stop(None)
+        frontend.stop()
+    labels = {"model": "", "version": "", "method": "Unary", "code": "RESOURCE_EXHAUSTED"}
+    assert metrics.get_sample_value("zoo_requests_total", labels) == 1
