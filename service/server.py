@@ -284,6 +284,8 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
+                # Windows that grow with the bandwidth let unread calls fill the server's memory.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),  # a second server on the same port must fail
                 *keepalive(self._settings),
             ],

@@ -13,6 +13,8 @@ SMALLEST_CHARGE = 16 * 1024
 """Bytes. A request holds its call and its arrays as well, and the transport holds a window of its stream."""
 DECAY = 0.98
 """Of the guess, at each message that is smaller than it."""
+FLOOD_BYTES = 128 * 1024 * 1024
+"""Of messages held at once, whose memory is worth returning to the operating system afterwards."""
 MAX_READING = 256
 """Requests whose messages are read at once."""
 
@@ -28,6 +30,7 @@ class ReadCredit:
         """What they are charged with."""
         self.held_bytes = 0
         """Of messages that have arrived and are not answered."""
+        self._peak_bytes = 0  # of held_bytes since the last relief
         self._guess = float(FIRST_GUESS)
 
     @property
@@ -55,16 +58,24 @@ class ReadCredit:
         self.reading_bytes -= charge
         self._guess = max(float(size), self._guess * DECAY)
         actual = max(size, SMALLEST_CHARGE)
-        self.held_bytes += actual
+        self.hold(actual)
         return actual
 
     def hold(self, size: int) -> None:
         """Charges a message of a stream, which nobody announced."""
         self.held_bytes += size
+        self._peak_bytes = max(self._peak_bytes, self.held_bytes)
 
     def release(self, charge: int) -> None:
         """The request is over."""
         self.held_bytes -= charge
+
+    def relieved(self) -> bool:
+        """Whether a flood is over: much was held, and nearly all of it was released. Says so once."""
+        if self._peak_bytes < FLOOD_BYTES or self.held_bytes > self._peak_bytes // 8:
+            return False
+        self._peak_bytes = self.held_bytes
+        return True
 
     def _charge(self) -> int:
         # At most half of the limit, or one message of nearly that size would have the small ones after it refused.

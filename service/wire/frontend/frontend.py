@@ -26,8 +26,9 @@ from service.wire.frontend.streams import StreamCall, StreamHandler
 
 log = logger(__name__)
 
-ARMED = 32
-"""Calls of each method that the core may hand over before the thread asks for more."""
+ARMED = 1024
+"""Calls of each method that the core may hand over before the thread asks for more. Beyond these the core keeps calls itself, and
+from some 1,000 of them on it cancels a growing share at random."""
 BURST = 64
 """Events that the thread takes before it wakes the event loop, and messages that the loop handles before its other work."""
 POLL_S = 0.1
@@ -59,15 +60,17 @@ class Frontend:
         limit_bytes: int,
         gate: Gate = lambda _model, _version: None,
         on_refused: OnRefused = lambda _method, _error: None,
+        on_relieved: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit_bytes`: of requests that are being read or answered. Raises Unsupported where this grpcio lacks what is
-        needed."""
+        """`limit_bytes`: of requests that are being read or answered. `on_relieved` is called on the thread when a flood is
+        over. Raises Unsupported where this grpcio lacks what is needed."""
         self.credit = ReadCredit(limit_bytes)
         self._queue = CoreQueue(server)
         self._loop = loop
         self._gate = gate
         self._on_refused = on_refused
+        self._on_relieved = on_relieved
         self._clock = clock
         self._accept: dict[str, Callable[[CoreCall], None]] = {}
         self._thread = threading.Thread(target=self._run, name="frontend", daemon=True)
@@ -238,6 +241,8 @@ class Frontend:
     def finished(self, call: AnyCall) -> None:
         """See Host."""
         self._open.discard(call)
+        if self.credit.relieved():
+            self._on_relieved()
 
     def left(self, call: AnyCall) -> None:
         """See Host."""

@@ -12,6 +12,7 @@ from service.errors import ZooError
 from service.inference import Inference
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
+from service.runtime.memory import trim_heap
 from service.settings import Settings
 from service.wire.frontend import probe
 from service.wire.frontend.frontend import Frontend
@@ -20,6 +21,8 @@ from service.wire.status import code_of
 log = logger(__name__)
 
 MIB = 1024 * 1024
+GIVE_BACK_S = 1.0
+"""After the end of a flood. The pages that a batch needs are mapped again at its next run."""
 
 
 class InferenceMethods(Protocol):
@@ -52,7 +55,12 @@ def make_frontend(
         recorder.call_finished(Call(), method.rpartition("/")[2], code_of(error).name, 0.0)
 
     loop, limit_bytes = asyncio.get_running_loop(), settings.request_memory_mib * MIB
-    frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused)
+
+    def relieved() -> None:
+        """Returns the memory of a flood, which the heap would keep: soon, and not amid the last replies."""
+        loop.call_soon_threadsafe(loop.call_later, GIVE_BACK_S, loop.run_in_executor, None, trim_heap)
+
+    frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused, relieved)
     for each in methods:
         each.add_to_frontend(frontend)
     return frontend

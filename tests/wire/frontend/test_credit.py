@@ -1,6 +1,6 @@
 """The credit bounds what is read and held, and comes back whole."""
 
-from service.wire.frontend.credit import FIRST_GUESS, MAX_READING, SMALLEST_CHARGE, ReadCredit
+from service.wire.frontend.credit import FIRST_GUESS, FLOOD_BYTES, MAX_READING, SMALLEST_CHARGE, ReadCredit
 
 MIB = 1 << 20
 
@@ -85,3 +85,21 @@ def test_message_of_a_stream_is_held_until_it_is_released() -> None:
     assert credit.exhausted
     credit.release(MIB)
     assert (credit.exhausted, credit.held_bytes) == (False, 0)
+
+
+def test_relief_is_said_once_when_nearly_all_of_a_flood_is_released() -> None:
+    credit = ReadCredit(1 << 30)
+    credit.hold(FLOOD_BYTES)
+    assert not credit.relieved()
+    credit.release(FLOOD_BYTES - 1000)
+    assert credit.relieved()
+    assert not credit.relieved()
+    credit.release(1000)
+    assert not credit.relieved()
+
+
+def test_release_of_less_than_a_flood_is_no_relief() -> None:
+    credit = ReadCredit(1 << 30)
+    credit.hold(FLOOD_BYTES - 1)
+    credit.release(FLOOD_BYTES - 1)
+    assert not credit.relieved()
