@@ -73,6 +73,7 @@ class Frontend:
         self._on_relieved = on_relieved
         self._clock = clock
         self._accept: dict[str, Callable[[CoreCall], None]] = {}
+        self._tags: dict[str, Callable[[Event], None]] = {}
         self._thread = threading.Thread(target=self._run, name="frontend", daemon=True)
         # on the thread
         self._armed = 0
@@ -89,13 +90,16 @@ class Frontend:
 
     def add_unary(self, method: str, handler: Callable[[UnaryCall], None]) -> None:
         """Serves a unary method, `/package.Service/Method`. `handler` is called on the event loop with each call."""
-        self._queue.register(method)
-        self._accept[method] = partial(self._accept_unary, method, handler)
+        self._add(method, partial(self._accept_unary, method, handler))
 
     def add_stream(self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
         """Serves a bidirectional method. `open_` is called on the event loop with each call; see StreamCall for `limit`."""
+        self._add(method, partial(self._accept_stream, open_, limit))
+
+    def _add(self, method: str, accept: Callable[[CoreCall], None]) -> None:
         self._queue.register(method)
-        self._accept[method] = partial(self._accept_stream, open_, limit)
+        self._accept[method] = accept
+        self._tags[method] = partial(self._called, method)
 
     def start(self) -> None:
         """Begins to serve. The server must have been started."""
@@ -164,7 +168,7 @@ class Frontend:
 
     def _arm(self, method: str) -> None:
         try:
-            self._queue.request(method, partial(self._called, method))
+            self._queue.request(method, self._tags[method])
         except ValueError:  # the server stops
             return
         self._armed += 1
