@@ -7,6 +7,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
+from service.engine.decisions import Decisions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.log import logger
@@ -15,10 +18,14 @@ from service.registry.registry import Registry
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
 from service.runtime.network import Runtime
-from service.tiering.interfaces import CandidateCompiler, ProcessHost
-from service.tiering.runtime_benchmark import benchmark
-from service.tiering.runtime_check import compare_with_reference
+from service.tiering.interfaces import CandidateCompiler, Prepared, ProcessHost
+from service.tiering.pacing import PacedRuntime, Pacing
+from service.tiering.runtime_benchmark import Timings, benchmark
+from service.tiering.runtime_check import compare_with_reference, decisions_in_reduced_precision
 from service.tiering.runtime_swap import CheckedRuntime, RuntimeSwap
+from service.tiering.stored_evidence import Evidence, conditions, store, stored
+from service.verification.golden_check import items_of
+from service.verification.probes import alone, closeness, closeness_problem, probe_items
 
 log = logger(__name__)
 
@@ -27,24 +34,40 @@ class CompiledCandidate:
     """Tries compiled runtimes."""
 
     def __init__(
-        self, registry: Registry, compiler: CandidateCompiler, swap: RuntimeSwap, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        compiler: CandidateCompiler,
+        swap: RuntimeSwap,
+        clock: Callable[[], float],
+        pacing: Pacing,
+        lanes: int,
     ) -> None:
         self._registry = registry
         self._compiler = compiler
         self._swap = swap
         self._clock = clock
+        self._pacing = pacing
+        self._lanes = lanes
 
-    def attempt(self, served: ServedModel, precision: str) -> TierReport:
+    def attempt(self, served: ServedModel, precision: str, compiler: str) -> TierReport:
         """Compiles, checks, times and swaps. The report has a reason where the network keeps its runtime."""
-        unchanged = TierReport("eager", served.runtime.precision, candidate=f"compiled {precision}")
+        serving = served.tier_report
+        tier = "eager" if serving is None else serving.tier
+        in_service = "" if serving is None else serving.compiler
+        candidate = f"{compiler} {precision}"
+        unchanged = TierReport(tier, served.runtime.precision, compiler=in_service, candidate=candidate)
         # The measurement ends after the error was handled: until then the error keeps a batch's memory.
         with ExitStack() as measured:
             try:
-                compiled = self._compiler.compile(
-                    served.card, precision, lambda: announce_memory_use(self._registry, measured)
-                )
-                unchanged = replace(unchanged, compile_s=compiled.compile_s, cached=compiled.cached)
-                return self._check_and_swap(served, compiled.runtime, unchanged)
+                prepared = self._compiler.compile(served.card, precision, compiler)
+                unchanged = replace(unchanged, compile_s=prepared.compile_s, cached=prepared.cached)
+                under = conditions(served, candidate, self._lanes)
+                evidence = stored(prepared, under)
+                if evidence is not None and evidence.report.reason:
+                    return evidence.report
+                announce_memory_use(self._registry, measured)
+                runtime = prepared.load()
+                return self._check_and_swap(served, runtime, unchanged, prepared, under, evidence)
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
             except Exception:  # the next candidate may succeed; a model that was unloaded meanwhile fails here
@@ -52,21 +75,25 @@ class CompiledCandidate:
                     log.exception("making a model faster failed", model=served.name, candidate=unchanged.candidate)
                 return replace(unchanged, reason="the attempt failed; the server's log says why")
 
-    def _check_and_swap(self, served: ServedModel, runtime: Runtime, unchanged: TierReport) -> TierReport:
-        """Checks and times a runtime, and swaps it in, or frees it and says why."""
+    def _check_and_swap(
+        self,
+        served: ServedModel,
+        runtime: Runtime,
+        unchanged: TierReport,
+        prepared: Prepared,
+        under: str,
+        evidence: Evidence | None,
+    ) -> TierReport:
+        """Checks and times a runtime, unless there is evidence, and swaps it in, or frees it and says why."""
         try:
-            found, problem, decisions = compare_with_reference(served, runtime)
-            report = replace(
-                unchanged,
-                max_error=found.max_error,
-                cosine=found.cosine,
-                top1_agreement=found.top1_agreement,
-                reason="" if problem is None else f"it fails the check: {problem}",
-            )
+            decisions: Decisions | None = None
+            if evidence is not None and (problem := self._wrong_at_once(served, runtime)) is None:
+                report, timings = evidence.report, evidence.timings
+                decisions = decisions_in_reduced_precision(served, runtime)
+            else:
+                report, timings, decisions = self._measure(served, runtime, unchanged, prepared, under)
             if not report.reason:
-                report, timings = benchmark(served, served.runtime, runtime, report, self._clock)
-            if not report.reason:
-                serves = replace(report, tier="compiled", precision=runtime.precision)
+                serves = replace(report, tier="compiled", precision=runtime.precision, compiler=runtime.compiler)
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))
                 if problem is None:
                     return serves
@@ -77,12 +104,47 @@ class CompiledCandidate:
         runtime.free()
         return report
 
+    def _measure(
+        self, served: ServedModel, runtime: Runtime, unchanged: TierReport, prepared: Prepared, under: str
+    ) -> tuple[TierReport, Timings, Decisions | None]:
+        """Checks and times a runtime, and stores the outcome."""
+        self._pacing.paused = False
+        timings: Timings = ()
+        found, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
+        report = replace(
+            unchanged,
+            max_error=found.max_error,
+            cosine=found.cosine,
+            top1_agreement=found.top1_agreement,
+            reason="" if problem is None else f"it fails the check: {problem}",
+        )
+        if not report.reason:
+            serving = served.tier_report
+            report, timings = benchmark(served, served.runtime, runtime, report, self._clock, self._pacing.pause)
+            if serving is not None and serving.tier == "compiled":  # rates are those over the eager tier
+                faster = report.speedup * serving.speedup, report.single_speedup * serving.single_speedup
+                report = replace(report, speedup=faster[0], single_speedup=faster[1])
+            if report.reason and self._pacing.paused:
+                return report, timings, decisions  # it may have been slow because of the requests beside it
+        store(prepared, under, Evidence(report, timings))
+        return report, timings, decisions
+
+    def _wrong_at_once(self, served: ServedModel, runtime: Runtime) -> str | None:
+        """A problem with the first golden input, which a network with stored evidence runs before it serves."""
+        assert served.reference is not None
+        items = probe_items(served.task, items_of(served.card, served.golden()))[:1]
+        found = closeness(served.card, list(enumerate(alone(served.task, runtime, items))), served.reference)
+        if decisions_in_reduced_precision(served, runtime) is not None:
+            return None if np.isfinite(found.max_error) else "outputs are not finite"
+        return closeness_problem(served.card, runtime.precision, found)
+
 
 class ProcessCandidate:
     """Moves networks that stay eager into the lanes' processes."""
 
-    def __init__(self, registry: Registry, processes: ProcessHost, swap: RuntimeSwap) -> None:
+    def __init__(self, registry: Registry, processes: ProcessHost, swap: RuntimeSwap, pacing: Pacing) -> None:
         self._registry = registry
+        self._pacing = pacing
         self._processes = processes
         self._swap = swap
 
@@ -103,7 +165,7 @@ class ProcessCandidate:
                 log.info("the network stays in this process", model=served.name, reason=str(error))
                 return False
             try:
-                _, problem, decisions = compare_with_reference(served, runtime)
+                _, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
                 moved = replace(report, processes=self.lanes)
                 problem = problem or self._swap.swap(served, moved, CheckedRuntime(runtime, decisions=decisions))
             except BaseException:
