@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ class World:
         materialised = store.find(self.card)
         assert materialised is not None
         self.eager = NetworkRuntime(load_network(self.card, materialised), "cpu")
-        self.compiled: CompiledRuntime = self.first.runtime
+        self.compiled = cast(CompiledRuntime, self.first.load())
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,13 @@ def test_second_compile_loads_from_disk(made: World, monkeypatch: pytest.MonkeyP
     assert again.cached
     assert again.compile_s == made.first.compile_s
     batch = tokens(3, 9)
-    np.testing.assert_array_equal(again.runtime.run(batch)["embedding"], made.compiled.run(batch)["embedding"])
+    np.testing.assert_array_equal(again.load().run(batch)["embedding"], made.compiled.run(batch)["embedding"])
     with pytest.raises(CannotCompile, match="ended before it was done"):
         made.compiler.compile(made.card, "bf16")  # other code, and no worker to write it
 
 
 def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
-    runtime = made.compiler.compile(made.card, "fp32").runtime
+    runtime = cast(CompiledRuntime, made.compiler.compile(made.card, "fp32").load())
     runtime.run(tokens(1, 4))
     network = weakref.ref(runtime._network)
     runtime.free()
@@ -154,7 +154,7 @@ def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
 
 
 def test_running_batch_outlives_free(made: World) -> None:
-    runtime = made.compiler.compile(made.card, "fp32").runtime
+    runtime = cast(CompiledRuntime, made.compiler.compile(made.card, "fp32").load())
     network = runtime._network
     runtime.free()
     assert network is not None
