@@ -17,8 +17,6 @@ class TierReport:
     """The tier in service: `eager` (torch, operation by operation) or `compiled`."""
     precision: str
     """Number format of the tier in service."""
-    compiler: str = ""
-    """The compiler of the tier in service: `openvino`, `aotinductor`, `cuda_graphs`; empty where it is eager."""
     candidate: str = ""
     """The runtime that was measured, for example `openvino bf16`; empty where none was."""
     speedup: float = 0.0
@@ -45,3 +43,5 @@ class TierReport:
     """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0: no row is."""
     processes: int = 0
     """How many processes of its own the network runs in, one for each lane; 0: the server's process."""
+    compiler: str = ""
+    """The compiler of the tier in service: `openvino`, `aotinductor`, `cuda_graphs`; empty where it is eager."""

@@ -23,7 +23,7 @@ from service.tiering.pacing import PacedRuntime, Pacing
 from service.tiering.runtime_benchmark import Timings, benchmark
 from service.tiering.runtime_check import compare_with_reference, decisions_in_reduced_precision
 from service.tiering.runtime_swap import CheckedRuntime, RuntimeSwap
-from service.tiering.stored_evidence import Evidence, conditions, store, stored
+from service.tiering.stored_evidence import Measured, conditions, store, stored
 from service.verification.golden_check import items_of
 from service.verification.probes import alone, closeness, closeness_problem, probe_items
 
@@ -82,7 +82,7 @@ class CompiledCandidate:
         unchanged: TierReport,
         prepared: Prepared,
         under: str,
-        evidence: Evidence | None,
+        evidence: Measured | None,
     ) -> TierReport:
         """Checks and times a runtime, unless there is evidence, and swaps it in, or frees it and says why."""
         try:
@@ -126,7 +126,7 @@ class CompiledCandidate:
                 report = replace(report, speedup=faster[0], single_speedup=faster[1])
             if report.reason and self._pacing.paused:
                 return report, timings, decisions  # it may have been slow because of the requests beside it
-        store(prepared, under, Evidence(report, timings))
+        store(prepared, under, Measured(report, timings))
         return report, timings, decisions
 
     def _wrong_at_once(self, served: ServedModel, runtime: Runtime) -> str | None:

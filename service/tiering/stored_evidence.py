@@ -29,7 +29,7 @@ _TIMINGS = TypeAdapter(tuple[tuple[int, int, float], ...])
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Measured:
     """The outcome of a check and of timings."""
 
     report: TierReport
@@ -51,7 +51,7 @@ def conditions(served: ServedModel, candidate: str, lanes: int) -> str:
     return hashlib.sha256(strict_json.text(facts, sort_keys=True).encode()).hexdigest()
 
 
-def stored(prepared: Prepared, under: str) -> Evidence | None:
+def stored(prepared: Prepared, under: str) -> Measured | None:
     """The evidence of a network under these conditions; None where it must be measured."""
     body = prepared.evidence()
     found = body.get(under) if body is not None else None
@@ -62,10 +62,10 @@ def stored(prepared: Prepared, under: str) -> Evidence | None:
         timings = _TIMINGS.validate_python(found["timings"])
     except (ValidationError, KeyError):
         return None
-    return Evidence(replace(report, compile_s=prepared.compile_s, cached=prepared.cached), timings)
+    return Measured(replace(report, compile_s=prepared.compile_s, cached=prepared.cached), timings)
 
 
-def store(prepared: Prepared, under: str, evidence: Evidence) -> None:
+def store(prepared: Prepared, under: str, evidence: Measured) -> None:
     """Stores evidence beside what was measured under other conditions. Figures that are not finite are not stored."""
     try:
         document = {"report": asdict(evidence.report), "timings": [[*timing] for timing in evidence.timings]}
