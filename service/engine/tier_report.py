@@ -44,4 +44,5 @@ class TierReport:
     processes: int = 0
     """How many processes of its own the network runs in, one for each lane; 0: the server's process."""
     compiler: str = ""
-    """The compiler of the tier in service: `openvino`, `aotinductor`, `cuda_graphs`; empty where it is eager."""
+    """The compiler of the tier in service: `openvino`, `aotinductor`, `cuda_graphs`, or two with a `+` between
+    them, of which one runs few rows and the other many; empty where it is eager."""

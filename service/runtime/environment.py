@@ -20,8 +20,11 @@ def processor() -> dict[str, Any]:
 
 @cache
 def compiler_version(compiler: str) -> str:
-    """The installed version of a compiler that is not a part of torch; empty for one that is, and where it is missing."""
-    if compiler != "openvino":
+    """The installed version of a compiler that is not a part of torch; empty for one that is, and where it is missing.
+
+    `compiler` may name two, as of `RuntimeByRows`.
+    """
+    if "openvino" not in compiler:
         return ""
     try:
         return metadata.version("openvino")

@@ -15,9 +15,12 @@ from service.engine.tier_report import TierReport
 from service.observability.log import logger
 from service.registry.loading.memory_ledger import Measurement
 from service.registry.registry import Registry
+from service.runtime.compilers.by_rows import RuntimeByRows
 from service.runtime.compilers.compiled_cache import CannotCompile
+from service.runtime.free_memory import free_bytes
 from service.runtime.lanes.processes import CannotMove
 from service.runtime.network import Runtime
+from service.tiering.combination import split_by_rows
 from service.tiering.interfaces import CandidateCompiler, Prepared, ProcessHost
 from service.tiering.pacing import PacedRuntime, Pacing
 from service.tiering.runtime_benchmark import Timings, benchmark
@@ -28,6 +31,9 @@ from service.verification.golden_check import items_of
 from service.verification.probes import alone, closeness, closeness_problem, probe_items
 
 log = logger(__name__)
+
+FREE = 4
+"""Times the weights of a network must be free in memory, so that it is kept beside another one."""
 
 
 class CompiledCandidate:
@@ -67,6 +73,8 @@ class CompiledCandidate:
                     return evidence.report
                 announce_memory_use(self._registry, measured)
                 runtime = prepared.load()
+                if evidence is not None and evidence.from_rows:
+                    runtime = self._combined(served, runtime, evidence.from_rows, for_many=evidence.for_many)
                 return self._check_and_swap(served, runtime, unchanged, prepared, under, evidence)
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
@@ -91,7 +99,13 @@ class CompiledCandidate:
                 report, timings = evidence.report, evidence.timings
                 decisions = decisions_in_reduced_precision(served, runtime)
             else:
-                report, timings, decisions = self._measure(served, runtime, unchanged, prepared, under)
+                measured, decisions = self._measure(served, runtime, unchanged)
+                together = self._measure_together(served, runtime, unchanged, measured)
+                if together is not None:
+                    runtime, measured, decisions = together
+                if not measured.report.reason or not self._pacing.paused:  # requests may have slowed it down
+                    store(prepared, under, measured)
+                report, timings = measured.report, measured.timings
             if not report.reason:
                 serves = replace(report, tier="compiled", precision=runtime.precision, compiler=runtime.compiler)
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))
@@ -105,9 +119,9 @@ class CompiledCandidate:
         return report
 
     def _measure(
-        self, served: ServedModel, runtime: Runtime, unchanged: TierReport, prepared: Prepared, under: str
-    ) -> tuple[TierReport, Timings, Decisions | None]:
-        """Checks and times a runtime, and stores the outcome."""
+        self, served: ServedModel, runtime: Runtime, unchanged: TierReport
+    ) -> tuple[Measured, Decisions | None]:
+        """Checks and times a runtime."""
         self._pacing.paused = False
         timings: Timings = ()
         found, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
@@ -118,16 +132,47 @@ class CompiledCandidate:
             top1_agreement=found.top1_agreement,
             reason="" if problem is None else f"it fails the check: {problem}",
         )
-        if not report.reason:
+        if problem is not None:
+            self._pacing.paused = False  # the problem is not one of speed
+        else:
             serving = served.tier_report
             report, timings = benchmark(served, served.runtime, runtime, report, self._clock, self._pacing.pause)
             if serving is not None and serving.tier == "compiled":  # rates are those over the eager tier
                 faster = report.speedup * serving.speedup, report.single_speedup * serving.single_speedup
                 report = replace(report, speedup=faster[0], single_speedup=faster[1])
-            if report.reason and self._pacing.paused:
-                return report, timings, decisions  # it may have been slow because of the requests beside it
-        store(prepared, under, Measured(report, timings))
-        return report, timings, decisions
+        return Measured(report, timings), decisions
+
+    def _measure_together(
+        self, served: ServedModel, runtime: Runtime, unchanged: TierReport, alone: Measured
+    ) -> tuple[Runtime, Measured, Decisions | None] | None:
+        """Tries a network that is right, but not faster, together with the one in service; None where that is no better.
+
+        Both stay in memory, so there must be enough of it. With a memory budget only one is kept.
+        """
+        serving = served.runtime
+        if not alone.timings or not alone.report.reason or serving.tier != "compiled" or self._registry.ledger.budget:
+            return None
+        free = free_bytes()
+        if serving.precision != runtime.precision or (free is not None and free < FREE * runtime.memory_bytes):
+            return None
+        split = split_by_rows(served, serving, runtime, self._clock, self._pacing.pause)
+        if split is None:
+            return None
+        for_many, from_rows = split
+        both = self._combined(served, runtime, from_rows, for_many=for_many)
+        measured, decisions = self._measure(served, both, unchanged)
+        if measured.report.reason:
+            both.other.free()
+            return None
+        return both, replace(measured, from_rows=from_rows, for_many=for_many), decisions
+
+    def _combined(self, served: ServedModel, runtime: Runtime, from_rows: int, *, for_many: bool) -> RuntimeByRows:
+        """A network together with another copy of the one in service, which is freed when it is replaced. Raises
+        CannotCompile."""
+        serving = served.runtime
+        other = self._compiler.compile(served.card, serving.precision, serving.compiler).load()
+        few, many = (other, runtime) if for_many else (runtime, other)
+        return RuntimeByRows(few, many, from_rows, other)
 
     def _wrong_at_once(self, served: ServedModel, runtime: Runtime) -> str | None:
         """A problem with the first golden input, which a network with stored evidence runs before it serves."""

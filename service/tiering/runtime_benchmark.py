@@ -44,8 +44,7 @@ def benchmark(
 
     `pause` is called after each batch with its seconds.
     """
-    golden = items_of(served.card, served.golden())
-    items = probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
+    items = benchmark_items(served)
     rows = served.limits.max_batch_size
     full = [items[i % len(items)] for i in range(rows)]
     one, together = served.task.collate(items[:1])[0], served.task.collate(full)[0]
@@ -68,6 +67,12 @@ def benchmark(
         length_step=STEP if gains and _padding_gains(served.task, after, full, clock, pause) else 0,
     )
     return measured, timings
+
+
+def benchmark_items(served: ServedModel) -> list[Item]:
+    """The golden inputs of a model."""
+    golden = items_of(served.card, served.golden())
+    return probe_items(served.task, golden)[: len(golden) or len(served.card.golden)]
 
 
 def padding_gains(

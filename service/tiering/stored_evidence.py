@@ -35,6 +35,10 @@ class Measured:
     report: TierReport
     """With a reason where the network was refused."""
     timings: Timings
+    from_rows: int = 0
+    """The network serves beside the one in service: from this number of rows on one of them runs, below it the other."""
+    for_many: bool = True
+    """Whether it is the one that runs many rows."""
 
 
 def conditions(served: ServedModel, candidate: str, lanes: int) -> str:
@@ -60,15 +64,16 @@ def stored(prepared: Prepared, under: str) -> Measured | None:
     try:
         report = _REPORT.validate_python(found["report"])
         timings = _TIMINGS.validate_python(found["timings"])
-    except (ValidationError, KeyError):
+        from_rows, for_many = int(found["from_rows"]), bool(found["for_many"])
+    except (ValidationError, KeyError, ValueError, TypeError):
         return None
-    return Measured(replace(report, compile_s=prepared.compile_s, cached=prepared.cached), timings)
+    return Measured(replace(report, compile_s=prepared.compile_s, cached=prepared.cached), timings, from_rows, for_many)
 
 
 def store(prepared: Prepared, under: str, evidence: Measured) -> None:
     """Stores evidence beside what was measured under other conditions. Figures that are not finite are not stored."""
     try:
-        document = {"report": asdict(evidence.report), "timings": [[*timing] for timing in evidence.timings]}
+        document = {**asdict(evidence), "timings": [[*timing] for timing in evidence.timings]}
         strict_json.text(document)
     except ValueError:
         return

@@ -21,11 +21,11 @@ from service.runtime.compilers.openvino import openvino
 
 NOT_MARKED = frozenset({"Const", "Parameter", "Result"})
 """Types of layers that compute nothing."""
-_STAND_INS = torch.library.Library("zoo_conversion", "DEF")
-_STAND_INS.define("hardtanh(Tensor x, float low=-1, float high=1) -> Tensor")
+_STAND_INS = torch.library.Library("zoo_conversion", "DEF")  # type: ignore[no-untyped-call]
+_STAND_INS.define("hardtanh(Tensor x, float low=-1, float high=1) -> Tensor")  # type: ignore[no-untyped-call]
 
 
-@torch.library.register_fake("zoo_conversion::hardtanh", lib=_STAND_INS)
+@torch.library.register_fake("zoo_conversion::hardtanh", lib=_STAND_INS)  # type: ignore[untyped-decorator]
 def _(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
     return torch.empty_like(x)
 
@@ -103,11 +103,11 @@ def _decomposed(program: ExportedProgram) -> ExportedProgram:
     for node in program.graph.nodes:
         if node.target in (operations.hardtanh.default, operations.hardtanh_.default):
             node.target = stand_in
-    table = CustomDecompTable()
+    table = CustomDecompTable()  # type: ignore[no-untyped-call]
     for operation in ops_to_not_decompose():
         if operation in table.decomp_table:
-            table.pop(operation)
-    decomposed = program.run_decompositions(table)
+            table.pop(operation)  # type: ignore[no-untyped-call]
+    decomposed: ExportedProgram = program.run_decompositions(table)
     for node in decomposed.graph.nodes:
         if node.target is stand_in:
             node.target = operations.hardtanh.default

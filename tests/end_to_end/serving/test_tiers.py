@@ -68,6 +68,8 @@ def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
             process.wait_for("a faster network serves", model=NAME, cached=cached)
             shown = parameters(stubs)
             assert (shown["tier"], shown["precision"]) == ("compiled", "fp32")
+            assert shown["tier_compiler"] in ("openvino", "aotinductor")
+            assert shown["tier_candidate"] == f"{shown['tier_compiler']} fp32"
             assert shown["tier_cached"] == str(cached).lower()
             assert float(shown["tier_speedup"]) >= 1.05
             assert float(shown["tier_max_error"]) <= 1e-5

@@ -1,6 +1,6 @@
 """The server compiles in a worker process, loads only code that this user alone can write, and leaves no process behind.
 
-The worker is a script of a few lines here; the real one compiles in test_aot_inductor.py.
+The worker is a script of a few lines here; the real one compiles in test_compiled_runtimes.py.
 """
 
 import json

@@ -242,7 +242,7 @@ async def tiered(
     names: Sequence[str] = (),
     ledger: Ledger | None = None,
 ) -> AsyncIterator[TieredWorld]:
-    given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
+    given = {name: ModelOptions(precision=precision, optimize=optimize) for name in ("adder", *names)}
     async with world(*names, load=False, given=given, versions=Versions(home), ledger=ledger or Ledger()) as within:
         with_tuned(within, home)
         made = TieredWorld(within, has_bf16, processes)
