@@ -13,7 +13,6 @@ from service.engine.decisions import Decisions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.log import logger
-from service.registry.loading.memory_ledger import Measurement
 from service.registry.registry import Registry
 from service.runtime.compilers.by_rows import RuntimeByRows
 from service.runtime.compilers.compiled_cache import CannotCompile
@@ -225,4 +224,4 @@ class ProcessCandidate:
 
 def announce_memory_use(registry: Registry, until: ExitStack) -> None:
     """Spoils measurements of other threads until the stack is closed: memory changes that belong to no model."""
-    until.callback(Measurement(registry.ledger).end)
+    until.callback(registry.ledger.disturb())

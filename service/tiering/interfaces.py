@@ -37,6 +37,9 @@ class CandidateCompiler(Protocol):
     def compilers(self) -> Sequence[str]:
         """Names of the compilers, in the order in which they are tried: quick ones first."""
 
+    def expect(self) -> None:
+        """Says that a network will be compiled soon. Does not block; on the event loop."""
+
     def compile(self, card: Card, precision: str, compiler: str) -> Prepared:
         """Blocks, maybe for minutes. Raises CannotCompile."""
 

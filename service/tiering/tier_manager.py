@@ -107,6 +107,7 @@ class TierManager:
         else:
             reason = "it waits for the compiler"
             precisions = self._precisions(options.precision or "auto")
+            self._compiler.expect()
         self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
         if precisions or self._may_move(served):
             self._work.put(_Work(0, next(self._numbers), weakref.ref(served), precisions))

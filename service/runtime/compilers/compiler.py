@@ -95,12 +95,17 @@ class Compiler:
         self._lock = threading.Lock()  # guards the two below
         self._worker: ChildProcess | None = None
         self._stopped = False
-        self._loaders: dict[str, Loader] = {AOTINDUCTOR: self._load_library, OPENVINO: OpenVinoLoader(plan).load}
+        self._openvino = OpenVinoLoader(plan)
+        self._loaders: dict[str, Loader] = {AOTINDUCTOR: self._load_library, OPENVINO: self._openvino.load}
 
     @property
     def compilers(self) -> tuple[str, ...]:
         """The compilers to try, in this order: OpenVINO takes seconds, AOTInductor a minute."""
         return (OPENVINO, AOTINDUCTOR) if is_installed() else (AOTINDUCTOR,)
+
+    def expect(self) -> None:
+        """A network will be compiled soon: libraries for it are loaded in the background, before the server is busy."""
+        self._openvino.expect()
 
     def compile(self, card: Card, precision: str, compiler: str = AOTINDUCTOR) -> PreparedNetwork:
         """A card's network as compiled code, from the cache or compiled now, which blocks for seconds or a minute.

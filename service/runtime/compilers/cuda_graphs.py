@@ -62,6 +62,9 @@ class GraphCompiler:
         """The names of its compilers."""
         return (GRAPHS,)
 
+    def expect(self) -> None:
+        """There is no library to load."""
+
     def compile(self, card: Card, precision: str, compiler: str = GRAPHS) -> PreparedGraphs:
         """A card's network with compiled kernels. Raises CannotCompile."""
         found = self._store.find(card)

@@ -11,6 +11,7 @@ import importlib.util
 import queue
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,18 @@ class OpenVinoLoader:
     def __init__(self, plan: DevicePlan) -> None:
         self._plan = plan
         self._thread = ThreadPoolExecutor(1, "openvino", initializer=lower_priority)
+        self._expected = False
         if is_installed():
             self._thread.submit(lambda: None)  # a thread starts with the priority of the one that submits
+
+    def expect(self) -> None:
+        """Has the library loaded, in the background: a network will be loaded soon.
+
+        Loading it holds the interpreter lock for tenths of a second, or for seconds beside busy lanes.
+        """
+        if not self._expected and is_installed():
+            self._expected = True
+            self._thread.submit(_load_library)
 
     def load(self, package: CompiledPackage, precision: str) -> OpenVinoRuntime:
         """A network that has run once. Raises OSError, RuntimeError, ImportError."""
@@ -109,6 +120,11 @@ class OpenVinoRuntime:
         """Releases the weights. Batches that run already keep them until they end."""
         self._compiled = None
         self._idle = queue.SimpleQueue()
+
+
+def _load_library() -> None:
+    with suppress(Exception):  # the load of a network has the same problem, and reports it
+        openvino().Core().get_property("CPU", "FULL_DEVICE_NAME")
 
 
 def options(precision: str, plan: DevicePlan) -> dict[str, Any]:

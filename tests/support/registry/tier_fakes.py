@@ -126,6 +126,9 @@ class Compiler:
         """What loading does to the machine."""
         self.stopped = False
 
+    def expect(self) -> None:
+        pass
+
     def compile(self, card: Card, precision: str, compiler: str) -> Any:
         key = precision if len(self.compilers) == 1 else f"{compiler} {precision}"
         self.asked.append(key)
