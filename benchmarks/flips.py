@@ -5,8 +5,8 @@
 Each network of each compiler and precision answers the labelled photos and texts that `examples/fetch_data.py` fetches, and is
 compared with eager torch in fp32: the classes that the network itself knows, and the labels of the data by a linear classifier
 on its features. The classifier is fitted on the eager features of one half of the examples and decides on the other half, both
-ways. A flip is a decision that differs from that of eager torch. Flips between classes whose logits in eager torch differ by at most
-0.05 (`UNDECIDED` of `service/verification/probes.py`) are counted apart. Intervals are Wilson's, 95 %.
+ways. A flip is a decision that differs from that of eager torch. Flips between classes whose eager logits differ by at most 0.05
+(`UNDECIDED` of `service/verification/probes.py`) are counted apart. Intervals are Wilson's, 95 %.
 """
 
 from __future__ import annotations
