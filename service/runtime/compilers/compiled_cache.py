@@ -139,6 +139,10 @@ class CompiledCache:
             _remove(folder)
             return None
 
+    def is_empty(self) -> bool:
+        """Whether there is no compiled network at all."""
+        return next(self._folder.glob(f"[0-9a-f]*/{MANIFEST}"), None) is None
+
     def staging(self) -> Path:
         """A new folder for a worker. Raises CannotCompile if it cannot be made, or another user may write into it."""
         with self._writable():

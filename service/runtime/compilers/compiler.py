@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ WORKER_TIMEOUT_S = 1800.0
 """A worker that takes longer is killed."""
 LOG_SHOWN = 4000
 """Characters at the end of a worker's log that the server's log repeats after a failure."""
+WORKER_NICENESS = 19
 Loader = Callable[[CompiledPackage, str], Runtime]
 WORKER = (sys.executable, "-P", "-m", "service.runtime.compilers.compile_worker")
 
@@ -79,6 +81,14 @@ class PreparedNetwork:
         self.cache.store_evidence(self.package, body)
 
 
+@dataclass(slots=True)
+class _Worker:
+    process: ChildProcess
+    staging: Path
+    used: bool
+    """Whether a compilation has it, or had it."""
+
+
 def compiler_for(home: Path, store: Store, plan: DevicePlan) -> Compiler | GraphCompiler:
     """The compiler for a device."""
     return GraphCompiler(home, store, plan.name) if plan.name.startswith("cuda") else Compiler(home, store, plan)
@@ -92,9 +102,10 @@ class Compiler:
         self._store = store
         self._cache = CompiledCache(home)
         self._plan = plan
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
         self._worker: ChildProcess | None = None
         self._stopped = False
+        self._ahead: Future[_Worker] | None = None
         self._openvino = OpenVinoLoader(plan)
         self._loaders: dict[str, Loader] = {AOTINDUCTOR: self._load_library, OPENVINO: self._openvino.load}
 
@@ -104,8 +115,14 @@ class Compiler:
         return (OPENVINO, AOTINDUCTOR) if is_installed() else (AOTINDUCTOR,)
 
     def expect(self) -> None:
-        """A network will be compiled soon: libraries for it are loaded in the background, before the server is busy."""
+        """A network will be compiled soon: libraries for it are loaded in the background, before the server is busy.
+
+        In a home without compiled networks a worker is started too, which imports torch meanwhile.
+        """
         self._openvino.expect()
+        with self._lock:
+            if self._ahead is None and not self._stopped and self._cache.is_empty():
+                self._ahead = self._openvino.submit(self._start)
 
     def compile(self, card: Card, precision: str, compiler: str = AOTINDUCTOR) -> PreparedNetwork:
         """A card's network as compiled code, from the cache or compiled now, which blocks for seconds or a minute.
@@ -130,6 +147,9 @@ class Compiler:
             self._stopped = True
             if self._worker is not None:
                 self._worker.kill()
+            ahead = self._ahead
+        if ahead is not None and ahead.done() and ahead.exception() is None and not ahead.result().used:
+            shutil.rmtree(ahead.result().staging, ignore_errors=True)
 
     def _load_library(self, package: CompiledPackage, precision: str) -> Runtime:
         library = package.folder / LIBRARY
@@ -138,10 +158,11 @@ class Compiler:
     def _make(self, key: str, request: CompileRequest) -> CompiledPackage:
         if request.compiler == AOTINDUCTOR and not has_cpp_compiler():
             raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
-        staging = self._cache.staging()
+        began = time.monotonic()
+        worker = self._started_worker()
+        staging = worker.staging
         try:
-            began = time.monotonic()
-            answer = self._run(CompileRequest(**{**asdict(request), "staging": str(staging)}), staging)
+            answer = self._run(CompileRequest(**{**asdict(request), "staging": str(staging)}), worker)
             if "reason" in answer:
                 log.warning("a network cannot be compiled", model=request.card["name"], log=_tail(staging / "log"))
                 raise CannotCompile(str(answer["reason"]))
@@ -150,30 +171,52 @@ class Compiler:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _run(self, request: CompileRequest, staging: Path) -> dict[str, list[str]]:
-        """Run a worker for a request and return its answer. Raises CannotCompile."""
+    def _started_worker(self) -> _Worker:
+        """The worker that was started ahead, if nothing has used it and it lives; else a new one. Raises CannotCompile."""
+        with self._lock:
+            ahead = self._ahead
+        if ahead is not None:
+            with suppress(CannotCompile, OSError):
+                worker = ahead.result()
+                if not worker.used:
+                    worker.used = True
+                    return worker
+        return self._start(used=True)
+
+    def _start(self, used: bool = False) -> _Worker:
+        """Start a worker in a staging folder of its own. Raises CannotCompile, OSError."""
+        staging = self._cache.staging()
         # The compilation writes only into the private staging folder, and its files are removed with it.
         (staging / "tmp").mkdir(mode=0o700)
         environment = os.environ | {
             "TMPDIR": str(staging / "tmp"),
             "TORCHINDUCTOR_CACHE_DIR": str(staging / "inductor"),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "OMP_NUM_THREADS": str(request.threads),
+            "OMP_NUM_THREADS": str(self._plan.threads_per_lane),
         }
-        with (staging / "log").open("wb") as errors:
+        with self._lock:
+            if not self._stopped:
+                with (staging / "log").open("wb") as errors:
+                    process = ChildProcess.start(WORKER, env=environment, cwd=staging, stderr=errors)
+                with suppress(OSError):  # the worker lowers its priority itself, but only after its imports
+                    os.setpriority(os.PRIO_PROCESS, process.pid, WORKER_NICENESS)
+                self._worker = process
+                return _Worker(process, staging, used)
+        shutil.rmtree(staging, ignore_errors=True)
+        raise CannotCompile("the server is shutting down")
+
+    def _run(self, request: CompileRequest, started: _Worker) -> dict[str, list[str]]:
+        """Have a worker compile, and return its answer. Raises CannotCompile."""
+        worker, staging = started.process, started.staging
+        try:
+            with worker.killed_after(WORKER_TIMEOUT_S):
+                with suppress(BrokenPipeError):  # the worker has ended already; the answer below is missing
+                    worker.write_line(strict_json.text(asdict(request)).encode())
+                line = worker.read_line()
+        finally:
             with self._lock:
-                if self._stopped:
-                    raise CannotCompile("the server is shutting down")
-                self._worker = worker = ChildProcess.start(WORKER, env=environment, cwd=staging, stderr=errors)
-            try:
-                with worker.killed_after(WORKER_TIMEOUT_S):
-                    with suppress(BrokenPipeError):  # the worker has ended already; the answer below is missing
-                        worker.write_line(strict_json.text(asdict(request)).encode())
-                    line = worker.read_line()
-            finally:
-                with self._lock:
-                    self._worker = None
-                worker.end()
+                self._worker = None
+            worker.end()
         try:
             answer: dict[str, list[str]] = strict_json.read(line or b"")
         except ValueError:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib.util
 import queue
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from service.runtime.network import SharedPart
 from service.types import Array, Tensors
 
 NAME = "openvino"
+Result = TypeVar("Result")
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """Their names in OpenVINO."""
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -60,6 +62,10 @@ class OpenVinoLoader:
         if not self._expected and is_installed():
             self._expected = True
             self._thread.submit(_load_library)
+
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Has something done in the thread that loads networks."""
+        return self._thread.submit(work)
 
     def load(self, package: CompiledPackage, precision: str) -> OpenVinoRuntime:
         """A network that has run once. Raises OSError, RuntimeError, ImportError."""

@@ -235,6 +235,61 @@ def test_library_that_does_not_load_is_a_reason(home: Path, runs: Any, monkeypat
         prepared.load()
 
 
+# ── a worker that is started ahead ──────────────────────────────────────────────────────────────────────────────────
+
+
+COUNTS = """
+import json, os, sys
+open(os.getcwd() + "/../started-" + str(os.getpid()), "w").close()
+job = json.loads(sys.stdin.readline())
+open(job["staging"] + "/network.so", "w").write("code of " + str(os.getpid()))
+print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
+"""
+
+
+def started(home: Path) -> list[str]:
+    return [path.name.removeprefix("started-") for path in (home / "compiled").glob("started-*")]
+
+
+def test_worker_that_was_started_ahead_compiles_the_first_network(home: Path, runs: Any) -> None:
+    runs(COUNTS)
+    it = compiler(home)
+    it.expect()
+    it.expect()
+    first = code(it.compile(CARD, "fp32"))
+    assert [f"code of {pid}" for pid in started(home)] == [first]
+    assert code(it.compile(CARD, "bf16")) != first, "a worker compiles one network"
+    assert not list((home / "compiled").glob(".staging-*"))
+
+
+def test_no_worker_is_started_ahead_where_networks_are_stored(home: Path, runs: Any) -> None:
+    compiler(home).compile(CARD, "fp32")
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is None
+
+
+def test_stop_ends_a_worker_that_was_started_ahead_and_removes_its_folder(home: Path, runs: Any) -> None:
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is not None
+    worker = it._ahead.result(PATIENCE_S)
+    it.stop()
+    gone(worker.process.pid)
+    assert not worker.staging.exists()
+    worker.process.end()
+
+
+def test_dead_worker_that_was_started_ahead_is_a_reason_once(home: Path, runs: Any) -> None:
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is not None
+    it._ahead.result(PATIENCE_S).process.kill()
+    with pytest.raises(CannotCompile, match="ended before it was done"):
+        it.compile(CARD, "fp32")
+    assert code(it.compile(CARD, "fp32")) == "code in fp32 for 2"
+
+
 # ── several compilers ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
