@@ -26,8 +26,6 @@ from tests.support.model_zoo.tiny_model import (
 pytestmark = pytest.mark.timeout(600)
 
 OPENVINO = importlib.util.find_spec("openvino") is not None
-ONE_COMPILER = {"CXX": "no-compiler"} if OPENVINO else {}
-"""With OpenVINO, as on a machine without a C++ compiler: AOTInductor would compile for a minute beside the tests."""
 TEXTS = [SENTENCE, "Yes.", "word " * 400, "Stocks fell sharply."]
 
 
@@ -65,14 +63,16 @@ def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
     # In fp32, which every processor has, and in which answers are the same to the fifth digit.
     for cached in (False, True):
         with (
-            server(tmp_path, card, ZOO_OPTIMIZE="auto", ZOO_PRECISION="fp32", **ONE_COMPILER) as process,
+            server(tmp_path, card, ZOO_OPTIMIZE="auto", ZOO_PRECISION="fp32") as process,
             stubs_of(process.ready()) as stubs,
         ):
             eager = embeddings(stubs)  # as soon as it is ready, whatever it runs in
             process.wait_for("a faster network serves", model=NAME, cached=cached)
             shown = parameters(stubs)
             assert (shown["tier"], shown["precision"]) == ("compiled", "fp32")
-            assert shown["tier_compiler"] == ("openvino" if OPENVINO else "aotinductor")
+            # OpenVINO is tried first. On a busy machine it may be no faster for so small a network, because it hands each batch
+            # to a thread of its own; then AOTInductor's serves.
+            assert shown["tier_compiler"] in ("openvino", "aotinductor")
             assert shown["tier_candidate"] == f"{shown['tier_compiler']} fp32"
             assert shown["tier_cached"] == str(cached).lower()
             assert float(shown["tier_speedup"]) >= 1.05
@@ -89,7 +89,7 @@ def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
 
     # A stop while what lies on disk is loaded, checked and timed: its thread is in native code then.
     for _ in range(3):
-        with server(tmp_path, card, ZOO_OPTIMIZE="auto", **ONE_COMPILER) as process:
+        with server(tmp_path, card, ZOO_OPTIMIZE="auto") as process:
             process.ready()
             process.terminate()
             assert process.wait() == 0
