@@ -61,7 +61,7 @@ from service.runtime.compilers.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
 from service.runtime.heads import HeadPool
 from service.runtime.lanes.processes import LaneProcesses, should_use_processes
-from service.runtime.lanes.threads import Lanes
+from service.runtime.lanes.threads import LOADING_NICENESS, Lanes, lower_priority
 from service.runtime.memory import memory_reading, resident_bytes, trim_heap
 from service.runtime.precision import has_instructions
 from service.scheduler.scheduler import DeviceScheduler
@@ -239,9 +239,11 @@ class Server:
             self._recorder,
             compiler_for(settings.home, self._store, plan),
             partial(has_instructions, device=plan.name),
-            partial(limit_threads, plan),
+            partial(_enter_tiering, plan),
             trim_heap,
             processes=self._processes,
+            busy=lambda: self._scheduler.busy,
+            lanes=plan.lanes,
         )
         self._fine_tuning = FineTuning(
             settings,
@@ -398,6 +400,13 @@ def _registry_with_process_metrics() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+def _enter_tiering(plan: DevicePlan) -> None:
+    """Called in the tiering thread: its checks come after requests."""
+    limit_threads(plan)
+    if plan.name == "cpu":
+        lower_priority(LOADING_NICENESS)
 
 
 def _log_failure(startup: asyncio.Task[None]) -> None:

@@ -41,7 +41,7 @@ def measure(model: str, tier: str, home: Path, cache: Path, repeats: int) -> dic
     assert found is not None
     runtime: Runtime = NetworkRuntime(load_network(task.card, found), "cpu")
     if tier == "best":
-        runtime = Compiler(cache, store, DevicePlan("cpu", 2, 1)).compile(task.card, "fp32").runtime
+        runtime = Compiler(cache, store, DevicePlan("cpu", 2, 1)).compile(task.card, "fp32").load()
     torch.set_num_threads(1)
     varies = task.card.batching.length_of is not None and task.card.raw_input == "text"
     lengths = LENGTHS if varies else (1,)

@@ -61,6 +61,8 @@ class Evidence:
     """Number of worker processes; 0 if the model runs in the server's process."""
     length_step: int = 0
     """Rows a little shorter than a multiple of this are padded to it, which is faster; 0 means no padding."""
+    compiler: str = ""
+    """`openvino`, `aotinductor` or `cuda_graphs`; empty if the model runs eager."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,7 @@ def _evidence(message: pb.Evidence) -> Evidence:
         reason=message.reason,
         processes=message.processes,
         length_step=message.length_step,
+        compiler=message.compiler,
     )
 
 

@@ -205,6 +205,6 @@ class ServedModel:
         self._scheduler.remove(self._network)
 
 
-def _cost_key(runtime: Runtime) -> tuple[str, str]:
+def _cost_key(runtime: Runtime) -> tuple[str, str, str]:
     """Costs hold for one way of running a network in one precision."""
-    return runtime.tier, runtime.precision
+    return runtime.tier, runtime.compiler, runtime.precision

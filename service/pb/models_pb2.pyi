@@ -777,14 +777,15 @@ class Evidence(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     LENGTH_STEP_FIELD_NUMBER: _builtins.int
+    COMPILER_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
     """What is in service: "eager" (operation by operation) or "compiled"."""
     precision: _builtins.str
     """Number format of what is in service."""
     candidate: _builtins.str
-    """What was measured, for example "compiled bf16"; empty if nothing was."""
+    """What was measured, for example "openvino bf16"; empty if nothing was."""
     speedup: _builtins.float
-    """Rows a second of the candidate over those of what was in service, at full batch."""
+    """Rows a second of the candidate over those of eager torch, at full batch."""
     rows_per_second: _builtins.float
     """Rows a second of the candidate at full batch, in one lane."""
     rows_per_second_before: _builtins.float
@@ -805,6 +806,8 @@ class Evidence(_message.Message):
     """In how many processes of its own it runs, one a lane; 0 means the server's."""
     length_step: _builtins.int
     """Rows a little shorter than a multiple of this are padded up to it, which was measured to be quicker; 0 means that none are."""
+    compiler: _builtins.str
+    """The compiler of what is in service: "openvino", "aotinductor", "cuda_graphs"; empty if it is eager."""
     @_builtins.property
     def compile_duration(self) -> _duration_pb2.Duration:
         """How long the compilation took, now or when it was stored."""
@@ -827,10 +830,11 @@ class Evidence(_message.Message):
         reason: _builtins.str = ...,
         processes: _builtins.int = ...,
         length_step: _builtins.int = ...,
+        compiler: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "compile_duration", b"compile_duration", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "cosine", b"cosine", "length_step", b"length_step", "max_error", b"max_error", "precision", b"precision", "processes", b"processes", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement", "cached", b"cached", "candidate", b"candidate", "compile_duration", b"compile_duration", "compiler", b"compiler", "cosine", b"cosine", "length_step", b"length_step", "max_error", b"max_error", "precision", b"precision", "processes", b"processes", "reason", b"reason", "rows_per_second", b"rows_per_second", "rows_per_second_before", b"rows_per_second_before", "single_speedup", b"single_speedup", "speedup", b"speedup", "tier", b"tier", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015

@@ -1,9 +1,10 @@
-"""The properties of this machine that decide the last digits of an answer: torch's version and the processor's instructions."""
+"""What decides the last digits of an answer on this machine: versions of libraries, instructions of the processor."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -15,6 +16,20 @@ def processor() -> dict[str, Any]:
     """The properties of the processor that decide compiled code: its make and its instructions."""
     facts = torch.cpu.get_capabilities()
     return {name: value for name, value in sorted(facts.items()) if not name.startswith(("num_", "l1", "l2", "l3"))}
+
+
+@cache
+def compiler_version(compiler: str) -> str:
+    """The installed version of a compiler that is not a part of torch; empty for one that is, and where it is missing.
+
+    `compiler` may name two, as of `RuntimeByRows`.
+    """
+    if "openvino" not in compiler:
+        return ""
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 @cache

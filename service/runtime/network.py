@@ -25,6 +25,10 @@ class Runtime(Protocol):
         """`eager` or `compiled`."""
 
     @property
+    def compiler(self) -> str:
+        """The compiler of a compiled network: `openvino`, `aotinductor`, `cuda_graphs`; empty for an eager one."""
+
+    @property
     def device(self) -> str:
         """As torch writes it: `cpu`, `cuda:0`."""
 
@@ -51,6 +55,7 @@ class NetworkRuntime:
     """The eager tier: torch, operation by operation. Several lanes may call `run` at once."""
 
     tier = "eager"
+    compiler = ""
     shared: SharedPart | None = None
     """The weights that other networks share; see `model_zoo/shared_weights.py`."""
 

@@ -93,6 +93,11 @@ class DevicePolicy:
                 return True
         return False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a row waits or a batch runs."""
+        return bool(self._running) or self.waiting
+
     # ── what next ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def next(self, now: float) -> Batch | float:

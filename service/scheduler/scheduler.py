@@ -237,6 +237,12 @@ class DeviceScheduler:
             oldest = min((row.queued_at for row in waiting if row.deadline != float("inf")), default=now)
         return max(0.0, now - oldest)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a row waits or a batch runs. From any thread."""
+        with self._work:
+            return self._policy.busy
+
     def next_job(self) -> Callable[[], None] | None:
         """Blocks a lane until there is a batch to run, and gives the job; None when the device stops."""
         with self._work:

@@ -7,44 +7,74 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
+from service.engine.decisions import Decisions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.log import logger
-from service.registry.loading.memory_ledger import Measurement
 from service.registry.registry import Registry
+from service.runtime.compilers.by_rows import RuntimeByRows
 from service.runtime.compilers.compiled_cache import CannotCompile
+from service.runtime.free_memory import free_bytes
 from service.runtime.lanes.processes import CannotMove
 from service.runtime.network import Runtime
-from service.tiering.interfaces import CandidateCompiler, ProcessHost
-from service.tiering.runtime_benchmark import benchmark
-from service.tiering.runtime_check import compare_with_reference
+from service.tiering.combination import split_by_rows
+from service.tiering.interfaces import CandidateCompiler, Prepared, ProcessHost
+from service.tiering.pacing import PacedRuntime, Pacing
+from service.tiering.runtime_benchmark import Timings, benchmark
+from service.tiering.runtime_check import compare_with_reference, decisions_in_reduced_precision
 from service.tiering.runtime_swap import CheckedRuntime, RuntimeSwap
+from service.tiering.stored_evidence import Measured, conditions, store, stored
+from service.verification.golden_check import items_of
+from service.verification.probes import alone, closeness, closeness_problem, probe_items
 
 log = logger(__name__)
+
+FREE = 4
+"""Times the weights of a network must be free in memory, so that it is kept beside another one."""
 
 
 class CompiledCandidate:
     """Tries compiled runtimes."""
 
     def __init__(
-        self, registry: Registry, compiler: CandidateCompiler, swap: RuntimeSwap, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        compiler: CandidateCompiler,
+        swap: RuntimeSwap,
+        clock: Callable[[], float],
+        pacing: Pacing,
+        lanes: int,
     ) -> None:
         self._registry = registry
         self._compiler = compiler
         self._swap = swap
         self._clock = clock
+        self._pacing = pacing
+        self._lanes = lanes
 
-    def attempt(self, served: ServedModel, precision: str) -> TierReport:
+    def attempt(self, served: ServedModel, precision: str, compiler: str) -> TierReport:
         """Compiles, checks, times and swaps. The report has a reason where the network keeps its runtime."""
-        unchanged = TierReport("eager", served.runtime.precision, candidate=f"compiled {precision}")
+        serving = served.tier_report
+        tier = "eager" if serving is None else serving.tier
+        in_service = "" if serving is None else serving.compiler
+        candidate = f"{compiler} {precision}"
+        unchanged = TierReport(tier, served.runtime.precision, compiler=in_service, candidate=candidate)
         # The measurement ends after the error was handled: until then the error keeps a batch's memory.
         with ExitStack() as measured:
             try:
-                compiled = self._compiler.compile(
-                    served.card, precision, lambda: announce_memory_use(self._registry, measured)
-                )
-                unchanged = replace(unchanged, compile_s=compiled.compile_s, cached=compiled.cached)
-                return self._check_and_swap(served, compiled.runtime, unchanged)
+                prepared = self._compiler.compile(served.card, precision, compiler)
+                unchanged = replace(unchanged, compile_s=prepared.compile_s, cached=prepared.cached)
+                under = conditions(served, candidate, self._lanes)
+                evidence = stored(prepared, under)
+                if evidence is not None and evidence.report.reason:
+                    return evidence.report
+                announce_memory_use(self._registry, measured)
+                runtime = prepared.load()
+                if evidence is not None and evidence.from_rows:
+                    runtime = self._combined(served, runtime, evidence.from_rows, for_many=evidence.for_many)
+                return self._check_and_swap(served, runtime, unchanged, prepared, under, evidence)
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
             except Exception:  # the next candidate may succeed; a model that was unloaded meanwhile fails here
@@ -52,21 +82,31 @@ class CompiledCandidate:
                     log.exception("making a model faster failed", model=served.name, candidate=unchanged.candidate)
                 return replace(unchanged, reason="the attempt failed; the server's log says why")
 
-    def _check_and_swap(self, served: ServedModel, runtime: Runtime, unchanged: TierReport) -> TierReport:
-        """Checks and times a runtime, and swaps it in, or frees it and says why."""
+    def _check_and_swap(
+        self,
+        served: ServedModel,
+        runtime: Runtime,
+        unchanged: TierReport,
+        prepared: Prepared,
+        under: str,
+        evidence: Measured | None,
+    ) -> TierReport:
+        """Checks and times a runtime, unless there is evidence, and swaps it in, or frees it and says why."""
         try:
-            found, problem, decisions = compare_with_reference(served, runtime)
-            report = replace(
-                unchanged,
-                max_error=found.max_error,
-                cosine=found.cosine,
-                top1_agreement=found.top1_agreement,
-                reason="" if problem is None else f"it fails the check: {problem}",
-            )
+            decisions: Decisions | None = None
+            if evidence is not None and (problem := self._wrong_at_once(served, runtime)) is None:
+                report, timings = evidence.report, evidence.timings
+                decisions = decisions_in_reduced_precision(served, runtime)
+            else:
+                measured, decisions = self._measure(served, runtime, unchanged)
+                together = self._measure_together(served, runtime, unchanged, measured)
+                if together is not None:
+                    runtime, measured, decisions = together
+                if not measured.report.reason or not self._pacing.paused:  # requests may have slowed it down
+                    store(prepared, under, measured)
+                report, timings = measured.report, measured.timings
             if not report.reason:
-                report, timings = benchmark(served, served.runtime, runtime, report, self._clock)
-            if not report.reason:
-                serves = replace(report, tier="compiled", precision=runtime.precision)
+                serves = replace(report, tier="compiled", precision=runtime.precision, compiler=runtime.compiler)
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))
                 if problem is None:
                     return serves
@@ -77,12 +117,78 @@ class CompiledCandidate:
         runtime.free()
         return report
 
+    def _measure(
+        self, served: ServedModel, runtime: Runtime, unchanged: TierReport
+    ) -> tuple[Measured, Decisions | None]:
+        """Checks and times a runtime."""
+        self._pacing.paused = False
+        timings: Timings = ()
+        found, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
+        report = replace(
+            unchanged,
+            max_error=found.max_error,
+            cosine=found.cosine,
+            top1_agreement=found.top1_agreement,
+            reason="" if problem is None else f"it fails the check: {problem}",
+        )
+        if problem is not None:
+            self._pacing.paused = False  # the problem is not one of speed
+        else:
+            serving = served.tier_report
+            report, timings = benchmark(served, served.runtime, runtime, report, self._clock, self._pacing.pause)
+            if serving is not None and serving.tier == "compiled":  # rates are those over the eager tier
+                faster = report.speedup * serving.speedup, report.single_speedup * serving.single_speedup
+                report = replace(report, speedup=faster[0], single_speedup=faster[1])
+        return Measured(report, timings), decisions
+
+    def _measure_together(
+        self, served: ServedModel, runtime: Runtime, unchanged: TierReport, alone: Measured
+    ) -> tuple[Runtime, Measured, Decisions | None] | None:
+        """Tries a network that is right, but not faster, together with the one in service; None where that is no better.
+
+        Both stay in memory, so there must be enough of it. With a memory budget only one is kept.
+        """
+        serving = served.runtime
+        if not alone.timings or not alone.report.reason or serving.tier != "compiled" or self._registry.ledger.budget:
+            return None
+        free = free_bytes()
+        if serving.precision != runtime.precision or (free is not None and free < FREE * runtime.memory_bytes):
+            return None
+        split = split_by_rows(served, serving, runtime, self._clock, self._pacing.pause)
+        if split is None:
+            return None
+        for_many, from_rows = split
+        both = self._combined(served, runtime, from_rows, for_many=for_many)
+        measured, decisions = self._measure(served, both, unchanged)
+        if measured.report.reason:
+            both.other.free()
+            return None
+        return both, replace(measured, from_rows=from_rows, for_many=for_many), decisions
+
+    def _combined(self, served: ServedModel, runtime: Runtime, from_rows: int, *, for_many: bool) -> RuntimeByRows:
+        """A network together with another copy of the one in service, which is freed when it is replaced. Raises
+        CannotCompile."""
+        serving = served.runtime
+        other = self._compiler.compile(served.card, serving.precision, serving.compiler).load()
+        few, many = (other, runtime) if for_many else (runtime, other)
+        return RuntimeByRows(few, many, from_rows, other)
+
+    def _wrong_at_once(self, served: ServedModel, runtime: Runtime) -> str | None:
+        """A problem with the first golden input, which a network with stored evidence runs before it serves."""
+        assert served.reference is not None
+        items = probe_items(served.task, items_of(served.card, served.golden()))[:1]
+        found = closeness(served.card, list(enumerate(alone(served.task, runtime, items))), served.reference)
+        if decisions_in_reduced_precision(served, runtime) is not None:
+            return None if np.isfinite(found.max_error) else "outputs are not finite"
+        return closeness_problem(served.card, runtime.precision, found)
+
 
 class ProcessCandidate:
     """Moves networks that stay eager into the lanes' processes."""
 
-    def __init__(self, registry: Registry, processes: ProcessHost, swap: RuntimeSwap) -> None:
+    def __init__(self, registry: Registry, processes: ProcessHost, swap: RuntimeSwap, pacing: Pacing) -> None:
         self._registry = registry
+        self._pacing = pacing
         self._processes = processes
         self._swap = swap
 
@@ -103,7 +209,7 @@ class ProcessCandidate:
                 log.info("the network stays in this process", model=served.name, reason=str(error))
                 return False
             try:
-                _, problem, decisions = compare_with_reference(served, runtime)
+                _, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
                 moved = replace(report, processes=self.lanes)
                 problem = problem or self._swap.swap(served, moved, CheckedRuntime(runtime, decisions=decisions))
             except BaseException:
@@ -118,4 +224,4 @@ class ProcessCandidate:
 
 def announce_memory_use(registry: Registry, until: ExitStack) -> None:
     """Spoils measurements of other threads until the stack is closed: memory changes that belong to no model."""
-    until.callback(Measurement(registry.ledger).end)
+    until.callback(registry.ledger.disturb())

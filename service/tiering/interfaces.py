@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from model_zoo.cards.card import Card
 from service.runtime.network import Runtime
 
 
-class CandidateRuntime(Protocol):
-    """A compiled network."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """Ready to run."""
+class Prepared(Protocol):
+    """A compiled network that is not loaded yet."""
 
     @property
     def compile_s(self) -> float:
@@ -24,13 +20,28 @@ class CandidateRuntime(Protocol):
     def cached(self) -> bool:
         """Whether the compiled code came from disk."""
 
+    def load(self) -> Runtime:
+        """Loads it into this process. Raises CannotCompile."""
+
+    def evidence(self) -> dict[str, Any] | None:
+        """What was stored of its measurements; None where nothing can be trusted."""
+
+    def store_evidence(self, body: dict[str, Any]) -> None:
+        """Stores measurements beside it."""
+
 
 class CandidateCompiler(Protocol):
     """Compiles networks."""
 
-    def compile(self, card: Card, precision: str, before_load: Callable[[], object]) -> CandidateRuntime:
-        """Blocks, maybe for minutes. `before_load` is called before the compiled code is loaded into this process. Raises
-        CannotCompile."""
+    @property
+    def compilers(self) -> Sequence[str]:
+        """Names of the compilers, in the order in which they are tried: quick ones first."""
+
+    def expect(self) -> None:
+        """Says that a network will be compiled soon. Does not block; on the event loop."""
+
+    def compile(self, card: Card, precision: str, compiler: str) -> Prepared:
+        """Blocks, maybe for minutes. Raises CannotCompile."""
 
     def stop(self) -> None:
         """Ends a compilation that runs. From any thread."""

@@ -33,14 +33,20 @@ def compare_with_reference(served: ServedModel, runtime: Runtime) -> tuple[Compa
     golden = served.golden()
     items = probe_items(task, items_of(served.card, golden))
     found = compare(task, runtime, reference, items, served.limits.max_batch_size)
-    if runtime.precision != "fp32":
-        decisions = decisions_of(task, runtime, served.record, served.limits.max_batch_size)
-        if decisions is not None:
-            return found, decisions.problem or None, decisions
+    decisions = decisions_in_reduced_precision(served, runtime)
+    if decisions is not None:
+        return found, decisions.problem or None, decisions
     problem = closeness_problem(served.card, runtime.precision, found)
     if problem is None and runtime.precision == "fp32":
         problem = _load_check_problem(task, runtime, items, golden)
     return found, problem, None
+
+
+def decisions_in_reduced_precision(served: ServedModel, runtime: Runtime) -> Decisions | None:
+    """The decisions of a tuned version; None in fp32, and without held-out examples."""
+    if runtime.precision == "fp32":
+        return None
+    return decisions_of(served.task, runtime, served.record, served.limits.max_batch_size)
 
 
 def _load_check_problem(

@@ -2,6 +2,9 @@
 
     READY ──► queue ──► thread: compile (in a process) ──► right? ──► faster? ──► heads right, too? ──► event loop: swap
 
+Quick compilers are tried for all models before slow ones. A network of a slow compiler replaces one of a quick compiler if it is
+faster again.
+
 A network that stays eager on a CPU moves into the lanes' processes instead (`runtime/lanes/processes.py`), after the same checks.
 
 A failure costs nothing but the attempt: the model keeps its runtime, its report says why, and the next candidate is tried.
@@ -9,12 +12,13 @@ A failure costs nothing but the attempt: the model keeps its runtime, its report
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -23,17 +27,22 @@ from service.observability.recorder import Recorder
 from service.registry.registry import Registry
 from service.tiering.candidate import CompiledCandidate, ProcessCandidate
 from service.tiering.interfaces import CandidateCompiler, ProcessHost
+from service.tiering.pacing import Pacing
 from service.tiering.runtime_swap import RuntimeSwap
 
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Work:
-    served: weakref.ref[ServedModel]
+    stage: int
+    """The position of the compiler among those to try; -1 ends the thread."""
+    number: int
+    """Models of a stage have their turn in the order in which they were loaded."""
+    served: weakref.ref[ServedModel] | None = field(default=None, compare=False)
     """A model that is unloaded before its turn is freed at once."""
-    precisions: tuple[str, ...]
-    """To compile for; empty for a network that stays eager."""
+    precisions: tuple[str, ...] = field(default=(), compare=False)
+    """To compile for, the preferred one first; empty for a network that stays eager."""
 
 
 class TierManager:
@@ -50,10 +59,12 @@ class TierManager:
         after_swap: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
         processes: ProcessHost | None = None,
+        busy: Callable[[], bool] = lambda: False,
+        lanes: int = 1,
     ) -> None:
         """`has_instructions(precision)` says whether the device computes in it at full speed. `enter_thread` is called once
         in the tiering thread, `after_swap` there after a runtime was replaced. `processes`, if any, get the networks that stay
-        eager. Nothing is compiled before `start`.
+        eager. `busy` says whether requests are served: checks take turns with them. Nothing is compiled before `start`.
         """
         self._registry = registry
         self._compiler = compiler
@@ -61,9 +72,13 @@ class TierManager:
         self._enter_thread = enter_thread
         self._after_swap = after_swap
         self._swap = RuntimeSwap(registry, recorder)
-        self._compiled = CompiledCandidate(registry, compiler, self._swap, clock)
-        self._in_processes = None if processes is None else ProcessCandidate(registry, processes, self._swap)
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._pacing = Pacing(busy)
+        self._compiled = CompiledCandidate(registry, compiler, self._swap, clock, self._pacing, lanes)
+        self._in_processes = None
+        if processes is not None:
+            self._in_processes = ProcessCandidate(registry, processes, self._swap, self._pacing)
+        self._work: queue.PriorityQueue[_Work] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name="tiering", daemon=True)
         registry.on_ready.append(self._model_ready)
 
@@ -74,7 +89,8 @@ class TierManager:
     def stop(self) -> None:
         """Compiles nothing more, and ends a compilation that runs. Idempotent; does not wait."""
         self._swap.stopped = True
-        self._work.put(None)
+        self._pacing.stop()
+        self._work.put(_Work(-1, next(self._numbers)))
         self._compiler.stop()
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,9 +107,10 @@ class TierManager:
         else:
             reason = "it waits for the compiler"
             precisions = self._precisions(options.precision or "auto")
+            self._compiler.expect()
         self._swap.settle(served, TierReport("eager", served.runtime.precision, reason=reason))
         if precisions or self._may_move(served):
-            self._work.put(_Work(weakref.ref(served), precisions))
+            self._work.put(_Work(0, next(self._numbers), weakref.ref(served), precisions))
 
     def _may_move(self, served: ServedModel) -> bool:
         """A LoRA version would hold a copy of its base's weights in each process."""
@@ -109,35 +126,50 @@ class TierManager:
 
     def _run(self) -> None:
         self._enter_thread()
-        while (work := self._work.get()) is not None and not self._swap.stopped:
+        while (work := self._work.get()).served is not None and not self._swap.stopped:
             served = work.served()
             if served is None:
                 continue
             try:
-                self._try_candidates(served, work.precisions)
+                self._try_candidates(served, work)
             except Exception:  # the attempt must not harm the model; a model that was unloaded meanwhile fails here
                 # Where the server stops, its processes end under the attempt.
                 if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("moving a network failed", model=served.name)
             del served  # an unloaded model would stay in memory until the next one comes
 
-    def _try_candidates(self, served: ServedModel, precisions: Sequence[str]) -> None:
-        """Tries candidates until one is right and faster; a network that stays eager moves into processes."""
-        for precision in precisions:
+    def _try_candidates(self, served: ServedModel, work: _Work) -> None:
+        """Tries one compiler for each precision until a network is right and faster; the next compiler has its turn later. A
+        network that no compiler makes faster moves into processes."""
+        compilers = self._compiler.compilers if work.precisions else ()
+        for precision in work.precisions if compilers else ():
             if not self._registry.serves(served):
                 return
-            report = self._compiled.attempt(served, precision)
+            in_service = served.tier_report
+            self._attempt(served, precision, compilers[work.stage])
             if self._swap.stopped or not self._registry.serves(served):
                 return
-            fields = {"model": served.name, "candidate": report.candidate, "cached": report.cached}
-            if report.reason:
+            now = served.tier_report
+            if now is not None and now.tier == "compiled" and (now is not in_service or now.precision == precision):
+                break  # the precisions that follow are slower
+        if work.stage + 1 < len(compilers):
+            self._work.put(replace(work, stage=work.stage + 1))
+        elif served.tier_report is None or served.tier_report.tier == "eager":
+            self._move(served)
+
+    def _attempt(self, served: ServedModel, precision: str, compiler: str) -> None:
+        """Tries one candidate, and reports it unless another compiled network serves on."""
+        report = self._compiled.attempt(served, precision, compiler)
+        if self._swap.stopped or not self._registry.serves(served):
+            return
+        fields = {"model": served.name, "candidate": report.candidate, "cached": report.cached}
+        if served.tier_report is report:
+            self._after_swap()
+            log.info("a faster network serves", **fields, speedup=round(report.speedup, 2))
+        elif report.reason:
+            if report.tier == "eager":
                 self._swap.report(served, report)
-                log.info("the network stays as it is", **fields, reason=report.reason)
-            elif served.tier_report is report:
-                self._after_swap()
-                log.info("a faster network serves", **fields, speedup=round(report.speedup, 2))
-                return
-        self._move(served)
+            log.info("the network stays as it is", **fields, reason=report.reason)
 
     def _move(self, served: ServedModel) -> None:
         """Has a network that stays eager run in the lanes' processes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.runtime.environment import environment_fingerprint
+from service.runtime.environment import compiler_version, environment_fingerprint
 from service.runtime.network import Runtime
 from service.verification.judgement import BOUNDS
 
@@ -14,4 +14,10 @@ def tier_and_precision(runtime: Runtime) -> str:
 
 def check_key(runtime: Runtime) -> str:
     """The conditions of the figures: tier, precision, device, environment, and the bounds by which they were judged."""
-    return f"{tier_and_precision(runtime)} on {runtime.device} of {environment_fingerprint()}, bounds {BOUNDS}"
+    version = compiler_version(runtime.compiler)
+    compiler = (
+        f" by {runtime.compiler} {version}" if version else ""
+    )  # of other compilers the environment has the version
+    return (
+        f"{tier_and_precision(runtime)}{compiler} on {runtime.device} of {environment_fingerprint()}, bounds {BOUNDS}"
+    )

@@ -35,7 +35,7 @@ GROUPS = {
     ),
     # The second reads what the first has compiled.
     f"{SERVING}/test_tiers.py": "a compiled network",
-    "tests/runtime/compilers/test_aot_inductor.py": "a compiled network",
+    "tests/runtime/compilers/test_compiled_runtimes.py": "a compiled network",
 }
 LONGEST_FIRST = (
     "tuned models on a server",

@@ -2,20 +2,26 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from service.engine.tier_report import TierReport
+from service.registry.loading.memory_ledger import Ledger
+from service.registry.states import ModelState
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
+from service.tiering import candidate, stored_evidence
 from service.types import Prediction
+from service.verification.probes import alone, probe_items
 from tests.support.registry.fakes import PATIENCE_S
 from tests.support.registry.tier_fakes import (
     Clock,
     Network,
     Processes,
+    Task,
     TieredWorld,
     tiered,
 )
@@ -31,7 +37,7 @@ async def test_correct_and_faster_candidate_is_swapped_in_and_reported() -> None
         assert (it.tier("eager", "fp32"), it.tier("compiled", "fp32")) == (1.0, 0.0)
         it.tiers.start()
         got = await it.outcome()
-        assert (got.tier, got.precision, got.candidate, got.reason) == ("compiled", "fp32", "compiled fp32", "")
+        assert (got.tier, got.precision, got.candidate, got.reason) == ("compiled", "fp32", "fake fp32", "")
         assert got.speedup == pytest.approx(2.0)
         assert got.single_speedup == pytest.approx(2.0)
         assert (got.rows_per_s, got.rows_per_s_before) == (pytest.approx(200.0), pytest.approx(100.0))
@@ -139,7 +145,7 @@ async def test_precisions_are_tried_in_the_configured_order(precision: str, has_
     async with tiered(precision=precision, has_bf16=has_bf16, start=False) as it:
         it.compiler.offers = {}
         it.tiers.start()
-        await until(lambda: it.report.candidate == f"compiled {asked[-1]}")
+        await until(lambda: it.report.candidate == f"fake {asked[-1]}")
         assert it.compiler.asked == asked
         assert it.report.reason == "no compiler"
 
@@ -200,6 +206,234 @@ async def test_calls_during_a_swap_are_answered_correctly() -> None:
         answers = await asyncio.gather(*asked)
         await until(lambda: it.report.tier == "compiled")
         assert answers == [2.0 * n + 1 for n in range(40)]
+
+
+# ── several compilers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def two_compilers(it: TieredWorld, quick_s: float, slow_s: float, has_bf16: bool = False) -> tuple[Network, Network]:
+    """Offers of two compilers in fp32, or bf16, which take so many seconds a row; the eager network takes 0.01."""
+    precision = "bf16" if has_bf16 else "fp32"
+    networks = Network(it.clock, quick_s, precision), Network(it.clock, slow_s, precision)
+    it.compiler.compilers = ("quick", "slow")
+    it.compiler.offers = dict(zip((f"quick {precision}", f"slow {precision}"), networks, strict=True))
+    return networks
+
+
+async def test_slow_compiler_replaces_a_quick_one_where_it_is_faster_again() -> None:
+    async with tiered(start=False) as it:
+        quick, slow = two_compilers(it, 0.005, 0.004)
+        it.tiers.start()
+        await until(lambda: it.report.compiler == "slow")
+        assert it.compiler.asked == ["quick fp32", "slow fp32"]
+        assert (it.report.candidate, it.report.reason) == ("slow fp32", "")
+        assert it.report.speedup == pytest.approx(2.5), "over the eager tier, as before"
+        assert quick.freed
+        assert not slow.freed
+
+
+@pytest.mark.parametrize("slow_s", [0.0049, 0.006])
+async def test_slow_compiler_that_gains_too_little_leaves_the_quick_one_and_its_report(slow_s: float) -> None:
+    async with tiered(start=False) as it:
+        quick, slow = two_compilers(it, 0.005, slow_s)
+        it.tiers.start()
+        await until(lambda: slow.freed)
+        assert (it.report.candidate, it.report.compiler, it.report.reason) == ("quick fp32", "quick", "")
+        assert it.report.speedup == pytest.approx(2.0)
+        assert not quick.freed
+        assert it.tier("compiled", "fp32") == 1.0
+
+
+async def test_failing_slow_compiler_leaves_the_report_of_the_quick_one() -> None:
+    async with tiered(start=False) as it:
+        quick, _ = two_compilers(it, 0.005, 0.004)
+        it.compiler.offers["slow fp32"] = CannotCompile("there is no C++ compiler on this machine")
+        it.tiers.start()
+        await until(lambda: it.compiler.asked == ["quick fp32", "slow fp32"])
+        await until(it.tiers._work.empty)
+        assert (it.report.compiler, it.report.reason) == ("quick", "")
+        assert not quick.freed
+
+
+@pytest.mark.parametrize("failure", [CannotCompile("no operation"), RuntimeError("it ends its process")])
+async def test_slow_compiler_serves_where_the_quick_one_fails(failure: Exception) -> None:
+    async with tiered(start=False) as it:
+        two_compilers(it, 0.005, 0.004)
+        it.compiler.offers["quick fp32"] = failure
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert (it.report.compiler, it.report.candidate) == ("slow", "slow fp32")
+
+
+async def test_quick_compiler_has_its_turn_for_every_model_before_the_slow_one() -> None:
+    async with tiered(start=False, names=("adder", "second")) as it:
+        asked: list[tuple[str, str]] = []
+        compile_one = it.compiler.compile
+
+        def compile_and_note(card: Any, precision: str, compiler: str) -> Any:
+            asked.append((card.name, compiler))
+            return compile_one(card, precision, compiler)
+
+        it.compiler.compile = compile_and_note  # type: ignore[method-assign]
+        it.compiler.compilers = ("quick", "slow")
+        it.compiler.offers = {}
+        load = it._load_others
+
+        def with_reference(card: Any) -> Any:
+            loaded = load(card)
+            return replace(
+                loaded, reference=alone(Task(card), loaded.runtime, probe_items(Task(card))), task=Task(card)
+            )
+
+        it._load_others = with_reference
+        loaded = await it.world.registry.load("second")
+        assert loaded.state is ModelState.READY, loaded.reason
+        it.tiers.start()
+        await until(lambda: len(asked) == 4)
+        assert asked == [("adder", "quick"), ("second", "quick"), ("adder", "slow"), ("second", "slow")]
+
+
+async def test_slow_compiler_does_not_try_a_slower_precision_than_the_one_that_serves() -> None:
+    async with tiered(start=False, has_bf16=True) as it:
+        _, slow = two_compilers(it, 0.004, 0.005, has_bf16=True)
+        it.tiers.start()
+        await until(lambda: slow.freed)
+        await until(it.tiers._work.empty)
+        assert it.compiler.asked == ["quick bf16", "slow bf16"]
+
+
+# ── two networks of one model ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def for_few_and_for_many(it: TieredWorld) -> tuple[Network, Network]:
+    """The quick compiler's network is faster for one row, the slow compiler's for more."""
+    quick, slow = two_compilers(it, 0.005, 0.004)
+    quick.alone_s, slow.alone_s = 0.002, 0.008
+    return quick, slow
+
+
+async def test_network_that_is_faster_for_many_rows_serves_beside_the_one_for_few() -> None:
+    async with tiered(start=False) as it:
+        for_few_and_for_many(it)
+        it.tiers.start()
+        await until(lambda: it.report.compiler == "quick+slow")
+        assert (it.report.tier, it.report.candidate, it.report.reason) == ("compiled", "slow fp32", "")
+        assert (it.report.speedup, it.report.single_speedup) == (pytest.approx(2.5), pytest.approx(5.0))
+        assert it.compiler.loaded == ["quick fp32", "slow fp32", "quick fp32"]
+        first, slow, quick = it.compiler.given
+        await until(lambda: first.freed)
+        rows = quick.rows, slow.rows
+        assert await it.ask("7") == 15.0
+        assert (quick.rows - rows[0], slow.rows - rows[1]) == (1, 0)
+        assert not quick.freed
+        await it.world.registry.unload("adder")
+        assert quick.freed
+        assert slow.freed
+
+
+async def test_two_networks_of_a_model_need_memory_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate, "free_bytes", lambda: 4096)
+    async with tiered(start=False) as it:
+        _, slow = for_few_and_for_many(it)
+        it.tiers.start()
+        await until(lambda: slow.freed)
+        assert it.report.compiler == "quick"
+
+
+async def test_two_networks_of_a_model_are_not_kept_under_a_memory_budget() -> None:
+    async with tiered(start=False, ledger=Ledger(budget_mib=1000)) as it:
+        _, slow = for_few_and_for_many(it)
+        it.tiers.start()
+        await until(lambda: slow.freed)
+        assert it.report.compiler == "quick"
+
+
+async def test_two_networks_of_a_model_serve_at_once_by_stored_evidence() -> None:
+    async with tiered(start=False) as it:
+        for_few_and_for_many(it)
+        it.tiers.start()
+        await until(lambda: it.report.compiler == "quick+slow")
+        first = it.report
+        await it.world.registry.unload("adder")
+        it.before = Network(it.clock, 0.010)
+        _, slow = for_few_and_for_many(it)
+        await it.world.registry.load("adder")
+        await until(lambda: it.report.compiler == "quick+slow")
+        assert it.report.speedup == pytest.approx(first.speedup)
+        assert slow.rows == 0, "the first golden input is alone, so the other network runs it"
+
+
+# ── stored evidence ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def again(it: TieredWorld, off: float = 0.0) -> Network:
+    """Loads the model once more, with the evidence of the first time. Returns the network that the compiler has for it."""
+    await it.world.registry.unload("adder")
+    it.before = Network(it.clock, 0.010)
+    it.after = Network(it.clock, 0.005, off=off)
+    it.compiler.offers["fp32"] = it.after
+    await it.world.registry.load("adder")
+    return it.after
+
+
+async def test_stored_evidence_swaps_the_network_in_after_one_batch() -> None:
+    async with tiered() as it:
+        first = await it.outcome()
+        network = await again(it)
+        second = await it.outcome()
+        assert (second.tier, second.speedup, second.reason) == ("compiled", pytest.approx(first.speedup), "")
+        assert network.rows == 1
+        assert await it.ask("7") == 15.0
+
+
+async def test_stored_refusal_loads_nothing() -> None:
+    async with tiered(start=False) as it:
+        it.after.seconds = 0.02
+        it.tiers.start()
+        first = await it.outcome()
+        loaded = len(it.compiler.loaded)
+        await again(it)
+        second = await it.outcome()
+        assert second.reason == first.reason
+        assert len(it.compiler.loaded) == loaded
+
+
+async def test_network_that_is_wrong_despite_its_evidence_is_measured_and_refused() -> None:
+    async with tiered() as it:
+        await it.outcome()
+        network = await again(it, off=0.5)
+        got = await it.outcome()
+        assert got.reason.startswith("it fails the check: outputs differ by 0.5")
+        assert network.freed
+
+
+@pytest.mark.parametrize("change", ["the card", "the limits", "a library", "the figures", "another file"])
+async def test_evidence_of_other_conditions_is_measured_again(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with tiered() as it:
+        await it.outcome()
+        if change == "a library":
+            monkeypatch.setattr(stored_evidence, "compiler_version", lambda name: "2099.1")
+        elif change == "the figures":
+            for found in it.compiler.stored["fp32"].values():
+                found["report"]["speedup"] = "fast"
+        elif change == "another file":
+            it.compiler.stored.clear()
+        elif change == "the card":
+            monkeypatch.setattr(stored_evidence, "FORMAT", stored_evidence.FORMAT + 1)
+        else:
+            monkeypatch.setattr(stored_evidence, "BOUNDS", -1)
+        network = await again(it)
+        await it.outcome()
+        assert network.rows > 1
+
+
+async def test_network_refused_beside_requests_for_its_speed_is_measured_again() -> None:
+    async with tiered(start=False) as it:
+        it.after.seconds = 0.02
+        it.tiers._pacing._busy = lambda: True
+        it.tiers.start()
+        assert "times as fast" in (await it.outcome()).reason
+        assert it.compiler.stored == {}
 
 
 # ── heads on the network ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -35,7 +35,7 @@ async def test_failed_attempt_keeps_the_network() -> None:
         it.compiler.offers["fp32"] = RuntimeError("secret in /a/path")
         it.tiers.start()
         got = await it.outcome()
-        assert (got.candidate, got.reason) == ("compiled fp32", FAILED)
+        assert (got.candidate, got.reason) == ("fake fp32", FAILED)
         assert await it.ask("1") == 3.0
 
 
@@ -57,7 +57,7 @@ async def test_candidate_with_failing_batches_lets_the_network_move_to_processes
         it.tiers.start()
         await until(lambda: it.report.processes == 2)
         got = it.report
-        assert (got.tier, got.candidate, got.compile_s, got.reason) == ("eager", "compiled fp32", 12.5, FAILED)
+        assert (got.tier, got.candidate, got.compile_s, got.reason) == ("eager", "fake fp32", 12.5, FAILED)
         assert it.after.freed
         assert await it.ask("1") == 3.0
 

@@ -138,9 +138,10 @@ def _runtime_facts(model: ModelInfo | LocalModel) -> dict[str, str]:
 
 def _optimization(evidence: Evidence) -> str:
     """The tier and precision in use, and what was measured when the server optimized the model, in one line."""
-    runs = f"{evidence.tier} {evidence.precision}"
+    by = f" by {evidence.compiler}" if evidence.compiler else ""
+    runs = f"{evidence.tier} {evidence.precision}{by}"
     where = f", in {evidence.processes} processes of its own" if evidence.processes else ""
-    details = [] if evidence.candidate in ("", runs) else [f"{evidence.candidate} was tried"]
+    details = [] if evidence.tier == "compiled" or not evidence.candidate else [f"{evidence.candidate} was tried"]
     if evidence.speedup:
         details.append(
             f"measured at {evidence.speedup:.2f} × the rows a second, {evidence.single_speedup:.2f} × for a single row"

@@ -76,6 +76,12 @@ class Measurement:
         return self._ledger.end(self, self._before)
 
 
+class _Disturbance:
+    """Takes the place of a measurement among those that are open, and measures nothing."""
+
+    spoilt = True
+
+
 def freed(measurement: Measurement, weights: int) -> int | None:
     """Bytes that were freed since the measurement began, None where that is unknown. In a thread that may block."""
     change = measurement.so_far()
@@ -103,7 +109,7 @@ class Ledger:
         self._heads = heads
         self.budget = budget_mib * MIB
         self._read = read
-        self._open: set[Measurement] = set()
+        self._open: set[Measurement | _Disturbance] = set()
         self._lock = threading.Lock()  # guards `_open`
         self._holdings: dict[str, Holding] = {}
         self._needs: dict[str, Holding] = {}
@@ -118,6 +124,21 @@ class Ledger:
                 other.spoilt = True
             self._open.add(measurement)
         return self._read()
+
+    def disturb(self) -> Callable[[], None]:
+        """Spoils measurements until the result is called, as a measurement would, without the cost of a reading: free pages that
+        are returned to the system are missing in the next batches."""
+        disturbance = _Disturbance()
+        with self._lock:
+            for other in self._open:
+                other.spoilt = True
+            self._open.add(disturbance)
+
+        def end() -> None:
+            with self._lock:
+                self._open.discard(disturbance)
+
+        return end
 
     def change(self, measurement: Measurement, before: int | None) -> int | None:
         """See Measurement."""

@@ -88,6 +88,7 @@ class CompiledRuntime:
     """A `Runtime` that runs batches through a compiled network."""
 
     tier = "compiled"
+    compiler = "aotinductor"
     device = "cpu"
     shared: SharedPart | None = None
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
@@ -26,21 +27,18 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
-from service.runtime.compilers.compiled_cache import LIBRARY, CompileRequest
-from service.runtime.compilers.packed_convolutions import PackConvolutions
-from service.runtime.network import in_memory_format
+from service.runtime.compilers.aot_inductor import CompiledRuntime
+from service.runtime.compilers.compiled_cache import LIBRARY, CompiledPackage, CompileRequest
+from service.runtime.device import DevicePlan
+from service.runtime.network import Runtime, in_memory_format
 from service.runtime.precision import fold_batch_norms, in_precision
 from service.types import DTYPES
 
 ROWS, LENGTH = 4, 12
 """Of the example that is traced. torch.export treats sizes of 0 and 1 as constants."""
 
-
-OPTIONS: dict[str, Any] = {
-    "freezing": True,  # weights are constants: batch norms are folded into them, and they are packed for the kernels
-    "aot_inductor.precompile_headers": False,  # is faster only from the second network of a process on
-    "post_grad_custom_pre_pass": PackConvolutions(),
-}
+MOST_LOAD_S = 5.0
+"""Processor time. OpenVINO compiles a network when it is loaded; a recurrent one that was unrolled takes it a minute."""
 
 
 class CompilationFailed(Exception):
@@ -48,16 +46,18 @@ class CompilationFailed(Exception):
 
 
 def compile_network(request: CompileRequest) -> dict[str, list[str]]:
-    """Write the library into the staging folder; returns the names of its inputs and outputs in order. Raises
+    """Write the compiler's files into the staging folder; returns the names of the network's inputs and outputs in order. Raises
     CompilationFailed."""
     torch.set_num_threads(request.threads)  # the code is specific to their number
     card, weights = Card.model_validate(request.card), Path(request.weights)
     loaded = load_network(card, Materialised(weights.parent, weights, {}, ""))
     if request.precision != "fp32":
         fold_batch_norms(loaded, example(card))
-    network = in_precision(loaded, request.precision).to(memory_format=torch.channels_last)
+    kept = () if request.precision == "fp32" else loaded.keep_in_fp32
+    # OpenVINO reduces the precision itself when it loads the network.
+    reduced = loaded if request.compiler == "openvino" else in_precision(loaded, request.precision)
+    network = reduced.to(memory_format=torch.channels_last)
     names = [spec.name for spec in card.signature.inputs]
-    archive = Path(request.staging) / "network.pt2"
     with torch.inference_mode():
         try:
             program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
@@ -66,12 +66,60 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
             raise CompilationFailed("the network cannot be exported with batches of varying shape") from error
         outputs = list(program.module()(*example(card).values()))
         try:
-            torch._inductor.aoti_compile_and_package(program, package_path=str(archive), inductor_configs=dict(OPTIONS))
+            _WRITE[request.compiler](program, request, card, kept)
+        except CompilationFailed:
+            raise
         except Exception as error:
             traceback.print_exc()
             raise CompilationFailed("the compiler failed on the network") from error
-    _unpack(archive, Path(request.staging) / LIBRARY)
+    _try_out(CompiledPackage(Path(request.staging), {}, tuple(names), tuple(outputs), 0.0), request, card)
     return {"inputs": names, "outputs": outputs}
+
+
+def _try_out(package: CompiledPackage, request: CompileRequest, card: Card) -> None:
+    """Run the compiled network at other shapes than the traced one. Raises CompilationFailed.
+
+    A network that ends its process, or that holds for the traced shape only, so does no harm to the server.
+    """
+    try:
+        plan = DevicePlan("cpu", 1, request.threads)
+        runtime: Runtime
+        if request.compiler == "openvino":
+            from service.runtime.compilers.openvino import OpenVinoRuntime
+
+            began = time.process_time()
+            runtime = OpenVinoRuntime(package, request.precision, plan)
+            seconds = time.process_time() - began
+            if seconds > MOST_LOAD_S:
+                raise CompilationFailed(f"every load would compute for {seconds:.0f} s; at most {MOST_LOAD_S:g} s may")
+        else:
+            library = package.folder / LIBRARY
+            runtime = CompiledRuntime(library, package.inputs, package.outputs, request.precision, plan.lanes)
+        for rows, steps in ((1, LENGTH + 1), (2, 1), (card.batching.max_batch_size, 2 * LENGTH)):
+            outputs = runtime.run({name: tensor.numpy() for name, tensor in example(card, rows, steps).items()})
+            if any(len(output) != min(rows, card.batching.max_batch_size) for output in outputs.values()):
+                raise CompilationFailed("the compiled network gives another number of rows than it gets")
+    except RuntimeError as error:
+        traceback.print_exc()
+        raise CompilationFailed("the compiled network does not run with batches of varying shape") from error
+
+
+def _by_inductor(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
+    from service.runtime.compilers.inductor_compilation import MissingKernels, compile_program
+
+    try:
+        compile_program(program, Path(request.staging))
+    except MissingKernels:
+        raise CompilationFailed("the network has operations that compiled code cannot call") from None
+
+
+def _by_openvino(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
+    from service.runtime.compilers.openvino_conversion import convert
+
+    convert(program, Path(request.staging), axes(card), [f"network.{name}" for name in kept])
+
+
+_WRITE = {"aotinductor": _by_inductor, "openvino": _by_openvino}
 
 
 class _Positional(nn.Module):
@@ -87,15 +135,27 @@ class _Positional(nn.Module):
         return outputs
 
 
-def example(card: Card) -> dict[str, torch.Tensor]:
-    """A small batch in which every varying axis is longer than 1."""
-    rows = min(ROWS, card.batching.max_batch_size)
-    length = LENGTH * _step(card)
+def example(card: Card, rows: int = ROWS, steps: int = LENGTH) -> dict[str, torch.Tensor]:
+    """A small batch, by default one in which every varying axis is longer than 1; at most of the card's sizes."""
+    rows = min(rows, card.batching.max_batch_size)
+    length = min(steps, (card.batching.max_length or 1) // _step(card)) * _step(card)
     tensors = {}
     for spec in card.signature.inputs:
         shape = [rows, *(length if size < 0 else size for size in spec.shape[1:])]
         tensors[spec.name] = in_memory_format(torch.from_numpy(np.ones(shape, DTYPES[spec.datatype])))
     return tensors
+
+
+def axes(card: Card) -> list[list[tuple[int, int]]]:
+    """The least and the greatest size of each axis of each input."""
+    batching = card.batching
+    return [
+        [
+            (1, (batching.max_length or size) if axis else batching.max_batch_size) if size < 0 else (size, size)
+            for axis, size in enumerate(spec.shape)
+        ]
+        for spec in card.signature.inputs
+    ]
 
 
 def shapes(card: Card) -> dict[str, Any]:
@@ -117,18 +177,6 @@ def shapes(card: Card) -> dict[str, Any]:
 def _step(card: Card) -> int:
     """All lengths are multiples of this."""
     return card.recipe.frame_samples if isinstance(card.recipe, AudioRecipe) else 1
-
-
-def _unpack(archive: Path, library: Path) -> None:
-    """Copy the library out of the archive. Raises CompilationFailed if the code needs other files to run."""
-    with zipfile.ZipFile(archive) as packed:
-        files = packed.namelist()
-        if any("extern_kernel_nodes" in name for name in files):
-            raise CompilationFailed("the network has operations that compiled code cannot call")
-        (found,) = [name for name in files if name.endswith(".so")]
-        with packed.open(found) as source, library.open("wb") as target:
-            while piece := source.read(1 << 20):
-                target.write(piece)
 
 
 def main() -> None:

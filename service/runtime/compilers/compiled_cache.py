@@ -1,8 +1,9 @@
 """Compiled networks on disk, so that the next start loads them at once.
 
     ZOO_HOME/compiled/             mode 0700: the code here is executed
-      <key>/  network.so           key: sha256 of all that decides the code
-              manifest.json        sha256 of the library, names of its tensors, seconds of the compilation
+      <key>/  network.so           key: sha256 of all that decides the code; the files are those of the compiler
+              manifest.json        sha256 of each file, names of the tensors, seconds of the compilation
+              evidence.json        what was measured of the network on this machine; see `tiering/stored_evidence.py`
       .staging-<pid>-<server>-…/   the output of a worker that is running; removed with its server
       inductor/, triton/           code that torch compiled for a GPU, under its own keys
 
@@ -29,16 +30,19 @@ import torch
 from model_zoo import strict_json
 from model_zoo.cards.card import Card
 from model_zoo.sources.digest import sha256_of_file
-from service.runtime.environment import processor
+from service.runtime.environment import compiler_version, processor
 
-FORMAT = 4
-"""Part of the key: raise it when the worker or the runtime needs other code."""
+FORMAT = 5
+"""Part of the key: raise it when a worker or a runtime needs other code. Networks of other formats are removed."""
 MAX_NETWORKS = 64
 """On disk; the least recently used are removed."""
 ABANDONED_S = 3600.0
 SERVER = uuid.uuid4().hex[:8]
 """Identifies this process. The process id is not enough: in a container every server may have the same one."""
-LIBRARY, MANIFEST = "network.so", "manifest.json"
+LIBRARY, MANIFEST, EVIDENCE = "network.so", "manifest.json", "evidence.json"
+GRAPH, WEIGHTS = "network.xml", "network.bin"
+FILES: dict[str, tuple[str, ...]] = {"aotinductor": (LIBRARY,), "openvino": (GRAPH, WEIGHTS)}
+"""The files that each compiler writes."""
 
 
 class CannotCompile(Exception):
@@ -56,12 +60,18 @@ class CompilationSpec:
     precision: str
     threads: int
     """Threads of a batch; the code is specific to their number."""
+    compiler: str = "aotinductor"
+    version: str = ""
+    """Of the compiler, where it is not a part of torch."""
 
     @classmethod
-    def of(cls, card: Card, weights: str, precision: str, threads: int) -> CompilationSpec:
+    def of(
+        cls, card: Card, weights: str, precision: str, threads: int, compiler: str = "aotinductor"
+    ) -> CompilationSpec:
         """The specification of a card whose weights have this digest."""
         fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
-        return cls(weights, card.model_dump(mode="json", include=fields), precision, threads)
+        parts = card.model_dump(mode="json", include=fields)
+        return cls(weights, parts, precision, threads, compiler, compiler_version(compiler))
 
     def key(self) -> str:
         """64 hex digits; equal for networks that may share code."""
@@ -78,13 +88,16 @@ class CompileRequest:
     precision: str
     threads: int
     staging: str
+    compiler: str = "aotinductor"
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPackage:
-    """A compiled network on disk, its digest checked."""
+    """A compiled network on disk, its digests checked."""
 
-    library: Path
+    folder: Path
+    digests: dict[str, str]
+    """sha256 of each file by its name."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     compile_s: float
@@ -114,15 +127,21 @@ class CompiledCache:
             if manifest is None:
                 raise ValueError
             _check_owner(folder)
-            _check_owner(folder / LIBRARY)
-            if sha256_of_file(folder / LIBRARY) != manifest["sha256"]:
-                raise ValueError
+            digests = {name: str(manifest["files"][name]) for name in FILES[manifest["compiler"]]}
+            for name, digest in digests.items():
+                _check_owner(folder / name)
+                if sha256_of_file(folder / name) != digest:
+                    raise ValueError
             os.utime(folder)  # marks it as used now
             names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
-            return CompiledPackage(folder / LIBRARY, *names, float(manifest["compile_s"]))
+            return CompiledPackage(folder, digests, *names, float(manifest["compile_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             _remove(folder)
             return None
+
+    def is_empty(self) -> bool:
+        """Whether there is no compiled network at all."""
+        return next(self._folder.glob(f"[0-9a-f]*/{MANIFEST}"), None) is None
 
     def staging(self) -> Path:
         """A new folder for a worker. Raises CannotCompile if it cannot be made, or another user may write into it."""
@@ -140,26 +159,34 @@ class CompiledCache:
         return folder
 
     def publish(
-        self, key: str, staging: Path, inputs: list[str], outputs: list[str], compile_s: float
+        self,
+        key: str,
+        staging: Path,
+        inputs: list[str],
+        outputs: list[str],
+        compile_s: float,
+        compiler: str = "aotinductor",
     ) -> CompiledPackage:
-        """Make `network.so` of a staging folder available under its key. Raises CannotCompile."""
+        """Make the files of a compiler in a staging folder available under their key. Raises CannotCompile."""
         done = staging / "done"
         try:
             done.mkdir(mode=0o700)
-            library = done / LIBRARY
-            (staging / LIBRARY).rename(library)
-            library.chmod(0o600)
+            for name in FILES[compiler]:
+                (staging / name).rename(done / name)
+                (done / name).chmod(0o600)
             document = {
-                "sha256": sha256_of_file(library),
+                "format": FORMAT,
+                "compiler": compiler,
+                "version": compiler_version(compiler),
+                "torch": torch.__version__,
+                "files": {name: sha256_of_file(done / name) for name in FILES[compiler]},
                 "inputs": inputs,
                 "outputs": outputs,
                 "compile_s": compile_s,
-                "torch": torch.__version__,
             }
-            for path, text in ((done / MANIFEST, strict_json.text(document, indent=1)), (library, None)):
-                if text is not None:
-                    path.write_text(text)
-                with path.open("r+b") as handle:  # to disk before the rename that publishes it
+            (done / MANIFEST).write_text(strict_json.text(document, indent=1))
+            for name in (MANIFEST, *FILES[compiler]):
+                with (done / name).open("r+b") as handle:  # to disk before the rename that publishes it
                     os.fsync(handle.fileno())
             with suppress(OSError):  # another server of this home has published the same code first
                 done.rename(self._folder / key)
@@ -169,6 +196,29 @@ class CompiledCache:
         if package is None:
             raise CannotCompile("the compiled network was damaged while it was stored")
         return package
+
+    def evidence(self, package: CompiledPackage) -> dict[str, Any] | None:
+        """What was stored of the measurements of a network; None where there is nothing that can be trusted."""
+        path = package.folder / EVIDENCE
+        try:
+            self._check_private()
+            _check_owner(path)
+            document = strict_json.read_object(path)
+            if document is None or document["sha256"] != _digest_of([document["body"], package.digests]):
+                return None
+            body: dict[str, Any] = document["body"]
+        except (CannotCompile, OSError, ValueError, KeyError, TypeError):
+            return None
+        return body if isinstance(body, dict) else None
+
+    def store_evidence(self, package: CompiledPackage, body: dict[str, Any]) -> None:
+        """Store measurements beside a network. If the disk does not take them, the next start measures again."""
+        document = {"sha256": _digest_of([body, package.digests]), "body": body}
+        part = package.folder / f".evidence-{SERVER}"
+        with suppress(OSError):
+            part.write_text(strict_json.text(document, indent=1))
+            part.chmod(0o600)
+            part.rename(package.folder / EVIDENCE)
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
@@ -193,12 +243,13 @@ class CompiledCache:
             ) from None
 
     def _sweep(self) -> None:
-        """Remove the networks of other versions of torch, the folders of dead servers, and the least recently used networks."""
+        """Remove the networks of other formats and other versions of the compilers, the folders of dead servers, and the least
+        recently used networks."""
         self._sweep_staging()
         used: list[tuple[float, Path]] = []
         for folder in self._folder.glob("[0-9a-f]*"):
             manifest = strict_json.read_object(folder / MANIFEST)
-            if manifest is None or manifest.get("torch") != torch.__version__:
+            if manifest is None or not _of_these_versions(manifest):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 used.append((folder.stat().st_mtime, folder))
@@ -215,6 +266,17 @@ class CompiledCache:
                     *staging.name.split("-")[1:3]
                 ):
                     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _of_these_versions(manifest: dict[str, Any]) -> bool:
+    """Whether a network can still be found by a key of this server."""
+    compiler = manifest.get("compiler")
+    versions = manifest.get("format"), manifest.get("torch"), manifest.get("version")
+    return compiler in FILES and versions == (FORMAT, torch.__version__, compiler_version(compiler))
+
+
+def _digest_of(document: Any) -> str:
+    return hashlib.sha256(strict_json.text(document, sort_keys=True).encode()).hexdigest()
 
 
 def _remove(path: Path) -> None:

@@ -7,7 +7,6 @@ and batches are padded to sizes that are powers of two, so that there is one gra
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,13 +29,22 @@ FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 temporary files with a predictable name, which another user may create first."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphCompilationResult:
-    """A compiled runtime; it records its graphs in its first batches."""
+GRAPHS = "cuda_graphs"
 
-    runtime: CudaGraphRuntime
-    compile_s: float
+
+@dataclass(frozen=True, slots=True)
+class PreparedGraphs:
+    """A network whose graphs are recorded in its first batches. Nothing of it is on disk."""
+
+    load: Callable[[], CudaGraphRuntime]
+    compile_s: float = 0.0
     cached: bool = False
+
+    def evidence(self) -> None:
+        """None: every start measures."""
+
+    def store_evidence(self, body: dict[str, Any]) -> None:
+        """Nothing is stored."""
 
 
 class GraphCompiler:
@@ -49,20 +57,23 @@ class GraphCompiler:
         self._store = store
         self._device = device
 
-    def compile(
-        self, card: Card, precision: str, before_load: Callable[[], object] = lambda: None
-    ) -> GraphCompilationResult:
-        """A card's network with compiled kernels; `before_load` as for `Compiler.compile`. Raises CannotCompile."""
+    @property
+    def compilers(self) -> tuple[str, ...]:
+        """The names of its compilers."""
+        return (GRAPHS,)
+
+    def expect(self) -> None:
+        """There is no library to load."""
+
+    def compile(self, card: Card, precision: str, compiler: str = GRAPHS) -> PreparedGraphs:
+        """A card's network with compiled kernels. Raises CannotCompile."""
         found = self._store.find(card)
         if found is None:
             raise CannotCompile("its weights have left this machine")
         if isinstance(card.recipe, AudioRecipe):
             raise CannotCompile("recordings of different lengths would each need a graph")
         self._keep_code_private()
-        before_load()
-        began = time.monotonic()
-        runtime = CudaGraphRuntime(load_network(card, found), self._device, precision, card)
-        return GraphCompilationResult(runtime, time.monotonic() - began)
+        return PreparedGraphs(lambda: CudaGraphRuntime(load_network(card, found), self._device, precision, card))
 
     def stop(self) -> None:
         """There is no worker to end."""
@@ -77,6 +88,7 @@ class CudaGraphRuntime(NetworkRuntime):
     """Runs batches, padded to a power of two, as CUDA graphs."""
 
     tier = "compiled"
+    compiler = GRAPHS
 
     def __init__(self, network: torch.nn.Module, device: str, precision: str, card: Card) -> None:
         super().__init__(network, device, precision)

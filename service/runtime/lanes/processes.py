@@ -193,6 +193,7 @@ class LaneRuntime:
     """An eager network that runs in the lanes' processes; has the interface of `NetworkRuntime`."""
 
     tier = "eager"
+    compiler = ""
     device = "cpu"
     shared = None
 

@@ -109,6 +109,8 @@ def _tier_parameters(report: TierReport | None) -> dict[str, str]:
     if report is None:
         return {}
     shown: dict[str, str] = {"tier": report.tier}
+    if report.compiler:
+        shown["tier_compiler"] = report.compiler
     if report.processes:
         shown["tier_processes"] = str(report.processes)
     if report.length_step:

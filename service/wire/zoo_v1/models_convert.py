@@ -198,6 +198,7 @@ def _write_evidence(evidence: TierReport) -> pb.Evidence:
         reason=evidence.reason,
         processes=evidence.processes,
         length_step=evidence.length_step,
+        compiler=evidence.compiler,
     )
 
 

@@ -5,6 +5,7 @@ A tiny network, because compiling a large one takes a minute.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.model_zoo.tiny_model import (
 
 pytestmark = pytest.mark.timeout(600)
 
+OPENVINO = importlib.util.find_spec("openvino") is not None
 TEXTS = [SENTENCE, "Yes.", "word " * 400, "Stocks fell sharply."]
 
 
@@ -45,7 +47,7 @@ def tier(process: ServerProcess) -> dict[str, float]:
     return {t: Scrape(process).value("zoo_model_tier", model=NAME, tier=t) for t in ("eager", "compiled")}
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing")
+@pytest.mark.skipif(not OPENVINO and shutil.which("g++") is None, reason="OpenVINO and g++ are missing")
 def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -68,6 +70,10 @@ def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
             process.wait_for("a faster network serves", model=NAME, cached=cached)
             shown = parameters(stubs)
             assert (shown["tier"], shown["precision"]) == ("compiled", "fp32")
+            # OpenVINO is tried first. On a busy machine it may be no faster for so small a network, because it hands each batch
+            # to a thread of its own; then AOTInductor's serves.
+            assert shown["tier_compiler"] in ("openvino", "aotinductor")
+            assert shown["tier_candidate"] == f"{shown['tier_compiler']} fp32"
             assert shown["tier_cached"] == str(cached).lower()
             assert float(shown["tier_speedup"]) >= 1.05
             assert float(shown["tier_max_error"]) <= 1e-5

@@ -1,5 +1,6 @@
 """Valid cards load; invalid cards are rejected."""
 
+import json
 from typing import Any
 
 import pytest
@@ -120,3 +121,18 @@ def test_file_that_is_not_a_card_is_rejected_without_execution(text: str) -> Non
 def test_card_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         CARDS[0].name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("least", "flips"), [(1.0, 0.0), (0.9, 0.1)])
+def test_least_agreement_of_an_earlier_card_is_read_as_a_bound_on_flips(least: float, flips: float) -> None:
+    document = Catalog.from_package().get("efficientnet_lite0").model_dump(mode="json")
+    bounds = document["tolerance"]["reduced_precision"]
+    del bounds["max_flips"]
+    card = Card.model_validate_json(json.dumps(with_bounds(document, bounds | {"min_top1_agreement": least})))
+    assert card.tolerance.reduced_precision.max_flips == flips
+    with pytest.raises(ValueError, match="max_flips"):
+        Card.model_validate(with_bounds(document, bounds | {"min_top1_agreement": 1.5}))
+
+
+def with_bounds(document: dict[str, Any], bounds: dict[str, Any]) -> dict[str, Any]:
+    return document | {"tolerance": document["tolerance"] | {"reduced_precision": bounds}}

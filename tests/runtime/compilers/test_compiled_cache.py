@@ -17,6 +17,7 @@ import pytest
 from service.runtime.compilers import compiled_cache as module
 from service.runtime.compilers.compiled_cache import (
     ABANDONED_S,
+    EVIDENCE,
     LIBRARY,
     MANIFEST,
     CannotCompile,
@@ -28,7 +29,13 @@ from tests.support.model_zoo.tiny_model import tiny_card
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
 SPEC = CompilationSpec.of(tiny_card(), "a" * 64, "fp32", 2)
-DAMAGED_FIELDS: dict[str, Any] = {"sha256": "0" * 64, "inputs": 7, "outputs": None, "compile_s": "soon"}
+DAMAGED_FIELDS: dict[str, Any] = {
+    "files": {"network.so": "0" * 64},
+    "compiler": "another",
+    "inputs": 7,
+    "outputs": None,
+    "compile_s": "soon",
+}
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_key_is_a_digest_that_the_order_of_the_fields_does_not_change() -> None:
 def test_published_package_is_found_by_its_key_only(home: Path) -> None:
     package = publish(home)
     assert (package.inputs, package.outputs, package.compile_s) == (("input_ids",), ("embedding",), 1.5)
-    assert package.library.read_text() == "code"
+    assert (package.folder / LIBRARY).read_text() == "code"
     assert CompiledCache(home).find(KEY) == package
     assert CompiledCache(home).find(OTHER_KEY) is None
 
@@ -97,7 +104,7 @@ def test_look_up_in_a_home_without_a_cache_finds_nothing_and_creates_nothing(hom
 
 def test_look_up_marks_a_package_as_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_NETWORKS", 1)
-    older, newer = publish(home).library.parent, publish(home, OTHER_KEY).library.parent
+    older, newer = publish(home).folder, publish(home, OTHER_KEY).folder
     os.utime(older, (100, 100))
     os.utime(newer, (200, 200))
     assert CompiledCache(home).find(KEY) is not None
@@ -108,7 +115,7 @@ def test_look_up_marks_a_package_as_used(home: Path, monkeypatch: pytest.MonkeyP
 def test_package_that_another_server_published_first_stays(home: Path) -> None:
     first = publish(home, code="of the first server")
     assert publish(home, code="of the second server") == first
-    assert first.library.read_text() == "of the first server"
+    assert (first.folder / LIBRARY).read_text() == "of the first server"
 
 
 @pytest.mark.parametrize("stray", ["a file", "a link"])
@@ -117,7 +124,7 @@ def test_stray_file_or_link_in_the_place_of_a_package_gives_way_to_it(home: Path
     place = home / "compiled" / KEY
     place.write_text("") if stray == "a file" else place.symlink_to("nowhere")
     assert CompiledCache(home).find(KEY) is None
-    assert publish(home).library.read_text() == "code"
+    assert (publish(home).folder / LIBRARY).read_text() == "code"
 
 
 def test_worker_that_left_no_library_is_a_reason(home: Path) -> None:
@@ -132,7 +139,7 @@ def test_worker_that_left_no_library_is_a_reason(home: Path) -> None:
 def test_package_whose_manifest_lacks_a_field_or_has_a_wrong_one_is_removed(
     home: Path, field: str, missing: bool
 ) -> None:
-    folder = publish(home).library.parent
+    folder = publish(home).folder
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest[field]
     (folder / MANIFEST).write_text(json.dumps(manifest if missing else manifest | {field: DAMAGED_FIELDS[field]}))
@@ -141,7 +148,7 @@ def test_package_whose_manifest_lacks_a_field_or_has_a_wrong_one_is_removed(
 
 
 def test_link_in_place_of_the_library_is_removed_and_its_target_stays(home: Path) -> None:
-    library = publish(home).library
+    library = publish(home).folder / LIBRARY
     elsewhere = library.rename(home / "elsewhere.so")
     library.symlink_to(elsewhere)
     assert CompiledCache(home).find(KEY) is None
@@ -153,7 +160,7 @@ def test_link_in_place_of_the_library_is_removed_and_its_target_stays(home: Path
 
 
 def test_all_folders_and_the_library_are_private_whatever_the_umask(home: Path, open_umask: None) -> None:
-    library = publish(home).library
+    library = publish(home).folder / LIBRARY
     cache = CompiledCache(home)
     folders = [home / "compiled", library.parent, cache.staging(), cache.subfolder("triton")]
     assert [mode(folder) for folder in folders] == [0o700] * 4
@@ -191,3 +198,59 @@ def test_old_staging_folder_stays_while_a_process_with_its_id_lives(
     monkeypatch.setattr(os, "kill", kill)
     assert CompiledCache(home).find(KEY) is not None
     assert left.exists() is kept
+
+
+# ── evidence ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+BODY = {"conditions": {"speedup": 2.5}}
+
+
+def test_evidence_is_read_as_it_was_stored(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    assert cache.evidence(package) is None
+    cache.store_evidence(package, BODY)
+    assert CompiledCache(home).evidence(package) == BODY
+    assert mode(package.folder / EVIDENCE) == 0o600
+    assert CompiledCache(home).find(KEY) == package
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "of another network", "a link", "others may write", "a list"])
+def test_evidence_that_cannot_be_trusted_is_ignored_and_can_be_stored_again(home: Path, damage: str) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    cache.store_evidence(package, BODY)
+    path = package.folder / EVIDENCE
+    if damage == "cut":
+        path.write_text(path.read_text()[:-9])
+    elif damage == "changed":
+        path.write_text(path.read_text().replace("2.5", "9.5"))
+    elif damage == "of another network":
+        other = publish(home, OTHER_KEY, "other code")
+        cache.store_evidence(other, BODY)
+        (other.folder / EVIDENCE).rename(path)
+    elif damage == "a link":
+        path.symlink_to(path.rename(home / "elsewhere.json"))
+    elif damage == "others may write":
+        path.chmod(0o666)
+    else:
+        path.write_text("[]")
+    assert cache.evidence(package) is None
+    cache.store_evidence(package, BODY)
+    assert cache.evidence(package) == BODY
+
+
+def test_evidence_that_the_disk_does_not_take_is_no_error(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    (package.folder / EVIDENCE).mkdir()
+    cache.store_evidence(package, BODY)
+    assert cache.evidence(package) is None
+
+
+def test_packages_of_an_earlier_format_are_removed(home: Path) -> None:
+    folder = publish(home).folder
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for field in ("format", "compiler"):
+        (folder / MANIFEST).write_text(json.dumps({k: v for k, v in manifest.items() if k != field}))
+        CompiledCache(home).staging()
+        assert not folder.exists()
+        folder = publish(home).folder

@@ -1,6 +1,6 @@
 """The server compiles in a worker process, loads only code that this user alone can write, and leaves no process behind.
 
-The worker is a script of a few lines here; the real one compiles in test_aot_inductor.py.
+The worker is a script of a few lines here; the real one compiles in test_compiled_runtimes.py.
 """
 
 import json
@@ -74,7 +74,7 @@ def compiler(home: Path, store: object | None = None) -> Compiler:
 
 
 def code(compiled: Any) -> str:
-    return str(compiled.runtime.code)
+    return str(compiled.load().code)
 
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,8 +83,9 @@ def code(compiled: Any) -> str:
 def test_compiled_library_is_loaded_for_every_lane(home: Path, runs: Any) -> None:
     compiled: Any = compiler(home).compile(CARD, "bf16")
     assert code(compiled) == "code in bf16 for 2"
-    assert (compiled.runtime.inputs, compiled.runtime.outputs) == (("input_ids",), ("embedding",))
-    assert (compiled.runtime.precision, compiled.runtime.runners, compiled.cached) == ("bf16", 3, False)
+    runtime = compiled.load()
+    assert (runtime.inputs, runtime.outputs) == (("input_ids",), ("embedding",))
+    assert (runtime.precision, runtime.runners, compiled.cached) == ("bf16", 3, False)
     assert not list((home / "compiled").glob(".staging-*")), "only the package stays"
 
 
@@ -203,6 +204,7 @@ def test_worker_ends_when_its_input_closes() -> None:
         "precision": "fp32",
         "threads": 1,
         "staging": "/",
+        "compiler": "aotinductor",
     }
     assert worker.stdin is not None
     worker.stdin.write(json.dumps(job).encode() + b"\n")
@@ -214,21 +216,130 @@ def test_worker_ends_when_its_input_closes() -> None:
     assert (worker.returncode, out) == (-9, b"")
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_before_load_is_called_after_compilation_and_before_the_load(
-    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, cached: bool
-) -> None:
-    if cached:
-        compiler(home).compile(CARD, "fp32")
+def test_compile_loads_nothing_into_this_process(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(module, "CompiledRuntime", lambda *_: calls.append("loads"))
+    prepared = compiler(home).compile(CARD, "fp32")
+    assert calls == []
+    prepared.load()
+    assert calls == ["loads"]
 
-    def about_to_load() -> None:
-        calls.append("about to load")
-        assert len(list((home / "compiled").iterdir())) == 1, "nothing is left to compile"
 
-    compiler(home).compile(CARD, "fp32", about_to_load)
-    assert calls == ["about to load", "loads"]
+def test_library_that_does_not_load_is_a_reason(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("/secret/path: cannot open")
+
+    monkeypatch.setattr(module, "CompiledRuntime", fails)
+    prepared = compiler(home).compile(CARD, "fp32")
+    with pytest.raises(CannotCompile, match=r"^the compiled code does not load on this machine$"):
+        prepared.load()
+
+
+# ── a worker that is started ahead ──────────────────────────────────────────────────────────────────────────────────
+
+
+COUNTS = """
+import json, os, sys
+open(os.getcwd() + "/../started-" + str(os.getpid()), "w").close()
+job = json.loads(sys.stdin.readline())
+open(job["staging"] + "/network.so", "w").write("code of " + str(os.getpid()))
+print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
+"""
+
+
+def started(home: Path) -> list[str]:
+    return [path.name.removeprefix("started-") for path in (home / "compiled").glob("started-*")]
+
+
+def test_worker_that_was_started_ahead_compiles_the_first_network(home: Path, runs: Any) -> None:
+    runs(COUNTS)
+    it = compiler(home)
+    it.expect()
+    it.expect()
+    first = code(it.compile(CARD, "fp32"))
+    assert [f"code of {pid}" for pid in started(home)] == [first]
+    assert code(it.compile(CARD, "bf16")) != first, "a worker compiles one network"
+    assert not list((home / "compiled").glob(".staging-*"))
+
+
+def test_no_worker_is_started_ahead_where_networks_are_stored(home: Path, runs: Any) -> None:
+    compiler(home).compile(CARD, "fp32")
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is None
+
+
+def test_stop_ends_a_worker_that_was_started_ahead_and_removes_its_folder(home: Path, runs: Any) -> None:
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is not None
+    worker = it._ahead.result(PATIENCE_S)
+    it.stop()
+    gone(worker.process.pid)
+    assert not worker.staging.exists()
+    worker.process.end()
+
+
+def test_dead_worker_that_was_started_ahead_is_a_reason_once(home: Path, runs: Any) -> None:
+    it = compiler(home)
+    it.expect()
+    assert it._ahead is not None
+    it._ahead.result(PATIENCE_S).process.kill()
+    with pytest.raises(CannotCompile, match="ended before it was done"):
+        it.compile(CARD, "fp32")
+    assert code(it.compile(CARD, "fp32")) == "code in fp32 for 2"
+
+
+# ── several compilers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+BOTH = """
+import json, sys
+job = json.loads(sys.stdin.readline())
+names = ["network.xml", "network.bin"] if job["compiler"] == "openvino" else ["network.so"]
+for name in names:
+    open(job["staging"] + "/" + name, "w").write(job["compiler"])
+print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
+"""
+
+
+@pytest.mark.parametrize(("installed", "names"), [(True, ("openvino", "aotinductor")), (False, ("aotinductor",))])
+def test_openvino_is_the_first_compiler_where_it_is_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(module, "is_installed", lambda: installed)
+    assert compiler(home).compilers == names
+
+
+def test_networks_of_two_compilers_have_packages_of_their_own(home: Path, runs: Any) -> None:
+    runs(BOTH)
+    packages = [compiler(home).compile(CARD, "fp32", name).package for name in ("openvino", "aotinductor")]
+    assert [sorted(package.digests) for package in packages] == [["network.bin", "network.xml"], ["network.so"]]
+    assert packages[0].folder != packages[1].folder
+    assert all(compiler(home).compile(CARD, "fp32", name).cached for name in ("openvino", "aotinductor"))
+
+
+def test_openvino_needs_no_cpp_compiler(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(BOTH)
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(home))
+    assert compiler(home).compile(CARD, "fp32", "openvino").package.digests
+
+
+def test_openvino_of_another_version_converts_again(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(BOTH)
+    old = compiler(home).compile(CARD, "fp32", "openvino").package
+    monkeypatch.setattr("service.runtime.compilers.compiled_cache.compiler_version", lambda name: "2099.1")
+    assert not compiler(home).compile(CARD, "fp32", "openvino").cached
+    assert not old.folder.exists(), "no server finds it any more"
+
+
+def test_openvino_that_is_gone_is_a_reason(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(BOTH)
+    prepared = compiler(home).compile(CARD, "fp32", "openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(CannotCompile, match="does not load on this machine"):
+        prepared.load()
 
 
 # ── the cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -297,6 +408,8 @@ def test_key_covers_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch) -
         replace(recipe, weights="b" * 64).key(),
         replace(recipe, precision="bf16").key(),
         replace(recipe, threads=1).key(),
+        replace(recipe, compiler="openvino").key(),
+        replace(recipe, version="2099.1").key(),
         CompilationSpec.of(shorter, "a" * 64, "fp32", 2).key(),
     }
     assert CompilationSpec.of(CARD.model_copy(update={"summary": "Other words."}), "a" * 64, "fp32", 2).key() in keys
@@ -304,7 +417,7 @@ def test_key_covers_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch) -
     keys.add(recipe.key())
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "another", "num_sockets": 1})
     keys.add(recipe.key())
-    assert len(keys) == 7
+    assert len(keys) == 9
 
 
 def test_key_ignores_the_size_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def compiler(home: Path) -> Any:
 
 
 def test_graph_compiler_stores_code_in_private_folders(home: Path) -> None:
-    folders = [Path(folder) for folder in compiler(home).compile(CARD, "fp32").runtime.folders]
+    folders = [Path(folder) for folder in compiler(home).compile(CARD, "fp32").load().folders]
     assert folders == [home / "compiled" / "inductor", home / "compiled" / "triton"]
     for folder in (home / "compiled", *folders):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -56,7 +56,7 @@ def test_graph_compiler_keeps_folders_of_the_operator(home: Path, monkeypatch: p
     chosen = tuple(str(home / name) for name in ("mine", "mine_too"))
     for variable, folder in zip(cuda_graphs.FOLDERS, chosen, strict=True):
         monkeypatch.setenv(variable, folder)
-    assert compiler(home).compile(CARD, "fp32").runtime.folders == chosen
+    assert compiler(home).compile(CARD, "fp32").load().folders == chosen
     assert not (home / "compiled").exists()
 
 

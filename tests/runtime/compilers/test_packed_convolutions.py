@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.fx import Graph, GraphModule, Node
 
-from service.runtime.compilers.compile_worker import OPTIONS
+from service.runtime.compilers.inductor_compilation import OPTIONS
 from service.runtime.compilers.packed_convolutions import ROWS, PackConvolutions
 
 pytestmark = pytest.mark.skipif(not torch._C._has_mkldnn, reason="torch has no oneDNN here")

@@ -107,6 +107,7 @@ class FakeRuntime:
     device = "cpu"
     precision = "fp32"
     tier = "eager"
+    compiler = ""
     shared: SharedPart | None = None
 
     def __init__(self, held_bytes: int = 4096) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -76,6 +77,7 @@ class Network:
         )
         self.alone_s: float | None = None
         self.tier = "eager"
+        self.compiler = ""
         self.fails: Exception | None = None
         self.gate = threading.Event()
         """Cleared, batches wait for it inside."""
@@ -104,30 +106,54 @@ class Network:
 
 
 class Compiler:
-    """Returns the network that a test offers for a precision; with `gate` cleared, it waits before it loads anything."""
+    """Returns the network that a test offers for a precision; with `gate` cleared, it waits before it loads anything.
+
+    A test may name several compilers; offers of one are under "compiler precision".
+    """
 
     def __init__(self) -> None:
         self.offers: dict[str, Network | Exception] = {}
+        self.compilers: tuple[str, ...] = ("fake",)
         self.given: list[Network] = []
         self.asked: list[str] = []
+        """The precisions; with several compilers, these before them."""
+        self.loaded: list[str] = []
+        self.stored: dict[str, dict[str, Any]] = {}
+        """Evidence by candidate."""
         self.gate = threading.Event()
         self.gate.set()
         self.loads: Callable[[], object] = lambda: None
         """What loading does to the machine."""
         self.stopped = False
 
-    def compile(self, card: Card, precision: str, before_load: Callable[[], object]) -> Any:
-        self.asked.append(precision)
+    def expect(self) -> None:
+        pass
+
+    def compile(self, card: Card, precision: str, compiler: str) -> Any:
+        key = precision if len(self.compilers) == 1 else f"{compiler} {precision}"
+        self.asked.append(key)
         assert self.gate.wait(PATIENCE_S)
-        before_load()
+        offer = self.offers.get(key, CannotCompile("no compiler"))
+        if isinstance(offer, CannotCompile):
+            raise offer
+        return SimpleNamespace(
+            load=partial(self._load, key, offer, compiler),
+            compile_s=12.5,
+            cached=False,
+            evidence=lambda: self.stored.get(key),
+            store_evidence=partial(self.stored.__setitem__, key),
+        )
+
+    def _load(self, key: str, offer: Network | Exception, compiler: str) -> Network:
         self.loads()
-        offer = self.offers.get(precision, CannotCompile("no compiler"))
         if isinstance(offer, Exception):
             raise offer
         if offer in self.given:  # a network is compiled anew for each that asks
             offer = copy(offer)
+        offer.tier, offer.compiler = "compiled", compiler
         self.given.append(offer)
-        return SimpleNamespace(runtime=offer, compile_s=12.5, cached=False)
+        self.loaded.append(key)
+        return offer
 
     def stop(self) -> None:
         self.stopped = True
@@ -219,7 +245,7 @@ async def tiered(
     names: Sequence[str] = (),
     ledger: Ledger | None = None,
 ) -> AsyncIterator[TieredWorld]:
-    given = {"adder": ModelOptions(precision=precision, optimize=optimize)}
+    given = {name: ModelOptions(precision=precision, optimize=optimize) for name in ("adder", *names)}
     async with world(*names, load=False, given=given, versions=Versions(home), ledger=ledger or Ledger()) as within:
         with_tuned(within, home)
         made = TieredWorld(within, has_bf16, processes)

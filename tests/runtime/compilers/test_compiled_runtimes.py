@@ -1,4 +1,4 @@
-"""Compiled code equals eager torch for every batch shape, for concurrent lanes, and is unloaded after use."""
+"""Networks of every compiler equal eager torch for every batch shape, for concurrent lanes, and are unloaded after use."""
 
 import shutil
 import sys
@@ -14,7 +14,6 @@ import torch
 
 from model_zoo.network import load_network
 from model_zoo.store import Store
-from service.runtime.compilers.aot_inductor import CompiledRuntime
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
@@ -29,24 +28,31 @@ LANES = 2
 class World:
     """The tiny network, eager and compiled; compiled once for all tests, which takes most of a minute."""
 
-    def __init__(self, home: Path, real_home: Path, compiled: Path) -> None:
+    def __init__(self, home: Path, real_home: Path, compiled: Path, compiler: str) -> None:
+        self.name = compiler
         self.card = make_tiny(home, real_home)
         if compiled.is_dir():
             shutil.copytree(compiled, home / "compiled")
         store = Store(home)
         self.compiler = Compiler(home, store, DevicePlan("cpu", LANES, 1))
-        self.first = self.compiler.compile(self.card, "fp32")
+        self.first = self.compiler.compile(self.card, "fp32", compiler)
         materialised = store.find(self.card)
         assert materialised is not None
         self.eager = NetworkRuntime(load_network(self.card, materialised), "cpu")
-        self.compiled: CompiledRuntime = self.first.runtime
+        self.compiled: Any = self.first.load()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["openvino", "aotinductor"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, zoo_home: Path, served: Any
+) -> Iterator[World]:
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
     served("all_minilm_l6_v2")  # for its tokenizer; skips if it cannot be fetched
     try:
-        yield World(tmp_path_factory.mktemp("home"), zoo_home, tmp_path_factory.getbasetemp() / ONCE_COMPILED)
+        yield World(
+            tmp_path_factory.mktemp("home"), zoo_home, tmp_path_factory.getbasetemp() / ONCE_COMPILED, request.param
+        )
     except CannotCompile as problem:
         pytest.skip(str(problem))
 
@@ -68,7 +74,8 @@ def test_compiled_network_equals_eager_torch_at_every_shape(made: World, rows: i
 
 
 def test_compiled_runtime_has_tier_device_and_precision(made: World) -> None:
-    assert (made.compiled.tier, made.compiled.device, made.compiled.precision) == ("compiled", "cpu", "fp32")
+    found = made.compiled.tier, made.compiled.compiler, made.compiled.device, made.compiled.precision
+    assert found == ("compiled", made.name, "cpu", "fp32")
     assert made.compiled.memory_bytes >= 30_000 * WIDTH * 4, "the embedding table alone is that large"
 
 
@@ -105,9 +112,7 @@ def test_concurrent_lanes_get_their_own_answers(made: World) -> None:
 
 def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
     """Other threads, above all the event loop, cannot take the lock from a thread that does not release it."""
-    network = made.compiled._network
-    assert network is not None
-    tensors = [torch.from_numpy(array) for array in tokens(8, 256).values()]
+    batch = tokens(8, 256)
     release, heard = threading.Event(), threading.Event()
 
     def listen() -> None:
@@ -121,7 +126,7 @@ def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
     try:
         release.set()
         for _ in range(1000):  # a thread may need more than one batch to wake up
-            network.run(tensors)
+            made.compiled.run(batch)
             if heard._flag:  # type: ignore[attr-defined]  # is_set() without a call that could release the lock
                 break
         else:
@@ -133,19 +138,19 @@ def test_compiled_batch_releases_the_interpreter_lock(made: World) -> None:
 
 def test_second_compile_loads_from_disk(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.runtime.compilers.compiler.WORKER", (sys.executable, "-c", "raise SystemExit(1)"))
-    again = made.compiler.compile(made.card, "fp32")
+    again = made.compiler.compile(made.card, "fp32", made.name)
     assert again.cached
     assert again.compile_s == made.first.compile_s
     batch = tokens(3, 9)
-    np.testing.assert_array_equal(again.runtime.run(batch)["embedding"], made.compiled.run(batch)["embedding"])
+    np.testing.assert_array_equal(again.load().run(batch)["embedding"], made.compiled.run(batch)["embedding"])
     with pytest.raises(CannotCompile, match="ended before it was done"):
-        made.compiler.compile(made.card, "bf16")  # other code, and no worker to write it
+        made.compiler.compile(made.card, "bf16", made.name)  # other code, and no worker to write it
 
 
 def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
-    runtime = made.compiler.compile(made.card, "fp32").runtime
+    runtime = made.compiler.compile(made.card, "fp32", made.name).load()
     runtime.run(tokens(1, 4))
-    network = weakref.ref(runtime._network)
+    network = weakref.ref(runtime._compiled if made.name == "openvino" else runtime._network)
     runtime.free()
     assert network() is None
     assert runtime.memory_bytes == 0
@@ -154,10 +159,16 @@ def test_freed_runtime_has_no_memory_and_does_not_run(made: World) -> None:
 
 
 def test_running_batch_outlives_free(made: World) -> None:
-    runtime = made.compiler.compile(made.card, "fp32").runtime
-    network = runtime._network
-    runtime.free()
-    assert network is not None
+    runtime = made.compiler.compile(made.card, "fp32", made.name).load()
     batch = tokens(2, 6)
-    [got] = network.run([torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")])
-    np.testing.assert_allclose(got.numpy(), made.eager.run(batch)["embedding"], atol=1e-5)
+    arrays = [batch[name] for name in ("input_ids", "attention_mask")]
+    if made.name == "openvino":
+        request = runtime._compiled.create_infer_request()
+        runtime.free()
+        got = request.infer(arrays)[0]
+    else:
+        network = runtime._network
+        runtime.free()
+        [tensor] = network.run([torch.from_numpy(array) for array in arrays])
+        got = tensor.numpy()
+    np.testing.assert_allclose(got, made.eager.run(batch)["embedding"], atol=1e-5)
