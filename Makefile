@@ -6,6 +6,7 @@
 #   make client  the blocking SDK client from the async one
 #   make bench-finetune   fine-tuning beside plain scripts
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
+#   make bench-gpu     tests and loads on a machine with CUDA
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients recorded check fix demo bench bench-setup bench-peers bench-report bench-finetune simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,21 +121,32 @@ fix: $(VENV)/.dev
 	.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 'uvloop<0.22'
 	@touch $@
 
+# NVIDIA's perf_analyzer comes with this version of the client; its other packages are not needed.
+.venv-perf/.installed:
+	$(PYTHON) -m venv .venv-perf
+	.venv-perf/bin/python -m pip install --quiet --disable-pip-version-check --no-deps tritonclient==2.41.0
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib==3.11.2 mlcommons-loadgen==6.0.17
 	@touch $@
 
-bench-setup: $(VENV)/.bench .venv-triton/.installed .venv-litserve/.installed .venv-mlserver/.installed
+bench-setup: $(VENV)/.bench .venv-triton/.installed .venv-litserve/.installed .venv-mlserver/.installed .venv-perf/.installed
 
 bench: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
 	$(BIN)/python -m benchmarks.run --participants zoo,zoo-eager,limit-eager,limit-best,echo --out benchmarks/results/serving.json $(ARGS)
 
-# The whole comparison: about an hour and a half, on a machine that does nothing else. Writes docs/benchmarks.md.
+# The whole comparison: some two hours, on a machine that does nothing else. Writes docs/benchmarks.md. ARGS=--aims measures only what
+# the table of aims needs (40 minutes), ARGS=--quick only shows that it works, and ARGS=--resume continues a run.
 bench-peers: bench-setup
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default
 	$(BIN)/python -m benchmarks.run $(ARGS)
 	$(BIN)/python -m benchmarks.report
+
+# The GPU tests and loads of a machine with CUDA: under eight minutes, with the Python and the torch found there, without a network.
+bench-gpu:
+	PYTHONPATH=$(CURDIR) $(PYTHON) -m benchmarks.gpu.run $(ARGS)
 
 bench-report: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.report $(ARGS)
@@ -160,4 +172,4 @@ deploy-test: $(VENV)/.server
 	tests/deploy/run.sh
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .venv-triton .venv-litserve .venv-mlserver .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	rm -rf $(VENV) $(CLIENTS) .venv-perf .venv-triton .venv-litserve .venv-mlserver .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

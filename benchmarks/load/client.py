@@ -12,6 +12,7 @@ import asyncio
 import base64
 import itertools
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,9 @@ import numpy as np
 from benchmarks.load import arrivals, http2_stream, mlperf
 from benchmarks.load.calls import STREAM, Call, connect
 
+LONGEST_WAIT_S = 60.0
+LEAST_FOR_P999 = 1000
+"""A p99.9 of fewer latencies would be their maximum."""
 WARM_UP = 0.1
 """Share of a measurement's time that the warm-up takes before it."""
 
@@ -65,22 +69,33 @@ async def closed(
 
 
 async def open_loop(
-    protocol: str, target: str, messages: list[bytes], rate: float, seconds: float, seed: int, deadline_ms: float
+    protocol: str,
+    target: str,
+    messages: list[bytes],
+    rate: float,
+    seconds: float,
+    seed: int,
+    deadline_ms: float | None = None,
 ) -> dict[str, Any]:
     """Calls at Poisson times, whether or not earlier calls are answered. A call is good if its answer arrives by the deadline.
 
-    Latencies count from the time at which a call was due, so that a client that falls behind does not flatter the server.
+    Latencies count from the time at which a call was due, so that neither a client that falls behind nor a server that stalls
+    hides a wait. Without a deadline a call that fails, or has no answer after LONGEST_WAIT_S, has an infinite latency. With one
+    the latencies are those of the answers.
     """
+    within = LONGEST_WAIT_S if deadline_ms is None else deadline_ms / 1000.0
     times = arrivals.poisson(rate, seconds, seed)
     errors, latencies, lags = Counter[str](), list[float](), list[float]()
 
     async def one(call: Call, due: float, message: bytes) -> None:
         lag = time.perf_counter() - due
         lags.append(lag)
-        left = deadline_ms / 1000.0 - lag
+        left = within - lag
         error = await call(message, left) if left > 0 else "CLIENT_LATE"
         if error:
             errors[error] += 1
+            if deadline_ms is None:
+                latencies.append(float("inf"))
         else:
             latencies.append(time.perf_counter() - due)
 
@@ -96,13 +111,13 @@ async def open_loop(
             if number % 64 == 0:
                 tasks = {task for task in tasks if not task.done()}
         await asyncio.gather(*tasks)
-    good = sum(latency <= deadline_ms / 1000.0 for latency in latencies)
+    good = sum(latency <= within for latency in latencies)
     lag = _quantiles(lags)
     answer = {
         "offered": len(times),
         "offered_s": len(times) / seconds,
         "good_s": good / seconds,
-        "good_share": good / len(times),
+        "good_share": good / max(1, len(times)),
     }
     return {**answer, **_quantiles(latencies), "client_lag_p99_ms": lag["p99_ms"], "errors": dict(errors)}
 
@@ -121,8 +136,14 @@ async def streams(target: str, messages: list[bytes], count: int, window: int, s
 
 
 def _quantiles(latencies_s: Sequence[float]) -> dict[str, float]:
-    p50, p99 = np.quantile(latencies_s, [0.5, 0.99]) * 1000.0 if len(latencies_s) else (float("inf"),) * 2
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+    if not len(latencies_s):
+        return {"p50_ms": float("inf"), "p99_ms": float("inf")}
+    ordered = np.sort(latencies_s) * 1000.0
+    # The nearest rank, since interpolation between infinite latencies is undefined.
+    found = {name: float(ordered[math.ceil(at * len(ordered)) - 1]) for name, at in (("p50_ms", 0.5), ("p99_ms", 0.99))}
+    if len(ordered) >= LEAST_FOR_P999:
+        found["p999_ms"] = float(ordered[math.ceil(0.999 * len(ordered)) - 1])
+    return found
 
 
 async def _run(command: dict[str, Any], messages: dict[str, list[bytes]]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 from rich.table import Column, Table
 
+from benchmarks.measurement.plan import Plan
 from benchmarks.measurement.scenarios import closed_command
-from benchmarks.measurement.testbed import Plan, Testbed, console
+from benchmarks.measurement.testbed import Testbed, console
 from benchmarks.participants.server import Server
 from benchmarks.paths import zoo_home
 

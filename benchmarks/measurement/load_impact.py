@@ -16,8 +16,9 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.load import inputs
+from benchmarks.measurement.plan import Plan
 from benchmarks.measurement.scenarios import closed_command
-from benchmarks.measurement.testbed import Plan, console, measure, store_messages
+from benchmarks.measurement.testbed import console, measure, store_messages
 from benchmarks.participants.process import start_module
 from benchmarks.participants.zoo import Zoo
 from benchmarks.paths import zoo_home

@@ -1,23 +1,22 @@
-"""The scenarios: each measures all servers in one round and returns server → figures, a part of the report."""
+"""The scenarios with callers that wait: each measures all servers in one round and returns a part of the report."""
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any
 
-from benchmarks.load import mlperf
-from benchmarks.load.arrivals import largest_rate
-from benchmarks.measurement.testbed import OVERLOAD_DEADLINE_MS, Testbed, console
+from benchmarks.load import perf_analyzer
+from benchmarks.measurement.plan import Selection
+from benchmarks.measurement.testbed import Testbed, console, with_server_figures
+from benchmarks.participants.process import ParticipantFailed
 from benchmarks.participants.server import Server
+from benchmarks.paths import LOGS
 
-CONCURRENCY = (1, 8, 32, 64)
-P99_BOUND = 5.0
-"""Of MLPerf's Server scenario: the p99 may be this many times the latency of a single caller."""
-PROBES = 7
-LOWEST = 0.1
-"""Share of the Offline rate at which the search for the Server rate begins."""
-MOST_LATE = 0.01
-"""Share of the calls that may be late or refused in the Server scenario."""
+PERF_CALLERS = 32
+PERF_FACTOR = 1.5
+"""perf_analyzer warms up within its first window, so it gets more time."""
+LIMIT_OF = {"zoo": "best", "zoo-eager": "eager"}
+"""The in-process limit that has the network of a server."""
 
 Figures = dict[str, Any]
 
@@ -28,14 +27,20 @@ def closed_command(server: Server, model: str, concurrency: int, seconds: float)
     return {"kind": "closed", "protocol": server.protocol, "groups": groups, "seconds": seconds}
 
 
-def closed(testbed: Testbed, model: str, round_number: int, seconds: float) -> Figures:
-    """Closed loop at each concurrency, and the rate of the in-process limits."""
-    limits: Figures = {tier: limit.rate(seconds) for tier, limit in testbed.limits.items()}
-    answer: Figures = {"limits": limits, "servers": {}}
-    for server in testbed.each_server(round_number):
-        answer["servers"][server.name] = {
-            str(c): testbed.load(server, closed_command(server, model, c, seconds)) for c in CONCURRENCY
+def closed(testbed: Testbed, model: str, round_number: int, seconds: float, chosen: Selection) -> Figures:
+    """Closed loop at each concurrency, and the rate of the in-process limits: at their best batch size, and at the size that the
+    servers reached with 32 callers (`reached`)."""
+    limits: Figures = {tier: testbed.limit(partial(limit.rate, seconds)) for tier, limit in testbed.limits.items()}
+    answer: Figures = {"limits": limits, "servers": {}, "reached": {}}
+    for server in testbed.each_server(round_number, chosen.servers):
+        at = answer["servers"][server.name] = {
+            str(c): testbed.load(server, closed_command(server, model, c, seconds))
+            for c in chosen.callers_of(server.name)
         }
+        limit = testbed.limits.get(LIMIT_OF.get(server.name, ""))
+        if limit and (rows := at.get("32", {}).get("batch_rows")):
+            whole = max(1, round(rows))
+            answer["reached"][server.name] = {"rows": whole, **testbed.limit(partial(limit.rate_of, whole, seconds))}
     line = ", ".join(f"limit {tier} {rate['rows_s']:.1f}" for tier, rate in limits.items())
     for name, at in answer["servers"].items():
         line += f"\n    {name}: " + ", ".join(f"{c}: {f['calls_s']:.1f}/s {f['p99_ms']:.0f} ms" for c, f in at.items())
@@ -43,86 +48,52 @@ def closed(testbed: Testbed, model: str, round_number: int, seconds: float) -> F
     return answer
 
 
-def server(testbed: Testbed, model: str, round_number: int, seconds: float) -> Figures:
-    """MLPerf's Server and Offline: the largest Poisson rate with the p99 within its bound, beside the rate without a bound.
-
-    The bound is P99_BOUND × the server's median latency with one caller. Every call carries the bound as its deadline. A call
-    that is refused or late counts against MOST_LATE. LoadGen issues the calls and judges the run if it is installed; otherwise
-    the open loop of `load.client` does. Servers that cannot be told of a deadline are left out.
-    """
-    answer: Figures = {}
-    kind = "mlperf" if mlperf.available() else "open"
-    least = {"least": 10 if testbed.quick else mlperf.LEAST_QUERIES} if kind == "mlperf" else {}
-    for one in testbed.each_server(round_number):
-        if not one.keeps_deadlines:  # bisection takes two minutes a server
-            continue
-        single = testbed.load(one, closed_command(one, model, 1, seconds))["p50_ms"]
-        offline = testbed.load(one, closed_command(one, model, 128, seconds))["calls_s"]
-        if not (math.isfinite(single) and offline > 0):
-            console.print(f"  server: {one.name} gave no answer in {seconds:g} s")
-            continue
-        bound = P99_BOUND * single
-        trials: list[Figures] = []
-        common = {
-            "kind": kind,
-            "protocol": one.protocol,
-            "messages": f"{one.name} {model}",
-            "seed": 11 + round_number,
-            "deadline_ms": bound,
-            **least,
+def raw(testbed: Testbed, model: str, round_number: int, seconds: float, chosen: Selection) -> Figures:
+    """The in-process limits with decoding: encoded photos or sounds through decoding, preprocessing and the network."""
+    answer: Figures = {"limits": {}}
+    for tier, limit in testbed.limits.items():
+        best = limit.raw_best
+        answer["limits"][tier] = {
+            **testbed.limit(partial(limit.raw, seconds)),
+            **{key: best[key] for key in ("arrangement", "rows", "lanes")},
         }
-
-        def holds(rate: float, one: Server = one, common: Figures = common, trials: list[Figures] = trials) -> bool:
-            figures = testbed.load(one, {**common, "rate": rate, "seconds": 2 * seconds})
-            trials.append({"rate": rate, **figures})
-            valid = figures.get("valid", True) or testbed.quick  # a quick run is too short for LoadGen to judge
-            return bool(valid and figures["good_share"] >= 1.0 - MOST_LATE)
-
-        rate = largest_rate(holds, LOWEST * offline, offline, PROBES)
-        answer[one.name] = {
-            "single_ms": single,
-            "bound_ms": bound,
-            "offline_s": offline,
-            "server_s": rate,
-            "ratio": rate / offline,
-            "generator": "mlcommons-loadgen" if kind == "mlperf" else "own",
-            "trials": trials,
+    answer["servers"] = {
+        one.name: {
+            str(c): testbed.load(one, closed_command(one, model, c, seconds)) for c in chosen.callers_of(one.name)
         }
-        console.print(f"  server: {one.name} {rate:.1f}/s of {offline:.1f}/s with p99 ≤ {bound:.0f} ms")
+        for one in testbed.each_server(round_number, chosen.servers)
+    }
+    for name, at in answer["servers"].items():
+        console.print(f"  raw: {name} " + ", ".join(f"{c}: {f['calls_s']:.1f}/s" for c, f in at.items()))
+    console.print("  raw, in-process: " + ", ".join(f"{t} {f['rows_s']:.1f}/s" for t, f in answer["limits"].items()))
     return answer
 
 
-def overload(testbed: Testbed, model: str, round_number: int, seconds: float) -> Figures:
-    """Twice the capacity at Poisson times, each call with the same deadline: answers in time ÷ capacity."""
+def perf(testbed: Testbed, model: str, round_number: int, seconds: float, chosen: Selection) -> Figures:
+    """The closed loop at 32 callers with NVIDIA's perf_analyzer as the client."""
     answer: Figures = {}
-    for one in testbed.each_server(round_number):
-        capacity = testbed.load(one, closed_command(one, model, 64, seconds))["calls_s"]
-        if not capacity:
-            console.print(f"  overload: {one.name} gave no answer in {seconds:g} s")
-            continue
-        command = {
-            "kind": "open",
-            "protocol": one.protocol,
-            "messages": f"{one.name} {model} within",
-            "rate": 2 * capacity,
-            "seconds": 2 * seconds,
-            "seed": 23 + round_number,
-            "deadline_ms": OVERLOAD_DEADLINE_MS,
-        }
-        figures = testbed.load(one, command)
-        answer[one.name] = {"capacity_s": capacity, "goodput": figures["good_s"] / capacity, **figures}
-        console.print(f"  overload: {one.name} {answer[one.name]['goodput']:.2f} of {capacity:.1f}/s in time")
+    for one in testbed.each_server(round_number, chosen.servers):
+        messages = testbed.messages[one.name, model]
+        log = LOGS / f"perf-analyzer-{one.name}.log"
+        load = partial(perf_analyzer.closed, one.target, model, messages, PERF_CALLERS, PERF_FACTOR * seconds, log)
+        try:
+            answer[one.name] = testbed.sentinel.guard(partial(with_server_figures, one, load))
+        except ParticipantFailed as error:
+            testbed.record["absent"]["perf_analyzer"] = str(error)
+            console.print(f"  [yellow]without perf_analyzer[/]: {str(error).splitlines()[0]}")
+            return answer
+        console.print(f"  perf_analyzer: {one.name} {answer[one.name]['calls_s']:.1f}/s")
     return answer
 
 
-def lengths(testbed: Testbed, model: str, round_number: int, seconds: float) -> Figures:
+def lengths(testbed: Testbed, model: str, round_number: int, seconds: float, chosen: Selection) -> Figures:
     """Texts of lengths as in reviews: through the servers, beside in-process batching in arrival order and by length."""
     limits = {
-        tier: {order: limit.texts(order, seconds) for order in ("arrival", "length")}
+        tier: {order: testbed.limit(partial(limit.texts, order, seconds)) for order in ("arrival", "length")}
         for tier, limit in testbed.limits.items()
     }
     answer: Figures = {"limits": limits, "servers": {}}
-    for one in testbed.each_server(round_number):
+    for one in testbed.each_server(round_number, chosen.servers):
         answer["servers"][one.name] = {
             str(c): testbed.load(one, closed_command(one, model, c, 2 * seconds)) for c in (32, 64)
         }
@@ -138,10 +109,10 @@ def lengths(testbed: Testbed, model: str, round_number: int, seconds: float) -> 
     return answer
 
 
-def mixed(testbed: Testbed, models: list[str], round_number: int, seconds: float) -> Figures:
+def mixed(testbed: Testbed, models: list[str], round_number: int, seconds: float, chosen: Selection) -> Figures:
     """Two models at once, 32 callers each, beside each alone: the share of its own rate that each keeps."""
     answer: Figures = {}
-    for one in testbed.each_server(round_number):
+    for one in testbed.each_server(round_number, chosen.servers):
         alone = [testbed.load(one, closed_command(one, model, 32, seconds))["calls_s"] for model in models]
         groups = [[f"{one.name} {model}", 32] for model in models]
         command = {"kind": "closed", "protocol": one.protocol, "groups": groups, "seconds": seconds}

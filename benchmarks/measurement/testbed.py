@@ -4,68 +4,37 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import grpc
 import numpy as np
 from rich.console import Console
 
 from benchmarks.load import inputs
+from benchmarks.measurement.in_process_limit import InProcessLimit
+from benchmarks.measurement.plan import Plan
+from benchmarks.measurement.sentinel import Sentinel, unguarded
 from benchmarks.participants.litserve import LitServe
 from benchmarks.participants.mlserver import MLServer
 from benchmarks.participants.process import ParticipantFailed, Process, start_module
-from benchmarks.participants.server import Server
+from benchmarks.participants.server import OPTIONS, Server
 from benchmarks.participants.triton import Triton
 from benchmarks.participants.zoo import TIER_S, Zoo, start_zoo
 from model_zoo.store import Store
+from service.pb import open_inference_pb2 as pb
+from service.pb import open_inference_pb2_grpc
 from service.settings import usable_cores
 
 LEAST_COSINE = 0.999
 """Between a participant's answers and those of eager fp32 in-process. Below it, the figures would be of another network."""
-SWEEP_S = 2.0
 OVERLOAD_DEADLINE_MS = 500.0
+HOPELESS_MS = 0.001
+"""A deadline that no server can meet, for the cost of a refusal."""
 
 console = Console(highlight=False)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The length of a run, its home and its participants."""
-
-    home: Path
-    rounds: int
-    seconds: float
-    quick: bool
-    participants: frozenset[str]
-    """Names of the participants; empty means all."""
-
-    def admits(self, name: str) -> bool:
-        """Whether a participant takes part."""
-        return not self.participants or name in self.participants
-
-
-class InProcessLimit:
-    """A network in-process, in one tier. One process sweeps the settings; a fresh one measures, so that its peak is a
-    script's."""
-
-    def __init__(self, model: str, tier: str, plan: Plan) -> None:
-        self._arguments = ("participants.in_process", model, str(plan.home), str(usable_cores()), tier)
-        with start_module(*self._arguments) as sweeping:
-            self.best = sweeping.ask({"do": "sweep", "seconds": 0.3 if plan.quick else SWEEP_S})
-        self.process = start_module(*self._arguments)
-        self._settings = {"rows": self.best["rows"], "lanes": self.best["lanes"]}
-
-    def rate(self, seconds: float) -> dict[str, Any]:
-        """Rows a second at the best settings."""
-        return self.process.ask({"do": "rate", **self._settings, "seconds": seconds})
-
-    def texts(self, order: str, seconds: float) -> dict[str, Any]:
-        """Texts of different lengths; see `in_process.InProcessNetwork.texts`."""
-        texts = {"count": inputs.REVIEWS, "seed": inputs.SEED}
-        return self.process.ask({"do": "texts", "order": order, **self._settings, "seconds": seconds, **texts})
 
 
 class Testbed:
@@ -84,11 +53,15 @@ class Testbed:
         self._stack = ExitStack()
         self.servers: dict[str, Server] = {}
         self.limits: dict[str, InProcessLimit] = {}
+        self.messages: dict[tuple[str, str], list[bytes]] = {}
+        """By server and model, in the form that the server takes."""
         self.record: dict[str, Any] = {"absent": {}, "settings": {}, "tiers": {}, "agreement": {}, "sweeps": {}}
+        self.sentinel = unguarded()
 
     def __enter__(self) -> Self:
         try:
             self.client = self._stack.enter_context(start_module("load.client"))
+            self.sentinel = start_sentinel(self._stack, self._plan)
             for tier in self._tiers:
                 self._start_limit(tier)
             for name in self._names:
@@ -116,10 +89,11 @@ class Testbed:
         console.print(f"  starting {name}")
         try:
             server = self._stack.enter_context(start_server(name, self._models, self._form, self._plan.home))
-            if isinstance(server, Zoo) and name == "zoo":
-                self.record["tiers"] = server.settle(60.0 if self._plan.quick else TIER_S)
-            elif isinstance(server, Zoo):
+            if isinstance(server, Zoo) and name == "zoo-eager":
                 self.record["eager tiers"] = server.wait_for_processes()
+            elif isinstance(server, Zoo):
+                key = "tiers" if name == "zoo" else f"tiers of {name}"
+                self.record[key] = server.settle(60.0 if self._plan.quick else TIER_S)
             self._send_messages(server)
         except ParticipantFailed as error:
             self._record_absent(name, error)
@@ -139,8 +113,10 @@ class Testbed:
             messages = [server.message(message) for message in inputs.messages(task, self._form)]
             store_messages(self.client, f"{server.name} {model}", messages)
             grpc = server.protocol == "grpc"
-            limited = [inputs.within(m, OVERLOAD_DEADLINE_MS) for m in messages] if grpc else messages
-            store_messages(self.client, f"{server.name} {model} within", limited)
+            self.messages[server.name, model] = messages
+            for key, timeout_ms in (("within", OVERLOAD_DEADLINE_MS), ("too late", HOPELESS_MS)):
+                limited = [inputs.within(m, timeout_ms) for m in messages] if grpc else messages
+                store_messages(self.client, f"{server.name} {model} {key}", limited)
             if model == self._models[0] and "eager" in self.limits and self._form != "reviews":
                 self._check_answers(server, messages)
 
@@ -164,15 +140,26 @@ class Testbed:
 
     # ── measurements ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def each_server(self, round_number: int) -> Iterator[Server]:
-        """Each server, running while the caller has it and paused otherwise; every round begins with another one."""
-        for name in rotated(list(self.servers), round_number):
+    def each_server(self, round_number: int, names: Sequence[str] = ()) -> Iterator[Server]:
+        """Each server, or those of `names`, running while the caller has it and paused otherwise; every round begins with another
+        one."""
+        for name in rotated([name for name in self.servers if not names or name in names], round_number):
             with resumed(self.servers[name]) as server:
                 yield server
 
     def load(self, server: Server, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one command to the client, against one server; see `measure`."""
-        return measure(self.client, server, command)
+        """Send one command to the client, against one server, beside the sentinel; see `measure`."""
+        return self.sentinel.guard(lambda: measure(self.client, server, command))
+
+    def limit(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Ask an in-process limit, beside the sentinel."""
+        return self.sentinel.guard(ask)
+
+    def max_batch_size(self, server: Server, model: str) -> int:
+        """Rows of a batch at most, as the server states them."""
+        with grpc.insecure_channel(server.target, OPTIONS) as channel:
+            stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+            return int(stub.ModelConfig(pb.ModelConfigRequest(name=model), timeout=30).config.max_batch_size)
 
     def memory(self) -> dict[str, dict[str, float]]:
         """Memory of every server so far."""
@@ -182,13 +169,21 @@ class Testbed:
 def start_server(name: str, models: Sequence[str], form: str, home: Path) -> Server:
     """Start a server and wait until it answers. Raises ParticipantFailed."""
     peer_form = "raw" if form == "reviews" else form
-    if name == "triton":
-        return Triton(models, peer_form, home)
+    if name in ("triton", "triton-openvino"):
+        return Triton(models, peer_form, home, network="openvino" if name == "triton-openvino" else "eager")
     if name == "litserve":
         return LitServe(models, peer_form, home)
     if name == "mlserver":
         return MLServer(models, peer_form, home)
     return start_zoo(name, models, home)
+
+
+def start_sentinel(stack: ExitStack, plan: Plan) -> Sentinel:
+    """The sentinel of a run; it guards nothing in a quick one."""
+    if plan.quick:
+        return unguarded()
+    loop = stack.enter_context(start_module("measurement.sentinel_loop", str(usable_cores())))
+    return Sentinel(lambda: loop.ask({"do": "read"}))
 
 
 def rotated(names: list[str], round_number: int) -> list[str]:
@@ -213,9 +208,14 @@ def resumed(server: Server) -> Iterator[Server]:
 
 
 def measure(client: Process, server: Server, command: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one command of the client against a server; the answer also holds the server's cores, rows a batch and padding."""
+    """Run one command of the client against a server; see `with_server_figures`."""
+    return with_server_figures(server, lambda: client.ask({**command, "target": server.target}))
+
+
+def with_server_figures(server: Server, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer of a load, with the server's cores, rows a batch and padding during it."""
     before, cpu, began = server.counters(), server.cpu_seconds(), time.monotonic()
-    answer = client.ask({**command, "target": server.target})
+    answer = load()
     took = time.monotonic() - began
     answer["server_cores"] = (server.cpu_seconds() - cpu) / took
     counted = {key: value - before[key] for key, value in server.counters().items()}

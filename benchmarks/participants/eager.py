@@ -25,17 +25,18 @@ Row = dict[str, NDArray[Any]]
 """One row of the network's own tensors, without the rows axis."""
 
 
-class EagerNetwork:
-    """A network of the zoo and its tokeniser, on `threads` torch threads of this process."""
+class PeerNetwork:
+    """The tokeniser of a model and its batches; a subclass runs them."""
 
     def __init__(self, model: str, home: Path, threads: int) -> None:
+        """`threads`: torch threads of this process."""
         torch.set_num_threads(threads)
         _keep_freed_memory()
-        card = Catalog.from_package().get(model)
+        self.card = card = Catalog.from_package().get(model)
         found = Store(home).find(card)
         if found is None:
             raise RuntimeError(f"the weights of {model} are missing")
-        self._network = load_network(card, found).to(memory_format=torch.channels_last)
+        self.found = found
         self.inputs = {spec.name: (spec.datatype, tuple(spec.shape[1:])) for spec in card.signature.inputs}
         self.output = card.signature.outputs[0].name
         self._ragged = card.batching.length_of is not None
@@ -54,22 +55,40 @@ class EagerNetwork:
         return [{first: row, second: np.ones_like(row)} for row in ids]
 
     def run(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """Rows → the output `[rows, …]`, in one batch; zeros pad the rows that are shorter than the longest."""
+        """Rows → the output `[rows, …]`, in one batch."""
+        raise NotImplementedError
+
+    def batch(self, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+        """Rows → one batch; zeros pad the rows that are shorter than the longest."""
+        return {name: self._stack([row[name] for row in rows]) for name in self.inputs}
+
+    def _stack(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        if not self._ragged:
+            return np.stack(arrays)
+        batch = np.zeros((len(arrays), max(len(array) for array in arrays)), arrays[0].dtype)
+        for i, array in enumerate(arrays):
+            batch[i, : len(array)] = array
+        return batch
+
+
+class EagerNetwork(PeerNetwork):
+    """The network in torch, operation by operation."""
+
+    def __init__(self, model: str, home: Path, threads: int) -> None:
+        super().__init__(model, home, threads)
+        self._network = load_network(self.card, self.found).to(memory_format=torch.channels_last)
+
+    def run(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        """Rows → the output `[rows, …]`, in one batch."""
+        tensors = {name: _tensor(array) for name, array in self.batch(rows).items()}
         with torch.inference_mode():
-            output = self._network(**{name: self._stack([row[name] for row in rows]) for name in self.inputs})[
-                self.output
-            ]
-            array: NDArray[np.float32] = output.numpy()
+            array: NDArray[np.float32] = self._network(**tensors)[self.output].numpy()
             return array
 
-    def _stack(self, arrays: list[NDArray[Any]]) -> torch.Tensor:
-        if self._ragged:
-            batch = np.zeros((len(arrays), max(len(array) for array in arrays)), arrays[0].dtype)
-            for i, array in enumerate(arrays):
-                batch[i, : len(array)] = array
-            return torch.from_numpy(batch)
-        tensor = torch.from_numpy(np.stack(arrays))
-        return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def _keep_freed_memory() -> None:

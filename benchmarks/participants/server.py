@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -55,7 +56,8 @@ class Server(Process):
 
 def packages_path() -> str:
     """The path on which a peer's process finds this repository and torch; its own environment has neither."""
-    return os.pathsep.join([str(ROOT), sysconfig.get_paths()["purelib"]])
+    folders = [sysconfig.get_paths()["purelib"], *(path for path in sys.path if path.endswith("site-packages"))]
+    return os.pathsep.join([str(ROOT), *dict.fromkeys(folders)])
 
 
 def models_ready(target: str, models: Sequence[str]) -> bool:

@@ -1,7 +1,11 @@
-"""NVIDIA Triton with its Python backend and dynamic batching, from PyPI's `nvidia-pytriton`, on the CPU."""
+"""NVIDIA Triton with its Python backend and dynamic batching, from PyPI's `nvidia-pytriton`, on the CPU.
+
+Its models run the network that the other peers run, eager fp32 in torch, or the OpenVINO network of the in-process limit.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -9,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.participants.openvino_network import openvino_network
 from benchmarks.participants.process import ParticipantFailed, free_port
 from benchmarks.participants.server import Server, models_ready, packages_path
 from benchmarks.paths import ROOT
 from model_zoo.cards.card import Card
 from model_zoo.catalog import Catalog
+from service.runtime.compilers.compiled_cache import CannotCompile
 
 ENVIRONMENT = ROOT / ".venv-triton"
 PACKAGE = (
@@ -42,18 +48,22 @@ benchmarks/results/triton-sweep.json holds the sweep (2 seconds each; the last t
 class Triton(Server):
     """`tritonserver` with one model directory a network, in a temporary repository."""
 
-    name = "triton"
     protocol = "grpc"
     pausable = False  # Triton takes a paused stub for dead; while idle it uses almost no processor time
 
-    def __init__(self, models: Sequence[str], form: str, home: Path, settings: TritonSettings = BEST) -> None:
+    def __init__(
+        self, models: Sequence[str], form: str, home: Path, settings: TritonSettings = BEST, network: str = "eager"
+    ) -> None:
+        """`network`: eager or openvino. Raises ParticipantFailed."""
+        self.name = "triton" if network == "eager" else f"triton-{network}"
         if not PACKAGE.is_dir():
             raise ParticipantFailed(f"Triton is not installed in {ENVIRONMENT.name}; run: make bench-setup")
-        self.settings = asdict(settings)
+        self.settings = {**asdict(settings), "network": network}
+        described = {model: _openvino(model, home) if network == "openvino" else "" for model in models}
         self._repository = tempfile.TemporaryDirectory(prefix="zoo-bench-triton-")
         folder = Path(self._repository.name)
         for model in models:
-            _write_model(folder / "models", model, form, settings)
+            _write_model(folder / "models", model, form, settings, described[model])
         backends = _backends(folder)
         port = free_port()
         base = Path(sys.base_prefix)
@@ -72,7 +82,7 @@ class Triton(Server):
             "allow-metrics": "false",
         }
         command = [str(PACKAGE / "tritonserver" / "bin" / "tritonserver"), *(f"--{k}={v}" for k, v in options.items())]
-        super().__init__(command, environment, log="triton", folder=folder)
+        super().__init__(command, environment, log=self.name, folder=folder)
         self.target = f"127.0.0.1:{port}"
         self.wait_until(lambda: models_ready(self.target, models), "Triton")
 
@@ -97,15 +107,22 @@ def _backends(folder: Path) -> Path:
     return folder / "backends"
 
 
-def _write_model(repository: Path, model: str, form: str, settings: TritonSettings) -> None:
+def _openvino(model: str, home: Path) -> str:
+    try:
+        return openvino_network(model, home)
+    except CannotCompile as error:
+        raise ParticipantFailed(str(error)) from None
+
+
+def _write_model(repository: Path, model: str, form: str, settings: TritonSettings, openvino: str) -> None:
     folder = repository / model
     (folder / "1").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("triton_model.py"), folder / "1" / "model.py")
     card = None if model == "null" else Catalog.from_package().get(model)
-    (folder / "config.pbtxt").write_text(_config(model, card, form, settings))
+    (folder / "config.pbtxt").write_text(_config(model, card, form, settings, openvino))
 
 
-def _config(model: str, card: Card | None, form: str, settings: TritonSettings) -> str:
+def _config(model: str, card: Card | None, form: str, settings: TritonSettings, openvino: str) -> str:
     if card is None:
         inputs, outputs = [("x", "TYPE_FP32", "4")], [("y", "TYPE_FP32", "4")]
     else:
@@ -119,7 +136,7 @@ def _config(model: str, card: Card | None, form: str, settings: TritonSettings) 
         for n, t, d in inputs
     ]
     output_entries = [f'{{ name: "{n}" data_type: {t} dims: [ {d} ] }}' for n, t, d in outputs]
-    parameters = {"network": model, "form": form, "threads": str(settings.threads)}
+    parameters = {"network": model, "form": form, "threads": str(settings.threads), "openvino": openvino}
     return "\n".join(
         [
             'backend: "python"',
@@ -130,6 +147,6 @@ def _config(model: str, card: Card | None, form: str, settings: TritonSettings) 
             f"dynamic_batching {{ max_queue_delay_microseconds: {settings.delay_us}",
             # A request may state how long it waits; the overload scenario uses it.
             "  default_queue_policy { timeout_action: REJECT allow_timeout_override: true } }",
-            *(f'parameters {{ key: "{k}" value: {{ string_value: "{v}" }} }}' for k, v in parameters.items()),
+            *(f'parameters {{ key: "{k}" value: {{ string_value: {json.dumps(v)} }} }}' for k, v in parameters.items()),
         ]
     )

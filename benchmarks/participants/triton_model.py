@@ -1,7 +1,7 @@
 """Triton's Python backend: becomes `1/model.py` of each model in its repository. Runs in Triton's stub process.
 
 The code that a careful user writes: one batch of all requests of the dynamic batcher, the tokeniser in front for requests with a
-text, tensors as views, eager torch.
+text, tensors as views, and eager torch or OpenVINO.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 # version from the path that is added here take it for Zoo's NumPy 2 and need `numpy._core`, which is imported above.
 sys.path[:0] = os.environ["ZOO_BENCH_PATH"].split(os.pathsep)
 
-from benchmarks.participants.eager import EagerNetwork, Row  # noqa: E402
+from benchmarks.participants.eager import EagerNetwork, PeerNetwork, Row  # noqa: E402
 
 
 class TritonPythonModel:
@@ -32,7 +32,14 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self.text: bool = parameters["form"]["string_value"] == "raw"
         name, threads = parameters["network"]["string_value"], int(parameters["threads"]["string_value"])
-        self.network = None if name == "null" else EagerNetwork(name, Path(os.environ["ZOO_HOME"]), threads)
+        home, description = Path(os.environ["ZOO_HOME"]), parameters["openvino"]["string_value"]
+        self.network: PeerNetwork | None = None
+        if description:
+            from benchmarks.participants.openvino_peer import OpenVinoNetwork
+
+            self.network = OpenVinoNetwork(name, home, threads, description)
+        elif name != "null":
+            self.network = EagerNetwork(name, home, threads)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One batch; a response a request."""

@@ -1,12 +1,16 @@
-"""Zoo, in the two configurations that are measured: `zoo-eager` and `zoo`, as shipped."""
+"""Zoo, in the configurations that are measured: `zoo`, as shipped, `zoo-eager`, and `zoo-openvino`, without another compiler."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +21,12 @@ from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc
 
 EAGER = {"ZOO_OPTIMIZE": "off", "ZOO_PRECISION": "fp32"}
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "zoo": {},
+    "zoo-eager": EAGER,
+    "zoo-openvino": {"CXX": "no-such-compiler"},
+}
+"""By configuration. AOTInductor needs a C++ compiler. A home has its earlier output, so `zoo-openvino` has a home of its own."""
 TIER_S = 900.0
 """Longest wait for the compiled tier. It takes about a minute a network the first time, and seconds from the cache."""
 PROCESSES_S = 60.0
@@ -33,17 +43,25 @@ class Zoo(Server):
         home: Path,
         settings: Mapping[str, str],
         command: Sequence[str] = (),
+        own_home: bool = False,
     ) -> None:
-        """`command` replaces `zoo serve`; it must write the same log events."""
-        self.name, self.home = name, home
+        """`command` replaces `zoo serve`; it must write the same log events. With `own_home` the server has a new home with the
+        weights of `home`."""
+        self._own_home = new_home(home) if own_home else None
+        self.name, self.home = name, Path(self._own_home.name) if self._own_home else home
         self.settings = dict(settings)
-        environment = {"ZOO_HOME": str(home), "ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", **settings}
+        environment = {"ZOO_HOME": str(self.home), "ZOO_OFFLINE": "1", "ZOO_LOG_FORMAT": "json", **settings}
         zoo = str(Path(sys.executable).with_name("zoo"))
         chosen = [part for model in models for part in ("--model", model)]
         serve = [zoo, "serve", "--port", "0", "--http-port", "0", *chosen]
         super().__init__(command or serve, environment, log=name)
         self.http_port = self._wait_until_ready()
         self.models = list(models)
+
+    def __exit__(self, *args: object) -> None:
+        super().__exit__(*args)
+        if self._own_home:
+            self._own_home.cleanup()
 
     def _wait_until_ready(self) -> int:
         self.wait_until(self._is_ready, self.name)
@@ -65,7 +83,8 @@ class Zoo(Server):
         end = time.monotonic() + timeout_s
         while True:
             tiers = {model: self._tier(model) for model in self.models}
-            if all(_settled(tier) for tier in tiers.values()):
+            events = self.log_events()
+            if all(settled(model, tier, events) for model, tier in tiers.items()):
                 return tiers
             if not all(tiers.values()):
                 return {model: {"note": "this server names no tier"} for model in self.models}
@@ -105,18 +124,39 @@ class Zoo(Server):
 
 
 def start_zoo(name: str, models: Sequence[str], home: Path) -> Zoo:
-    """Start `zoo-eager`, whose networks run as those of the other servers, or `zoo`, as shipped. Raises ParticipantFailed."""
-    if name not in ("zoo", "zoo-eager"):
+    """Start a configuration of SETTINGS. Raises ParticipantFailed."""
+    if name not in SETTINGS:
         raise ParticipantFailed(f"there is no configuration {name}")
-    return Zoo(name, models, home, EAGER if name == "zoo-eager" else {})
+    return Zoo(name, models, home, SETTINGS[name], own_home=name == "zoo-openvino")
+
+
+def new_home(home: Path) -> tempfile.TemporaryDirectory[str]:
+    """A temporary home with the weights of another and nothing else, as hard links where the file system allows them."""
+    folder = tempfile.TemporaryDirectory(prefix="zoo-bench-home-", dir=home.parent)
+
+    def link(old: str, new: str) -> None:
+        try:
+            os.link(old, new)
+        except OSError:
+            shutil.copy2(old, new)
+
+    shutil.copytree(home / "weights", Path(folder.name) / "weights", symlinks=True, copy_function=link)
+    return folder
 
 
 PENDING = "it waits for the compiler"
 """The reason that a server gives for a model whose candidate tiers are not all tried."""
+LAST_COMPILER = "aotinductor"
+"""The compiler that a server tries after all others."""
+TRIED = ("a faster network serves", "the network stays as it is")
+"""Events of the log, each with the candidate that was tried."""
 
 
-def _settled(tier: Mapping[str, str]) -> bool:
-    if tier.get("tier") == "compiled":
-        return True
-    last = not tier.get("tier_candidate", "").endswith("bf16")  # fp32 is tried after it
-    return last and tier.get("tier_reason", PENDING) != PENDING
+def settled(model: str, tier: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a server has tried all candidates for a model, by the model's tier parameters and the server's log."""
+    if "tier_candidate" not in tier and tier.get("tier_reason", PENDING) != PENDING:
+        return True  # nothing is to be tried
+    candidates = [str(e.get("candidate")) for e in events if e.get("model") == model and e.get("event") in TRIED]
+    last = [candidate for candidate in candidates if candidate.startswith(LAST_COMPILER)]
+    # fp32 is tried after bf16, unless a compiled network serves by then.
+    return bool(last) and (tier.get("tier") == "compiled" or last[-1].endswith("fp32"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 SERVERS = {
     "zoo": "Zoo, as shipped",
     "zoo-eager": "Zoo, eager fp32",
+    "zoo-openvino": "Zoo, OpenVINO",
     "triton": "Triton",
+    "triton-openvino": "Triton, OpenVINO",
     "litserve": "LitServe",
     "mlserver": "MLServer",
     "echo": "bare grpc.aio echo",

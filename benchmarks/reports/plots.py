@@ -10,8 +10,17 @@ from benchmarks.reports.labels import TIERS, server_label
 from benchmarks.reports.statistics import middle
 
 COLOURS = {"zoo": "#0072b2", "zoo-eager": "#56b4e9", "triton": "#d55e00", "litserve": "#009e73", "mlserver": "#cc79a7"}
+COLOURS |= {"triton-openvino": "#e69f00", "zoo-openvino": "#f0e442"}
 """The palette of Okabe and Ito, which colour-blind readers can distinguish."""
-MARKS = {"zoo": "o", "zoo-eager": "s", "triton": "^", "litserve": "D", "mlserver": "v"}
+MARKS = {
+    "zoo": "o",
+    "zoo-eager": "s",
+    "triton": "^",
+    "litserve": "D",
+    "mlserver": "v",
+    "triton-openvino": "P",
+    "zoo-openvino": "X",
+}
 
 
 def draw(report: dict[str, Any], folder: Path) -> list[tuple[str, Path]]:

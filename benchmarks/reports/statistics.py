@@ -67,6 +67,9 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         result["absent"] = {name: reason for name, reason in result["absent"].items() if name not in now["settings"]}
     if "rounds" in now:
         result.pop("failed", None)
+    if "sentinel" in before and "sentinel" in now:
+        counts = {key: before["sentinel"][key] + now["sentinel"][key] for key in ("measured", "discarded", "unsteady")}
+        result["sentinel"] = {**now["sentinel"], **counts}
     if "rounds" in before and "rounds" in now:
         none: Round = {}
         pairs = itertools.zip_longest(before["rounds"], now["rounds"], fillvalue=none)

@@ -40,18 +40,93 @@ def closed(case: dict[str, Any]) -> str:
     header = "server|callers|calls/s|÷ eager limit|÷ compiled limit|÷ Triton|p50 ms|p99 ms|p99 ÷ Triton|rows a batch"
     limits = [
         f"{TIERS.get(tier, tier)} {number(middle(rounds, 'closed', 'limits', tier, 'rows_s'), 1)} rows/s "
-        f"({case['sweeps'][tier]['rows']} rows, {case['sweeps'][tier]['lanes']} lanes)"
+        f"({_sweep(case['sweeps'][tier])})"
         for tier in _keys(rounds, "closed", "limits")
+    ]
+    limits += [
+        f"at the rows that {server_label(name)} reached with 32 callers "
+        f"{number(middle(rounds, 'closed', 'reached', name, 'rows_s'), 1)} rows/s"
+        for name in _names(rounds, "closed", "reached")
     ]
     text = table([*header.split("|"), "cores: server + client", "spread"], rows)
     return "\n\n".join(filter(None, ["Limits: " + "; ".join(limits) + "." if limits else "", text, _failed(rounds)]))
+
+
+def _sweep(best: dict[str, Any]) -> str:
+    network = f"{best['network']} {best['precision']}, " if best.get("network", "eager") != "eager" else ""
+    return f"{network}{best['rows']} rows, {best['lanes']} lanes"
+
+
+def raw(case: dict[str, Any]) -> str:
+    """Encoded inputs beside the in-process limits with decoding."""
+    rounds = case["rounds"]
+    limits = ("raw", "limits")
+    rows = [
+        [
+            server_label(name),
+            at,
+            number(middle(rounds, "raw", "servers", name, at, "calls_s"), 1),
+            *(
+                number(ratio(rounds, ("raw", "servers", name, at, "calls_s"), (*limits, tier, "rows_s")))
+                for tier in TIERS
+            ),
+            number(middle(rounds, "raw", "servers", name, at, "p99_ms"), 0),
+        ]
+        for name in _names(rounds, "raw", "servers")
+        for at in _keys(rounds, "raw", "servers", name)
+    ]
+    shown = [
+        f"{TIERS.get(tier, tier)} {number(middle(rounds, *limits, tier, 'rows_s'), 1)}/s "
+        f"({one['arrangement']}, {one['rows']} rows, {one['lanes']} lanes)"
+        for tier, one in (rounds[0].get("raw", {}).get("limits", {}) if rounds else {}).items()
+    ]
+    header = "server|callers|calls/s|÷ eager limit|÷ compiled limit|p99 ms"
+    return "\n\n".join(["Limits with decoding: " + "; ".join(shown) + ".", table(header.split("|"), rows)])
+
+
+def perf(case: dict[str, Any]) -> str:
+    """The closed loop with perf_analyzer as the client."""
+    rounds = case["rounds"]
+    rows = [
+        [
+            server_label(name),
+            number(middle(rounds, "perf", name, "calls_s"), 1),
+            number(ratio(rounds, ("perf", name, "calls_s"), ("perf", "triton", "calls_s"))),
+            number(middle(rounds, "perf", name, "p50_ms"), 0),
+            number(middle(rounds, "perf", name, "p99_ms"), 0),
+            f"{number(middle(rounds, 'perf', name, 'server_cores'))} + {number(middle(rounds, 'perf', name, 'client_cores'))}",
+        ]
+        for name in _names(rounds, "perf")
+    ]
+    return table(["server", "calls/s", "÷ Triton", "p50 ms", "p99 ms", "cores: server + client"], rows)
+
+
+def latency(case: dict[str, Any]) -> str:
+    """Latencies of the open loop at shares of each server's own capacity."""
+    rounds = case["rounds"]
+    rows = []
+    for name in _names(rounds, "latency"):
+        for share in _keys(rounds, "latency", name, "at"):
+            here, triton = ("latency", name, "at", share), ("latency", "triton", "at", share)
+            rows.append(
+                [
+                    server_label(name),
+                    number(middle(rounds, "latency", name, "capacity_s"), 1),
+                    percent(float(share)),
+                    *(number(middle(rounds, *here, key), 0) for key in ("p50_ms", "p99_ms", "p999_ms")),
+                    number(ratio(rounds, (*here, "p99_ms"), (*triton, "p99_ms"))),
+                    number(middle(rounds, *here, "client_lag_p99_ms"), 0),
+                ]
+            )
+    header = "server|capacity/s|load|p50 ms|p99 ms|p99.9 ms|p99 ÷ Triton's|client late, p99 ms"
+    return table(header.split("|"), rows)
 
 
 def _failed(rounds: Sequence[dict[str, Any]]) -> str:
     """Calls that were answered by an error; a closed loop should have none."""
     found = Counter[str]()
     for figures_of_round in rounds:
-        for name, at in figures_of_round["closed"]["servers"].items():
+        for name, at in figures_of_round.get("closed", {}).get("servers", {}).items():
             for callers, figures in at.items():
                 for code, count in figures.get("errors", {}).items():
                     found[f"{code} from {server_label(name)} at {callers} callers"] += count
@@ -71,10 +146,13 @@ def server(case: dict[str, Any]) -> str:
             number(middle(rounds, "server", name, "offline_s"), 1),
             number(middle(rounds, "server", name, "server_s"), 1),
             number(middle(rounds, "server", name, "ratio")),
+            number(middle(rounds, "server", name, "simulated", "server_s"), 1),
+            number(ratio(rounds, ("server", name, "server_s"), ("server", name, "simulated", "server_s"))),
         ]
         for name in _keys(rounds, "server")
     ]
-    return table(["server", "single, ms", "bound on p99, ms", "Offline/s", "Server/s", "Server ÷ Offline"], rows)
+    header = "server|single, ms|bound on p99, ms|Offline/s|Server/s|Server ÷ Offline|simulated/s|Server ÷ simulated"
+    return table(header.split("|"), rows)
 
 
 def overload(case: dict[str, Any]) -> str:
@@ -87,12 +165,17 @@ def overload(case: dict[str, Any]) -> str:
             number(middle(rounds, "overload", name, "offered_s"), 1),
             number(middle(rounds, "overload", name, "good_s"), 1),
             number(middle(rounds, "overload", name, "goodput")),
+            number(middle(rounds, "overload", name, "bound")),
+            number(ratio(rounds, ("overload", name, "goodput"), ("overload", name, "bound"))),
+            number(middle(rounds, "overload", name, "answered_ms")),
+            number(middle(rounds, "overload", name, "refused_ms")),
             number(middle(rounds, "overload", name, "client_cores")),
             number(middle(rounds, "overload", name, "client_lag_p99_ms"), 0),
         ]
         for name in _keys(rounds, "overload")
     ]
-    header = "server|capacity/s|offered/s|in time/s|in time ÷ capacity|client's cores|client late, p99 ms"
+    header = "server|capacity/s|offered/s|in time/s|in time ÷ capacity|bound|÷ bound|an answer, ms of a core|a refusal"
+    header += "|client's cores|client late, p99 ms"
     return table(header.split("|"), rows)
 
 
@@ -152,10 +235,11 @@ def null(report: dict[str, Any]) -> str:
                 *(number(middle(rounds, *rate[name]), 0) for name in ("zoo", "echo", "triton")),
                 number(ratio(rounds, rate["zoo"], rate["echo"])),
                 number(ratio(rounds, rate["zoo"], rate["triton"])),
+                *(number(middle(rounds, name, kind, "server_us"), 0) for name in ("zoo", "echo")),
                 f"{number(middle(rounds, 'zoo', kind, 'server_cores'))} + {number(middle(rounds, 'zoo', kind, 'client_cores'))}",
             ]
         )
-    header = "calls|Zoo/s|bare echo/s|Triton/s|Zoo ÷ echo|Zoo ÷ Triton|cores: Zoo + client"
+    header = "calls|Zoo/s|bare echo/s|Triton/s|Zoo ÷ echo|Zoo ÷ Triton|Zoo's CPU a call, µs|echo's|cores: Zoo + client"
     return table(header.split("|"), rows)
 
 
