@@ -64,6 +64,8 @@ class NotFound(ZooError):
 class RegionNotFound(NotFound):
     """No region of shared memory has the requested name. The text does not repeat the name."""
 
+    reason = "REGION_NOT_FOUND"
+
     def __init__(self) -> None:
         ZooError.__init__(self, "no shared memory region of this name is registered")
         self.kind, self.name, self.near = "shared memory region", "", ()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from model_zoo.catalog import Catalog
 from service.observability.metrics import Metrics
@@ -43,7 +43,7 @@ def test_metrics_page_lists_every_metric_with_its_labels() -> None:
         )
     }
     instruments = [m for m in vars(Metrics(CollectorRegistry())).values() if hasattr(m, "_labelnames")]
-    made = {m._name + ("_total" if m._type == "counter" else ""): m._labelnames for m in instruments}
+    made = {m._name + ("_total" if isinstance(m, Counter) else ""): m._labelnames for m in instruments}
     assert listed == made
 
 

@@ -1,6 +1,6 @@
 """Memory of a server under far more calls than it can answer, each with a large message, without retries.
 
-    python -m benchmarks.measurement.flood [--requests 10000] [--open 2000] [--connections 8] [--frontend auto|aio] [--hints]
+    python -m benchmarks.flood [--requests 10000] [--open 2000] [--connections 8] [--frontend auto|aio] [--hints]
 
 Every call is begun as soon as one of the `--open` before it has ended. The memory is the server's resident set, transport buffers
 included; what it takes above the idle server is printed with the number of calls of each status.

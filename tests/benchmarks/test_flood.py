@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from benchmarks.measurement.flood import flood
+from benchmarks.flood import flood
 from service.errors import ServerBusy
 from service.wire.frontend.calls import UnaryCall
 from tests.support.wire.frontend_methods import UNARY, Methods, served
