@@ -69,7 +69,9 @@ BOTH_FRONTENDS := $(addprefix tests/end_to_end/,serving/test_bad_input.py servin
 BOTH_FRONTENDS_CLIENTS := $(addprefix tests/stock_clients/,test_triton_sync.py test_triton_async.py test_kserve.py)
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))') --dist loadscope
 
-test: unit aio stock-clients
+# The last two side by side, since each is mostly one server and one client.
+test: unit
+	@$(MAKE) --no-print-directory -j2 aio stock-clients
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) $(PARALLEL) -m "not slow" --ignore=tests/stock_clients --ignore=tests/recorded/test_recorded_replies.py $(ARGS)
@@ -87,7 +89,7 @@ stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 # Inference over grpc.aio, as where the frontend does not work; the other tests run over the frontend.
 aio: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
-	ZOO_TEST_FRONTEND=aio $(PYTEST) $(BOTH_FRONTENDS) $(ARGS)
+	ZOO_TEST_FRONTEND=aio $(PYTEST) $(PARALLEL) $(BOTH_FRONTENDS) $(ARGS)
 
 # Plays a corpus of requests for every method and compares with what was recorded: for changes that are to change nothing.
 recorded: $(VENV)/.dev
