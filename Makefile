@@ -19,7 +19,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -90,6 +90,15 @@ stock-clients: $(VENV)/.dev $(CLIENTS)/.installed
 aio: $(VENV)/.dev
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull --default $(BASES)
 	ZOO_TEST_FRONTEND=aio $(PYTEST) $(PARALLEL) $(BOTH_FRONTENDS) $(ARGS)
+
+# The frontend's own tests over other releases of grpcio, whose inner parts it uses: the oldest that is allowed, and the newest.
+frontend-versions: $(VENV)/.dev
+	@oldest=$$(sed -n 's/.*"grpcio>=\([0-9.]*\)".*/\1/p' pyproject.toml); \
+	for wanted in "grpcio==$$oldest" grpcio; do \
+	    rm -rf .cache/grpcio && $(BIN)/python -m pip install --quiet --no-deps --target .cache/grpcio "$$wanted" || exit 1; \
+	    echo "The frontend over $$(ls .cache/grpcio | grep dist-info)"; \
+	    PYTHONPATH=.cache/grpcio $(PYTEST) -q tests/wire/frontend $(ARGS) || exit 1; \
+	done
 
 # Plays a corpus of requests for every method and compares with what was recorded: for changes that are to change nothing.
 recorded: $(VENV)/.dev

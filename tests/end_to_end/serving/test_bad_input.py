@@ -100,7 +100,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
         "expected 1 to 192,000, got 0",
     ),
     "no samples at all": (ask(RNN, samples(np.zeros(0))), "instances[0]", "has no samples"),
-    "an unknown input": (ask(CNN, tensors(pixels=PIXELS)), "instances[0].pixels", "takes pixel_values"),
+    "an unknown input": (ask(CNN, tensors(picture=PIXELS)), "instances[0].picture", "takes pixel_values"),
     "a missing input": (ask(TRANSFORMER, tensors(input_ids=IDS)), "instances[0]", "input attention_mask is missing"),
     "tensors without a tensor": (ask(CNN, {"tensors": pb.TensorMap()}), "instances[0]", "pixel_values is missing"),
     "a wrong dtype": (
