@@ -35,7 +35,7 @@ MIB = 1 << 20
 
 @dataclass
 class Flood:
-    """What a flood did."""
+    """The outcome of a flood."""
 
     statuses: dict[str, int]
     """Calls by the name of their status code."""

@@ -36,7 +36,7 @@ from benchmarks.paths import RESULTS, zoo_home
 from benchmarks.reports.statistics import merged, storable
 
 EXTRAS: Mapping[str, Callable[[Plan], dict[str, Any]]] = {"null": measure_null_call, "starts": measure_starts}
-"""What is measured beside the cases, under its name in the report."""
+"""Measurements beside the cases, by their names in the report."""
 
 
 def main() -> None:

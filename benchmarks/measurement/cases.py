@@ -41,7 +41,7 @@ class Case:
     servers: tuple[str, ...]
     scenarios: tuple[str, ...]
     aims: Mapping[str, Selection] = field(default_factory=lambda: MappingProxyType({}))
-    """What the aims need of it (`--aims`), by scenario."""
+    """Its part that the aims need (`--aims`), by scenario."""
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from service.settings import usable_cores
 SWEEP_S, RAW_SWEEP_S, QUICK_S = 1.5, 1.0, 0.2
 COSTS_S = 1.0
 COMPILERS = ("openvino", "aotinductor")
-"""Whose network the tier `best` runs: that of the compiler with the higher rate, as the server chooses."""
+"""The tier `best` runs the network of the compiler with the higher rate, as the server does."""
 
 
 class InProcessLimit:

@@ -1,8 +1,8 @@
 """The Server rate of MLPerf that the scheduler's policy reaches in the simulator with the costs of a real run.
 
-The network's batches take the times that were measured in-process. What a call costs beside its network shares the same cores, so
-it is added to every row, and is chosen so that the simulated Offline rate is the measured one. What a single caller waits beyond
-that is neither queue nor network, and is taken off the bound.
+The network's batches take the times that were measured in-process. The other costs of a call share the same cores, so they are
+added to every row, and are chosen so that the simulated Offline rate is the measured one. The time that a single caller waits
+beyond that is neither queue nor network, and is taken off the bound.
 """
 
 from __future__ import annotations

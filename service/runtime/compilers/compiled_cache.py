@@ -198,7 +198,7 @@ class CompiledCache:
         return package
 
     def evidence(self, package: CompiledPackage) -> dict[str, Any] | None:
-        """What was stored of the measurements of a network; None where there is nothing that can be trusted."""
+        """The stored measurements of a network; None where there is nothing that can be trusted."""
         path = package.folder / EVIDENCE
         try:
             self._check_private()
