@@ -65,15 +65,22 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
             traceback.print_exc()
             raise CompilationFailed("the network cannot be exported with batches of varying shape") from error
         outputs = list(program.module()(*example(card).values()))
-        try:
-            _WRITE[request.compiler](program, request, card, kept)
-        except CompilationFailed:
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            raise CompilationFailed("the compiler failed on the network") from error
+        _write(program, request, card, kept)
     _try_out(CompiledPackage(Path(request.staging), {}, tuple(names), tuple(outputs), 0.0), request, card)
     return {"inputs": names, "outputs": outputs}
+
+
+def _write(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
+    """Compile a program into the staging folder. Raises CompilationFailed."""
+    try:
+        _WRITE[request.compiler](program, request, card, kept)
+    except CompilationFailed:
+        raise
+    except ImportError as error:
+        raise CompilationFailed("the compiler cannot be imported on this machine; install its package again") from error
+    except Exception as error:
+        traceback.print_exc()
+        raise CompilationFailed("the compiler failed on the network") from error
 
 
 def _try_out(package: CompiledPackage, request: CompileRequest, card: Card) -> None:

@@ -59,7 +59,8 @@ def check_hint(call: UnaryCall, model: str, version: str) -> None:
         return
     for key, said, meant in zip(("zoo-model", "zoo-version"), call.hint, (model, version), strict=True):
         if said != meant and (said or key == "zoo-model"):
-            raise InvalidInput(f"metadata[{key}]", f"expected {meant!r} as in the message, got {said!r}")
+            expected = f"{meant!r} as in the message" if meant else "none, as in the message"
+            raise InvalidInput(f"metadata[{key}]", f"expected {expected}, got {said!r}")
 
 
 class CountedStream(Generic[Request]):

@@ -1,7 +1,7 @@
 """A compiled network is tried out in the worker before the server gets it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -71,3 +71,21 @@ def test_examples_keep_to_the_sizes_of_the_card() -> None:
     largest = example(CARD, 10_000, 10_000)["input_ids"].shape
     assert tuple(largest) == (MOST, CARD.batching.max_length)
     assert axes(CARD)[0] == [(1, MOST), (1, CARD.batching.max_length)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ImportError("no such module"), "the compiler cannot be imported on this machine; install its package again"),
+        (RuntimeError("unknown operation"), "the compiler failed on the network"),
+    ],
+)
+def test_reason_of_a_failed_compilation_tells_the_compiler_from_the_network(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(module._WRITE, "openvino", fails)
+    with pytest.raises(CompilationFailed, match=reason):
+        module._write(cast(Any, None), REQUEST, CARD, ())
