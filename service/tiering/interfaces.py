@@ -24,7 +24,7 @@ class Prepared(Protocol):
         """Loads it into this process. Raises CannotCompile."""
 
     def evidence(self) -> dict[str, Any] | None:
-        """What was stored of its measurements; None where nothing can be trusted."""
+        """Its stored measurements; None where nothing can be trusted."""
 
     def store_evidence(self, body: dict[str, Any]) -> None:
         """Stores measurements beside it."""

@@ -1,4 +1,4 @@
-"""What was measured of a compiled network, stored beside it, so that the next start swaps it in at once, or leaves it out.
+"""Measurements of a compiled network, stored beside it, so that the next start swaps it in at once, or leaves it out.
 
 The evidence holds under the conditions under which it was measured: the files of the network, its card with the bounds, the
 versions of the libraries, the processor, the number of lanes, and the runtime with which it was compared. Under any other

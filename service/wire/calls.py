@@ -26,7 +26,7 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class CallContext(Protocol):
-    """What counting a call needs of it: a grpc.aio context, or a call of the frontend."""
+    """The part of a call that its count needs: of a grpc.aio context, or of a call of the frontend."""
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, at least 0; None without one."""

@@ -73,7 +73,7 @@ class PreparedNetwork:
             raise CannotCompile("the compiled code does not load on this machine") from error
 
     def evidence(self) -> dict[str, Any] | None:
-        """What was measured of it earlier; see `CompiledCache`."""
+        """Its earlier measurements; see `CompiledCache`."""
         return self.cache.evidence(self.package)
 
     def store_evidence(self, body: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ UNIMPLEMENTED = 12
 
 
 class Host(Protocol):
-    """What a call needs of the frontend."""
+    """The part of the frontend that a call needs."""
 
     credit: ReadCredit
 

@@ -27,7 +27,7 @@ class ReadCredit:
         self.reading = 0
         """Requests whose messages are being read."""
         self.reading_bytes = 0
-        """What they are charged with."""
+        """Their charges."""
         self.held_bytes = 0
         """Of messages that have arrived and are not answered."""
         self._peak_bytes = 0  # of held_bytes since the last relief

@@ -255,7 +255,7 @@ class Frontend:
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
 
     def _drain(self) -> None:
-        """Handles what has arrived. What is left after a burst comes after the loop's other work."""
+        """Handles one burst of what has arrived. The rest comes after the loop's other work."""
         self._woken = False
         inbox = self._inbox
         for _ in range(BURST):
