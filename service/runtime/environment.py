@@ -1,4 +1,4 @@
-"""The conditions that decide the last digits of an answer on this machine: versions of libraries, instructions of the processor."""
+"""The conditions that decide the last digits of an answer: versions of libraries, instructions of the processor."""
 
 from __future__ import annotations
 
