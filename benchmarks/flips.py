@@ -5,8 +5,9 @@
 Each network of each compiler and precision answers the labelled photos and texts that `examples/fetch_data.py` fetches, and is
 compared with eager torch in fp32: the classes that the network itself knows, and the labels of the data by a linear classifier
 on its features. The classifier is fitted on the eager features of one half of the examples and decides on the other half, both
-ways. A flip is a decision that differs from that of eager torch. Flips between classes whose eager logits differ by at most 0.05
-(`UNDECIDED` of `service/verification/probes.py`) are counted apart. Intervals are Wilson's, 95 %.
+ways. int8 is calibrated on a third of the examples and judged on the others. A flip is a decision that differs from that of
+eager torch. Flips between classes whose eager logits differ by at most 0.05 (`UNDECIDED` of `service/verification/probes.py`)
+are counted apart. Intervals are Wilson's, 95 %.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,21 @@ from model_zoo.network import load_network
 from model_zoo.store import Store
 from service.engine.head_dispatch import features_of
 from service.runtime.compilers.compiled_cache import CannotCompile
-from service.runtime.compilers.compiler import Compiler
+from service.runtime.compilers.compiler import OPENVINO, Compiler
 from service.runtime.device import DevicePlan
 from service.runtime.network import NetworkRuntime, Runtime
 from service.runtime.precision import has_instructions
 from service.tasks.base import Task
 from service.training.evaluation.intervals import share_interval
 from service.types import ImageInstance, Instance, Item, TextInstance
+from service.verification.calibration import CALIBRATING as MOST_CALIBRATING
+from service.verification.calibration import RealInputs
 from service.verification.probes import UNDECIDED
 
 ROWS = 8
 """Rows of a batch."""
+CALIBRATING = 3
+"""Every third example calibrates the int8 network, which is judged on the others."""
 
 
 def photos(most: int) -> Iterator[tuple[Instance, str]]:
@@ -114,20 +120,27 @@ def measure(name: str, examples: Sequence[tuple[Instance, str]], what: str, fold
     models = classifiers(features, labels)
     expected = decide(models, features, labels)
     compiler = Compiler(folder, store, DevicePlan("cpu", 1, 1))
-    precisions = ("bf16", "fp32") if has_instructions("bf16", "cpu") else ("fp32",)
+    precisions = ("int8", "bf16", "fp32") if has_instructions("bf16", "cpu") else ("int8", "fp32")
+    calibrating = items[::CALIBRATING]
+    rest = [n for n in range(len(items)) if n % CALIBRATING]
     for by, precision in itertools.product(compiler.compilers, precisions):
+        if precision == "int8" and by != OPENVINO:
+            continue
         try:
-            runtime = compiler.compile(task.card, precision, by).load()
+            inputs = partial(RealInputs(tuple(calibrating[:MOST_CALIBRATING])).batches, task)
+            runtime = compiler.compile(task.card, precision, by, inputs).load()
         except CannotCompile as error:
             yield f"| `{name}` | {by} {precision} | {error} | – | – | – | – | – |"
             continue
         got, got_features = answers(task, runtime, items)
+        judged = rest if precision == "int8" else [*range(len(items))]
         if task.card.task.endswith("-classification"):
-            flips, near = own_classes(logits, got)
-            yield row(name, f"{by} {precision}", "its own classes", flips, len(items), near)
-        decided = decide(models, got_features, labels)
-        truth = f"{(expected == labels).mean():.3f} | {(decided == labels).mean():.3f}"
-        yield row(name, f"{by} {precision}", what, int((decided != expected).sum()), len(items), None, truth)
+            flips, near = own_classes(logits[judged], got[judged])
+            yield row(name, f"{by} {precision}", "its own classes", flips, len(judged), near)
+        right = labels[judged]
+        before, after = expected[judged], decide(models, got_features, labels)[judged]
+        truth = f"{(before == right).mean():.3f} | {(after == right).mean():.3f}"
+        yield row(name, f"{by} {precision}", what, int((after != before).sum()), len(judged), None, truth)
         runtime.free()
 
 

@@ -63,7 +63,7 @@ from service.runtime.heads import HeadPool
 from service.runtime.lanes.processes import LaneProcesses, should_use_processes
 from service.runtime.lanes.threads import LOADING_NICENESS, Lanes, lower_priority
 from service.runtime.memory import memory_reading, resident_bytes, trim_heap
-from service.runtime.precision import has_instructions
+from service.runtime.precision import has_instructions, load_precision
 from service.scheduler.scheduler import DeviceScheduler
 from service.settings import Settings, usable_memory_bytes
 from service.startup import (
@@ -82,7 +82,7 @@ from service.tiering.tier_manager import TierManager
 from service.unix_socket import UnixSocket
 from service.wire.calls import CountedServer
 from service.wire.frontend.frontend import Frontend
-from service.wire.frontend.wiring import is_supported, make_frontend
+from service.wire.frontend.wiring import is_supported, make_frontend, make_server
 from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.open_inference.regions import Regions
@@ -107,6 +107,8 @@ HEALTH_NOTICE_S = 2.0
 """Timeout for the notice to watchers of the health service that the server drains."""
 LAST_REPLIES_S = 5.0
 """Time for the last replies to be sent and for open streams to end, after the last request is answered."""
+TIERING_ENDS_S = 1.0
+"""Time for a compilation that was ended to remove its files; what remains, a later server removes."""
 
 
 def run(settings: Settings, catalog: Catalog | None = None, loader: ModelLoader | None = None) -> None:
@@ -244,6 +246,7 @@ class Server:
             processes=self._processes,
             busy=lambda: self._scheduler.busy,
             lanes=plan.lanes,
+            versions=self._versions,
         )
         self._fine_tuning = FineTuning(
             settings,
@@ -256,7 +259,7 @@ class Server:
             self._recorder,
             plan,
         )
-        self._grpc = self._grpc_server(await frontend_supported)
+        self._grpc = make_server(self._grpc_server, use_frontend=await frontend_supported)
         _watch_device_memory(self._recorder, plan, self._registry)
 
         port, self._socket = bind(self._grpc, settings)
@@ -281,6 +284,7 @@ class Server:
         banner.show_live(settings.host, port, self._http.port, self._wanted)
 
     def _grpc_server(self, use_frontend: bool) -> aio.Server:
+        """The server with all services, not started. Raises Unsupported where the frontend cannot be used."""
         limit = self._settings.max_message_mib * 1024 * 1024
         server = aio.server(
             options=[
@@ -348,8 +352,8 @@ class Server:
         return held if held is None or self._processes is None else held + self._processes.held_bytes()
 
     def _precision_of(self, name: str) -> str:
-        """The precision option of a model. Called from the loader's thread."""
-        return self._registry.status(name).options.precision or "auto"
+        """The precision in which a model is loaded. Called from the loader's thread."""
+        return load_precision(self._registry.status(name).options.precision)
 
     def _model_changed(self, name: str, state: ModelState) -> None:
         if self._draining:  # no model becomes healthy again
@@ -388,6 +392,7 @@ class Server:
         self._health.stop()
         self._http.stop()
         await asyncio.to_thread(self._database.close)
+        await asyncio.to_thread(self._tiers.join, TIERING_ENDS_S)
         log.info("stopped", all_answered=answered)
 
 

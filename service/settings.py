@@ -36,7 +36,7 @@ def _default_home() -> Path:
         return Path("~")  # the validator of `home` fails on it, with a message
 
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Optimize = Literal["auto", "off"]
 
 

@@ -246,7 +246,10 @@ WRONG_OPTIONS = [
     ('{"a": {"wieght": 2}}', "ZOO_MODEL_OPTIONS has a wrong 'a.wieght': no such option; did you mean 'weight'?"),
     ('{"a": {"weight": 0}}', "has a wrong 'a.weight': expected a number greater than 0, got 0"),
     ('{"a": {"weight": NaN}}', "has a wrong 'a.weight': expected a number"),
-    ('{"a": {"precision": "fp8"}}', "has a wrong 'a.precision': expected 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+    (
+        '{"a": {"precision": "fp8"}}',
+        "has a wrong 'a.precision': expected 'auto', 'fp32', 'bf16', 'fp16' or 'int8', got 'fp8'",
+    ),
     ('{"a": {"max_batch_size": 1.5}}', "has a wrong 'a.max_batch_size': expected a valid integer, got 1.5"),
 ]
 

@@ -91,6 +91,8 @@ class Tolerance(CardPart):
     """Compiled in fp32, beside `max_abs_error`."""
     reduced_precision: Closeness = Closeness(max_flips=0.02, min_cosine=0.999)
     """In bf16 or fp16, compiled or not."""
+    int8: Closeness = Closeness(max_flips=0.1, min_cosine=0.95)
+    """Quantised, on request only; on examples of real data as well."""
 
 
 class Card(CardPart):

@@ -492,7 +492,7 @@ class ModelOptions(_message.Message):
     pinned: _builtins.bool
     """Whether the model stays loaded when the memory budget is short."""
     precision: _builtins.str
-    """Number format it runs in: "auto", "fp32", "bf16" or "fp16". Takes effect at the next load."""
+    """Number format it runs in: "auto", "fp32", "bf16", "fp16" or "int8". Takes effect at the next load."""
     optimize: _builtins.str
     """Whether it is made faster in the background: "auto" or "off". Takes effect at the next load."""
     def __init__(

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model_zoo.architectures.wrappers import Network
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _FLAGS = {"bf16": ("avx512_bf16", "amx_bf16", "bf16"), "fp16": ("amx_fp16", "avx512_fp16", "fp16")}
@@ -92,6 +92,11 @@ def fold_batch_norms(network: nn.Module, example: dict[str, Tensor]) -> None:
             parent, name = parents[id(norm)]
             # timm's norms hold the modules that follow, such as an activation, as children in their order.
             setattr(parent, name, nn.Sequential(*norm.children()))
+
+
+def load_precision(option: str | None) -> str:
+    """The precision in which a network is loaded, `auto` for one that begins in fp32. int8 comes later, as a compiled tier."""
+    return "auto" if option in (None, "int8") else option
 
 
 def has_instructions(precision: str, device: str) -> bool:

@@ -3,12 +3,13 @@ in, or freed with a reason. Everything here blocks: in the tiering thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 
+from model_zoo.versions import Versions
 from service.engine.decisions import Decisions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
@@ -26,6 +27,8 @@ from service.tiering.runtime_benchmark import Timings, benchmark
 from service.tiering.runtime_check import compare_with_reference, decisions_in_reduced_precision
 from service.tiering.runtime_swap import CheckedRuntime, RuntimeSwap
 from service.tiering.stored_evidence import Measured, conditions, store, stored
+from service.types import Item, Tensors
+from service.verification.calibration import RealInputs, real_inputs
 from service.verification.golden_check import items_of
 from service.verification.probes import alone, closeness, closeness_problem, probe_items
 
@@ -46,16 +49,21 @@ class CompiledCandidate:
         clock: Callable[[], float],
         pacing: Pacing,
         lanes: int,
+        versions: Versions | None = None,
     ) -> None:
         self._registry = registry
+        self._versions = versions
         self._compiler = compiler
         self._swap = swap
         self._clock = clock
         self._pacing = pacing
         self._lanes = lanes
 
-    def attempt(self, served: ServedModel, precision: str, compiler: str) -> TierReport:
-        """Compiles, checks, times and swaps. The report has a reason where the network keeps its runtime."""
+    def attempt(self, served: ServedModel, precision: str, compiler: str, note: str = "") -> TierReport:
+        """Compiles, checks, times and swaps. The report has a reason where the network keeps its runtime.
+
+        `note`: why the network does not have the precision that was requested.
+        """
         serving = served.tier_report
         tier = "eager" if serving is None else serving.tier
         in_service = "" if serving is None else serving.compiler
@@ -64,23 +72,39 @@ class CompiledCandidate:
         # The measurement ends after the error was handled: until then the error keeps a batch's memory.
         with ExitStack() as measured:
             try:
-                prepared = self._compiler.compile(served.card, precision, compiler)
+                prepared = self._compile(served, precision, compiler)
                 unchanged = replace(unchanged, compile_s=prepared.compile_s, cached=prepared.cached)
                 under = conditions(served, candidate, self._lanes)
                 evidence = stored(prepared, under)
                 if evidence is not None and evidence.report.reason:
                     return evidence.report
                 announce_memory_use(self._registry, measured)
+                measured.enter_context(prepared.trial())
                 runtime = prepared.load()
                 if evidence is not None and evidence.from_rows:
                     runtime = self._combined(served, runtime, evidence.from_rows, for_many=evidence.for_many)
-                return self._check_and_swap(served, runtime, unchanged, prepared, under, evidence)
+                return self._check_and_swap(served, runtime, unchanged, prepared, under, evidence, note)
             except CannotCompile as error:
                 return replace(unchanged, reason=str(error))
             except Exception:  # the next candidate may succeed; a model that was unloaded meanwhile fails here
                 if self._registry.serves(served) and not self._swap.stopped:
                     log.exception("making a model faster failed", model=served.name, candidate=unchanged.candidate)
                 return replace(unchanged, reason="the attempt failed; the server's log says why")
+
+    def _compile(self, served: ServedModel, precision: str, compiler: str) -> Prepared:
+        def calibration() -> Sequence[Tensors]:
+            return self._real_inputs(served).batches(served.task)
+
+        return self._compiler.compile(served.card, precision, compiler, calibration)
+
+    def _real_inputs(self, served: ServedModel) -> RealInputs:
+        return real_inputs(served.task, served.record, self._versions)
+
+    def _judging(self, served: ServedModel) -> list[tuple[Item, Tensors]]:
+        """Real inputs by which a quantised network is judged, with the answers of the network in service, which is eager in
+        fp32."""
+        items = self._real_inputs(served).judging
+        return list(zip(items, alone(served.task, PacedRuntime(served.runtime, self._pacing), items), strict=True))
 
     def _check_and_swap(
         self,
@@ -90,6 +114,7 @@ class CompiledCandidate:
         prepared: Prepared,
         under: str,
         evidence: Measured | None,
+        note: str,
     ) -> TierReport:
         """Checks and times a runtime, unless there is evidence, and swaps it in, or frees it and says why."""
         try:
@@ -106,7 +131,9 @@ class CompiledCandidate:
                     store(prepared, under, measured)
                 report, timings = measured.report, measured.timings
             if not report.reason:
-                serves = replace(report, tier="compiled", precision=runtime.precision, compiler=runtime.compiler)
+                serves = replace(
+                    report, tier="compiled", precision=runtime.precision, compiler=runtime.compiler, reason=note
+                )
                 problem = self._swap.swap(served, serves, CheckedRuntime(runtime, timings, decisions))
                 if problem is None:
                     return serves
@@ -123,7 +150,8 @@ class CompiledCandidate:
         """Checks and times a runtime."""
         self._pacing.paused = False
         timings: Timings = ()
-        found, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing))
+        others = self._judging(served) if runtime.precision == "int8" else ()
+        found, problem, decisions = compare_with_reference(served, PacedRuntime(runtime, self._pacing), others)
         report = replace(
             unchanged,
             max_error=found.max_error,
@@ -169,7 +197,7 @@ class CompiledCandidate:
         """A network together with another copy of the one in service, which is freed when it is replaced. Raises
         CannotCompile."""
         serving = served.runtime
-        other = self._compiler.compile(served.card, serving.precision, serving.compiler).load()
+        other = self._compile(served, serving.precision, serving.compiler).load()
         few, many = (other, runtime) if for_many else (runtime, other)
         return RuntimeByRows(few, many, from_rows, other)
 

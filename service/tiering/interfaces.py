@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from model_zoo.cards.card import Card
 from service.runtime.network import Runtime
+from service.types import Tensors
 
 
 class Prepared(Protocol):
@@ -22,6 +24,9 @@ class Prepared(Protocol):
 
     def load(self) -> Runtime:
         """Loads it into this process. Raises CannotCompile."""
+
+    def trial(self) -> AbstractContextManager[None]:
+        """Around the load and the check, so that a network that ends the server is refused later. Raises CannotCompile."""
 
     def evidence(self) -> dict[str, Any] | None:
         """Its stored measurements; None where nothing can be trusted."""
@@ -40,8 +45,10 @@ class CandidateCompiler(Protocol):
     def expect(self) -> None:
         """Says that a network will be compiled soon. Does not block; on the event loop."""
 
-    def compile(self, card: Card, precision: str, compiler: str) -> Prepared:
-        """Blocks, maybe for minutes. Raises CannotCompile."""
+    def compile(
+        self, card: Card, precision: str, compiler: str, calibration: Callable[[], Sequence[Tensors]]
+    ) -> Prepared:
+        """Blocks, maybe for minutes. `calibration` gives batches by which a network becomes int8. Raises CannotCompile."""
 
     def stop(self) -> None:
         """Ends a compilation that runs. From any thread."""

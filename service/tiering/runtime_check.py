@@ -9,7 +9,7 @@ from service.engine.decisions import Decisions
 from service.engine.served_model import ServedModel
 from service.runtime.network import Runtime
 from service.tasks.base import Task
-from service.types import Item
+from service.types import Item, Tensors
 from service.verification.golden_check import golden_problem, items_of
 from service.verification.probes import (
     Comparison,
@@ -22,16 +22,20 @@ from service.verification.probes import (
 from service.verification.tuned_network_check import decisions_of
 
 
-def compare_with_reference(served: ServedModel, runtime: Runtime) -> tuple[Comparison, str | None, Decisions | None]:
+def compare_with_reference(
+    served: ServedModel, runtime: Runtime, others: Sequence[tuple[Item, Tensors]] = ()
+) -> tuple[Comparison, str | None, Decisions | None]:
     """How close a runtime's answers come to the reference; the problem, where they are not close enough; a tuned version's
     decisions.
 
-    In a reduced precision a tuned version is judged by its decisions, if its held-out examples exist.
+    In a reduced precision a tuned version is judged by its decisions, if its held-out examples exist. `others` are items beside
+    the golden ones, with the answers of the network in fp32.
     """
-    task, reference = served.task, served.reference
-    assert reference is not None
+    task = served.task
+    assert served.reference is not None
     golden = served.golden()
-    items = probe_items(task, items_of(served.card, golden))
+    reference = [*served.reference, *(answer for _, answer in others)]
+    items = [*probe_items(task, items_of(served.card, golden)), *(item for item, _ in others)]
     found = compare(task, runtime, reference, items, served.limits.max_batch_size)
     decisions = decisions_in_reduced_precision(served, runtime)
     if decisions is not None:

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from model_zoo.versions import Versions
 from service.engine.served_model import ServedModel
 from service.engine.tier_report import TierReport
 from service.observability.log import logger
@@ -43,6 +44,8 @@ class _Work:
     """A model that is unloaded before its turn is freed at once."""
     precisions: tuple[str, ...] = field(default=(), compare=False)
     """To compile for, the preferred one first; empty for a network that stays eager."""
+    note: str = field(default="", compare=False)
+    """Why the network does not run in int8, which was requested."""
 
 
 class TierManager:
@@ -61,10 +64,12 @@ class TierManager:
         processes: ProcessHost | None = None,
         busy: Callable[[], bool] = lambda: False,
         lanes: int = 1,
+        versions: Versions | None = None,
     ) -> None:
         """`has_instructions(precision)` says whether the device computes in it at full speed. `enter_thread` is called once
         in the tiering thread, `after_swap` there after a runtime was replaced. `processes`, if any, get the networks that stay
-        eager. `busy` says whether requests are served: checks take turns with them. Nothing is compiled before `start`.
+        eager. `busy` says whether requests are served: checks take turns with them. `versions` have data by which their bases are
+        quantised. Nothing is compiled before `start`.
         """
         self._registry = registry
         self._compiler = compiler
@@ -73,7 +78,7 @@ class TierManager:
         self._after_swap = after_swap
         self._swap = RuntimeSwap(registry, recorder)
         self._pacing = Pacing(busy)
-        self._compiled = CompiledCandidate(registry, compiler, self._swap, clock, self._pacing, lanes)
+        self._compiled = CompiledCandidate(registry, compiler, self._swap, clock, self._pacing, lanes, versions)
         self._in_processes = None
         if processes is not None:
             self._in_processes = ProcessCandidate(registry, processes, self._swap, self._pacing)
@@ -92,6 +97,11 @@ class TierManager:
         self._pacing.stop()
         self._work.put(_Work(-1, next(self._numbers)))
         self._compiler.stop()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the end of its thread, which removes the files of a compilation that was ended. Not on the event loop."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,9 +128,10 @@ class TierManager:
 
     def _precisions(self, precision: str) -> tuple[str, ...]:
         """Precisions to compile for, the fastest first; an emulated one is slower than fp32."""
-        if precision != "auto":
+        if precision not in ("auto", "int8"):
             return (precision,)
-        return ("bf16", "fp32") if self._has_instructions("bf16") else ("fp32",)
+        others = ("bf16", "fp32") if self._has_instructions("bf16") else ("fp32",)
+        return ("int8", *others) if precision == "int8" else others
 
     # ── in the tiering thread ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,7 +157,13 @@ class TierManager:
             if not self._registry.serves(served):
                 return
             in_service = served.tier_report
-            self._attempt(served, precision, compilers[work.stage])
+            if precision == "int8" and work.stage:  # which only the first compiler has
+                if in_service is not None and in_service.precision == precision:
+                    return
+                continue
+            report = self._attempt(served, precision, compilers[work.stage], work.note)
+            if precision == "int8" and report.reason:
+                work = replace(work, note=f"int8 was not possible: {report.reason}")
             if self._swap.stopped or not self._registry.serves(served):
                 return
             now = served.tier_report
@@ -157,11 +174,14 @@ class TierManager:
         elif served.tier_report is None or served.tier_report.tier == "eager":
             self._move(served)
 
-    def _attempt(self, served: ServedModel, precision: str, compiler: str) -> None:
-        """Tries one candidate, and reports it unless another compiled network serves on."""
-        report = self._compiled.attempt(served, precision, compiler)
+    def _attempt(self, served: ServedModel, precision: str, compiler: str, note: str) -> TierReport:
+        """Tries one candidate, and reports it unless another compiled network serves on. Returns its report."""
+        serving = served.tier_report
+        if serving is not None and serving.tier == "eager" and not self._swap.stopped:
+            self._swap.report(served, replace(serving, reason=f"{compiler} {precision} is being compiled and checked"))
+        report = self._compiled.attempt(served, precision, compiler, note)
         if self._swap.stopped or not self._registry.serves(served):
-            return
+            return report
         fields = {"model": served.name, "candidate": report.candidate, "cached": report.cached}
         if served.tier_report is report:
             self._after_swap()
@@ -170,6 +190,7 @@ class TierManager:
             if report.tier == "eager":
                 self._swap.report(served, report)
             log.info("the network stays as it is", **fields, reason=report.reason)
+        return report
 
     def _move(self, served: ServedModel) -> None:
         """Has a network that stays eager run in the lanes' processes."""

@@ -69,8 +69,32 @@ def open_trial(record: CheckRecord, task: Task) -> Trial | None:
 
     Reads files: not on the event loop.
     """
+    found = _open(record) if decides(task.card) else None
+    return None if found is None else Trial(task, *found)
+
+
+def items_beside(record: CheckRecord, task: Task, most: int) -> list[Item]:
+    """Up to `most` examples of a version's data, evenly spread, that are not among its held-out ones; empty where there are no
+    data (any more).
+
+    Reads files: not on the event loop.
+    """
+    found = _open(record)
+    if found is None:
+        return []
+    held_out, examples = found
+    judged = {*map(int, held_out.indices)}
+    others = [index for index in range(len(examples)) if index not in judged]
+    count = min(most, len(others))
+    some = [examples[others[n * len(others) // count]] for n in range(count)]
+    outcomes = task.preprocess([e.instance for e in some], [e.origin for e in some])
+    return [item for item in outcomes if isinstance(item, Item)]
+
+
+def _open(record: CheckRecord) -> tuple[HeldOut, Examples] | None:
+    """The held-out examples of a version, and the data they are from; None where one of them is gone or damaged."""
     version = record.version
-    if version is None or not decides(task.card):
+    if version is None:
         return None
     try:
         held_out = read_held_out(version.model, version.held_out)
@@ -84,4 +108,4 @@ def open_trial(record: CheckRecord, task: Task) -> Trial | None:
     except Exception:  # readers raise many kinds of errors for a damaged data set
         log.exception("held-out examples cannot be read", model=version.model, version=version.number)
         return None
-    return Trial(task, held_out, examples)
+    return held_out, examples

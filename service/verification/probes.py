@@ -127,7 +127,7 @@ def closeness_problem(card: Card, precision: str, found: Comparison) -> str | No
     """The threshold of the card that is missed, with the figures; None if none is."""
     tolerance = card.tolerance
     reduced = precision != "fp32"
-    bounds = tolerance.reduced_precision if reduced else tolerance.compiled
+    bounds = {"fp32": tolerance.compiled, "int8": tolerance.int8}.get(precision, tolerance.reduced_precision)
     most = bounds.max_abs_error if reduced or bounds.max_abs_error is not None else tolerance.max_abs_error
     if most is not None and not found.max_error <= most:
         shown, allowed = format_against(found.max_error, most)

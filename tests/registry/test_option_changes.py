@@ -24,7 +24,7 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"max_batch_size": 5000}, "options.max_batch_size", "expected a number less than or equal to 4096, got 5000"),
     ({"max_batch_size": 5}, "options.max_batch_size", "expected 1 to 4, which is the card's limit, got 5"),
     ({"max_queue_delay_ms": -1}, "options.max_queue_delay_ms", "greater than or equal to 0, got -1"),
-    ({"precision": "fp8"}, "options.precision", "expected 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+    ({"precision": "fp8"}, "options.precision", "expected 'auto', 'fp32', 'bf16', 'fp16' or 'int8', got 'fp8'"),
     ({"optimize": "on"}, "options.optimize", "expected 'auto' or 'off', got 'on'"),
     ({"pinned": "maybe"}, "options.pinned", "expected a valid boolean, got 'maybe'"),
     ({"precision": "x" * 100_000}, "options.precision", "got 'xxx"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from service.engine.tier_report import TierReport
@@ -14,7 +15,8 @@ from service.registry.states import ModelState
 from service.runtime.compilers.compiled_cache import CannotCompile
 from service.runtime.lanes.processes import CannotMove
 from service.tiering import candidate, stored_evidence
-from service.types import Prediction
+from service.types import Item, Prediction, Tensors
+from service.verification.calibration import RealInputs
 from service.verification.probes import alone, probe_items
 from tests.support.registry.fakes import PATIENCE_S
 from tests.support.registry.tier_fakes import (
@@ -265,12 +267,88 @@ async def test_slow_compiler_serves_where_the_quick_one_fails(failure: Exception
         assert (it.report.compiler, it.report.candidate) == ("slow", "slow fp32")
 
 
+async def test_int8_is_tried_only_on_request_and_before_others() -> None:
+    async with tiered(precision="int8", has_bf16=True, start=False) as it:
+        it.compiler.compilers = ("quick", "slow")
+        it.compiler.offers = {"quick int8": Network(it.clock, 0.002, "int8")}
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert (it.report.precision, it.report.compiler, it.report.reason) == ("int8", "quick", "")
+        assert await it.ask("7") == 15.0
+        assert it.tier("compiled", "int8") == 1.0
+        it.tiers.stop()
+        assert it.compiler.asked == ["quick int8"], "a slow compiler has no int8, and nothing else was requested"
+
+
+async def test_refused_int8_gives_way_to_the_other_precisions_and_says_why() -> None:
+    async with tiered(precision="int8", has_bf16=True, start=False) as it:
+        it.compiler.offers["int8"] = wrong = Network(it.clock, 0.002, "int8", off=-40.0)
+        it.compiler.offers["bf16"] = Network(it.clock, 0.003, "bf16")
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert it.report.precision == "bf16"
+        assert it.report.reason.startswith("int8 was not possible: it fails the check: ")
+        assert it.compiler.asked == ["int8", "bf16"]
+        assert wrong.freed
+
+
+async def test_quantised_network_is_judged_by_real_inputs_beside_the_golden_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def items(*numbers: float) -> tuple[Item, ...]:
+        return tuple(Item({"x": np.array([number], np.float32)}) for number in numbers)
+
+    class RightForGoldenInputs(Network):
+        """As a network that was quantised by too few inputs."""
+
+        def run(self, tensors: Tensors) -> dict[str, Any]:
+            outputs = super().run(tensors)
+            return {"y": np.where(np.asarray(tensors["x"]) > 100, -1.0, outputs["y"]).astype(np.float32)}
+
+    monkeypatch.setattr(candidate, "real_inputs", lambda *_: RealInputs(items(80, 81), items(200, 201)))
+    async with tiered(precision="int8", start=False) as it:
+        given: list[float] = []
+        compile_one = it.compiler.compile
+
+        def compile_and_calibrate(card: Any, precision: str, compiler: str, calibration: Any) -> Any:
+            if precision == "int8":
+                given.extend(float(batch["x"].item()) for batch in calibration())
+            return compile_one(card, precision, compiler)
+
+        it.compiler.compile = compile_and_calibrate  # type: ignore[method-assign]
+        it.compiler.offers["int8"] = RightForGoldenInputs(it.clock, 0.002, "int8")
+        it.tiers.start()
+        await until(lambda: it.report.tier == "compiled")
+        assert given == [80.0, 81.0]
+        assert it.report.precision == "fp32"
+        assert it.report.reason.startswith(
+            "int8 was not possible: it fails the check: the cosine to the reference is -1"
+        )
+
+
+async def test_report_says_what_is_being_compiled() -> None:
+    async with tiered(start=False) as it:
+        it.compiler.gate.clear()
+        it.tiers.start()
+        await until(lambda: it.report.reason == "fake fp32 is being compiled and checked")
+        it.compiler.gate.set()
+        assert (await it.outcome()).reason == ""
+
+
+async def test_trial_of_a_candidate_ends_with_its_check() -> None:
+    async with tiered(start=False, has_bf16=True) as it:
+        it.compiler.offers["bf16"] = Network(it.clock, 0.002, "bf16", off=-40.0)
+        it.tiers.start()
+        await until(lambda: it.compiler.trials == ["bf16", "end of bf16", "fp32", "end of fp32"])
+        assert it.report.tier == "compiled"
+
+
 async def test_quick_compiler_has_its_turn_for_every_model_before_the_slow_one() -> None:
     async with tiered(start=False, names=("adder", "second")) as it:
         asked: list[tuple[str, str]] = []
         compile_one = it.compiler.compile
 
-        def compile_and_note(card: Any, precision: str, compiler: str) -> Any:
+        def compile_and_note(card: Any, precision: str, compiler: str, calibration: Any) -> Any:
             asked.append((card.name, compiler))
             return compile_one(card, precision, compiler)
 

@@ -13,6 +13,7 @@ from service.registry.loading.memory_ledger import NOTHING, Holding, Ledger
 from service.registry.loading.unloading import Unloader
 from service.registry.model_table import ModelTable
 from service.registry.model_version import ModelVersion
+from service.runtime.precision import load_precision
 
 log = logger(__name__)
 
@@ -39,7 +40,7 @@ class Evictor:
         """The memory that a version will hold once it is loaded; none is foreseen for a head."""
         if version.is_head:
             return NOTHING
-        return self._ledger.need(version.card, version.key, version.options.precision or "auto")
+        return self._ledger.need(version.card, version.key, load_precision(version.options.precision))
 
     def check(self, version: ModelVersion) -> None:
         """Raises MemoryFull where a load could not get its memory, however long it waited."""

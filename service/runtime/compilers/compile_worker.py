@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from model_zoo.materialised import Materialised
 from model_zoo.network import load_network
 from service.observability.standard_streams import protect
 from service.processes import end_with_parent
+from service.runtime.compilers import calibration
 from service.runtime.compilers.aot_inductor import CompiledRuntime
-from service.runtime.compilers.compiled_cache import LIBRARY, CompiledPackage, CompileRequest
+from service.runtime.compilers.compilation_spec import CompileRequest
+from service.runtime.compilers.compiled_cache import LIBRARY, CompiledPackage
 from service.runtime.device import DevicePlan
 from service.runtime.network import Runtime, in_memory_format
 from service.runtime.precision import fold_batch_norms, in_precision
@@ -43,6 +45,11 @@ MOST_LOAD_S = 5.0
 
 class CompilationFailed(Exception):
     """The network cannot be compiled. The text is the reason for the client, in one sentence."""
+
+    def __init__(self, reason: str, *, lasting: bool = False) -> None:
+        """`lasting`: the same compiler would fail on the network again, whatever the state of the machine."""
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 def compile_network(request: CompileRequest) -> dict[str, list[str]]:
@@ -63,7 +70,9 @@ def compile_network(request: CompileRequest) -> dict[str, list[str]]:
             program = torch.export.export(_Positional(network, names), (*example(card).values(),), **shapes(card))
         except Exception as error:
             traceback.print_exc()
-            raise CompilationFailed("the network cannot be exported with batches of varying shape") from error
+            raise CompilationFailed(
+                "the network cannot be exported with batches of varying shape", lasting=_is_of_the_network(error)
+            ) from error
         outputs = list(program.module()(*example(card).values()))
         _write(program, request, card, kept)
     _try_out(CompiledPackage(Path(request.staging), {}, tuple(names), tuple(outputs), 0.0), request, card)
@@ -80,7 +89,14 @@ def _write(program: ExportedProgram, request: CompileRequest, card: Card, kept: 
         raise CompilationFailed("the compiler cannot be imported on this machine; install its package again") from error
     except Exception as error:
         traceback.print_exc()
-        raise CompilationFailed("the compiler failed on the network") from error
+        # AOTInductor depends on the machine's C++ compiler.
+        lasting = request.compiler == "openvino" and _is_of_the_network(error)
+        raise CompilationFailed("the compiler failed on the network", lasting=lasting) from error
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    """Whether the network is the cause, and not the memory or the disk of the machine."""
+    return not isinstance(error, OSError | MemoryError) and "memory" not in str(error).lower()
 
 
 def _try_out(package: CompiledPackage, request: CompileRequest, card: Card) -> None:
@@ -98,17 +114,20 @@ def _try_out(package: CompiledPackage, request: CompileRequest, card: Card) -> N
             runtime = OpenVinoRuntime(package, request.precision, plan)
             seconds = time.process_time() - began
             if seconds > MOST_LOAD_S:
-                raise CompilationFailed(f"every load would compute for {seconds:.0f} s; at most {MOST_LOAD_S:g} s may")
+                reason = f"every load would compute for {seconds:.0f} s; at most {MOST_LOAD_S:g} s may"
+                raise CompilationFailed(reason, lasting=True)
         else:
             library = package.folder / LIBRARY
             runtime = CompiledRuntime(library, package.inputs, package.outputs, request.precision, plan.lanes)
         for rows, steps in ((1, LENGTH + 1), (2, 1), (card.batching.max_batch_size, 2 * LENGTH)):
             outputs = runtime.run({name: tensor.numpy() for name, tensor in example(card, rows, steps).items()})
             if any(len(output) != min(rows, card.batching.max_batch_size) for output in outputs.values()):
-                raise CompilationFailed("the compiled network gives another number of rows than it gets")
+                raise CompilationFailed("the compiled network gives another number of rows than it gets", lasting=True)
     except RuntimeError as error:
         traceback.print_exc()
-        raise CompilationFailed("the compiled network does not run with batches of varying shape") from error
+        raise CompilationFailed(
+            "the compiled network does not run with batches of varying shape", lasting=_is_of_the_network(error)
+        ) from error
 
 
 def _by_inductor(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
@@ -123,7 +142,17 @@ def _by_inductor(program: ExportedProgram, request: CompileRequest, card: Card, 
 def _by_openvino(program: ExportedProgram, request: CompileRequest, card: Card, kept: Sequence[str]) -> None:
     from service.runtime.compilers.openvino_conversion import convert
 
-    convert(program, Path(request.staging), axes(card), [f"network.{name}" for name in kept])
+    quantise = None
+    if request.calibration:
+        from service.runtime.compilers.openvino_quantisation import quantise as to_int8
+
+        names = [spec.name for spec in card.signature.inputs]
+        batches = calibration.read(Path(request.staging))
+
+        def quantise(network: Any, keep: Collection[str]) -> Any:
+            return to_int8(network, names, batches, keep, transformer=card.family == "transformer")
+
+    convert(program, Path(request.staging), axes(card), [f"network.{name}" for name in kept], quantise)
 
 
 _WRITE = {"aotinductor": _by_inductor, "openvino": _by_openvino}
@@ -198,7 +227,7 @@ def main() -> None:
     try:
         answer: dict[str, Any] = dict(compile_network(request))
     except CompilationFailed as failed:
-        answer = {"reason": str(failed)}
+        answer = {"reason": str(failed), "lasting": failed.lasting}
     except Exception:
         traceback.print_exc()
         answer = {"reason": "compiling the network failed"}

@@ -4,11 +4,13 @@
       <key>/  network.so           key: sha256 of all that decides the code; the files are those of the compiler
               manifest.json        sha256 of each file, names of the tensors, seconds of the compilation
               evidence.json        what was measured of the network on this machine; see `tiering/stored_evidence.py`
+              .trial-<pid>-<server> a server loads or checks the network; what remains of a server that ended meanwhile counts
       .staging-<pid>-<server>-…/   the output of a worker that is running; removed with its server
       inductor/, triton/           code that torch compiled for a GPU, under its own keys
 
-A folder appears by rename, complete. A folder that differs from its manifest is removed and compiled again. If any user but
-this one (or root) could have written here, nothing is loaded.
+A folder appears by rename, complete. A folder that differs from its manifest is removed and compiled again. A folder may have
+a manifest alone, with the reason for which a compiler refuses the network. If any user but this one (or root) could have
+written here, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -19,21 +21,22 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from model_zoo import strict_json
-from model_zoo.cards.card import Card
 from model_zoo.sources.digest import sha256_of_file
-from service.runtime.environment import compiler_version, processor
+from service.observability.log import logger
+from service.runtime.compilers.compilation_spec import FORMAT
+from service.runtime.environment import compiler_version
 
-FORMAT = 5
-"""Part of the key: raise it when a worker or a runtime needs other code. Networks of other formats are removed."""
+log = logger(__name__)
+
 MAX_NETWORKS = 64
 """On disk; the least recently used are removed."""
 ABANDONED_S = 3600.0
@@ -43,52 +46,12 @@ LIBRARY, MANIFEST, EVIDENCE = "network.so", "manifest.json", "evidence.json"
 GRAPH, WEIGHTS = "network.xml", "network.bin"
 FILES: dict[str, tuple[str, ...]] = {"aotinductor": (LIBRARY,), "openvino": (GRAPH, WEIGHTS)}
 """The files that each compiler writes."""
+MOST_TRIALS = 2
+"""Servers that may end while they load or check a network. No other one tries it: the network may end the process."""
 
 
 class CannotCompile(Exception):
     """A network is not compiled. The text is the reason, one sentence, fit for a client."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompilationSpec:
-    """All inputs that decide the code. The key adds the machine and torch's version."""
-
-    weights: str
-    """sha256."""
-    network: dict[str, Any]
-    """The parts of the card on architecture, tensors, pooling and shapes."""
-    precision: str
-    threads: int
-    """Threads of a batch; the code is specific to their number."""
-    compiler: str = "aotinductor"
-    version: str = ""
-    """Of the compiler, where it is not a part of torch."""
-
-    @classmethod
-    def of(
-        cls, card: Card, weights: str, precision: str, threads: int, compiler: str = "aotinductor"
-    ) -> CompilationSpec:
-        """The specification of a card whose weights have this digest."""
-        fields = {"architecture", "keep_in_fp32", "signature", "recipe", "batching"}
-        parts = card.model_dump(mode="json", include=fields)
-        return cls(weights, parts, precision, threads, compiler, compiler_version(compiler))
-
-    def key(self) -> str:
-        """64 hex digits; equal for networks that may share code."""
-        text = strict_json.text([FORMAT, asdict(self), torch.__version__, processor()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class CompileRequest:
-    """The input of a compile worker: the network and the folder for its output. The server chooses all paths."""
-
-    card: dict[str, Any]
-    weights: str
-    precision: str
-    threads: int
-    staging: str
-    compiler: str = "aotinductor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +78,7 @@ class CompiledCache:
         """A compiled network, or None. The whole file is read; a damaged network is removed.
 
         Raises:
-            CannotCompile: another user may write into the folder.
+            CannotCompile: the compiler has refused the network before, or another user may write into the folder.
         """
         folder = self._folder / key
         if not self._folder.is_dir():
@@ -127,6 +90,9 @@ class CompiledCache:
             if manifest is None:
                 raise ValueError
             _check_owner(folder)
+            if "refused" in manifest:
+                os.utime(folder)
+                raise CannotCompile(str(manifest["refused"]))
             digests = {name: str(manifest["files"][name]) for name in FILES[manifest["compiler"]]}
             for name, digest in digests.items():
                 _check_owner(folder / name)
@@ -136,7 +102,9 @@ class CompiledCache:
             names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
             return CompiledPackage(folder, digests, *names, float(manifest["compile_s"]))
         except (OSError, ValueError, KeyError, TypeError):
-            _remove(folder)
+            if folder.exists() or folder.is_symlink():
+                log.warning("a compiled network is damaged and is compiled again", key=key)
+                _remove(folder)
             return None
 
     def is_empty(self) -> bool:
@@ -175,27 +143,52 @@ class CompiledCache:
                 (staging / name).rename(done / name)
                 (done / name).chmod(0o600)
             document = {
-                "format": FORMAT,
-                "compiler": compiler,
-                "version": compiler_version(compiler),
-                "torch": torch.__version__,
+                **_versions(compiler),
                 "files": {name: sha256_of_file(done / name) for name in FILES[compiler]},
                 "inputs": inputs,
                 "outputs": outputs,
                 "compile_s": compile_s,
             }
-            (done / MANIFEST).write_text(strict_json.text(document, indent=1))
-            for name in (MANIFEST, *FILES[compiler]):
-                with (done / name).open("r+b") as handle:  # to disk before the rename that publishes it
-                    os.fsync(handle.fileno())
-            with suppress(OSError):  # another server of this home has published the same code first
-                done.rename(self._folder / key)
+            self._publish(key, done, document, FILES[compiler])
         except OSError as error:
             raise CannotCompile(f"the compiled network could not be stored: {error.strerror}") from error
         package = self.find(key)
         if package is None:
             raise CannotCompile("the compiled network was damaged while it was stored")
         return package
+
+    def refuse(self, key: str, staging: Path, reason: str, compiler: str) -> None:
+        """Remember that a compiler refuses a network. If the disk does not take it, the next start tries again."""
+        done = staging / "refused"
+        with suppress(OSError):
+            done.mkdir(mode=0o700)
+            self._publish(key, done, {**_versions(compiler), "refused": reason}, ())
+
+    def _publish(self, key: str, done: Path, document: dict[str, Any], files: Sequence[str]) -> None:
+        """Write the manifest beside the files, and give the folder its key. Raises OSError."""
+        (done / MANIFEST).write_text(strict_json.text(document, indent=1))
+        for name in (MANIFEST, *files):
+            with (done / name).open("r+b") as handle:  # to disk before the rename that publishes it
+                os.fsync(handle.fileno())
+        with suppress(OSError):  # another server of this home has published the same code first
+            done.rename(self._folder / key)
+
+    @contextmanager
+    def trial(self, package: CompiledPackage) -> Iterator[None]:
+        """Around the load and the check of a network. It is refused where servers have ended meanwhile. Raises CannotCompile."""
+        trials = [path for path in package.folder.glob(".trial-*") if not _server_lives(*path.name.split("-")[1:3])]
+        if len(trials) >= MOST_TRIALS:
+            log.error("the server ended while it loaded or checked a compiled network", key=package.folder.name)
+            raise CannotCompile(f"{len(trials)} servers ended while they loaded or checked the compiled network")
+        own = package.folder / f".trial-{os.getpid()}-{SERVER}"
+        with suppress(OSError):
+            own.touch(mode=0o600)
+        try:
+            yield
+        finally:
+            for path in (own, *trials):
+                with suppress(OSError):
+                    path.unlink()
 
     def evidence(self, package: CompiledPackage) -> dict[str, Any] | None:
         """The stored measurements of a network; None where there is nothing that can be trusted."""
@@ -268,11 +261,20 @@ class CompiledCache:
                     shutil.rmtree(staging, ignore_errors=True)
 
 
+def _versions(compiler: str) -> dict[str, Any]:
+    """The part of a manifest that says what made the network."""
+    return {
+        "format": FORMAT,
+        "compiler": compiler,
+        "version": compiler_version(compiler),
+        "torch": torch.__version__,
+    }
+
+
 def _of_these_versions(manifest: dict[str, Any]) -> bool:
     """Whether a network can still be found by a key of this server."""
     compiler = manifest.get("compiler")
-    versions = manifest.get("format"), manifest.get("torch"), manifest.get("version")
-    return compiler in FILES and versions == (FORMAT, torch.__version__, compiler_version(compiler))
+    return compiler in FILES and _versions(compiler).items() <= manifest.items()
 
 
 def _digest_of(document: Any) -> str:

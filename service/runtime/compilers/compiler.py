@@ -7,9 +7,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,17 @@ from model_zoo.cards.card import Card
 from model_zoo.store import Store
 from service.observability.log import logger
 from service.processes import ChildProcess
+from service.runtime.compilers import openvino_quantisation
 from service.runtime.compilers.aot_inductor import CompiledRuntime
-from service.runtime.compilers.compiled_cache import (
-    LIBRARY,
-    CannotCompile,
-    CompilationSpec,
-    CompiledCache,
-    CompiledPackage,
-    CompileRequest,
-)
+from service.runtime.compilers.calibration import digest_of
+from service.runtime.compilers.calibration import write as write_batches
+from service.runtime.compilers.compilation_spec import CompilationSpec, CompileRequest
+from service.runtime.compilers.compiled_cache import LIBRARY, CannotCompile, CompiledCache, CompiledPackage
 from service.runtime.compilers.cuda_graphs import GraphCompiler
 from service.runtime.compilers.openvino import OpenVinoLoader, is_installed
 from service.runtime.device import DevicePlan
 from service.runtime.network import Runtime
+from service.types import Tensors
 
 log = logger(__name__)
 
@@ -41,6 +39,8 @@ LOG_SHOWN = 4000
 """Characters at the end of a worker's log that the server's log repeats after a failure."""
 WORKER_NICENESS = 19
 Loader = Callable[[CompiledPackage, str], Runtime]
+Calibration = Callable[[], Sequence[Tensors]]
+"""Gives batches by which a network may be quantised."""
 WORKER = (sys.executable, "-P", "-m", "service.runtime.compilers.compile_worker")
 
 
@@ -71,6 +71,10 @@ class PreparedNetwork:
             name = self.package.folder.name
             log.warning("compiled code does not load", key=name, compiler=self.compiler, reason=str(error))
             raise CannotCompile("the compiled code does not load on this machine") from error
+
+    def trial(self) -> AbstractContextManager[None]:
+        """Around its load and its check; see `CompiledCache`. Raises CannotCompile."""
+        return self.cache.trial(self.package)
 
     def evidence(self) -> dict[str, Any] | None:
         """Its earlier measurements; see `CompiledCache`."""
@@ -124,21 +128,26 @@ class Compiler:
             if self._ahead is None and not self._stopped and self._cache.is_empty():
                 self._ahead = self._openvino.submit(self._start)
 
-    def compile(self, card: Card, precision: str, compiler: str = AOTINDUCTOR) -> PreparedNetwork:
+    def compile(
+        self, card: Card, precision: str, compiler: str = AOTINDUCTOR, calibration: Calibration = tuple
+    ) -> PreparedNetwork:
         """A card's network as compiled code, from the cache or compiled now, which blocks for seconds or a minute.
 
-        Raises CannotCompile with the reason.
+        For int8 `calibration` gives inputs of the network. Raises CannotCompile with the reason.
         """
+        batches = _calibration_batches(compiler, calibration) if precision == "int8" else ()
         found = self._store.find(card)
         if found is None:
             raise CannotCompile("its weights have left this machine")
         threads = self._plan.threads_per_lane
-        key = CompilationSpec.of(card, found.digest, precision, threads, compiler).key()
+        quantised_by = f"nncf {openvino_quantisation.version()} {digest_of(batches)}" if batches else ""
+        key = CompilationSpec.of(card, found.digest, precision, threads, compiler, quantised_by).key()
         package = self._cache.find(key)
         cached = package is not None
         if package is None:
-            request = CompileRequest(card.model_dump(mode="json"), str(found.weights), precision, threads, "", compiler)
-            package = self._make(key, request)
+            document = card.model_dump(mode="json")
+            request = CompileRequest(document, str(found.weights), precision, threads, "", compiler, bool(batches))
+            package = self._make(key, request, batches)
         return PreparedNetwork(package, compiler, precision, cached, self._cache, self._loaders)
 
     def stop(self) -> None:
@@ -155,16 +164,20 @@ class Compiler:
         library = package.folder / LIBRARY
         return CompiledRuntime(library, package.inputs, package.outputs, precision, self._plan.lanes)
 
-    def _make(self, key: str, request: CompileRequest) -> CompiledPackage:
+    def _make(self, key: str, request: CompileRequest, batches: Sequence[Tensors]) -> CompiledPackage:
         if request.compiler == AOTINDUCTOR and not has_cpp_compiler():
             raise CannotCompile("there is no C++ compiler on this machine; install g++, or name one by CXX")
         began = time.monotonic()
         worker = self._started_worker()
         staging = worker.staging
         try:
+            if batches:
+                write_batches(staging, batches)
             answer = self._run(CompileRequest(**{**asdict(request), "staging": str(staging)}), worker)
             if "reason" in answer:
                 log.warning("a network cannot be compiled", model=request.card["name"], log=_tail(staging / "log"))
+                if answer.get("lasting"):
+                    self._cache.refuse(key, staging, str(answer["reason"]), request.compiler)
                 raise CannotCompile(str(answer["reason"]))
             seconds = round(time.monotonic() - began, 1)
             return self._cache.publish(key, staging, answer["inputs"], answer["outputs"], seconds, request.compiler)
@@ -205,7 +218,7 @@ class Compiler:
         shutil.rmtree(staging, ignore_errors=True)
         raise CannotCompile("the server is shutting down")
 
-    def _run(self, request: CompileRequest, started: _Worker) -> dict[str, list[str]]:
+    def _run(self, request: CompileRequest, started: _Worker) -> dict[str, Any]:
         """Have a worker compile, and return its answer. Raises CannotCompile."""
         worker, staging = started.process, started.staging
         try:
@@ -218,13 +231,24 @@ class Compiler:
                 self._worker = None
             worker.end()
         try:
-            answer: dict[str, list[str]] = strict_json.read(line or b"")
+            answer: dict[str, Any] = strict_json.read(line or b"")
         except ValueError:
             if self._stopped:
                 raise CannotCompile("the server is shutting down") from None
             log.warning("the compile worker ended", code=worker.returncode, log=_tail(staging / "log"))
             raise CannotCompile("the process that compiles ended before it was done") from None
         return answer
+
+
+def _calibration_batches(compiler: str, calibration: Calibration) -> Sequence[Tensors]:
+    """The inputs by which a network becomes int8. Raises CannotCompile."""
+    if compiler != OPENVINO:
+        raise CannotCompile("int8 needs the package openvino; install zoo-serving[server]")
+    if not openvino_quantisation.version():
+        raise CannotCompile("int8 needs the package nncf; install zoo-serving[int8]")
+    if not (batches := calibration()):
+        raise CannotCompile("int8 needs examples of real data; fine-tune a version of the model on a data set first")
+    return batches
 
 
 def has_cpp_compiler() -> bool:

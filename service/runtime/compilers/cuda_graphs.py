@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ class PreparedGraphs:
     compile_s: float = 0.0
     cached: bool = False
 
+    def trial(self) -> AbstractContextManager[None]:
+        """Nothing: no later start loads it."""
+        return nullcontext()
+
     def evidence(self) -> None:
         """None: every start measures."""
 
@@ -65,8 +70,12 @@ class GraphCompiler:
     def expect(self) -> None:
         """There is no library to load."""
 
-    def compile(self, card: Card, precision: str, compiler: str = GRAPHS) -> PreparedGraphs:
+    def compile(
+        self, card: Card, precision: str, compiler: str = GRAPHS, calibration: Callable[[], object] = tuple
+    ) -> PreparedGraphs:
         """A card's network with compiled kernels. Raises CannotCompile."""
+        if precision == "int8":
+            raise CannotCompile("int8 is for processors, by OpenVINO")
         found = self._store.find(card)
         if found is None:
             raise CannotCompile("its weights have left this machine")

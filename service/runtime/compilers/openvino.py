@@ -21,13 +21,15 @@ from service.runtime.compilers.compiled_cache import GRAPH, WEIGHTS, CompiledPac
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import lower_priority
 from service.runtime.network import SharedPart
+from service.runtime.precision import has_instructions
 from service.types import Array, Tensors
 
 NAME = "openvino"
 Result = TypeVar("Result")
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """Their names in OpenVINO."""
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+IN_MEMORY = {"fp32": 1.0, "bf16": 0.5, "fp16": 0.5, "int8": 1.0}
+"""Bytes of the weights in memory for each byte on disk, where they are fp32 or int8."""
 TELEMETRY = "openvino_telemetry"
 
 
@@ -92,7 +94,7 @@ class OpenVinoRuntime:
         shapes = [port.partial_shape for port in network.inputs]
         datatypes = [port.element_type.to_dtype() for port in network.inputs]
         self._compiled: Any = core.compile_model(network, "CPU", options(precision, plan))
-        self._bytes = weights.stat().st_size * BYTES[precision] // BYTES["fp32"]
+        self._bytes = int(weights.stat().st_size * IN_MEMORY[precision])
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # OpenVINO's binding initialises tables at its first batch, under a lock that it does not release with the interpreter's:
         # two threads that run their first batches at once deadlock. So the first batch runs here, alone in the process.
@@ -135,6 +137,8 @@ def _load_library() -> None:
 
 def options(precision: str, plan: DevicePlan) -> dict[str, Any]:
     """One stream for each lane, with the threads of a lane."""
+    if precision == "int8":  # of the operations that are not quantised
+        precision = "bf16" if has_instructions("bf16", plan.name) else "fp32"
     return {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         "NUM_STREAMS": plan.lanes,

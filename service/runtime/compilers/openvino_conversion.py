@@ -7,7 +7,7 @@ the runtime attribute `precise`.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,12 @@ def convert(
     staging: Path,
     axes: Sequence[Sequence[tuple[int, int]]],
     keep_in_fp32: Collection[str],
+    quantise: Callable[[Any, Collection[str]], Any] | None = None,
 ) -> None:
     """Write a traced network into the staging folder.
 
     `axes` are the least and greatest sizes of the inputs' axes, `keep_in_fp32` dotted names of modules of the traced network.
+    `quantise`, if any, gets the converted network and the names of the operations of those modules, and returns another network.
 
     Raises RuntimeError where OpenVINO lacks an operation.
     """
@@ -52,6 +54,9 @@ def convert(
     sizes = [library.PartialShape([library.Dimension(*bounds) for bounds in shape]) for shape in axes]
     network.reshape(dict(enumerate(sizes)))
     modules = {node.name: _modules(node.meta.get("nn_module_stack")) for node in decoder._nodes}
+    if quantise is not None:
+        names = (operation.get_friendly_name() for operation in network.get_ops())
+        network = quantise(network, [name for name in names if _inside(name, modules, keep_in_fp32)])
     library.save_model(network, staging / GRAPH, compress_to_fp16=False)
     if not (staging / WEIGHTS).exists():
         raise RuntimeError("the converted network has no weights")
@@ -69,7 +74,7 @@ def mark_precise(graph: Path, modules: Mapping[str, Sequence[str]], keep_in_fp32
     found: set[str] = set()
     count = 0
     for layer in tree.getroot().iterfind("layers/layer"):
-        inside = {*modules.get(layer.get("name", "").partition("/")[0], ())} & {*keep_in_fp32}
+        inside = _inside(layer.get("name", ""), modules, keep_in_fp32)
         if not inside or layer.get("type") in NOT_MARKED:
             continue
         info = layer.find("rt_info")
@@ -83,6 +88,11 @@ def mark_precise(graph: Path, modules: Mapping[str, Sequence[str]], keep_in_fp32
         raise RuntimeError(f"no layer of {', '.join(sorted(missing))} was found to be kept in fp32")
     tree.write(graph)
     return count
+
+
+def _inside(name: str, modules: Mapping[str, Sequence[str]], wanted: Collection[str]) -> set[str]:
+    """Those of the wanted modules that a layer belongs to. Its name begins with that of its node."""
+    return {*modules.get(name.partition("/")[0], ())} & {*wanted}
 
 
 def _modules(stack: Any) -> tuple[str, ...]:

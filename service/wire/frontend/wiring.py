@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from grpc import aio
@@ -15,6 +15,7 @@ from service.observability.recorder import Call, Recorder
 from service.runtime.memory import trim_heap
 from service.settings import Settings
 from service.wire.frontend import probe
+from service.wire.frontend.core import Unsupported
 from service.wire.frontend.frontend import Frontend
 from service.wire.status import code_of
 
@@ -38,8 +39,22 @@ async def is_supported(settings: Settings) -> bool:
         return False
     problem = await probe.works(settings.home)
     if problem:
-        log.warning("grpc.aio serves the inference methods: the frontend does not work here", reason=problem)
+        _log_unsupported(problem)
     return not problem
+
+
+def make_server(make: Callable[[bool], aio.Server], *, use_frontend: bool) -> aio.Server:
+    """A server by `make(use_frontend)`. If that raises Unsupported, one without the frontend."""
+    if use_frontend:
+        try:
+            return make(True)
+        except Unsupported as error:
+            _log_unsupported(str(error))
+    return make(False)
+
+
+def _log_unsupported(problem: str) -> None:
+    log.warning("grpc.aio serves the inference methods: the frontend does not work here", reason=problem)
 
 
 def make_frontend(
@@ -49,7 +64,10 @@ def make_frontend(
     inference: Inference,
     methods: Sequence[InferenceMethods],
 ) -> Frontend:
-    """The frontend of a server that has not started, on the running event loop. Raises Unsupported."""
+    """The frontend of a server that has not started, on the running event loop.
+
+    Raises Unsupported where a remembered probe was of another build of the same grpcio. The server cannot be used then.
+    """
 
     def refused(method: str, error: ZooError) -> None:
         recorder.call_finished(Call(), method.rpartition("/")[2], code_of(error).name, 0.0)
@@ -60,7 +78,10 @@ def make_frontend(
         """Returns the memory of a flood, which the heap would keep: soon, and not amid the last replies."""
         loop.call_soon_threadsafe(loop.call_later, GIVE_BACK_S, loop.run_in_executor, None, trim_heap)
 
-    frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused, relieved)
-    for each in methods:
-        each.add_to_frontend(frontend)
+    try:
+        frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused, relieved)
+        for each in methods:
+            each.add_to_frontend(frontend)
+    except (AttributeError, TypeError) as error:
+        raise Unsupported(f"it fails with {type(error).__name__}") from error
     return frontend

@@ -95,7 +95,7 @@ def test_compiled_tier_replaces_eager_while_serving_and_is_cached_for_a_restart(
             assert process.wait() == 0
 
 
-def test_stop_during_a_compile_leaves_no_process(tmp_path: Path) -> None:
+def test_stop_during_a_compile_leaves_no_process_and_no_files(tmp_path: Path) -> None:
     import psutil
 
     card = tmp_path / "card.json"
@@ -113,6 +113,7 @@ def test_stop_during_a_compile_leaves_no_process(tmp_path: Path) -> None:
         until(compiles, "the compiler's process")
         process.terminate()
         assert process.wait() == 0
+    assert [path.name for path in (tmp_path / "compiled").iterdir()] == []
     for worker in workers:
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 

@@ -8,8 +8,9 @@ import pytest
 
 from service.runtime.compilers import compile_worker as module
 from service.runtime.compilers import openvino
+from service.runtime.compilers.compilation_spec import CompileRequest
 from service.runtime.compilers.compile_worker import LENGTH, ROWS, CompilationFailed, axes, example
-from service.runtime.compilers.compiled_cache import CompiledPackage, CompileRequest
+from service.runtime.compilers.compiled_cache import CompiledPackage
 from tests.support.model_zoo.tiny_model import WIDTH, tiny_card
 
 CARD = tiny_card()
@@ -74,18 +75,22 @@ def test_examples_keep_to_the_sizes_of_the_card() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "reason", "lasting"),
     [
-        (ImportError("no such module"), "the compiler cannot be imported on this machine; install its package again"),
-        (RuntimeError("unknown operation"), "the compiler failed on the network"),
+        (ImportError("x"), "the compiler cannot be imported on this machine; install its package again", False),
+        (RuntimeError("unknown operation"), "the compiler failed on the network", True),
+        (RuntimeError("not enough memory"), "the compiler failed on the network", False),
+        (OSError("disk full"), "the compiler failed on the network", False),
+        (MemoryError(), "the compiler failed on the network", False),
     ],
 )
 def test_reason_of_a_failed_compilation_tells_the_compiler_from_the_network(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, lasting: bool
 ) -> None:
     def fails(*_: object) -> None:
         raise error
 
     monkeypatch.setitem(module._WRITE, "openvino", fails)
-    with pytest.raises(CompilationFailed, match=reason):
+    with pytest.raises(CompilationFailed, match=reason) as raised:
         module._write(cast(Any, None), REQUEST, CARD, ())
+    assert raised.value.lasting == lasting

@@ -1,6 +1,6 @@
-"""The cache by itself: the parts of its keys, private folders, and packages that cannot be trusted or read.
+"""The cache by itself: private folders, packages that cannot be trusted or read, refusals, and trials.
 
-`test_compiler.py` tests it together with the compiler: damage, modes of the folders, sweeping, the other parts of the key.
+`test_compiler.py` tests it together with the compiler: damage, modes of the folders, sweeping.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.runtime.compilers import compiled_cache as module
 from service.runtime.compilers.compiled_cache import (
@@ -21,14 +23,11 @@ from service.runtime.compilers.compiled_cache import (
     LIBRARY,
     MANIFEST,
     CannotCompile,
-    CompilationSpec,
     CompiledCache,
     CompiledPackage,
 )
-from tests.support.model_zoo.tiny_model import tiny_card
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
-SPEC = CompilationSpec.of(tiny_card(), "a" * 64, "fp32", 2)
 DAMAGED_FIELDS: dict[str, Any] = {
     "files": {"network.so": "0" * 64},
     "compiler": "another",
@@ -61,29 +60,6 @@ def publish(home: Path, key: str = KEY, code: str = "code") -> CompiledPackage:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-# ── the key ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("part", ["architecture", "keep_in_fp32", "signature", "recipe", "batching"])
-def test_key_depends_on_each_part_of_the_card_that_decides_the_code(part: str) -> None:
-    assert part in SPEC.network
-    changed = CompilationSpec(SPEC.weights, SPEC.network | {part: "other"}, SPEC.precision, SPEC.threads)
-    assert changed.key() != SPEC.key()
-
-
-def test_key_depends_on_the_format_of_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = SPEC.key()
-    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
-    assert SPEC.key() != before
-
-
-def test_key_is_a_digest_that_the_order_of_the_fields_does_not_change() -> None:
-    turned = CompilationSpec(SPEC.weights, dict(reversed(SPEC.network.items())), SPEC.precision, SPEC.threads)
-    assert turned.key() == SPEC.key()
-    assert len(SPEC.key()) == 64
-    assert not set(SPEC.key()) - set("0123456789abcdef")
 
 
 # ── packages ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,3 +230,83 @@ def test_packages_of_an_earlier_format_are_removed(home: Path) -> None:
         CompiledCache(home).staging()
         assert not folder.exists()
         folder = publish(home).folder
+
+
+# ── refusals and trials ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_refused_network_stays_refused(home: Path) -> None:
+    cache = CompiledCache(home)
+    cache.refuse(KEY, cache.staging(), "it has an operation that is not known", "openvino")
+    for _ in range(2):
+        with pytest.raises(CannotCompile, match=r"^it has an operation that is not known$"):
+            CompiledCache(home).find(KEY)
+    assert CompiledCache(home).find(OTHER_KEY) is None
+
+
+def test_refusal_by_another_version_of_the_compiler_is_forgotten(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = CompiledCache(home)
+    cache.refuse(KEY, cache.staging(), "it has an operation that is not known", "openvino")
+    monkeypatch.setattr(module, "compiler_version", lambda name: "2099.1")
+    cache.staging()
+    assert cache.find(KEY) is None
+
+
+def test_refusal_does_not_replace_a_network(home: Path) -> None:
+    first = publish(home)
+    cache = CompiledCache(home)
+    cache.refuse(KEY, cache.staging(), "too late", "aotinductor")
+    assert cache.find(KEY) == first
+
+
+@pytest.mark.parametrize("ends", ["normally", "by an error"])
+def test_trial_that_ends_leaves_nothing(home: Path, ends: str) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    before = sorted(package.folder.iterdir())
+    for _ in range(3):
+        with suppress(RuntimeError), cache.trial(package):
+            assert len(sorted(package.folder.iterdir())) == len(before) + 1
+            if ends == "by an error":
+                raise RuntimeError
+    assert sorted(package.folder.iterdir()) == before
+    assert cache.find(KEY) == package
+
+
+def ended_trials(package: CompiledPackage, count: int) -> None:
+    """As servers leave them that were killed."""
+    for number in range(count):
+        (package.folder / f".trial-{2**22 + 1 + number}-0a0b0c{number}").touch()
+
+
+def test_network_under_which_two_servers_ended_is_not_tried_again(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    ended_trials(package, 2)
+    for _ in range(2):
+        reason = "2 servers ended while they loaded or checked the compiled network"
+        with pytest.raises(CannotCompile, match=reason), cache.trial(package):
+            pytest.fail("the trial began")
+
+
+def test_one_server_that_ended_is_forgotten_after_a_trial_that_ends(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    ended_trials(package, 1)
+    with cache.trial(package):
+        pass
+    assert not [*package.folder.glob(".trial-*")]
+
+
+def test_trials_of_servers_that_live_do_not_count(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    for number in range(3):
+        (package.folder / f".trial-{os.getppid()}-0a0b0c{number}").touch()
+    with cache.trial(package):
+        pass
+    assert len([*package.folder.glob(".trial-*")]) == 3
+
+
+def test_damaged_network_is_logged(home: Path) -> None:
+    (publish(home).folder / LIBRARY).write_text("other code")
+    with capture_logs() as logs:
+        assert CompiledCache(home).find(KEY) is None
+        assert CompiledCache(home).find(KEY) is None
+    assert [(entry["log_level"], entry["key"]) for entry in logs] == [("warning", KEY)]

@@ -16,12 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from model_zoo.store import Store
 from service.processes import ChildProcess
 from service.runtime.compilers import compiler as module
-from service.runtime.compilers.compiled_cache import CannotCompile, CompilationSpec, CompiledCache
+from service.runtime.compilers.compilation_spec import CompilationSpec
+from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache
 from service.runtime.compilers.compiler import Compiler
 from service.runtime.device import DevicePlan
 from tests.support.model_zoo.tiny_model import tiny_card
@@ -329,7 +331,8 @@ def test_openvino_needs_no_cpp_compiler(home: Path, runs: Any, monkeypatch: pyte
 def test_openvino_of_another_version_converts_again(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     runs(BOTH)
     old = compiler(home).compile(CARD, "fp32", "openvino").package
-    monkeypatch.setattr("service.runtime.compilers.compiled_cache.compiler_version", lambda name: "2099.1")
+    for user in ("compiled_cache", "compilation_spec"):
+        monkeypatch.setattr(f"service.runtime.compilers.{user}.compiler_version", lambda name: "2099.1")
     assert not compiler(home).compile(CARD, "fp32", "openvino").cached
     assert not old.folder.exists(), "no server finds it any more"
 
@@ -340,6 +343,84 @@ def test_openvino_that_is_gone_is_a_reason(home: Path, runs: Any, monkeypatch: p
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(CannotCompile, match="does not load on this machine"):
         prepared.load()
+
+
+# ── int8 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CALIBRATED = """
+import json, os, sys
+job = json.loads(sys.stdin.readline())
+for name in ("network.xml", "network.bin"):
+    open(job["staging"] + "/" + name, "w").write("%s" % (job["calibration"] and os.listdir(job["staging"])))
+print(json.dumps({"inputs": ["input_ids"], "outputs": ["embedding"]}))
+"""
+
+
+def batches(number: int = 1) -> list[dict[str, np.ndarray]]:
+    return [{"input_ids": np.full((1, 3), number)}]
+
+
+def test_worker_gets_the_inputs_by_which_it_quantises(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(CALIBRATED)
+    monkeypatch.setattr(module.openvino_quantisation, "version", lambda: "3.4")
+    package = compiler(home).compile(CARD, "int8", "openvino", batches).package
+    assert "calibration.safetensors" in (package.folder / "network.bin").read_text()
+    assert compiler(home).compile(CARD, "int8", "openvino", batches).cached
+    other = compiler(home).compile(CARD, "int8", "openvino", lambda: batches(2))
+    assert not other.cached, "other inputs give another network"
+    monkeypatch.setattr(module.openvino_quantisation, "version", lambda: "3.5")
+    assert not compiler(home).compile(CARD, "int8", "openvino", batches).cached, "so does another version"
+
+
+def test_other_precisions_ask_for_no_inputs(home: Path, runs: Any) -> None:
+    runs(CALIBRATED)
+    package = compiler(home).compile(CARD, "bf16", "openvino", lambda: pytest.fail("asked")).package
+    assert (package.folder / "network.bin").read_text() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "given", "reason"),
+    [
+        ("aotinductor", True, batches, "int8 needs the package openvino; install zoo-serving[server]"),
+        ("openvino", False, batches, "int8 needs the package nncf; install zoo-serving[int8]"),
+        (
+            "openvino",
+            True,
+            list,
+            "int8 needs examples of real data; fine-tune a version of the model on a data set first",
+        ),
+    ],
+    ids=["no OpenVINO", "no NNCF", "no inputs"],
+)
+def test_int8_says_what_it_lacks(
+    home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, name: str, installed: bool, given: Any, reason: str
+) -> None:
+    runs(CALIBRATED)
+    monkeypatch.setattr(module.openvino_quantisation, "version", lambda: "3.4" if installed else "")
+    with pytest.raises(CannotCompile) as raised:
+        compiler(home).compile(CARD, "int8", name, given)
+    assert str(raised.value) == reason
+
+
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_refusal_by_the_compiler_is_remembered_if_it_lasts(home: Path, runs: Any, lasting: bool) -> None:
+    runs(f"""
+import json, sys
+sys.stdin.readline()
+print(json.dumps({{"reason": "an operation is not known", "lasting": {lasting}}}))
+""")
+    with pytest.raises(CannotCompile, match="an operation is not known"):
+        compiler(home).compile(CARD, "fp32")
+    runs(WRITES)
+    if lasting:
+        with pytest.raises(CannotCompile, match="an operation is not known"):
+            compiler(home).compile(CARD, "fp32")
+    else:
+        assert code(compiler(home).compile(CARD, "fp32"))
+    assert not [*(home / "compiled").glob(".staging*")]
 
 
 # ── the cache ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.export import Dim
 
 from service.runtime.compilers.compiled_cache import GRAPH, WEIGHTS, CompiledPackage
 from service.runtime.compilers.openvino import OpenVinoLoader, OpenVinoRuntime, options, runtime_precisions
@@ -22,52 +20,14 @@ from service.runtime.precision import has_instructions
 
 pytest.importorskip("openvino")
 
-from service.runtime.compilers import openvino_conversion  # imports the library
+from tests.support.runtime.openvino_network import MOST_ROWS, batch, converted, network  # imports the library
 
 PLAN = DevicePlan("cpu", 2, 1)
-SIZE, MOST_ROWS = 16, 8
-SHAPE = (4, 3, SIZE, SIZE)
-
-
-class Network(nn.Module):
-    """Convolutions with ReLU6, as of MobileNet, and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 16, 3, padding=1)
-        self.third = nn.Conv2d(16, 16, 3, padding=1)
-        self.last = nn.Linear(16, 5)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        for layer in (self.first, self.second, self.third):
-            x = nn.functional.hardtanh(layer(x), 0.0, 6.0, inplace=True)
-        features = x.mean((2, 3))
-        return {"logits": self.last(features), "features": features}
-
-
-def network() -> Network:
-    torch.manual_seed(3)
-    return Network().eval()
-
-
-def converted(folder: Path, keep_in_fp32: tuple[str, ...] = ()) -> CompiledPackage:
-    rows = Dim("rows", min=1, max=MOST_ROWS)
-    sizes = [[(1, MOST_ROWS), *((size, size) for size in SHAPE[1:])]]
-    made = network()
-    with torch.inference_mode():
-        program = torch.export.export(made, (torch.ones(SHAPE),), dynamic_shapes=({0: rows},))
-        openvino_conversion.convert(program, folder, sizes, keep_in_fp32)
-    return CompiledPackage(folder, {}, ("x",), ("logits", "features"), 1.0)
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> CompiledPackage:
     return converted(tmp_path_factory.mktemp("plain"))
-
-
-def batch(rows: int) -> dict[str, np.ndarray]:
-    return {"x": np.random.default_rng(rows).standard_normal((rows, *SHAPE[1:]), np.float32)}
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, MOST_ROWS])

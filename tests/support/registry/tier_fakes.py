@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,8 @@ class Compiler:
         self.asked: list[str] = []
         """The precisions; with several compilers, these before them."""
         self.loaded: list[str] = []
+        self.trials: list[str] = []
+        """The candidates whose trial began, and ended."""
         self.stored: dict[str, dict[str, Any]] = {}
         """Evidence by candidate."""
         self.gate = threading.Event()
@@ -129,7 +131,9 @@ class Compiler:
     def expect(self) -> None:
         pass
 
-    def compile(self, card: Card, precision: str, compiler: str) -> Any:
+    def compile(
+        self, card: Card, precision: str, compiler: str, calibration: Callable[[], Sequence[Tensors]] = tuple
+    ) -> Any:
         key = precision if len(self.compilers) == 1 else f"{compiler} {precision}"
         self.asked.append(key)
         assert self.gate.wait(PATIENCE_S)
@@ -140,9 +144,18 @@ class Compiler:
             load=partial(self._load, key, offer, compiler),
             compile_s=12.5,
             cached=False,
+            trial=partial(self._trial, key),
             evidence=lambda: self.stored.get(key),
             store_evidence=partial(self.stored.__setitem__, key),
         )
+
+    @contextmanager
+    def _trial(self, key: str) -> Iterator[None]:
+        self.trials.append(key)
+        try:
+            yield
+        finally:
+            self.trials.append(f"end of {key}")
 
     def _load(self, key: str, offer: Network | Exception, compiler: str) -> Network:
         self.loads()
@@ -221,7 +234,8 @@ class TieredWorld:
 
     async def outcome(self) -> TierReport:
         """The report after the attempt."""
-        await until(lambda: self.report.reason != "it waits for the compiler")
+        under_way = ("it waits for the compiler", "is being compiled and checked")
+        await until(lambda: not self.report.reason.endswith(under_way))
         return self.report
 
     async def ask(self, text: str) -> float:

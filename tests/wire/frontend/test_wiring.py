@@ -16,7 +16,8 @@ from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.settings import load_settings
 from service.wire.frontend import wiring
-from service.wire.frontend.wiring import MIB, is_supported, make_frontend
+from service.wire.frontend.core import CoreQueue, Unsupported
+from service.wire.frontend.wiring import MIB, is_supported, make_frontend, make_server
 from tests.support.wire.frontend_methods import UNARY, Methods, code
 
 pytestmark = pytest.mark.asyncio
@@ -77,3 +78,41 @@ async def test_refusal_by_metadata_is_counted_under_its_method_and_code(tmp_path
         frontend.stop()
     labels = {"model": "", "version": "", "method": "Unary", "code": "RESOURCE_EXHAUSTED"}
     assert metrics.get_sample_value("zoo_requests_total", labels) == 1
+
+
+async def test_grpc_aio_takes_over_where_a_remembered_probe_no_longer_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(queue: CoreQueue, method: str) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(CoreQueue, "register", register)
+    made: list[bool] = []
+    inference: Any = SimpleNamespace(refuse_unread=None)
+
+    def make(use_frontend: bool) -> aio.Server:
+        made.append(use_frontend)
+        server = aio.server()
+        if use_frontend:
+            make_frontend(load_settings(home=tmp_path), server, cast(Any, None), inference, [Methods()])
+        return server
+
+    with capture_logs() as logs:
+        server = make_server(make, use_frontend=True)
+    assert made == [True, False]
+    assert [entry["reason"] for entry in logs] == ["it fails with AttributeError"]
+    await server.start()
+    await server.stop(None)
+
+
+async def test_other_errors_of_making_a_server_are_not_hidden() -> None:
+    def make(use_frontend: bool) -> aio.Server:
+        raise OSError("no more descriptors")
+
+    with pytest.raises(OSError, match="no more descriptors"):
+        make_server(make, use_frontend=True)
+
+
+async def test_server_without_one_core_server_is_unsupported() -> None:
+    with pytest.raises(Unsupported, match="expected one core server"):
+        CoreQueue(cast(Any, SimpleNamespace(_server=object())))
