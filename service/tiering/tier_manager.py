@@ -188,7 +188,7 @@ class TierManager:
             log.info("a faster network serves", **fields, speedup=round(report.speedup, 2))
         elif report.reason:
             if report.tier == "eager":
-                self._swap.report(served, report)
+                self._swap.report(served, replace(report, reason="; ".join(filter(None, (report.reason, note)))))
             log.info("the network stays as it is", **fields, reason=report.reason)
         return report
 

@@ -292,6 +292,14 @@ async def test_refused_int8_gives_way_to_the_other_precisions_and_says_why() -> 
         assert wrong.freed
 
 
+async def test_network_that_stays_eager_says_why_it_is_not_in_int8_as_well() -> None:
+    async with tiered(precision="int8", start=False) as it:
+        it.compiler.offers = {"int8": CannotCompile("no examples")}
+        it.tiers.start()
+        await until(lambda: it.report.reason == "no compiler; int8 was not possible: no examples")
+        assert it.report.tier == "eager"
+
+
 async def test_quantised_network_is_judged_by_real_inputs_beside_the_golden_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,6 +73,26 @@ def test_compiled_network_equals_eager_torch_at_every_shape(made: World, rows: i
     np.testing.assert_allclose(got["embedding"], expected["embedding"], rtol=0, atol=1e-5)
 
 
+def test_quantised_network_answers_nearly_as_eager_torch_at_every_shape(made: World) -> None:
+    batches = [tokens(1, 5 + seed, seed) for seed in range(16)]
+    if made.name != "openvino":
+        with pytest.raises(CannotCompile, match="int8 needs the package openvino"):
+            made.compiler.compile(made.card, "int8", made.name, lambda: batches)
+        return
+    pytest.importorskip("nncf")
+    prepared = made.compiler.compile(made.card, "int8", made.name, lambda: batches)
+    quantised = prepared.load()
+    assert quantised.precision == "int8"
+    assert quantised.memory_bytes < 0.5 * made.compiled.memory_bytes
+    for rows, length in ((1, 1), (3, 12), (8, 17), (2, 256)):
+        batch = tokens(rows, length, seed=100)
+        expected, got = made.eager.run(batch)["embedding"], quantised.run(batch)["embedding"]
+        cosines = (got * expected).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(expected, axis=1)
+        assert cosines.min() > 0.95
+    assert made.compiler.compile(made.card, "int8", made.name, lambda: batches).cached
+    quantised.free()
+
+
 def test_compiled_runtime_has_tier_device_and_precision(made: World) -> None:
     found = made.compiled.tier, made.compiled.compiler, made.compiled.device, made.compiled.precision
     assert found == ("compiled", made.name, "cpu", "fp32")
