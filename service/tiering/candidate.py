@@ -93,7 +93,8 @@ class CompiledCandidate:
 
     def _compile(self, served: ServedModel, precision: str, compiler: str) -> Prepared:
         def calibration() -> Sequence[Tensors]:
-            return self._real_inputs(served).batches(served.task)
+            golden = probe_items(served.task, items_of(served.card, served.golden()))
+            return self._real_inputs(served).batches(served.task, golden)
 
         return self._compiler.compile(served.card, precision, compiler, calibration)
 

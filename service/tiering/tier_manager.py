@@ -178,7 +178,9 @@ class TierManager:
         """Tries one candidate, and reports it unless another compiled network serves on. Returns its report."""
         serving = served.tier_report
         if serving is not None and serving.tier == "eager" and not self._swap.stopped:
-            self._swap.report(served, replace(serving, reason=f"{compiler} {precision} is being compiled and checked"))
+            reason = f"{compiler} {precision} is being compiled and checked"
+            under_way = TierReport("eager", serving.precision, reason=reason, processes=serving.processes)
+            self._swap.report(served, under_way)
         report = self._compiled.attempt(served, precision, compiler, note)
         if self._swap.stopped or not self._registry.serves(served):
             return report

@@ -91,6 +91,12 @@ def items_beside(record: CheckRecord, task: Task, most: int) -> list[Item]:
     return [item for item in outcomes if isinstance(item, Item)]
 
 
+def example_count(record: CheckRecord) -> int:
+    """How many examples the data of a version have; 0 where there are none (any more)."""
+    found = _open(record)
+    return 0 if found is None else len(found[1])
+
+
 def _open(record: CheckRecord) -> tuple[HeldOut, Examples] | None:
     """The held-out examples of a version, and the data they are from; None where one of them is gone or damaged."""
     version = record.version

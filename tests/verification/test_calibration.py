@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model_zoo.versions import Versions
@@ -96,6 +97,25 @@ def test_model_of_the_zoo_is_quantised_by_the_data_of_a_version_that_was_tuned_f
     record(tmp_path, 250)
     found = real_inputs(task, CheckRecord(None), Versions(tmp_path))
     assert numbers(found.judging) == [float(n) for n in range(251, 300, 3)]
+
+
+def test_largest_data_set_is_taken_whatever_the_names_of_the_versions(
+    tmp_path: Path, task: Task, stored: dict[str, list[Example]]
+) -> None:
+    small = "e" * 32
+    stored[small] = stored[DATA][:40]
+    publish(tmp_path, "a", held_out=(small, [0.0, 1.0]))
+    record(tmp_path, 250)
+    publish(tmp_path, "z", held_out=(small, [0.0, 1.0]))
+    found = real_inputs(task, CheckRecord(None), Versions(tmp_path))
+    assert numbers(found.judging) == [float(n) for n in range(251, 300, 3)]
+
+
+def test_golden_inputs_are_calibrated_on_beside_real_ones_only(task: Task) -> None:
+    one, golden = Item({"x": np.array([8.0], np.float32)}), Item({"x": np.array([3.0], np.float32)})
+    batches = RealInputs((one,), (one,)).batches(task, [golden])
+    assert [float(batch["x"].item()) for batch in batches] == [3.0, 8.0]
+    assert RealInputs().batches(task, [golden]) == []
 
 
 def test_data_of_versions_of_other_models_and_of_damaged_ones_are_not_used(

@@ -30,7 +30,8 @@ from service.processes import end_with_parent
 from service.runtime.compilers import calibration
 from service.runtime.compilers.aot_inductor import CompiledRuntime
 from service.runtime.compilers.compilation_spec import CompileRequest
-from service.runtime.compilers.compiled_cache import LIBRARY, CompiledPackage
+from service.runtime.compilers.compiled_cache import CompiledPackage
+from service.runtime.compilers.compiled_manifest import LIBRARY
 from service.runtime.device import DevicePlan
 from service.runtime.network import Runtime, in_memory_format
 from service.runtime.precision import fold_batch_norms, in_precision
@@ -86,7 +87,11 @@ def _write(program: ExportedProgram, request: CompileRequest, card: Card, kept: 
     except CompilationFailed:
         raise
     except ImportError as error:
-        raise CompilationFailed("the compiler cannot be imported on this machine; install its package again") from error
+        traceback.print_exc()
+        package = PACKAGES[request.compiler] if error.name is None else error.name.partition(".")[0]
+        raise CompilationFailed(
+            f"the package {package} cannot be imported on this machine; install it again"
+        ) from error
     except Exception as error:
         traceback.print_exc()
         # AOTInductor depends on the machine's C++ compiler.
@@ -156,6 +161,8 @@ def _by_openvino(program: ExportedProgram, request: CompileRequest, card: Card, 
 
 
 _WRITE = {"aotinductor": _by_inductor, "openvino": _by_openvino}
+PACKAGES = {"aotinductor": "torch", "openvino": "openvino"}
+"""Of each compiler."""
 
 
 class _Positional(nn.Module):

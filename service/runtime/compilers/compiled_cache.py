@@ -27,27 +27,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from model_zoo import strict_json
 from model_zoo.sources.digest import sha256_of_file
 from service.observability.log import logger
-from service.runtime.compilers.compilation_spec import FORMAT
-from service.runtime.environment import compiler_version
+from service.runtime.compilers.compiled_manifest import (
+    FILES,
+    MANIFEST,
+    Manifest,
+    Refusal,
+    manifest,
+    read_manifest,
+    refusal,
+)
+from service.runtime.compilers.server_marks import belongs_to_dead_server, is_mark, mark
 
 log = logger(__name__)
 
 MAX_NETWORKS = 64
 """On disk; the least recently used are removed."""
 ABANDONED_S = 3600.0
-SERVER = uuid.uuid4().hex[:8]
-"""Identifies this process. The process id is not enough: in a container every server may have the same one."""
-LIBRARY, MANIFEST, EVIDENCE = "network.so", "manifest.json", "evidence.json"
-GRAPH, WEIGHTS = "network.xml", "network.bin"
-FILES: dict[str, tuple[str, ...]] = {"aotinductor": (LIBRARY,), "openvino": (GRAPH, WEIGHTS)}
-"""The files that each compiler writes."""
+EVIDENCE = "evidence.json"
 MOST_TRIALS = 2
-"""Servers that may end while they load or check a network. No other one tries it: the network may end the process."""
+"""Servers that may end while they load or check a network. No other one tries it then: the network may end the process."""
+FORGOTTEN_S = 24 * 3600.0
+"""After this the end of such a server counts no more: something else may have ended it."""
+
+
+TRIAL = "trial"
 
 
 class CannotCompile(Exception):
@@ -73,6 +79,7 @@ class CompiledCache:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._folder = home / "compiled"
+        self._stopped = False
 
     def find(self, key: str) -> CompiledPackage | None:
         """A compiled network, or None. The whole file is read; a damaged network is removed.
@@ -85,23 +92,21 @@ class CompiledCache:
             return None
         self._check_private()
         self._sweep_staging()
-        manifest = strict_json.read_object(folder / MANIFEST)
+        found = read_manifest(folder)
         try:
-            if manifest is None:
+            if found is None:
                 raise ValueError
             _check_owner(folder)
-            if "refused" in manifest:
-                os.utime(folder)
-                raise CannotCompile(str(manifest["refused"]))
-            digests = {name: str(manifest["files"][name]) for name in FILES[manifest["compiler"]]}
-            for name, digest in digests.items():
-                _check_owner(folder / name)
-                if sha256_of_file(folder / name) != digest:
-                    raise ValueError
+            if isinstance(found, Manifest):
+                for name, digest in found.files.items():
+                    _check_owner(folder / name)
+                    if sha256_of_file(folder / name) != digest:
+                        raise ValueError
             os.utime(folder)  # marks it as used now
-            names = tuple(map(str, manifest["inputs"])), tuple(map(str, manifest["outputs"]))
-            return CompiledPackage(folder, digests, *names, float(manifest["compile_s"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            if isinstance(found, Refusal):
+                raise CannotCompile(found.refused)
+            return CompiledPackage(folder, found.files, tuple(found.inputs), tuple(found.outputs), found.compile_s)
+        except (OSError, ValueError):
             if folder.exists() or folder.is_symlink():
                 log.warning("a compiled network is damaged and is compiled again", key=key)
                 _remove(folder)
@@ -115,7 +120,7 @@ class CompiledCache:
         """A new folder for a worker. Raises CannotCompile if it cannot be made, or another user may write into it."""
         with self._writable():
             self._sweep()
-            folder = self._folder / f".staging-{os.getpid()}-{SERVER}-{uuid.uuid4().hex[:8]}"
+            folder = self._folder / f"{mark('staging')}-{uuid.uuid4().hex[:8]}"
             folder.mkdir(mode=0o700)
         return folder
 
@@ -142,14 +147,8 @@ class CompiledCache:
             for name in FILES[compiler]:
                 (staging / name).rename(done / name)
                 (done / name).chmod(0o600)
-            document = {
-                **_versions(compiler),
-                "files": {name: sha256_of_file(done / name) for name in FILES[compiler]},
-                "inputs": inputs,
-                "outputs": outputs,
-                "compile_s": compile_s,
-            }
-            self._publish(key, done, document, FILES[compiler])
+            digests = {name: sha256_of_file(done / name) for name in FILES[compiler]}
+            self._publish(key, done, manifest(compiler, digests, inputs, outputs, compile_s), FILES[compiler])
         except OSError as error:
             raise CannotCompile(f"the compiled network could not be stored: {error.strerror}") from error
         package = self.find(key)
@@ -162,11 +161,11 @@ class CompiledCache:
         done = staging / "refused"
         with suppress(OSError):
             done.mkdir(mode=0o700)
-            self._publish(key, done, {**_versions(compiler), "refused": reason}, ())
+            self._publish(key, done, refusal(compiler, reason), ())
 
-    def _publish(self, key: str, done: Path, document: dict[str, Any], files: Sequence[str]) -> None:
+    def _publish(self, key: str, done: Path, document: Manifest | Refusal, files: Sequence[str]) -> None:
         """Write the manifest beside the files, and give the folder its key. Raises OSError."""
-        (done / MANIFEST).write_text(strict_json.text(document, indent=1))
+        (done / MANIFEST).write_text(strict_json.text(document.model_dump(), indent=1))
         for name in (MANIFEST, *files):
             with (done / name).open("r+b") as handle:  # to disk before the rename that publishes it
                 os.fsync(handle.fileno())
@@ -176,19 +175,34 @@ class CompiledCache:
     @contextmanager
     def trial(self, package: CompiledPackage) -> Iterator[None]:
         """Around the load and the check of a network. It is refused where servers have ended meanwhile. Raises CannotCompile."""
-        trials = [path for path in package.folder.glob(".trial-*") if not _server_lives(*path.name.split("-")[1:3])]
-        if len(trials) >= MOST_TRIALS:
-            log.error("the server ended while it loaded or checked a compiled network", key=package.folder.name)
-            raise CannotCompile(f"{len(trials)} servers ended while they loaded or checked the compiled network")
-        own = package.folder / f".trial-{os.getpid()}-{SERVER}"
+        ended = [path for path in package.folder.glob(f".{TRIAL}-*") if is_mark(path) and belongs_to_dead_server(path)]
+        ended = [path for path in ended if not _removed_if_old(path)]
+        if len(ended) >= MOST_TRIALS:
+            log.error(
+                "servers ended while they loaded or checked a compiled network; it is tried again after a day, or once its"
+                " folder is removed",
+                key=package.folder.name,
+            )
+            raise CannotCompile(
+                f"{len(ended)} servers ended while they loaded or checked the compiled network; it is tried again after a day"
+            )
+        own = package.folder / mark(TRIAL)
         with suppress(OSError):
-            own.touch(mode=0o600)
+            if not self._stopped:
+                own.touch(mode=0o600)
         try:
             yield
         finally:
-            for path in (own, *trials):
+            for path in (own, *ended):
                 with suppress(OSError):
                     path.unlink()
+
+    def stop(self) -> None:
+        """This server ends now, for a reason of its own: a trial that it does not bring to an end counts against no network."""
+        self._stopped = True
+        for path in self._folder.glob(f"[0-9a-f]*/{mark(TRIAL)}"):
+            with suppress(OSError):
+                path.unlink()
 
     def evidence(self, package: CompiledPackage) -> dict[str, Any] | None:
         """The stored measurements of a network; None where there is nothing that can be trusted."""
@@ -207,7 +221,7 @@ class CompiledCache:
     def store_evidence(self, package: CompiledPackage, body: dict[str, Any]) -> None:
         """Store measurements beside a network. If the disk does not take them, the next start measures again."""
         document = {"sha256": _digest_of([body, package.digests]), "body": body}
-        part = package.folder / f".evidence-{SERVER}"
+        part = package.folder / mark("evidence")
         with suppress(OSError):
             part.write_text(strict_json.text(document, indent=1))
             part.chmod(0o600)
@@ -241,9 +255,9 @@ class CompiledCache:
         self._sweep_staging()
         used: list[tuple[float, Path]] = []
         for folder in self._folder.glob("[0-9a-f]*"):
-            manifest = strict_json.read_object(folder / MANIFEST)
-            if manifest is None or not _of_these_versions(manifest):
-                shutil.rmtree(folder, ignore_errors=True)
+            found = read_manifest(folder)
+            if found is None or not found.is_of_today():
+                _remove(folder)
             else:
                 used.append((folder.stat().st_mtime, folder))
         for _, folder in sorted(used, reverse=True)[MAX_NETWORKS:]:
@@ -255,26 +269,8 @@ class CompiledCache:
         for staging in self._folder.glob(".staging-*"):
             with suppress(OSError):  # removed meanwhile
                 # The process id of a server in another container means nothing here, so the age is checked as well.
-                if time.time() - staging.stat().st_mtime > ABANDONED_S and not _server_lives(
-                    *staging.name.split("-")[1:3]
-                ):
-                    shutil.rmtree(staging, ignore_errors=True)
-
-
-def _versions(compiler: str) -> dict[str, Any]:
-    """The part of a manifest that says what made the network."""
-    return {
-        "format": FORMAT,
-        "compiler": compiler,
-        "version": compiler_version(compiler),
-        "torch": torch.__version__,
-    }
-
-
-def _of_these_versions(manifest: dict[str, Any]) -> bool:
-    """Whether a network can still be found by a key of this server."""
-    compiler = manifest.get("compiler")
-    return compiler in FILES and _versions(compiler).items() <= manifest.items()
+                if time.time() - staging.stat().st_mtime > ABANDONED_S and belongs_to_dead_server(staging):
+                    _remove(staging)
 
 
 def _digest_of(document: Any) -> str:
@@ -297,16 +293,12 @@ def _check_owner(path: Path) -> None:
         raise PermissionError(str(path))
 
 
-def _server_lives(pid: str, server: str) -> bool:
-    """Whether the server with this process id lives; `server` distinguishes this process from an earlier one with the same id."""
-    return server == SERVER if int(pid) == os.getpid() else _alive(int(pid))
-
-
-def _alive(pid: int) -> bool:
+def _removed_if_old(path: Path) -> bool:
+    """Whether a mark was too old to count, and was removed."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        old = time.time() - path.stat().st_mtime > FORGOTTEN_S
+        if old:
+            path.unlink()
+    except OSError:  # removed meanwhile
         return True
-    return True
+    return old

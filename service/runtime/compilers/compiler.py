@@ -24,7 +24,8 @@ from service.runtime.compilers.aot_inductor import CompiledRuntime
 from service.runtime.compilers.calibration import digest_of
 from service.runtime.compilers.calibration import write as write_batches
 from service.runtime.compilers.compilation_spec import CompilationSpec, CompileRequest
-from service.runtime.compilers.compiled_cache import LIBRARY, CannotCompile, CompiledCache, CompiledPackage
+from service.runtime.compilers.compiled_cache import CannotCompile, CompiledCache, CompiledPackage
+from service.runtime.compilers.compiled_manifest import LIBRARY
 from service.runtime.compilers.cuda_graphs import GraphCompiler
 from service.runtime.compilers.openvino import OpenVinoLoader, is_installed
 from service.runtime.device import DevicePlan
@@ -152,6 +153,7 @@ class Compiler:
 
     def stop(self) -> None:
         """End the worker, if one runs, and its child processes. Later calls of `compile` raise CannotCompile."""
+        self._cache.stop()
         with self._lock:
             self._stopped = True
             if self._worker is not None:
@@ -247,7 +249,9 @@ def _calibration_batches(compiler: str, calibration: Calibration) -> Sequence[Te
     if not openvino_quantisation.version():
         raise CannotCompile("int8 needs the package nncf; install zoo-serving[int8]")
     if not (batches := calibration()):
-        raise CannotCompile("int8 needs examples of real data; fine-tune a version of the model on a data set first")
+        raise CannotCompile(
+            "int8 needs real data: the data set of a version that is tuned from the model, at its next load"
+        )
     return batches
 
 

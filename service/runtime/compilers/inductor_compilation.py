@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from service.runtime.compilers.compiled_cache import LIBRARY
+from service.runtime.compilers.compiled_manifest import LIBRARY
 from service.runtime.compilers.packed_convolutions import PackConvolutions
 
 OPTIONS: dict[str, Any] = {

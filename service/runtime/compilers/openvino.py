@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from service.runtime.compilers.compiled_cache import GRAPH, WEIGHTS, CompiledPackage
+from service.runtime.compilers.compiled_cache import CompiledPackage
+from service.runtime.compilers.compiled_manifest import GRAPH, WEIGHTS
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import lower_priority
 from service.runtime.network import SharedPart
@@ -36,8 +37,12 @@ TELEMETRY = "openvino_telemetry"
 def openvino() -> Any:
     """The library, without its telemetry, which would report to its makers. Raises ImportError."""
     sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]  # an import of it fails, which the library expects
-    import openvino
-
+    try:
+        import openvino
+    except ImportError:
+        raise
+    except Exception as error:  # a library that it needs is of another version, or the like
+        raise ImportError("openvino does not load", name="openvino") from error
     return openvino
 
 

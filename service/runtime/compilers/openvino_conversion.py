@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.decomp_utils import CustomDecompTable
 
-from service.runtime.compilers.compiled_cache import GRAPH, WEIGHTS
+from service.runtime.compilers.compiled_manifest import GRAPH, WEIGHTS
 from service.runtime.compilers.openvino import openvino
 
 NOT_MARKED = frozenset({"Const", "Parameter", "Result"})

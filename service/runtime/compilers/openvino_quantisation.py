@@ -32,7 +32,10 @@ def quantise(
     normalisation of a transformer are treated apart. Raises ImportError, RuntimeError.
     """
     openvino()  # without its telemetry, which the library would load as well
-    import nncf
+    try:
+        import nncf
+    except Exception as error:  # a library that it needs is of another version, or the like
+        raise ImportError("nncf does not load", name="nncf") from error
 
     nncf.set_log_level(logging.WARNING)
     dataset = nncf.Dataset([[batch[name] for name in inputs] for batch in batches])

@@ -80,7 +80,10 @@ def _remember(path: Path, mark: dict[str, object]) -> None:
     with suppress(OSError):  # the next start tries again
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".frontend-", delete=False) as file:
             file.write(strict_json.text(mark))
-        Path(file.name).replace(path)
+        try:
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink()
 
 
 # ── in the child process ──────────────────────────────────────────────────────────────────────────────────────────

@@ -77,7 +77,12 @@ def test_examples_keep_to_the_sizes_of_the_card() -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "lasting"),
     [
-        (ImportError("x"), "the compiler cannot be imported on this machine; install its package again", False),
+        (ImportError("x"), "the package openvino cannot be imported on this machine; install it again", False),
+        (
+            ImportError("x", name="nncf.x"),
+            "the package nncf cannot be imported on this machine; install it again",
+            False,
+        ),
         (RuntimeError("unknown operation"), "the compiler failed on the network", True),
         (RuntimeError("not enough memory"), "the compiler failed on the network", False),
         (OSError("disk full"), "the compiler failed on the network", False),

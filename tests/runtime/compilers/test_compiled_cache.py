@@ -17,15 +17,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.runtime.compilers import compiled_cache as module
+from service.runtime.compilers import compiled_manifest
 from service.runtime.compilers.compiled_cache import (
     ABANDONED_S,
     EVIDENCE,
-    LIBRARY,
-    MANIFEST,
+    FORGOTTEN_S,
     CannotCompile,
     CompiledCache,
     CompiledPackage,
 )
+from service.runtime.compilers.compiled_manifest import LIBRARY, MANIFEST
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
 DAMAGED_FIELDS: dict[str, Any] = {
@@ -168,7 +169,7 @@ def test_old_staging_folder_stays_while_a_process_with_its_id_lives(
             raise error
 
     publish(home)
-    left = home / "compiled" / ".staging-12345678-server-x"
+    left = home / "compiled" / ".staging-12345678-0a0b0c0d-12345678"
     left.mkdir()
     os.utime(left, (left.stat().st_mtime - ABANDONED_S - 60,) * 2)
     monkeypatch.setattr(os, "kill", kill)
@@ -247,7 +248,7 @@ def test_refused_network_stays_refused(home: Path) -> None:
 def test_refusal_by_another_version_of_the_compiler_is_forgotten(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = CompiledCache(home)
     cache.refuse(KEY, cache.staging(), "it has an operation that is not known", "openvino")
-    monkeypatch.setattr(module, "compiler_version", lambda name: "2099.1")
+    monkeypatch.setattr(compiled_manifest, "compiler_version", lambda name: "2099.1")
     cache.staging()
     assert cache.find(KEY) is None
 
@@ -275,7 +276,7 @@ def test_trial_that_ends_leaves_nothing(home: Path, ends: str) -> None:
 def ended_trials(package: CompiledPackage, count: int) -> None:
     """As servers leave them that were killed."""
     for number in range(count):
-        (package.folder / f".trial-{2**22 + 1 + number}-0a0b0c{number}").touch()
+        (package.folder / f".trial-{2**22 + 1 + number}-0a0b0c0{number}").touch()
 
 
 def test_network_under_which_two_servers_ended_is_not_tried_again(home: Path) -> None:
@@ -298,10 +299,88 @@ def test_one_server_that_ended_is_forgotten_after_a_trial_that_ends(home: Path) 
 def test_trials_of_servers_that_live_do_not_count(home: Path) -> None:
     package, cache = publish(home), CompiledCache(home)
     for number in range(3):
-        (package.folder / f".trial-{os.getppid()}-0a0b0c{number}").touch()
+        (package.folder / f".trial-{os.getppid()}-0a0b0c0{number}").touch()
     with cache.trial(package):
         pass
     assert len([*package.folder.glob(".trial-*")]) == 3
+
+
+def test_end_of_a_server_is_forgotten_after_a_day(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    ended_trials(package, 2)
+    for path in package.folder.glob(".trial-*"):
+        os.utime(path, (path.stat().st_mtime - FORGOTTEN_S - 60,) * 2)
+    with cache.trial(package):
+        assert len([*package.folder.glob(".trial-*")]) == 1, "its own"
+
+
+def test_server_that_stops_during_a_trial_counts_against_no_network(home: Path) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    with cache.trial(package):
+        cache.stop()
+        assert not [*package.folder.glob(".trial-*")]
+    with cache.trial(package):  # nor does one that begins meanwhile
+        assert not [*package.folder.glob(".trial-*")]
+
+
+ODD_NAMES = ["", "x", "999999", "a-b", "-1-b", "1e3-b", "99999999999999999999-0a0b0c0d", "7-0A0B0C0D", "é-ü"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_that_no_server_gives_do_no_harm(home: Path, name: str) -> None:
+    package, cache = publish(home), CompiledCache(home)
+    for number in range(3):
+        (package.folder / f".trial-{name}{'-' * number}").touch()
+        (package.folder / f".trial-{2**22 + 1 + number}-0a0b0c0d").mkdir()
+    left = home / "compiled" / f".staging-{name}"
+    left.mkdir()
+    os.utime(left, (left.stat().st_mtime - ABANDONED_S - 60,) * 2)
+    with cache.trial(package):
+        pass
+    assert cache.find(KEY) == package
+    assert not left.exists()
+    cache.staging()
+
+
+ODD_MANIFESTS: list[Any] = [
+    {"compiler": []},
+    {"compiler": {}},
+    {"refused": None},
+    {"refused": ""},
+    {"refused": {"a": [1]}},
+    {"refused": "x" * 3000},
+    {"compile_s": 10**400},
+    {"compile_s": -5},
+    {"compile_s": "inf"},
+    {"inputs": "abc"},
+    {"inputs": [1]},
+    {"files": {"../network.so": "0" * 64}},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("changes", ODD_MANIFESTS, ids=[str(changes)[:40] for changes in ODD_MANIFESTS])
+def test_odd_manifest_is_that_of_a_damaged_network(home: Path, changes: dict[str, Any]) -> None:
+    folder = publish(home).folder
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(document | changes))
+    assert CompiledCache(home).find(KEY) is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("changes", ODD_MANIFESTS, ids=[str(changes)[:40] for changes in ODD_MANIFESTS])
+def test_odd_manifest_of_another_network_keeps_none_from_being_compiled(home: Path, changes: dict[str, Any]) -> None:
+    other = publish(home, OTHER_KEY).folder
+    (other / MANIFEST).write_text(json.dumps(changes))
+    assert publish(home).folder.exists()
+    assert not other.exists()
+
+
+def test_long_reason_is_cut(home: Path) -> None:
+    cache = CompiledCache(home)
+    cache.refuse(KEY, cache.staging(), "x" * 3000, "openvino")
+    with pytest.raises(CannotCompile, match=r"^x{300}$"):
+        cache.find(KEY)
 
 
 def test_damaged_network_is_logged(home: Path) -> None:

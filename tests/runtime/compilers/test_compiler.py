@@ -331,7 +331,7 @@ def test_openvino_needs_no_cpp_compiler(home: Path, runs: Any, monkeypatch: pyte
 def test_openvino_of_another_version_converts_again(home: Path, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     runs(BOTH)
     old = compiler(home).compile(CARD, "fp32", "openvino").package
-    for user in ("compiled_cache", "compilation_spec"):
+    for user in ("compiled_manifest", "compilation_spec"):
         monkeypatch.setattr(f"service.runtime.compilers.{user}.compiler_version", lambda name: "2099.1")
     assert not compiler(home).compile(CARD, "fp32", "openvino").cached
     assert not old.folder.exists(), "no server finds it any more"
@@ -387,7 +387,7 @@ def test_other_precisions_ask_for_no_inputs(home: Path, runs: Any) -> None:
             "openvino",
             True,
             list,
-            "int8 needs examples of real data; fine-tune a version of the model on a data set first",
+            "int8 needs real data: the data set of a version that is tuned from the model, at its next load",
         ),
     ],
     ids=["no OpenVINO", "no NNCF", "no inputs"],

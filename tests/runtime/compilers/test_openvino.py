@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from service.runtime.compilers.compiled_cache import GRAPH, WEIGHTS, CompiledPackage
+from service.runtime.compilers.compiled_cache import CompiledPackage
+from service.runtime.compilers.compiled_manifest import GRAPH, WEIGHTS
 from service.runtime.compilers.openvino import OpenVinoLoader, OpenVinoRuntime, options, runtime_precisions
 from service.runtime.device import DevicePlan
 from service.runtime.lanes.threads import LOADING_NICENESS, NICENESS, lower_priority

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.runtime.compilers.compiled_cache import WEIGHTS
+from service.runtime.compilers.compiled_manifest import WEIGHTS
 from service.runtime.compilers.openvino import OpenVinoRuntime, runtime_precisions
 from service.runtime.device import DevicePlan
 

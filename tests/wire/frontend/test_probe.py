@@ -92,3 +92,13 @@ async def test_step_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPat
         await probe.probe()
     monkeypatch.undo()
     await asyncio.sleep(0)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_result_that_cannot_be_stored_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / probe.RESULT).mkdir()
+    probe._remember(tmp_path / probe.RESULT, {"revision": 1})
+    assert names(tmp_path) == [probe.RESULT]
