@@ -144,8 +144,8 @@ def new_home(home: Path) -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-PENDING = "it waits for the compiler"
-"""The reason that a server gives for a model whose candidate tiers are not all tried."""
+PENDING = ("it waits for the compiler", "is being compiled and checked")
+"""The ends of the reason that a server gives for a model whose candidate tiers are not all tried."""
 LAST_COMPILER = "aotinductor"
 """The compiler that a server tries after all others."""
 TRIED = ("a faster network serves", "the network stays as it is")
@@ -154,7 +154,7 @@ TRIED = ("a faster network serves", "the network stays as it is")
 
 def settled(model: str, tier: Mapping[str, str], events: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a server has tried all candidates for a model, by the model's tier parameters and the server's log."""
-    if "tier_candidate" not in tier and tier.get("tier_reason", PENDING) != PENDING:
+    if "tier_candidate" not in tier and not tier.get("tier_reason", PENDING[0]).endswith(PENDING):
         return True  # nothing is to be tried
     candidates = [str(e.get("candidate")) for e in events if e.get("model") == model and e.get("event") in TRIED]
     last = [candidate for candidate in candidates if candidate.startswith(LAST_COMPILER)]
