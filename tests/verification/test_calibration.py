@@ -11,11 +11,10 @@ import pytest
 from model_zoo.versions import Versions
 from service.datasets.dataset import Example
 from service.engine.check_record import CheckRecord
-from service.errors import NotFound
 from service.tasks.base import Task
 from service.types import Item, TextInstance
-from service.verification import held_out_trial
 from service.verification.calibration import CALIBRATING, FEWEST, JUDGING, RealInputs, real_inputs
+from tests.support.registry.stored_data import store_texts
 from tests.support.registry.tier_fakes import Task as TaskWithGoldenInputs
 from tests.support.registry.tuned_versions import base_card, publish
 
@@ -25,16 +24,7 @@ DATA = "d" * 32
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Example]]:
     """Data sets by id: the texts 0 to 299."""
-    texts = [str(n) for n in range(300)]
-    sets = {DATA: [Example(TextInstance(t.encode()), None, "", t, f"row {i}") for i, t in enumerate(texts)]}
-
-    def opened(home: Path, dataset: str) -> Sequence[Example]:
-        if dataset not in sets:
-            raise NotFound("dataset", dataset)
-        return sets[dataset]
-
-    monkeypatch.setattr(held_out_trial, "open_dataset", opened)
-    return sets
+    return store_texts(monkeypatch, DATA, (str(n) for n in range(300)))
 
 
 @pytest.fixture

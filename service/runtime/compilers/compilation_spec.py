@@ -1,4 +1,4 @@
-"""What decides the code of a compiled network, and the order to a compile worker."""
+"""All that decides the code of a compiled network, and the order to a compile worker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CompilationSpec:
     version: str = ""
     """Of the compiler, where it is not a part of torch."""
     calibration: str = ""
-    """What quantises the network, and the sha256 of the inputs by which it does; empty where it is not quantised."""
+    """The quantiser with its version, and the sha256 of its inputs; empty where the network is not quantised."""
 
     @classmethod
     def of(

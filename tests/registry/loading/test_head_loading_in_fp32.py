@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +11,13 @@ import pytest
 from model_zoo.versions import Versions
 from service.datasets.dataset import Example
 from service.engine.served_model import ServedModel
-from service.errors import MemoryFull, NotFound, NotReady
+from service.errors import MemoryFull, NotReady
 from service.registry.loading.memory_ledger import Ledger
 from service.registry.states import ModelState
-from service.types import Prediction, TextInstance
-from service.verification import held_out_trial
+from service.types import Prediction
 from tests.support.registry.fakes import FakeRuntime, World, world
 from tests.support.registry.internals import begin_unload, use_versions, version_of
+from tests.support.registry.stored_data import store_texts
 from tests.support.registry.tier_fakes import Network, TieredWorld, tiered
 from tests.support.registry.tuned_versions import publish, with_tuned
 from tests.support.scheduler.fakes import until
@@ -35,16 +34,7 @@ OFF = 1.0
 @pytest.fixture(autouse=True)
 def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Example]]:
     """Data sets of the home, by id: the texts 0 … 9, twenty times over."""
-    texts = [str(x % 10) for x in range(200)]
-    sets = {DATA: [Example(TextInstance(t.encode()), None, "", t, f"row {i}") for i, t in enumerate(texts)]}
-
-    def opened(home: Path, dataset: str) -> Sequence[Example]:
-        if dataset not in sets:
-            raise NotFound("dataset", dataset)
-        return sets[dataset]
-
-    monkeypatch.setattr(held_out_trial, "open_dataset", opened)
-    return sets
+    return store_texts(monkeypatch, DATA, (str(x % 10) for x in range(200)))
 
 
 def classifier(home: Path, name: str, offset: float, **changes: Any) -> int:
