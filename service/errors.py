@@ -15,6 +15,9 @@ ZooError                       its message is written by Zoo and safe to send to
 ├── IllegalMove                the state of the model or job does not allow the change
 │   └── Damaged                its files cannot be read; it can be deleted
 ├── AlreadyExists              another object has this name
+├── Unauthenticated            no token, or none that is valid
+├── PermissionDenied           the token does not permit the call
+├── RateLimited                the calls with the token take as much as they may; has when to try again
 ├── QuotaExceeded              the caller, or all callers together, have as many as they may
 ├── StorageFull                the disk is full, or datasets take all the space that they may
 └── InternalError              any other failure; the text is generic, the cause is in the log
@@ -175,6 +178,28 @@ class AlreadyExists(ZooError):
     """Another object has the name that the caller chose."""
 
     reason = "ALREADY_EXISTS"
+
+
+class Unauthenticated(ZooError):
+    """The call brings no token, or none that is valid."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ZooError):
+    """The caller's token is valid and does not permit the call."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class RateLimited(ZooError):
+    """The calls with the caller's token, or failed attempts of the caller's address, take as much as they may."""
+
+    reason = "RATE_LIMITED"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(f"{message}; try again later")
+        self.retry_after_s = retry_after_s
 
 
 class QuotaExceeded(ZooError):

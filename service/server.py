@@ -21,7 +21,6 @@ from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from model_zoo.catalog import Catalog
@@ -29,6 +28,7 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service import __version__, banner
+from service.access_control import AccessControl
 from service.addresses import host_and_port
 from service.database import Database
 from service.errors import ZooError
@@ -40,6 +40,8 @@ from service.observability.recorder import Recorder
 from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
 from service.pb import (
+    access_pb2,
+    access_pb2_grpc,
     fine_tuning_pb2,
     fine_tuning_pb2_grpc,
     models_pb2,
@@ -86,6 +88,7 @@ from service.wire.frontend.wiring import is_supported, make_frontend, make_serve
 from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.open_inference.regions import Regions
+from service.wire.reflection import add_reflection
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
 
@@ -95,6 +98,7 @@ SERVICES = (
     prediction_pb2.DESCRIPTOR.services_by_name["Prediction"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
     fine_tuning_pb2.DESCRIPTOR.services_by_name["FineTuning"].full_name,
+    access_pb2.DESCRIPTOR.services_by_name["Access"].full_name,
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
 )
 SWITCH_INTERVAL_S = 0.0005
@@ -209,6 +213,8 @@ class Server:
         settings, plan = self._settings, self._plan
         frontend_supported = asyncio.create_task(is_supported(settings))  # it may try in a child process meanwhile
         self._database: Database = await open_database(settings)
+        self._access = AccessControl(settings, self._database)
+        await self._access.start()
         metrics = _registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
         self._recorder.log_lines_lost(lambda: float(lost.lines))
@@ -296,20 +302,25 @@ class Server:
                 *keepalive(self._settings),
             ],
         )
-        counted: Any = CountedServer(server, self._recorder)  # generated code calls two methods of a server
-        prediction = PredictionServicer(self._inference, self._recorder)
+        guard = self._access.guard
+        # Generated code calls two methods of a server.
+        counted: Any = CountedServer(server, self._recorder, guard, self._access.audit)
+        prediction = PredictionServicer(self._inference, self._recorder, guard)
         prediction_pb2_grpc.add_PredictionServicer_to_server(prediction, counted)
-        models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(self._registry), counted)
+        models_pb2_grpc.add_ModelsServicer_to_server(
+            ModelsServicer(self._registry, self._fine_tuning.jobs.owner_of_version), counted
+        )
+        access_pb2_grpc.add_AccessServicer_to_server(self._access.servicer, counted)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self._fine_tuning.servicer, counted)
         open_inference = servicer.OpenInferenceServicer(
-            self._inference, self._registry, self._recorder, self, __version__, self._regions(limit)
+            self._inference, self._registry, self._recorder, self, __version__, self._regions(limit), guard
         )
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
-        reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+        add_reflection((*SERVICES, "grpc.health.v1.Health"), counted)
         if use_frontend:
             methods = (prediction, open_inference.calls)
-            self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods)
+            self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods, guard)
         return server
 
     def _remove_socket(self) -> None:
@@ -391,6 +402,7 @@ class Server:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._health.stop()
         self._http.stop()
+        await self._access.stop()
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self._tiers.join, TIERING_ENDS_S)
         log.info("stopped", all_answered=answered)

@@ -95,6 +95,35 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8002, ge=0, le=65535)
     """Port of `/metrics` and `/healthz`; 0 picks a free one."""
 
+    tokens: Literal["off", "required"] = "off"
+    """`required` serves only calls with a valid bearer token, see `zoo token create`; `off` serves everyone who can connect."""
+
+    admin_token_file: Path | None = None
+    """File with the first admin token; if it does not exist, the server makes it, readable by its own user alone. Without it the
+    first token is made by `zoo token create --local` on the server's machine."""
+
+    token_cache_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
+    """How long tokens stay valid while the database does not answer; then calls are UNAVAILABLE. Raise it to outlast longer
+    interruptions, lower it to make a revocation certain sooner."""
+
+    requests_per_second: float = Field(default=0.0, ge=0.0, le=1e9)
+    """Most calls a second with one token that sets no limit of its own; 0 sets none."""
+
+    rows_per_second: float = Field(default=0.0, ge=0.0, le=1e9)
+    """Most rows of inference a second with one token that sets no limit of its own; 0 sets none."""
+
+    concurrent_requests: int = Field(default=0, ge=0, le=1_000_000)
+    """Most calls at once with one token that sets no limit of its own; 0 sets none."""
+
+    datasets_per_owner: int = Field(default=0, ge=0, le=1_000_000)
+    """Most datasets of one principal whose token sets no limit of its own; 0 sets none."""
+
+    dataset_mib_per_owner: int = Field(default=0, ge=0, le=1_073_741_824)
+    """Disk space of all datasets of one principal whose token sets no limit of its own; 0 sets none."""
+
+    audit_log: Literal["on", "off"] = "on"
+    """`on` appends a line to `audit.jsonl` in `home` for each change of a model, version, job, dataset or token."""
+
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes the first GPU, or the CPU if there is no GPU."""
 

@@ -28,6 +28,7 @@ ORDER = (
     "scheduler",
     "runtime",
     "datasets",
+    "access",
     "database",
     "model_zoo",
 )
@@ -35,6 +36,7 @@ ORDER = (
 TOP = (
     "service.server",
     "service.startup",
+    "service.access_control",
     "service.fine_tuning",
     "service.unix_socket",
     "service.banner",

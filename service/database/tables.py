@@ -121,3 +121,19 @@ traffic = Table(  # one row for each model that ever had aliases; it stays when 
         "revision", Integer, nullable=False, server_default="1"
     ),  # of all aliases of the model; each change increments it
 )
+
+tokens = Table(  # rows are never deleted, and only `revoked` changes: servers notice changes by counting
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the whole token, in hexadecimal digits
+    Column("principal", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("models", Text, nullable=False),  # patterns; an empty list permits all models
+    Column("limits", Text, nullable=False),  # those that differ from the server's defaults
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Column("revoked", Double),
+    Column("creator", String(64), nullable=False),
+    Index(None, "created", "id"),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,6 +47,14 @@ class DatasetLimits(BaseModel):
     """Private memory of the child process that reads a dataset; 0 sets no limit."""
     cpu_seconds: int = Field(default=3600, ge=0)
     """Processor time of that child process; 0 sets no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerQuota:
+    """What all datasets and running uploads of one owner may take; 0 sets no limit."""
+
+    datasets: int = 0
+    total_bytes: int = 0
 
 
 def limits_from_settings(settings: Settings) -> DatasetLimits:

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from service.datasets.dataset import DATASETS, Columns, DatasetInfo, DatasetKind, Skipped
-from service.datasets.dataset_limits import MIB, DatasetLimits
+from service.datasets.dataset_limits import MIB, DatasetLimits, OwnerQuota
 from service.datasets.library import InUse, Library, never_in_use
 from service.datasets.overrides import overrides_for_task
 from service.datasets.upload import remote, staging, uploads
@@ -31,9 +31,10 @@ from service.datasets.upload.header import (
     check_name,
     check_sha256,
     dataset_id_of,
+    part_name,
 )
 from service.datasets.upload.publisher import DatasetPublisher, make_or_undo, storage_error
-from service.errors import InvalidInput, NotReady, StorageFull
+from service.errors import InvalidInput, NotReady, QuotaExceeded, StorageFull
 
 CHUNK = 4 * MIB
 """Maximum size of one chunk of an upload, in bytes."""
@@ -82,7 +83,7 @@ class DatasetStore(Library):
         super().__init__(home, in_use)
         self._limits = limits or DatasetLimits()
         self._roots = tuple(roots)
-        self._active: dict[str, UploadSession] = {}  # by sha256; only on the event loop
+        self._active: dict[str, UploadSession] = {}  # by the name of the part; only on the event loop
         self._publisher = DatasetPublisher(self._home, self._limits)
         self._fetching = asyncio.Semaphore(MAX_FETCHES)
         self._sizes: dict[str, int] = {}
@@ -98,34 +99,55 @@ class DatasetStore(Library):
 
     # ── uploads ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def received(self, sha256: str) -> int:
-        """The bytes received of an upload. Raises InvalidInput unless `sha256` is a hexadecimal SHA-256."""
+    async def received(self, sha256: str, private_owner: str = "") -> int:
+        """The bytes received of an upload; see `part_name`. Raises InvalidInput unless `sha256` is a hexadecimal SHA-256."""
         check_sha256("sha256", sha256)
-        return await asyncio.to_thread(uploads.received, self._home, sha256)
+        return await asyncio.to_thread(uploads.received, self._home, part_name(sha256, private_owner))
 
-    async def begin(self, header: UploadHeader) -> UploadSession:
+    async def begin(self, header: UploadHeader, quota: OwnerQuota | None = None) -> UploadSession:
         """Check a header and open the upload. The caller must end every upload with `finish` or `abandon`.
 
         Raises InvalidInput for a wrong header (the error for `header.offset` says where to continue), NotReady while another call
-        uploads the same bytes, StorageFull.
+        uploads the same bytes, StorageFull, QuotaExceeded.
         """
         check_header(header, self._limits)
         dataset_id = dataset_id_of(header)
         existing = await self._intact(dataset_id)
         if existing is not None:
             return UploadSession(header, dataset_id, existing=existing)
-        self._take_over(header.sha256)
+        self._take_over(header.part)
+        await self._check_quota(header.owner, header.size_bytes, quota, besides=header.part)
         await asyncio.to_thread(self._check_capacity, header)
-        part = await make_or_undo(_close, uploads.open_part, self._home, header.sha256, header.offset)
+        part = await make_or_undo(_close, uploads.open_part, self._home, header.part, header.offset)
         if part is None:
             raise NotReady("another call is uploading the same data", uploads.RETRY_S)
         upload = UploadSession(header, dataset_id, part=part)
-        self._active[header.sha256] = upload
+        self._active[header.part] = upload
         return upload
 
-    def _take_over(self, sha256: str) -> None:
+    async def _check_quota(self, owner: str, incoming: int, quota: OwnerQuota | None, besides: str) -> None:
+        """Raises QuotaExceeded where one dataset more is too much for its owner. `besides`: an upload that does not count."""
+        if quota is None or not (quota.datasets or quota.total_bytes):
+            return
+        stored = [info.size_bytes for info in await asyncio.to_thread(self._all) if info.owner == owner]
+        sizes = stored + [
+            other.header.size_bytes
+            for name, other in self._active.items()
+            if name != besides and other.header.owner == owner
+        ]
+        if quota.datasets and len(sizes) >= quota.datasets:
+            raise QuotaExceeded(
+                f"you have {len(sizes)} datasets and uploads, and the limit is {quota.datasets}; delete one first"
+            )
+        if quota.total_bytes and sum(sizes) + incoming > quota.total_bytes:
+            raise QuotaExceeded(
+                f"your datasets may take {quota.total_bytes // MIB} MiB together and take {sum(sizes)} bytes now; "
+                "delete one first"
+            )
+
+    def _take_over(self, part: str) -> None:
         """Closes an idle upload of the same bytes."""
-        other = self._active.get(sha256)
+        other = self._active.get(part)
         if other is not None and not other.busy and time.monotonic() - other.last_active > TAKEOVER_AFTER_S:
             self._release(other)
 
@@ -173,8 +195,8 @@ class DatasetStore(Library):
     def _release(self, upload: UploadSession) -> None:
         if upload.part is not None:
             upload.part.close()
-        if self._active.get(upload.header.sha256) is upload:
-            del self._active[upload.header.sha256]
+        if self._active.get(upload.header.part) is upload:
+            del self._active[upload.header.part]
 
     async def finish(self, upload: UploadSession) -> UploadResult:
         """Check the bytes and make them a dataset. A cancelled call leaves only the bytes.
@@ -214,11 +236,13 @@ class DatasetStore(Library):
         display_name: str = "",
         owner: str = "",
         task: str = "",
+        private: bool = False,
+        quota: OwnerQuota | None = None,
     ) -> UploadResult:
-        """Fetch a file or folder below one of the roots, and make it a dataset.
+        """Fetch a file or folder below one of the roots, and make it a dataset. `private`: see UploadHeader.
 
         Raises InvalidInput (`header.uri`) for another URI or for data that cannot be used, NotReady if its storage does not
-        answer, StorageFull.
+        answer, StorageFull, QuotaExceeded.
         """
         remote.check_allowed(uri, self._roots)
         check_name(display_name)
@@ -239,10 +263,12 @@ class DatasetStore(Library):
                 display_name,
                 owner,
                 task,
+                private,
             )
             existing = await self._intact(dataset_id_of(header))
             if existing is not None:
                 return UploadResult(existing, existed=True)
+            await self._check_quota(owner, fetched.size_bytes, quota, besides="")
             left_out = tuple(Skipped(file=one.name, reason=one.reason) for one in fetched.left_out)
             return await self._publish(dataset_id_of(header), header, path, uri, left_out)
         except OSError as error:

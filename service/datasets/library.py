@@ -60,15 +60,19 @@ class Library:
             raise NotFound("dataset", dataset_id[:64])
         return found
 
-    async def list(self, size: int = 50, after: str = "", kind: DatasetKind | None = None) -> DatasetPage:
-        """A page of datasets, newest first; `after` is the `next` of the previous page.
+    async def list(
+        self, size: int = 50, after: str = "", kind: DatasetKind | None = None, owner: str | None = None
+    ) -> DatasetPage:
+        """A page of datasets, newest first; `after` is the `next` of the previous page. `owner`: None for those of all.
 
-        A filter by `kind` leaves out damaged datasets whose kind cannot be read.
+        A filter by `kind` leaves out damaged datasets whose kind cannot be read, and one by `owner` those whose owner cannot.
         """
         infos = await asyncio.to_thread(self._all)
         keyed = sorted(((f"{info.created.timestamp():020.6f} {info.id}", info) for info in infos), reverse=True)
         found = [
-            (key, info) for key, info in keyed if (not after or key < after) and (kind is None or info.kind == kind)
+            (key, info)
+            for key, info in keyed
+            if (not after or key < after) and kind in (None, info.kind) and owner in (None, info.owner)
         ]
         return DatasetPage(tuple(info for _, info in found[:size]), found[size - 1][0] if len(found) > size else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.jobs.preemption import PreemptionLimits
 
@@ -14,6 +14,20 @@ class Quotas:
     per_owner: int = 16
     queued: int = 256
     """QUEUED ones, of all owners."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerTerms:
+    """What holds for the jobs of one owner, where a token proves it."""
+
+    most: int = 0
+    """Jobs that have not ended, in place of the server's limit; 0 keeps that."""
+    sole: bool = False
+    """Whether the owner's jobs may only make versions of models for which no other owner has jobs."""
+
+    def applied_to(self, quotas: Quotas) -> Quotas:
+        """The server's quotas with the owner's own limit in them."""
+        return replace(quotas, per_owner=self.most) if self.most else quotas
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from model_zoo.cards.card import Card
 from service.datasets.dataset import DatasetInfo, DatasetKind
 from service.errors import Draining, InvalidInput
 from service.jobs.job_folder import checkpoint_faults, job_folder
+from service.jobs.job_limits import OwnerTerms
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.retention import Retention
 from service.jobs.runner import JobContext
@@ -27,6 +28,8 @@ from service.observability.log import logger
 from service.training import compatibility
 
 log = logger(__name__)
+
+FREE = OwnerTerms()
 
 EVENTS_AT_ONCE = 500
 """Events that a watcher reads from the database in one query."""
@@ -63,23 +66,25 @@ class JobService:
         self._closed = True
         self._context.notifier.notify_all()
 
-    async def create(self, spec: JobSpec, request_id: str = "", owner: str = "") -> Job:
+    async def create(self, spec: JobSpec, request_id: str = "", owner: str = "", terms: OwnerTerms = FREE) -> Job:
         """Queues a job; with a `request_id` that was used before, returns the job that it created then.
 
         Raises NotFound for an unknown base or dataset, InvalidInput where they do not fit or a field is wrong, AlreadyExists
-        where the `request_id` created another job, QuotaExceeded, Draining.
+        where the `request_id` created another job, QuotaExceeded, PermissionDenied where the model is another owner's, Draining.
         """
         if self._closed:
             raise Draining
         if (repeated := await self._store.repeated(spec, request_id, owner)) is not None:
             return repeated
         chosen = await self._choose(spec)
-        job = await self._store.create(spec, chosen, request_id, owner, self._context.limits.quotas)
+        job = await self._store.create(spec, chosen, request_id, owner, self._context.limits.quotas, terms)
         log.info("a job is queued", job=job.id, base=spec.base, model=spec.model, method=chosen.method)
         self._supervisor.job_changed(job.id)
         return job
 
-    async def check(self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "") -> JobSpec:
+    async def check(
+        self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "", terms: OwnerTerms = FREE
+    ) -> JobSpec:
         """The spec that `create` would store now, with task and method as chosen; nothing is created. Raises as `create`.
 
         Without a dataset, checks what does not depend on one; `kinds` are those that the dataset may have, none for any.
@@ -87,7 +92,7 @@ class JobService:
         if self._closed:
             raise Draining
         chosen = await self._choose(spec, kinds)
-        await self._store.check_quotas(owner, self._context.limits.quotas)
+        await self._store.check_may_create(chosen.model, owner, self._context.limits.quotas, terms)
         return chosen
 
     async def _choose(self, spec: JobSpec, kinds: Sequence[DatasetKind] = ()) -> JobSpec:
@@ -114,6 +119,10 @@ class JobService:
         """Up to `size` jobs, the newest first; `after` is the `next_token` of the page before. Raises InvalidInput."""
         return await self._store.list(size, after, state=state, model=model, owner=owner)
 
+    async def owner_of_version(self, model: str, number: int) -> str | None:
+        """The owner of the job that published a version; None where no job is known."""
+        return await self._store.owner_of_version(model, number)
+
     async def cancel(self, job_id: str) -> Job:
         """Ends a job within one step of its training. Leaves a job that has ended as it is. Raises NotFound."""
         job = await self._store.cancel(job_id)
@@ -126,9 +135,9 @@ class JobService:
         self._supervisor.job_changed(job_id)
         return job
 
-    async def resume(self, job_id: str) -> Job:
+    async def resume(self, job_id: str, terms: OwnerTerms = FREE) -> Job:
         """Queues a job again that is PAUSED or has FAILED. Raises NotFound, IllegalMove, QuotaExceeded."""
-        job = await self._store.resume(job_id, self._context.limits.quotas)
+        job = await self._store.resume(job_id, terms.applied_to(self._context.limits.quotas))
         self._supervisor.job_changed(job_id)
         return job
 

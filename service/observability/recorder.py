@@ -26,6 +26,8 @@ class Call:
     model: str = ""
     version: str = ""
     request_id: str = ""
+    principal: str = ""
+    """Whose call it is; empty where the server asks for no tokens."""
 
 
 class InFlightCount:

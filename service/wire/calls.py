@@ -13,16 +13,21 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
+from service.access.principal import ANYONE, Principal, current_principal
+from service.access.rate_limits import RateLimits
 from service.database.errors import DatabaseUnavailable
-from service.errors import InternalError, InvalidInput, NotReady, ZooError
+from service.errors import InternalError, InvalidInput, NotFound, NotReady, RateLimited, ZooError
 from service.inference import current_call
 from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
+from service.wire.access.audited import Audit
+from service.wire.access.guard import Guard
 from service.wire.status import code_of, status_of, trailers_of
 
 log = logger(__name__)
 
 Context = aio.ServicerContext[Any, Any]
+CANCELLED = "CANCELLED"
 
 
 class CallContext(Protocol):
@@ -59,55 +64,76 @@ def to_zoo_error(error: Exception, method: str, call: Call) -> ZooError:
 
 
 class CountedServer:
-    """A server as generated code sees it when it adds servicers: every call of theirs is counted, timed, and its errors mapped.
+    """A server as generated code sees it when it adds servicers: every call of theirs is admitted, counted and timed, and its
+    errors are mapped.
 
     Handlers are wrapped once, here; grpc's own interceptors would wrap them at every call. They are found by name in one
     table: grpc.aio waits for each registered method by a future of its own, and touches all of these futures at every call
     (`_server_main_loop`), which for some fifty methods takes longer than the rest of a small call.
     """
 
-    def __init__(self, server: aio.Server, recorder: Recorder) -> None:
+    def __init__(
+        self, server: aio.Server, recorder: Recorder, guard: Guard | None = None, audit: Audit | None = None
+    ) -> None:
         self._methods: dict[str, Handler] = {}
         self._recorder = recorder
+        self._guard = guard or Guard()
+        self._audit = audit or Audit()
         server.add_generic_rpc_handlers((_ByName(self._methods),))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Called by generated code to add a servicer."""
-        self._methods |= {f"/{service}/{method}": self._wrap(handler, method) for method, handler in handlers.items()}
+        self._methods |= {
+            f"/{service}/{method}": self._wrap(handler, f"/{service}/{method}") for method, handler in handlers.items()
+        }
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Handler]) -> None:
         """Called by generated code with the same methods; nothing is left to do."""
 
-    def _wrap(self, handler: Handler, method: str) -> Handler:
+    def _wrap(self, handler: Handler, path: str) -> Handler:
         handler = handler._replace(request_deserializer=_or_unreadable(handler.request_deserializer))
         if handler.response_streaming:
             return handler._replace(
-                stream_stream=handler.stream_stream and self._stream(handler.stream_stream, method),
-                unary_stream=handler.unary_stream and self._stream(handler.unary_stream, method),
+                stream_stream=handler.stream_stream and self._stream(handler.stream_stream, path),
+                unary_stream=handler.unary_stream and self._stream(handler.unary_stream, path),
             )
         return handler._replace(
-            unary_unary=handler.unary_unary and self._unary(handler.unary_unary, method),
-            stream_unary=handler.stream_unary and self._unary(handler.stream_unary, method),
+            unary_unary=handler.unary_unary and self._unary(handler.unary_unary, path),
+            stream_unary=handler.stream_unary and self._unary(handler.stream_unary, path),
         )
 
-    def _unary(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+    def _unary(self, inner: Callable[..., Awaitable[Any]], path: str) -> Callable[..., Awaitable[Any]]:
         # One reply is one call, however many messages its request has.
+        method = path.rpartition("/")[2]
+
         async def wrapped(request: Any, context: Context) -> Any:
+            reply, outcome = None, CANCELLED
             try:
-                with CountedCall(self._recorder, method, context):
-                    return await inner(_read_any(request), context)
+                with CountedCall(self._recorder, method, context) as counted:
+                    principal = await self._admit(path, context)
+                    counted.hold(principal)
+                    reply = await inner(self._read(request, path, principal), context)
+                    outcome = "OK"
+                return reply
             except ZooError as error:
+                # A flood must not fill the disk, so refusals for a rate are not recorded.
+                outcome = "" if isinstance(error, RateLimited) else code_of(error).name
                 await abort(context, error)
+            finally:
+                if outcome:
+                    self._audit.record(path, request, reply, outcome, context)
 
         return wrapped
 
-    def _stream(self, inner: Callable[..., Any], method: str) -> Callable[..., Any]:
+    def _stream(self, inner: Callable[..., Any], path: str) -> Callable[..., Any]:
         # The servicers count the requests of a stream one by one; this counts the stream itself.
+        method = f"{path.rpartition('/')[2]}.stream"
         if inspect.iscoroutinefunction(inner):  # reads and writes by the context
 
             async def served(request: Any, context: Context) -> None:
                 try:
-                    with CountedCall(self._recorder, f"{method}.stream", context):
+                    with CountedCall(self._recorder, method, context) as counted:
+                        counted.take(await self._admit(path, context))
                         await inner(_read_any(request), context)
                 except ZooError as error:
                     await abort(context, error)
@@ -116,13 +142,34 @@ class CountedServer:
 
         async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                with CountedCall(self._recorder, f"{method}.stream", context):
-                    async for reply in inner(_read_any(request), context):
+                with CountedCall(self._recorder, method, context) as counted:
+                    principal = await self._admit(path, context)
+                    counted.take(principal)
+                    async for reply in inner(self._read(request, path, principal), context):
+                        self._guard.check_alive(principal)
                         yield reply
             except ZooError as error:
                 await abort(context, error)
 
         return wrapped
+
+    async def _admit(self, path: str, context: Context) -> Principal:
+        principal = await self._guard.admit(path, context.invocation_metadata() or (), context.peer)
+        current_principal.set(principal)
+        return principal
+
+    def _read(self, request: Any, path: str, principal: Principal) -> Any:
+        """The request of a method that generated code calls with it: one message, or an iterator."""
+        if hasattr(request, "__aiter__"):
+            return self._each_read(request, principal)
+        message = readable(request)
+        self._guard.check_request(path, message, principal)
+        return message
+
+    async def _each_read(self, requests: AsyncIterator[Any], principal: Principal) -> AsyncIterator[Any]:
+        async for request in requests:
+            self._guard.check_alive(principal)
+            yield readable(request)
 
 
 class _ByName(grpc.GenericRpcHandler):  # type: ignore[type-arg]
@@ -170,12 +217,14 @@ def unreadable() -> InvalidInput:
 
 
 def _read_any(request: Any) -> Any:
-    return _each_read(request) if hasattr(request, "__aiter__") else readable(request)
+    """A request of a stream that reads by the context: its messages are looked at by the servicer."""
+    return request if hasattr(request, "__aiter__") else readable(request)
 
 
-async def _each_read(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield readable(request)
+def principal_of(context: object) -> Principal:
+    """Whose call it is: of a call of the frontend, which knows it, or of the grpc.aio call that this coroutine answers."""
+    found = getattr(context, "principal", None)
+    return found if isinstance(found, Principal) else current_principal.get()
 
 
 class CountedCall:
@@ -185,7 +234,7 @@ class CountedCall:
     anyway. Code without a block calls exactly one of `finished`, `failed` and `cancelled`.
     """
 
-    __slots__ = ("_began", "_context", "_method", "_recorder", "call")
+    __slots__ = ("_began", "_context", "_limits", "_method", "_principal", "_recorder", "call")
 
     def __init__(
         self, recorder: Recorder, method: str, context: CallContext | None = None, call: Call | None = None
@@ -195,6 +244,26 @@ class CountedCall:
         self._method = method
         self._context = context
         self._began = time.monotonic()
+        self._limits: RateLimits | None = None
+        self._principal = ANYONE
+
+    def belongs_to(self, principal: Principal) -> None:
+        """Says whose call it is."""
+        self.call.principal = principal.name
+        self._principal = principal
+
+    def take(self, principal: Principal) -> None:
+        """Counts the call as one of a principal's calls. Raises RateLimited."""
+        self.belongs_to(principal)
+        if principal.limits is not None:
+            principal.limits.take_call()
+
+    def hold(self, principal: Principal) -> None:
+        """As `take`; the call is also among those at once until it ends."""
+        self.belongs_to(principal)
+        if principal.limits is not None:
+            principal.limits.begin()
+            self._limits = principal.limits
 
     def __enter__(self) -> CountedCall:
         current_call.set(self.call)
@@ -217,12 +286,15 @@ class CountedCall:
     def finished(self, code: str) -> None:
         """The call ended with the status code of this name."""
         call, seconds = self.call, time.monotonic() - self._began
+        if self._limits is not None:
+            self._limits.end()
+            self._limits = None
         self._recorder.call_finished(call, self._method, code, seconds)
         log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
 
     def failed(self, error: Exception) -> ZooError:
         """The call ended with an error; gives it as clients may see it."""
-        zoo_error = to_zoo_error(error, self._method, self.call)
+        zoo_error = _without_hidden_names(to_zoo_error(error, self._method, self.call), self._principal)
         self.finished(code_of(zoo_error).name)
         return zoo_error
 
@@ -230,7 +302,14 @@ class CountedCall:
         """The call ended without an answer. gRPC cancels a call whose deadline has passed as it does one whose caller left; for
         the caller they differ."""
         remaining = None if self._context is None else self._context.time_remaining()
-        self.finished("CANCELLED" if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
+        self.finished(CANCELLED if remaining is None or remaining > 0 else "DEADLINE_EXCEEDED")
+
+
+def _without_hidden_names(error: ZooError, principal: Principal) -> ZooError:
+    """The error without similar names of models that the principal may not use."""
+    if principal.matcher is None or not isinstance(error, NotFound):
+        return error
+    return NotFound(error.kind, error.name, [name for name in error.near if principal.may_use(name)])
 
 
 async def abort(context: Context, error: ZooError) -> None:

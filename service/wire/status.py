@@ -10,6 +10,9 @@
     DeadlineExceeded  DEADLINE_EXCEEDED    RetryInfo where it was refused before its deadline, if a wait helps
     IllegalMove       FAILED_PRECONDITION
     AlreadyExists     ALREADY_EXISTS
+    Unauthenticated   UNAUTHENTICATED
+    PermissionDenied  PERMISSION_DENIED
+    RateLimited       RESOURCE_EXHAUSTED   RetryInfo
     QuotaExceeded     RESOURCE_EXHAUSTED
     StorageFull       RESOURCE_EXHAUSTED
     anything else     INTERNAL             a generic text
@@ -34,10 +37,13 @@ from service.errors import (
     NotFound,
     NotReady,
     OutOfMemory,
+    PermissionDenied,
     QueueFull,
     QuotaExceeded,
+    RateLimited,
     ServerBusy,
     StorageFull,
+    Unauthenticated,
     ZooError,
 )
 
@@ -66,12 +72,15 @@ TABLE: tuple[tuple[type[ZooError], grpc.StatusCode], ...] = (
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
     (IllegalMove, grpc.StatusCode.FAILED_PRECONDITION),
     (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
+    (RateLimited, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
 )
 
 
-RETRYABLE = QueueFull | ServerBusy | MemoryFull | NotReady | DeadlineExceeded
+RETRYABLE = QueueFull | ServerBusy | MemoryFull | NotReady | DeadlineExceeded | RateLimited
 """Errors that may say when a retry helps."""
 
 

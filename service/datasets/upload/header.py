@@ -31,6 +31,19 @@ class UploadHeader:
     owner: str = ""
     task: str = ""
     """The task to learn, by its Hugging Face id; inferred if empty."""
+    private: bool = False
+    """Whether a token proves the owner. Owners then share nothing: equal bytes give each of them an upload and a dataset of its
+    own, so nobody learns by a digest what another has stored."""
+
+    @property
+    def part(self) -> str:
+        """Name of the upload: equal names continue each other."""
+        return part_name(self.sha256, self.owner if self.private else "")
+
+
+def part_name(sha256: str, private_owner: str) -> str:
+    """Name of an upload of bytes with a digest; `private_owner` is empty for uploads that all callers share."""
+    return hashlib.sha256(f"{private_owner}/{sha256}".encode()).hexdigest() if private_owner else sha256
 
 
 def dataset_id_of(header: UploadHeader) -> str:
@@ -41,6 +54,7 @@ def dataset_id_of(header: UploadHeader) -> str:
         "kind": header.kind,
         "reader": READER_VERSION,
         **({"task": header.task} if header.task else {}),
+        **({"owner": header.owner} if header.private else {}),
     }
     return hashlib.sha256(f"{header.sha256}{strict_json.text(how, sort_keys=True)}".encode()).hexdigest()[:32]
 

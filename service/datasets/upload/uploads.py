@@ -1,4 +1,4 @@
-"""Partial uploads: `ZOO_HOME/uploads/<sha256>.part`, which outlive broken connections and restarts.
+"""Partial uploads: `ZOO_HOME/uploads/<name>.part`, which outlive broken connections and restarts. See `header.part_name`.
 
 A part has one writer at a time: the lock belongs to the open file, so it ends with its process, and holds between processes that
 share a home. Functions here block; the store calls them in threads.
@@ -64,26 +64,26 @@ class PartialUpload:
                 self._descriptor = None
 
 
-def part_path(home: Path, sha256: str) -> Path:
+def part_path(home: Path, name: str) -> Path:
     """The file of an upload."""
-    return home / UPLOADS / f"{sha256}.part"
+    return home / UPLOADS / f"{name}.part"
 
 
-def received(home: Path, sha256: str) -> int:
+def received(home: Path, name: str) -> int:
     """Bytes received of an upload; 0 for an unknown one."""
-    path = part_path(home, sha256)
+    path = part_path(home, name)
     try:
         return path.stat().st_size if path.is_file() else 0
     except FileNotFoundError:
         return 0
 
 
-def open_part(home: Path, sha256: str, offset: int) -> PartialUpload | None:
+def open_part(home: Path, name: str, offset: int) -> PartialUpload | None:
     """Open the part to continue at `offset`; None while another call holds it.
 
     Raises InvalidInput if the part ends elsewhere.
     """
-    path = part_path(home, sha256)
+    path = part_path(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():  # not made by a server
         remove_path(path)

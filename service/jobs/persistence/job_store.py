@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, case, func, insert, select, te
 from service.database import Database
 from service.database.tables import checkpoints, jobs
 from service.disk import FullDisk
-from service.errors import AlreadyExists, IllegalMove, InvalidInput, QuotaExceeded
-from service.jobs.job_limits import Quotas
+from service.errors import AlreadyExists, IllegalMove, InvalidInput, PermissionDenied, QuotaExceeded
+from service.jobs.job_limits import OwnerTerms, Quotas
 from service.jobs.job_states import ACTIVE, check_move
 from service.jobs.persistence.row_mapping import job_of, spec_text
 from service.jobs.persistence.transitions import (
@@ -30,6 +30,9 @@ CREATE_LOCK = 0x7A6F70
 """PostgreSQL's advisory lock that keeps quotas: jobs are created one after another. SQLite has one writer at a time anyway."""
 
 
+_FREE = OwnerTerms()
+
+
 class JobStore:
     """All jobs. `clock` gives seconds since 1970."""
 
@@ -41,10 +44,19 @@ class JobStore:
         """The job that the same request created before. Raises AlreadyExists where the `request_id` came with another request."""
         return await self._database.read(lambda c: _repeated(c, asked, request_id, owner)) if request_id else None
 
-    async def create(self, asked: JobSpec, spec: JobSpec, request_id: str, owner: str, quotas: Quotas) -> Job:
+    async def create(
+        self,
+        asked: JobSpec,
+        spec: JobSpec,
+        request_id: str,
+        owner: str,
+        quotas: Quotas,
+        terms: OwnerTerms = _FREE,
+    ) -> Job:
         """A new job, QUEUED, or the one that the same request created before.
 
-        `asked` is the spec of the request, `spec` has task and method as chosen. Raises AlreadyExists, QuotaExceeded.
+        `asked` is the spec of the request, `spec` has task and method as chosen. Raises AlreadyExists, QuotaExceeded,
+        PermissionDenied where the model is another owner's.
         """
 
         def change(connection: Connection) -> Job:
@@ -52,7 +64,7 @@ class JobStore:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CREATE_LOCK})
             if request_id and (before := _repeated(connection, asked, request_id, owner)) is not None:
                 return before
-            _check_quotas(connection, owner, quotas)
+            _check_may_create(connection, spec.model, owner, quotas, terms)
             job_id = secrets.token_hex(8)
             connection.execute(
                 insert(jobs).values(
@@ -75,9 +87,9 @@ class JobStore:
 
         return await self._database.write(change)
 
-    async def check_quotas(self, owner: str, quotas: Quotas) -> None:
-        """Raises QuotaExceeded if `create` would now."""
-        await self._database.read(lambda c: _check_quotas(c, owner, quotas))
+    async def check_may_create(self, model: str, owner: str, quotas: Quotas, terms: OwnerTerms = _FREE) -> None:
+        """Raises QuotaExceeded or PermissionDenied if `create` would now."""
+        await self._database.read(lambda c: _check_may_create(c, model, owner, quotas, terms))
 
     async def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""
@@ -114,6 +126,11 @@ class JobStore:
         query = select(jobs.c.state, func.count().label("n")).group_by(jobs.c.state)
         found = await self._database.read(lambda c: {row.state: row.n for row in c.execute(query)})
         return {state: found.get(state, 0) for state in JobState}
+
+    async def owner_of_version(self, model: str, number: int) -> str | None:
+        """The owner of the job that published a version; None where no job is known."""
+        query = select(jobs.c.owner).where(jobs.c.model == model, jobs.c.version == number)
+        return await self._database.read(lambda c: c.execute(query).scalar())
 
     async def using(self, dataset_id: str) -> tuple[str, ...]:
         """Ids of the jobs that have not ended and need a dataset."""
@@ -198,6 +215,18 @@ def _repeated(connection: Connection, asked: JobSpec, request_id: str, owner: st
     if row.asked != spec_text(asked):
         raise AlreadyExists(f"request_id: {request_id!r} was used before, for another job ({row.id}); choose a new one")
     return job_of(row)
+
+
+def _check_may_create(connection: Connection, model: str, owner: str, quotas: Quotas, terms: OwnerTerms) -> None:
+    _check_quotas(connection, owner, terms.applied_to(quotas))
+    if not terms.sole:
+        return
+    counts = jobs.c.state.in_(ACTIVE) | jobs.c.version.is_not(None)
+    others = select(jobs.c.id).where(jobs.c.model == model, jobs.c.owner != owner, counts).limit(1)
+    if connection.execute(others).first() is not None:
+        raise PermissionDenied(
+            f"the model {model!r} belongs to another principal; choose another name, or use a token with the scope 'models'"
+        )
 
 
 def _check_quotas(connection: Connection, owner: str, quotas: Quotas) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from service.access.principal import ANYONE, Principal
+from service.access.rate_limits import RateLimits
 from service.errors import NotReady, ZooError
 from service.wire.frontend.core import CoreCall, Event, Metadata, cancelled, message
 from service.wire.frontend.credit import ReadCredit
@@ -33,6 +35,9 @@ class Host(Protocol):
     def finished(self, call: AnyCall) -> None:
         """The call has had its last event. On the frontend's thread."""
 
+    def admitted(self, call: UnaryCall) -> None:
+        """The principal of the call is known, and may use the method. On the frontend's thread."""
+
     def arrived(self, call: UnaryCall) -> None:
         """The message of a call was read, or will not come. On the frontend's thread."""
 
@@ -46,6 +51,17 @@ class Host(Protocol):
 class AnyCall(Protocol):
     """A call of either kind, as the frontend keeps it."""
 
+    method: str
+    core: CoreCall
+    principal: Principal
+    """Whose call it is. Set once, on the frontend's thread, before the event loop knows the call."""
+
+    def admitted(self) -> None:
+        """The call may begin. On the frontend's thread."""
+
+    def refuse(self, error: ZooError) -> None:
+        """Ends the call before anything of it was read. On the frontend's thread."""
+
     def settle(self) -> None:
         """Gives back what the call holds, if its last event has come. On the frontend's thread."""
 
@@ -54,13 +70,15 @@ class AnyCall(Protocol):
 
 
 class Caller:
-    """The caller's deadline."""
+    """Who calls, and the deadline."""
 
-    __slots__ = ("core", "deadline")
+    __slots__ = ("core", "deadline", "method", "principal")
 
-    def __init__(self, core: CoreCall) -> None:
+    def __init__(self, method: str, core: CoreCall) -> None:
+        self.method = method
         self.core = core
         self.deadline = core.deadline
+        self.principal = ANYONE
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None where the client set none. As a grpc.aio context says it."""
@@ -83,17 +101,16 @@ class UnaryCall(Caller):
         "_gone",
         "_handler",
         "_host",
+        "_limits",
         "_read",
         "_sent",
         "hint",
         "message",
-        "method",
         "on_cancel",
     )
 
     def __init__(self, method: str, core: CoreCall, host: Host, handler: Callable[[UnaryCall], None]) -> None:
-        super().__init__(core)
-        self.method = method
+        super().__init__(method, core)
         self.hint = _hint(core.metadata)
         """Model and version as the metadata name them; None where they name no model."""
         self.message = b""
@@ -103,6 +120,7 @@ class UnaryCall(Caller):
         self._handler = handler
         self._charge = 0
         # written on the frontend's thread
+        self._limits: RateLimits | None = None  # where it counts among the principal's calls at once
         self._read = False  # no event of a read is to come
         self._delivered = False  # the event loop knows the call
         self._closed = False
@@ -118,8 +136,19 @@ class UnaryCall(Caller):
         self._charge = self._host.credit.begin()
         self.core.read(self._message_read)
 
+    def admitted(self) -> None:
+        """See AnyCall."""
+        self._host.admitted(self)
+
+    def count(self) -> None:
+        """Counts the call among the principal's calls at once, until it ends. Raises RateLimited."""
+        limits = self.principal.limits
+        if limits is not None:
+            limits.begin()
+            self._limits = limits
+
     def refuse(self, error: ZooError) -> None:
-        """Ends the call before its message was read."""
+        """See AnyCall."""
         self._read = True
         self.fail(error)
 
@@ -177,6 +206,9 @@ class UnaryCall(Caller):
         if self._settled():
             self._host.credit.release(self._charge)
             self._charge = 0
+            if self._limits is not None:
+                self._limits.end()
+                self._limits = None
             self._host.finished(self)
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────

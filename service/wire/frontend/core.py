@@ -80,9 +80,8 @@ class CoreCall:
         self.deadline: float | None = None if until > _FAR_FUTURE_S else time.monotonic() + until - time.time()
         """On the clock of `time.monotonic()`; None where the client set none."""
 
-    @property
-    def peer(self) -> str:
-        """The client's address."""
+    def name_of_peer(self) -> str:
+        """The client's address, as gRPC names it."""
         peer: bytes = self._call.peer()
         return peer.decode("ascii", "replace")
 

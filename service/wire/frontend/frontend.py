@@ -18,7 +18,9 @@ from grpc import aio
 from service.errors import NotReady, ServerBusy, ZooError
 from service.observability.log import logger
 from service.observability.recorder import Call
+from service.wire.access.guard import Guard
 from service.wire.calls import to_zoo_error
+from service.wire.frontend.admission import Admission
 from service.wire.frontend.calls import AnyCall, UnaryCall
 from service.wire.frontend.core import CoreCall, CoreQueue, Event
 from service.wire.frontend.credit import ReadCredit
@@ -58,6 +60,7 @@ class Frontend:
         server: aio.Server,
         loop: asyncio.AbstractEventLoop,
         limit_bytes: int,
+        guard: Guard | None = None,
         gate: Gate = lambda _model, _version: None,
         on_refused: OnRefused = lambda _method, _error: None,
         on_relieved: Callable[[], object] = lambda: None,
@@ -68,6 +71,7 @@ class Frontend:
         self.credit = ReadCredit(limit_bytes)
         self._queue = CoreQueue(server)
         self._loop = loop
+        self._admission = Admission(guard or Guard(), loop, self.deliver, self._refuse)
         self._gate = gate
         self._on_refused = on_refused
         self._on_relieved = on_relieved
@@ -94,7 +98,7 @@ class Frontend:
 
     def add_stream(self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
         """Serves a bidirectional method. `open_` is called on the event loop with each call; see StreamCall for `limit`."""
-        self._add(method, partial(self._accept_stream, open_, limit))
+        self._add(method, partial(self._accept_stream, method, open_, limit))
 
     def _add(self, method: str, accept: Callable[[CoreCall], None]) -> None:
         self._queue.register(method)
@@ -138,7 +142,7 @@ class Frontend:
             try:
                 if event is not None:
                     event.tag(event)
-                if self._left or self._parked:
+                if self._left or self._parked or self._admission.due:
                     self._look_after()
             except Exception:  # of one call: the thread serves the others
                 log.exception("an event of a call failed")
@@ -155,6 +159,7 @@ class Frontend:
     def _look_after(self) -> None:
         while self._left:
             self._left.popleft().settle()
+        self._admission.settle()
         if self._parked:
             now = self._clock()
             for call, since in [*self._reading.items()]:
@@ -184,6 +189,17 @@ class Frontend:
         call = UnaryCall(method, core, self, handler)
         self._open.add(call)
         call.watch()
+        self._admission.admit(call)
+
+    def _accept_stream(
+        self, method: str, open_: Callable[[StreamCall], StreamHandler], limit: int, core: CoreCall
+    ) -> None:
+        call = StreamCall(method, core, self, open_, limit)
+        self._open.add(call)
+        self._admission.admit(call)
+
+    def admitted(self, call: UnaryCall) -> None:
+        """See Host."""
         error = self._refusal(call)
         if error is not None:
             self._refuse(call, error)
@@ -195,22 +211,21 @@ class Frontend:
     def _refusal(self, call: UnaryCall) -> ZooError | None:
         if self.credit.exhausted or len(self._parked) >= MAX_PARKED:
             return ServerBusy(RETRY_S)
-        if call.hint is None:
-            return None
         try:
-            return self._gate(*call.hint)
+            if call.hint is not None:
+                call.principal.require_model(call.hint[0])
+                if (full := self._gate(*call.hint)) is not None:
+                    return full
+            call.count()
+        except ZooError as error:
+            return error
         except Exception:  # must not leave the call without an answer
             log.exception("a call could not be judged by its metadata")
-            return None
+        return None
 
-    def _accept_stream(self, open_: Callable[[StreamCall], StreamHandler], limit: int, core: CoreCall) -> None:
-        call = StreamCall(core, self, open_, limit)
-        self._open.add(call)
-        call.begin()
-
-    def _refuse(self, call: UnaryCall, error: ZooError) -> None:
+    def _refuse(self, call: AnyCall, error: ZooError) -> None:
         call.refuse(error)
-        self._on_refused(call.method, error)
+        self._on_refused(f"{call.method}.stream" if isinstance(call, StreamCall) else call.method, error)
 
     def _read(self, call: UnaryCall) -> None:
         self._reading[call] = self._clock()
@@ -238,8 +253,8 @@ class Frontend:
 
     def left_unread(self, call: UnaryCall) -> None:
         """See Host."""
-        if call in self._parked:
-            del self._parked[call]
+        if self._admission.forget(call) or call in self._parked:
+            self._parked.pop(call, None)
             call.abandon()
 
     def finished(self, call: AnyCall) -> None:

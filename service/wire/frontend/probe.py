@@ -147,7 +147,7 @@ async def probe() -> None:
 
     server = aio.server(options=[("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((_Other(),))
-    frontend = Frontend(server, asyncio.get_running_loop(), 1 << 24, gate)
+    frontend = Frontend(server, asyncio.get_running_loop(), 1 << 24, gate=gate)
     frontend.add_unary(ECHO, echo)
     frontend.add_unary(WAIT, wait)
     frontend.add_stream(STREAM, _Echo, 8)

@@ -35,8 +35,10 @@ class StreamCall(Caller):
     """One stream. At most `limit` messages are read before their replies have been sent, so that neither a fast sender nor a
     slow reader makes the server hold more."""
 
-    def __init__(self, core: CoreCall, host: Host, open_: Callable[[StreamCall], StreamHandler], limit: int) -> None:
-        super().__init__(core)
+    def __init__(
+        self, method: str, core: CoreCall, host: Host, open_: Callable[[StreamCall], StreamHandler], limit: int
+    ) -> None:
+        super().__init__(method, core)
         self.under_way: set[UnderWay] = set()
         """Requests that are being answered. Belongs to the event loop."""
         self._host = host
@@ -44,6 +46,7 @@ class StreamCall(Caller):
         self._limit = limit
         self._handler: StreamHandler | None = None
         # on the frontend's thread
+        self._refusal: ZooError | None = None
         self._reading = False
         self._half_closed = False  # the client sends no more
         self._closed = False
@@ -64,13 +67,27 @@ class StreamCall(Caller):
 
     # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
 
-    def begin(self) -> None:
-        """The core has accepted the call."""
+    def admitted(self) -> None:
+        """See AnyCall."""
+        try:
+            if self.principal.limits is not None:
+                self.principal.limits.take_call()
+        except ZooError as error:
+            self.refuse(error)
+            return
+        self._begin_call()
+        self._read_next()
+
+    def refuse(self, error: ZooError) -> None:
+        """See AnyCall."""
+        self._refusal = error
+        self._begin_call()
+
+    def _begin_call(self) -> None:
         self.core.watch_close(self._call_closed)
         self._sending = True
         self.core.send_metadata(self._metadata_sent)
         self._host.deliver(StreamCall._start, self)
-        self._read_next()
 
     def _settled(self) -> bool:
         return self._closed and not self._reading and not self._sending and not self._status_pending and self._over
@@ -197,6 +214,8 @@ class StreamCall(Caller):
 
     def _start(self) -> None:
         try:
+            if self._refusal is not None:
+                raise self._refusal
             self._handler = self._open(self)
         except Exception as error:
             self._end(error)

@@ -14,6 +14,7 @@ from service.observability.log import logger
 from service.observability.recorder import Call, Recorder
 from service.runtime.memory import trim_heap
 from service.settings import Settings
+from service.wire.access.guard import Guard
 from service.wire.frontend import probe
 from service.wire.frontend.core import Unsupported
 from service.wire.frontend.frontend import Frontend
@@ -63,6 +64,7 @@ def make_frontend(
     recorder: Recorder,
     inference: Inference,
     methods: Sequence[InferenceMethods],
+    guard: Guard | None = None,
 ) -> Frontend:
     """The frontend of a server that has not started, on the running event loop.
 
@@ -79,7 +81,7 @@ def make_frontend(
         loop.call_soon_threadsafe(loop.call_later, GIVE_BACK_S, loop.run_in_executor, None, trim_heap)
 
     try:
-        frontend = Frontend(server, loop, limit_bytes, inference.refuse_unread, refused, relieved)
+        frontend = Frontend(server, loop, limit_bytes, guard, inference.refuse_unread, refused, relieved)
         for each in methods:
             each.add_to_frontend(frontend)
     except (AttributeError, TypeError) as error:

@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from service.access.principal import Principal, current_principal
 from service.engine.loaded_model import LoadedModel
 from service.errors import InvalidInput, ZooError
 from service.inference import Inference, current_call
 from service.observability.recorder import Call, Recorder
 from service.pb import open_inference_pb2 as pb
-from service.wire.calls import CallContext, CountedCall
+from service.wire.access.guard import Guard
+from service.wire.calls import CallContext, CountedCall, principal_of
 from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend
@@ -43,10 +45,13 @@ UNARY, STREAMED = "ModelInfer", "ModelStreamInfer"
 class InferCalls:
     """Belongs to the event loop."""
 
-    def __init__(self, inference: Inference, recorder: Recorder, regions: Regions | None = None) -> None:
+    def __init__(
+        self, inference: Inference, recorder: Recorder, regions: Regions | None = None, guard: Guard | None = None
+    ) -> None:
         """`regions`: of shared memory; None where the extension is off."""
         self._inference = inference
         self._recorder = recorder
+        self._guard = guard or Guard()
         self._regions = regions
         self._codecs: WeakKeyDictionary[LoadedModel, ModelCodec] = WeakKeyDictionary()
 
@@ -59,15 +64,17 @@ class InferCalls:
 
     async def infer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
         """The reply to one request. Raises a ZooError."""
-        tensors = self._read_tensors(incoming, deadline)
+        principal = current_principal.get()
+        tensors = self._read_tensors(incoming, deadline, principal)
         if tensors is None:
-            return await self.answer(incoming, deadline)
+            return await self.answer(incoming, deadline, principal)
+        principal.take_rows(len(tensors.items))
         about = current_call.get()
         about.model, about.version, about.request_id = _about(tensors)
         model, items = tensors.model, tensors.items
         return tensors.response(await self._inference.infer_tensors(model, items, tensors.deadline, tensors.priority))
 
-    async def answer(self, incoming: Received, deadline: float | None) -> pb.ModelInferResponse:
+    async def answer(self, incoming: Received, deadline: float | None, principal: Principal) -> pb.ModelInferResponse:
         """Waits for a model that is loading, says what is wrong with a request, and takes raw input. Raises a ZooError."""
         request, arrived = incoming.message, time.monotonic()
         # A `timeout` runs while the model loads, too. `infer_request` reports a wrong parameter when the model is known.
@@ -80,6 +87,7 @@ class InferCalls:
         # Copies of much shared memory take milliseconds, which the event loop does not have.
         copy = _run_here if regions is None or is_cheap(request) else asyncio.to_thread
         parsed_request = await copy(infer_request, request, model.card, deadline, incoming.raws, regions)
+        principal.take_rows(len(parsed_request.instances))
         tensors = tensor_call(model, parsed_request, wanted)
         if tensors is not None:
             rows = await self._inference.infer_tensors(
@@ -93,16 +101,25 @@ class InferCalls:
 
     def begin_streamed(self, incoming: Received, stream: Replies, deadline: float | None, context: CallContext) -> None:
         """Begins to answer one request of a stream; see `Stream` for the contract."""
-        tensors = self._read_tensors(incoming, deadline)
-        if tensors is None:
-            stream.start(self._stream_answer(incoming, deadline, context))
-        else:
-            counted = CountedCall(self._recorder, STREAMED, context, Call(*_about(tensors)))
-            reply = StreamReply(stream, incoming.message, tensors)
-            SubmittedTensors(tensors, counted, reply).submit(self._inference)
+        counted = CountedCall(self._recorder, STREAMED, context)
+        principal = principal_of(context)
+        try:
+            self._guard.check_alive(principal)
+            tensors = self._read_tensors(incoming, deadline, principal)
+            if tensors is None:
+                stream.start(self._stream_answer(incoming, deadline, counted, principal))
+                return
+            counted.call = Call(*_about(tensors))
+            counted.hold(principal)
+            principal.take_rows(len(tensors.items))
+        except ZooError as error:
+            stream.reply(stream_error(incoming.message, counted.failed(error)))
+            return
+        SubmittedTensors(tensors, counted, StreamReply(stream, incoming.message, tensors)).submit(self._inference)
 
     def _begin_unary(self, call: UnaryCall) -> None:
-        counted = CountedCall(self._recorder, UNARY, call)
+        counted, principal = CountedCall(self._recorder, UNARY, call), call.principal
+        counted.belongs_to(principal)
         try:
             incoming = parsed(call, counted, read)
             if incoming is None:
@@ -110,14 +127,15 @@ class InferCalls:
             message = incoming.message
             if call.hint is not None:
                 check_hint(call, message.model_name, message.model_version)
-            tensors = self._read_tensors(incoming, call.deadline)
+            tensors = self._read_tensors(incoming, call.deadline, principal)
             if tensors is None:
-                answer(call, counted, self.answer(incoming, call.deadline))
+                answer(call, counted, self.answer(incoming, call.deadline, principal))
                 return
+            principal.take_rows(len(tensors.items))
         except Exception as error:
             call.fail(counted.failed(error))
             return
-        counted.call = Call(*_about(tensors))
+        counted.call = Call(*_about(tensors), principal.name)
         SubmittedTensors(tensors, counted, UnaryReply(call, tensors)).submit(self._inference)
 
     def _open_stream(self, stream: StreamCall) -> StreamHandler:
@@ -127,19 +145,22 @@ class InferCalls:
         return CountedStream(stream, self._recorder, STREAMED, read, begin)
 
     async def _stream_answer(
-        self, incoming: Received, deadline: float | None, context: CallContext
+        self, incoming: Received, deadline: float | None, counted: CountedCall, principal: Principal
     ) -> pb.ModelStreamInferResponse:
         try:
-            with CountedCall(self._recorder, STREAMED, context):
-                return stream_reply(await self.answer(incoming, deadline))
+            with counted:
+                counted.hold(principal)
+                return stream_reply(await self.answer(incoming, deadline, principal))
         except ZooError as error:
             return stream_error(incoming.message, error)
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read_tensors(self, incoming: Received, deadline: float | None) -> TensorCall | None:
-        """A request of raw tensors for a model that is loaded. None for every other request: `answer` takes those."""
+    def _read_tensors(self, incoming: Received, deadline: float | None, principal: Principal) -> TensorCall | None:
+        """A request of raw tensors for a model that is loaded. None for every other request: `answer` takes those. Raises
+        PermissionDenied where the principal may not use the model."""
         request = incoming.message
+        principal.require_model(request.model_name)
         model = self._inference.find_ready(request.model_name, request.model_version)
         if model is None:
             return None

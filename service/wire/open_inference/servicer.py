@@ -10,13 +10,16 @@ from typing import Any, Protocol
 
 import grpc
 
+from service.access.principal import current_principal
 from service.errors import NotFound, RegionNotFound
 from service.inference import Inference
 from service.observability.recorder import Recorder
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.registry.model_status import ModelStatus
 from service.registry.registry import Registry
 from service.registry.states import ModelState
+from service.wire.access.guard import Guard
 from service.wire.calls import Context, deadline_of, readable
 from service.wire.open_inference import model_config
 from service.wire.open_inference.infer_calls import STREAM_LIMIT, InferCalls
@@ -55,10 +58,11 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
         state: ServerState,
         release: str,
         regions: Regions | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """`regions`: of shared memory; None where the extension is off."""
         self._regions = regions
-        self.calls = InferCalls(inference, recorder, regions)
+        self.calls = InferCalls(inference, recorder, regions, guard)
         """Answers ModelInfer and ModelStreamInfer; a frontend may take them from here."""
         self._registry = registry
         self._recorder = recorder
@@ -115,14 +119,19 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
         if not request.name:
-            return model_config.statistics(self._registry.statuses(), self._recorder.statistics.snapshot(), None)
+            return model_config.statistics(self._visible(), self._recorder.statistics.snapshot(), None)
         status = self._registry.status(request.name, request.version)
         version = model_config.asked_version(status, request.version)
         return model_config.statistics([status], self._recorder.statistics.snapshot(request.name, version), version)
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
-        known = ((status, self._registry.versions(status.name)) for status in self._registry.statuses())
+        known = ((status, self._registry.versions(status.name)) for status in self._visible())
         return model_config.index(known, request.ready)
+
+    def _visible(self) -> list[ModelStatus]:
+        """The models that the caller may use."""
+        principal = current_principal.get()
+        return [status for status in self._registry.statuses() if principal.may_use(status.name)]
 
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Context

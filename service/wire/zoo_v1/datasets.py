@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from service.access.principal import current_principal
 from service.datasets.dataset_store import CHUNK, DatasetStore, UploadResult
 from service.errors import InvalidInput
 from service.pb import fine_tuning_pb2 as pb
@@ -20,7 +21,7 @@ from service.wire.zoo_v1.datasets_convert import (
     write_entry,
 )
 from service.wire.zoo_v1.jobs import required
-from service.wire.zoo_v1.owner import owner_of
+from service.wire.zoo_v1.owner import is_private, own_dataset, owner_of, quota_of_caller
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
 
 Parts = AsyncIterator[pb.UploadDatasetRequest]
@@ -42,7 +43,7 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
 
     async def _receive(self, header: pb.UploadHeader, parts: Parts, owner: str) -> UploadResult:
         """The bytes of a caller who leaves stay, so that the upload can be resumed."""
-        upload = await self._datasets.begin(read_header(header, owner))
+        upload = await self._datasets.begin(read_header(header, owner, private=is_private()), quota_of_caller())
         try:
             if upload.existing is None:  # otherwise the answer is known and does not wait for the bytes
                 async for chunk in _chunks(parts):
@@ -62,23 +63,30 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             display_name=header.display_name,
             owner=owner,
             task=header.task,
+            private=is_private(),
+            quota=quota_of_caller(),
         )
         return await self._stopping.first(fetching)
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        received = await self._datasets.received(required(request.sha256, "sha256").lower())
+        sha256 = required(request.sha256, "sha256").lower()
+        received = await self._datasets.received(sha256, owner_of(context) if is_private() else "")
         return pb.GetUploadResponse(received_bytes=received)
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.GetDatasetResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.GetDatasetResponse(dataset=write_entry(await self._datasets.look(required(request.id))))
+        return pb.GetDatasetResponse(dataset=write_entry(await own_dataset(self._datasets, required(request.id))))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:  # noqa: N802
         """See fine_tuning.proto."""
         filters = ("datasets", request.kind)
+        principal = current_principal.get()
         page = await self._datasets.list(
-            page_size(request.page_size), read_token(request.page_token, *filters), read_kind(request.kind, "kind")
+            page_size(request.page_size),
+            read_token(request.page_token, *filters),
+            read_kind(request.kind, "kind"),
+            None if principal.owns("") else principal.name,
         )
         return pb.ListDatasetsResponse(
             datasets=[write_entry(entry, whole=False) for entry in page.datasets],
@@ -89,7 +97,8 @@ class DatasetCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         self, request: pb.DeleteDatasetRequest, context: Context
     ) -> pb.DeleteDatasetResponse:
         """See fine_tuning.proto."""
-        freed = await self._datasets.delete(required(request.id), force=request.force)
+        found = await own_dataset(self._datasets, required(request.id))
+        freed = await self._datasets.delete(found.id, force=request.force)
         return pb.DeleteDatasetResponse(freed_bytes=freed)
 
 

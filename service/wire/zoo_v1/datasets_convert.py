@@ -29,8 +29,8 @@ _ROLES = ("text", "target", "image", "split", "time", "series")
 # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_header(message: pb.UploadHeader, owner: str) -> UploadHeader:
-    """The header of an upload; the store checks it. Raises InvalidInput for an unknown kind."""
+def read_header(message: pb.UploadHeader, owner: str, *, private: bool) -> UploadHeader:
+    """The header of an upload; the store checks it. `private`: see UploadHeader. Raises InvalidInput for an unknown kind."""
     return UploadHeader(
         sha256=message.sha256.lower(),
         size_bytes=message.size_bytes,
@@ -41,6 +41,7 @@ def read_header(message: pb.UploadHeader, owner: str) -> UploadHeader:
         display_name=message.display_name,
         owner=owner,
         task=message.task,
+        private=private,
     )
 
 

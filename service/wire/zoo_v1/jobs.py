@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from service.datasets.dataset_store import DatasetStore
 from service.errors import InvalidInput
 from service.jobs.job_service import JobService
 from service.pb import fine_tuning_pb2 as pb
@@ -22,7 +23,7 @@ from service.wire.zoo_v1.jobs_convert import (
     write_job,
     write_spec,
 )
-from service.wire.zoo_v1.owner import owner_of
+from service.wire.zoo_v1.owner import check_dataset_is_own, listed_owner, own_job, owner_of, terms_of_caller
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
 
 LAST_EVENT = 2**31 - 1
@@ -33,23 +34,26 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
     """Creates, shows, pauses, resumes, cancels, deletes and watches jobs."""
 
     _jobs: JobService
+    _datasets: DatasetStore
     _stopping: Stopping
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
         if not request.HasField("spec"):
             raise InvalidInput("spec", "is required")
-        owner, request_id = owner_of(context), read_request_id(request.request_id)
+        owner, request_id, terms = owner_of(context), read_request_id(request.request_id), terms_of_caller()
+        spec = read_spec(request.spec, without_data=request.validate_only)
+        await check_dataset_is_own(self._datasets, spec.dataset_id)
         if request.validate_only:
-            spec, kinds = read_spec(request.spec, without_data=True), read_kinds(request.dataset_kinds)
-            chosen = await self._jobs.check(spec, kinds, owner)
+            kinds = read_kinds(request.dataset_kinds)
+            chosen = await self._jobs.check(spec, kinds, owner, terms)
             return pb.CreateJobResponse(job=pb.Job(spec=write_spec(chosen), owner=owner))
-        job = await self._jobs.create(read_spec(request.spec), request_id, owner)
+        job = await self._jobs.create(spec, request_id, owner, terms)
         return pb.CreateJobResponse(job=write_job(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.GetJobResponse(job=write_job(await self._jobs.get(required(request.id))))
+        return pb.GetJobResponse(job=write_job(await self._jobs.get(await own_job(self._jobs, required(request.id)))))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
         """See fine_tuning.proto."""
@@ -59,26 +63,34 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
             read_token(request.page_token, *filters),
             state=read_state(request.state),
             model=without_nul(request.model, "model"),
-            owner=without_nul(request.owner, "owner"),
+            owner=listed_owner(without_nul(request.owner, "owner")),
         )
         following = write_token(page.next_token, *filters)
         return pb.ListJobsResponse(jobs=[write_job(job) for job in page.jobs], next_page_token=following)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.CancelJobResponse(job=write_job(await self._jobs.cancel(required(request.id))))
+        return pb.CancelJobResponse(
+            job=write_job(await self._jobs.cancel(await own_job(self._jobs, required(request.id))))
+        )
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.PauseJobResponse(job=write_job(await self._jobs.pause(required(request.id))))
+        return pb.PauseJobResponse(
+            job=write_job(await self._jobs.pause(await own_job(self._jobs, required(request.id))))
+        )
 
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.ResumeJobResponse(job=write_job(await self._jobs.resume(required(request.id))))
+        return pb.ResumeJobResponse(
+            job=write_job(await self._jobs.resume(await own_job(self._jobs, required(request.id)), terms_of_caller()))
+        )
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
         """See fine_tuning.proto."""
-        return pb.DeleteJobResponse(freed_bytes=await self._jobs.delete(required(request.id)))
+        return pb.DeleteJobResponse(
+            freed_bytes=await self._jobs.delete(await own_job(self._jobs, required(request.id)))
+        )
 
     async def WatchJob(  # noqa: N802
         self, request: pb.WatchJobRequest, context: Context
@@ -86,8 +98,9 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         """See fine_tuning.proto. Reads an event when the event before was sent, so a slow reader delays only itself."""
         if not 0 <= request.after <= LAST_EVENT:
             raise InvalidInput("after", f"expected 0 to {LAST_EVENT}, got {request.after}")
+        job_id = await own_job(self._jobs, required(request.id))
         async with (
-            aclosing(self._jobs.watch(required(request.id), request.after)) as happened,
+            aclosing(self._jobs.watch(job_id, request.after)) as happened,
             aclosing(self._stopping.each(happened)) as events,
         ):
             async for event, job in events:
@@ -97,7 +110,7 @@ class JobCalls(fine_tuning_pb2_grpc.FineTuningServicer):
         self, request: pb.ListCheckpointsRequest, context: Context
     ) -> pb.ListCheckpointsResponse:
         """See fine_tuning.proto."""
-        found = await self._jobs.checkpoints(required(request.job_id, "job_id"))
+        found = await self._jobs.checkpoints(await own_job(self._jobs, required(request.job_id, "job_id")))
         return pb.ListCheckpointsResponse(checkpoints=[write_checkpoint(checkpoint) for checkpoint in found])
 
 

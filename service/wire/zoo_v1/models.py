@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.access.principal import current_principal
 from service.errors import InvalidInput
 from service.pb import models_pb2 as pb
 from service.registry.model_status import ModelStatus
@@ -14,7 +15,7 @@ from service.wire.zoo_v1.models_convert import (
     write_model,
 )
 from service.wire.zoo_v1.pages import page_size, read_token, write_token
-from service.wire.zoo_v1.versions import VersionCalls
+from service.wire.zoo_v1.versions import OwnerOfVersion, VersionCalls
 
 OPTIONS = "options"
 _STATES_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
@@ -23,8 +24,10 @@ _STATES_OF_DAMAGED = (pb.MODEL_STATE_UNSPECIFIED, pb.MODEL_STATE_UNAVAILABLE)
 class ModelsServicer(VersionCalls):
     """Lists, shows, loads, unloads and configures models."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, owner_of_version: OwnerOfVersion | None = None) -> None:
+        """`owner_of_version`: tells whose data a report shows; None where there are no jobs."""
         self._registry = registry
+        self._owner_of_version = owner_of_version
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
         """See models.proto."""
@@ -34,7 +37,8 @@ class ModelsServicer(VersionCalls):
         found: dict[str, ModelStatus | str] = {s.name: s for s in self._registry.statuses() if _wanted(s, request)}
         if not request.family and not request.task and request.state in _STATES_OF_DAMAGED:
             found |= self._registry.damaged_models()
-        names = sorted(name for name in found if name > after)
+        may_use = current_principal.get().may_use
+        names = sorted(name for name in found if name > after and may_use(name))
         more = write_token(names[size - 1], *filters) if len(names) > size else ""
         page = [(name, found[name]) for name in names[:size]]
         models = [write_damaged_model(name, s) if isinstance(s, str) else write_model(s) for name, s in page]

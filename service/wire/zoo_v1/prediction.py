@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from service.access.principal import Principal, current_principal
 from service.errors import ZooError
 from service.inference import Inference
 from service.observability.recorder import Recorder
 from service.pb import prediction_pb2 as pb
 from service.pb import prediction_pb2_grpc
 from service.types import Prediction
-from service.wire.calls import CallContext, Context, CountedCall, deadline_of, readable
+from service.wire.access.guard import Guard
+from service.wire.calls import CallContext, Context, CountedCall, deadline_of, principal_of, readable
 from service.wire.frontend.answering import CountedStream, answer, check_hint, parsed
 from service.wire.frontend.calls import UnaryCall
 from service.wire.frontend.frontend import Frontend
@@ -28,13 +30,14 @@ STREAM_WINDOW = 128
 class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     """Answers zoo.v1 predictions through the request pipeline."""
 
-    def __init__(self, inference: Inference, recorder: Recorder) -> None:
+    def __init__(self, inference: Inference, recorder: Recorder, guard: Guard | None = None) -> None:
         self._inference = inference
         self._recorder = recorder
+        self._guard = guard or Guard()
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
         """See prediction.proto."""
-        return await self._answer(request, deadline_of(context))
+        return await self._answer(request, deadline_of(context), current_principal.get())
 
     async def StreamPredict(  # type: ignore[override]  # noqa: N802  # by the context, not by iterators
         self, request_iterator: object, context: Context
@@ -58,12 +61,13 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
 
     def _begin_unary(self, call: UnaryCall) -> None:
         counted = CountedCall(self._recorder, UNARY, call)
+        counted.belongs_to(call.principal)
         try:
             request = parsed(call, counted, pb.PredictRequest.FromString)
             if request is None:
                 return
             check_hint(call, request.model, request.version)
-            answer(call, counted, self._answer(request, call.deadline))
+            answer(call, counted, self._answer(request, call.deadline, call.principal))
         except Exception as error:
             call.fail(counted.failed(error))
 
@@ -80,13 +84,20 @@ class PredictionServicer(prediction_pb2_grpc.PredictionServicer):
     ) -> pb.StreamPredictResponse:
         """One request of a stream, answered or failed; counted as a call of its own."""
         try:
-            with CountedCall(self._recorder, STREAMED, context):
-                response = await self._answer(request, deadline)
+            with CountedCall(self._recorder, STREAMED, context) as counted:
+                principal = principal_of(context)
+                self._guard.check_alive(principal)
+                counted.hold(principal)
+                response = await self._answer(request, deadline, principal)
                 return pb.StreamPredictResponse(request_id=response.request_id, response=response)
         except ZooError as error:
             return pb.StreamPredictResponse(request_id=request.request_id, error=status_of(error))
 
-    async def _answer(self, request: pb.PredictRequest, deadline: float | None) -> pb.PredictResponse:
+    async def _answer(
+        self, request: pb.PredictRequest, deadline: float | None, principal: Principal
+    ) -> pb.PredictResponse:
+        principal.require_model(request.model)
+        principal.take_rows(len(request.instances))
         reply = await self._inference.infer(read_request(request, deadline))
         predictions = reply.predictions
         if not any(isinstance(prediction, Prediction) for prediction in predictions):

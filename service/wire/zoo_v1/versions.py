@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
-from service.errors import InvalidInput
+from service.access.principal import current_principal
+from service.access.scopes import Scope
+from service.errors import InvalidInput, PermissionDenied
 from service.pb import models_pb2 as pb
 from service.pb import models_pb2_grpc
 from service.registry.registry import Registry
 from service.wire.calls import Context
 from service.wire.times import struct
 from service.wire.zoo_v1.models_convert import write_model, write_traffic, write_version
+
+OwnerOfVersion = Callable[[str, int], Awaitable[str | None]]
+"""Model and number of a version → the owner of the job that made it; None where no job is known."""
 
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -19,6 +25,7 @@ class VersionCalls(models_pb2_grpc.ModelsServicer):
     """Lists versions and their reports, and moves aliases and traffic between them."""
 
     _registry: Registry
+    _owner_of_version: OwnerOfVersion | None
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:  # noqa: N802
         """See models.proto."""
@@ -32,7 +39,19 @@ class VersionCalls(models_pb2_grpc.ModelsServicer):
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
         """See models.proto."""
         found = await self._registry.report(_model(request.model), request.version)
+        await self._check_may_read(request.model, found.version)
         return pb.GetReportResponse(report=struct(found.report), html=found.html, version=found.version)
+
+    async def _check_may_read(self, model: str, number: int) -> None:
+        """A report shows held-out examples, so it is for the principal whose data they are, and for those who run models. Raises
+        PermissionDenied."""
+        principal = current_principal.get()
+        if principal.owns("") or Scope.MODELS in principal.scopes or self._owner_of_version is None:
+            return
+        owner = await self._owner_of_version(model, number)
+        if owner is not None and principal.owns(owner):
+            return
+        raise PermissionDenied("the report shows data of another principal; it needs a token with the scope 'models'")
 
     async def DeleteVersion(  # noqa: N802
         self, request: pb.DeleteVersionRequest, context: Context

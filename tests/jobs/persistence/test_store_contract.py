@@ -81,7 +81,7 @@ async def test_queue_over_its_limit_is_rejected(database: Database) -> None:
     with pytest.raises(QuotaExceeded, match="3 jobs wait already, and the limit is 3"):
         await create(store, owner="d", quotas=quotas)
     with pytest.raises(QuotaExceeded, match="3 jobs wait already"):
-        await store.check_quotas("d", quotas)
+        await store.check_may_create("m", "d", quotas)
 
 
 # ── get and list ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -54,7 +54,7 @@ async def test_call_knows_its_peer_metadata_and_deadline() -> None:
         (inside,) = await kept.come()
         metadata = dict(inside.core.metadata)
         assert (metadata["name"], metadata["name-bin"]) == ("value", b"\xff\0")
-        assert inside.core.peer.startswith("ipv4:127.0.0.1:")
+        assert inside.core.name_of_peer().startswith("ipv4:127.0.0.1:")
         assert inside.core.deadline is None
         inside.reply(b"")
         await call

@@ -1,0 +1,108 @@
+"""What the audit log says of each method that changes models, versions, jobs, datasets or tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from service.access.audit import AuditEvent, AuditLog
+from service.access.principal import current_principal
+from service.wire.access.method_scopes import field_of
+
+_MODELS, _TUNING = "/zoo.v1.Models", "/zoo.v1.FineTuning"
+_ACCESS, _OIP = "/zoo.v1.Access", "/inference.GRPCInferenceService"
+
+Named = tuple[str, str, Mapping[str, str]]
+"""Kind of object, path of the field that names it, and further fields: name in the log → path."""
+
+_BY_REQUEST: Mapping[str, Named] = {
+    f"{_MODELS}/LoadModel": ("model", "name", {}),
+    f"{_MODELS}/UnloadModel": ("model", "name", {}),
+    f"{_MODELS}/UpdateModel": ("model", "model.name", {}),
+    f"{_MODELS}/DeleteVersion": ("model", "model", {"version": "version"}),
+    f"{_MODELS}/SetAlias": ("model", "model", {"alias": "alias", "version": "version"}),
+    f"{_MODELS}/DeleteAlias": ("model", "model", {"alias": "alias"}),
+    f"{_MODELS}/RollbackModel": ("model", "model", {}),
+    f"{_MODELS}/SetTraffic": ("model", "model", {"canary": "canary", "canary_share": "canary_share"}),
+    f"{_OIP}/RepositoryModelLoad": ("model", "model_name|repository_name", {}),
+    f"{_OIP}/RepositoryModelUnload": ("model", "model_name|repository_name", {}),
+    f"{_OIP}/TraceSetting": ("settings", "model_name", {}),
+    f"{_TUNING}/DeleteDataset": ("dataset", "id", {"force": "force"}),
+    f"{_TUNING}/CancelJob": ("job", "id", {}),
+    f"{_TUNING}/PauseJob": ("job", "id", {}),
+    f"{_TUNING}/ResumeJob": ("job", "id", {}),
+    f"{_TUNING}/DeleteJob": ("job", "id", {}),
+    f"{_ACCESS}/RevokeToken": ("token", "id", {}),
+}
+_BY_REPLY: Mapping[str, Named] = {
+    f"{_TUNING}/UploadDataset": ("dataset", "dataset.id", {}),
+    f"{_TUNING}/CreateJob": ("job", "job.id", {"model": "job.spec.model", "base": "job.spec.base"}),
+    f"{_ACCESS}/CreateToken": ("token", "token.id", {"principal": "token.principal"}),
+}
+_WITHOUT_OBJECT = frozenset({f"{_OIP}/LogSettings"})
+AUDITED = frozenset({*_BY_REQUEST, *_BY_REPLY, *_WITHOUT_OBJECT})
+"""Full names of the methods that are recorded."""
+_ONLY_READS: Mapping[str, Callable[[Any], bool]] = {
+    f"{_TUNING}/CreateJob": lambda request: bool(getattr(request, "validate_only", False)),
+    f"{_OIP}/LogSettings": lambda request: not getattr(request, "settings", None),
+    f"{_OIP}/TraceSetting": lambda request: not getattr(request, "settings", None),
+}
+"""Methods whose request may also only ask."""
+OWNER_KEY = "zoo-owner"
+
+
+class AuditedCall(Protocol):
+    """The part of a grpc.aio context that the record needs."""
+
+    def peer(self) -> str:
+        """The client's address."""
+
+    def invocation_metadata(self) -> Any:
+        """Pairs of key and value."""
+
+
+class Audit:
+    """Records calls. Without a log it records nothing."""
+
+    def __init__(self, log: AuditLog | None = None) -> None:
+        self._log = log
+
+    def record(self, path: str, request: Any, reply: Any, outcome: str, call: AuditedCall) -> None:
+        """A call of a method has ended with a status code's name. `reply`: None where it failed."""
+        if self._log is None or path not in AUDITED:
+            return
+        only_reads = _ONLY_READS.get(path)
+        if only_reads is not None and only_reads(request):
+            return
+        principal = current_principal.get()
+        owner = "" if not principal.anonymous else _owner(call)
+        kind, name, detail = _described(path, request, reply)
+        self._log.record(
+            AuditEvent(
+                action=path.rpartition("/")[2],
+                object=f"{kind}/{name}" if kind else "",
+                outcome=outcome,
+                principal=principal,
+                peer=call.peer(),
+                owner=owner,
+                detail=detail,
+            )
+        )
+
+
+def _described(path: str, request: Any, reply: Any) -> tuple[str, str, dict[str, str]]:
+    """Kind and name of the object, and details."""
+    message, named = request, _BY_REQUEST.get(path)
+    if named is None and (named := _BY_REPLY.get(path)) is not None:
+        message = reply
+    if named is None or message is None:
+        return (named[0] if named else ""), "", {}
+    kind, name, fields = named
+    try:
+        return kind, field_of(message, name), {key: field_of(message, where) for key, where in fields.items()}
+    except AttributeError:  # bytes that were no message of the method's type
+        return kind, "", {}
+
+
+def _owner(call: AuditedCall) -> str:
+    return next((str(value) for key, value in call.invocation_metadata() or () if key == OWNER_KEY), "")
