@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _EXPECTED = (
     ("service.client.errors", "ZooClientError", FAILED),
     ("model_zoo.errors", "ZooModelError", FAILED),
+    ("service.errors", "ZooError", FAILED),
     ("service.settings", "SettingsError", MISUSED),
 )
 _OUT_OF_RANGE = "Value out of range: "

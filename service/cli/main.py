@@ -19,6 +19,7 @@ from service.cli.commands import (
     pull,
     serve,
     status,
+    token,
     versions,
 )
 from service.cli.error_messages import error_message, option_problem
@@ -68,6 +69,7 @@ app.command("doctor")(doctor.doctor)
 app.command("finetune")(finetune.finetune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(token.app, name="token")
 app.command("versions")(versions.versions)
 app.command("report")(versions.report)
 app.command("promote")(versions.promote)

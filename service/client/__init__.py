@@ -11,13 +11,14 @@ Modules beside them are pure, except `upload`, which reads files:
 
     channel, backoff       options, retries and timeouts       concurrency             operations that differ between the two
     inputs/, tensors       inputs → messages                   results                 messages → results
-    models, versions, datasets, jobs                           the SDK's classes ↔ messages
+    models, versions, datasets, jobs, access                   the SDK's classes ↔ messages
     upload                 the data of an upload               reorder_buffer          results in the order of inputs
     errors                 status and details → exceptions     message_fields          fields ↔ Python values
 """
 
 from service.client._async.client import AsyncClient
 from service.client._sync.client import Client
+from service.client.access import Identity, NewToken, Token, TokenLimits
 from service.client.channel import DEFAULT_TARGET, Retry
 from service.client.datasets import Columns, Dataset, DatasetReport, SkippedExample
 from service.client.errors import (
@@ -85,6 +86,7 @@ __all__ = [
     "FineTuned",
     "Forecast",
     "GeneratedText",
+    "Identity",
     "IllegalMove",
     "InvalidRequest",
     "Job",
@@ -97,6 +99,7 @@ __all__ = [
     "MetricValue",
     "ModelInfo",
     "ModelVersion",
+    "NewToken",
     "NotAllowed",
     "NotFound",
     "Outcome",
@@ -118,6 +121,8 @@ __all__ = [
     "Tensors",
     "TimedOut",
     "Timing",
+    "Token",
+    "TokenLimits",
     "Traffic",
     "Unavailable",
     "UnloadedModel",

@@ -6,7 +6,7 @@ not retry:
 
 - the health service, so that a probe of an absent server is answered at once;
 - LoadModel, whose failures are UNAVAILABLE too: a retry would fetch and convert gigabytes again to fail for the same reason;
-- RollbackModel, which is not idempotent;
+- RollbackModel and CreateToken, which are not idempotent;
 - StreamPredict, UploadDataset and WatchJob, which the SDK opens again by itself (`backoff.py`). gRPC keeps the requests of a
   stream for a retry and can wait for ever after the server was killed.
 """
@@ -31,13 +31,14 @@ HEALTH_TIMEOUT_S = 5.0
 """For health checks, which a live server answers in milliseconds."""
 
 _RETRIED_WHEN_FULL = ({"service": "zoo.v1.Prediction", "method": "Predict"},)
-_RETRIED = ({"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"})
+_RETRIED = ({"service": "zoo.v1.Models"}, {"service": "zoo.v1.FineTuning"}, {"service": "zoo.v1.Access"})
 _NOT_RETRIED = (  # the entry of a method has precedence over the entry of its service
     {"service": "zoo.v1.Prediction", "method": "StreamPredict"},
     {"service": "zoo.v1.Models", "method": "LoadModel"},
     {"service": "zoo.v1.Models", "method": "RollbackModel"},
     {"service": "zoo.v1.FineTuning", "method": "UploadDataset"},
     {"service": "zoo.v1.FineTuning", "method": "WatchJob"},
+    {"service": "zoo.v1.Access", "method": "CreateToken"},
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MIB = 1024 * 1024

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -12,10 +11,9 @@ from service.access.attempts import BURST, REFILL_S
 from service.access.authenticator import Authenticator, UnknownToken
 from service.access.rate_limits import Limits
 from service.access.scopes import Scope
-from service.access.token_store import Revision, Token
 from service.access.tokens import Secret, new_secret
-from service.database import DatabaseUnavailable
 from service.errors import NotReady, RateLimited, Unauthenticated
+from tests.support.wire.access import MemoryTokens
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,34 +24,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-class Store:
-    """Tokens as another server may change them."""
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, Token] = {}
-        self.away = False
-        self.reads = 0
-
-    def add(self, principal: str = "ada", scope: Scope = Scope.INFER, **fields: object) -> Secret:
-        secret = new_secret()
-        token = Token(secret.id, secret.digest, principal, frozenset({scope}))
-        self.tokens[secret.id] = replace(token, **fields)  # type: ignore[arg-type]
-        return secret
-
-    def revoke(self, secret: Secret) -> None:
-        self.tokens[secret.id] = replace(self.tokens[secret.id], revoked=1.0)
-
-    async def revision(self) -> Revision:
-        self.reads += 1
-        await asyncio.sleep(0)
-        if self.away:
-            raise DatabaseUnavailable("away")
-        return len(self.tokens), sum(token.revoked is not None for token in self.tokens.values())
-
-    async def all(self) -> tuple[Revision, list[Token]]:
-        return await self.revision(), list(self.tokens.values())
 
 
 def here(address: str = "10.0.0.1") -> Callable[[], str]:
@@ -67,7 +37,7 @@ def bearer(secret: Secret) -> tuple[str]:
 class World:
     def __init__(self) -> None:
         self.clock, self.wall = Clock(), Clock()
-        self.store = Store()
+        self.store = MemoryTokens()
         self.authenticator = Authenticator(
             self.store,  # type: ignore[arg-type]
             Limits(requests_per_second=100),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from service.client._async.access import AsyncAccess
 from service.client._async.connection import AsyncConnection
 from service.client._async.datasets import AsyncDatasets
 from service.client._async.fine_tuning import AsyncFineTuning
@@ -15,6 +17,7 @@ from service.client._async.jobs import AsyncJobs
 from service.client._async.models import AsyncModels
 from service.client._async.predictions import AsyncPredictions
 from service.client._async.versions import STABLE, AsyncVersions
+from service.client.access import Identity, NewToken, Token, TokenLimits
 from service.client.channel import CALL_TIMEOUT_S, DEFAULT_TARGET, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Retry
 from service.client.datasets import Columns, Dataset
 from service.client.inputs.instances import Input
@@ -43,6 +46,7 @@ class AsyncClient:
         self._jobs = AsyncJobs(self._connection)
         self._versions = AsyncVersions(self._connection)
         self._fine_tuning = AsyncFineTuning(self._datasets, self._jobs, self._versions)
+        self._access = AsyncAccess(self._connection)
 
     async def close(self) -> None:
         """Ends all calls and closes the connection."""
@@ -377,3 +381,31 @@ class AsyncClient:
     async def delete_version(self, model: str, version: int, *, timeout: float | None = CALL_TIMEOUT_S) -> int:
         """Deletes a version without an alias; returns the freed bytes."""
         return await self._versions.delete(model, version, timeout)
+
+    # ── access ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create_token(
+        self,
+        principal: str,
+        scopes: Sequence[str],
+        *,
+        models: Sequence[str] = (),
+        limits: TokenLimits | None = None,
+        expires: datetime | None = None,
+        timeout: float | None = CALL_TIMEOUT_S,
+    ) -> NewToken:
+        """Makes a token with the scopes `infer`, `models`, `finetune`, `admin` or `metrics`, for all models or those whose names
+        match `models` (`cat*`). Only the result has its secret. Not retried: a second attempt would make a second token."""
+        return await self._access.create(principal, scopes, models, limits, expires, timeout)
+
+    def tokens(self, *, principal: str = "", timeout: float | None = CALL_TIMEOUT_S) -> AsyncIterator[Token]:
+        """The tokens, newest first, page by page; revoked and expired ones too. `timeout` is for each page."""
+        return self._access.list_all(principal, timeout)
+
+    async def revoke_token(self, token_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Token:
+        """Ends a token for ever."""
+        return await self._access.revoke(token_id, timeout)
+
+    async def identity(self, *, timeout: float | None = CALL_TIMEOUT_S) -> Identity:
+        """Whom the server takes the caller for, and what the caller may do."""
+        return await self._access.identity(timeout)

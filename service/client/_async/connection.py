@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 from service.client.channel import Metadata, Retry, call_metadata, channel_options
 from service.client.concurrency import async_channel
 from service.client.errors import call_error
-from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
+from service.pb import access_pb2_grpc, fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
 
 class AsyncConnection:
@@ -25,6 +25,7 @@ class AsyncConnection:
         self.prediction = prediction_pb2_grpc.PredictionStub(self._channel)
         self.models = models_pb2_grpc.ModelsStub(self._channel)
         self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(self._channel)
+        self.access = access_pb2_grpc.AccessStub(self._channel)
         self.health = health_pb2_grpc.HealthStub(self._channel)
 
     async def call(

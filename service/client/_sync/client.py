@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from service.client._sync.access import SyncAccess
 from service.client._sync.connection import SyncConnection
 from service.client._sync.datasets import SyncDatasets
 from service.client._sync.fine_tuning import SyncFineTuning
@@ -16,6 +18,7 @@ from service.client._sync.jobs import SyncJobs
 from service.client._sync.models import SyncModels
 from service.client._sync.predictions import SyncPredictions
 from service.client._sync.versions import STABLE, SyncVersions
+from service.client.access import Identity, NewToken, Token, TokenLimits
 from service.client.channel import CALL_TIMEOUT_S, DEFAULT_TARGET, HEALTH_TIMEOUT_S, LOAD_TIMEOUT_S, Retry
 from service.client.datasets import Columns, Dataset
 from service.client.inputs.instances import Input
@@ -44,6 +47,7 @@ class Client:
         self._jobs = SyncJobs(self._connection)
         self._versions = SyncVersions(self._connection)
         self._fine_tuning = SyncFineTuning(self._datasets, self._jobs, self._versions)
+        self._access = SyncAccess(self._connection)
 
     def close(self) -> None:
         """Ends all calls and closes the connection."""
@@ -372,3 +376,31 @@ class Client:
     def delete_version(self, model: str, version: int, *, timeout: float | None = CALL_TIMEOUT_S) -> int:
         """Deletes a version without an alias; returns the freed bytes."""
         return self._versions.delete(model, version, timeout)
+
+    # ── access ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_token(
+        self,
+        principal: str,
+        scopes: Sequence[str],
+        *,
+        models: Sequence[str] = (),
+        limits: TokenLimits | None = None,
+        expires: datetime | None = None,
+        timeout: float | None = CALL_TIMEOUT_S,
+    ) -> NewToken:
+        """Makes a token with the scopes `infer`, `models`, `finetune`, `admin` or `metrics`, for all models or those whose names
+        match `models` (`cat*`). Only the result has its secret. Not retried: a second attempt would make a second token."""
+        return self._access.create(principal, scopes, models, limits, expires, timeout)
+
+    def tokens(self, *, principal: str = "", timeout: float | None = CALL_TIMEOUT_S) -> Iterator[Token]:
+        """The tokens, newest first, page by page; revoked and expired ones too. `timeout` is for each page."""
+        return self._access.list_all(principal, timeout)
+
+    def revoke_token(self, token_id: str, *, timeout: float | None = CALL_TIMEOUT_S) -> Token:
+        """Ends a token for ever."""
+        return self._access.revoke(token_id, timeout)
+
+    def identity(self, *, timeout: float | None = CALL_TIMEOUT_S) -> Identity:
+        """Whom the server takes the caller for, and what the caller may do."""
+        return self._access.identity(timeout)

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from service.client.channel import Metadata, Retry, call_metadata, channel_options
 from service.client.concurrency import sync_channel
 from service.client.errors import call_error
-from service.pb import fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
+from service.pb import access_pb2_grpc, fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
 
 class SyncConnection:
@@ -26,6 +26,7 @@ class SyncConnection:
         self.prediction = prediction_pb2_grpc.PredictionStub(self._channel)
         self.models = models_pb2_grpc.ModelsStub(self._channel)
         self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(self._channel)
+        self.access = access_pb2_grpc.AccessStub(self._channel)
         self.health = health_pb2_grpc.HealthStub(self._channel)
 
     def call(self, method: Callable[..., Any], request: Any, timeout: float | None, metadata: Metadata = ()) -> Any:

@@ -13,6 +13,7 @@ from grpc import aio
 
 from service.pb import open_inference_pb2 as pb
 from service.pb import open_inference_pb2_grpc as pb_grpc
+from service.wire.access.guard import Guard
 from service.wire.calls import CountedServer
 from service.wire.open_inference.model_codec import ModelCodec
 from service.wire.open_inference.regions import Regions
@@ -28,19 +29,22 @@ def asks(*values: float, model: str = "adder", request_id: str = "r", **fields: 
     return request
 
 
-def servicer(w: World, regions: Regions | None = None) -> OpenInferenceServicer:
-    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1", regions)
+def servicer(w: World, regions: Regions | None = None, guard: Guard | None = None) -> OpenInferenceServicer:
+    return OpenInferenceServicer(w.inference, w.registry, w.recorder, cast(Any, None), "1", regions, guard)
 
 
 @asynccontextmanager
-async def served(regions: Regions | None = None, **options: Any) -> AsyncIterator[tuple[World, Any]]:
-    """A world behind a port, and a stub that calls it. `regions`: turns shared memory on."""
+async def served(
+    regions: Regions | None = None, guard: Guard | None = None, **options: Any
+) -> AsyncIterator[tuple[World, Any]]:
+    """A world behind a port, and a stub that calls it. `regions`: turns shared memory on. `guard`: asks for tokens."""
     async with world(**options) as w:
         server = aio.server()
-        counted: Any = CountedServer(server, w.recorder)
-        behind = servicer(w, regions)
+        counted: Any = CountedServer(server, w.recorder, guard)
+        behind = servicer(w, regions, guard)
         add_to_server(behind, counted)
-        async with served_port(server, behind.calls, gate=w.inference.refuse_unread) as port, port.channel() as channel:
+        hooks = {"gate": w.inference.refuse_unread, "guard": guard}
+        async with served_port(server, behind.calls, **hooks) as port, port.channel() as channel:
             yield w, pb_grpc.GRPCInferenceServiceStub(channel)
 
 
