@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.datasets import dataset_store as store_module
+from service.datasets.dataset_limits import OwnerQuota
 from service.datasets.dataset_store import DatasetStore
-from service.errors import InvalidInput, NotReady
+from service.datasets.upload.header import UploadHeader
+from service.errors import InvalidInput, NotReady, QuotaExceeded
 from tests.support.datasets.dataset_files import (
     accept_everything,
     header,
@@ -134,3 +136,75 @@ async def test_received_bytes_are_asked_only_by_a_digest(store: DatasetStore) ->
     assert await store.received("0" * 64) == 0
     for wrong in ("", "../etc", "0" * 63):
         await refused(store.received(wrong))
+
+
+# ── owners that tokens prove ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def of(owner: str, offset: int = 0, data: bytes = DATA) -> UploadHeader:
+    return header(data, "a.jsonl", owner=owner, private=True, offset=offset)
+
+
+@pytest.mark.asyncio
+async def test_private_owners_learn_nothing_of_each_other(store: DatasetStore, accepted: list[Path]) -> None:
+    begun = await store.begin(of("ann"))
+    await store.append(begun, DATA[:100])
+    await store.abandon(begun)
+    sha256 = begun.header.sha256
+    assert await store.received(sha256, "ann") == 100
+    assert await store.received(sha256, "bob") == await store.received(sha256) == 0
+
+    again = await store.begin(of("ann", 100))
+    await store.append(again, DATA[100:])
+    made = await store.finish(again)
+    other = await store.begin(of("bob"))
+    assert other.existing is None  # equal bytes must be sent before they give a dataset
+    await store.append(other, DATA)
+    copy = await store.finish(other)
+    assert (made.existed, copy.existed) == (False, False)
+    assert made.info.id != copy.info.id
+    assert [(await store.list(owner=owner)).datasets for owner in ("ann", "bob")] == [(made.info,), (copy.info,)]
+    assert (await store.begin(of("ann"))).existing == made.info
+
+
+@pytest.mark.asyncio
+async def test_uploads_of_equal_bytes_by_private_owners_do_not_wait_for_each_other(store: DatasetStore) -> None:
+    one, other = await store.begin(of("ann")), await store.begin(of("bob"))
+    await store.append(one, DATA[:10])
+    await store.append(other, DATA[:20])
+    assert await store.received(one.header.sha256, "ann") == 10
+    assert await store.received(one.header.sha256, "bob") == 20
+    for upload in (one, other):
+        await store.abandon(upload)
+
+
+@pytest.mark.asyncio
+async def test_owner_over_a_quota_is_refused_and_others_are_not(store: DatasetStore, accepted: list[Path]) -> None:
+    more = DATA + b"\n"
+    quota = OwnerQuota(datasets=1)
+    running = await store.begin(of("ann"), quota)
+    error = await refused(store.begin(of("ann", data=more), quota), QuotaExceeded)
+    assert error.message == "you have 1 datasets and uploads, and the limit is 1; delete one first"
+    await store.append(running, DATA)
+    stored = await store.finish(running)
+    await refused(store.begin(of("ann", data=more), quota), QuotaExceeded)
+    assert (await store.begin(of("ann"), quota)).existing == stored.info  # takes no more room
+    await store.abandon(await store.begin(of("bob", data=more), quota))
+    await store.delete(stored.info.id)
+    await store.abandon(await store.begin(of("ann", data=more), quota))
+
+
+@pytest.mark.asyncio
+async def test_interrupted_upload_may_go_on_at_a_full_quota(store: DatasetStore) -> None:
+    quota = OwnerQuota(datasets=1, total_bytes=len(DATA))
+    begun = await store.begin(of("ann"), quota)
+    await store.append(begun, DATA[:10])
+    await store.abandon(begun)
+    await store.abandon(await store.begin(of("ann", 10), quota))
+
+
+@pytest.mark.asyncio
+async def test_owner_over_a_quota_of_bytes_is_refused(store: DatasetStore) -> None:
+    quota = OwnerQuota(total_bytes=len(DATA) - 1)
+    assert "your datasets may take" in (await refused(store.begin(of("ann"), quota), QuotaExceeded)).message
+    await store.abandon(await store.begin(of("ann"), OwnerQuota(total_bytes=len(DATA))))

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from model_zoo.strict_json import NotFinite
 from service.database import Database
-from service.errors import AlreadyExists, IllegalMove, InvalidInput, NotFound, QuotaExceeded
+from service.database.tables import jobs
+from service.errors import AlreadyExists, IllegalMove, InvalidInput, NotFound, PermissionDenied, QuotaExceeded
 from service.jobs.desired_state import DesiredState
 from service.jobs.job_folder import job_folder
-from service.jobs.job_limits import Quotas
+from service.jobs.job_limits import OwnerTerms, Quotas
 from service.jobs.persistence.event_store import EventStore
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.persistence.leases import Leases
@@ -82,6 +84,46 @@ async def test_queue_over_its_limit_is_rejected(database: Database) -> None:
         await create(store, owner="d", quotas=quotas)
     with pytest.raises(QuotaExceeded, match="3 jobs wait already"):
         await store.check_may_create("m", "d", quotas)
+
+
+async def test_limit_of_an_owner_goes_before_that_of_the_server(database: Database) -> None:
+    store, quotas = JobStore(database), Quotas(per_owner=2, queued=100)
+    for _ in range(3):
+        await create(store, owner="ann", quotas=quotas, terms=OwnerTerms(most=3))
+    with pytest.raises(QuotaExceeded, match="the limit is 3"):
+        await create(store, owner="ann", quotas=quotas, terms=OwnerTerms(most=3))
+    await create(store, owner="bob", quotas=quotas, terms=OwnerTerms(most=1))
+    with pytest.raises(QuotaExceeded, match="the limit is 1"):
+        await store.check_may_create("m", "bob", quotas, OwnerTerms(most=1))
+
+
+async def test_model_of_another_owner_takes_no_job_of_one_who_may_make_only_own_models(database: Database) -> None:
+    store, sole = JobStore(database), OwnerTerms(sole=True)
+    first = await create(store, owner="ann", terms=sole)
+    await create(store, owner="ann", terms=sole)
+    with pytest.raises(PermissionDenied, match="belongs to another principal"):
+        await create(store, owner="bob", terms=sole)
+    with pytest.raises(PermissionDenied):
+        await store.check_may_create(first.spec.model, "bob", QUOTAS, sole)
+    await create(store, spec(model="other"), owner="bob", terms=sole)
+    await create(store, owner="root")  # who may change any model
+
+
+async def test_model_for_which_every_job_failed_is_free_again(database: Database) -> None:
+    store, sole = JobStore(database), OwnerTerms(sole=True)
+    await store.cancel((await create(store, owner="ann", terms=sole)).id)
+    await create(store, owner="bob", terms=sole)
+
+
+async def test_owner_of_a_version_is_that_of_the_job_that_published_it(database: Database) -> None:
+    store = JobStore(database)
+    job = await create(store, owner="ann")
+    published = update(jobs).where(jobs.c.id == job.id).values(version=3, state=SUCCEEDED)
+    await database.write(lambda c: c.execute(published))
+    assert await store.owner_of_version(job.spec.model, 3) == "ann"
+    assert await store.owner_of_version(job.spec.model, 4) is None
+    with pytest.raises(PermissionDenied):
+        await create(store, owner="bob", terms=OwnerTerms(sole=True))
 
 
 # ── get and list ──────────────────────────────────────────────────────────────────────────────────────────────────

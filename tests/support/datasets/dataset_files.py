@@ -141,6 +141,7 @@ def accept_everything(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             kind=order.kind or DatasetKind.TEXT,
             sha256=order.sha256,
             size_bytes=order.size_bytes,
+            owner=order.owner,
             report=DatasetReport(examples=1),
             created=datetime.now(UTC),
         )

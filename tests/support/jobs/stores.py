@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.jobs.job_limits import Quotas
+from service.jobs.job_limits import OwnerTerms, Quotas
 from service.jobs.persistence.job_store import JobStore
 from service.jobs.types import Job, JobSpec
 from tests.support.jobs.fakes import spec
@@ -21,7 +21,12 @@ class Clock:
 
 
 async def create(
-    store: JobStore, asked: JobSpec | None = None, request_id: str = "", owner: str = "", quotas: Quotas = QUOTAS
+    store: JobStore,
+    asked: JobSpec | None = None,
+    request_id: str = "",
+    owner: str = "",
+    quotas: Quotas = QUOTAS,
+    terms: OwnerTerms | None = None,
 ) -> Job:
     asked = asked or spec()
-    return await store.create(asked, asked, request_id, owner, quotas)
+    return await store.create(asked, asked, request_id, owner, quotas, terms or OwnerTerms())

@@ -13,16 +13,20 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from service.datasets.dataset import Columns, DatasetInfo, DatasetKind, DatasetReport, Skipped
+from service.datasets.dataset_limits import OwnerQuota
 from service.datasets.dataset_store import UploadResult
 from service.datasets.library import DatasetPage
 from service.datasets.upload.header import UploadHeader
 from service.errors import IllegalMove, InvalidInput, NotFound
+from service.jobs.job_limits import OwnerTerms
+from service.jobs.job_service import FREE
 from service.jobs.types import Checkpoint, Event, EventPayload, Job, JobState, Page, StateChanged
 from service.observability.metrics import Metrics
 from service.observability.recorder import Recorder
 from service.observability.statistics import Statistics
 from service.pb import fine_tuning_pb2_grpc
 from service.training.job_spec import JobSpec
+from service.wire.access.guard import Guard
 from service.wire.calls import CountedServer
 from service.wire.zoo_v1.fine_tuning import FineTuningServicer
 
@@ -72,14 +76,16 @@ class FakeDatasets:
         self.known = {name: dataset(name) for name in ("d1", "d2", "d3")}
         self.existing: DatasetInfo | None = None
         self.uploads: list[FakeUpload] = []
+        self.quotas: list[OwnerQuota | None] = []
         self.uris: list[dict[str, Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def received(self, sha256: str) -> int:
-        return 7 if sha256 == "a" * 64 else 0
+    async def received(self, sha256: str, private_owner: str = "") -> int:
+        return 7 if (sha256, private_owner) == ("a" * 64, "") else 0
 
-    async def begin(self, header: UploadHeader) -> FakeUpload:
+    async def begin(self, header: UploadHeader, quota: OwnerQuota | None = None) -> FakeUpload:
+        self.quotas.append(quota)
         if header.size_bytes > 10**9:
             raise InvalidInput("header.size_bytes", "too many")
         self.uploads.append(FakeUpload(header, self.existing))
@@ -112,8 +118,14 @@ class FakeDatasets:
 
     look = get
 
-    async def list(self, size: int, after: str = "", kind: DatasetKind | None = None) -> DatasetPage:
-        names = [n for n in self.known if n > after and kind in (None, self.known[n].kind)]
+    async def list(
+        self, size: int, after: str = "", kind: DatasetKind | None = None, owner: str | None = None
+    ) -> DatasetPage:
+        names = [
+            name
+            for name, info in self.known.items()
+            if name > after and kind in (None, info.kind) and owner in (None, info.owner)
+        ]
         return DatasetPage(tuple(self.known[n] for n in names[:size]), names[size - 1] if len(names) > size else "")
 
     async def delete(self, dataset_id: str, *, force: bool = False) -> int:
@@ -129,6 +141,7 @@ class FakeJobs:
         self.jobs: dict[str, Job] = {}
         self.events: dict[str, list[Event]] = {}
         self.requests: list[str] = []
+        self.terms: list[OwnerTerms] = []
         self.judged: list[tuple[JobSpec, tuple[DatasetKind, ...], str]] = []
         self.changed = asyncio.Condition()
         self.drawn = 0
@@ -154,12 +167,15 @@ class FakeJobs:
     def prewarm(self) -> None:
         """A job will come."""
 
-    async def create(self, spec: JobSpec, request_id: str = "", owner: str = "") -> Job:
+    async def create(self, spec: JobSpec, request_id: str = "", owner: str = "", terms: OwnerTerms = FREE) -> Job:
         self.requests.append(request_id)
+        self.terms.append(terms)
         self.jobs["new"] = Job("new", spec, JobState.QUEUED, NOW, owner=owner)
         return self.jobs["new"]
 
-    async def check(self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "") -> JobSpec:
+    async def check(
+        self, spec: JobSpec, kinds: Sequence[DatasetKind] = (), owner: str = "", terms: OwnerTerms = FREE
+    ) -> JobSpec:
         self.judged.append((spec, tuple(kinds), owner))
         return spec.model_copy(update={"task": "image-classification"})
 
@@ -193,7 +209,7 @@ class FakeJobs:
     async def pause(self, job_id: str) -> Job:
         raise IllegalMove(f"job {(await self.get(job_id)).id} has ended")
 
-    async def resume(self, job_id: str) -> Job:
+    async def resume(self, job_id: str, terms: OwnerTerms = FREE) -> Job:
         return replace(await self.get(job_id), state=JobState.QUEUED)
 
     async def watch(self, job_id: str, after: int = 0) -> AsyncGenerator[tuple[Event, Job | None], None]:
@@ -235,13 +251,13 @@ class Tuning:
 
 
 @asynccontextmanager
-async def tuning(datasets: Any = None) -> AsyncIterator[Tuning]:
+async def tuning(datasets: Any = None, guard: Guard | None = None) -> AsyncIterator[Tuning]:
     metrics = CollectorRegistry()
     recorder = Recorder(Metrics(metrics), Statistics(lambda: 1234))
     datasets, jobs = datasets or FakeDatasets(), FakeJobs()
     servicer = FineTuningServicer(cast(Any, datasets), cast(Any, jobs))
     server = aio.server(options=[("grpc.max_receive_message_length", 64 * 1024 * 1024)])
-    counted: Any = CountedServer(server, recorder)
+    counted: Any = CountedServer(server, recorder, guard)
     fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(servicer, counted)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

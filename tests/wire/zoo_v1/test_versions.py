@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -11,7 +11,9 @@ from google.rpc import error_details_pb2 as details
 from grpc import aio
 
 from model_zoo.catalog import Catalog
-from service.errors import IllegalMove, NotFound
+from service.access.principal import ANYONE, Principal, current_principal
+from service.access.scopes import Scope
+from service.errors import IllegalMove, NotFound, PermissionDenied
 from service.pb import models_pb2 as pb
 from service.registry.model_status import (
     ModelStatus,
@@ -21,6 +23,7 @@ from service.registry.model_status import (
 )
 from service.registry.states import ModelState
 from service.wire.open_inference.model_config import index
+from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.models_convert import write_model
 from tests.support.wire.calls import detail, status_in, wired
 from tests.support.wire.fakes import status
@@ -216,3 +219,38 @@ async def test_the_index_of_open_inference_has_every_version_with_its_own_state(
         (zoo_model.name, "", "UNAVAILABLE", "not loaded"),
     ]
     assert [(m.name, m.version) for m in index(known, ready=True).models] == [("pets", "2")]
+
+
+# ── whose data a report shows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("principal", "permitted"),
+    [
+        (ANYONE, True),
+        (Principal("ann", frozenset({Scope.INFER})), True),
+        (Principal("bob", frozenset({Scope.INFER, Scope.FINETUNE})), False),
+        (Principal("bob", frozenset({Scope.MODELS})), True),
+        (Principal("root", frozenset({Scope.ADMIN})), True),
+    ],
+    ids=["without tokens", "its owner", "another", "who runs models", "an admin"],
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_report_is_for_the_owner_of_its_data_and_for_those_who_run_models(
+    principal: Principal, permitted: bool, known: bool
+) -> None:
+    async def owner_of(model: str, number: int) -> str | None:
+        assert (model, number) == ("pets", 2)
+        return "ann" if known else None
+
+    servicer = ModelsServicer(cast(Any, FakeVersions()), owner_of)
+    request = pb.GetReportRequest(model="pets", version="best")
+    token = current_principal.set(principal)
+    try:
+        if permitted and (known or principal.name != "ann"):
+            assert (await servicer.GetReport(request, cast(Any, None))).html == b"<html>"
+        else:
+            with pytest.raises(PermissionDenied, match="another principal"):
+                await servicer.GetReport(request, cast(Any, None))
+    finally:
+        current_principal.reset(token)
