@@ -83,6 +83,7 @@ from service.startup import (
 from service.tiering.tier_manager import TierManager
 from service.unix_socket import UnixSocket
 from service.wire.calls import CountedServer
+from service.wire.connection_limits import connection_limits
 from service.wire.frontend.frontend import Frontend
 from service.wire.frontend.wiring import is_supported, make_frontend, make_server
 from service.wire.health import Health
@@ -300,6 +301,7 @@ class Server:
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),  # a second server on the same port must fail
                 *keepalive(self._settings),
+                *connection_limits(self._settings),
             ],
         )
         guard = self._access.guard

@@ -221,8 +221,9 @@ class Settings(BaseSettings):
     max_message_mib: int = Field(default=64, ge=1, le=2047)
     """Largest request or response."""
 
-    keepalive_time_ms: int = Field(default=7_200_000, ge=1, le=2_147_483_647)
-    """Idle time after which the server pings a client. Lower it if a proxy or firewall drops idle connections."""
+    keepalive_time_ms: int = Field(default=300_000, ge=1, le=2_147_483_647)
+    """Idle time after which the server pings a client, and closes a connection whose client is gone. Lower it if a proxy or
+    firewall drops idle connections."""
 
     keepalive_timeout_ms: int = Field(default=20_000, ge=1, le=2_147_483_647)
     """How long the server waits for the answer to its ping before it closes the connection."""
@@ -239,6 +240,25 @@ class Settings(BaseSettings):
 
     keepalive_max_pings_without_data: int = Field(default=0, ge=0, le=2_147_483_647)
     """Most pings that the server sends without other data; 0 sets no limit."""
+
+    max_connections: int = Field(default=4096, ge=1, le=1_000_000)
+    """Most gRPC connections at once; more are closed as they come. Each takes a file and some 100 KiB."""
+
+    max_streams_per_connection: int = Field(default=1024, ge=1, le=1_000_000)
+    """Most calls at once on one connection; more wait at the client. Lower it so that one client cannot take the whole server."""
+
+    max_metadata_kib: int = Field(default=16, ge=4, le=1024)
+    """Largest metadata of one call; a call with more is refused. Raise it only for proxies that add long headers."""
+
+    connection_age_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
+    """After this time a connection is asked to end, so that clients spread over new servers; 0 sets no limit. Its calls have
+    `connection_age_grace_s` to end."""
+
+    connection_age_grace_s: float = Field(default=60.0, ge=0.0, le=86_400.0)
+    """How long the calls of a connection that was asked to end may go on."""
+
+    handshake_timeout_s: float = Field(default=20.0, ge=1.0, le=600.0)
+    """How long a new connection may take to become one of HTTP/2, TLS included; then it is closed."""
 
     dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
     """Roots of URIs that the server reads for callers: `file:///data`, `s3://bucket/folder`, separated by commas; none by
