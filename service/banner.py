@@ -22,13 +22,13 @@ EXAMPLES = {
 }
 
 
-def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
+def show_live(host: str, port: int, http_port: int, models: Sequence[str], *, tls: bool = False) -> None:
     """Prints the addresses once the ports are open and models load. `host`: as the setting has it."""
-    web = host_and_port("127.0.0.1" if is_unix(host) else host, http_port)
+    web = f"{'https' if tls else 'http'}://{host_and_port('127.0.0.1' if is_unix(host) else host, http_port)}"
     _print(
         f"Zoo {__version__} is live.",
-        f"  gRPC     {host_and_port(host, port)}",
-        f"  metrics  http://{web}/metrics    health  http://{web}/healthz",
+        f"  gRPC     {host_and_port(host, port)}{', with TLS' if tls else ''}",
+        f"  metrics  {web}/metrics    health  {web}/healthz",
         f"  loading  {', '.join(models)} …",
     )
 

@@ -10,6 +10,7 @@
 Modules beside them are pure, except `upload`, which reads files:
 
     channel, backoff       options, retries and timeouts       concurrency             operations that differ between the two
+    security               TLS and the token
     inputs/, tensors       inputs → messages                   results                 messages → results
     models, versions, datasets, jobs, access                   the SDK's classes ↔ messages
     upload                 the data of an upload               reorder_buffer          results in the order of inputs
@@ -67,6 +68,7 @@ from service.client.results import (
     Segments,
     Tensors,
 )
+from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
 from service.types import Label, SamplesInstance, Segment, Timing
 
@@ -121,6 +123,7 @@ __all__ = [
     "Tensors",
     "TimedOut",
     "Timing",
+    "Tls",
     "Token",
     "TokenLimits",
     "Traffic",
