@@ -111,9 +111,8 @@ def _read(setting: str, path: Path, *, private: bool = False) -> bytes:
         # Without waiting for a writer, where the path names a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        why = (getattr(error, "strerror", None) or "it is no name of a file").lower()
-        raise CertificateProblem(setting, f"{shown} cannot be read: {why}") from None
-    with os.fdopen(descriptor, "rb") as file:
+        raise CertificateProblem(setting, f"{shown} cannot be read: {_reason(error)}") from None
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise CertificateProblem(setting, f"{shown} is no file")
@@ -127,11 +126,16 @@ def _read(setting: str, path: Path, *, private: bool = False) -> bytes:
                 setting,
                 f"{shown} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}); expected 0600, or 0640 at most",
             )
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(LARGEST_FILE)
-        except OSError as error:
-            why = (error.strerror or "unknown reason").lower()
-            raise CertificateProblem(setting, f"{shown} cannot be read: {why}") from None
+    except OSError as error:
+        raise CertificateProblem(setting, f"{shown} cannot be read: {_reason(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or "it is no name of a file").lower()
 
 
 def _certificates(setting: str, data: bytes) -> list[x509.Certificate]:
