@@ -16,6 +16,7 @@ from service.cli.commands import (
     jobs,
     models,
     predict,
+    probe,
     pull,
     serve,
     status,
@@ -63,6 +64,7 @@ app.command("show")(models.show)
 app.command("pull")(pull.pull)
 app.command("predict")(predict.predict)
 app.command("status")(status.status)
+app.command("probe")(probe.probe)
 app.command("load")(status.load)
 app.command("unload")(status.unload)
 app.command("set")(status.set_options)
