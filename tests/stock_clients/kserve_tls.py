@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-import grpc
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 
 TRANSFORMER = "all_minilm_l6_v2"
 
 
-async def run(target: str, roots: bytes) -> dict[str, Any]:
-    async with InferenceGRPCClient(
-        target, use_ssl=True, creds=grpc.ssl_channel_credentials(root_certificates=roots)
-    ) as client:
+async def run(target: str, ca_file: str) -> dict[str, Any]:
+    async with InferenceGRPCClient(target, use_ssl=True, root_certificates=ca_file) as client:
         texts = InferInput("text", [1, 1], "BYTES", ["A cat sleeps on the sofa."])
         reply = await client.infer(InferRequest(TRANSFORMER, [texts]))
         return {
@@ -28,4 +24,4 @@ async def run(target: str, roots: bytes) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(run(sys.argv[1], Path(sys.argv[2]).read_bytes()))))
+    print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2]))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -90,14 +91,16 @@ def test_triton_client_streams_over_tls(secured: Secured) -> None:
     assert [type(reply).__name__ for reply in replies] == ["InferResult"] * 3
 
 
-@pytest.mark.asyncio
-async def test_triton_asyncio_client_infers_over_tls(secured: Secured) -> None:
-    client = triton_aio.InferenceServerClient(
-        f"localhost:{secured.process.port}", ssl=True, root_certificates=secured.file("ca.crt")
-    )
-    async with client:
-        reply = await client.infer(TRANSFORMER, TEXTS)
-        assert reply.as_numpy("embedding").shape == (1, 384)
+def test_triton_asyncio_client_infers_over_tls(secured: Secured) -> None:
+    async def run() -> tuple[int, ...]:
+        client = triton_aio.InferenceServerClient(
+            f"localhost:{secured.process.port}", ssl=True, root_certificates=secured.file("ca.crt")
+        )
+        async with client:
+            reply = await client.infer(TRANSFORMER, TEXTS)
+            return tuple(reply.as_numpy("embedding").shape)
+
+    assert asyncio.run(run()) == (1, 384)
 
 
 def test_triton_client_without_tls_is_not_answered(secured: Secured) -> None:
