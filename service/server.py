@@ -276,7 +276,7 @@ class Server:
         tls = self._tls
         credentials = None if tls is None else server_credentials(lambda: tls.certificate)
         port, self._socket = bind(self._grpc, settings, credentials)
-        self._http = open_http(settings, metrics, lambda: (self.live, self.ready), tls)
+        self._http = open_http(settings, metrics, lambda: (self.live, self.ready), tls, self._access.may_read_metrics)
         if tls is not None:
             tls.start(self._recorder)
         self._lanes.start()

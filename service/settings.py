@@ -106,9 +106,6 @@ class Settings(BaseSettings):
     """PEM file with the CAs of clients. With it gRPC accepts only clients with a certificate of one of them, and so does
     `/metrics`."""
 
-    tokens: Literal["off", "required"] = "off"
-    """`required` refuses calls without a valid token; `off` accepts every call."""
-
     allow_plaintext_beyond_loopback: bool = False
     """Whether both ports may listen beyond this machine without TLS. Turn it on only where something else encrypts, such as a
     proxy or a service mesh, or where the network is private."""

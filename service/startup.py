@@ -21,7 +21,7 @@ from service.access.exposure import check_exposure
 from service.access.tls import Tls
 from service.addresses import UNIX, host_and_port, is_loopback, is_unix
 from service.database import Database, DatabaseError, database_url
-from service.observability.http import HttpAccess, HttpPort
+from service.observability.http import Authorize, HttpAccess, HttpPort, anyone
 from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
@@ -214,13 +214,18 @@ def _cannot_listen(where: str, error: Exception) -> str:
 
 
 def open_http(
-    settings: Settings, metrics: CollectorRegistry, health: Callable[[], tuple[bool, bool]], tls: Tls | None
+    settings: Settings,
+    metrics: CollectorRegistry,
+    health: Callable[[], tuple[bool, bool]],
+    tls: Tls | None,
+    may_read_metrics: Authorize,
 ) -> HttpPort:
     """The port of the metrics and probes. It answers once it is started."""
     access = HttpAccess(
         context=None if tls is None else lambda: tls.context,
         certificate_required=tls is not None and tls.clients_need_certificates,
         metrics=settings.metrics != "off",
+        authorize=may_read_metrics if settings.metrics == "token" else anyone,
     )
     try:
         return HttpPort(settings.http_host, settings.http_port, metrics, health, access)

@@ -7,6 +7,7 @@ add packages without what is needed here: it has no timeout for the headers of a
 from __future__ import annotations
 
 import json
+import math
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import choose_encoder
 
+from service.errors import PermissionDenied, RateLimited, Unauthenticated, ZooError
 from service.observability.http_server import CERTIFIED, CHECK_INTERVAL_S, BoundedServer, BoundedServer6
 from service.observability.log import logger
 
@@ -31,9 +33,13 @@ Answer = tuple[str, list[Header], bytes]
 """Status, headers, body."""
 
 
-Authorize = Callable[[str, str], str | None]
-"""Gets the value of the header `Authorization`, or an empty text, and the client's address; gives a sentence that says why the
-client may not read the metrics, or None if it may. Called on the thread of a connection, several at once."""
+Authorize = Callable[[str | None, str], ZooError | None]
+"""Gets the value of the header `Authorization`, if there is one, and the client as gRPC names peers; says why it may not read the
+metrics, or gives None. Called on the thread of a connection, several at once."""
+
+
+def anyone(authorization: str | None, peer: str) -> None:
+    """Lets everyone read the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class HttpAccess:
     """Whether the metrics need a client certificate. Probes do not: the kubelet has none to show."""
     metrics: bool = True
     """Whether there is a page of metrics."""
-    authorize: Authorize = lambda _authorization, _peer: None
+    authorize: Authorize = anyone
     """Asked before the metrics are read."""
 
 
@@ -113,10 +119,19 @@ class HttpPort:
         """The answer to a client that may not read the metrics; None if it may."""
         if self._access.certificate_required and not environ.get(CERTIFIED):
             return _plain(HTTPStatus.FORBIDDEN, "/metrics needs a client certificate.")
-        problem = self._access.authorize(environ.get("HTTP_AUTHORIZATION", ""), environ.get("REMOTE_ADDR", ""))
-        if problem is None:
-            return None
-        return _plain(HTTPStatus.UNAUTHORIZED, problem, ("WWW-Authenticate", "Bearer"))
+        peer = _peer(environ.get("REMOTE_ADDR", ""))
+        match self._access.authorize(environ.get("HTTP_AUTHORIZATION"), peer):
+            case None:
+                return None
+            case Unauthenticated() as error:
+                return _plain(HTTPStatus.UNAUTHORIZED, error.message, ("WWW-Authenticate", "Bearer"))
+            case RateLimited() as error:
+                wait = ("Retry-After", str(math.ceil(error.retry_after_s or 0.0)))
+                return _plain(HTTPStatus.TOO_MANY_REQUESTS, error.message, wait)
+            case PermissionDenied() as error:
+                return _plain(HTTPStatus.FORBIDDEN, error.message)
+            case error:  # what tokens are checked with does not answer
+                return _plain(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
 
     def _page(self, environ: dict[str, Any]) -> Answer:
         """The metrics in the format that prometheus_client chooses by the client's `Accept` header."""
@@ -163,6 +178,11 @@ def _is_refused(part: str) -> bool:
 
 def _plain(status: HTTPStatus, sentence: str, *headers: Header) -> Answer:
     return _line(status), [("Content-Type", TEXT), *headers], sentence.encode() + b"\n"
+
+
+def _peer(address: str) -> str:
+    """An address as gRPC names a peer, without its port."""
+    return f"ipv6:[{address}]:0" if ":" in address else f"ipv4:{address}:0"
 
 
 def _probe(passed: bool, word: str) -> Answer:

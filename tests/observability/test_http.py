@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.errors import NotReady, PermissionDenied, RateLimited, Unauthenticated, ZooError
 from service.observability.http import HttpAccess, HttpPort
 from service.observability.metrics import Metrics
 from service.observability.recorder import Call, Recorder
@@ -190,11 +191,11 @@ def test_metrics_are_absent_where_they_are_off_and_probes_stay() -> None:
 
 
 def test_authorization_decides_about_the_metrics_and_not_about_probes() -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str | None, str]] = []
 
-    def authorize(authorization: str, peer: str) -> str | None:
+    def authorize(authorization: str | None, peer: str) -> ZooError | None:
         asked.append((authorization, peer))
-        return None if authorization == "Bearer good" else "expected a token"
+        return None if authorization == "Bearer good" else Unauthenticated("expected a token")
 
     with serving(access=HttpAccess(authorize=authorize)) as (port, _):
         for value in ([], [("Authorization", "Bearer bad")], [("Authorization", "Bearer good")] * 2):
@@ -202,12 +203,26 @@ def test_authorization_decides_about_the_metrics_and_not_about_probes() -> None:
             assert (status, headers["www-authenticate"], page) == (401, "Bearer", b"expected a token\n")
         assert exchange(port, "/metrics", headers=[("authorization", "Bearer good")])[0] == 200
         assert [get(port, probe)[0] for probe in ("/livez", "/readyz", "/healthz")] == [200, 200, 200]
-    peer = "127.0.0.1"
-    assert asked == [("", peer), ("Bearer bad", peer), ("Bearer good,Bearer good", peer), ("Bearer good", peer)]
+    peer = "ipv4:127.0.0.1:0"
+    assert asked == [(None, peer), ("Bearer bad", peer), ("Bearer good,Bearer good", peer), ("Bearer good", peer)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "header"),
+    [
+        (PermissionDenied("the token does not permit it"), 403, None),
+        (RateLimited("too many", 1.5), 429, "2"),
+        (NotReady("the database does not answer"), 503, None),
+    ],
+)
+def test_refusal_of_the_metrics_has_the_status_of_its_reason(error: ZooError, status: int, header: str | None) -> None:
+    with serving(access=HttpAccess(authorize=lambda *_: error)) as (port, _):
+        found, headers, page = exchange(port, "/metrics")
+        assert (found, headers.get("retry-after"), page.decode()) == (status, header, f"{error.message}\n")
 
 
 def test_token_in_the_url_is_not_accepted() -> None:
-    access = HttpAccess(authorize=lambda authorization, _: None if authorization else "expected a token")
+    access = HttpAccess(authorize=lambda authorization, _: None if authorization else Unauthenticated("no token"))
     with serving(access=access) as (port, _):
         assert get(port, "/metrics?access_token=good&authorization=Bearer%20good")[0] == 401
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from service.access.certificates import CertificateFiles
 from service.access.tls import Tls
+from service.errors import Unauthenticated
 from service.observability import http_server as module
 from service.observability.http import HttpAccess, HttpPort
 from tests.support.certificates import DAY, Authority, Issued, write_key
@@ -103,7 +104,7 @@ def test_client_that_does_not_read_the_answer_is_ended(monkeypatch: pytest.Monke
         finished.set()
 
     monkeypatch.setattr(module.BoundedServer, "_end", noted)
-    long = HttpAccess(authorize=lambda *_: "x" * 50_000_000)  # more than the kernel's buffers take
+    long = HttpAccess(authorize=lambda *_: Unauthenticated("x" * 50_000_000))  # more than the kernel's buffers take
     with serving(long) as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
