@@ -131,6 +131,9 @@ _BROKEN = (
     "Stream removed",
     "recvmsg",
 )
+# The same for a TLS handshake: the server's certificate is not accepted, or the answer is no TLS.
+_NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "is not in peer certificate")
+_NO_TLS = ("WRONG_VERSION_NUMBER", "Wrong version number")
 # grpc.aio reports this instead of the real status if the call ends while it writes a message.
 _ENDED_WHILE_WRITING = "Internal error from Core"
 
@@ -167,6 +170,14 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
         status = None
     if status is not None:
         return _from_status(status, _BY_CODE.get(code, ZooClientError))
+    if code == "UNAVAILABLE" and any(text in details for text in _NOT_TRUSTED):
+        return ServerUnreachable(
+            f"the certificate of {target} cannot be trusted: another CA than the client's signed it, it has expired, or it is "
+            "for another name",
+            code=code,
+        )
+    if code == "UNAVAILABLE" and any(text in details for text in _NO_TLS):
+        return ServerUnreachable(f"the server at {target} does not speak TLS, and the client does", code=code)
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
     broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)

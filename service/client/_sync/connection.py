@@ -25,6 +25,7 @@ class SyncConnection:
         self.metadata = call_metadata(owner) + security.metadata
         """Of every call and stream: who calls."""
         self._is_plain = security.credentials is None
+        self._has_answered = False
         options = [*channel_options(target, retry), *security.options]
         self._channel = sync_channel(target, options, security.credentials)
         self.prediction = prediction_pb2_grpc.PredictionStub(self._channel)
@@ -39,18 +40,31 @@ class SyncConnection:
         Raises ZooClientError.
         """
         try:
-            return method(request, timeout=timeout, metadata=self.metadata + metadata)
+            reply = method(request, timeout=timeout, metadata=self.metadata + metadata)
         except grpc.RpcError as error:
             raise self.failure(error) from None
+        self._has_answered = True
+        return reply
 
     def failure(self, error: grpc.RpcError) -> ZooClientError:
-        """The error of a call or stream. A server that wants TLS only closes a connection without it, so it is asked."""
+        """The error of a call or stream.
+
+        Where one side speaks TLS as the other does not expect it, the server only closes the connection. So the cause is
+        looked for here, if no call has been answered before.
+        """
         failure = call_error(error, self.target)
-        unexplained = self._is_plain and isinstance(failure, Unavailable) and not failure.reason
-        if unexplained and run_here(speaks_tls, self.target):
+        if self._has_answered or type(failure) not in (Unavailable, ServerUnreachable) or failure.reason:
+            return failure
+        if self._is_plain and run_here(speaks_tls, self.target):
             return ServerUnreachable(
                 f"the server at {self.target} speaks TLS and the client does not; use ZOO_TLS_CA_FILE with its CA, or "
                 "ZOO_TLS=true if this machine trusts it",
+                code=failure.code,
+            )
+        if not self._is_plain and type(failure) is Unavailable:
+            return ServerUnreachable(
+                f"{self.target} closed the connection after the TLS handshake; it may need a client certificate "
+                "(ZOO_TLS_CLIENT_CERT_FILE, ZOO_TLS_CLIENT_KEY_FILE), or another one",
                 code=failure.code,
             )
         return failure
