@@ -24,6 +24,7 @@ from service.client.channel import DEFAULT_TARGET, Retry
 from service.client.datasets import Columns, Dataset, DatasetReport, SkippedExample
 from service.client.errors import (
     BadInput,
+    ConnectionBroken,
     IllegalMove,
     InvalidRequest,
     NotAllowed,
@@ -80,6 +81,7 @@ __all__ = [
     "Classification",
     "Client",
     "Columns",
+    "ConnectionBroken",
     "Dataset",
     "DatasetReport",
     "Decisions",

@@ -5,7 +5,8 @@
     │   └── BadInput             found before the request is sent: an unreadable file, an unknown dtype
     ├── NotFound                 no such model or version; the message names similar ones
     ├── Unavailable              UNAVAILABLE after all retries: loading, failed to load, shutting down
-    │   └── ServerUnreachable    no server answers at the address
+    │   ├── ServerUnreachable    no server answers at the address
+    │   └── ConnectionBroken     the connection broke during the call
     ├── Overloaded               RESOURCE_EXHAUSTED; `retry_after_s` says when to retry
     ├── TimedOut                 DEADLINE_EXCEEDED
     ├── IllegalMove              FAILED_PRECONDITION
@@ -85,6 +86,10 @@ class Unavailable(ZooClientError):
 
 class ServerUnreachable(Unavailable):
     """No server answers at the address."""
+
+
+class ConnectionBroken(Unavailable):
+    """The connection broke before the answer was there."""
 
 
 class Overloaded(ZooClientError):
@@ -182,7 +187,7 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
     broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)
     if broken or (code == "INTERNAL" and details == _ENDED_WHILE_WRITING):
-        return Unavailable(f"the connection to {target} broke before the answer was there", code=code)
+        return ConnectionBroken(f"the connection to {target} broke before the answer was there", code=code)
     if code == "DEADLINE_EXCEEDED":
         return TimedOut(f"{target} gave no answer within the timeout", code=code)
     if code == "UNIMPLEMENTED":

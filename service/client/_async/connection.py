@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from service.client.channel import Metadata, Retry, call_metadata, channel_options
 from service.client.concurrency import async_channel, run_in_thread
-from service.client.errors import ServerUnreachable, Unavailable, ZooClientError, call_error
+from service.client.errors import ConnectionBroken, ServerUnreachable, ZooClientError, call_error
 from service.client.security import Security, speaks_tls
 from service.pb import access_pb2_grpc, fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
@@ -54,7 +54,7 @@ class AsyncConnection:
         looked for here, if no call has been answered before.
         """
         failure = call_error(error, self.target)
-        if self._has_answered or type(failure) not in (Unavailable, ServerUnreachable) or failure.reason:
+        if self._has_answered or not isinstance(failure, ConnectionBroken | ServerUnreachable):
             return failure
         if self._is_plain and await run_in_thread(speaks_tls, self.target):
             return ServerUnreachable(
@@ -62,7 +62,7 @@ class AsyncConnection:
                 "ZOO_TLS=true if this machine trusts it",
                 code=failure.code,
             )
-        if not self._is_plain and type(failure) is Unavailable:
+        if not self._is_plain and isinstance(failure, ConnectionBroken):
             return ServerUnreachable(
                 f"{self.target} closed the connection after the TLS handshake; it may need a client certificate "
                 "(ZOO_TLS_CLIENT_CERT_FILE, ZOO_TLS_CLIENT_KEY_FILE), or another one",

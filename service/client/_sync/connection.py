@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from service.client.channel import Metadata, Retry, call_metadata, channel_options
 from service.client.concurrency import run_here, sync_channel
-from service.client.errors import ServerUnreachable, Unavailable, ZooClientError, call_error
+from service.client.errors import ConnectionBroken, ServerUnreachable, ZooClientError, call_error
 from service.client.security import Security, speaks_tls
 from service.pb import access_pb2_grpc, fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
@@ -53,7 +53,7 @@ class SyncConnection:
         looked for here, if no call has been answered before.
         """
         failure = call_error(error, self.target)
-        if self._has_answered or type(failure) not in (Unavailable, ServerUnreachable) or failure.reason:
+        if self._has_answered or not isinstance(failure, ConnectionBroken | ServerUnreachable):
             return failure
         if self._is_plain and run_here(speaks_tls, self.target):
             return ServerUnreachable(
@@ -61,7 +61,7 @@ class SyncConnection:
                 "ZOO_TLS=true if this machine trusts it",
                 code=failure.code,
             )
-        if not self._is_plain and type(failure) is Unavailable:
+        if not self._is_plain and isinstance(failure, ConnectionBroken):
             return ServerUnreachable(
                 f"{self.target} closed the connection after the TLS handshake; it may need a client certificate "
                 "(ZOO_TLS_CLIENT_CERT_FILE, ZOO_TLS_CLIENT_KEY_FILE), or another one",
