@@ -33,7 +33,7 @@ def show_live(host: str, port: int, http_port: int, models: Sequence[str], *, tl
     )
 
 
-def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int) -> None:
+def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int, *, tls: bool = False) -> None:
     """Prints the models once each requested one has loaded or failed."""
     requested = [status for status in statuses if status.ever_loaded]
     lines = [f"Serving on {plan.name}, {plan.lanes} × {plan.threads_per_lane} threads:"]
@@ -43,7 +43,8 @@ def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, por
     ready = [status for status in requested if status.state is ModelState.READY]
     if ready:
         server = _server(host, port)
-        lines.append("Call it from another terminal:")
+        trust = ", with ZOO_TLS_CA_FILE or ZOO_TLS=true" if tls else ""
+        lines.append(f"Call it from another terminal{trust}:")
         lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
     _print(*lines)
 

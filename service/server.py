@@ -91,7 +91,7 @@ from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.open_inference.regions import Regions
 from service.wire.reflection import add_reflection
-from service.wire.transport import server_credentials
+from service.wire.transport import HANDSHAKE_TIMEOUT_MS, server_credentials
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
 
@@ -314,6 +314,7 @@ class Server:
                 # Windows that grow with the bandwidth let unread calls fill the server's memory.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),  # a second server on the same port must fail
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
                 *keepalive(self._settings),
             ],
         )
@@ -371,7 +372,9 @@ class Server:
             "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
         )
         self._tiers.start()  # after the loads, which would otherwise share the cores with a compiler
-        banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
+        banner.show_ready(
+            self._registry.statuses(), self._plan, self._settings.host, self._port, tls=self._tls is not None
+        )
 
     def _held_bytes(self) -> int | None:
         """Bytes held on the device, processes of lanes included. May block."""

@@ -11,6 +11,9 @@ import grpc
 
 from service.access.certificates import ServerCertificate
 
+HANDSHAKE_TIMEOUT_MS = 10_000
+"""Time of a new connection for TLS and the preface of HTTP/2; gRPC's default is two minutes, for which a silent client holds it."""
+
 
 def server_credentials(certificate: Callable[[], ServerCertificate]) -> grpc.ServerCredentials:
     """Credentials for a port. `certificate` gives the one in use; gRPC asks at each handshake, on a thread of its own, so it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,12 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured(folder: Path, client_ca: bytes | None = None, pair: Issued | None = None) -> AsyncIterator[Secured]:
+async def secured(
+    folder: Path,
+    client_ca: bytes | None = None,
+    pair: Issued | None = None,
+    options: Sequence[tuple[str, int]] = (),
+) -> AsyncIterator[Secured]:
     cert, key = (pair or CA.issue("first")).write(folder, "server")
     ca = None
     if client_ca is not None:
@@ -75,7 +80,7 @@ async def secured(folder: Path, client_ca: bytes | None = None, pair: Issued | N
         ca.write_bytes(client_ca)
     files = CertificateFiles(cert, key, ca)
     tls = Tls(files)
-    server = aio.server()
+    server = aio.server(options=options)
     server.add_generic_rpc_handlers((_Other(),))
     async with served_port(server, Methods(), credentials=server_credentials(lambda: tls.certificate)) as port:
         yield Secured(files, tls, port.number)
@@ -138,6 +143,17 @@ async def test_tls_1_2_is_taken_with_forward_secrecy_and_http_2(tmp_path: Path) 
             assert version == "TLSv1.2"
             assert cipher.startswith("ECDHE-")
             assert connection.selected_alpn_protocol() == "h2"
+
+
+async def test_handshake_that_does_not_go_on_is_ended(tmp_path: Path) -> None:
+    async with secured(tmp_path, options=[("grpc.server_handshake_timeout_ms", 100)]) as server:
+        for sent in (b"", b"\x16\x03\x01\x02\x00"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(sent)
+            async with asyncio.timeout(PATIENCE_S):
+                assert await reader.read() == b""
+            writer.close()
+        assert await server.call() == [b"x", b"x"]
 
 
 # ── clients with certificates ─────────────────────────────────────────────────────────────────────────────────────
