@@ -115,14 +115,16 @@ def message_of(model: str) -> bytes:
     return inputs.tensor_message(model, {"pixel_values": np.zeros((3, 224, 224), np.float32)})
 
 
-async def load(target: str, variant: Variant, message: bytes, callers: int, seconds: float) -> int:
+async def load(
+    target: str, variant: Variant, message: bytes, callers: int, seconds: float, method: str = METHOD
+) -> int:
     """Calls in a closed loop; gives their number. Raises grpc.RpcError for a call that fails."""
     end = time.monotonic() + seconds
     count = 0
 
     async def caller(channel: aio.Channel) -> None:
         nonlocal count
-        call = channel.unary_unary(METHOD)  # type: ignore[call-arg]  # bytes as they are
+        call = channel.unary_unary(method)  # type: ignore[call-arg]  # bytes as they are
         while time.monotonic() < end:
             await call(message, metadata=variant.metadata)
             count += 1

@@ -12,7 +12,7 @@ import grpc
 from service.access.certificates import ServerCertificate
 
 HANDSHAKE_TIMEOUT_MS = 10_000
-"""Time of a new connection for TLS and the preface of HTTP/2; gRPC's default is two minutes, for which a silent client holds it."""
+"""Time of a new connection for TLS and the preface of HTTP/2. By gRPC's default a silent client holds it for two minutes."""
 
 
 def server_credentials(certificate: Callable[[], ServerCertificate]) -> grpc.ServerCredentials:
