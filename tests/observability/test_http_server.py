@@ -71,6 +71,7 @@ def test_request_that_does_not_arrive_is_ended(monkeypatch: pytest.MonkeyPatch, 
     with serving() as port, connected(port) as connection:
         connection.sendall(sent)
         assert read_all(connection) == b""
+        monkeypatch.setattr(module, "HEAD_TIMEOUT_S", PATIENCE_S)
         assert status_of(port) == 200
 
 
