@@ -86,7 +86,8 @@ RUN groupadd --gid 10001 zoo \
 # pip stays in the venv: the zoo asks it where the package index keeps a model's weights.
 COPY --from=dependencies /opt/zoo /opt/zoo
 COPY --from=package /opt/package /opt/zoo
-# Inside a container every address is its own; what is published decides who can call. NVIDIA_*: which GPUs and which
+# The server listens on every address of the container, so it starts only with TLS and tokens, or with the settings that say that it
+# needs none: docs/operations.md, "Beyond this machine". NVIDIA_*: which GPUs and which
 # parts of the driver NVIDIA's container runtime lends, where there is one. Python writes nothing beside its modules, so
 # the root file system may be read-only with a tmpfs on /tmp.
 ENV PATH=/opt/zoo/bin:${PATH} \
@@ -102,9 +103,10 @@ USER 10001:10001
 WORKDIR /var/lib/zoo
 VOLUME /var/lib/zoo
 EXPOSE 8001 8002
-# Asks grpc.health.v1. The first start fetches weights, hence the long start period; it ends with the first success.
+# Asks /readyz, with or without TLS and tokens. The first start fetches weights, hence the long start period; it ends with the first
+# success.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=10m --retries=3 \
-    CMD ["sh", "-c", "zoo status --server 127.0.0.1:${ZOO_PORT} || exit 1"]
+    CMD ["sh", "-c", "zoo probe || exit 1"]
 # SIGTERM drains. Run it with `--init` (docker-compose.yml does), or a stop in the first seconds, before Zoo listens to
 # signals, lasts as long as the grace period: Linux keeps signals without a handler from the first process.
 STOPSIGNAL SIGTERM

@@ -19,13 +19,14 @@ The path from a user's data to the next version:
               └─ registry/       loads the version, and moves `stable` to it if it is better
 
 Around both: `verification/` checks networks and heads before they serve; `tiering/` compiles networks in the background and swaps
-them in; `database/` stores jobs and aliases; `client/`, `cli/` and `doctor/` are the SDK, the `zoo` command and `zoo doctor`.
+them in; `access/` decides who may connect; `database/` stores jobs and aliases; `client/`, `cli/` and `doctor/` are the SDK, the
+`zoo` command and `zoo doctor`.
 
 Imports point one way, `server, cli → wire → inference → jobs → tiering → registry → verification → engine → training → tasks →
-scheduler → runtime → datasets → database → model_zoo`; `errors`, `types`, `settings`, `addresses`, `observability`, `processes`,
-`disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and `fine_tuning.py`. grpc
-and protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`, `tasks/`, `runtime/`,
-`tiering/`, `verification/` and `model_zoo/`.
+scheduler → runtime → datasets → access → database → model_zoo`; `errors`, `types`, `settings`, `addresses`, `observability`,
+`processes`, `disk`, `rounding` and `folder_walk` are leaves. `server.py` constructs the parts, with `startup.py` and
+`fine_tuning.py`. grpc and protobuf are imported in `wire/`, `client/`, `server.py` and `startup.py`; torch in `training/`,
+`tasks/`, `runtime/`, `tiering/`, `verification/` and `model_zoo/`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -20,6 +20,7 @@ from service.observability.log import logger
 from service.settings import Settings, SettingsError
 from service.wire.access.audited import Audit
 from service.wire.access.guard import Guard
+from service.wire.access.method_scopes import REFLECTION
 from service.wire.zoo_v1.access import AccessServicer
 
 log = logger(__name__)
@@ -47,7 +48,7 @@ class AccessControl:
             self._authenticator = Authenticator(self._store, defaults, settings.token_cache_s)
         self._log = AuditLog(settings.home / FILE) if settings.audit_log == "on" else None
         self.audit = Audit(self._log)
-        self.guard = Guard(self._authenticator)
+        self.guard = Guard(self._authenticator, REFLECTION if settings.reflection == "open" else frozenset())
         self.servicer = AccessServicer(TokenService(self._store, self._refresh), required=self._required)
 
     async def start(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import socket
 from pathlib import Path
 
 UNIX = "unix:"
@@ -17,6 +19,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~@+=,:/-]+")
 def is_unix(address: str) -> bool:
     """Whether an address or host is that of a Unix socket."""
     return address.startswith(UNIX)
+
+
+def is_loopback(host: str) -> bool | None:
+    """Whether all addresses of a host are this machine's own; None where the name has no address. May block."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    return all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found)
 
 
 def host_and_port(host: str, port: int) -> str:

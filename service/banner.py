@@ -22,18 +22,18 @@ EXAMPLES = {
 }
 
 
-def show_live(host: str, port: int, http_port: int, models: Sequence[str]) -> None:
+def show_live(host: str, port: int, http_port: int, models: Sequence[str], *, tls: bool = False) -> None:
     """Prints the addresses once the ports are open and models load. `host`: as the setting has it."""
-    web = host_and_port("127.0.0.1" if is_unix(host) else host, http_port)
+    web = f"{'https' if tls else 'http'}://{host_and_port('127.0.0.1' if is_unix(host) else host, http_port)}"
     _print(
         f"Zoo {__version__} is live.",
-        f"  gRPC     {host_and_port(host, port)}",
-        f"  metrics  http://{web}/metrics    health  http://{web}/healthz",
+        f"  gRPC     {host_and_port(host, port)}{', with TLS' if tls else ''}",
+        f"  metrics  {web}/metrics    health  {web}/healthz",
         f"  loading  {', '.join(models)} …",
     )
 
 
-def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int) -> None:
+def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, port: int, *, tls: bool = False) -> None:
     """Prints the models once each requested one has loaded or failed."""
     requested = [status for status in statuses if status.ever_loaded]
     lines = [f"Serving on {plan.name}, {plan.lanes} × {plan.threads_per_lane} threads:"]
@@ -43,7 +43,8 @@ def show_ready(statuses: Sequence[ModelStatus], plan: DevicePlan, host: str, por
     ready = [status for status in requested if status.state is ModelState.READY]
     if ready:
         server = _server(host, port)
-        lines.append("Call it from another terminal:")
+        trust = ", with ZOO_TLS_CA_FILE or ZOO_TLS=true" if tls else ""
+        lines.append(f"Call it from another terminal{trust}:")
         lines += [f"  {_command()} predict{server} {s.name} {_example(s.card.raw_input)}" for s in ready]
     _print(*lines)
 

@@ -28,6 +28,8 @@ from model_zoo.sources.artifact_source import Progress
 from model_zoo.store import Store
 from model_zoo.versions import Versions
 from service import __version__, banner
+from service.access.exposure import check_exposure
+from service.access.tls import tls_of
 from service.access_control import AccessControl
 from service.addresses import host_and_port
 from service.database import Database
@@ -90,6 +92,7 @@ from service.wire.health import Health
 from service.wire.open_inference import servicer
 from service.wire.open_inference.regions import Regions
 from service.wire.reflection import add_reflection
+from service.wire.transport import server_credentials
 from service.wire.zoo_v1.models import ModelsServicer
 from service.wire.zoo_v1.prediction import PredictionServicer
 
@@ -144,6 +147,8 @@ class Server:
         `catalog` and `loader` replace the zoo's own, for a network that no card describes.
         """
         self._settings = settings
+        check_exposure(settings)
+        self._tls = tls_of(settings)
         self._catalog = catalog or Catalog.readable()
         for name, reason in self._catalog.damaged.items():
             log.error("a card of the catalog is damaged and is left out", model=name, reason=reason)
@@ -269,8 +274,12 @@ class Server:
         self._grpc = make_server(self._grpc_server, use_frontend=await frontend_supported)
         _watch_device_memory(self._recorder, plan, self._registry)
 
-        port, self._socket = bind(self._grpc, settings)
-        self._http = open_http(settings, metrics, lambda: (self.live, self.ready))
+        tls = self._tls
+        credentials = None if tls is None else server_credentials(lambda: tls.certificate)
+        port, self._socket = bind(self._grpc, settings, credentials)
+        self._http = open_http(settings, metrics, lambda: (self.live, self.ready), tls, self._access.may_read_metrics)
+        if tls is not None:
+            tls.start(self._recorder)
         self._lanes.start()
         self._health.start()
         for name in cards:
@@ -286,9 +295,15 @@ class Server:
         self._port = port
         address = host_and_port(settings.host, port)
         log.info(
-            "live", grpc_address=address, grpc_port=port, http_port=self._http.port, device=plan.name, pid=os.getpid()
+            "live",
+            grpc_address=address,
+            grpc_port=port,
+            http_port=self._http.port,
+            tls=tls is not None,
+            device=plan.name,
+            pid=os.getpid(),
         )
-        banner.show_live(settings.host, port, self._http.port, self._wanted)
+        banner.show_live(settings.host, port, self._http.port, self._wanted, tls=tls is not None)
 
     def _grpc_server(self, use_frontend: bool) -> aio.Server:
         """The server with all services, not started. Raises Unsupported where the frontend cannot be used."""
@@ -319,7 +334,8 @@ class Server:
         )
         servicer.add_to_server(open_inference, counted)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, counted)
-        add_reflection((*SERVICES, "grpc.health.v1.Health"), counted)
+        if self._settings.reflection != "off":
+            add_reflection((*SERVICES, "grpc.health.v1.Health"), counted)
         if use_frontend:
             methods = (prediction, open_inference.calls)
             self._frontend = make_frontend(self._settings, server, self._recorder, self._inference, methods, guard)
@@ -357,7 +373,9 @@ class Server:
             "ready" if self.ready else "no model could be loaded", seconds=round(time.monotonic() - self._began, 1)
         )
         self._tiers.start()  # after the loads, which would otherwise share the cores with a compiler
-        banner.show_ready(self._registry.statuses(), self._plan, self._settings.host, self._port)
+        banner.show_ready(
+            self._registry.statuses(), self._plan, self._settings.host, self._port, tls=self._tls is not None
+        )
 
     def _held_bytes(self) -> int | None:
         """Bytes held on the device, processes of lanes included. May block."""
@@ -405,6 +423,8 @@ class Server:
         self._health.stop()
         self._http.stop()
         await self._access.stop()
+        if self._tls is not None:
+            self._tls.stop()
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self._tiers.join, TIERING_ENDS_S)
         log.info("stopped", all_answered=answered)

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     """Models to load at start, separated by commas; empty means the default set. Fewer models start faster."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
-    """Address that both ports listen on. `0.0.0.0` opens them to the network: put a proxy that authenticates before them. With
+    """Address that both ports listen on. `0.0.0.0` opens them to the network, which needs TLS and tokens. With
     `unix:/run/zoo.sock` gRPC listens on that socket instead of a port, and HTTP on 127.0.0.1."""
 
     socket_mode: Literal["0600", "0660"] = "0600"
@@ -93,7 +93,33 @@ class Settings(BaseSettings):
     """gRPC port; 0 picks a free one, which the server prints at start."""
 
     http_port: int = Field(default=8002, ge=0, le=65535)
-    """Port of `/metrics` and `/healthz`; 0 picks a free one."""
+    """Port of `/metrics`, `/livez`, `/readyz` and `/healthz`; 0 picks a free one."""
+
+    tls_cert_file: Path | None = None
+    """PEM file with the server's certificate, followed by those between it and its CA. With it and its key both ports speak TLS
+    only. A changed file is read again within seconds."""
+
+    tls_key_file: Path | None = None
+    """PEM file with the private key of `tls_cert_file`, without a passphrase; only its owner and group may read it."""
+
+    tls_client_ca_file: Path | None = None
+    """PEM file with the CAs of clients. With it gRPC accepts only clients with a certificate of one of them, and so does
+    `/metrics`."""
+
+    allow_plaintext_beyond_loopback: bool = False
+    """Whether both ports may listen beyond this machine without TLS. Turn it on only where something else encrypts, such as a
+    proxy or a service mesh, or where the network is private."""
+
+    allow_anonymous_beyond_loopback: bool = False
+    """Whether both ports may listen beyond this machine with neither tokens nor client certificates, so that everyone who
+    reaches them may do everything."""
+
+    metrics: Literal["token", "open", "off"] = "token"
+    """Who reads `/metrics`: `token` needs a token as calls do, so it is open where tokens are off; `open` needs none; `off`
+    removes the page."""
+
+    reflection: Literal["token", "open", "off"] = "token"
+    """Who reads the protocol by gRPC server reflection; as `metrics`."""
 
     tokens: Literal["off", "required"] = "off"
     """`required` serves only calls with a valid bearer token, see `zoo token create`; `off` serves everyone who can connect."""
@@ -257,8 +283,9 @@ class Settings(BaseSettings):
     connection_age_grace_s: float = Field(default=60.0, ge=0.0, le=86_400.0)
     """How long the calls of a connection that was asked to end may go on."""
 
-    handshake_timeout_s: float = Field(default=20.0, ge=1.0, le=600.0)
-    """How long a new connection may take to become one of HTTP/2, TLS included; then it is closed."""
+    handshake_timeout_s: float = Field(default=10.0, ge=1.0, le=600.0)
+    """How long a new connection may take to become one of HTTP/2, TLS included; then it is closed. By gRPC's default a silent
+    client holds it for two minutes."""
 
     dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
     """Roots of URIs that the server reads for callers: `file:///data`, `s3://bucket/folder`, separated by commas; none by
@@ -326,18 +353,12 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        try:
-            # A `~` from a settings file is not expanded by a shell. Absolute, since child processes have other working folders.
-            return value.expanduser().absolute()
-        except RuntimeError:
-            user = value.parts[0][1:] or "this user"
-            raise PydanticCustomError(
-                "no_home", "there is no home folder of {user}; set ZOO_HOME to a folder", {"user": user}
-            ) from None
-        except OSError:
-            raise PydanticCustomError(
-                "no_folder", "the working folder is gone, and a relative path begins there"
-            ) from None
+        return _absolute(value, "set ZOO_HOME to a folder")
+
+    @field_validator("tls_cert_file", "tls_key_file", "tls_client_ca_file", "admin_token_file")
+    @classmethod
+    def _expand_file(cls, value: Path | None) -> Path | None:
+        return None if value is None else _absolute(value, "give an absolute path")
 
     @field_validator("host")
     @classmethod
@@ -369,6 +390,20 @@ class Settings(BaseSettings):
     def cores(self) -> int:
         """Cores for networks: the setting, or else all cores that this process may use."""
         return self.cpu_threads or usable_cores()
+
+
+def _absolute(path: Path, advice: str) -> Path:
+    """A path as an absolute one. Raises PydanticCustomError; `advice` says what to give instead."""
+    try:
+        # A `~` from a settings file is not expanded by a shell. Absolute, since child processes have other working folders.
+        return path.expanduser().absolute()
+    except RuntimeError:
+        user = path.parts[0][1:] or "this user"
+        raise PydanticCustomError(
+            "no_home", "there is no home folder of {user}; {advice}", {"user": user, "advice": advice}
+        ) from None
+    except OSError:
+        raise PydanticCustomError("no_folder", "the working folder is gone, and a relative path begins there") from None
 
 
 def _is_utf8(text: str) -> bool:

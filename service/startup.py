@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import difflib
 import errno
-import ipaddress
 import os
 import resource
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from grpc import aio
+from grpc import ServerCredentials, aio
 from prometheus_client import CollectorRegistry
 
 from model_zoo.catalog import Catalog
 from model_zoo.locking import try_lock
-from service.addresses import UNIX, host_and_port, is_unix
+from service.access.exposure import check_exposure
+from service.access.tls import Tls
+from service.addresses import UNIX, host_and_port, is_loopback, is_unix
 from service.database import Database, DatabaseError, database_url
-from service.observability.http import HttpPort
+from service.observability.http import Authorize, HttpAccess, HttpPort, anyone
 from service.observability.log import logger
 from service.registry.options import beyond_card
 from service.runtime.device import DevicePlan, DeviceUnavailable, limit_threads, plan_device
@@ -153,30 +155,26 @@ def check_shared_memory(settings: Settings) -> None:
         return
     if not OBJECTS.is_dir():
         raise SettingsError(f"ZOO_SHARED_MEMORY is 'system': this system has no {OBJECTS}")
-    if not is_unix(settings.host) and not _is_loopback(settings.host):
+    if not is_unix(settings.host) and not is_loopback(settings.host):
         raise SettingsError(
             f"ZOO_SHARED_MEMORY is 'system': expected a loopback address or a unix: socket as ZOO_HOST, got {settings.host!r}, "
             "where callers of other machines can connect"
         )
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether all addresses of a host are this machine's own."""
-    try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # `bind` says so
-        return False
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
-
-
-def bind(server: aio.Server, settings: Settings) -> tuple[int, UnixSocket | None]:
-    """Opens the gRPC port and returns its number, or 0 and the Unix socket. The server answers once it is started."""
+def bind(
+    server: aio.Server, settings: Settings, credentials: ServerCredentials | None
+) -> tuple[int, UnixSocket | None]:
+    """Opens the gRPC port and returns its number, or 0 and the Unix socket. The server answers once it is started. Without
+    credentials the port speaks plain text, as the socket always does."""
     if is_unix(settings.host):
         return 0, _bind_socket(server, settings)
     where = f"{host_and_port(settings.host, settings.port)} for gRPC"
     try:
         _try_to_bind(settings.host, settings.port)  # gRPC writes to stderr itself and does not give the reason
-        port = server.add_insecure_port(host_and_port(settings.host, settings.port))
+        check_exposure(settings)  # again: the name may have had no address before
+        address = host_and_port(settings.host, settings.port)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except (OSError, UnicodeError) as error:
         raise SettingsError(_cannot_listen(where, error)) from None
     except RuntimeError:
@@ -215,10 +213,22 @@ def _cannot_listen(where: str, error: Exception) -> str:
     return f"cannot listen on {where}: {(error.strerror or 'unknown reason').lower()}"
 
 
-def open_http(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
-    """The port of `/metrics` and `/healthz`. It answers once it is started."""
+def open_http(
+    settings: Settings,
+    metrics: CollectorRegistry,
+    health: Callable[[], tuple[bool, bool]],
+    tls: Tls | None,
+    may_read_metrics: Authorize,
+) -> HttpPort:
+    """The port of the metrics and probes. It answers once it is started."""
+    access = HttpAccess(
+        context=None if tls is None else lambda: tls.context,
+        certificate_required=tls is not None and tls.clients_need_certificates,
+        metrics=settings.metrics != "off",
+        authorize=may_read_metrics if settings.metrics == "token" else anyone,
+    )
     try:
-        return HttpPort(settings.http_host, settings.http_port, metrics, health)  # type: ignore[arg-type]
+        return HttpPort(settings.http_host, settings.http_port, metrics, health, access)
     except (OSError, UnicodeError) as error:
         where = f"{host_and_port(settings.http_host, settings.http_port)} for /metrics"
         raise SettingsError(_cannot_listen(where, error)) from None

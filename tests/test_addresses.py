@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.addresses import LONGEST_PATH, host_and_port, is_unix, unix_address
+from service.addresses import LONGEST_PATH, host_and_port, is_loopback, is_unix, unix_address
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,22 @@ def test_path_that_is_no_socket_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"^{problem}"):
         unix_address(text)
     assert unix_address("unix:/" + "x" * (LONGEST_PATH - 1))
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.3.2.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.7", False),
+        ("fe80::1%lo", False),
+        ("::ffff:192.0.2.7", False),
+        ("no-such-host.invalid", None),
+    ],
+)
+def test_loopback_is_where_only_this_machine_connects(host: str, loopback: bool | None) -> None:
+    assert is_loopback(host) is loopback

@@ -1,4 +1,4 @@
-"""Who may call: tokens, what they permit, and a record of what was done.
+"""Who may call: tokens, what they permit, TLS, and a record of what was done.
 
 scopes.py          what a token may permit
 principal.py       `Principal`: whose call it is, and what it may do
@@ -9,4 +9,7 @@ attempts.py        failed attempts by peer
 rate_limits.py     how much the calls with one token may take
 first_token.py     the first admin token, from a file
 audit.py           the append-only record of changes
+certificates.py    certificate, key and CAs of clients: read and checked
+tls.py             `Tls`: the certificate in use, which follows its files
+exposure.py        where a server may listen without TLS or tokens
 """

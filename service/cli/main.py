@@ -16,12 +16,14 @@ from service.cli.commands import (
     jobs,
     models,
     predict,
+    probe,
     pull,
     serve,
     status,
     token,
     versions,
 )
+from service.cli.connection import ConnectionOptions, set_options
 from service.cli.error_messages import error_message, option_problem
 from service.cli.exit_codes import FAILED, INTERRUPTED
 from service.cli.rendering.console import print_error
@@ -62,6 +64,7 @@ app.command("show")(models.show)
 app.command("pull")(pull.pull)
 app.command("predict")(predict.predict)
 app.command("status")(status.status)
+app.command("probe")(probe.probe)
 app.command("load")(status.load)
 app.command("unload")(status.unload)
 app.command("set")(status.set_options)
@@ -91,8 +94,28 @@ def _root_options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Call the server over TLS. Environment: ZOO_TLS=true.")] = False,
+    tls_ca_file: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="CAs of the server, instead of this machine's: PEM. ZOO_TLS_CA_FILE."),
+    ] = "",
+    tls_client_cert_file: Annotated[
+        str, typer.Option(metavar="FILE", help="Certificate to show to the server: PEM. ZOO_TLS_CLIENT_CERT_FILE.")
+    ] = "",
+    tls_client_key_file: Annotated[
+        str, typer.Option(metavar="FILE", help="Its private key: PEM. ZOO_TLS_CLIENT_KEY_FILE.")
+    ] = "",
+    tls_server_name: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Name in the server's certificate, if not the address. ZOO_TLS_SERVER_NAME."),
+    ] = "",
+    token_file: Annotated[
+        str, typer.Option(metavar="FILE", help="File with the token to send. ZOO_TOKEN_FILE, or ZOO_TOKEN.")
+    ] = "",
 ) -> None:
-    pass
+    set_options(
+        ConnectionOptions(tls, tls_ca_file, tls_client_cert_file, tls_client_key_file, tls_server_name, token_file)
+    )
 
 
 def main() -> None:

@@ -10,6 +10,7 @@
 Modules beside them are pure, except `upload`, which reads files:
 
     channel, backoff       options, retries and timeouts       concurrency             operations that differ between the two
+    security               TLS and the token
     inputs/, tensors       inputs → messages                   results                 messages → results
     models, versions, datasets, jobs, access                   the SDK's classes ↔ messages
     upload                 the data of an upload               reorder_buffer          results in the order of inputs
@@ -23,6 +24,7 @@ from service.client.channel import DEFAULT_TARGET, Retry
 from service.client.datasets import Columns, Dataset, DatasetReport, SkippedExample
 from service.client.errors import (
     BadInput,
+    ConnectionBroken,
     IllegalMove,
     InvalidRequest,
     NotAllowed,
@@ -67,6 +69,7 @@ from service.client.results import (
     Segments,
     Tensors,
 )
+from service.client.security import Tls
 from service.client.versions import FineTuned, Lineage, ModelVersion, RolledBack, VersionReport, Versions
 from service.types import Label, SamplesInstance, Segment, Timing
 
@@ -78,6 +81,7 @@ __all__ = [
     "Classification",
     "Client",
     "Columns",
+    "ConnectionBroken",
     "Dataset",
     "DatasetReport",
     "Decisions",
@@ -121,6 +125,7 @@ __all__ = [
     "Tensors",
     "TimedOut",
     "Timing",
+    "Tls",
     "Token",
     "TokenLimits",
     "Traffic",

@@ -88,7 +88,7 @@ def channel_options(target: str, retry: Retry) -> list[tuple[str, str | int]]:
         # Despite its name also the timeout of one connection attempt; 20 s, the default, is long for a wrong address.
         ("grpc.min_reconnect_backoff_ms", 3000),
     ]
-    if _is_loopback(target):
+    if is_loopback_target(target):
         options.append(("grpc.enable_http_proxy", 0))  # gRPC would use the proxy of http_proxy for loopback, too
     return options
 
@@ -112,7 +112,8 @@ def _service_config(retry: Retry) -> str:
     return json.dumps({"methodConfig": methods}, allow_nan=False)
 
 
-def _is_loopback(target: str) -> bool:
+def is_loopback_target(target: str) -> bool:
+    """Whether a target is on this machine, as its text shows it."""
     if is_unix(target):
         return True
     host = target.rpartition(":")[0].strip("[]")

@@ -31,14 +31,20 @@ async_sleep = asyncio.sleep
 sync_sleep = time.sleep
 
 
-def async_channel(target: str, options: list[tuple[str, str | int]]) -> Any:
-    """A channel whose calls are awaited. It belongs to the event loop in which it is made."""
-    return grpc.aio.insecure_channel(target, options)
+def async_channel(
+    target: str, options: list[tuple[str, str | int]], credentials: grpc.ChannelCredentials | None
+) -> Any:
+    """A channel whose calls are awaited; with credentials it speaks TLS. It belongs to the event loop in which it is made."""
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options)
+    return grpc.aio.secure_channel(target, credentials, options)
 
 
-def sync_channel(target: str, options: list[tuple[str, str | int]]) -> Any:
-    """A channel whose calls block. Threads may share it."""
-    return grpc.insecure_channel(target, options)
+def sync_channel(target: str, options: list[tuple[str, str | int]], credentials: grpc.ChannelCredentials | None) -> Any:
+    """A channel whose calls block; with credentials it speaks TLS. Threads may share it."""
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

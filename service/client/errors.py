@@ -5,7 +5,8 @@
     │   └── BadInput             found before the request is sent: an unreadable file, an unknown dtype
     ├── NotFound                 no such model or version; the message names similar ones
     ├── Unavailable              UNAVAILABLE after all retries: loading, failed to load, shutting down
-    │   └── ServerUnreachable    no server answers at the address
+    │   ├── ServerUnreachable    no server answers at the address
+    │   └── ConnectionBroken     the connection broke during the call
     ├── Overloaded               RESOURCE_EXHAUSTED; `retry_after_s` says when to retry
     ├── TimedOut                 DEADLINE_EXCEEDED
     ├── IllegalMove              FAILED_PRECONDITION
@@ -87,6 +88,10 @@ class ServerUnreachable(Unavailable):
     """No server answers at the address."""
 
 
+class ConnectionBroken(Unavailable):
+    """The connection broke before the answer was there."""
+
+
 class Overloaded(ZooClientError):
     """The server rejected the call because its queue is full or the message is too large."""
 
@@ -131,6 +136,9 @@ _BROKEN = (
     "Stream removed",
     "recvmsg",
 )
+# The same for a TLS handshake: the server's certificate is not accepted, or the answer is no TLS.
+_NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "is not in peer certificate")
+_NO_TLS = ("WRONG_VERSION_NUMBER", "Wrong version number")
 # grpc.aio reports this instead of the real status if the call ends while it writes a message.
 _ENDED_WHILE_WRITING = "Internal error from Core"
 
@@ -167,11 +175,19 @@ def call_error(error: grpc.RpcError, target: str) -> ZooClientError:
         status = None
     if status is not None:
         return _from_status(status, _BY_CODE.get(code, ZooClientError))
+    if code == "UNAVAILABLE" and any(text in details for text in _NOT_TRUSTED):
+        return ServerUnreachable(
+            f"the certificate of {target} cannot be trusted: another CA than the client's signed it, it has expired, or it is "
+            "for another name",
+            code=code,
+        )
+    if code == "UNAVAILABLE" and any(text in details for text in _NO_TLS):
+        return ServerUnreachable(f"the server at {target} does not speak TLS, and the client does", code=code)
     if code == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         return ServerUnreachable(f"no server answers at {target}; start one with `zoo serve`", code=code)
     broken = code == "UNAVAILABLE" and any(text in details for text in _BROKEN)
     if broken or (code == "INTERNAL" and details == _ENDED_WHILE_WRITING):
-        return Unavailable(f"the connection to {target} broke before the answer was there", code=code)
+        return ConnectionBroken(f"the connection to {target} broke before the answer was there", code=code)
     if code == "DEADLINE_EXCEEDED":
         return TimedOut(f"{target} gave no answer within the timeout", code=code)
     if code == "UNIMPLEMENTED":

@@ -119,6 +119,18 @@ class Metrics:
         self.device_busy = Counter(
             "zoo_device_busy_seconds_total", "Time the device's lanes spent on batches.", ("device",), registry=registry
         )
+        self.certificate_expiry = Gauge(
+            "zoo_tls_certificate_expiry_timestamp_seconds",
+            "When a TLS certificate in use expires, in Unix time.",
+            ("certificate",),
+            registry=registry,
+        )
+        self.certificate_reloads = Counter(
+            "zoo_tls_certificate_reloads_total",
+            "Changes of the TLS files, by whether the new ones could be used.",
+            ("result",),
+            registry=registry,
+        )
         self.log_lines_lost = CallbackCounter(
             "zoo_log_lines_lost", "Lines that standard output and error did not take, or that could not be made."
         )

@@ -29,8 +29,8 @@ def zoo() -> Iterator[FakeZoo]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the `zoo` command in this process, without a terminal and without the caller's variables."""
-    for name in ("ZOO_SERVER", "ZOO_OFFLINE", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("ZOO_") or name == "FORCE_COLOR"]:
+        monkeypatch.delenv(name)
 
     def invoke(*arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None) -> Result:
         return CliRunner().invoke(app, list(arguments), input=stdin, env=env)

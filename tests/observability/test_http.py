@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability import http as module
-from service.observability.http import HttpPort
+from service.errors import NotReady, PermissionDenied, RateLimited, Unauthenticated, ZooError
+from service.observability.http import HttpAccess, HttpPort
 from service.observability.metrics import Metrics
 from service.observability.recorder import Call, Recorder
 from service.observability.statistics import Statistics
@@ -23,10 +23,12 @@ Health = Callable[[], tuple[bool, bool]]
 
 
 @contextmanager
-def serving(health: Health = lambda: (True, True), host: str = "127.0.0.1") -> Iterator[tuple[HttpPort, Recorder]]:
+def serving(
+    health: Health = lambda: (True, True), host: str = "127.0.0.1", access: HttpAccess | None = None
+) -> Iterator[tuple[HttpPort, Recorder]]:
     registry = CollectorRegistry()
     recorder = Recorder(Metrics(registry), Statistics())
-    port = HttpPort(host, 0, registry, health)
+    port = HttpPort(host, 0, registry, health, access)
     port.start()
     try:
         yield port, recorder
@@ -130,7 +132,7 @@ def test_metrics_are_compressed_if_the_client_accepts_gzip(accepted: str, packed
         assert b"# HELP" in (gzip.decompress(page) if packed else page)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/healthz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "NONSENSE"])
 def test_unsafe_method_is_rejected_with_the_allowed_methods(path: str, method: str) -> None:
     with serving() as (port, _):
@@ -168,6 +170,63 @@ def test_health_status_reflects_live_and_ready(health: tuple[bool, bool], status
         assert json.loads(page) == {"live": health[0], "ready": health[1]}
 
 
+@pytest.mark.parametrize("health", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(("path", "index", "word"), [("/livez", 0, "live"), ("/readyz", 1, "ready")])
+def test_probe_is_200_or_503(path: str, index: int, word: str, health: tuple[bool, bool]) -> None:
+    with serving(lambda: health) as (port, _):
+        status, kind, page = get(port, path)
+        assert kind == "text/plain; charset=utf-8"
+        assert (status, page) == ((200, f"{word}\n") if health[index] else (503, f"not {word}\n"))
+        assert exchange(port, path, "HEAD")[::2] == (status, b"")
+
+
+# ── who may read the metrics ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_metrics_are_absent_where_they_are_off_and_probes_stay() -> None:
+    with serving(access=HttpAccess(metrics=False)) as (port, _):
+        status, _, page = get(port, "/metrics")
+        assert (status, page) == (404, "This port serves /livez, /readyz and /healthz.\n")
+        assert get(port, "/readyz")[0] == 200
+
+
+def test_authorization_decides_about_the_metrics_and_not_about_probes() -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def authorize(authorization: str | None, peer: str) -> ZooError | None:
+        asked.append((authorization, peer))
+        return None if authorization == "Bearer good" else Unauthenticated("expected a token")
+
+    with serving(access=HttpAccess(authorize=authorize)) as (port, _):
+        for value in ([], [("Authorization", "Bearer bad")], [("Authorization", "Bearer good")] * 2):
+            status, headers, page = exchange(port, "/metrics", headers=value)
+            assert (status, headers["www-authenticate"], page) == (401, "Bearer", b"expected a token\n")
+        assert exchange(port, "/metrics", headers=[("authorization", "Bearer good")])[0] == 200
+        assert [get(port, probe)[0] for probe in ("/livez", "/readyz", "/healthz")] == [200, 200, 200]
+    peer = "ipv4:127.0.0.1:0"
+    assert asked == [(None, peer), ("Bearer bad", peer), ("Bearer good,Bearer good", peer), ("Bearer good", peer)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "header"),
+    [
+        (PermissionDenied("the token does not permit it"), 403, None),
+        (RateLimited("too many", 1.5), 429, "2"),
+        (NotReady("the database does not answer"), 503, None),
+    ],
+)
+def test_refusal_of_the_metrics_has_the_status_of_its_reason(error: ZooError, status: int, header: str | None) -> None:
+    with serving(access=HttpAccess(authorize=lambda *_: error)) as (port, _):
+        found, headers, page = exchange(port, "/metrics")
+        assert (found, headers.get("retry-after"), page.decode()) == (status, header, f"{error.message}\n")
+
+
+def test_token_in_the_url_is_not_accepted() -> None:
+    access = HttpAccess(authorize=lambda authorization, _: None if authorization else Unauthenticated("no token"))
+    with serving(access=access) as (port, _):
+        assert get(port, "/metrics?access_token=good&authorization=Bearer%20good")[0] == 401
+
+
 def test_health_is_evaluated_at_every_request() -> None:
     ready = [False]
     with serving(lambda: (True, ready[0])) as (port, _):
@@ -181,7 +240,7 @@ def test_unknown_path_responds_with_404(path: str) -> None:
     with serving() as (port, _):
         status, _, page = get(port, path)
         assert status == 404
-        assert "/metrics and /healthz" in page
+        assert "/metrics, /livez, /readyz and /healthz" in page
 
 
 def test_unknown_path_is_not_echoed_in_the_response() -> None:
@@ -208,17 +267,6 @@ def test_slow_client_does_not_block_another() -> None:
     with serving() as (port, _), socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as silent:
         silent.sendall(b"GET /metr")
         assert get(port, "/healthz")[0] == 200
-
-
-def test_silent_connection_is_closed_without_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(module._Handler, "timeout", 0.05)
-    with serving() as (port, _):
-        with socket.create_connection(("127.0.0.1", port.port), timeout=PATIENCE_S) as silent:
-            assert silent.recv(100) == b"", "the server hangs up"
-        get(port, "/healthz")
-    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_connection_reset_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:

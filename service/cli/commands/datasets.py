@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
 from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
 from service.cli.rendering.dataset_report import print_dataset_report
@@ -29,9 +30,7 @@ def datasets(
     """List the datasets of the server, the newest first."""
     if has_subcommand(ctx):
         return
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         listed = list(client.datasets(kind=kind))
     if as_json:
         print_json({"server": server, "datasets": jsonable(listed)})
@@ -60,9 +59,7 @@ def datasets(
 @app.command("show")
 def show(dataset: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show the validation report of a dataset."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = find_dataset(client, dataset)
     if as_json:
         print_json({"server": server, "dataset": jsonable(found)})
@@ -78,9 +75,7 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a dataset from the server."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = find_dataset(client, dataset)
         freed = client.delete_dataset(found.id, force=force)
     if as_json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.exit_codes import INTERRUPTED
 from service.cli.options import DEFAULT_SERVER, Json, Owner, Server, parse_assignment
 from service.cli.rendering.console import (
@@ -89,7 +90,7 @@ def finetune(
     """Fine-tune BASE on DATA, and serve the result as NAME. Exit code 1 if the job fails; Ctrl-C leaves it running."""
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
-    from service.client import Client, Columns, ZooClientError
+    from service.client import Columns, ZooClientError
     from service.client.upload import kinds_in
 
     hyperparameters = dict(
@@ -100,7 +101,7 @@ def finetune(
     columns = Columns(**columns_by_role, ignored=tuple(ignore or ())) if columns_by_role or ignore else None
     job_options: dict[str, Any] = {"task": task, "method": method.lower(), "hyperparameters": hyperparameters}
     job_options |= {"seed": seed, "priority": priority}
-    with Client(server, owner=owner) as client:
+    with connect(server, owner=owner) as client:
         try:
             dataset = _find_stored(client, data, kind, columns)
             if dataset is None:

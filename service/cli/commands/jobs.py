@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Server, has_subcommand
 from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
 from service.cli.rendering.formatting import format_age, format_duration, format_size, format_value, jsonable
@@ -34,9 +35,7 @@ def jobs(
     """List the jobs of the server, the newest first."""
     if has_subcommand(ctx):
         return
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         listed = list(client.jobs(state=state, model=model, owner=owner))
     if as_json:
         print_json({"server": server, "jobs": jsonable(listed)})
@@ -57,9 +56,7 @@ def jobs(
 @app.command("show")
 def show(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show everything about a job."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = find_job(client, job)
         checkpoints = client.checkpoints(found.id)
     if as_json:
@@ -78,9 +75,8 @@ def watch(
     """Show the events of a job until it has ended. Exit code 1 if it failed; Ctrl-C leaves it running."""
     from service.cli.rendering.job_outcome import print_outcome
     from service.cli.rendering.job_progress import follow_job
-    from service.client import Client
 
-    with Client(server) as client:
+    with connect(server) as client:
         ended = follow_job(client, find_job(client, job), server=server, as_json=as_json, after=after)
         print_outcome(client, ended, server=server, as_json=as_json)
 
@@ -88,18 +84,14 @@ def watch(
 @app.command("cancel")
 def cancel(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Cancel a job; it ends within a step."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         _print_moved(client.cancel_job(find_job(client, job).id), server, as_json, "; it ends within a step")
 
 
 @app.command("pause")
 def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Pause a job after its next checkpoint; the next queued job starts."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         _print_moved(
             client.pause_job(find_job(client, job).id), server, as_json, "; it pauses after its next checkpoint"
         )
@@ -108,18 +100,14 @@ def pause(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> No
 @app.command("resume")
 def resume(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Queue a paused job again, or a failed job that has a checkpoint."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         _print_moved(client.resume_job(find_job(client, job).id), server, as_json)
 
 
 @app.command("delete")
 def delete(job: Id, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Delete a job that has ended, with its log and TensorBoard files. Its version of the model stays."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = find_job(client, job)
         freed = client.delete_job(found.id)
     if as_json:

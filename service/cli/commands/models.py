@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, EXAMPLES, Json, Model, Server
 from service.cli.rendering.console import escaped, new_table, print_json, print_line, print_note, print_table
 from service.cli.rendering.formatting import format_count, format_option, format_size
@@ -23,9 +24,8 @@ def models(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from service.cli.local_catalog import local_models
-    from service.client import Client
 
-    with Client(server) as client:
+    with connect(server) as client:
         status = client.status()
     listed: list[ModelInfo] | list[LocalModel] = list(status.models) if status.live else local_models()
     if as_json:
@@ -48,10 +48,10 @@ def show(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
     from dataclasses import asdict
 
     from service.cli.local_catalog import local_model
-    from service.client import Client, TimedOut, Unavailable
+    from service.client import TimedOut, Unavailable
 
     info: ModelInfo | LocalModel
-    with Client(server) as client:
+    with connect(server) as client:
         try:
             client.ready()  # not retried, so that the catalog is shown at once if there is no server
             info, live = client.model(model), True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 from service.cli.rendering.console import print_json, stderr_console
 
@@ -56,13 +57,13 @@ def predict(
     from service.cli.inputs.input_source import STDIN
     from service.cli.inputs.read_inputs import input_sources
     from service.cli.rendering import predictions
-    from service.client import Client, PredictionError
+    from service.client import PredictionError
 
     options: dict[str, Any] = {"version": version, "top_k": top_k, "threshold": threshold, "priority": priority}
     options |= {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     outcomes: list[NamedOutcome] = []
     failed = False
-    with Client(server) as client:
+    with connect(server) as client:
         info = client.model(model)
         sources: Iterable[InputSource] = input_sources(inputs, info, version, text)
         if not (info.raw_input == "text" and STDIN in inputs):  # lines of stdin are answered as they come

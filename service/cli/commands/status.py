@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server, parse_assignment
 from service.cli.rendering.console import (
     escaped,
@@ -31,9 +32,7 @@ def status(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show the state of the server. Exit code: 0 ready, 1 live but not ready, 2 no server answers."""
     from dataclasses import asdict
 
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         state = client.status()
     if as_json:
         print_json({"server": server, **asdict(state)})
@@ -54,10 +53,8 @@ def load(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -
     """Load a model on the server; its weights are fetched on first use."""
     from dataclasses import asdict
 
-    from service.client import Client
-
     console = stderr_console()
-    with Client(server) as client, console.status(f"loading {escaped(model)}"):
+    with connect(server) as client, console.status(f"loading {escaped(model)}"):
         loaded = client.load(model)
     if as_json:
         print_json({"server": server, "model": asdict(loaded)})
@@ -69,9 +66,7 @@ def unload(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False)
     """Unload a model of the server; requests in flight finish first."""
     from dataclasses import asdict
 
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         unloaded = client.unload(model)
     if as_json:
         print_json({"server": server, "model": asdict(unloaded)})
@@ -97,10 +92,8 @@ def set_options(
     """Change options of a model while it serves. Options of loading take effect at its next load."""
     from dataclasses import asdict
 
-    from service.client import Client
-
     changes = dict(_assignment(text) for text in options)
-    with Client(server) as client:
+    with connect(server) as client:
         updated = client.set_options(model, changes)
     if as_json:
         print_json({"server": server, "model": asdict(updated)})

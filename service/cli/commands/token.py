@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Server
 from service.cli.rendering.console import (
     escaped,
@@ -100,10 +101,10 @@ def create(
         stored, made = local_tokens.create(principal, scopes, models or [], Limits(**limits), expires)  # type: ignore[arg-type]
         token_id, secret = stored.id, made.text
     else:
-        from service.client import Client, TokenLimits
+        from service.client import TokenLimits
 
         moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
-        with Client(server) as client:
+        with connect(server) as client:
             new = client.create_token(
                 principal,
                 scopes,
@@ -137,9 +138,7 @@ def list_tokens(
 
         rows = [_stored_row(token) for token in local_tokens.list_all(principal)]
     else:
-        from service.client import Client
-
-        with Client(server) as client:
+        with connect(server) as client:
             rows = [_row(token) for token in client.tokens(principal=principal)]
     if as_json:
         print_json({"tokens": jsonable(rows)})
@@ -176,9 +175,7 @@ def revoke(
 @app.command("whoami")
 def whoami(server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Show whom the server takes you for, and what you may do."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = client.identity()
     if as_json:
         print_json(jsonable(found))
@@ -198,9 +195,7 @@ def _revoked(token_ids: Iterable[str], local: bool, server: str) -> Iterable[tup
             stored = local_tokens.revoke(token_id)
             yield stored.id, stored.principal
         return
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         for token_id in token_ids:
             token = client.revoke_token(token_id)
             yield token.id, token.principal

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.connection import connect
 from service.cli.options import DEFAULT_SERVER, Json, Model, Server
 from service.cli.rendering.console import escaped, new_table, print_error, print_json, print_line, print_table
 from service.cli.rendering.formatting import format_age, format_size, format_value, jsonable
@@ -19,9 +20,7 @@ Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of
 
 def versions(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """List the versions of a model, the newest first."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         found = client.versions(model)
     if as_json:
         print_json({"server": server, "model": model, **jsonable(found)})
@@ -57,9 +56,8 @@ def report(
     """Show the evaluation of a fine-tuned version on held-out data."""
     from service.cli.rendering.job_outcome import metrics_table
     from service.cli.rendering.runtime_notes import report_lines
-    from service.client import Client
 
-    with Client(server) as client:
+    with connect(server) as client:
         found = client.report(model, version)
     if html is not None:
         try:
@@ -82,17 +80,13 @@ def report(
 
 def promote(model: Model, version: Number, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Make a version stable, without regard to its report."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         _print_change(client.promote(model, version), f"version {version} of {model} is stable now", server, as_json)
 
 
 def rollback(model: Model, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
     """Make the previous stable version stable again."""
-    from service.client import Client
-
-    with Client(server) as client:
+    with connect(server) as client:
         done = client.rollback(model)
     stable = done.model.aliases.get("stable", done.model.traffic.stable)
     sentence = f"version {stable} of {model} is stable again, in place of version {done.rolled_back}"
@@ -110,11 +104,9 @@ def canary(
     as_json: Json = False,
 ) -> None:
     """Send a share of the calls that name no version to a version. The server ends the canary if it fails or is slow."""
-    from service.client import Client
-
     if share > 0 and not version:
         raise typer.BadParameter("give the number of a version, or end the canary with --share 0", param_hint="VERSION")
-    with Client(server) as client:
+    with connect(server) as client:
         changed = client.set_canary(model, version, share)
     sentence = f"version {version} of {model} gets {share:.0%} of the calls" if share else f"{model} has no canary now"
     _print_change(changed, sentence, server, as_json)
@@ -129,11 +121,9 @@ def alias(
     as_json: Json = False,
 ) -> None:
     """Point an alias at a version, or remove it."""
-    from service.client import Client
-
     if delete == bool(version):
         raise typer.BadParameter("give the number of a version, or --delete", param_hint="VERSION")
-    with Client(server) as client:
+    with connect(server) as client:
         if delete:
             _print_change(client.delete_alias(model, name), f"{model} has no alias {name} now", server, as_json)
         else:

@@ -26,6 +26,7 @@ from service.client.jobs import Checkpoint, Job, JobEvent, job_request
 from service.client.models import ModelInfo, Option, ServerStatus, UnloadedModel, UpdatedModel
 from service.client.reorder_buffer import IN_FLIGHT
 from service.client.results import Outcome
+from service.client.security import Tls, security_of
 from service.client.upload import Progress, silent
 from service.client.versions import FineTuned, RolledBack, VersionReport, Versions
 
@@ -35,11 +36,25 @@ class AsyncClient:
 
     A timeout is in seconds over all attempts; None waits for ever. Methods that return an iterator start the call at its first
     step. Threads may share a `Client`; an `AsyncClient` belongs to the event loop in which it is made.
+
+    `tls`: True for TLS with the CAs that this machine trusts, `Tls` for others, False for plain text. `token`: sent with every
+    call; refused in plain text to another machine, unless `allow_plaintext_beyond_loopback`. What is None comes from the
+    environment: see `service/client/security.py`.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, retry: Retry | None = None, owner: str = "") -> None:
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        retry: Retry | None = None,
+        owner: str = "",
+        tls: Tls | bool | None = None,
+        token: str | None = None,
+        allow_plaintext_beyond_loopback: bool | None = None,
+    ) -> None:
         self.target = target
-        self._connection = AsyncConnection(target, retry or Retry(), owner)
+        security = security_of(target, tls, token, allow_plaintext_beyond_loopback)
+        self._connection = AsyncConnection(target, retry or Retry(), owner, security)
         self._models = AsyncModels(self._connection)
         self._predictions = AsyncPredictions(self._connection, AsyncInputEncoder(self._models))
         self._datasets = AsyncDatasets(self._connection)

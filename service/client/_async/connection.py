@@ -9,19 +9,24 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from service.client.channel import Metadata, Retry, call_metadata, channel_options
-from service.client.concurrency import async_channel
-from service.client.errors import call_error
+from service.client.concurrency import async_channel, run_in_thread
+from service.client.errors import ConnectionBroken, ServerUnreachable, ZooClientError, call_error
+from service.client.security import Security, speaks_tls
 from service.pb import access_pb2_grpc, fine_tuning_pb2_grpc, models_pb2_grpc, prediction_pb2_grpc
 
 
 class AsyncConnection:
     """Owns the channel of a client. The components of the client share it."""
 
-    def __init__(self, target: str, retry: Retry, owner: str) -> None:
+    def __init__(self, target: str, retry: Retry, owner: str, security: Security) -> None:
         self.target = target
         self.retry = retry
-        self.metadata = call_metadata(owner)
-        self._channel = async_channel(target, channel_options(target, retry))
+        self.metadata = call_metadata(owner) + security.metadata
+        """Of every call and stream: who calls."""
+        self._is_plain = security.credentials is None
+        self._has_answered = False
+        options = [*channel_options(target, retry), *security.options]
+        self._channel = async_channel(target, options, security.credentials)
         self.prediction = prediction_pb2_grpc.PredictionStub(self._channel)
         self.models = models_pb2_grpc.ModelsStub(self._channel)
         self.fine_tuning = fine_tuning_pb2_grpc.FineTuningStub(self._channel)
@@ -36,9 +41,34 @@ class AsyncConnection:
         Raises ZooClientError.
         """
         try:
-            return await method(request, timeout=timeout, metadata=self.metadata + metadata)
+            reply = await method(request, timeout=timeout, metadata=self.metadata + metadata)
         except grpc.RpcError as error:
-            raise call_error(error, self.target) from None
+            raise await self.failure(error) from None
+        self._has_answered = True
+        return reply
+
+    async def failure(self, error: grpc.RpcError) -> ZooClientError:
+        """The error of a call or stream.
+
+        Where one side speaks TLS as the other does not expect it, the server only closes the connection. So the cause is
+        looked for here, if no call has been answered before.
+        """
+        failure = call_error(error, self.target)
+        if self._has_answered or not isinstance(failure, ConnectionBroken | ServerUnreachable):
+            return failure
+        if self._is_plain and await run_in_thread(speaks_tls, self.target):
+            return ServerUnreachable(
+                f"the server at {self.target} speaks TLS and the client does not; use ZOO_TLS_CA_FILE with its CA, or "
+                "ZOO_TLS=true if this machine trusts it",
+                code=failure.code,
+            )
+        if not self._is_plain and isinstance(failure, ConnectionBroken):
+            return ServerUnreachable(
+                f"{self.target} closed the connection after the TLS handshake; it may need a client certificate "
+                "(ZOO_TLS_CLIENT_CERT_FILE, ZOO_TLS_CLIENT_KEY_FILE), or another one",
+                code=failure.code,
+            )
+        return failure
 
     async def close(self) -> None:
         """Ends all calls and closes the channel."""

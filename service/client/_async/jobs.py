@@ -10,7 +10,6 @@ from service.client._async.connection import AsyncConnection
 from service.client.backoff import Backoff
 from service.client.concurrency import async_sleep
 from service.client.datasets import kind_value
-from service.client.errors import call_error
 from service.client.jobs import Checkpoint, Job, JobEvent, job_state_value, read_checkpoint, read_event, read_job
 from service.client.message_fields import build, whole_number
 from service.pb import fine_tuning_pb2 as pb
@@ -88,7 +87,7 @@ class AsyncJobs:
         backoff = Backoff(self._connection.retry)
         while True:
             request = build(pb.WatchJobRequest, id=job_id, after=after)
-            call = self._connection.fine_tuning.WatchJob(request)
+            call = self._connection.fine_tuning.WatchJob(request, metadata=self._connection.metadata)
             try:
                 async for message in call:
                     event = read_event(message)
@@ -97,7 +96,7 @@ class AsyncJobs:
                     yield event
                 return
             except grpc.RpcError as error:
-                pause_s = backoff.next_pause(call_error(error, self._connection.target))
+                pause_s = backoff.next_pause(await self._connection.failure(error))
             finally:
                 call.cancel()
             await async_sleep(pause_s)

@@ -21,7 +21,7 @@ from service.client._sync.input_encoder import SyncInputEncoder
 from service.client.backoff import Backoff
 from service.client.channel import CALL_TIMEOUT_S
 from service.client.concurrency import SyncLock, SyncSemaphore, as_iterator, sync_sleep
-from service.client.errors import BadInput, ZooClientError, call_error
+from service.client.errors import BadInput, ZooClientError
 from service.client.inputs.instances import Input
 from service.client.inputs.options import PredictOptions
 from service.client.reorder_buffer import ReorderBuffer
@@ -69,14 +69,16 @@ class SyncPredictionStream:
             while True:
                 failure: ZooClientError | None = None
                 remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-                call = self._connection.prediction.StreamPredict(self._requests(values, options), timeout=remaining_s)
+                call = self._connection.prediction.StreamPredict(
+                    self._requests(values, options), timeout=remaining_s, metadata=self._connection.metadata
+                )
                 try:
                     for reply in call:
                         self._add_reply(reply)
                         for outcome in self._buffer.take():
                             yield outcome
                 except grpc.RpcError as error:
-                    failure = call_error(error, self._connection.target)
+                    failure = self._connection.failure(error)
                 finally:
                     call.cancel()
                 if failure is None:

@@ -76,6 +76,8 @@ SCOPES: Mapping[str, tuple[Scope, ...] | None] = {
 }
 """Full name of a method → scopes, any of which permits it; None for a method that is open to everyone."""
 
+REFLECTION = frozenset(path for path in SCOPES if path.startswith("/grpc.reflection."))
+
 _MODEL_FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "zoo.v1.Models": {
         "GetModel": ("name",),

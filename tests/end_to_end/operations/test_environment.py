@@ -15,6 +15,7 @@ from service.client import Client, SamplesInstance
 from tests.support.end_to_end.bare_server import BareServer
 from tests.support.end_to_end.preloaded import refuses_to_start
 from tests.support.end_to_end.server_process import (
+    BEYOND_LOOPBACK,
     TIMEOUT_S,
     ZOO,
     ServerProcess,
@@ -130,7 +131,7 @@ def test_kubernetes_service_variables_are_ignored_with_a_warning(tmp_path: Path)
 def test_ipv6_address_with_brackets_is_accepted_and_printed(tmp_path: Path) -> None:
     if not has_ipv6():
         pytest.skip("this machine has no IPv6")
-    with ServerProcess("--model", RNN, "--host", "[::]") as server:
+    with ServerProcess("--model", RNN, "--host", "[::]", **BEYOND_LOOPBACK) as server:
         server.live()
         server.wait_for_line(f"gRPC     [::]:{server.port}")
         server.wait_for_line(f"http://[::]:{server.http_port}/metrics")

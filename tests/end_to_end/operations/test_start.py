@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from service.pb import models_pb2, open_inference_pb2
 from tests.support.end_to_end.preloaded import refuses_to_start, sentence_of
 from tests.support.end_to_end.server_process import (
+    BEYOND_LOOPBACK,
     TIMEOUT_S,
     ServerProcess,
     home_with,
@@ -213,5 +214,5 @@ def test_wrong_setting_is_rejected_with_its_name_and_value(name: str, value: str
 
 
 def test_host_of_another_machine_is_rejected() -> None:
-    sentence = refuses_to_start("--host", "192.0.2.1", "--port", "0", "--http-port", "0")
+    sentence = refuses_to_start("--host", "192.0.2.1", "--port", "0", "--http-port", "0", **BEYOND_LOOPBACK)
     assert sentence == "cannot listen on 192.0.2.1:0 for gRPC: cannot assign requested address"

@@ -17,7 +17,14 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.client import AsyncClient, Client, Embedding
 from tests.support.end_to_end.preloaded import refuses_to_start
-from tests.support.end_to_end.server_process import REPOSITORY, TIMEOUT_S, ServerProcess, environment, run_zoo
+from tests.support.end_to_end.server_process import (
+    BEYOND_LOOPBACK,
+    REPOSITORY,
+    TIMEOUT_S,
+    ServerProcess,
+    environment,
+    run_zoo,
+)
 from tests.support.end_to_end.stubs import TRANSFORMER, stubs_of
 
 
@@ -102,7 +109,7 @@ def test_socket_where_no_folder_is_is_refused_with_its_reason(path: Path) -> Non
 
 
 def test_shared_memory_beyond_this_machine_is_refused_at_the_start() -> None:
-    assert refuses_to_start(ZOO_HOST="0.0.0.0", ZOO_SHARED_MEMORY="system") == (
+    assert refuses_to_start(ZOO_HOST="0.0.0.0", ZOO_SHARED_MEMORY="system", **BEYOND_LOOPBACK) == (
         "ZOO_SHARED_MEMORY is 'system': expected a loopback address or a unix: socket as ZOO_HOST, got '0.0.0.0', where callers "
         "of other machines can connect"
     )

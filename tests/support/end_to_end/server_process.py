@@ -30,6 +30,8 @@ ZOO = REPOSITORY / ".venv" / "bin" / "zoo"
 
 TIMEOUT_S = 120.0
 """Of anything that must happen. It is long, since the machine may be busy."""
+BEYOND_LOOPBACK = {"ZOO_ALLOW_PLAINTEXT_BEYOND_LOOPBACK": "true", "ZOO_ALLOW_ANONYMOUS_BEYOND_LOOPBACK": "true"}
+"""Settings of a server that listens where other machines can call it."""
 LOOK_S = 0.02
 """Between two looks at what the server does not tell by itself."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,22 +16,45 @@ from tests.support.fake_zoo.models import FakeModels
 from tests.support.fake_zoo.prediction import FakePrediction
 
 
+class Authorizations(grpc.ServerInterceptor):  # type: ignore[type-arg]
+    """Notes what each method was called with in its metadata `authorization`."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, set[str | None]] = defaultdict(set)
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        self.by_method[details.method.rpartition("/")[2]].add(dict(details.invocation_metadata).get("authorization"))
+        return continuation(details)
+
+
 class FakeZoo:
     """Three services on one port. Each answers as the real one does, records its calls, and fails when a test asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        """With `credentials` it speaks TLS."""
         self.call_control = FakeCalls()
         self.model_service = FakeModels(self.call_control)
         self.prediction = FakePrediction(self.call_control, self.model_service)
         self.fine_tuning = FakeFineTuning(self.call_control, self.model_service)
         self.health = health.HealthServicer()
         self.set_ready(True)
-        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
+        self.authorizations = Authorizations()
+        self._server = grpc.server(
+            ThreadPoolExecutor(8),
+            options=[("grpc.max_receive_message_length", -1)],
+            interceptors=[self.authorizations],
+        )
         prediction_pb2_grpc.add_PredictionServicer_to_server(self.prediction, self._server)
         models_pb2_grpc.add_ModelsServicer_to_server(self.model_service, self._server)
         fine_tuning_pb2_grpc.add_FineTuningServicer_to_server(self.fine_tuning, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        address = "127.0.0.1:0"
+        port = (
+            self._server.add_insecure_port(address)
+            if credentials is None
+            else self._server.add_secure_port(address, credentials)
+        )
+        self.target = f"127.0.0.1:{port}"
 
     @property
     def calls(self) -> dict[str, list[Any]]:

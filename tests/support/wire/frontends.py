@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from grpc import aio
 
 from service.wire.frontend.frontend import Frontend
@@ -35,15 +36,21 @@ class Port:
 
 @asynccontextmanager
 async def served_port(
-    server: aio.Server, *methods: InferenceMethods, limit_bytes: int = LIMIT_BYTES, **hooks: Any
+    server: aio.Server,
+    *methods: InferenceMethods,
+    limit_bytes: int = LIMIT_BYTES,
+    credentials: grpc.ServerCredentials | None = None,
+    **hooks: Any,
 ) -> AsyncIterator[Port]:
-    """Starts a server to which all servicers were added; stops it at the end. `hooks`: see Frontend."""
+    """Starts a server to which all servicers were added; stops it at the end. With `credentials` it speaks TLS. `hooks`: see
+    Frontend."""
     frontend = None
     if chosen.get() == "auto":
         frontend = Frontend(server, asyncio.get_running_loop(), limit_bytes, **hooks)
         for each in methods:
             each.add_to_frontend(frontend)
-    number = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    number = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     if frontend is not None:
         frontend.start()

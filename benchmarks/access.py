@@ -1,0 +1,205 @@
+"""`make bench-access`: what each part of access control and observation costs a request, in processor time of the server.
+
+    python -m benchmarks.access [--rounds 5] [--seconds 4] [--callers 32] [--only TEXT] [--out FILE]
+
+Two servers of a model differ in one part: it is off in one and on in the other. They run turn by turn, each alone while the
+other is paused, and every round begins with the other one. A ratio is taken within one round, and the median over the rounds is
+reported. The client is in this process; its own time does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+from grpc import aio
+from rich.table import Table
+
+from benchmarks.load import inputs
+from benchmarks.measurement.environment import machine
+from benchmarks.measurement.testbed import console, resumed, rotated
+from benchmarks.participants.null_server import WIDTH
+from benchmarks.participants.server import OPTIONS
+from benchmarks.participants.zoo import EAGER, Zoo
+from benchmarks.paths import RESULTS, zoo_home
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+CALLERS_OF_A_CONNECTION = 8
+WARM_UP_S = 1.0
+CNN = "efficientnet_lite0"
+NULL = "null"
+"""The network that returns its input: a call costs what is around the network."""
+
+SAME_NETWORK = {**EAGER, "ZOO_LANE_PROCESSES": "off"}
+"""Both servers run the network in the same way from the first call to the last."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One server of a case, and how its clients call it."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    credentials: Callable[[], grpc.ChannelCredentials] | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part, off and on."""
+
+    name: str
+    model: str
+    off: Variant
+    on: Variant
+    aim: float | None = None
+    """The largest ratio; None where the figure is only reported."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Processor time of the server, in microseconds a call."""
+
+    off_us: float
+    on_us: float
+
+    @property
+    def ratio(self) -> float:
+        """On ÷ off."""
+        return self.on_us / self.off_us
+
+
+def cases(folder: Path) -> Sequence[Case]:
+    """All cases; what they need of files goes to `folder`."""
+    secured = tls_variant(folder)
+    return (
+        Case("TLS, identity model", NULL, Variant(), secured, aim=1.15),
+        Case("TLS, 600 KB", CNN, Variant(), secured),
+    )
+
+
+def tls_variant(folder: Path) -> Variant:
+    """TLS with a certificate on P-256 that is its own CA."""
+    cert, key = folder / "server.crt", folder / "server.key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(cert), "-keyout", str(key)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    key.chmod(0o600)
+    settings = {"ZOO_TLS_CERT_FILE": str(cert), "ZOO_TLS_KEY_FILE": str(key)}
+    return Variant(settings, lambda: grpc.ssl_channel_credentials(cert.read_bytes()))
+
+
+def start(case: Case, variant: Variant, name: str) -> Zoo:
+    """A ready server."""
+    if case.model == NULL:
+        command = [sys.executable, "-m", "benchmarks.participants.null_server", "zoo"]
+        return Zoo(name, [NULL], zoo_home(), variant.settings, command)
+    return Zoo(name, [case.model], zoo_home(), {**SAME_NETWORK, **variant.settings})
+
+
+def message_of(model: str) -> bytes:
+    """A request of one row."""
+    if model == NULL:
+        return inputs.tensor_message(NULL, {"x": np.ones(WIDTH, np.float32)})
+    return inputs.tensor_message(model, {"pixel_values": np.zeros((3, 224, 224), np.float32)})
+
+
+async def load(
+    target: str, variant: Variant, message: bytes, callers: int, seconds: float, method: str = METHOD
+) -> int:
+    """Calls in a closed loop; gives their number. Raises grpc.RpcError for a call that fails."""
+    end = time.monotonic() + seconds
+    count = 0
+
+    async def caller(channel: aio.Channel) -> None:
+        nonlocal count
+        call = channel.unary_unary(method)  # type: ignore[call-arg]  # bytes as they are
+        while time.monotonic() < end:
+            await call(message, metadata=variant.metadata)
+            count += 1
+
+    connections = max(1, callers // CALLERS_OF_A_CONNECTION)
+    channels = [_channel(target, variant) for _ in range(connections)]
+    await asyncio.gather(*(caller(channels[i % connections]) for i in range(callers)))
+    for channel in channels:
+        await channel.close(None)
+    return count
+
+
+def _channel(target: str, variant: Variant) -> aio.Channel:
+    options = [*OPTIONS, ("grpc.enable_retries", 0)]
+    if variant.credentials is None:
+        return aio.insecure_channel(target, options)
+    return aio.secure_channel(target, variant.credentials(), options)
+
+
+def cost_us(server: Zoo, variant: Variant, message: bytes, callers: int, seconds: float) -> float:
+    """Processor time of the server a call, in microseconds."""
+    asyncio.run(load(server.target, variant, message, callers, WARM_UP_S))
+    before = server.cpu_seconds()
+    calls = asyncio.run(load(server.target, variant, message, callers, seconds))
+    return 1e6 * (server.cpu_seconds() - before) / calls
+
+
+def measure(case: Case, rounds: int, seconds: float, callers: int) -> list[Round]:
+    """All rounds of a case."""
+    message = message_of(case.model)
+    variants = {"off": case.off, "on": case.on}
+    found = []
+    with ExitStack() as stack:
+        servers = {}
+        for name, variant in variants.items():
+            servers[name] = stack.enter_context(start(case, variant, f"access-{name}"))
+            servers[name].pause()
+        for number in range(rounds):
+            figures = {}
+            for name in rotated(list(servers), number):
+                with resumed(servers[name]) as server:
+                    figures[name] = cost_us(server, variants[name], message, callers, seconds)
+            found.append(Round(figures["off"], figures["on"]))
+            console.print(
+                f"  {case.name}: {found[-1].off_us:.0f} and {found[-1].on_us:.0f} µs, {found[-1].ratio:.3f} ×"
+            )
+    return found
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measures what access control and observation cost a request.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
+    parser.add_argument("--callers", type=int, default=32)
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--out", type=Path, default=RESULTS / "access.json")
+    arguments = parser.parse_args()
+    table = Table("case", "off, µs a call", "on, µs a call", "on ÷ off", "aim")
+    report = {}
+    with tempfile.TemporaryDirectory(prefix="zoo-bench-access-") as folder:
+        for case in cases(Path(folder)):
+            if arguments.only not in case.name:
+                continue
+            found = measure(case, arguments.rounds, arguments.seconds, arguments.callers)
+            ratio = statistics.median(one.ratio for one in found)
+            report[case.name] = {"ratio": ratio, "aim": case.aim, "rounds": [asdict(one) for one in found]}
+            off, on = (statistics.median(getattr(one, name) for one in found) for name in ("off_us", "on_us"))
+            table.add_row(case.name, f"{off:.0f}", f"{on:.0f}", f"{ratio:.3f}", f"≤ {case.aim}" if case.aim else "")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(
+        json.dumps({"machine": machine(), "callers": arguments.callers, "cases": report}, indent=1)
+    )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`zoo probe`: whether the server of this machine is ready, for the health check of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from service.cli.commands.status import NOT_LIVE, NOT_READY
+from service.cli.rendering.console import print_error, print_line
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+TIMEOUT_S = 5.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a probe calls in place of these
+
+
+def probe() -> None:
+    """Show whether the server that has this environment's settings is ready: exit code 0, else 1; 2 if none answers.
+
+    It asks /readyz on this machine, over TLS if the settings have it, and needs no token.
+    """
+    from service.settings import load_settings
+
+    settings = load_settings()
+    status = _ask(settings)
+    if status is None:
+        print_error(f"no server answers at port {settings.http_port}")
+        raise typer.Exit(NOT_LIVE)
+    print_line("ready" if status == 200 else "not ready")
+    if status != 200:
+        raise typer.Exit(NOT_READY)
+
+
+def _ask(settings: Settings) -> int | None:
+    """The status of /readyz; None if there is no answer."""
+    import http.client
+    import ssl
+
+    host = _EVERYWHERE.get(settings.http_host, settings.http_host)
+    connection: http.client.HTTPConnection
+    if settings.tls_cert_file is None:
+        connection = http.client.HTTPConnection(host, settings.http_port, timeout=TIMEOUT_S)
+    else:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing secret is sent or read
+        connection = http.client.HTTPSConnection(host, settings.http_port, timeout=TIMEOUT_S, context=context)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
