@@ -5,7 +5,7 @@
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
 #   make client  the blocking SDK client from the async one
 #   make bench-finetune   fine-tuning beside plain scripts
-#   make bench-access  what TLS and the like cost a request
+#   make bench-access bench-tenants  what TLS and the like cost a request
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
 #   make bench-gpu     tests and loads on a machine with CUDA
 
@@ -20,7 +20,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,10 +167,15 @@ bench-report: $(VENV)/.bench
 simulate: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.simulate $(ARGS)
 
-# What TLS and the like cost a request: some minutes on a machine that does nothing else.
+# What TLS, tokens and tracing cost a request: some minutes on a machine that does nothing else.
 bench-access: $(VENV)/.bench
 	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull efficientnet_lite0
 	$(BIN)/python -m benchmarks.access $(ARGS)
+
+# What a tenant over its quota does to another one: three minutes on a machine that does nothing else.
+bench-tenants: $(VENV)/.bench
+	@ZOO_HOME="$(ZOO_TEST_HOME)" $(BIN)/zoo pull efficientnet_lite0
+	$(BIN)/python -m benchmarks.tenants $(ARGS)
 
 # Fine-tuning beside plain scripts: about half an hour on a machine that does nothing else. Writes docs/finetune-benchmarks.md.
 bench-finetune: $(VENV)/.bench
