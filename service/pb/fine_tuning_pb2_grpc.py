@@ -28,9 +28,13 @@ if _version_not_supported:
 class FineTuningStub:
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     def __init__(self, channel):
@@ -114,15 +118,19 @@ class FineTuningStub:
 class FineTuningServicer:
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     def UploadDataset(self, request_iterator, context):
         """Stores a dataset and checks it. The first message is the header, the rest are its bytes in order; the reply comes
         once the data are validated. What is stored is named by its content, so the same data uploaded twice are one
-        dataset. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
+        dataset; with tokens, one for each principal. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,9 +313,13 @@ def add_FineTuningServicer_to_server(servicer, server):
 class FineTuning:
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     @staticmethod

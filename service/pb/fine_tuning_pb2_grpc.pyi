@@ -29,9 +29,13 @@ GRPC_VERSION: str
 class FineTuningStub:
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     @_typing.overload
@@ -41,7 +45,7 @@ class FineTuningStub:
     UploadDataset: _grpc.StreamUnaryMultiCallable[_fine_tuning_pb2.UploadDatasetRequest, _fine_tuning_pb2.UploadDatasetResponse]
     """Stores a dataset and checks it. The first message is the header, the rest are its bytes in order; the reply comes
     once the data are validated. What is stored is named by its content, so the same data uploaded twice are one
-    dataset. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
+    dataset; with tokens, one for each principal. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_fine_tuning_pb2.GetUploadRequest, _fine_tuning_pb2.GetUploadResponse]
     """How much of an upload the server has."""
@@ -78,16 +82,20 @@ class FineTuningStub:
 class FineTuningAsyncStub(FineTuningStub):
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadDataset: _aio.StreamUnaryMultiCallable[_fine_tuning_pb2.UploadDatasetRequest, _fine_tuning_pb2.UploadDatasetResponse]  # type: ignore[assignment]
     """Stores a dataset and checks it. The first message is the header, the rest are its bytes in order; the reply comes
     once the data are validated. What is stored is named by its content, so the same data uploaded twice are one
-    dataset. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
+    dataset; with tokens, one for each principal. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_fine_tuning_pb2.GetUploadRequest, _fine_tuning_pb2.GetUploadResponse]  # type: ignore[assignment]
     """How much of an upload the server has."""
@@ -123,9 +131,13 @@ class FineTuningAsyncStub(FineTuningStub):
 class FineTuningServicer:
     """Datasets and durable fine-tune jobs.
 
-    Who calls is said by the metadata key `zoo-owner`, which CreateJob and UploadDataset read: letters, digits and `. _ - + @`, a
-    letter or digit first, at most 64 characters. It is a claim, which quotas and lists go by, and no proof: let a proxy that
-    authenticates set it, and remove what callers bring. Without it the owner is empty, one like any other.
+    Where the server asks for tokens, the principal of the token owns the jobs and datasets that it makes. Those of another principal
+    are NOT_FOUND by every method, and in no list; a token with the scope `admin` reaches all.
+
+    Where it does not, everyone reaches all of them, and CreateJob and UploadDataset read the owner from the metadata key
+    `zoo-owner`: letters, digits and `. _ - + @`, a letter or digit first, at most 64 characters. It is a claim, which quotas and
+    lists go by, and no proof: let a proxy that authenticates set it, and remove what callers bring. Without it the owner is empty,
+    one like any other.
     """
 
     def UploadDataset(
@@ -135,7 +147,7 @@ class FineTuningServicer:
     ) -> _typing.Union[_fine_tuning_pb2.UploadDatasetResponse, _abc.Awaitable[_fine_tuning_pb2.UploadDatasetResponse]]:
         """Stores a dataset and checks it. The first message is the header, the rest are its bytes in order; the reply comes
         once the data are validated. What is stored is named by its content, so the same data uploaded twice are one
-        dataset. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
+        dataset; with tokens, one for each principal. An upload that broke off goes on where it stopped: see GetUpload and `offset`.
         """
 
     def GetUpload(
