@@ -71,6 +71,7 @@ class RateLimits:
         self._requests = _Bucket(limits.requests_per_second, now) if limits.requests_per_second else None
         self._rows = _Bucket(limits.rows_per_second, now) if limits.rows_per_second else None
         self._running = 0
+        self._streams = 0
 
     @property
     def running(self) -> int:
@@ -86,15 +87,25 @@ class RateLimits:
             self._take_call()
             self._running += 1
 
+    def begin_stream(self) -> None:
+        """Opens a stream; `end_stream` must follow once. As many may be open as calls may be under way, and it is one call.
+        Raises RateLimited, and takes nothing then."""
+        with self._lock:
+            most = self.limits.concurrent_requests
+            if most and self._streams >= most:
+                raise RateLimited(f"the token has {self._streams} streams open, its limit", BUSY_RETRY_S)
+            self._take_call()
+            self._streams += 1
+
+    def end_stream(self) -> None:
+        """A stream that was opened is over."""
+        with self._lock:
+            self._streams -= 1
+
     def end(self) -> None:
         """A request that began has ended."""
         with self._lock:
             self._running -= 1
-
-    def take_call(self) -> None:
-        """Takes one call that does not count among those at once. Raises RateLimited, and takes nothing then."""
-        with self._lock:
-            self._take_call()
 
     def _take_call(self) -> None:
         if self._requests is None:

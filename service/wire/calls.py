@@ -14,7 +14,6 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from service.access.principal import ANYONE, Principal, current_principal
-from service.access.rate_limits import RateLimits
 from service.database.errors import DatabaseUnavailable
 from service.errors import InternalError, InvalidInput, NotFound, NotReady, RateLimited, ZooError
 from service.inference import current_call
@@ -133,7 +132,7 @@ class CountedServer:
             async def served(request: Any, context: Context) -> None:
                 try:
                     with CountedCall(self._recorder, method, context) as counted:
-                        counted.take(await self._admit(path, context))
+                        counted.hold(await self._admit(path, context), stream=True)
                         await inner(_read_any(request), context)
                 except ZooError as error:
                     await abort(context, error)
@@ -144,7 +143,7 @@ class CountedServer:
             try:
                 with CountedCall(self._recorder, method, context) as counted:
                     principal = await self._admit(path, context)
-                    counted.take(principal)
+                    counted.hold(principal, stream=True)
                     async for reply in inner(self._read(request, path, principal), context):
                         self._guard.check_alive(principal)
                         yield reply
@@ -234,7 +233,7 @@ class CountedCall:
     anyway. Code without a block calls exactly one of `finished`, `failed` and `cancelled`.
     """
 
-    __slots__ = ("_began", "_context", "_limits", "_method", "_principal", "_recorder", "call")
+    __slots__ = ("_began", "_context", "_method", "_principal", "_recorder", "_release", "call")
 
     def __init__(
         self, recorder: Recorder, method: str, context: CallContext | None = None, call: Call | None = None
@@ -244,7 +243,7 @@ class CountedCall:
         self._method = method
         self._context = context
         self._began = time.monotonic()
-        self._limits: RateLimits | None = None
+        self._release: Callable[[], None] | None = None
         self._principal = ANYONE
 
     def belongs_to(self, principal: Principal) -> None:
@@ -252,18 +251,17 @@ class CountedCall:
         self.call.principal = principal.name
         self._principal = principal
 
-    def take(self, principal: Principal) -> None:
-        """Counts the call as one of a principal's calls. Raises RateLimited."""
+    def hold(self, principal: Principal, *, stream: bool = False) -> None:
+        """Counts the call among a principal's calls, or its open streams, until it ends. Raises RateLimited."""
         self.belongs_to(principal)
-        if principal.limits is not None:
-            principal.limits.take_call()
-
-    def hold(self, principal: Principal) -> None:
-        """As `take`; the call is also among those at once until it ends."""
-        self.belongs_to(principal)
-        if principal.limits is not None:
-            principal.limits.begin()
-            self._limits = principal.limits
+        limits = principal.limits
+        if limits is None:
+            return
+        if stream:
+            limits.begin_stream()
+        else:
+            limits.begin()
+        self._release = limits.end_stream if stream else limits.end
 
     def __enter__(self) -> CountedCall:
         current_call.set(self.call)
@@ -286,9 +284,9 @@ class CountedCall:
     def finished(self, code: str) -> None:
         """The call ended with the status code of this name."""
         call, seconds = self.call, time.monotonic() - self._began
-        if self._limits is not None:
-            self._limits.end()
-            self._limits = None
+        if self._release is not None:
+            self._release()
+            self._release = None
         self._recorder.call_finished(call, self._method, code, seconds)
         log.debug("call", method=self._method, code=code, model=call.model, request_id=call.request_id, seconds=seconds)
 

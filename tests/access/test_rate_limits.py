@@ -87,13 +87,19 @@ def test_request_with_more_rows_than_a_second_has_waits_for_a_full_bucket_and_de
     limits.take_rows(1)
 
 
-def test_streams_count_as_calls_and_not_among_those_at_once() -> None:
-    limits = RateLimits(Limits(requests_per_second=2, concurrent_requests=1), Clock())
-    limits.take_call()
-    limits.take_call()
+def test_open_streams_are_bounded_beside_calls_and_each_is_one_call() -> None:
+    limits = RateLimits(Limits(requests_per_second=4, concurrent_requests=2), Clock())
+    limits.begin_stream()
+    limits.begin_stream()
     assert limits.running == 0
-    with pytest.raises(RateLimited):
-        limits.take_call()
+    with pytest.raises(RateLimited, match="2 streams open"):
+        limits.begin_stream()
+    limits.begin()
+    limits.end_stream()
+    limits.begin_stream()
+    limits.end_stream()
+    with pytest.raises(RateLimited, match="a second"):
+        limits.begin_stream()
 
 
 def test_limits_of_a_token_go_before_the_defaults() -> None:

@@ -38,6 +38,15 @@ class Host(Protocol):
     def admitted(self, call: UnaryCall) -> None:
         """The principal of the call is known, and may use the method. On the frontend's thread."""
 
+    def refuse(self, call: AnyCall, error: ZooError) -> None:
+        """Refuses a call before anything of it was read, and counts it. On the frontend's thread."""
+
+    def starve(self, call: StreamCaller) -> None:
+        """A stream has no room for another message; its `feed` is called when there may be some. On the frontend's thread."""
+
+    def check_room_for_stream(self) -> None:
+        """Raises ServerBusy where as many streams are open as may be. On the frontend's thread."""
+
     def arrived(self, call: UnaryCall) -> None:
         """The message of a call was read, or will not come. On the frontend's thread."""
 
@@ -46,6 +55,13 @@ class Host(Protocol):
 
     def left(self, call: AnyCall) -> None:
         """The event loop knows that the caller has left. From the loop."""
+
+
+class StreamCaller(Protocol):
+    """A stream, as the frontend feeds it."""
+
+    def feed(self) -> None:
+        """Reads the next message if there is room."""
 
 
 class AnyCall(Protocol):
@@ -61,6 +77,10 @@ class AnyCall(Protocol):
 
     def refuse(self, error: ZooError) -> None:
         """Ends the call before anything of it was read. On the frontend's thread."""
+
+    def stalled(self, before: float) -> bool:
+        """Whether what is sent to the caller has waited for it since before a time of `time.monotonic()`. On the frontend's
+        thread."""
 
     def settle(self) -> None:
         """Gives back what the call holds, if its last event has come. On the frontend's thread."""
@@ -95,6 +115,7 @@ class UnaryCall(Caller):
 
     __slots__ = (
         "_answered",
+        "_answered_at",
         "_charge",
         "_closed",
         "_delivered",
@@ -127,6 +148,7 @@ class UnaryCall(Caller):
         self._sent = False
         # written by the event loop, or by the frontend's thread before the loop knows the call
         self._answered = False
+        self._answered_at = 0.0
         self._gone = False
 
     # ── on the frontend's thread ──────────────────────────────────────────────────────────────────────────────
@@ -151,6 +173,10 @@ class UnaryCall(Caller):
         """See AnyCall."""
         self._read = True
         self.fail(error)
+
+    def stalled(self, before: float) -> bool:
+        """See AnyCall."""
+        return self._answered and not self._sent and self._answered_at < before
 
     def abandon(self) -> None:
         """The caller has left before its message was read."""
@@ -217,7 +243,7 @@ class UnaryCall(Caller):
         """Answers. Does nothing where the caller has left."""
         if self._gone or self._answered:
             return
-        self._answered = True
+        self._answered_at, self._answered = time.monotonic(), True
         self.message, self.on_cancel = b"", None
         self.core.reply(data, self._reply_sent)
 
@@ -233,7 +259,7 @@ class UnaryCall(Caller):
     def _end(self, code: int, text: str, trailers: Metadata) -> None:
         if self._gone or self._answered:
             return
-        self._answered = True
+        self._answered_at, self._answered = time.monotonic(), True
         self.message, self.on_cancel = b"", None
         self.core.end(code, text, trailers, self._reply_sent, first=True)
 

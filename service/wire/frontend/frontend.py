@@ -21,7 +21,8 @@ from service.observability.recorder import Call
 from service.wire.access.guard import Guard
 from service.wire.calls import to_zoo_error
 from service.wire.frontend.admission import Admission
-from service.wire.frontend.calls import AnyCall, UnaryCall
+from service.wire.frontend.backpressure import Backpressure
+from service.wire.frontend.calls import AnyCall, StreamCaller, UnaryCall
 from service.wire.frontend.core import CoreCall, CoreQueue, Event
 from service.wire.frontend.credit import ReadCredit
 from service.wire.frontend.streams import StreamCall, StreamHandler
@@ -71,7 +72,7 @@ class Frontend:
         self.credit = ReadCredit(limit_bytes)
         self._queue = CoreQueue(server)
         self._loop = loop
-        self._admission = Admission(guard or Guard(), loop, self.deliver, self._refuse)
+        self._admission = Admission(guard or Guard(), loop, self.deliver, self.refuse)
         self._gate = gate
         self._on_refused = on_refused
         self._on_relieved = on_relieved
@@ -84,6 +85,7 @@ class Frontend:
         self._open: set[AnyCall] = set()
         self._reading: OrderedDict[UnaryCall, float] = OrderedDict()  # and since when
         self._parked: OrderedDict[UnaryCall, None] = OrderedDict()  # an ordered set
+        self._backpressure = Backpressure(self.credit, self._open, clock)
         # shared, each an atomic operation of a deque or a flag
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
@@ -142,7 +144,7 @@ class Frontend:
             try:
                 if event is not None:
                     event.tag(event)
-                if self._left or self._parked or self._admission.due:
+                if self._left or self._parked or self._admission.due or self._backpressure.due:
                     self._look_after()
             except Exception:  # of one call: the thread serves the others
                 log.exception("an event of a call failed")
@@ -170,6 +172,8 @@ class Frontend:
                 call.late(error)
                 self._on_refused(call.method, error)
             self._read_parked()
+        if self._backpressure.due:
+            self._backpressure.relieve()
 
     def _arm(self, method: str) -> None:
         try:
@@ -196,13 +200,22 @@ class Frontend:
     ) -> None:
         call = StreamCall(method, core, self, open_, limit)
         self._open.add(call)
+        self._backpressure.stream_opened()
         self._admission.admit(call)
+
+    def starve(self, call: StreamCaller) -> None:
+        """See Host."""
+        self._backpressure.starve(call)
+
+    def check_room_for_stream(self) -> None:
+        """See Host."""
+        self._backpressure.check_room()
 
     def admitted(self, call: UnaryCall) -> None:
         """See Host."""
         error = self._refusal(call)
         if error is not None:
-            self._refuse(call, error)
+            self.refuse(call, error)
         elif self.credit.busy or self._parked:
             self._parked[call] = None
         else:
@@ -223,7 +236,8 @@ class Frontend:
             log.exception("a call could not be judged by its metadata")
         return None
 
-    def _refuse(self, call: AnyCall, error: ZooError) -> None:
+    def refuse(self, call: AnyCall, error: ZooError) -> None:
+        """See Host."""
         call.refuse(error)
         self._on_refused(f"{call.method}.stream" if isinstance(call, StreamCall) else call.method, error)
 
@@ -235,7 +249,7 @@ class Frontend:
         while self._parked and not self.credit.busy:
             call, _ = self._parked.popitem(last=False)
             if self.credit.exhausted:
-                self._refuse(call, ServerBusy(RETRY_S))
+                self.refuse(call, ServerBusy(RETRY_S))
             else:
                 self._read(call)
 
@@ -260,6 +274,8 @@ class Frontend:
     def finished(self, call: AnyCall) -> None:
         """See Host."""
         self._open.discard(call)
+        if isinstance(call, StreamCall):
+            self._backpressure.stream_ended(call)
         if self.credit.relieved():
             self._on_relieved()
 

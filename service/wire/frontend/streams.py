@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from service.access.rate_limits import RateLimits
 from service.errors import DeadlineExceeded, NotReady, ZooError
 from service.observability.recorder import Call
 from service.wire.calls import to_zoo_error
@@ -47,6 +49,7 @@ class StreamCall(Caller):
         self._handler: StreamHandler | None = None
         # on the frontend's thread
         self._refusal: ZooError | None = None
+        self._limits: RateLimits | None = None  # where it counts among the principal's open streams
         self._reading = False
         self._half_closed = False  # the client sends no more
         self._closed = False
@@ -58,6 +61,7 @@ class StreamCall(Caller):
         self._lock = threading.Lock()
         # guarded by the lock
         self._sending = False
+        self._sending_since = 0.0
         self._ended = False  # a status was sent, or the caller has left
         self._status: tuple[int, str, Metadata] | None = None  # to be sent after the replies
         self._status_pending = False
@@ -70,10 +74,12 @@ class StreamCall(Caller):
     def admitted(self) -> None:
         """See AnyCall."""
         try:
+            self._host.check_room_for_stream()
             if self.principal.limits is not None:
-                self.principal.limits.take_call()
+                self.principal.limits.begin_stream()
+                self._limits = self.principal.limits
         except ZooError as error:
-            self.refuse(error)
+            self._host.refuse(self, error)
             return
         self._begin_call()
         self._read_next()
@@ -85,7 +91,7 @@ class StreamCall(Caller):
 
     def _begin_call(self) -> None:
         self.core.watch_close(self._call_closed)
-        self._sending = True
+        self._sending, self._sending_since = True, time.monotonic()
         self.core.send_metadata(self._metadata_sent)
         self._host.deliver(StreamCall._start, self)
 
@@ -99,10 +105,19 @@ class StreamCall(Caller):
     def _read_next(self) -> None:
         if self._reading or self._half_closed or self._closed or self._left >= self._limit:
             return
-        if self._left and self._host.credit.exhausted:  # a reply that is sent lets it go on
+        if self._host.credit.exhausted:
+            self._host.starve(self)
             return
         self._reading = True
         self.core.read(self._message_read)
+
+    def feed(self) -> None:
+        """There may be room for another message."""
+        self._read_next()
+
+    def stalled(self, before: float) -> bool:
+        """See AnyCall."""
+        return self._sending and self._sending_since < before
 
     def _message_read(self, event: Event) -> None:
         self._reading = False
@@ -151,6 +166,7 @@ class StreamCall(Caller):
         self._sending = bool(self._replies) and not self._ended
         if self._sending:
             data = self._replies.popleft()
+            self._sending_since = time.monotonic()
             self.core.send(data, self._message_sent, BUFFER_HINT if self._replies else 0)
         elif self._status is not None and not self._ended:
             self._ended = self._status_pending = True
@@ -167,6 +183,9 @@ class StreamCall(Caller):
         if self._settled():
             while self._charges:
                 self._host.credit.release(self._charges.popleft())
+            if self._limits is not None:
+                self._limits.end_stream()
+                self._limits = None
             self._host.finished(self)
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────
