@@ -11,12 +11,14 @@ from grpc import aio
 from structlog.testing import capture_logs
 
 from service.errors import InvalidInput
+from service.wire.frontend import backpressure
 from service.wire.frontend.streams import StreamCall
 from tests.support.wire.calls import until
 from tests.support.wire.frontend_methods import (
     STREAM,
     Bytes,
     EchoStream,
+    KeptCalls,
     KeptStream,
     KeptStreams,
     Methods,
@@ -352,3 +354,77 @@ async def test_messages_after_the_end_are_dropped() -> None:
         await s.until_idle()
         assert len(streams[0].messages) == 1
         assert len(streams[0].ends) == 1
+
+
+async def test_streams_together_hold_the_memory_of_requests_and_one_message_each_beyond_it() -> None:
+    size, count, each, limit_bytes = 100_000, 6, 5, 250_000
+    kept = KeptStreams()
+    async with served(Methods(open=kept), limit_bytes=limit_bytes) as s:
+        streams = [s.stream() for _ in range(count)]
+
+        async def send(stream: Any) -> list[bytes]:
+            for i in range(each):
+                await stream.write(bytes([i]) * size)
+            await stream.done_writing()
+            return [reply[:1] async for reply in stream]
+
+        sent = [asyncio.create_task(send(stream)) for stream in streams]
+        credit, most = s.frontend.credit, 0
+        for _ in range(count * each):
+            await until(lambda: any(stream.messages for stream in kept.streams))
+            most = max(most, credit.held_bytes)
+            stream = next(stream for stream in kept.streams if stream.messages)
+            stream.call.reply(Bytes(stream.messages.pop(0)))
+        assert await asyncio.gather(*sent) == [[bytes([i]) for i in range(each)]] * count
+        assert most <= limit_bytes + count * size
+        await s.until_idle()
+
+
+async def test_streams_that_come_while_the_memory_is_used_up_are_read_when_there_is_room() -> None:
+    kept, streams = KeptCalls(), KeptStreams()
+    async with served(Methods(kept, streams), limit_bytes=100_000) as s:
+        held = asyncio.ensure_future(s.call(b"y" * 90_000))
+        await kept.come()
+        sent = [s.stream(b"z" * 20_000) for _ in range(5)]
+        await until(lambda: len(streams.streams) == 5)
+        for _ in range(20):  # turns of the frontend's thread, which looks after them at each event
+            with suppress(aio.AioRpcError):
+                await s.call(b"y")
+        assert [stream.messages for stream in streams.streams] == [[]] * 5
+        kept.calls[0].reply(b"")
+        await held
+        await until(lambda: all(stream.messages for stream in streams.streams))
+        for stream in streams.streams:
+            stream.call.reply(Bytes(b""))
+        assert await asyncio.gather(*(all_of(stream) for stream in sent)) == [[b""]] * 5
+        await s.until_idle()
+
+
+async def test_stream_that_is_not_read_is_ended_where_others_need_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backpressure, "WRITE_GRACE_S", 0.05)
+    monkeypatch.setattr(backpressure, "LOOK_S", 0.05)
+    kept = KeptCalls()
+    async with served(Methods(kept), limit_bytes=100_000) as s, connected(s.port.number, window=0) as raw:
+        raw.headers(1, STREAM)
+        raw.data(1, message(b"x" * 1000))
+        await until(lambda: s.frontend.credit.held_bytes)
+        held = asyncio.ensure_future(s.call(b"y" * 60_000))
+        await kept.come()
+        assert await raw.status(1) != OK
+        kept.calls[0].reply(b"")
+        await held
+        await s.until_idle()
+
+
+async def test_stream_that_is_not_read_goes_on_where_nobody_needs_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backpressure, "WRITE_GRACE_S", 0.0)
+    monkeypatch.setattr(backpressure, "LOOK_S", 0.0)
+    async with served() as s, connected(s.port.number, window=0) as raw:
+        raw.headers(1, STREAM)
+        raw.data(1, message(b"x" * 1000))
+        await until(lambda: s.frontend.credit.held_bytes)
+        for _ in range(20):
+            await s.call(b"y")
+        assert 1 not in raw.statuses
+        raw.reset(1)
+        await s.until_idle()
