@@ -32,6 +32,7 @@ from service.settings import (
     service_variables,
 )
 from service.unix_socket import SocketTaken, UnixSocket
+from service.wire import prometheus_format
 from service.wire.open_inference.regions import OBJECTS
 
 log = logger(__name__)
@@ -218,7 +219,8 @@ def _cannot_listen(where: str, error: Exception) -> str:
 def open_http(settings: Settings, metrics: CollectorRegistry, health: object) -> HttpPort:
     """The port of `/metrics` and `/healthz`. It answers once it is started."""
     try:
-        return HttpPort(settings.http_host, settings.http_port, metrics, health)  # type: ignore[arg-type]
+        host, port = settings.http_host, settings.http_port
+        return HttpPort(host, port, metrics, health, prometheus_format.encode)  # type: ignore[arg-type]
     except (OSError, UnicodeError) as error:
         where = f"{host_and_port(settings.http_host, settings.http_port)} for /metrics"
         raise SettingsError(_cannot_listen(where, error)) from None

@@ -11,9 +11,10 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
+from service.observability.exposition import Exposition
 from service.observability.log import logger
 
 log = logger(__name__)
@@ -64,11 +65,19 @@ class HttpPort:
     """Serves between `start` and `stop`. `health` returns (live, ready)."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, bool]]
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Callable[[], tuple[bool, bool]],
+        encode_protobuf: Callable[[Collector], bytes] | None = None,
     ) -> None:
-        """Binds at once, so that a port in use is reported before models load. Raises OSError or UnicodeError."""
+        """Binds at once, so that a port in use is reported before models load. Raises OSError or UnicodeError.
+
+        `encode_protobuf`: see Exposition.
+        """
         self._health = health
-        self._metrics = make_wsgi_app(registry)
+        self._metrics = Exposition(registry, encode_protobuf)
         self._server = make_server(host, port, self._respond, _family(host), _Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(
@@ -102,53 +111,11 @@ class HttpPort:
             status, headers, body = _plain(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes GET and HEAD.")
             return status, [*headers, ("Allow", ", ".join(METHODS))], body
         if path == "/metrics":
-            return self._page(environ)
+            return self._metrics.page(environ)
         live, ready = self._health()
         body = json.dumps({"live": live, "ready": ready}, allow_nan=False).encode() + b"\n"
         status = _line(HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE)
         return status, [("Content-Type", "application/json")], body
-
-    def _page(self, environ: dict[str, Any]) -> Answer:
-        """The metrics in the format that prometheus_client chooses by the client's `Accept` header."""
-        request = environ | {
-            "REQUEST_METHOD": "GET",
-            "HTTP_ACCEPT": readable_accept(environ.get("HTTP_ACCEPT", "")),
-            "HTTP_ACCEPT_ENCODING": without_refused(environ.get("HTTP_ACCEPT_ENCODING", "")),
-        }
-        response: list[Any] = []
-        body = b"".join(self._metrics(request, lambda *start: response.extend(start)))
-        status, headers = response
-        return status, headers, body
-
-
-def readable_accept(accept: str) -> str:
-    """An `Accept` header without the parts that the library cannot parse, such as `text/plain; version=x`, and without those that
-    the client refuses (`q=0`). For an empty header the library answers in the plain text format."""
-    return ",".join(part for part in without_refused(accept).split(",") if _is_readable(part))
-
-
-def without_refused(header: str) -> str:
-    """A header of preferences without the parts of `q=0`, which the library would treat as accepted."""
-    return ",".join(part for part in header.split(",") if not _is_refused(part))
-
-
-def _is_readable(accepted: str) -> bool:
-    try:
-        choose_encoder(accepted)
-    except Exception:  # the library raises many types on headers it does not expect
-        return False
-    return True
-
-
-def _is_refused(part: str) -> bool:
-    for parameter in part.split(";")[1:]:
-        name, _, value = (word.strip().lower() for word in parameter.partition("="))
-        if name == "q":
-            try:
-                return float(value) <= 0
-            except ValueError:
-                return False
-    return False
 
 
 def _plain(status: HTTPStatus, sentence: str) -> Answer:

@@ -6,11 +6,14 @@ caller cannot grow the number of series.
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
@@ -28,6 +31,8 @@ class Call:
     request_id: str = ""
     principal: str = ""
     """Whose call it is; empty where the server asks for no tokens."""
+    trace_id: str = ""
+    """Of the call's trace, if one is recorded: 32 hexadecimal digits. Becomes an exemplar."""
 
 
 class InFlightCount:
@@ -64,7 +69,7 @@ class Recorder:
     def call_finished(self, call: Call, method: str, code: str, seconds: float) -> None:
         """A gRPC call, or one request of a stream, was answered with a status code's name."""
         self._labels(self._metrics.requests, call.model, call.version, method, code).inc()
-        self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds)
+        self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds, call.trace_id)
 
     def inference_started(self, model: str, version: int) -> None:
         """An inference call was accepted."""
@@ -194,10 +199,12 @@ class Recorder:
     def job_progress(self, job: str, model: str, ratio: float) -> None:
         """Progress of a running job. Call `job_left` when it stops."""
         self._metrics.job_progress.labels(job, model).set(ratio)
+        self._metrics.job_last_progress.labels(job, model).set_to_current_time()
         self._job_series.setdefault(job, set())
 
     def job_metric(self, job: str, model: str, metric: str, split: str, value: float) -> None:
         """A metric of a running job. New names beyond MOST_JOB_METRICS are ignored."""
+        self._metrics.job_last_progress.labels(job, model).set_to_current_time()
         series = self._job_series.setdefault(job, set())
         if (metric, split) in series or len(series) < MOST_JOB_METRICS:
             series.add((metric, split))
@@ -205,8 +212,9 @@ class Recorder:
 
     def job_left(self, job: str, model: str) -> None:
         """A job stopped running: its series are removed."""
-        with suppress(KeyError):
-            self._metrics.job_progress.remove(job, model)
+        for gauge in (self._metrics.job_progress, self._metrics.job_last_progress):
+            with suppress(KeyError):
+                gauge.remove(job, model)
         for metric, split in self._job_series.pop(job, ()):
             self._metrics.job_metric.remove(job, model, metric, split)
 
@@ -216,8 +224,43 @@ class Recorder:
         """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
+    def server_started(
+        self,
+        version: str,
+        device: str,
+        ready: Callable[[], bool],
+        home: Path,
+        memory_limit: int,
+        memory_available: Callable[[], int | None],
+    ) -> None:
+        """What holds for the server's whole life. The functions, and the disk of `home`, are read at every scrape. Bytes."""
+        self._metrics.build_info.labels(version, device).set(1)
+        self._metrics.ready.set_function(lambda: float(ready()))
+        self._metrics.home_available.set_function(lambda: _disk_bytes(home).free)
+        self._metrics.home_size.set_function(lambda: _disk_bytes(home).total)
+        self._metrics.memory_limit.set(memory_limit)
+        self._metrics.memory_available.set_function(lambda: _known(memory_available()))
+
     # ── the device ────────────────────────────────────────────────────────────────────────────────────────────
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
         """`read` returns the bytes of `kind` (listed in docs/metrics.md) on a device; called at every scrape."""
         self._metrics.device_memory.labels(device, kind).set_function(read)
+
+
+class _Disk(NamedTuple):
+    total: float
+    free: float
+
+
+def _disk_bytes(folder: Path) -> _Disk:
+    """NaN where the system does not tell: a scrape must not fail because a disk does."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return _Disk(math.nan, math.nan)
+    return _Disk(float(usage.total), float(usage.free))
+
+
+def _known(value: int | None) -> float:
+    return math.nan if value is None else float(value)
