@@ -30,6 +30,7 @@ _JOB = "while this server runs the job"
 _EACH_MODEL = "one for each model and version"
 _EACH_LOADED = "one for each loaded model"
 _EACH_JOB = "one for each running job"
+_EXPORTED = "Prometheus stores the label `job` as `exported_job`, since `job` is its own label of the target."
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,16 @@ MODEL_LOAD = Definition(
     _LOADED,
     _EACH_LOADED,
 )
+MODEL_LOAD_FAILED = Definition(
+    "zoo_model_load_failed",
+    "gauge",
+    MODEL,
+    "",
+    "1 for a version whose last load failed.",
+    "from the failed load on, until the version is loaded or deleted",
+    "one for each version whose load failed",
+    "A model that nobody loaded is UNAVAILABLE in `zoo_model_state`, and has no series here.",
+)
 MODEL_MEMORY = Definition(
     "zoo_model_memory_bytes",
     "gauge",
@@ -252,6 +263,7 @@ JOB_PROGRESS = Definition(
     "Share of a running job that is done.",
     _JOB,
     _EACH_JOB,
+    _EXPORTED,
 )
 JOB_LAST_PROGRESS = Definition(
     "zoo_job_last_progress_timestamp_seconds",
@@ -261,6 +273,7 @@ JOB_LAST_PROGRESS = Definition(
     "When a running job last reported progress or a metric.",
     _JOB,
     _EACH_JOB,
+    _EXPORTED,
 )
 JOB_METRIC = Definition(
     "zoo_job_metric",
@@ -270,6 +283,7 @@ JOB_METRIC = Definition(
     "Latest measured value of a running job.",
     _JOB,
     "at most 32 for each running job",
+    _EXPORTED,
 )
 LOG_LINES_LOST = Definition(
     "zoo_log_lines_lost_total",

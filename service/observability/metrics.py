@@ -31,6 +31,7 @@ class Metrics:
         self.canary_rollbacks = self._counter(of.CANARY_ROLLBACKS)
         self.model_state = self._gauge(of.MODEL_STATE)
         self.load_seconds = self._gauge(of.MODEL_LOAD)
+        self.load_failed = self._gauge(of.MODEL_LOAD_FAILED)
         self.model_memory = self._gauge(of.MODEL_MEMORY)
         self.model_tier = self._gauge(of.MODEL_TIER)
         self.model_speedup = self._gauge(of.MODEL_SPEEDUP)

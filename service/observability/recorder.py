@@ -61,6 +61,7 @@ class Recorder:
         self._tiers: dict[
             tuple[str, int], tuple[str, str]
         ] = {}  # tier and precision of each loaded model; used by the event loop only
+        self._failed_loads: dict[str, set[int]] = {}  # versions whose last load failed; used by the event loop only
         # A lookup of a series by its labels costs more than an increment, and the label sets are few.
         self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
@@ -155,15 +156,33 @@ class Recorder:
 
     def model_gone(self, model: str, states: tuple[str, ...]) -> None:
         """A model was deleted."""
+        for version in tuple(self._failed_loads.pop(model, ())):
+            self._metrics.load_failed.remove(model, str(version))
         for state in states:
             with suppress(KeyError):
                 self._metrics.model_state.remove(model, state)
+
+    def model_load_failed(self, model: str, version: int) -> None:
+        """A version could not be loaded. The series stays until it is loaded or deleted."""
+        self._metrics.load_failed.labels(model, str(version)).set(1)
+        self._failed_loads.setdefault(model, set()).add(version)
+
+    def version_gone(self, model: str, version: int) -> None:
+        """A version was deleted."""
+        self._clear_failed_load(model, version)
+
+    def _clear_failed_load(self, model: str, version: int) -> None:
+        failed = self._failed_loads.get(model, set())
+        if version in failed:
+            failed.remove(version)
+            self._metrics.load_failed.remove(model, str(version))
 
     def model_loaded(
         self, model: str, version: int, load_s: float, memory_bytes: int, queue_depth: Callable[[], int]
     ) -> None:
         """A model became ready. `queue_depth` is read at every scrape until the model is unloaded."""
         label = str(version)
+        self._clear_failed_load(model, version)
         self._metrics.load_seconds.labels(model, label).set(load_s)
         self._metrics.model_memory.labels(model, label).set(memory_bytes)
         self._metrics.queue_depth.labels(model, label).set_function(queue_depth)

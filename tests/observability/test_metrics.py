@@ -32,6 +32,7 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_rejected_total": ("counter", (*MODEL, "reason")),
     "zoo_model_state": ("gauge", ("model", "state")),
     "zoo_model_load_seconds": ("gauge", MODEL),
+    "zoo_model_load_failed": ("gauge", MODEL),
     "zoo_model_memory_bytes": ("gauge", MODEL),
     "zoo_model_tier": ("gauge", (*MODEL, "tier", "precision")),
     "zoo_model_speedup_ratio": ("gauge", MODEL),
@@ -83,6 +84,7 @@ def everything_happens(r: Recorder) -> None:
     r.canary_rolled_back("m")
     r.model_state("m", "READY", STATES)
     r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
+    r.model_load_failed("m", 2)
     r.model_runs("m", 1, "eager", "fp32", 1.0)
     r.device_memory("cpu", "weights", lambda: 99.0)
     r.jobs_counted({"queued": 2, "running": 1})
@@ -182,6 +184,23 @@ def test_tier_gauge_has_one_tier_and_none_after_unload(books: Books) -> None:
     books.recorder.model_unloaded("m", 1)
     assert books.value("zoo_model_tier", **labels, **compiled) is None
     assert books.value("zoo_model_speedup_ratio", **labels) is None
+
+
+def test_failed_load_is_shown_until_a_load_succeeds_or_the_version_is_deleted(books: Books) -> None:
+    def failed() -> set[str]:
+        return {sample.labels["version"] for sample in books.page()["zoo_model_load_failed"].samples}
+
+    for version in (1, 2, 3):
+        books.recorder.model_load_failed("m", version)
+    assert failed() == {"1", "2", "3"}
+    books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: 0)
+    assert failed() == {"2", "3"}
+    books.recorder.version_gone("m", 2)
+    books.recorder.version_gone("m", 7)
+    assert failed() == {"3"}
+    books.recorder.model_gone("m", STATES)
+    books.recorder.version_gone("m", 3)
+    assert failed() == set()
 
 
 def test_queue_length_is_read_at_every_scrape_until_unload(books: Books) -> None:
