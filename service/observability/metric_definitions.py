@@ -285,6 +285,26 @@ JOB_METRIC = Definition(
     "at most 32 for each running job",
     _EXPORTED,
 )
+CERTIFICATE_EXPIRY = Definition(
+    "zoo_tls_certificate_expiry_timestamp_seconds",
+    "gauge",
+    ("certificate",),
+    "seconds since 1970",
+    "When a TLS certificate in use expires, in Unix time.",
+    "from the start of a server with TLS",
+    "at most two",
+    "server; client_ca: the last of the CAs of clients.",
+)
+CERTIFICATE_RELOADS = Definition(
+    "zoo_tls_certificate_reloads_total",
+    "counter",
+    ("result",),
+    "changes",
+    "Changes of the TLS files, by whether the new ones could be used.",
+    _EVENT,
+    "two",
+    "loaded; failed: the new files cannot be used, and the certificate before them stays.",
+)
 LOG_LINES_LOST = Definition(
     "zoo_log_lines_lost_total",
     "counter",

@@ -41,6 +41,8 @@ class Metrics:
         self.job_progress = self._gauge(of.JOB_PROGRESS)
         self.job_last_progress = self._gauge(of.JOB_LAST_PROGRESS)
         self.job_metric = self._gauge(of.JOB_METRIC)
+        self.certificate_expiry = self._gauge(of.CERTIFICATE_EXPIRY)
+        self.certificate_reloads = self._counter(of.CERTIFICATE_RELOADS)
         self.log_lines_lost = CallbackCounter(of.LOG_LINES_LOST)
         registry.register(self.log_lines_lost)
         self.ready = self._gauge(of.READY)

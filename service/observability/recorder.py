@@ -243,6 +243,14 @@ class Recorder:
         """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
+    def certificate_expiry(self, certificate: str, timestamp_s: float) -> None:
+        """A TLS certificate in use expires at this Unix time. `certificate`: `server` or `client_ca`."""
+        self._metrics.certificate_expiry.labels(certificate).set(timestamp_s)
+
+    def certificate_reloaded(self, *, ok: bool) -> None:
+        """New TLS files were taken, or could not be used."""
+        self._metrics.certificate_reloads.labels("loaded" if ok else "failed").inc()
+
     def server_started(
         self,
         version: str,

@@ -185,6 +185,12 @@ CASES = [
         {2 * HOUR: {"ZooCertificateExpires", "ZooCertificateExpiresSoon"}},
     ),
     Case(
+        "new TLS files that cannot be used, and later ones that can",
+        one("zoo_tls_certificate_reloads_total", "_x5 1x200", result="failed")
+        | one("zoo_tls_certificate_reloads_total", "0x20 1x200", result="loaded"),
+        {3: set(), 10: {"ZooCertificateNotReloaded"}, 100: set()},
+    ),
+    Case(
         "a queue that grows, then stays long",
         one("zoo_queue_depth", "0x10 0+10x30 300x30", model="m", version="1"),
         {12: set(), 35: {"ZooQueueGrows"}, 69: set()},

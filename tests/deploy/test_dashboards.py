@@ -19,7 +19,6 @@ from tests.support.dashboards import DASHBOARDS, FOLDER, expressions, panels, ru
 from tests.support.paths import REPOSITORY
 
 GRAFANA = REPOSITORY / "deploy" / "grafana"
-TLS = {"zoo_tls_certificate_expiry_timestamp_seconds"}
 
 
 def known_names() -> set[str]:
@@ -31,7 +30,6 @@ def known_names() -> set[str]:
         *(name + suffix for name in histograms for suffix in ("_bucket", "_sum", "_count")),
         *(rule["record"] for rule in rules() if "record" in rule),
         *process,
-        *TLS,
         "up",
         "ALERTS",
     }

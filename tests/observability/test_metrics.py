@@ -44,6 +44,8 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_job_last_progress_timestamp_seconds": ("gauge", ("job", "model")),
     "zoo_job_metric": ("gauge", ("job", "model", "metric", "split")),
     "zoo_log_lines_lost_total": ("counter", ()),
+    "zoo_tls_certificate_expiry_timestamp_seconds": ("gauge", ("certificate",)),
+    "zoo_tls_certificate_reloads_total": ("counter", ("result",)),
     "zoo_ready": ("gauge", ()),
     "zoo_home_available_bytes": ("gauge", ()),
     "zoo_home_size_bytes": ("gauge", ()),
@@ -90,6 +92,8 @@ def everything_happens(r: Recorder) -> None:
     r.jobs_counted({"queued": 2, "running": 1})
     r.job_progress("j1", "flowers", 0.5)
     r.job_metric("j1", "flowers", "loss", "train", 0.7)
+    r.certificate_expiry("server", 2e9)
+    r.certificate_reloaded(ok=False)
     r.server_started("1.2", "cpu", lambda: True, Path("/"), 2000, lambda: 500)
 
 
