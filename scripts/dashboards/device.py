@@ -111,6 +111,14 @@ def device() -> dashboard.Dashboard:
         )
         .with_panel(
             graph(
+                "Lost spans",
+                "In five minutes. The collector of traces is away or too slow.",
+                "none",
+                Query(f"increase(zoo_spans_lost_total{{{TARGETS}}}[5m])", "{{instance}}"),
+            )
+        )
+        .with_panel(
+            graph(
                 "Releases",
                 "How many servers run each release, on each device.",
                 "none",

@@ -315,6 +315,16 @@ LOG_LINES_LOST = Definition(
     "one",
     "The pipe's reader died or does not read, the disk behind it is full, or a line could not be made.",
 )
+SPANS_LOST = Definition(
+    "zoo_spans_lost_total",
+    "counter",
+    (),
+    "spans",
+    "Spans that the collector of traces did not take, and traced requests that found no room.",
+    _STARTED,
+    "one",
+    "0 where nothing is traced.",
+)
 READY = Definition(
     "zoo_ready",
     "gauge",

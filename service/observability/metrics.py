@@ -45,6 +45,8 @@ class Metrics:
         self.certificate_reloads = self._counter(of.CERTIFICATE_RELOADS)
         self.log_lines_lost = CallbackCounter(of.LOG_LINES_LOST)
         registry.register(self.log_lines_lost)
+        self.spans_lost = CallbackCounter(of.SPANS_LOST)
+        registry.register(self.spans_lost)
         self.ready = self._gauge(of.READY)
         self.home_available = self._gauge(of.HOME_AVAILABLE)
         self.home_size = self._gauge(of.HOME_SIZE)

@@ -243,6 +243,10 @@ class Recorder:
         """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
+    def spans_lost(self, read: Callable[[], float]) -> None:
+        """`read` returns the number of spans that did not reach their collector; called at every scrape."""
+        self._metrics.spans_lost.read = read
+
     def certificate_expiry(self, certificate: str, timestamp_s: float) -> None:
         """A TLS certificate in use expires at this Unix time. `certificate`: `server` or `client_ca`."""
         self._metrics.certificate_expiry.labels(certificate).set(timestamp_s)
