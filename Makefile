@@ -4,6 +4,7 @@
 #   make test-fast  tests without a server process, network or compiler
 #   make bench   measurements beside the in-process limit       make protos regenerate service/pb
 #   make client  the blocking SDK client from the async one
+#   make docs-metrics docs/metrics.md from the definitions    make dashboards deploy/grafana from scripts/dashboards
 #   make bench-finetune   fine-tuning beside plain scripts
 #   make bench-access bench-tenants  what TLS and the like cost a request
 #   make bench-peers   the same beside Triton, LitServe and MLServer, into docs/benchmarks.md
@@ -20,7 +21,7 @@ ARGS ?=
 # Models to fine-tune that the default set does not serve.
 BASES := mobilenetv2_100 speaker_lstm char_lstm
 
-.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client deploy-test clean
+.PHONY: setup serve test test-fast unit aio stock-clients frontend-versions recorded check fix demo bench bench-setup bench-peers bench-gpu bench-report bench-finetune bench-access bench-tenants simulate protos client docs-metrics dashboards deploy-test clean
 .DEFAULT_GOAL := serve
 
 # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,6 +189,12 @@ protos: $(VENV)/.dev
 
 client: $(VENV)/.dev
 	$(BIN)/python scripts/sync_client.py
+
+docs-metrics: $(VENV)/.dev
+	$(BIN)/python scripts/metrics_page.py
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python -m scripts.dashboards
 
 # Builds and runs the container for real; needs root and a machine that may run a Docker daemon.
 deploy-test: $(VENV)/.server

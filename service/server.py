@@ -21,7 +21,6 @@ from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from model_zoo.catalog import Catalog
 from model_zoo.sources.artifact_source import Progress
@@ -37,7 +36,7 @@ from service.errors import ZooError
 from service.fine_tuning import FineTuning
 from service.inference import Inference
 from service.observability.log import configure, logger
-from service.observability.metrics import Metrics
+from service.observability.metrics import Metrics, registry_with_process_metrics
 from service.observability.recorder import Recorder
 from service.observability.standard_streams import flush, lost
 from service.observability.statistics import Statistics
@@ -63,6 +62,7 @@ from service.registry.versions.alias_store import AliasStore
 from service.runtime.allocator import keep_freed_memory
 from service.runtime.compilers.compiler import compiler_for
 from service.runtime.device import DevicePlan, limit_threads, memory_readers
+from service.runtime.free_memory import free_bytes
 from service.runtime.heads import HeadPool
 from service.runtime.lanes.processes import LaneProcesses, should_use_processes
 from service.runtime.lanes.threads import LOADING_NICENESS, Lanes, lower_priority
@@ -221,9 +221,12 @@ class Server:
         self._database: Database = await open_database(settings)
         self._access = AccessControl(settings, self._database)
         await self._access.start()
-        metrics = _registry_with_process_metrics()
+        metrics = registry_with_process_metrics()
         self._recorder = Recorder(Metrics(metrics), Statistics())
         self._recorder.log_lines_lost(lambda: float(lost.lines))
+        self._recorder.server_started(
+            __version__, plan.name, lambda: self.ready, settings.home, usable_memory_bytes(), free_bytes
+        )
         self._scheduler = DeviceScheduler(asyncio.get_running_loop(), lanes=plan.lanes)
         self._lanes = Lanes(plan, self._scheduler.next_job)
         cards = {card.name: card for card in self._catalog}
@@ -431,14 +434,6 @@ class Server:
 
 
 # ── small wiring ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _registry_with_process_metrics() -> CollectorRegistry:
-    registry = CollectorRegistry(auto_describe=True)
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
 
 
 def _enter_tiering(plan: DevicePlan) -> None:

@@ -34,6 +34,7 @@ from service.settings import (
     service_variables,
 )
 from service.unix_socket import SocketTaken, UnixSocket
+from service.wire import prometheus_format
 from service.wire.open_inference.regions import OBJECTS
 
 log = logger(__name__)
@@ -228,7 +229,7 @@ def open_http(
         authorize=may_read_metrics if settings.metrics == "token" else anyone,
     )
     try:
-        return HttpPort(settings.http_host, settings.http_port, metrics, health, access)
+        return HttpPort(settings.http_host, settings.http_port, metrics, health, access, prometheus_format.encode)
     except (OSError, UnicodeError) as error:
         where = f"{host_and_port(settings.http_host, settings.http_port)} for /metrics"
         raise SettingsError(_cannot_listen(where, error)) from None

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from service.errors import PermissionDenied, RateLimited, Unauthenticated, ZooError
+from service.observability.exposition import Exposition
 from service.observability.http_server import CERTIFIED, CHECK_INTERVAL_S, BoundedServer, BoundedServer6
 from service.observability.log import logger
 
@@ -66,11 +67,15 @@ class HttpPort:
         registry: CollectorRegistry,
         health: Callable[[], tuple[bool, bool]],
         access: HttpAccess | None = None,
+        encode_protobuf: Callable[[Collector], bytes] | None = None,
     ) -> None:
-        """Binds at once, so that a port in use is reported before models load. Raises OSError or UnicodeError."""
+        """Binds at once, so that a port in use is reported before models load. Raises OSError or UnicodeError.
+
+        `encode_protobuf`: see Exposition.
+        """
         self._health = health
         self._access = access or HttpAccess()
-        self._metrics = make_wsgi_app(registry)
+        self._metrics = Exposition(registry, encode_protobuf)
         self._server = _family(host)((host, port), self._access.context)
         self._server.set_app(self._respond)  # type: ignore[arg-type]
         self.port: int = self._server.server_port
@@ -105,7 +110,7 @@ class HttpPort:
         if environ.get("REQUEST_METHOD") not in METHODS:
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes GET and HEAD.", ("Allow", ", ".join(METHODS)))
         if path == "/metrics":
-            return self._refusal(environ) or self._page(environ)
+            return self._refusal(environ) or self._metrics.page(environ)
         live, ready = self._health()
         if path == "/livez":
             return _probe(live, "live")
@@ -132,48 +137,6 @@ class HttpPort:
                 return _plain(HTTPStatus.FORBIDDEN, error.message)
             case error:  # what tokens are checked with does not answer
                 return _plain(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
-
-    def _page(self, environ: dict[str, Any]) -> Answer:
-        """The metrics in the format that prometheus_client chooses by the client's `Accept` header."""
-        request = environ | {
-            "REQUEST_METHOD": "GET",
-            "HTTP_ACCEPT": readable_accept(environ.get("HTTP_ACCEPT", "")),
-            "HTTP_ACCEPT_ENCODING": without_refused(environ.get("HTTP_ACCEPT_ENCODING", "")),
-        }
-        response: list[Any] = []
-        body = b"".join(self._metrics(request, lambda *start: response.extend(start)))
-        status, headers = response
-        return status, headers, body
-
-
-def readable_accept(accept: str) -> str:
-    """An `Accept` header without the parts that the library cannot parse, such as `text/plain; version=x`, and without those that
-    the client refuses (`q=0`). For an empty header the library answers in the plain text format."""
-    return ",".join(part for part in without_refused(accept).split(",") if _is_readable(part))
-
-
-def without_refused(header: str) -> str:
-    """A header of preferences without the parts of `q=0`, which the library would treat as accepted."""
-    return ",".join(part for part in header.split(",") if not _is_refused(part))
-
-
-def _is_readable(accepted: str) -> bool:
-    try:
-        choose_encoder(accepted)
-    except Exception:  # the library raises many types on headers it does not expect
-        return False
-    return True
-
-
-def _is_refused(part: str) -> bool:
-    for parameter in part.split(";")[1:]:
-        name, _, value = (word.strip().lower() for word in parameter.partition("="))
-        if name == "q":
-            try:
-                return float(value) <= 0
-            except ValueError:
-                return False
-    return False
 
 
 def _plain(status: HTTPStatus, sentence: str, *headers: Header) -> Answer:

@@ -6,11 +6,14 @@ caller cannot grow the number of series.
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
@@ -28,6 +31,8 @@ class Call:
     request_id: str = ""
     principal: str = ""
     """Whose call it is; empty where the server asks for no tokens."""
+    trace_id: str = ""
+    """Of the call's trace, if one is recorded: 32 hexadecimal digits. Becomes an exemplar."""
 
 
 class InFlightCount:
@@ -56,6 +61,7 @@ class Recorder:
         self._tiers: dict[
             tuple[str, int], tuple[str, str]
         ] = {}  # tier and precision of each loaded model; used by the event loop only
+        self._failed_loads: dict[str, set[int]] = {}  # versions whose last load failed; used by the event loop only
         # A lookup of a series by its labels costs more than an increment, and the label sets are few.
         self._labels: Callable[..., Any] = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
@@ -64,7 +70,7 @@ class Recorder:
     def call_finished(self, call: Call, method: str, code: str, seconds: float) -> None:
         """A gRPC call, or one request of a stream, was answered with a status code's name."""
         self._labels(self._metrics.requests, call.model, call.version, method, code).inc()
-        self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds)
+        self._labels(self._metrics.request_duration, call.model, call.version, method).observe(seconds, call.trace_id)
 
     def inference_started(self, model: str, version: int) -> None:
         """An inference call was accepted."""
@@ -150,15 +156,33 @@ class Recorder:
 
     def model_gone(self, model: str, states: tuple[str, ...]) -> None:
         """A model was deleted."""
+        for version in tuple(self._failed_loads.pop(model, ())):
+            self._metrics.load_failed.remove(model, str(version))
         for state in states:
             with suppress(KeyError):
                 self._metrics.model_state.remove(model, state)
+
+    def model_load_failed(self, model: str, version: int) -> None:
+        """A version could not be loaded. The series stays until it is loaded or deleted."""
+        self._metrics.load_failed.labels(model, str(version)).set(1)
+        self._failed_loads.setdefault(model, set()).add(version)
+
+    def version_gone(self, model: str, version: int) -> None:
+        """A version was deleted."""
+        self._clear_failed_load(model, version)
+
+    def _clear_failed_load(self, model: str, version: int) -> None:
+        failed = self._failed_loads.get(model, set())
+        if version in failed:
+            failed.remove(version)
+            self._metrics.load_failed.remove(model, str(version))
 
     def model_loaded(
         self, model: str, version: int, load_s: float, memory_bytes: int, queue_depth: Callable[[], int]
     ) -> None:
         """A model became ready. `queue_depth` is read at every scrape until the model is unloaded."""
         label = str(version)
+        self._clear_failed_load(model, version)
         self._metrics.load_seconds.labels(model, label).set(load_s)
         self._metrics.model_memory.labels(model, label).set(memory_bytes)
         self._metrics.queue_depth.labels(model, label).set_function(queue_depth)
@@ -194,10 +218,12 @@ class Recorder:
     def job_progress(self, job: str, model: str, ratio: float) -> None:
         """Progress of a running job. Call `job_left` when it stops."""
         self._metrics.job_progress.labels(job, model).set(ratio)
+        self._metrics.job_last_progress.labels(job, model).set_to_current_time()
         self._job_series.setdefault(job, set())
 
     def job_metric(self, job: str, model: str, metric: str, split: str, value: float) -> None:
         """A metric of a running job. New names beyond MOST_JOB_METRICS are ignored."""
+        self._metrics.job_last_progress.labels(job, model).set_to_current_time()
         series = self._job_series.setdefault(job, set())
         if (metric, split) in series or len(series) < MOST_JOB_METRICS:
             series.add((metric, split))
@@ -205,8 +231,9 @@ class Recorder:
 
     def job_left(self, job: str, model: str) -> None:
         """A job stopped running: its series are removed."""
-        with suppress(KeyError):
-            self._metrics.job_progress.remove(job, model)
+        for gauge in (self._metrics.job_progress, self._metrics.job_last_progress):
+            with suppress(KeyError):
+                gauge.remove(job, model)
         for metric, split in self._job_series.pop(job, ()):
             self._metrics.job_metric.remove(job, model, metric, split)
 
@@ -216,6 +243,10 @@ class Recorder:
         """`read` returns the number of log lines lost; called at every scrape."""
         self._metrics.log_lines_lost.read = read
 
+    def spans_lost(self, read: Callable[[], float]) -> None:
+        """`read` returns the number of spans that did not reach their collector; called at every scrape."""
+        self._metrics.spans_lost.read = read
+
     def certificate_expiry(self, certificate: str, timestamp_s: float) -> None:
         """A TLS certificate in use expires at this Unix time. `certificate`: `server` or `client_ca`."""
         self._metrics.certificate_expiry.labels(certificate).set(timestamp_s)
@@ -224,8 +255,43 @@ class Recorder:
         """New TLS files were taken, or could not be used."""
         self._metrics.certificate_reloads.labels("loaded" if ok else "failed").inc()
 
+    def server_started(
+        self,
+        version: str,
+        device: str,
+        ready: Callable[[], bool],
+        home: Path,
+        memory_limit: int,
+        memory_available: Callable[[], int | None],
+    ) -> None:
+        """What holds for the server's whole life. The functions, and the disk of `home`, are read at every scrape. Bytes."""
+        self._metrics.build_info.labels(version, device).set(1)
+        self._metrics.ready.set_function(lambda: float(ready()))
+        self._metrics.home_available.set_function(lambda: _disk_bytes(home).free)
+        self._metrics.home_size.set_function(lambda: _disk_bytes(home).total)
+        self._metrics.memory_limit.set(memory_limit)
+        self._metrics.memory_available.set_function(lambda: _known(memory_available()))
+
     # ── the device ────────────────────────────────────────────────────────────────────────────────────────────
 
     def device_memory(self, device: str, kind: str, read: Callable[[], float]) -> None:
         """`read` returns the bytes of `kind` (listed in docs/metrics.md) on a device; called at every scrape."""
         self._metrics.device_memory.labels(device, kind).set_function(read)
+
+
+class _Disk(NamedTuple):
+    total: float
+    free: float
+
+
+def _disk_bytes(folder: Path) -> _Disk:
+    """NaN where the system does not tell: a scrape must not fail because a disk does."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return _Disk(math.nan, math.nan)
+    return _Disk(float(usage.total), float(usage.free))
+
+
+def _known(value: int | None) -> float:
+    return math.nan if value is None else float(value)

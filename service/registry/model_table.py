@@ -155,9 +155,15 @@ class ModelTable:
             del self._records[record.name], self._statuses[record.name]
             self._recorder.model_gone(record.name, tuple(ModelState))
 
+    def version_removed(self, version: ModelVersion) -> None:
+        """A version was removed from its record."""
+        self._recorder.version_gone(version.name, version.number)
+
     def move(self, version: ModelVersion, state: ModelState, reason: str) -> None:
         """Moves a version to a state. The states of the heads that it carries change with it."""
         check_move(version.name, version.state, state)
+        if version.state is ModelState.LOADING and state is ModelState.UNAVAILABLE:
+            self._recorder.model_load_failed(version.name, version.number)
         version.state, version.reason = state, reason
         for name in dict.fromkeys([version.name, *(head.name for head in version.heads)]):
             self.changed(self._records[name])

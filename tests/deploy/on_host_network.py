@@ -33,6 +33,7 @@ def main() -> None:
     )
     config.chmod(0o644)
     prometheus["volumes"][0] = f"{config}:/etc/prometheus/prometheus.yml:ro"
+    prometheus["volumes"][1] = f"{ROOT}/deploy/prometheus/rules:/etc/prometheus/rules:ro"
     prometheus["command"] = [
         "--config.file=/etc/prometheus/prometheus.yml",
         "--storage.tsdb.path=/prometheus",

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from tests.support.end_to_end.components import find_command
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
@@ -153,6 +154,9 @@ def test_prometheus_starts_after_a_healthy_zoo_from_a_pinned_image(services: dic
     config = prometheus["volumes"][0].split(":")
     assert (ROOT / config[0]).is_file()
     assert config[1:] == ["/etc/prometheus/prometheus.yml", "ro"]
+    rules = prometheus["volumes"][1].split(":")
+    assert [*(ROOT / rules[0]).glob("*.yml")]
+    assert rules[1:] == ["/etc/prometheus/rules", "ro"]  # where its rule_files look
 
 
 def test_prometheus_scrapes_the_service_where_it_listens(services: dict[str, dict[str, Any]]) -> None:
@@ -166,14 +170,45 @@ def test_prometheus_scrapes_the_service_where_it_listens(services: dict[str, dic
 
 
 @pytest.mark.component
-def test_promtool_accepts_the_configuration() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("missing component: promtool (Debian's package prometheus)")
-    done = subprocess.run(
-        [promtool, "check", "config", ROOT / "deploy/prometheus/prometheus.yml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-secured.yml"])
+def test_promtool_accepts_the_configuration(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "deploy/prometheus", tmp_path / "prometheus")
+    for secret in ("zoo-token", "zoo-ca.crt"):  # an operator puts them there
+        (folder / secret).touch()
+    promtool = find_command("promtool", None, "Debian's package prometheus")
+    done = subprocess.run([promtool, "check", "config", folder / name], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 rule files found" in done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+
+
+@pytest.mark.component
+def test_amtool_accepts_the_configuration() -> None:
+    amtool = find_command("amtool", None, "Debian's package prometheus-alertmanager")
+    command = [amtool, "check-config", ROOT / "deploy/prometheus/alertmanager.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alertmanager_inhibits_alerts_that_exist() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/alertmanager.yml").read_text())
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yml").read_text())["groups"]
+    known = {rule["alert"] for group in rules for rule in group["rules"]}
+    named = set(re.findall(r"\bZoo\w+", str(config["inhibit_rules"])))
+    assert named
+    assert named <= known
+
+
+def test_secured_configuration_differs_only_in_transport() -> None:
+    """Both files scrape one job by one set of rules; the secured one asks by TLS, with a token from a file."""
+    plain, secured = (
+        yaml.safe_load((ROOT / "deploy/prometheus" / name).read_text())
+        for name in ("prometheus.yml", "prometheus-secured.yml")
+    )
+    job = secured["scrape_configs"][0]
+    assert job.pop("scheme") == "https"
+    assert job.pop("authorization") == {"type": "Bearer", "credentials_file": "zoo-token"}
+    assert job.pop("tls_config") == {"ca_file": "zoo-ca.crt", "min_version": "TLS12"}
+    for config in (plain, secured):
+        del config["scrape_configs"][0]["static_configs"]
+    assert plain == secured

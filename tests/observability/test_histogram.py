@@ -1,4 +1,4 @@
-"""Zoo's histogram shows what the client library's shows."""
+"""Zoo's histogram shows what the client library's shows, and keeps exemplars within bounds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from service.observability.histogram import Histogram
+from service.observability.buckets import Buckets
+from service.observability.histogram import EXEMPLAR_INTERVAL_S, LONGEST_TRACE_ID, Histogram
 
-BUCKETS = (0.0, 0.005, 0.25, 1.0, 2.5, 64)
+BOUNDS = (0.0, 0.005, 0.25, 1.0, 2.5, 64)
+BUCKETS = Buckets(BOUNDS, smallest=-8, largest=5)
 OBSERVED = (-1.0, 0.0, 0.005, 0.0050001, 1.0, 64.0, 65.0, float("inf"))
 
 
@@ -26,7 +29,7 @@ def test_samples_equal_those_of_the_client_library(openmetrics_text: bool) -> No
     ours, theirs = CollectorRegistry(auto_describe=True), CollectorRegistry(auto_describe=True)
     made = Histogram("zoo_x_seconds", "Of x.", ("model", "stage"), buckets=BUCKETS, registry=ours)
     reference = prometheus_client.Histogram(
-        "zoo_x_seconds", "Of x.", ("model", "stage"), buckets=BUCKETS, registry=theirs
+        "zoo_x_seconds", "Of x.", ("model", "stage"), buckets=BOUNDS, registry=theirs
     )
     for value in [*OBSERVED[:-1], *(random.expovariate(2.0) for _ in range(500))]:
         for labels in (("m", "queue"), ("m", 'a "b"\n')):
@@ -40,7 +43,7 @@ def test_value_is_counted_in_every_bucket_whose_bound_it_does_not_exceed(value: 
     registry = CollectorRegistry()
     Histogram("x", "X.", (), buckets=BUCKETS, registry=registry).labels().observe(value)
     for bound, shown in zip(
-        (*BUCKETS, float("inf")), ("0.0", "0.005", "0.25", "1.0", "2.5", "64.0", "+Inf"), strict=True
+        (*BOUNDS, float("inf")), ("0.0", "0.005", "0.25", "1.0", "2.5", "64.0", "+Inf"), strict=True
     ):
         assert registry.get_sample_value("x_bucket", {"le": shown}) == (value <= bound)
     assert registry.get_sample_value("x_count") == 1
@@ -69,3 +72,60 @@ def test_name_is_registered_once() -> None:
     Histogram("x", "X.", (), buckets=BUCKETS, registry=registry)
     with pytest.raises(ValueError, match="Duplicated"):
         Histogram("x", "X.", (), buckets=BUCKETS, registry=registry)
+
+
+# ── exemplars ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TRACE, OTHER = "a" * 32, "b" * 32
+
+
+class Watched:
+    """A histogram under a clock, and the exemplars that OpenMetrics shows: bound → trace and value."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.registry = CollectorRegistry()
+        histogram = Histogram("x", "X.", (), buckets=BUCKETS, registry=self.registry, clock=lambda: self.now)
+        self.series = histogram.labels()
+
+    def exemplars(self) -> dict[str, tuple[str, float]]:
+        found = {}
+        for family in text_string_to_metric_families(openmetrics.generate_latest(self.registry).decode()):
+            for sample in family.samples:
+                if sample.exemplar:
+                    found[sample.labels["le"]] = (sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        return found
+
+
+def test_exemplar_is_shown_at_the_bucket_of_its_value() -> None:
+    watched = Watched()
+    watched.series.observe(0.1, TRACE)
+    watched.series.observe(100.0, OTHER)
+    watched.series.observe(2.0)
+    assert watched.exemplars() == {"0.25": (TRACE, 0.1), "+Inf": (OTHER, 100.0)}
+    assert "trace_id" not in generate_latest(watched.registry).decode()
+
+
+def test_exemplar_is_replaced_by_a_newer_one_only_after_the_interval() -> None:
+    watched = Watched()
+    watched.series.observe(0.1, TRACE)
+    watched.now += EXEMPLAR_INTERVAL_S / 2
+    watched.series.observe(0.2, OTHER)
+    assert watched.exemplars() == {"0.25": (TRACE, 0.1)}
+    watched.now += EXEMPLAR_INTERVAL_S / 2
+    watched.series.observe(0.2, OTHER)
+    assert watched.exemplars() == {"0.25": (OTHER, 0.2)}
+
+
+def test_exemplars_of_a_series_are_at_most_one_a_bucket() -> None:
+    watched, rng = Watched(), random.Random(1)
+    for _ in range(2000):
+        watched.now += 10.0
+        watched.series.observe(rng.expovariate(0.1), TRACE)
+    assert len(watched.series.read({}).exemplars) <= len(BOUNDS) + 1
+
+
+def test_trace_id_that_is_too_long_makes_no_exemplar() -> None:
+    watched = Watched()
+    watched.series.observe(0.1, "a" * (LONGEST_TRACE_ID + 1))
+    assert watched.exemplars() == {}

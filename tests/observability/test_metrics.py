@@ -1,12 +1,18 @@
 """Metrics are as the design names them, count what it says, and cannot be made to grow by callers."""
 
+import math
+import shutil
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.observability.metric_definitions import definitions
 from service.observability.metrics import Metrics
 from service.observability.recorder import Call, Recorder
 from service.observability.statistics import Statistics
@@ -26,6 +32,7 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_rejected_total": ("counter", (*MODEL, "reason")),
     "zoo_model_state": ("gauge", ("model", "state")),
     "zoo_model_load_seconds": ("gauge", MODEL),
+    "zoo_model_load_failed": ("gauge", MODEL),
     "zoo_model_memory_bytes": ("gauge", MODEL),
     "zoo_model_tier": ("gauge", (*MODEL, "tier", "precision")),
     "zoo_model_speedup_ratio": ("gauge", MODEL),
@@ -34,8 +41,18 @@ DOCUMENTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo_canary_rollbacks_total": ("counter", ("model",)),
     "zoo_jobs": ("gauge", ("state",)),
     "zoo_job_progress_ratio": ("gauge", ("job", "model")),
+    "zoo_job_last_progress_timestamp_seconds": ("gauge", ("job", "model")),
     "zoo_job_metric": ("gauge", ("job", "model", "metric", "split")),
     "zoo_log_lines_lost_total": ("counter", ()),
+    "zoo_tls_certificate_expiry_timestamp_seconds": ("gauge", ("certificate",)),
+    "zoo_tls_certificate_reloads_total": ("counter", ("result",)),
+    "zoo_spans_lost_total": ("counter", ()),
+    "zoo_ready": ("gauge", ()),
+    "zoo_home_available_bytes": ("gauge", ()),
+    "zoo_home_size_bytes": ("gauge", ()),
+    "zoo_memory_available_bytes": ("gauge", ()),
+    "zoo_memory_limit_bytes": ("gauge", ()),
+    "zoo_build_info": ("gauge", ("version", "device")),
 }
 STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 
@@ -70,11 +87,15 @@ def everything_happens(r: Recorder) -> None:
     r.canary_rolled_back("m")
     r.model_state("m", "READY", STATES)
     r.model_loaded("m", 1, 2.5, 1000, lambda: 7)
+    r.model_load_failed("m", 2)
     r.model_runs("m", 1, "eager", "fp32", 1.0)
     r.device_memory("cpu", "weights", lambda: 99.0)
     r.jobs_counted({"queued": 2, "running": 1})
     r.job_progress("j1", "flowers", 0.5)
     r.job_metric("j1", "flowers", "loss", "train", 0.7)
+    r.certificate_expiry("server", 2e9)
+    r.certificate_reloaded(ok=False)
+    r.server_started("1.2", "cpu", lambda: True, Path("/"), 2000, lambda: 500)
 
 
 def test_every_documented_metric_exists_with_its_labels(books: Books) -> None:
@@ -87,6 +108,16 @@ def test_every_documented_metric_exists_with_its_labels(books: Books) -> None:
         for sample in page[name].samples:
             if not sample.name.endswith("_created"):
                 assert set(sample.labels) - {"le"} == set(labels), sample
+
+
+def test_definitions_are_those_of_the_metrics_that_exist() -> None:
+    assert {d.name: (d.kind, d.labels) for d in definitions()} == DOCUMENTED
+    for definition in definitions():
+        assert (definition.buckets is not None) == (definition.kind == "histogram"), definition.name
+        assert definition.help.endswith(".")
+        assert definition.series
+        assert definition.cardinality
+        assert "|" not in "".join((definition.help, definition.details, definition.series, definition.cardinality))
 
 
 def test_call_is_counted_by_code_and_timed(books: Books) -> None:
@@ -160,6 +191,23 @@ def test_tier_gauge_has_one_tier_and_none_after_unload(books: Books) -> None:
     assert books.value("zoo_model_speedup_ratio", **labels) is None
 
 
+def test_failed_load_is_shown_until_a_load_succeeds_or_the_version_is_deleted(books: Books) -> None:
+    def failed() -> set[str]:
+        return {sample.labels["version"] for sample in books.page()["zoo_model_load_failed"].samples}
+
+    for version in (1, 2, 3):
+        books.recorder.model_load_failed("m", version)
+    assert failed() == {"1", "2", "3"}
+    books.recorder.model_loaded("m", 1, 2.5, 1000, lambda: 0)
+    assert failed() == {"2", "3"}
+    books.recorder.version_gone("m", 2)
+    books.recorder.version_gone("m", 7)
+    assert failed() == {"3"}
+    books.recorder.model_gone("m", STATES)
+    books.recorder.version_gone("m", 3)
+    assert failed() == set()
+
+
 def test_queue_length_is_read_at_every_scrape_until_unload(books: Books) -> None:
     depth = [5]
     labels = {"model": "m", "version": "1"}
@@ -208,6 +256,49 @@ def test_ended_job_leaves_no_series(books: Books) -> None:
     page = books.page()
     assert not page["zoo_job_progress_ratio"].samples
     assert not page["zoo_job_metric"].samples
+
+
+def test_job_tells_when_it_last_made_progress_until_it_ends(books: Books) -> None:
+    labels = {"job": "j1", "model": "flowers"}
+    began = time.time()
+    books.recorder.job_metric("j1", "flowers", "loss", "train", 0.7)
+    first = books.value("zoo_job_last_progress_timestamp_seconds", **labels)
+    books.recorder.job_progress("j1", "flowers", 0.5)
+    second = books.value("zoo_job_last_progress_timestamp_seconds", **labels)
+    assert first is not None
+    assert second is not None
+    assert began <= first <= second
+    books.recorder.job_left("j1", "flowers")
+    assert books.value("zoo_job_last_progress_timestamp_seconds", **labels) is None
+
+
+def test_state_of_the_server_is_read_at_every_scrape(books: Books, tmp_path: Path) -> None:
+    ready, available = [True], [500]
+    books.recorder.server_started("1.2", "cuda:0", lambda: ready[0], tmp_path, 2000, lambda: available[0] or None)
+    assert books.value("zoo_build_info", version="1.2", device="cuda:0") == 1
+    assert (books.value("zoo_ready"), books.value("zoo_memory_available_bytes")) == (1, 500)
+    assert books.value("zoo_memory_limit_bytes") == 2000
+    disk = shutil.disk_usage(tmp_path)
+    assert books.value("zoo_home_size_bytes") == disk.total
+    assert 0 <= (books.value("zoo_home_available_bytes") or -1) <= disk.total
+    ready[0], available[0] = False, 0
+    assert books.value("zoo_ready") == 0
+    assert math.isnan(books.value("zoo_memory_available_bytes") or 0.0)
+
+
+def test_home_that_is_gone_does_not_break_the_scrape(books: Books, tmp_path: Path) -> None:
+    books.recorder.server_started("1.2", "cpu", lambda: True, tmp_path / "gone", 2000, lambda: 1)
+    assert math.isnan(books.value("zoo_home_size_bytes") or 0.0)
+    assert math.isnan(books.value("zoo_home_available_bytes") or 0.0)
+    assert books.page()["zoo_ready"].samples
+
+
+def test_trace_of_a_call_becomes_an_exemplar_of_its_duration(books: Books) -> None:
+    books.recorder.call_finished(Call("m", "1", trace_id="f" * 32), "Predict", "OK", 0.3)
+    text = openmetrics.generate_latest(books.registry).decode()
+    [line] = [line for line in text.splitlines() if "trace_id" in line]
+    assert line.startswith("zoo_request_duration_seconds_bucket{")
+    assert f'# {{trace_id="{"f" * 32}"}} 0.3 ' in line
 
 
 def test_metric_series_of_a_job_are_limited(books: Books) -> None:

@@ -75,6 +75,7 @@ class Discovery:
     def remove(self, record: ModelRecord, version: ModelVersion) -> None:
         """Removes a version, and its model with the last one."""
         record.versions.pop(version.number, None)
+        self._table.version_removed(version)
         if record.versions:
             self._table.changed(record)
         else:
